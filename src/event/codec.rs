@@ -1,0 +1,224 @@
+//! An event as named fields: how it lies in the Redis stream, readable by any other consumer.
+//!
+//! Every entry has the same fields in the same order, since Redis then stores their names once
+//! per node instead of once per entry. A field without a value is empty. Unknown fields are
+//! ignored, so that an older worker reads what a newer receiver wrote.
+
+use bytes::Bytes;
+
+use super::{Event, EventKey, Format, Kind, Resource};
+use crate::clock::Timestamp;
+
+/// The names of the fields, in order.
+pub const FIELDS: [&str; 12] = [
+    "key",
+    "kind",
+    "account",
+    "sid",
+    "resource",
+    "status",
+    "sequence",
+    "occurred_at",
+    "received_at",
+    "format",
+    "query",
+    "body",
+];
+
+/// Why an entry is not an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("entry is no event: field `{field}` is missing or malformed")]
+pub struct Malformed {
+    /// The first field that is wrong.
+    pub field: &'static str,
+}
+
+/// Hands each field's name and value to `write`, in the order of [`FIELDS`]. Times are
+/// microseconds since the epoch.
+pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
+    let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
+    write("key", event.key.as_str().as_bytes());
+    write("kind", event.kind.as_str().as_bytes());
+    write("account", event.account.as_bytes());
+    write("sid", event.sid.as_deref().unwrap_or_default().as_bytes());
+    write("resource", event.resource.map_or("", Resource::as_str).as_bytes());
+    write("status", event.status.as_deref().unwrap_or_default().as_bytes());
+    write("sequence", number(event.sequence).as_bytes());
+    write("occurred_at", number(event.occurred_at.map(Timestamp::micros)).as_bytes());
+    write("received_at", event.received_at.micros().to_string().as_bytes());
+    write("format", event.format.as_str().as_bytes());
+    write("query", event.query.as_bytes());
+    write("body", &event.body);
+}
+
+/// Reads an event from its fields, in any order.
+///
+/// # Errors
+/// [`Malformed`] names the first field that is missing or that cannot be read.
+pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, Malformed> {
+    let mut values: [Option<Bytes>; FIELDS.len()] = Default::default();
+    for (name, value) in fields {
+        if let Some(place) = FIELDS.iter().position(|field| field.as_bytes() == name) {
+            values[place] = Some(value);
+        }
+    }
+    let [
+        key,
+        kind,
+        account,
+        sid,
+        resource,
+        status,
+        sequence,
+        occurred_at,
+        received_at,
+        format,
+        query,
+        body,
+    ] = values;
+
+    let event = Event {
+        key: parsed("key", text("key", key)?, EventKey::parse)?,
+        kind: parsed("kind", text("kind", kind)?, Kind::parse)?,
+        account: text("account", account)?,
+        sid: optional(text("sid", sid)?),
+        resource: optional_parsed("resource", text("resource", resource)?, Resource::parse)?,
+        status: optional(text("status", status)?),
+        sequence: optional_parsed("sequence", text("sequence", sequence)?, integer)?,
+        occurred_at: optional_parsed("occurred_at", text("occurred_at", occurred_at)?, micros)?,
+        received_at: parsed("received_at", text("received_at", received_at)?, micros)?,
+        format: parsed("format", text("format", format)?, Format::parse)?,
+        query: text("query", query)?,
+        body: body.ok_or(Malformed { field: "body" })?,
+    };
+    Ok(event)
+}
+
+fn text(field: &'static str, value: Option<Bytes>) -> Result<String, Malformed> {
+    let value = value.ok_or(Malformed { field })?;
+    String::from_utf8(value.into()).map_err(|_| Malformed { field })
+}
+
+fn parsed<T>(
+    field: &'static str,
+    text: String,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Malformed> {
+    parse(&text).ok_or(Malformed { field })
+}
+
+fn optional(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn optional_parsed<T>(
+    field: &'static str,
+    text: String,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Malformed> {
+    optional(text).map(|text| parsed(field, text, parse)).transpose()
+}
+
+fn integer(text: &str) -> Option<i64> {
+    text.parse().ok()
+}
+
+fn micros(text: &str) -> Option<Timestamp> {
+    integer(text).map(Timestamp::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields(event: &Event) -> Vec<(Bytes, Bytes)> {
+        let mut fields = Vec::new();
+        encode(event, |name, value| {
+            fields.push((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)));
+        });
+        fields
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let time = || (-9_000_000_000i64..9_000_000_000_000_000).prop_map(Timestamp::from_micros);
+        let word = || "[A-Za-z0-9-]{1,12}";
+        (
+            (word(), prop::sample::select(Kind::ALL.to_vec()), word()),
+            (
+                prop::option::of(word()),
+                prop::option::of(prop::sample::select(Resource::ALL.to_vec())),
+            ),
+            (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(time())),
+            (time(), any::<bool>(), ".{0,20}", prop::collection::vec(any::<u8>(), 0..80)),
+        )
+            .prop_map(
+                |((key, kind, account), (sid, resource), (status, sequence, occurred_at), rest)| {
+                    let (received_at, form, query, body) = rest;
+                    Event {
+                        key: EventKey::parse(&key).expect("the strategy writes printable ASCII"),
+                        kind,
+                        account,
+                        sid,
+                        resource,
+                        status,
+                        sequence,
+                        occurred_at,
+                        received_at,
+                        format: if form { Format::Form } else { Format::Json },
+                        query,
+                        body: body.into(),
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(event in event()) {
+            prop_assert_eq!(decode(fields(&event)), Ok(event));
+        }
+
+        #[test]
+        fn arbitrary_fields_never_panic(
+            names in prop::collection::vec(0usize..FIELDS.len(), 0..14),
+            value in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let fields = names.into_iter().map(|place| {
+                (Bytes::from_static(FIELDS[place].as_bytes()), Bytes::from(value.clone()))
+            });
+            let _ = decode(fields);
+        }
+
+        #[test]
+        fn a_missing_field_is_named(event in event(), missing in 0usize..FIELDS.len()) {
+            let mut fields = fields(&event);
+            fields.remove(missing);
+            prop_assert_eq!(decode(fields), Err(Malformed { field: FIELDS[missing] }));
+        }
+    }
+
+    #[test]
+    fn fields_come_in_their_order_and_unknown_ones_are_ignored() {
+        let event = Event {
+            key: EventKey::of(&["CA1", "ringing"]).expect("printable"),
+            kind: Kind::Call,
+            account: "AC1".into(),
+            sid: Some("CA1".into()),
+            resource: Some(Resource::Call),
+            status: Some("ringing".into()),
+            sequence: None,
+            occurred_at: None,
+            received_at: Timestamp::from_micros(1),
+            format: Format::Form,
+            query: String::new(),
+            body: Bytes::from_static(b"CallSid=CA1"),
+        };
+        let mut fields = fields(&event);
+        let names: Vec<_> = fields.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(names, FIELDS.map(|name| Bytes::from_static(name.as_bytes())));
+        fields.push((Bytes::from_static(b"traceparent"), Bytes::from_static(b"00-")));
+        assert_eq!(decode(fields), Ok(event));
+    }
+}

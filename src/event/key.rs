@@ -1,0 +1,115 @@
+//! [`EventKey`]: an event's identity, by which duplicates are recognised everywhere.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::clock::Timestamp;
+
+/// `<CallSid>-<CallStatus>` and the like: printable ASCII, at most [`EventKey::MAX`] bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EventKey(String);
+
+impl EventKey {
+    /// The longest key. Ours have about 50 bytes; a Redis key and an index entry hang off each.
+    pub const MAX: usize = 200;
+
+    /// A key of parts joined by `-`; `None` if a part is empty, too long or not printable ASCII.
+    #[must_use]
+    pub fn of(parts: &[&str]) -> Option<Self> {
+        if parts.iter().any(|part| part.is_empty()) {
+            return None;
+        }
+        Self::parse(&parts.join("-"))
+    }
+
+    /// Reads a key that was written before.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let ok = !text.is_empty()
+            && text.len() <= Self::MAX
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        ok.then(|| Self(text.to_owned()))
+    }
+
+    /// The key of something well signed that this version does not recognise.
+    #[must_use]
+    pub fn of_unrecognised(query: &str, body: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        // A GET without parameters of its own still differs by its query.
+        hash.update(if body.is_empty() { query.as_bytes() } else { body });
+        Self(format!("other-{}", hex(&hash.finalize())))
+    }
+
+    /// The key of a fallback request. Its parameters repeat a call's SID and status, so that they
+    /// cannot be its identity. Twilio's idempotency token is, if one was sent; else each request
+    /// is its own.
+    #[must_use]
+    pub fn of_fallback(token: Option<&str>, body: &[u8], received_at: Timestamp) -> Self {
+        if let Some(key) = token.and_then(|token| Self::of(&["fallback", token])) {
+            return key;
+        }
+        let mut hash = Sha256::new();
+        hash.update(body);
+        hash.update(received_at.micros().to_be_bytes());
+        Self(format!("fallback-{}", hex(&hash.finalize())))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl fmt::Display for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Borrow<str> for EventKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_joins_its_parts() {
+        let key = EventKey::of(&["CA1", "completed"]);
+        assert_eq!(key.as_ref().map(EventKey::as_str), Some("CA1-completed"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_none() {
+        for parts in [&["CA1", ""][..], &["CA 1", "x"], &["CA1\0", "x"], &["Ä", "x"], &["", ""]] {
+            assert_eq!(EventKey::of(parts), None, "{parts:?}");
+        }
+        assert_eq!(EventKey::of(&["C", &"x".repeat(EventKey::MAX)]), None);
+    }
+
+    #[test]
+    fn a_fallback_without_token_is_its_own_event_each_time() {
+        let at =
+            |micros| EventKey::of_fallback(None, b"CallSid=CA1", Timestamp::from_micros(micros));
+        assert_ne!(at(1), at(2));
+        assert_eq!(
+            EventKey::of_fallback(Some("t-1"), b"a", Timestamp::from_micros(1)),
+            EventKey::of_fallback(Some("t-1"), b"b", Timestamp::from_micros(2)),
+        );
+    }
+}

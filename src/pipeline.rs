@@ -1,0 +1,137 @@
+//! The one abstraction: commit a batch. Knows no Redis, no SQL, no HTTP.
+//!
+//! A [`Sink`] commits, a [`Source`] hands out what must be committed. A [`batcher`] stands before
+//! a sink and groups the events of concurrent requests; the [`pump`] moves events from a source
+//! into a sink. Both the worker and the spool's drainer are a pump.
+
+pub mod batcher;
+pub mod pending;
+pub mod pump;
+
+use std::time::Duration;
+
+pub use self::batcher::{RecordError, Recorded, Recorder};
+pub use self::pending::{Delivery, Pending, Settled};
+use crate::event::{Batch, EventKey};
+
+/// What went wrong, for the log: a fragment that fits "failed to …". Holds no values of events.
+pub type Cause = String;
+
+/// Commits batches, all or nothing.
+///
+/// - `Ok` is a promise: the events survive a crash of this process and of the backend.
+/// - After an error none of the batch is visible, or it is unknown, and committing again is
+///   correct.
+/// - Committing the same batch twice leaves the same state as once; so do two sinks of one
+///   backend that commit overlapping batches at the same time.
+/// - It returns in bounded time, whatever the backend does.
+pub trait Sink: Send + Sync + 'static {
+    /// Commits a batch.
+    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Outcome, CommitError>> + Send;
+}
+
+/// What a commit did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Appended to a log, which does not look for duplicates.
+    Appended,
+    /// Stored, each event once.
+    Stored {
+        /// For each event of the batch, in its order: whether the store did not have it before.
+        fresh: Vec<bool>,
+        /// How many SIDs were, with this batch, reported in two terminal statuses that exclude
+        /// each other.
+        contradicted: usize,
+    },
+}
+
+/// Why a batch was not committed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The backend is away, slow or busy: worth trying again.
+    #[error("{0}")]
+    Transient(Cause),
+    /// The backend refuses something in the batch as data: trying again changes nothing.
+    #[error("the data is refused: {0}")]
+    Refused(Cause),
+    /// No room is left: trying again helps once there is.
+    #[error("no room is left: {0}")]
+    Full(Cause),
+}
+
+/// Hands out events at least once: what is not settled comes back, to this reader or another.
+///
+/// - A delivery belongs to its reader until it is settled, dead-lettered or released, or until it
+///   has been idle for so long that another claims it.
+/// - Every call returns in bounded time. After an error the next call starts afresh, on a new
+///   connection if need be.
+pub trait Source: Send + 'static {
+    /// Names one delivery.
+    type Id: Clone + Send + Sync + std::fmt::Debug + 'static;
+
+    /// The next deliveries, at most `limit`, waiting a bounded time if there are none.
+    fn read(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Id>>, SourceError>> + Send;
+
+    /// Deliveries that another reader left idle, at most `limit`. They are this reader's now.
+    fn claim(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Id>>, SourceError>> + Send;
+
+    /// Which of these events somebody has marked as stored, after storing them. A hint that saves
+    /// work: `false` is never wrong.
+    fn marked(
+        &mut self,
+        keys: &[EventKey],
+    ) -> impl Future<Output = Result<Vec<bool>, SourceError>> + Send;
+
+    /// Settles deliveries: marks their events as stored, and never hands them out again.
+    fn ack(
+        &mut self,
+        settled: &Settled<Self::Id>,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Puts a delivery aside with the reason, and never hands it out again.
+    fn dead_letter(
+        &mut self,
+        id: &Self::Id,
+        deliveries: u32,
+        reason: &str,
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Says that these deliveries are still being worked on, so that nobody claims them.
+    fn renew(
+        &mut self,
+        ids: &[Self::Id],
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Gives deliveries back: another reader may claim them at once, and this one does not count.
+    fn release(
+        &mut self,
+        deliveries: &[(Self::Id, u32)],
+    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// A source does not answer: worth trying again.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub Cause);
+
+/// Told of what the pipeline does; metrics and logs hang off it. Must return at once.
+pub trait Observer: Send + Sync + 'static {
+    /// A batch was committed.
+    fn committed(&self, batch: &Batch, outcome: &Outcome, took: Duration);
+    /// A batch was not committed.
+    fn commit_failed(&self, batch: &Batch, error: &CommitError, took: Duration);
+    /// Deliveries were duplicates by their marks.
+    fn skipped(&self, _deliveries: usize) {}
+    /// Deliveries were claimed from another reader.
+    fn claimed(&self, _deliveries: usize) {}
+    /// A delivery was put aside.
+    fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
+    /// The source did not answer.
+    fn source_failed(&self, _error: &SourceError) {}
+}

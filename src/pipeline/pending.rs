@@ -1,0 +1,152 @@
+//! What was read and is not settled. [`Settled`] is proof that an event is in the store, and an
+//! ack takes nothing else.
+
+use std::collections::HashMap;
+
+use super::{CommitError, Outcome, Sink};
+use crate::event::codec::Malformed;
+use crate::event::{Batch, Event, EventKey};
+
+/// An event that a source handed out.
+#[derive(Clone, Debug)]
+pub struct Delivery<I> {
+    /// Its name.
+    pub id: I,
+    /// How often it was handed out, this time included.
+    pub count: u32,
+    /// The event, unless what lay there is none.
+    pub event: Result<Event, Malformed>,
+}
+
+/// Deliveries whose events must be committed. Those of one key are one event.
+#[derive(Clone, Debug)]
+pub struct Pending<I> {
+    batch: Batch,
+    deliveries: HashMap<EventKey, Vec<(I, u32)>>,
+}
+
+/// Proof that the events of these deliveries are in the store: our own commit succeeded, or a
+/// mark says that somebody's did.
+#[derive(Clone, Debug)]
+pub struct Settled<I>(Vec<(I, EventKey)>);
+
+/// An event that the sink refuses as data, found among its batch.
+#[derive(Clone, Debug)]
+pub struct Refused<I> {
+    /// Its key.
+    pub key: EventKey,
+    /// Why.
+    pub why: String,
+    /// Its deliveries, and how often each was handed out.
+    pub deliveries: Vec<(I, u32)>,
+}
+
+/// What came of a commit.
+#[derive(Debug)]
+pub struct Commit<I> {
+    /// The events that are in the store now.
+    pub settled: Settled<I>,
+    /// The batches that were committed, each with its outcome: one, unless some were refused.
+    pub outcomes: Vec<(Batch, Outcome)>,
+    /// The events that never will be.
+    pub refused: Vec<Refused<I>>,
+}
+
+impl<I: Clone> Pending<I> {
+    /// Of at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are none. What is no event is
+    /// left out.
+    #[must_use]
+    pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
+        debug_assert!(deliveries.len() <= Batch::MAX_EVENTS, "a source was asked for no more");
+        let mut by_key: HashMap<EventKey, Vec<(I, u32)>> = HashMap::new();
+        let mut events = Vec::with_capacity(deliveries.len());
+        for Delivery { id, count, event } in deliveries {
+            let Ok(event) = event else { continue };
+            by_key.entry(event.key.clone()).or_default().push((id, count));
+            events.push(event);
+        }
+        Some(Self { batch: Batch::take_from(&mut events)?, deliveries: by_key })
+    }
+
+    /// The keys, each once, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<EventKey> {
+        self.batch.events().iter().map(|event| event.key.clone()).collect()
+    }
+
+    /// Every delivery, and how often it was handed out.
+    #[must_use]
+    pub fn deliveries(&self) -> Vec<(I, u32)> {
+        self.deliveries.values().flatten().cloned().collect()
+    }
+
+    /// The events.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Sets apart what is marked as stored; `marked` is in the order of [`keys`](Self::keys).
+    #[must_use]
+    pub fn split_marked(mut self, marked: &[bool]) -> (Settled<I>, Option<Self>) {
+        let mut settled = Vec::new();
+        let mut rest = Vec::new();
+        for (event, &marked) in self.batch.into_iter().zip(marked) {
+            if !marked {
+                rest.push(event);
+            } else if let Some(deliveries) = self.deliveries.remove(&event.key) {
+                settled.extend(deliveries.into_iter().map(|(id, _)| (id, event.key.clone())));
+            }
+        }
+        let rest = Batch::take_from(&mut rest)
+            .map(|batch| Self { batch, deliveries: self.deliveries });
+        (Settled(settled), rest)
+    }
+
+    /// Commits. If the sink refuses the batch as data, halves it until what it refuses stands
+    /// alone, so that one event cannot hold up the others.
+    ///
+    /// # Errors
+    /// The sink's, with which nothing is settled: commit again.
+    pub async fn commit(&self, sink: &impl Sink) -> Result<Commit<I>, CommitError> {
+        let mut commit =
+            Commit { settled: Settled(Vec::new()), outcomes: Vec::new(), refused: Vec::new() };
+        let mut stack = vec![self.batch.clone()];
+        while let Some(batch) = stack.pop() {
+            match sink.commit(&batch).await {
+                Ok(outcome) => {
+                    for event in batch.events() {
+                        let deliveries = self.deliveries.get(&event.key).into_iter().flatten();
+                        let entries = deliveries.map(|(id, _)| (id.clone(), event.key.clone()));
+                        commit.settled.0.extend(entries);
+                    }
+                    commit.outcomes.push((batch, outcome));
+                }
+                Err(CommitError::Refused(why)) => match batch.halves() {
+                    Some((left, right)) => stack.extend([right, left]),
+                    None => commit.refused.extend(batch.into_iter().map(|event| Refused {
+                        deliveries: self.deliveries.get(&event.key).cloned().unwrap_or_default(),
+                        key: event.key,
+                        why: why.clone(),
+                    })),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(commit)
+    }
+}
+
+impl<I> Settled<I> {
+    /// The deliveries and their keys.
+    #[must_use]
+    pub fn entries(&self) -> &[(I, EventKey)] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,204 @@
+//! Source → sink, until told to stop: read, filter by marks, commit, then mark and ack.
+//!
+//! The order is the promise. A delivery is acked only after its event is in the store, so a crash
+//! between any two steps leaves it pending, and it comes again. A mark is written only after the
+//! commit: a mark before it, as a claim, was measured to lose events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{CommitError, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
+use crate::event::Batch;
+use crate::retry::Backoff;
+
+/// How a pump works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Deliveries after which an event is put aside: it was in the hands of that many readers and
+    /// each of them died.
+    pub max_deliveries: u32,
+    /// How often to look for deliveries that others left idle.
+    pub claim_every: Duration,
+    /// How long shutdown waits for a sink that does not answer before it gives deliveries back.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_deliveries: 10,
+            claim_every: Duration::from_secs(5),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Moves events from `source` into `sink` until `stop`. What is in hand then is committed, or
+/// given back.
+pub async fn pump<S: Source>(
+    mut source: S,
+    sink: impl Sink,
+    observer: Arc<impl Observer>,
+    options: Options,
+    stop: CancellationToken,
+) -> S {
+    let mut backoff = Backoff::default();
+    let mut last_claim: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        let mut pump = Pump { source: &mut source, sink: &sink, observer: &*observer, options };
+        let due = last_claim.is_none_or(|at| at.elapsed() >= options.claim_every);
+        let turn = if due { pump.claim().await } else { pump.read().await };
+        let step = match turn {
+            Ok(deliveries) => {
+                if due && deliveries.len() < Batch::MAX_EVENTS {
+                    last_claim = Some(Instant::now());
+                }
+                pump.settle(deliveries, &stop).await
+            }
+            Err(error) => Err(error),
+        };
+        match step {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                observer.source_failed(&error);
+                backoff.wait(&stop).await;
+            }
+        }
+    }
+    source
+}
+
+struct Pump<'a, S, K, O> {
+    source: &'a mut S,
+    sink: &'a K,
+    observer: &'a O,
+    options: Options,
+}
+
+impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
+    async fn read(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
+        self.source.read(Batch::MAX_EVENTS).await
+    }
+
+    async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
+        let deliveries = self.source.claim(Batch::MAX_EVENTS).await?;
+        if !deliveries.is_empty() {
+            self.observer.claimed(deliveries.len());
+        }
+        Ok(deliveries)
+    }
+
+    /// Every delivery ends acked, dead-lettered or released, or stays pending with an error.
+    async fn settle(
+        &mut self,
+        deliveries: Vec<Delivery<S::Id>>,
+        stop: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        let deliveries = self.put_aside(deliveries).await?;
+        let Some(pending) = Pending::new(deliveries) else { return Ok(()) };
+        let Some(pending) = self.filter(pending).await? else { return Ok(()) };
+        self.commit(pending, stop).await
+    }
+
+    /// Dead-letters what is no event, and what was handed out too often.
+    async fn put_aside(
+        &mut self,
+        deliveries: Vec<Delivery<S::Id>>,
+    ) -> Result<Vec<Delivery<S::Id>>, SourceError> {
+        let mut rest = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let reason = match &delivery.event {
+                Err(malformed) => malformed.to_string(),
+                Ok(_) if delivery.count > self.options.max_deliveries => {
+                    format!("delivered {} times without success", delivery.count - 1)
+                }
+                Ok(_) => {
+                    rest.push(delivery);
+                    continue;
+                }
+            };
+            self.source.dead_letter(&delivery.id, delivery.count, &reason).await?;
+            let key = delivery.event.as_ref().ok().map(|event| &event.key);
+            self.observer.dead_lettered(key, &reason);
+        }
+        Ok(rest)
+    }
+
+    /// Acks what is marked as stored. If nobody can say, nothing is filtered: the store decides.
+    async fn filter(
+        &mut self,
+        pending: Pending<S::Id>,
+    ) -> Result<Option<Pending<S::Id>>, SourceError> {
+        let marked = match self.source.marked(&pending.keys()).await {
+            Ok(marked) => marked,
+            Err(error) => {
+                self.observer.source_failed(&error);
+                return Ok(Some(pending));
+            }
+        };
+        if !marked.contains(&true) {
+            return Ok(Some(pending));
+        }
+        let (settled, rest) = pending.split_marked(&marked);
+        self.observer.skipped(settled.entries().len());
+        self.source.ack(&settled).await?;
+        Ok(rest)
+    }
+
+    /// Commits, however long the sink is away: an outage is not the event's fault, so the batch is
+    /// kept, renewed, and nothing new is read.
+    async fn commit(
+        &mut self,
+        pending: Pending<S::Id>,
+        stop: &CancellationToken,
+    ) -> Result<(), SourceError> {
+        let ids: Vec<S::Id> = pending.deliveries().into_iter().map(|(id, _)| id).collect();
+        let mut backoff = Backoff::default();
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let started = Instant::now();
+            match pending.commit(self.sink).await {
+                Ok(commit) => {
+                    for (batch, outcome) in &commit.outcomes {
+                        self.observer.committed(batch, outcome, started.elapsed());
+                    }
+                    for refused in commit.refused {
+                        for (id, count) in &refused.deliveries {
+                            self.source.dead_letter(id, *count, &refused.why).await?;
+                        }
+                        self.observer.dead_lettered(Some(&refused.key), &refused.why);
+                    }
+                    return self.ack(&commit.settled).await;
+                }
+                Err(error) => self.failed(&pending, &error, started.elapsed()),
+            }
+            if stop.is_cancelled() {
+                let at = *deadline.get_or_insert_with(|| Instant::now() + self.options.grace);
+                if Instant::now() >= at {
+                    return self.source.release(&pending.deliveries()).await;
+                }
+                sleep(Duration::from_millis(100)).await;
+            } else {
+                // Renewing is best effort: without it another worker may take the batch over.
+                if let Err(error) = self.source.renew(&ids).await {
+                    self.observer.source_failed(&error);
+                }
+                backoff.wait(stop).await;
+            }
+        }
+    }
+
+    async fn ack(&mut self, settled: &Settled<S::Id>) -> Result<(), SourceError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        self.source.ack(settled).await
+    }
+
+    fn failed(&self, pending: &Pending<S::Id>, error: &CommitError, took: Duration) {
+        self.observer.commit_failed(pending.batch(), error, took);
+    }
+}

@@ -1,0 +1,14 @@
+//! What Twilio sends and how it signs, as pure functions. No I/O, no async, no clock.
+//!
+//! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
+//! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
+//! [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
+//! an event), [`twiml`] (what the fallback URLs answer).
+
+pub mod callback;
+pub mod details;
+pub mod keyring;
+pub mod params;
+pub mod public_url;
+pub mod signature;
+pub mod twiml;

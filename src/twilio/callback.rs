@@ -1,0 +1,300 @@
+//! A verified request becomes events: which kind it is, what it is about, and by which key its
+//! duplicates are recognised. Told apart by its parameters alone, since users point every kind at
+//! one URL.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::details::Fields;
+use super::signature::{Content, SignedRequest, Verified};
+use crate::clock::Timestamp;
+use crate::event::{Event, EventKey, Format, Kind, Resource};
+
+/// What sort of URL was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose<'a> {
+    /// Told what happened.
+    Status,
+    /// Asked what to do. Twilio repeats a call's SID and status here, but this is no status
+    /// event. Carries Twilio's idempotency token, if one was sent.
+    Fallback(Option<&'a str>),
+}
+
+/// The events of a request: one, or one per element of an Event Streams array. Never none:
+/// what nobody recognises is kept under a hash of its body.
+#[must_use]
+pub fn events(
+    request: &SignedRequest<'_, Verified<'_>>,
+    purpose: Purpose<'_>,
+    received_at: Timestamp,
+) -> Vec<Event> {
+    let (body, query) = match request.content() {
+        Content::Query => (Bytes::copy_from_slice(request.query().as_bytes()), ""),
+        Content::Form | Content::Json => (request.body().clone(), request.query()),
+    };
+    let format = match request.content() {
+        Content::Query | Content::Form => Format::Form,
+        Content::Json => Format::Json,
+    };
+    let blank = Event {
+        key: EventKey::of_unrecognised(query, &body),
+        kind: Kind::Other,
+        account: request.verified().account.sid().to_owned(),
+        sid: None,
+        resource: None,
+        status: None,
+        sequence: None,
+        occurred_at: None,
+        received_at,
+        format,
+        query: query.to_owned(),
+        body,
+    };
+    match (purpose, format) {
+        (Purpose::Fallback(token), _) => {
+            vec![fallback(blank, &Fields::Form(request.params()), token)]
+        }
+        (Purpose::Status, Format::Form) => {
+            let recognised = recognise(&Fields::Form(request.params()));
+            vec![recognised.map_or(blank.clone(), |recognised| recognised.fill(blank))]
+        }
+        (Purpose::Status, Format::Json) => event_stream(blank),
+    }
+}
+
+fn fallback(blank: Event, fields: &Fields<'_>, token: Option<&str>) -> Event {
+    let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| sid(fields, name));
+    Event {
+        key: EventKey::of_fallback(token, &blank.body, blank.received_at),
+        kind: Kind::Fallback,
+        sid,
+        ..blank
+    }
+}
+
+/// What the parameters say.
+struct Recognised {
+    key: EventKey,
+    kind: Kind,
+    sid: String,
+    resource: Option<Resource>,
+    status: Option<String>,
+    sequence: Option<i64>,
+    occurred_at: Option<Timestamp>,
+}
+
+impl Recognised {
+    fn fill(self, blank: Event) -> Event {
+        let Self { key, kind, sid, resource, status, sequence, occurred_at } = self;
+        Event { key, kind, sid: Some(sid), resource, status, sequence, occurred_at, ..blank }
+    }
+}
+
+/// The first that fits, the most particular first: nearly all of them carry a `CallSid`, and a
+/// call's own callback is known by having none of the others' fields.
+fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
+    transcription(fields)
+        .or_else(|| conference(fields))
+        .or_else(|| debugger(fields))
+        .or_else(|| message(fields))
+        .or_else(|| call(fields))
+        .or_else(|| recording(fields))
+        .or_else(|| amd(fields))
+}
+
+fn call(fields: &Fields<'_>) -> Option<Recognised> {
+    let (sid, status) = (sid(fields, "CallSid")?, status(fields, "CallStatus")?);
+    Some(Recognised {
+        key: EventKey::of(&[&sid, &status])?,
+        kind: Kind::Call,
+        resource: Some(Resource::Call),
+        status: Some(status),
+        sequence: integer(fields, "SequenceNumber"),
+        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
+        sid,
+    })
+}
+
+fn message(fields: &Fields<'_>) -> Option<Recognised> {
+    let sid = sid(fields, "MessageSid").or_else(|| sid(fields, "SmsSid"))?;
+    let status = status(fields, "MessageStatus").or_else(|| status(fields, "SmsStatus"))?;
+    Some(Recognised {
+        key: EventKey::of(&[&sid, &status])?,
+        kind: Kind::Message,
+        resource: Some(Resource::Message),
+        status: Some(status),
+        sequence: None,
+        occurred_at: fields.get("RawDlrDoneDate").and_then(|text| Timestamp::parse_dlr(&text)),
+        sid,
+    })
+}
+
+fn recording(fields: &Fields<'_>) -> Option<Recognised> {
+    let (sid, status) = (sid(fields, "RecordingSid")?, status(fields, "RecordingStatus")?);
+    Some(Recognised {
+        key: EventKey::of(&[&sid, &status])?,
+        kind: Kind::Recording,
+        resource: Some(Resource::Recording),
+        status: Some(status),
+        sequence: None,
+        occurred_at: None,
+        sid,
+    })
+}
+
+fn conference(fields: &Fields<'_>) -> Option<Recognised> {
+    let (sid, event) = (sid(fields, "ConferenceSid")?, status(fields, "StatusCallbackEvent")?);
+    let sequence = integer(fields, "SequenceNumber");
+    let number = sequence.map_or("0".to_owned(), |number| number.to_string());
+    Some(Recognised {
+        key: EventKey::of(&[&sid, &number, &event])?,
+        kind: Kind::Conference,
+        resource: Some(Resource::Conference),
+        status: Some(event),
+        sequence,
+        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
+        sid,
+    })
+}
+
+fn amd(fields: &Fields<'_>) -> Option<Recognised> {
+    let (sid, answered_by) = (sid(fields, "CallSid")?, status(fields, "AnsweredBy")?);
+    status(fields, "MachineDetectionDuration")?;
+    Some(Recognised {
+        key: EventKey::of(&[&sid, "amd"])?,
+        kind: Kind::Amd,
+        // Who answered is no status of the call.
+        resource: None,
+        status: Some(answered_by),
+        sequence: None,
+        occurred_at: None,
+        sid,
+    })
+}
+
+fn transcription(fields: &Fields<'_>) -> Option<Recognised> {
+    let sid = sid(fields, "TranscriptionSid")?;
+    let status =
+        status(fields, "TranscriptionEvent").or_else(|| status(fields, "TranscriptionStatus"))?;
+    let sequence = integer(fields, "SequenceId");
+    let number = sequence.map_or(status.clone(), |number| number.to_string());
+    Some(Recognised {
+        key: EventKey::of(&[&sid, &number])?,
+        kind: Kind::Transcription,
+        resource: Some(Resource::Transcription),
+        status: Some(status),
+        sequence,
+        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
+        sid,
+    })
+}
+
+fn debugger(fields: &Fields<'_>) -> Option<Recognised> {
+    let sid = sid(fields, "Sid").filter(|sid| sid.starts_with("NO"))?;
+    let level = status(fields, "Level")?;
+    fields.get("Payload")?;
+    Some(Recognised {
+        key: EventKey::of(&[&sid])?,
+        kind: Kind::Debugger,
+        resource: None,
+        status: Some(level),
+        sequence: None,
+        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
+        sid,
+    })
+}
+
+/// Event Streams: an array or one object, each element its own event.
+fn event_stream(blank: Event) -> Vec<Event> {
+    let elements: Option<Vec<&RawValue>> = serde_json::from_slice(&blank.body)
+        .or_else(|_| serde_json::from_slice::<&RawValue>(&blank.body).map(|one| vec![one]))
+        .ok();
+    match elements {
+        Some(elements) if !elements.is_empty() => {
+            elements.into_iter().map(|element| cloud_event(&blank, element)).collect()
+        }
+        _ => vec![blank],
+    }
+}
+
+#[derive(Deserialize)]
+struct CloudEvent {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    time: Option<String>,
+    #[serde(default)]
+    data: serde_json::Value,
+}
+
+fn cloud_event(whole: &Event, element: &RawValue) -> Event {
+    let body = whole.body.slice_ref(element.get().as_bytes());
+    let blank = Event { key: EventKey::of_unrecognised("", &body), body, ..whole.clone() };
+    let Ok(cloud) = serde_json::from_str::<CloudEvent>(element.get()) else { return blank };
+    let Some(key) = EventKey::of(&[&cloud.id]) else { return blank };
+
+    let (resource, sid, status) = match subject(&cloud) {
+        Some((resource, sid, status)) => (Some(resource), Some(sid), Some(status)),
+        None => (None, None, None),
+    };
+    Event {
+        key,
+        kind: Kind::EventStream,
+        sid,
+        resource,
+        status,
+        sequence: integer(&Fields::of_cloud_data(&cloud.data), "SequenceNumber"),
+        occurred_at: cloud.time.as_deref().and_then(Timestamp::parse_rfc3339),
+        ..blank
+    }
+}
+
+/// The call or message that a CloudEvent reports a status of. Statuses are upper-case there.
+fn subject(cloud: &CloudEvent) -> Option<(Resource, String, String)> {
+    let fields = Fields::of_cloud_data(&cloud.data);
+    if let Some(event) = cloud.kind.strip_prefix("com.twilio.voice.status-callback.call.") {
+        let event = if event == "answered" { "in-progress" } else { event };
+        let status = status(&fields, "CallStatus").or_else(|| status_of(event))?;
+        return Some((Resource::Call, sid(&fields, "CallSid")?, status));
+    }
+    let event = cloud.kind.strip_prefix("com.twilio.messaging.message.")?;
+    let status = status(&fields, "MessageStatus").or_else(|| status_of(event))?;
+    Some((Resource::Message, sid(&fields, "MessageSid")?, status))
+}
+
+fn sid(fields: &Fields<'_>, name: &str) -> Option<String> {
+    fields.get(name).filter(|text| is_word(text)).map(Cow::into_owned)
+}
+
+fn status(fields: &Fields<'_>, name: &str) -> Option<String> {
+    status_of(&fields.get(name)?)
+}
+
+/// A status in the spelling of callbacks: Event Streams writes `NO_ANSWER` for `no-answer`.
+/// What has lower-case letters, `machine_end_beep`, stays as it is.
+fn status_of(text: &str) -> Option<String> {
+    if !is_word(text) {
+        return None;
+    }
+    let shouted = !text.bytes().any(|byte| byte.is_ascii_lowercase());
+    Some(if shouted { text.to_ascii_lowercase().replace('_', "-") } else { text.to_owned() })
+}
+
+/// Whether it can be part of a key: letters, digits and `-_.`, and not long.
+fn is_word(text: &str) -> bool {
+    /// SIDs have 34 characters, the longest status 28.
+    const MAX: usize = 64;
+    let ok = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.len() <= MAX && text.bytes().all(ok)
+}
+
+fn integer(fields: &Fields<'_>, name: &str) -> Option<i64> {
+    fields.get(name)?.parse().ok()
+}
+
+#[cfg(test)]
+#[path = "callback_tests.rs"]
+mod tests;

@@ -1,0 +1,251 @@
+//! [`Keyring`]: whose secrets a signature may have been made with.
+//!
+//! Several accounts, since a sub-account's callbacks are signed with its own token; per account
+//! several secrets, so that one can be rotated without a gap.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha1::Sha1;
+use sha2::Sha256;
+
+/// How a signature is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+pub enum Algorithm {
+    /// HMAC-SHA1: auth tokens, and shared keys that say so.
+    #[serde(rename = "HMAC_SHA1")]
+    HmacSha1,
+    /// HMAC-SHA256: shared keys.
+    #[serde(rename = "HMAC_SHA256")]
+    HmacSha256,
+}
+
+impl Algorithm {
+    /// Twilio's name for it, as in `X-Twilio-Webhooks-Signature-Settings`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HmacSha1 => "HMAC_SHA1",
+            Self::HmacSha256 => "HMAC_SHA256",
+        }
+    }
+
+    /// The algorithm of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::HmacSha1, Self::HmacSha256].into_iter().find(|known| known.as_str() == name)
+    }
+
+    /// Bytes of a signature.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::HmacSha1 => 20,
+            Self::HmacSha256 => 32,
+        }
+    }
+}
+
+/// A key with its padding already hashed, which saves two of the compressions of each signature.
+#[derive(Clone)]
+enum Key {
+    Sha1(Hmac<Sha1>),
+    Sha256(Hmac<Sha256>),
+}
+
+/// One secret of an account. Has no `Debug`: it is never printed.
+pub struct Secret {
+    id: String,
+    shared: bool,
+    key: Key,
+}
+
+impl Secret {
+    fn new(id: String, shared: bool, algorithm: Algorithm, secret: &SecretString) -> Self {
+        let bytes = secret.expose_secret().as_bytes();
+        let key = match algorithm {
+            Algorithm::HmacSha1 => {
+                Key::Sha1(Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length"))
+            }
+            Algorithm::HmacSha256 => {
+                Key::Sha256(Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length"))
+            }
+        };
+        Self { id, shared, key }
+    }
+
+    /// An auth token by itself, as [`sign`](Secret::sign) needs it.
+    #[must_use]
+    pub fn auth_token(token: &SecretString) -> Self {
+        Self::new("auth_token_1".into(), false, Algorithm::HmacSha1, token)
+    }
+
+    /// A shared key by itself.
+    #[must_use]
+    pub fn shared_key(key: &SharedKey) -> Self {
+        Self::new(key.id.clone(), true, key.algorithm, &key.secret)
+    }
+
+    /// A name for logs and metrics that gives nothing away: the shared key's id, or
+    /// `auth_token_<n>` with the place in the configuration, from 1.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The algorithm that it signs with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        match self.key {
+            Key::Sha1(_) => Algorithm::HmacSha1,
+            Key::Sha256(_) => Algorithm::HmacSha256,
+        }
+    }
+
+    /// The signature of a URL and of pairs that are already as Twilio signs them.
+    #[must_use]
+    pub fn sign(&self, url: &str, pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+        match &self.key {
+            Key::Sha1(mac) => fed(mac, url, pairs).finalize().into_bytes().to_vec(),
+            Key::Sha256(mac) => fed(mac, url, pairs).finalize().into_bytes().to_vec(),
+        }
+    }
+
+    /// Whether `signature` is that of the URL and the pairs, in constant time.
+    #[must_use]
+    pub fn verifies(&self, url: &str, pairs: &[(&[u8], &[u8])], signature: &[u8]) -> bool {
+        match &self.key {
+            Key::Sha1(mac) => fed(mac, url, pairs).verify_slice(signature).is_ok(),
+            Key::Sha256(mac) => fed(mac, url, pairs).verify_slice(signature).is_ok(),
+        }
+    }
+}
+
+fn fed<M: Mac + Clone>(mac: &M, url: &str, pairs: &[(&[u8], &[u8])]) -> M {
+    let mut mac = mac.clone();
+    mac.update(url.as_bytes());
+    for (name, value) in pairs {
+        mac.update(name);
+        mac.update(value);
+    }
+    mac
+}
+
+/// A key of Twilio's SharedKeys.
+#[derive(Clone, Debug)]
+pub struct SharedKey {
+    /// Its id, as the settings header names it.
+    pub id: String,
+    /// The secret.
+    pub secret: SecretString,
+    /// The algorithm that it is used with, and no other.
+    pub algorithm: Algorithm,
+}
+
+/// An account and its secrets.
+pub struct Account {
+    sid: String,
+    name: String,
+    secrets: Vec<Secret>,
+}
+
+impl Account {
+    /// An account. `name` stands for it in metrics, where a SID must not.
+    #[must_use]
+    pub fn new(sid: String, name: String, tokens: &[SecretString], keys: &[SharedKey]) -> Self {
+        let tokens = tokens.iter().enumerate().map(|(place, token)| {
+            Secret::new(format!("auth_token_{}", place + 1), false, Algorithm::HmacSha1, token)
+        });
+        let secrets = tokens.chain(keys.iter().map(Secret::shared_key)).collect();
+        Self { sid, name, secrets }
+    }
+
+    /// `AC…`.
+    #[must_use]
+    pub fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// The name in metrics.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its secrets, in the order of the configuration.
+    #[must_use]
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+}
+
+/// Which of an account's secrets a request claims to be signed with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted<'a> {
+    /// The shared key's id; `None` is any secret of the algorithm.
+    pub key_id: Option<&'a str>,
+    /// The algorithm.
+    pub algorithm: Algorithm,
+}
+
+/// All accounts. Never empty.
+pub struct Keyring {
+    accounts: Vec<Account>,
+    decoys: [Secret; 2],
+}
+
+/// The keyring would hold no secret at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("no account has a secret")]
+pub struct NoSecret;
+
+impl Keyring {
+    /// A keyring of these accounts.
+    ///
+    /// # Errors
+    /// [`NoSecret`] if there is nothing to verify with.
+    pub fn new(accounts: Vec<Account>) -> Result<Self, NoSecret> {
+        if accounts.iter().all(|account| account.secrets.is_empty()) {
+            return Err(NoSecret);
+        }
+        let decoy = |algorithm| {
+            Secret::new(String::new(), false, algorithm, &SecretString::from("no account has this"))
+        };
+        Ok(Self { accounts, decoys: [decoy(Algorithm::HmacSha1), decoy(Algorithm::HmacSha256)] })
+    }
+
+    /// The accounts, in the order of the configuration.
+    #[must_use]
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// The secrets to try for a request that names this account, or for one that names none.
+    pub(crate) fn lookup<'k, 'w>(
+        &'k self,
+        account: Option<&'w str>,
+        wanted: Wanted<'w>,
+    ) -> impl Iterator<Item = (&'k Account, &'k Secret)> + use<'k, 'w> {
+        self.accounts
+            .iter()
+            .filter(move |known| account.is_none_or(|sid| known.sid == sid))
+            .flat_map(|known| known.secrets.iter().map(move |secret| (known, secret)))
+            .filter(move |(_, secret)| {
+                secret.algorithm() == wanted.algorithm
+                    && wanted.key_id.is_none_or(|id| secret.shared && secret.id == id)
+            })
+    }
+
+    /// A secret that verifies nothing, so that an unknown account costs what a known one does.
+    pub(crate) fn decoy(&self, algorithm: Algorithm) -> &Secret {
+        match algorithm {
+            Algorithm::HmacSha1 => &self.decoys[0],
+            Algorithm::HmacSha256 => &self.decoys[1],
+        }
+    }
+
+    /// Whether an account of this SID is known.
+    #[must_use]
+    pub fn knows(&self, sid: &str) -> bool {
+        self.accounts.iter().any(|account| account.sid == sid)
+    }
+}

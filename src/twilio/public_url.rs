@@ -1,0 +1,195 @@
+//! [`PublicUrl`]: the base of every URL that Twilio was told, and [`candidates`]: the URLs that
+//! it may have signed.
+//!
+//! Twilio signs the URL as it requested it, byte for byte, so a URL library, which re-encodes,
+//! is never let near it. `Host` and `X-Forwarded-*` are not consulted: whoever sends the request
+//! chooses them.
+
+use std::borrow::Cow;
+
+/// Scheme, authority and perhaps a path, without a trailing slash: `https://hooks.example.com`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublicUrl(String);
+
+/// Why a text is no public URL.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PublicUrlError {
+    /// It starts neither with `https://` nor with `http://`.
+    #[error("it must start with https:// or http://")]
+    Scheme,
+    /// It names no host, or a character in it cannot stand in a URL.
+    #[error("it must name a host and hold no spaces or control characters")]
+    Host,
+    /// It has a query or a fragment.
+    #[error("it must end before `?` and `#`; offhook appends the path and query of each request")]
+    Tail,
+}
+
+impl PublicUrl {
+    /// Reads a base URL.
+    ///
+    /// # Errors
+    /// Another scheme than http(s), no host, a query or a fragment.
+    pub fn parse(text: &str) -> Result<Self, PublicUrlError> {
+        let text = text.trim_end_matches('/');
+        let lower = text.to_ascii_lowercase();
+        if !lower.starts_with("https://") && !lower.starts_with("http://") {
+            return Err(PublicUrlError::Scheme);
+        }
+        if text.contains(['?', '#']) {
+            return Err(PublicUrlError::Tail);
+        }
+        let parts = Parts::of(text).ok_or(PublicUrlError::Host)?;
+        if parts.host.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(PublicUrlError::Host);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL of a request: this base, then its raw path and raw query.
+    #[must_use]
+    pub fn join(&self, path_and_query: &str) -> String {
+        let mut url = String::with_capacity(self.0.len() + path_and_query.len());
+        url.push_str(&self.0);
+        url.push_str(path_and_query);
+        url
+    }
+
+    /// The base as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The parts of a URL, as slices of it.
+struct Parts<'a> {
+    /// With `://`.
+    scheme: &'a str,
+    /// With `@`, or empty.
+    userinfo: &'a str,
+    /// An IPv6 address keeps its brackets.
+    host: &'a str,
+    /// With `:`, or empty.
+    port: &'a str,
+    /// Path and query.
+    rest: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Option<Self> {
+        let (scheme, after) = url.split_at(url.find("://")? + 3);
+        let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
+        let (userinfo, host_port) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let after_brackets = host_port.find(']').map_or(0, |at| at + 1);
+        let port_at = host_port[after_brackets..].find(':').map(|at| at + after_brackets);
+        let (host, port) = host_port.split_at(port_at.unwrap_or(host_port.len()));
+        Some(Self { scheme, userinfo, host, port, rest })
+    }
+
+    fn default_port(&self) -> &'static str {
+        if self.scheme.eq_ignore_ascii_case("https://") { ":443" } else { ":80" }
+    }
+}
+
+/// The URLs that Twilio may have signed for a request of `url`, the likeliest first, each once.
+///
+/// As it is; without its port (voice over HTTPS drops it, SMS keeps it); with the scheme's default
+/// port (official libraries accept that too); each also without userinfo, which Twilio drops; each
+/// also with `'` in the query as `%27` and the other way round. A fragment is never signed: Twilio
+/// takes its connection overrides from there.
+#[must_use]
+pub fn candidates(url: &str) -> Vec<Cow<'_, str>> {
+    let url = url.split('#').next().unwrap_or(url);
+    let mut all = vec![Cow::Borrowed(url)];
+    let Some(parts) = Parts::of(url) else { return all };
+
+    let userinfos = [parts.userinfo, ""];
+    let ports = [parts.port, "", parts.default_port()];
+    let rests = apostrophes(parts.rest);
+    for rest in &rests {
+        for userinfo in userinfos {
+            for port in ports {
+                let candidate = [parts.scheme, userinfo, parts.host, port, rest].concat();
+                if !all.iter().any(|known| *known == candidate) {
+                    all.push(candidate.into());
+                }
+            }
+        }
+    }
+    all
+}
+
+fn apostrophes(rest: &str) -> Vec<Cow<'_, str>> {
+    let mut all = vec![Cow::Borrowed(rest)];
+    let Some(at) = rest.find('?') else { return all };
+    let (path, query) = rest.split_at(at);
+    if query.contains("%27") {
+        all.push(format!("{path}{}", query.replace("%27", "'")).into());
+    }
+    if query.contains('\'') {
+        all.push(format!("{path}{}", query.replace('\'', "%27")).into());
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, expected: &[&str]) {
+        assert_eq!(candidates(url), expected, "{url}");
+    }
+
+    #[test]
+    fn the_raw_url_comes_first_then_the_ports() {
+        check(
+            "https://h.example:8443/a?b=1",
+            &[
+                "https://h.example:8443/a?b=1",
+                "https://h.example/a?b=1",
+                "https://h.example:443/a?b=1",
+            ],
+        );
+        check("http://h.example/a", &["http://h.example/a", "http://h.example:80/a"]);
+        check(
+            "https://[::1]:8443/a",
+            &["https://[::1]:8443/a", "https://[::1]/a", "https://[::1]:443/a"],
+        );
+        check("https://[::1]/a", &["https://[::1]/a", "https://[::1]:443/a"]);
+    }
+
+    #[test]
+    fn fragment_and_userinfo_are_dropped() {
+        check(
+            "https://u:p@h.example/a#rc=5",
+            &[
+                "https://u:p@h.example/a",
+                "https://u:p@h.example:443/a",
+                "https://h.example/a",
+                "https://h.example:443/a",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_apostrophe_is_tried_both_ways_in_the_query_only() {
+        let both = candidates("http://h.example:80/it's?a='&b=%27");
+        assert!(both.contains(&"http://h.example:80/it's?a='&b='".into()));
+        assert!(both.contains(&"http://h.example/it's?a=%27&b=%27".into()));
+        assert!(!both.iter().any(|url| url.contains("it%27s")));
+    }
+
+    #[test]
+    fn a_base_url_is_checked() {
+        assert_eq!(
+            PublicUrl::parse("https://a.example/x/").map(|url| url.0),
+            Ok("https://a.example/x".into())
+        );
+        assert_eq!(PublicUrl::parse("a.example"), Err(PublicUrlError::Scheme));
+        assert_eq!(PublicUrl::parse("https://"), Err(PublicUrlError::Scheme));
+        assert_eq!(PublicUrl::parse("https://:80"), Err(PublicUrlError::Host));
+        assert_eq!(PublicUrl::parse("https://a b"), Err(PublicUrlError::Host));
+        assert_eq!(PublicUrl::parse("https://a.example/?x"), Err(PublicUrlError::Tail));
+    }
+}
