@@ -103,10 +103,7 @@ pub trait Source: Send + 'static {
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// Says that these deliveries are still being worked on, so that nobody claims them.
-    fn renew(
-        &mut self,
-        ids: &[Self::Id],
-    ) -> impl Future<Output = Result<(), SourceError>> + Send;
+    fn renew(&mut self, ids: &[Self::Id]) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// Gives deliveries back: another reader may claim them at once, and this one does not count.
     fn release(

@@ -98,8 +98,8 @@ impl<I: Clone> Pending<I> {
                 settled.extend(deliveries.into_iter().map(|(id, _)| (id, event.key.clone())));
             }
         }
-        let rest = Batch::take_from(&mut rest)
-            .map(|batch| Self { batch, deliveries: self.deliveries });
+        let rest =
+            Batch::take_from(&mut rest).map(|batch| Self { batch, deliveries: self.deliveries });
         (Settled(settled), rest)
     }
 

@@ -1,0 +1,103 @@
+//! Where events go: one module per backend, none of which knows another.
+//!
+//! [`Reader`] and [`Probe`] are all that the admin service sees of them.
+
+pub mod postgres;
+pub mod redis;
+mod rows;
+pub mod sqlite;
+
+use crate::clock::Timestamp;
+use crate::event::{Current, Event};
+use crate::pipeline::Cause;
+
+/// A read or a migration failed: worth trying again, unless the cause says otherwise.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BackendError(pub Cause);
+
+impl From<sqlx::Error> for BackendError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(rows::cause(&error))
+    }
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// The event.
+    pub event: Event,
+    /// Its parameters as JSON.
+    pub params: String,
+}
+
+/// Where to go on in a list that is sorted by time: the last row seen.
+pub type Cursor = (Timestamp, String);
+
+/// Reads the store, whichever it is.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// The embedded store.
+    Sqlite(sqlite::Query),
+    /// The scale-out store.
+    Postgres(postgres::Query),
+}
+
+impl Reader {
+    /// The current status of a SID.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.status(sid).await,
+            Self::Postgres(query) => query.status(sid).await,
+        }
+    }
+
+    /// The events of a SID, in the order in which they were received, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.events(sid, limit).await,
+            Self::Postgres(query) => query.events(sid, limit).await,
+        }
+    }
+}
+
+/// Asks one dependency whether it can do its job right now.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// The embedded store.
+    Sqlite(sqlite::Query),
+    /// The scale-out store.
+    Postgres(postgres::Query),
+    /// The stream.
+    Redis(redis::Connector),
+}
+
+impl Probe {
+    /// The dependency's name in `/readyz`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// It does not answer in time, or not well.
+    pub async fn check(&self) -> Result<(), BackendError> {
+        match self {
+            Self::Sqlite(query) => query.ping().await,
+            Self::Postgres(query) => query.ping().await,
+            Self::Redis(connector) => connector.ping().await,
+        }
+    }
+}

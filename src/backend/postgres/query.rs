@@ -1,0 +1,114 @@
+//! Reads of the scale-out store.
+
+use tokio::time::timeout;
+
+use super::{CONNECT, Postgres, STATEMENT};
+use crate::backend::{BackendError, StoredEvent, rows};
+use crate::event::Current;
+
+/// Times as text, RFC 3339 in UTC with six decimals.
+macro_rules! utc {
+    ($column:literal) => {
+        concat!(
+            "to_char(",
+            $column,
+            " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS ",
+            $column
+        )
+    };
+}
+
+macro_rules! select_statuses {
+    ($rest:literal) => {
+        concat!(
+            "SELECT sid, resource, account, status, \"from\", \"to\", duration, error_code, \
+             terminals, position, error_position, ",
+            utc!("first_seen"),
+            ", ",
+            utc!("updated"),
+            " FROM statuses ",
+            $rest
+        )
+    };
+}
+
+macro_rules! select_events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT key, kind, account, sid, resource, status, sequence, format, query, \
+             params::text AS params, body, ",
+            utc!("occurred_at"),
+            ", ",
+            utc!("received_at"),
+            " FROM events ",
+            $rest
+        )
+    };
+}
+
+/// Reads the scale-out store.
+#[derive(Clone, Debug)]
+pub struct Query(Postgres);
+
+impl Query {
+    /// Connects when first asked.
+    #[must_use]
+    pub fn new(postgres: Postgres) -> Self {
+        Self(postgres)
+    }
+
+    /// The current status of a SID.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+        let query = sqlx::query(select_statuses!("WHERE sid = $1")).bind(sid);
+        let row = bounded(query.fetch_optional(&self.0.0)).await?;
+        Ok(row.as_ref().map(rows::current).transpose()?)
+    }
+
+    /// The events of a SID, as they were received.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+        let sql = select_events!("WHERE sid = $1 ORDER BY events.received_at, key LIMIT $2");
+        let query = sqlx::query(sql).bind(sid).bind(i64::from(limit));
+        let rows = bounded(query.fetch_all(&self.0.0)).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// Every event, sorted by key: to check what is stored, not for large stores.
+    ///
+    /// # Errors
+    /// Postgres does not answer.
+    pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
+        let rows = sqlx::query(select_events!("ORDER BY key")).fetch_all(&self.0.0).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// Every current status, sorted by SID: to check what is stored, not for large stores.
+    ///
+    /// # Errors
+    /// Postgres does not answer.
+    pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
+        let rows = sqlx::query(select_statuses!("ORDER BY sid")).fetch_all(&self.0.0).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// Whether it answers and its tables are there.
+    ///
+    /// # Errors
+    /// They are not, or it takes too long.
+    pub async fn ping(&self) -> Result<(), BackendError> {
+        let query = sqlx::query("SELECT 1 FROM events LIMIT 1").fetch_optional(&self.0.0);
+        let late = |_| BackendError("no answer in time".to_owned());
+        timeout(CONNECT, query).await.map_err(late)??;
+        Ok(())
+    }
+}
+
+async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
+    let late = |_| BackendError("no answer in time".to_owned());
+    Ok(timeout(STATEMENT, read).await.map_err(late)??)
+}

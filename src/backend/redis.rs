@@ -1,0 +1,34 @@
+//! The stream: Redis 7 or later, or Valkey.
+
+mod conn;
+mod consumer;
+mod event_log;
+mod housekeeping;
+
+pub use self::conn::{Conn, Connector};
+pub use self::consumer::RedisConsumer;
+pub use self::event_log::RedisStream;
+pub use self::housekeeping::{Backlog, Housekeeping};
+
+/// The names in Redis.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// The stream's key.
+    pub stream: String,
+    /// The consumer group.
+    pub group: String,
+}
+
+impl Names {
+    /// Where dead letters go: a stream of its own.
+    #[must_use]
+    pub fn dead(&self) -> String {
+        format!("{}:dead", self.stream)
+    }
+
+    /// The mark that says that an event is in the store.
+    #[must_use]
+    pub fn mark(&self, key: &crate::event::EventKey) -> String {
+        format!("{}:done:{key}", self.stream)
+    }
+}

@@ -1,0 +1,161 @@
+//! [`Conn`]: one connection that is thrown away as soon as anything goes wrong on it.
+//!
+//! A connection that timed out may deliver the late answer to the next command, and one to a
+//! server that became a replica answers READONLY for ever; a new one is cheap.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, Script};
+use tokio::time::timeout;
+
+use crate::backend::BackendError;
+
+/// Longest wait for a connection, TLS and AUTH included.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Longest wait of a probe.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Makes connections to one Redis. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Connector(Client);
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnError {
+    /// There is no connection, or no answer in time. The command may have been carried out.
+    #[error("{0}")]
+    Away(String),
+    /// The server said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The server has no memory left (`OOM`, by `maxmemory` with `noeviction`).
+    #[error("{0}")]
+    Full(String),
+    /// The consumer group is gone, and the stream perhaps with it.
+    #[error("{0}")]
+    NoGroup(String),
+}
+
+impl From<RedisError> for ConnError {
+    fn from(error: RedisError) -> Self {
+        // `RedisError`'s text has the server's answer, which names keys and commands, no values.
+        let text = error.to_string();
+        match error.code() {
+            Some("OOM") => Self::Full(text),
+            Some("NOGROUP") => Self::NoGroup(text),
+            Some(_) => Self::Refused(text),
+            None => Self::Away(text),
+        }
+    }
+}
+
+impl Connector {
+    /// Of a `redis://`, `rediss://` or `redis+unix://` URL.
+    ///
+    /// # Errors
+    /// The URL is none. Its own text, which may hold a password, is not in the error.
+    pub fn new(url: &str) -> Result<Self, BackendError> {
+        let client = Client::open(url).map_err(|error| BackendError(error.to_string()))?;
+        Ok(Self(client))
+    }
+
+    /// A connection of its own, made when first used, on which every answer comes within
+    /// `patience`.
+    #[must_use]
+    pub fn conn(&self, patience: Duration) -> Conn {
+        Conn { connector: self.clone(), patience, open: None }
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// It does not, in time, or it answers with an error, such as while it loads its data.
+    pub async fn ping(&self) -> Result<(), BackendError> {
+        let pong = self.conn(PROBE).query::<String>(&redis::cmd("PING")).await;
+        pong.map(|_| ()).map_err(|error| BackendError(error.to_string()))
+    }
+}
+
+/// One connection, for one task.
+#[derive(Debug)]
+pub struct Conn {
+    connector: Connector,
+    patience: Duration,
+    open: Option<MultiplexedConnection>,
+}
+
+impl Conn {
+    /// Runs a command.
+    ///
+    /// # Errors
+    /// See [`ConnError`]; the connection is then gone, and the next command makes another.
+    pub async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, ConnError> {
+        let mut open = self.take().await?;
+        let answer = timeout(self.patience, command.query_async(&mut open)).await;
+        self.settle(open, answer)
+    }
+
+    /// Runs a pipeline.
+    ///
+    /// # Errors
+    /// See [`ConnError`]; of a pipeline that is no transaction, a part may have been carried out.
+    pub async fn pipeline<T: FromRedisValue>(&mut self, pipe: &Pipeline) -> Result<T, ConnError> {
+        let mut open = self.take().await?;
+        let answer = timeout(self.patience, pipe.query_async(&mut open)).await;
+        self.settle(open, answer)
+    }
+
+    /// Runs a script.
+    ///
+    /// # Errors
+    /// See [`ConnError`].
+    pub async fn script<T: FromRedisValue>(
+        &mut self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&str],
+    ) -> Result<T, ConnError> {
+        let mut open = self.take().await?;
+        let mut call = script.prepare_invoke();
+        for key in keys {
+            call.key(key);
+        }
+        for arg in args {
+            call.arg(arg);
+        }
+        let answer = timeout(self.patience, call.invoke_async(&mut open)).await;
+        self.settle(open, answer)
+    }
+
+    /// The connection is taken out while a command runs on it, so that a command that is dropped
+    /// half-way leaves none behind.
+    async fn take(&mut self) -> Result<MultiplexedConnection, ConnError> {
+        if let Some(open) = self.open.take() {
+            return Ok(open);
+        }
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(None);
+        let connect = self.connector.0.get_multiplexed_async_connection_with_config(&config);
+        match timeout(CONNECT.max(self.patience), connect).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(ConnError::Away("no connection in time".to_owned())),
+        }
+    }
+
+    fn settle<T>(
+        &mut self,
+        open: MultiplexedConnection,
+        answer: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
+    ) -> Result<T, ConnError> {
+        match answer {
+            Ok(Ok(value)) => {
+                self.open = Some(open);
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(ConnError::Away("no answer in time".to_owned())),
+        }
+    }
+}

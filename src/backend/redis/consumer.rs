@@ -1,0 +1,222 @@
+//! [`RedisConsumer`]: one reader of the consumer group.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{Script, cmd};
+
+use super::Names;
+use super::conn::{Conn, ConnError, Connector};
+use crate::event::{EventKey, codec};
+use crate::pipeline::{Delivery, Settled, Source, SourceError};
+
+/// How long a read waits for something new.
+const BLOCK: Duration = Duration::from_secs(2);
+/// Longest answer to a command that does not wait. Redis may be busy rewriting its files.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
+type Fields = Option<Vec<Vec<u8>>>;
+type Entries = Vec<(String, Fields)>;
+
+/// One reader of the consumer group.
+///
+/// Its name is never used again by another: a name that comes back would take over what the first
+/// one still holds. Two connections, since a read that waits would hold up the acks.
+#[derive(Debug)]
+pub struct RedisConsumer {
+    reads: Conn,
+    commands: Conn,
+    names: Names,
+    name: String,
+    /// Whether the group is known to be there.
+    joined: bool,
+    idle: Duration,
+    mark_ttl: Duration,
+}
+
+impl RedisConsumer {
+    /// A reader of this name, which nobody used before. It claims what has been idle for `idle`,
+    /// and its marks live for `mark_ttl`.
+    #[must_use]
+    pub fn new(
+        connector: &Connector,
+        names: Names,
+        name: String,
+        idle: Duration,
+        mark_ttl: Duration,
+    ) -> Self {
+        Self {
+            reads: connector.conn(BLOCK + PATIENCE),
+            commands: connector.conn(PATIENCE),
+            names,
+            name,
+            joined: false,
+            idle,
+            mark_ttl,
+        }
+    }
+
+    /// Leaves the group, unless something is pending on this reader: others will claim it.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn leave(&mut self) -> Result<(), SourceError> {
+        let script = Script::new(include_str!("leave.lua"));
+        let (keys, args) = ([&*self.names.stream], [&*self.names.group, &*self.name]);
+        let left = self.commands.script::<i64>(&script, &keys, &args).await;
+        left.map(|_| ()).map_err(|error| SourceError(error.to_string()))
+    }
+
+    /// Makes the group if it is not there, from the first entry on: after Redis lost the stream,
+    /// what has been appended since must not be passed over.
+    async fn join(&mut self) -> Result<(), SourceError> {
+        if self.joined {
+            return Ok(());
+        }
+        let mut create = cmd("XGROUP");
+        create.arg("CREATE").arg(&self.names.stream).arg(&self.names.group).arg("0");
+        create.arg("MKSTREAM");
+        match self.commands.query::<()>(&create).await {
+            Ok(()) => {}
+            Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => {}
+            Err(error) => return Err(SourceError(error.to_string())),
+        }
+        self.joined = true;
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &ConnError) -> SourceError {
+        if matches!(error, ConnError::NoGroup(_)) {
+            self.joined = false;
+        }
+        SourceError(error.to_string())
+    }
+
+    async fn command<T: redis::FromRedisValue>(
+        &mut self,
+        command: &redis::Cmd,
+    ) -> Result<T, SourceError> {
+        let answer = self.commands.query(command).await;
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    fn xclaim(&self, min_idle: Duration, ids: &[String]) -> redis::Cmd {
+        let mut claim = cmd("XCLAIM");
+        claim.arg(&self.names.stream).arg(&self.names.group).arg(&self.name);
+        claim.arg(millis(min_idle)).arg(ids);
+        claim
+    }
+}
+
+impl Source for RedisConsumer {
+    type Id = String;
+
+    async fn read(&mut self, limit: usize) -> Result<Vec<Delivery<String>>, SourceError> {
+        self.join().await?;
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP").arg(&self.names.group).arg(&self.name);
+        read.arg("COUNT").arg(limit).arg("BLOCK").arg(millis(BLOCK));
+        read.arg("STREAMS").arg(&self.names.stream).arg(">");
+        let answer = self.reads.query::<Option<Vec<(String, Entries)>>>(&read).await;
+        let streams = answer.map_err(|error| self.failed(&error))?;
+        let entries = streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries);
+        Ok(entries.map(|(id, fields)| delivery(id, 1, fields)).collect())
+    }
+
+    async fn claim(&mut self, limit: usize) -> Result<Vec<Delivery<String>>, SourceError> {
+        self.join().await?;
+        let mut pending = cmd("XPENDING");
+        pending.arg(&self.names.stream).arg(&self.names.group);
+        pending.arg("IDLE").arg(millis(self.idle)).arg("-").arg("+").arg(limit);
+        let idle: Vec<(String, String, u64, u32)> = self.command(&pending).await?;
+        if idle.is_empty() {
+            return Ok(Vec::new());
+        }
+        let counts: HashMap<String, u32> =
+            idle.into_iter().map(|(id, _, _, count)| (id, count)).collect();
+        let ids: Vec<String> = counts.keys().cloned().collect();
+        // Only what is idle still: another worker may have been faster.
+        let claimed: Entries = self.command(&self.xclaim(self.idle, &ids)).await?;
+        let deliveries = claimed.into_iter().map(|(id, fields)| {
+            let count = counts.get(&id).copied().unwrap_or_default().saturating_add(1);
+            delivery(id, count, fields)
+        });
+        Ok(deliveries.collect())
+    }
+
+    async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
+        let mut get = cmd("MGET");
+        for key in keys {
+            get.arg(self.names.mark(key));
+        }
+        let marks: Vec<Option<Vec<u8>>> = self.command(&get).await?;
+        Ok(marks.into_iter().map(|mark| mark.is_some()).collect())
+    }
+
+    async fn ack(&mut self, settled: &Settled<String>) -> Result<(), SourceError> {
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for (_, key) in settled.entries() {
+            let set = pipe.cmd("SET").arg(self.names.mark(key)).arg(1);
+            set.arg("NX").arg("EX").arg(self.mark_ttl.as_secs().max(1)).ignore();
+        }
+        let ack = pipe.cmd("XACK").arg(&self.names.stream).arg(&self.names.group);
+        for (id, _) in settled.entries() {
+            ack.arg(id);
+        }
+        ack.ignore();
+        let answer = self.commands.pipeline::<()>(&pipe).await;
+        answer.map_err(|error| self.failed(&error))
+    }
+
+    async fn dead_letter(
+        &mut self,
+        id: &String,
+        deliveries: u32,
+        reason: &str,
+    ) -> Result<(), SourceError> {
+        let script = Script::new(include_str!("dead_letter.lua"));
+        let dead = self.names.dead();
+        let keys = [&*self.names.stream, &*dead];
+        let deliveries = deliveries.to_string();
+        let args = [&*self.names.group, &**id, &*deliveries, reason];
+        let answer = self.commands.script::<i64>(&script, &keys, &args).await;
+        answer.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    async fn renew(&mut self, ids: &[String]) -> Result<(), SourceError> {
+        let mut claim = self.xclaim(Duration::ZERO, ids);
+        // JUSTID: a renewal is no delivery, so it does not count as one.
+        claim.arg("JUSTID");
+        self.command::<Vec<String>>(&claim).await.map(|_| ())
+    }
+
+    async fn release(&mut self, deliveries: &[(String, u32)]) -> Result<(), SourceError> {
+        let mut by_count: HashMap<u32, Vec<String>> = HashMap::new();
+        for (id, count) in deliveries {
+            by_count.entry(*count).or_default().push(id.clone());
+        }
+        let mut pipe = redis::pipe();
+        for (count, ids) in by_count {
+            let mut claim = self.xclaim(Duration::ZERO, &ids);
+            // As if it had not been handed out, and idle for long enough to be claimed.
+            claim.arg("IDLE").arg(millis(self.idle)).arg("RETRYCOUNT");
+            claim.arg(count.saturating_sub(1)).arg("JUSTID");
+            pipe.add_command(claim).ignore();
+        }
+        let answer = self.commands.pipeline::<()>(&pipe).await;
+        answer.map_err(|error| self.failed(&error))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn delivery(id: String, count: u32, fields: Fields) -> Delivery<String> {
+    let mut values = fields.unwrap_or_default().into_iter().map(Bytes::from);
+    let pairs = std::iter::from_fn(|| Some((values.next()?, values.next()?)));
+    Delivery { id, count, event: codec::decode(pairs) }
+}

@@ -1,0 +1,14 @@
+-- Puts an entry aside and acks it, in one step: a crash can neither lose it nor leave it in both
+-- places. The original's own id stays with it. Returns whether the entry was still there.
+-- KEYS: the stream, the stream of dead letters. ARGV: group, id, deliveries, reason.
+local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+if entry then
+    local fields = entry[2]
+    local extra = {'dead_id', ARGV[2], 'dead_deliveries', ARGV[3], 'dead_reason', ARGV[4]}
+    for _, value in ipairs(extra) do
+        fields[#fields + 1] = value
+    end
+    redis.call('XADD', KEYS[2], '*', unpack(fields))
+end
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+return entry and 1 or 0

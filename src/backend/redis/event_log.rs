@@ -1,0 +1,46 @@
+//! [`RedisStream`]: appends events to the stream, one pipeline per batch.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::Names;
+use super::conn::{Conn, ConnError, Connector};
+use crate::event::{Batch, codec};
+use crate::pipeline::{CommitError, Outcome, Sink};
+
+/// The stream, as a sink.
+#[derive(Debug)]
+pub struct RedisStream {
+    conn: Mutex<Conn>,
+    names: Names,
+}
+
+impl RedisStream {
+    /// Appends to the stream, with an answer within `patience`.
+    #[must_use]
+    pub fn new(connector: &Connector, names: Names, patience: Duration) -> Self {
+        Self { conn: Mutex::new(connector.conn(patience)), names }
+    }
+}
+
+impl Sink for RedisStream {
+    /// Not a transaction: after an error a part may have been appended, and appending again makes
+    /// duplicates, which the store folds. Redis with `appendfsync always` syncs once for all
+    /// commands of a pipeline, before it answers any.
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        let mut pipe = redis::Pipeline::with_capacity(batch.events().len());
+        for event in batch.events() {
+            let command = pipe.cmd("XADD").arg(&self.names.stream).arg("*");
+            codec::encode(event, |name, value| {
+                command.arg(name).arg(value);
+            });
+            command.ignore();
+        }
+        match self.conn.lock().await.pipeline::<()>(&pipe).await {
+            Ok(()) => Ok(Outcome::Appended),
+            Err(ConnError::Full(cause)) => Err(CommitError::Full(cause)),
+            Err(error) => Err(CommitError::Transient(error.to_string())),
+        }
+    }
+}

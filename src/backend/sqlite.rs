@@ -1,0 +1,137 @@
+//! The embedded store: one SQLite file, one process.
+
+mod query;
+mod store;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+pub use self::query::Query;
+pub use self::store::SqliteStore;
+use super::BackendError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// A SQLite file that belongs to this process, until it is dropped.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    /// Locked while it is open.
+    _lock: File,
+}
+
+/// Why the file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is none, or of a database in memory, which loses everything.
+    #[error("`{0}` is no `sqlite:` URL of a file")]
+    Url(String),
+    /// The directory or the lock file cannot be made.
+    #[error("cannot open {path}: {error}")]
+    File {
+        /// What was to be opened.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "{0} is in use by another offhook process: stop that one, or give this one a file of its \
+         own; several processes need a Postgres store"
+    )]
+    InUse(PathBuf),
+    /// SQLite refuses it.
+    #[error("cannot open {path}: {error}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: BackendError,
+    },
+}
+
+impl Database {
+    /// Takes the file of a `sqlite:` URL for this process, making it and its directory if need be.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn lock(url: &str) -> Result<Self, OpenError> {
+        let path = path_of(url)?;
+        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
+        }
+        let mut lock_path = path.clone().into_os_string();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        // Beside the file rather than on it, so that anybody may read it with other tools.
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
+            Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
+        }
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// The file is no database, is newer than this version, or cannot be written.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        let mut connection = self.connect().await?;
+        let migrated = MIGRATIONS.run(&mut connection).await;
+        migrated.map_err(|error| OpenError::Database {
+            path: self.path.clone(),
+            error: BackendError(format!("migrations: {error}")),
+        })?;
+        let closed = connection.close().await;
+        closed.map_err(|error| self.error(error))
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn connect(&self) -> Result<SqliteConnection, OpenError> {
+        options(&self.path).connect().await.map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: sqlx::Error) -> OpenError {
+        OpenError::Database { path: self.path.clone(), error: error.into() }
+    }
+}
+
+fn path_of(url: &str) -> Result<PathBuf, OpenError> {
+    let no_file = || OpenError::Url(url.to_owned());
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| no_file())?;
+    let path = options.get_filename();
+    let memory = url.contains(":memory:") || url.contains("mode=memory");
+    if memory || path.as_os_str().is_empty() || path.is_dir() {
+        return Err(no_file());
+    }
+    Ok(path.to_owned())
+}
+
+/// WAL with `synchronous=FULL`: a commit is on the disk when it returns.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
+}

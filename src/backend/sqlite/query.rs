@@ -1,0 +1,85 @@
+//! Reads of the embedded store, on connections of their own: a slow one does not hold up commits.
+
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqlitePoolOptions;
+use tokio::time::timeout;
+
+use super::{Database, options};
+use crate::backend::{BackendError, StoredEvent, rows};
+use crate::event::Current;
+
+/// Longest read.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Reads the embedded store.
+#[derive(Clone, Debug)]
+pub struct Query(SqlitePool);
+
+impl Query {
+    /// Connects when first asked.
+    #[must_use]
+    pub fn new(database: &Database) -> Self {
+        let options = options(database.path()).create_if_missing(false).read_only(true);
+        // Opened anew by the pool if one breaks; two so that a page does not wait for a probe.
+        Self(
+            SqlitePoolOptions::new()
+                .max_connections(2)
+                .acquire_timeout(PATIENCE)
+                .connect_lazy_with(options),
+        )
+    }
+
+    /// The current status of a SID.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+        let row = sqlx::query("SELECT * FROM statuses WHERE sid = ?").bind(sid);
+        let row = bounded(row.fetch_optional(&self.0)).await?;
+        Ok(row.as_ref().map(rows::current).transpose()?)
+    }
+
+    /// The events of a SID, as they were received.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+        let sql = "SELECT * FROM events WHERE sid = ? ORDER BY received_at, key LIMIT ?";
+        let rows = bounded(sqlx::query(sql).bind(sid).bind(limit).fetch_all(&self.0)).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// Every event, sorted by key: to check what is stored, not for large stores.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
+        let rows = sqlx::query("SELECT * FROM events ORDER BY key").fetch_all(&self.0).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// Every current status, sorted by SID: to check what is stored, not for large stores.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
+        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid").fetch_all(&self.0).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// Whether it can be read.
+    ///
+    /// # Errors
+    /// It cannot, in time.
+    pub async fn ping(&self) -> Result<(), BackendError> {
+        bounded(sqlx::query("SELECT 1 FROM events LIMIT 1").fetch_optional(&self.0)).await?;
+        Ok(())
+    }
+}
+
+async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
+    let late = |_| BackendError("the file took too long to read".to_owned());
+    Ok(timeout(PATIENCE, read).await.map_err(late)??)
+}

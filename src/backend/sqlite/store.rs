@@ -1,0 +1,244 @@
+//! [`SqliteStore`]: history and current status in one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, Sqlite, SqliteConnection, query::Query as SqlQuery};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Database, OpenError};
+use crate::backend::rows;
+use crate::event::{Batch, Current, Event};
+use crate::pipeline::{CommitError, Outcome, Sink};
+use crate::twilio::details::Details;
+
+const EVENT_COLUMNS: &str = "key, kind, account, sid, resource, status, rank, sequence, \
+    occurred_at, received_at, format, query, params, body";
+const STATUS_COLUMNS: &str = "sid, resource, account, status, final, \"from\", \"to\", duration, \
+    error_code, terminals, first_seen, updated, position, error_position";
+/// Both lists have this many.
+const COLUMNS: usize = 14;
+
+/// Rows of one INSERT: few lengths, so that few statements are prepared, and once each.
+const CHUNKS: [usize; 3] = [64, 8, 1];
+
+/// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The embedded store's one writer.
+#[derive(Debug)]
+pub struct SqliteStore {
+    /// Empty after a failure: what state it is in is then unknown, so it is opened anew.
+    connection: Mutex<Option<SqliteConnection>>,
+    database: Arc<Database>,
+}
+
+impl SqliteStore {
+    /// Opens the store. The tables must be there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(database: Arc<Database>) -> Result<Self, OpenError> {
+        let connection = Mutex::new(Some(database.connect().await?));
+        Ok(Self { connection, database })
+    }
+}
+
+impl Sink for SqliteStore {
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        let mut held = self.connection.lock().await;
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => {
+                let opened = self.database.connect().await;
+                opened.map_err(|error| CommitError::Transient(error.to_string()))?
+            }
+        };
+        let committed = timeout(PATIENCE, commit(&mut connection, batch)).await;
+        let outcome = committed
+            .map_err(|_| CommitError::Transient("the disk took too long".to_owned()))?
+            .map_err(|error| classify(&error))?;
+        *held = Some(connection);
+        Ok(outcome)
+    }
+}
+
+fn classify(error: &sqlx::Error) -> CommitError {
+    /// `SQLITE_FULL`: the disk is.
+    const FULL: &str = "13";
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code.as_deref() {
+        Some(FULL) => CommitError::Full(rows::cause(error)),
+        _ => CommitError::Transient(rows::cause(error)),
+    }
+}
+
+async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
+    let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let fresh = insert_events(&mut transaction, batch.events(), &details).await?;
+    let updates = fold(details, &fresh);
+    let contradicted = merge_statuses(&mut transaction, updates).await?;
+    transaction.commit().await?;
+    Ok(Outcome::Stored { fresh, contradicted })
+}
+
+/// Which of the events the store did not have.
+async fn insert_events(
+    connection: &mut SqliteConnection,
+    events: &[Event],
+    details: &[Details],
+) -> Result<Vec<bool>, sqlx::Error> {
+    let mut fresh = vec![false; events.len()];
+    for (start, length) in chunks(events.len()) {
+        let sql = insert("events", EVENT_COLUMNS, length, "(key) DO NOTHING RETURNING key");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (event, details) in events[start..].iter().zip(&details[start..]).take(length) {
+            query = bind_event(query, event, &details.params);
+        }
+        let stored: Vec<SqliteRow> = query.fetch_all(&mut *connection).await?;
+        for row in stored {
+            let key: String = sqlx::Row::try_get(&row, 0)?;
+            if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(&key)) {
+                fresh[at] = true;
+            }
+        }
+    }
+    Ok(fresh)
+}
+
+/// What the fresh events say, one row per SID.
+fn fold(details: Vec<Details>, fresh: &[bool]) -> BTreeMap<String, Current> {
+    let mut updates: BTreeMap<String, Current> = BTreeMap::new();
+    let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
+    for update in fresh.filter_map(|(details, _)| details.current) {
+        let merged = match updates.remove(&update.sid) {
+            Some(known) => known.merge(update),
+            None => update,
+        };
+        updates.insert(merged.sid.clone(), merged);
+    }
+    updates
+}
+
+/// Merges into the stored rows; how many ended in a contradiction.
+async fn merge_statuses(
+    connection: &mut SqliteConnection,
+    updates: BTreeMap<String, Current>,
+) -> Result<usize, sqlx::Error> {
+    if updates.is_empty() {
+        return Ok(0);
+    }
+    let sids: Vec<&String> = updates.keys().collect();
+    let sids = serde_json::to_string(&sids).expect("strings always serialize");
+    let stored =
+        sqlx::query("SELECT * FROM statuses WHERE sid IN (SELECT value FROM json_each(?))")
+            .bind(sids)
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut known: BTreeMap<String, Current> = BTreeMap::new();
+    for row in &stored {
+        let current = rows::current(row)?;
+        known.insert(current.sid.clone(), current);
+    }
+    let mut contradicted = 0;
+    let mut rows = Vec::with_capacity(updates.len());
+    for (sid, update) in updates {
+        let reports_terminal = update.terminals != 0;
+        let merged = match known.remove(&sid) {
+            Some(known) => known.merge(update),
+            None => update,
+        };
+        contradicted += usize::from(reports_terminal && merged.is_contradicted());
+        rows.push(merged);
+    }
+    for (start, length) in chunks(rows.len()) {
+        let replace = "(sid) DO UPDATE SET status = excluded.status, final = excluded.final, \
+            \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
+            error_code = excluded.error_code, terminals = excluded.terminals, \
+            first_seen = excluded.first_seen, updated = excluded.updated, \
+            account = excluded.account, position = excluded.position, \
+            error_position = excluded.error_position";
+        let sql = insert("statuses", STATUS_COLUMNS, length, replace);
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for row in &rows[start..start + length] {
+            query = bind_status(query, row);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(contradicted)
+}
+
+fn insert(table: &str, columns: &str, rows: usize, on_conflict: &str) -> String {
+    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+    let values = vec![row; rows].join(", ");
+    format!("INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT {on_conflict}")
+}
+
+/// Start and length of each chunk.
+fn chunks(total: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let length = CHUNKS.into_iter().find(|length| *length <= total - start)?;
+        start += length;
+        Some((start - length, length))
+    })
+}
+
+type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;
+
+fn bind_event<'q>(query: Bound<'q>, event: &'q Event, params: &'q str) -> Bound<'q> {
+    query
+        .bind(event.key.as_str())
+        .bind(event.kind.as_str())
+        .bind(event.account.as_str())
+        .bind(event.sid.as_deref())
+        .bind(event.resource.map(crate::event::Resource::as_str))
+        .bind(event.status.as_deref())
+        .bind(event.position().map(|position| i64::from(position.rank)))
+        .bind(event.sequence)
+        .bind(event.occurred_at.map(|at| at.to_string()))
+        .bind(event.received_at.to_string())
+        .bind(event.format.as_str())
+        .bind(event.query.as_str())
+        .bind(params)
+        .bind(&event.body[..])
+}
+
+fn bind_status<'q>(query: Bound<'q>, row: &'q Current) -> Bound<'q> {
+    query
+        .bind(row.sid.as_str())
+        .bind(row.resource.as_str())
+        .bind(row.account.as_str())
+        .bind(row.position.status.as_str())
+        .bind(row.is_final())
+        .bind(row.from.as_deref())
+        .bind(row.to.as_deref())
+        .bind(row.duration)
+        .bind(row.error.as_ref().map(|error| error.code.as_str()))
+        .bind(row.terminals)
+        .bind(row.first_seen.to_string())
+        .bind(row.updated.to_string())
+        .bind(row.position.to_bytes())
+        .bind(row.error.as_ref().map(|error| error.position.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_everything_once() {
+        for total in [0, 1, 7, 8, 63, 64, 200, 512] {
+            let mut next = 0;
+            for (start, length) in chunks(total) {
+                assert_eq!(start, next);
+                next += length;
+            }
+            assert_eq!(next, total);
+        }
+    }
+}
