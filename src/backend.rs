@@ -75,7 +75,7 @@ pub enum Probe {
     /// The scale-out store.
     Postgres(postgres::Query),
     /// The stream.
-    Redis(redis::Connector),
+    Redis(Box<redis::Connector>),
 }
 
 impl Probe {

@@ -24,6 +24,17 @@ const STATEMENT: Duration = Duration::from_secs(30);
 /// Longest wait for migrations, which wait for one another when several processes start.
 const MIGRATION: Duration = Duration::from_secs(300);
 
+/// Why the tables are not up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// Postgres does not answer, or refuses for now: a permission may be granted yet.
+    #[error("migrations: {0}")]
+    Away(BackendError),
+    /// The database was migrated by another version, which this one does not know.
+    #[error("migrations: {0}; run the version that made these tables, or a newer one")]
+    Unfit(BackendError),
+}
+
 /// Connections to one Postgres. Cheap to clone; connects when first asked.
 #[derive(Clone, Debug)]
 pub struct Postgres(PgPool);
@@ -47,13 +58,14 @@ impl Postgres {
     /// Brings the tables up to date. Processes that start together wait for one another.
     ///
     /// # Errors
-    /// Postgres is away, the database is newer than this version, or a permission is missing.
-    pub async fn migrate(&self) -> Result<(), BackendError> {
+    /// See [`MigrateError`].
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
         let migrated = timeout(MIGRATION, MIGRATIONS.run(&self.0)).await;
-        let late = |_| BackendError("migrations took too long".to_owned());
+        let late = |_| MigrateError::Away(BackendError("migrations took too long".to_owned()));
         migrated.map_err(late)?.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => error.into(),
-            other => BackendError(format!("migrations: {other}")),
+            Execute(error) | ExecuteMigration(error, _) => MigrateError::Away(error.into()),
+            other => MigrateError::Unfit(BackendError(other.to_string())),
         })
     }
 

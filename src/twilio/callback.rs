@@ -94,14 +94,15 @@ impl Recognised {
 }
 
 /// The first that fits, the most particular first: nearly all of them carry a `CallSid`, and a
-/// call's own callback is known by having none of the others' fields.
+/// call's own callback is known by having none of the others' fields. Synchronous detection puts
+/// `AnsweredBy` into the call's own callbacks, so the asynchronous one comes last: it has no status.
 fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
     transcription(fields)
         .or_else(|| conference(fields))
         .or_else(|| debugger(fields))
         .or_else(|| message(fields))
-        .or_else(|| call(fields))
         .or_else(|| recording(fields))
+        .or_else(|| call(fields))
         .or_else(|| amd(fields))
 }
 

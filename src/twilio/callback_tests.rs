@@ -57,6 +57,12 @@ fn every_kind_is_known_by_its_parameters() {
         Some(Resource::Recording),
     );
     check(
+        "CallSid=CA1&CallStatus=completed&RecordingSid=RE1&RecordingStatus=completed",
+        Recording,
+        "RE1-completed",
+        Some(Resource::Recording),
+    );
+    check(
         "ConferenceSid=CF1&StatusCallbackEvent=participant-join&SequenceNumber=2&CallSid=CA1",
         Conference,
         "CF1-2-participant-join",

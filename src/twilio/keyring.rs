@@ -35,9 +35,9 @@ impl Algorithm {
         [Self::HmacSha1, Self::HmacSha256].into_iter().find(|known| known.as_str() == name)
     }
 
-    /// Bytes of a signature.
+    /// How many bytes a signature has.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn signature_bytes(self) -> usize {
         match self {
             Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,

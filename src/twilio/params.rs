@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 /// Decoded pairs as bytes, since a signed value need not be UTF-8.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Params<'a>(Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>);
+pub struct Params<'a>(Vec<Pair<'a>>);
+
+/// Name and value.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 impl<'a> Params<'a> {
     /// Reads `application/x-www-form-urlencoded`: `+` is a space, `%XX` a byte, and a `%` that

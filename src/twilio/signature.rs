@@ -61,7 +61,7 @@ impl Claim {
         // The longest well-formed one is 44 characters; decode nothing longer.
         let decoded = (signature.len() <= 64).then(|| STANDARD.decode(signature).ok()).flatten();
         let signature = decoded.ok_or(ClaimError::Malformed("not base64"))?;
-        if signature.len() != algorithm.len() {
+        if signature.len() != algorithm.signature_bytes() {
             return Err(ClaimError::Malformed("wrong length for its algorithm"));
         }
         Ok(Self { signature, algorithm, key_id })
