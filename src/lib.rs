@@ -1,9 +1,29 @@
 //! offhook receives Twilio's callbacks: it verifies them, makes them durable, answers 200 within
 //! milliseconds, and keeps one true status per SID.
+//!
+//! Read it from the bottom up; each floor imports only those below it.
+//!
+//! 0. Values, without I/O: [`clock`], [`retry`], [`event`] (what happened, and which status wins),
+//!    [`twilio`] (how a request is signed, and what it says).
+//! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
+//!    [`shutdown`].
+//! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
+//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`admin`] (metrics,
+//!    health, API), over [`http`].
+//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`].
 
+pub mod admin;
+pub mod app;
 pub mod backend;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod event;
+pub mod http;
+pub mod inbound;
 pub mod pipeline;
 pub mod retry;
+pub mod shutdown;
+pub mod telemetry;
 pub mod twilio;
+pub mod worker;

@@ -1,0 +1,55 @@
+//! Liveness depends on nothing; readiness says whether this process can do its job right now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::Admin;
+
+/// Longest wait for all dependencies. Orchestrators often give a probe no more than that.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub(super) struct Readiness {
+    ready: bool,
+    /// Whether the process was told to stop.
+    stopping: bool,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dependency {
+    name: &'static str,
+    ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The process runs.
+pub(super) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// Asks every dependency.
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
+    let mut dependencies = Vec::with_capacity(admin.probes.len());
+    for probe in &admin.probes {
+        let checked = timeout(PATIENCE / 2, probe.check()).await;
+        let error = match checked {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        dependencies.push(Dependency { name: probe.name(), ready: error.is_none(), error });
+    }
+    let stopping = admin.stop.is_cancelled();
+    let ready = !stopping && dependencies.iter().all(|dependency| dependency.ready);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, stopping, dependencies }))
+}

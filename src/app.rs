@@ -1,0 +1,305 @@
+//! Assembly: a [`Config`] becomes tasks and listeners. The only place that tells the modes apart.
+//!
+//! The order of stopping is the promise at work: first the public listener, which answers what it
+//! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
+//! left in hand; last the admin listener, so that the end can be watched.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus::Registry;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::admin::Admin;
+use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
+use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
+use crate::backend::sqlite::{self, Database, SqliteStore};
+use crate::backend::{Probe, Reader};
+use crate::clock::Clock;
+use crate::config::{Config, Deployment, Scaled};
+use crate::inbound::Inbound;
+use crate::pipeline::{Recorder, Sink, batcher};
+use crate::retry::Backoff;
+use crate::telemetry::metrics::{Backend, Metrics};
+use crate::twilio::keyring::{Account, Keyring};
+use crate::{http, inbound, worker};
+
+/// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where callbacks are taken; `None` for a worker.
+    pub inbound: Option<SocketAddr>,
+    /// Where metrics, health and API are.
+    pub admin: SocketAddr,
+    tasks: JoinSet<&'static str>,
+    admin_task: JoinSet<()>,
+    stop: CancellationToken,
+    stop_admin: CancellationToken,
+}
+
+impl Running {
+    /// Waits until the server was told to stop and has.
+    ///
+    /// # Errors
+    /// A task ended by itself, or some did not end in time.
+    pub async fn stopped(mut self) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            ended = self.tasks.join_next() => ended,
+            () = self.stop.cancelled() => None,
+        };
+        let by_itself = ended.map(|ended| describe(&ended)).filter(|_| !self.stop.is_cancelled());
+        if let Some(what) = &by_itself {
+            error!(task = %what, "a task ended by itself: stopping");
+        }
+        self.stop.cancel();
+        let rest = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended {
+                    error!(error = %error, "a task panicked");
+                }
+            }
+        };
+        let in_time = timeout(STOP_WITHIN, rest).await.is_ok();
+        self.stop_admin.cancel();
+        let _ = timeout(Duration::from_secs(1), self.admin_task.join_next()).await;
+        anyhow::ensure!(in_time, "not everything finished within {} s", STOP_WITHIN.as_secs());
+        anyhow::ensure!(
+            by_itself.is_none(),
+            "the {} ended by itself",
+            by_itself.unwrap_or_default()
+        );
+        Ok(())
+    }
+}
+
+fn describe(ended: &Result<&'static str, tokio::task::JoinError>) -> String {
+    match ended {
+        Ok(name) => (*name).to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Starts everything that the configuration asks for, and returns once it listens.
+///
+/// # Errors
+/// An address cannot be listened on, or the embedded store cannot be opened. A Redis or Postgres
+/// that is away is no error: it may come back.
+pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Running> {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let mut tasks = JoinSet::new();
+    let (reader, probes, recorder) = match &config.deployment {
+        Deployment::Embedded { store } => {
+            embedded(store, config.migrate, &metrics, &mut tasks).await?
+        }
+        Deployment::Scaled(scaled) => {
+            scale_out(scaled, config.migrate, &metrics, &mut tasks, &stop)?
+        }
+    };
+
+    let inbound = match recorder {
+        Some(recorder) => {
+            let listener = bind(config.inbound.listen, "inbound.listen").await?;
+            let address = listener.local_addr()?;
+            let service = inbound_service(&config, recorder, &registry)?;
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                service.run(listener, stop).await;
+                "public listener"
+            });
+            Some(address)
+        }
+        None => None,
+    };
+
+    let admin =
+        Admin { registry, reader, probes, token: config.admin.token.clone(), stop: stop.clone() };
+    let listener = bind(config.admin.listen, "admin.listen").await?;
+    let admin_address = listener.local_addr()?;
+    let stop_admin = CancellationToken::new();
+    let mut admin_task = JoinSet::new();
+    let limits = http::Limits { max_connections: 256, ..http::Limits::default() };
+    let (router, stopping) = (admin.router(), stop_admin.clone());
+    admin_task.spawn(http::serve(listener, router, limits, Arc::new(()), stopping));
+
+    info!(inbound = ?inbound, admin = %admin_address, "offhook runs");
+    Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })
+}
+
+type Parts = (Reader, Vec<Probe>, Option<Recorder>);
+
+/// One SQLite file: the receiver commits to the store itself.
+async fn embedded(
+    url: &str,
+    migrate: bool,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<&'static str>,
+) -> anyhow::Result<Parts> {
+    let database = Arc::new(Database::lock(url)?);
+    if migrate {
+        database.migrate().await?;
+    }
+    let query = sqlite::Query::new(&database);
+    let store = SqliteStore::open(database).await?;
+    let recorder = spawn_batcher(store, metrics, Backend::Sqlite, tasks);
+    Ok((Reader::Sqlite(query.clone()), vec![Probe::Sqlite(query)], Some(recorder)))
+}
+
+/// Redis between receivers and workers, of which this process is one or both.
+fn scale_out(
+    scaled: &Scaled,
+    migrate: bool,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Parts> {
+    let connector = Connector::new(scaled.stream.expose_secret()).context("stream.url")?;
+    let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
+    let query = postgres::Query::new(postgres.clone());
+    let mut probes = vec![Probe::Redis(Box::new(connector.clone()))];
+    if scaled.role.works() {
+        probes.push(Probe::Postgres(query.clone()));
+        let (connector, metrics, stop) = (connector.clone(), metrics.clone(), stop.clone());
+        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
+    }
+    let look_after = housekeep(connector.clone(), scaled.clone(), metrics.clone(), stop.clone());
+    tasks.spawn(look_after);
+    let recorder = scaled.role.receives().then(|| {
+        let stream = RedisStream::new(&connector, scaled.names.clone(), scaled.stream_timeout);
+        spawn_batcher(stream, metrics, Backend::Redis, tasks)
+    });
+    Ok((Reader::Postgres(query), probes, recorder))
+}
+
+fn spawn_batcher(
+    sink: impl Sink,
+    metrics: &Metrics,
+    backend: Backend,
+    tasks: &mut JoinSet<&'static str>,
+) -> Recorder {
+    let (recorder, queue) = batcher::channel();
+    let observer = Arc::new(metrics.of(backend));
+    tasks.spawn(async move {
+        batcher::run(queue, sink, observer).await;
+        "batcher"
+    });
+    recorder
+}
+
+/// The worker: waits for Postgres, then works until told to stop.
+async fn work(
+    connector: Connector,
+    postgres: Postgres,
+    scaled: Scaled,
+    migrate: bool,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> &'static str {
+    const NAME: &str = "worker";
+    if migrate && !migrated(&postgres, &stop).await {
+        return NAME;
+    }
+    let Scaled { names, worker, .. } = scaled;
+    let name = consumer_name();
+    info!(consumer.name = %name, "worker starts");
+    let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
+    let sink = PostgresStore::new(postgres.clone());
+    let observer = Arc::new(metrics.of(Backend::Postgres));
+    let mut source = worker::run(source, sink, observer, worker, stop).await;
+    if let Err(error) = source.leave().await {
+        warn!(error = %error, "consumer could not leave its group");
+    }
+    postgres.close().await;
+    NAME
+}
+
+/// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if
+/// waiting cannot help.
+async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        match postgres.migrate().await {
+            Ok(()) => return true,
+            Err(MigrateError::Unfit(error)) => {
+                error!(error = %error, "tables do not fit this version");
+                return false;
+            }
+            Err(MigrateError::Away(error)) => {
+                warn!(error = %error, "tables are not up to date: trying again");
+            }
+        }
+        backoff.wait(stop).await;
+    }
+    false
+}
+
+/// Unique for ever: the host, for people, and 64 random bits.
+fn consumer_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
+    format!("{host}-{:016x}", rand::random::<u64>())
+}
+
+/// Shows what waits in the stream, and frees what is done with.
+async fn housekeep(
+    connector: Connector,
+    scaled: Scaled,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> &'static str {
+    const NAME: &str = "housekeeping";
+    let mut housekeeping = Housekeeping::new(&connector, scaled.names);
+    loop {
+        match housekeeping.backlog().await {
+            Ok(backlog) => metrics.show(backlog, Clock::System.now()),
+            Err(error) => warn!(error = %error, "stream cannot be looked at"),
+        }
+        if scaled.role.works() {
+            match housekeeping.trim().await {
+                Ok(entries) => metrics.trimmed(entries),
+                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(scaled.worker.trim_every) => {}
+            () = stop.cancelled() => return NAME,
+        }
+    }
+}
+
+fn inbound_service(
+    config: &Config,
+    recorder: Recorder,
+    registry: &Registry,
+) -> anyhow::Result<Inbound> {
+    let accounts = config.accounts.iter().map(|account| {
+        let (sid, name) = (account.sid.clone(), account.name.clone());
+        Account::new(sid, name, &account.auth_tokens, &account.shared_keys)
+    });
+    let keyring = Arc::new(Keyring::new(accounts.collect())?);
+    Ok(Inbound {
+        config: config.inbound.clone(),
+        metrics: Arc::new(inbound::Metrics::new(registry, &keyring)?),
+        keyring,
+        public_url: config.public_url.clone(),
+        fallback: config.fallback.clone(),
+        recorder,
+        clock: Clock::System,
+        background: TaskTracker::new(),
+    })
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+}

@@ -1,0 +1,89 @@
+//! `offhook check`: what the configuration means, with every secret hidden.
+
+use std::path::PathBuf;
+
+use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
+
+/// Reads the configuration as `serve` would, and says what it means.
+///
+/// # Errors
+/// The configuration is wrong; the error is what `serve` would say.
+pub(super) fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(config), role)?;
+    print!("{}", explain(&config));
+    Ok(())
+}
+
+/// One fact a line. URLs of stores are left out: they may hold passwords.
+fn explain(config: &Config) -> String {
+    let base = format!("{}{}", config.public_url.as_str(), config.inbound.path_prefix.as_str());
+    let mut lines = vec![
+        "the configuration is good".to_owned(),
+        String::new(),
+        format!("status callbacks    {base}/status#rc=5&rp=all"),
+        format!("event streams       {base}/event-streams"),
+        format!("debugger            {base}/debugger"),
+        format!("voice fallback      {base}/voice-fallback"),
+        format!("SMS fallback        {base}/sms-fallback"),
+        format!("  called numbers with TwiML of their own: {}", config.fallback.numbers.len()),
+        String::new(),
+        format!("public listener     {}", config.inbound.listen),
+        format!("admin listener      {}{}", config.admin.listen, token(config)),
+    ];
+    lines.extend(config.accounts.iter().map(account));
+    match &config.deployment {
+        Deployment::Embedded { store } => {
+            lines.push("mode                embedded: this process alone, no services".to_owned());
+            lines.push(format!("store               {store}"));
+        }
+        Deployment::Scaled(scaled) => lines.extend(scale_out(scaled)),
+    }
+    let migrate = if config.migrate { "yes" } else { "no: run `offhook migrate`" };
+    lines.push(format!("migrate at start    {migrate}"));
+    lines.join("\n") + "\n"
+}
+
+fn token(config: &Config) -> &'static str {
+    if config.admin.token.is_some() { ", with a token" } else { ", without a token" }
+}
+
+fn account(account: &Account) -> String {
+    let ids: Vec<&str> = account.shared_keys.iter().map(|key| key.id.as_str()).collect();
+    format!(
+        "account             {} ({}): {} auth token(s), {} shared key(s) {}",
+        account.sid,
+        account.name,
+        account.auth_tokens.len(),
+        ids.len(),
+        ids.join(", "),
+    )
+    .trim_end()
+    .to_owned()
+}
+
+fn scale_out(scaled: &Scaled) -> Vec<String> {
+    let role = match (scaled.role.receives(), scaled.role.works()) {
+        (true, true) => "receives and works",
+        (true, false) => "receives",
+        _ => "works",
+    };
+    vec![
+        format!("mode                scale-out: Redis stream and Postgres; this process {role}"),
+        format!("stream              {}, group {}", scaled.names.stream, scaled.names.group),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_to_paste_into_twilio_and_no_secret() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = Config::demo(directory.path(), "AC1", "s3cret").expect("complete");
+        let text = explain(&config);
+        assert!(text.contains("http://127.0.0.1/status#rc=5&rp=all"), "{text}");
+        assert!(text.contains("AC1 (account_1): 1 auth token(s)"), "{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+}

@@ -1,0 +1,44 @@
+//! `offhook healthcheck`: whether the server of this configuration is ready, for containers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::cli::client;
+use crate::config::{Config, Role, Sources};
+
+/// Longest wait: Docker's own limit is often 5 s.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Asks `/readyz`.
+///
+/// # Errors
+/// The server does not answer, or is not ready; the error is its answer.
+pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(config), role)?;
+    let url = format!("http://{}/readyz", reachable(config.admin.listen));
+    let response = client::new(PATIENCE)?
+        .get(&url)
+        .send()
+        .await
+        .with_context(|| format!("no answer from {url}"))?;
+    let status = response.status();
+    let body = response.text().await.unwrap_or_default();
+    if !status.is_success() {
+        bail!("not ready: {body}");
+    }
+    println!("{body}");
+    Ok(())
+}
+
+/// An address to connect to: a server that listens on all of them is asked on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}

@@ -1,0 +1,24 @@
+//! `offhook serve`: the server.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tracing::info;
+
+use crate::app;
+use crate::config::{Config, Role, Sources};
+use crate::{shutdown, telemetry};
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
+/// clean.
+pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
+    let config = Config::load(&Sources::of_process(config), role)?;
+    telemetry::start_log(&config.log);
+    let stop = shutdown::on_signal().context("signals cannot be listened to")?;
+    app::start(config, stop).await?.stopped().await?;
+    info!("offhook has stopped");
+    Ok(())
+}

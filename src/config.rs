@@ -1,0 +1,174 @@
+//! Configuration: read once, at start, into values that cannot be half right.
+//!
+//! [`layers`] finds out what was set and where, `raw` is its shape, `resolve` checks it.
+
+pub mod layers;
+mod raw;
+mod resolve;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub use self::layers::Sources;
+pub use self::raw::LogFormat;
+use crate::backend::redis::Names;
+use crate::inbound::Fallback;
+use crate::twilio::keyring::SharedKey;
+use crate::twilio::public_url::PublicUrl;
+use crate::{admin, inbound};
+
+/// Every key and its default.
+pub const DEFAULTS: &str = include_str!("../config/offhook.toml");
+
+/// What is wrong with the configuration. The text names the key, where it was set, and the fix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} ({origin}): {problem}")]
+pub struct ConfigError {
+    /// The key, dotted.
+    pub key: String,
+    /// Where it was set, or that it was not.
+    pub origin: String,
+    /// What is wrong, and the fix.
+    pub problem: String,
+}
+
+/// All of it, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The base of every URL that Twilio was told.
+    pub public_url: PublicUrl,
+    /// Whose callbacks are accepted; never empty.
+    pub accounts: Vec<Account>,
+    /// The public listener.
+    pub inbound: inbound::Config,
+    /// What the fallback URLs answer.
+    pub fallback: Fallback,
+    /// The private listener.
+    pub admin: admin::Config,
+    /// Where events go.
+    pub deployment: Deployment,
+    /// Whether to bring the tables up to date at start.
+    pub migrate: bool,
+    /// The log.
+    pub log: Log,
+}
+
+/// An account and its secrets.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// `AC…`.
+    pub sid: String,
+    /// Stands for it in metrics.
+    pub name: String,
+    /// Auth tokens, the primary one and those being rotated in or out.
+    pub auth_tokens: Vec<SecretString>,
+    /// Shared keys.
+    pub shared_keys: Vec<SharedKey>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Which lines.
+    pub filter: String,
+}
+
+/// The mode, with all that it needs and nothing that it does not.
+#[derive(Debug, Clone)]
+pub enum Deployment {
+    /// One process on one SQLite file.
+    Embedded {
+        /// `sqlite:…`
+        store: String,
+    },
+    /// Receivers and workers between Redis and Postgres.
+    Scaled(Box<Scaled>),
+}
+
+/// The scale-out mode.
+#[derive(Debug, Clone)]
+pub struct Scaled {
+    /// What this process does.
+    pub role: Role,
+    /// `postgres://…`
+    pub store: SecretString,
+    /// `redis://…`
+    pub stream: SecretString,
+    /// The names in Redis.
+    pub names: Names,
+    /// Longest wait for Redis to take a batch.
+    pub stream_timeout: Duration,
+    /// How the worker works.
+    pub worker: crate::worker::Config,
+}
+
+/// What a process of the scale-out mode does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Role {
+    /// Take callbacks and write them to the stream.
+    Receiver,
+    /// Move events from the stream into the store.
+    Worker,
+    /// Both.
+    #[default]
+    All,
+}
+
+impl Role {
+    /// Whether it takes callbacks.
+    #[must_use]
+    pub fn receives(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Whether it moves events into the store.
+    #[must_use]
+    pub fn works(self) -> bool {
+        self != Self::Receiver
+    }
+}
+
+impl Config {
+    /// Reads every layer and checks the whole.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
+        let loaded = layers::load(sources)?;
+        resolve::resolve(&loaded, role)
+    }
+
+    /// Embedded mode in `directory`, with one account, on free ports of loopback: what the demo
+    /// runs.
+    ///
+    /// # Errors
+    /// None that a caller can cause, short of a directory whose name is not UTF-8.
+    pub fn demo(directory: &Path, account: &str, token: &str) -> Result<Self, ConfigError> {
+        let port = |key: &str| (key.to_owned(), SocketAddr::from(([127, 0, 0, 1], 0)).to_string());
+        let (listen, listen_at) = port("OFFHOOK_INBOUND__LISTEN");
+        let (admin, admin_at) = port("OFFHOOK_ADMIN__LISTEN");
+        let path = directory.join("offhook.db");
+        let sources = Sources {
+            file: None,
+            environment: [
+                ("TWILIO_ACCOUNT_SID".to_owned(), account.to_owned()),
+                ("TWILIO_AUTH_TOKEN".to_owned(), token.to_owned()),
+                ("OFFHOOK_PUBLIC_URL".to_owned(), "http://127.0.0.1".to_owned()),
+                ("OFFHOOK_STORE__URL".to_owned(), format!("sqlite:{}", path.display())),
+                (listen, listen_at),
+                (admin, admin_at),
+            ]
+            .into(),
+        };
+        Self::load(&sources, Role::All)
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

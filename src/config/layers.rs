@@ -1,0 +1,241 @@
+//! Where settings come from, the weakest first: the built-in defaults, the conventional
+//! environment variables, the user's file, `OFFHOOK_…` variables.
+//!
+//! Each is added by itself and the whole is read after each, so that a key that nobody knows, or a
+//! value that does not fit, is blamed on the layer that brought it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use config::builder::DefaultState;
+use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
+
+use super::raw::Raw;
+use super::{ConfigError, DEFAULTS};
+
+/// What to read.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The user's file.
+    pub file: Option<PathBuf>,
+    /// The environment; other variables than ours are passed over.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// The process's own environment, and perhaps a file.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+    pub fn of_process(file: Option<PathBuf>) -> Self {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { file, environment }
+    }
+}
+
+/// What was set, and where.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) raw: Raw,
+    /// The weakest first.
+    layers: Vec<(String, Map<String, Value>)>,
+}
+
+impl Loaded {
+    /// Where a dotted key was set last.
+    pub(crate) fn origin(&self, key: &str) -> String {
+        let set = self.layers.iter().rev().find(|(_, values)| holds(values, key));
+        set.map_or_else(|| "not set".to_owned(), |(name, _)| name.clone())
+    }
+
+    /// Whether the first key was set in a layer above the second's, or in the same.
+    pub(crate) fn overrides(&self, key: &str, other: &str) -> bool {
+        let layer = |key| self.layers.iter().rposition(|(_, values)| holds(values, key));
+        layer(key) >= layer(other)
+    }
+
+    /// An error about a key.
+    pub(crate) fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError { key: key.to_owned(), origin: self.origin(key), problem: problem.into() }
+    }
+}
+
+fn holds(values: &Map<String, Value>, key: &str) -> bool {
+    let (first, rest) = key.split_once('.').map_or((key, None), |(a, b)| (a, Some(b)));
+    match (values.get(first), rest) {
+        (Some(value), Some(rest)) => match &value.kind {
+            ValueKind::Table(table) => holds(table, rest),
+            _ => true,
+        },
+        (found, _) => found.is_some(),
+    }
+}
+
+/// One layer, not yet added.
+struct Layer {
+    name: String,
+    values: Map<String, Value>,
+}
+
+/// Reads every layer.
+pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut all = vec![file_layer("the built-in defaults", DEFAULTS)?];
+    all.extend(conventional(&sources.environment));
+    if let Some(path) = &sources.file {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            key: "--config".to_owned(),
+            origin: path.display().to_string(),
+            problem: format!("the file cannot be read: {error}"),
+        })?;
+        all.push(file_layer(&path.display().to_string(), &text)?);
+    }
+    all.extend(overrides(&sources.environment));
+
+    let mut builder = ConfigBuilder::<DefaultState>::default();
+    let mut layers = Vec::with_capacity(all.len());
+    let mut raw = None;
+    for Layer { name, values } in all {
+        builder = builder.add_source(Values(values.clone()));
+        let read = builder.build_cloned().and_then(config::Config::try_deserialize::<Raw>);
+        raw = Some(read.map_err(|cause| blame(&name, &values, cause))?);
+        layers.push((name, values));
+    }
+    let raw = raw.expect("the defaults are always a layer");
+    Ok(Loaded { raw, layers })
+}
+
+/// A layer's values as the library's source.
+#[derive(Debug, Clone)]
+struct Values(Map<String, Value>);
+
+impl config::Source for Values {
+    fn clone_into_box(&self) -> Box<dyn config::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, Cause> {
+        Ok(self.0.clone())
+    }
+}
+
+fn file_layer(name: &str, text: &str) -> Result<Layer, ConfigError> {
+    let source = File::from_str(text, FileFormat::Toml);
+    let values = config::Source::collect(&source).map_err(|cause| ConfigError {
+        key: "the file".to_owned(),
+        origin: name.to_owned(),
+        problem: format!("it is no TOML: {}", without_values(&cause)),
+    })?;
+    Ok(Layer { name: name.to_owned(), values })
+}
+
+/// Taken only where neither the file nor `OFFHOOK_…` says anything.
+fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let mut add = |variables: &str, key: &str, value: Value| {
+        let name = format!("environment variable {variables}");
+        layers.push(Layer { name, values: nested(key, value) });
+    };
+    if let Some(sid) = environment.get("TWILIO_ACCOUNT_SID") {
+        let mut account = Map::from_iter([("sid".to_owned(), text(sid))]);
+        if let Some(token) = environment.get("TWILIO_AUTH_TOKEN") {
+            let tokens = ValueKind::Array(vec![text(token)]);
+            account.insert("auth_tokens".to_owned(), Value::new(None, tokens));
+        }
+        if let Some(path) = environment.get("TWILIO_AUTH_TOKEN_FILE") {
+            account.insert("auth_tokens_file".to_owned(), text(path));
+        }
+        let accounts = ValueKind::Array(vec![Value::new(None, ValueKind::Table(account))]);
+        add("TWILIO_ACCOUNT_SID", "account", Value::new(None, accounts));
+    }
+    for (variable, key) in [
+        ("DATABASE_URL", "store.url"),
+        ("DATABASE_URL_FILE", "store.url_file"),
+        ("REDIS_URL", "stream.url"),
+        ("REDIS_URL_FILE", "stream.url_file"),
+    ] {
+        if let Some(value) = environment.get(variable) {
+            add(variable, key, text(value));
+        }
+    }
+    layers
+}
+
+/// `OFFHOOK_<SECTION>__<KEY>`. Values stay text: a token of digits is no number.
+fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
+    /// Says where the file is, so it is no key of it.
+    const NO_KEY: &str = "OFFHOOK_CONFIG";
+    let ours = environment.iter().filter(|(name, _)| *name != NO_KEY);
+    ours.filter_map(|(name, value)| {
+        let key = name.strip_prefix("OFFHOOK_")?.to_lowercase().replace("__", ".");
+        let values = nested(&key, text(value));
+        Some(Layer { name: format!("environment variable {name}"), values })
+    })
+    .collect()
+}
+
+fn text(value: &str) -> Value {
+    Value::new(None, ValueKind::String(value.to_owned()))
+}
+
+/// `a.b` = value, as nested tables.
+fn nested(key: &str, value: Value) -> Map<String, Value> {
+    match key.split_once('.') {
+        None => Map::from_iter([(key.to_owned(), value)]),
+        Some((first, rest)) => {
+            let inner = Value::new(None, ValueKind::Table(nested(rest, value)));
+            Map::from_iter([(first.to_owned(), inner)])
+        }
+    }
+}
+
+/// The error of the layer that was added last.
+fn blame(layer: &str, values: &Map<String, Value>, cause: Cause) -> ConfigError {
+    let (key, problem) = explain(&cause);
+    // An environment variable is one key; the library names a part of it at best.
+    let only = only_key(values).filter(|only| only.starts_with(&key));
+    ConfigError {
+        key: only.unwrap_or(if key.is_empty() { "a key".to_owned() } else { key }),
+        origin: layer.to_owned(),
+        problem,
+    }
+}
+
+fn only_key(values: &Map<String, Value>) -> Option<String> {
+    let mut keys = values.iter();
+    let (name, value) = keys.next()?;
+    if keys.next().is_some() {
+        return None;
+    }
+    match &value.kind {
+        ValueKind::Table(table) => only_key(table).map(|rest| format!("{name}.{rest}")),
+        _ => Some(name.clone()),
+    }
+}
+
+/// The key and the problem, without the value: it may be a secret.
+fn explain(cause: &Cause) -> (String, String) {
+    match cause {
+        Cause::At { error, key, .. } => {
+            let (inner, problem) = explain(error);
+            let key = key.clone().unwrap_or_default();
+            let joined = [key.as_str(), inner.as_str()].into_iter().filter(|part| !part.is_empty());
+            (joined.collect::<Vec<_>>().join("."), problem)
+        }
+        Cause::Type { expected, key, .. } => {
+            (key.clone().unwrap_or_default(), format!("the value is not {expected}"))
+        }
+        Cause::NotFound(key) => (key.clone(), "is missing".to_owned()),
+        other => (String::new(), without_values(other)),
+    }
+}
+
+/// An error's text up to where a value might be quoted.
+fn without_values(cause: &Cause) -> String {
+    let text = cause.to_string();
+    let first = text.lines().next().unwrap_or_default().to_owned();
+    match first.find("invalid value") {
+        Some(at) => format!("{}the value does not fit", &first[..at]),
+        None => first,
+    }
+}

@@ -1,0 +1,118 @@
+//! The shape of the configuration as it is written, before it is checked.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::inbound;
+use crate::twilio::keyring::Algorithm;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    pub(crate) public_url: Option<String>,
+    #[serde(default)]
+    pub(crate) account: Vec<RawAccount>,
+    pub(crate) inbound: inbound::Config,
+    pub(crate) admin: RawAdmin,
+    pub(crate) store: RawStore,
+    pub(crate) stream: RawStream,
+    pub(crate) worker: RawWorker,
+    pub(crate) fallback: RawFallback,
+    pub(crate) log: RawLog,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAccount {
+    pub(crate) sid: String,
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) auth_tokens: Vec<SecretString>,
+    pub(crate) auth_tokens_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) shared_keys: Vec<RawSharedKey>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSharedKey {
+    pub(crate) id: String,
+    pub(crate) secret: Option<SecretString>,
+    pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) algorithm: Option<Algorithm>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAdmin {
+    pub(crate) listen: std::net::SocketAddr,
+    pub(crate) token: Option<SecretString>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawStore {
+    pub(crate) url: Option<SecretString>,
+    pub(crate) url_file: Option<PathBuf>,
+    pub(crate) migrate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawStream {
+    pub(crate) url: Option<SecretString>,
+    pub(crate) url_file: Option<PathBuf>,
+    pub(crate) key: String,
+    pub(crate) group: String,
+    pub(crate) timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWorker {
+    pub(crate) reclaim_idle_ms: u64,
+    pub(crate) max_deliveries: u32,
+    pub(crate) mark_ttl_s: u64,
+    pub(crate) trim_every_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawFallback {
+    pub(crate) voice: Option<String>,
+    pub(crate) voice_file: Option<PathBuf>,
+    pub(crate) sms: Option<String>,
+    pub(crate) sms_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) number: Vec<RawNumber>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawNumber {
+    pub(crate) number: String,
+    pub(crate) voice: Option<String>,
+    pub(crate) voice_file: Option<PathBuf>,
+    pub(crate) sms: Option<String>,
+    pub(crate) sms_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawLog {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,261 @@
+//! From what was written to what is meant, or the first thing that is wrong with it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::layers::Loaded;
+use super::raw::{RawAccount, RawNumber, RawSharedKey};
+use super::{Account, Config, ConfigError, Deployment, Log, Role, Scaled};
+use crate::backend::redis::Names;
+use crate::inbound::{Fallback, PerNumber};
+use crate::twilio::keyring::{Algorithm, SharedKey};
+use crate::twilio::public_url::PublicUrl;
+use crate::twilio::twiml::{Medium, Twiml};
+use crate::{admin, worker};
+
+/// Checks the whole.
+pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError> {
+    let raw = &loaded.raw;
+    let filter = raw.log.filter.clone();
+    if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
+        return Err(loaded.error("log.filter", "it is no filter; write `info` or `offhook=debug`"));
+    }
+    Ok(Config {
+        accounts: accounts(loaded)?,
+        public_url: public_url(loaded)?,
+        inbound: raw.inbound.clone(),
+        fallback: fallback(loaded)?,
+        admin: admin(loaded)?,
+        deployment: deployment(loaded, role)?,
+        migrate: raw.store.migrate,
+        log: Log { format: raw.log.format, filter },
+    })
+}
+
+fn public_url(loaded: &Loaded) -> Result<PublicUrl, ConfigError> {
+    let Some(url) = &loaded.raw.public_url else {
+        return Err(loaded.error(
+            "public_url",
+            "Twilio signs the URL that it was given, so offhook must know it: set it, or \
+             OFFHOOK_PUBLIC_URL, to the base of that URL, such as https://hooks.example.com",
+        ));
+    };
+    PublicUrl::parse(url).map_err(|error| loaded.error("public_url", error.to_string()))
+}
+
+fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
+    let raw = &loaded.raw.account;
+    if raw.is_empty() {
+        return Err(loaded.error(
+            "account",
+            "without an account no callback can be verified: set TWILIO_ACCOUNT_SID and \
+             TWILIO_AUTH_TOKEN, or add an [[account]] with sid and auth_tokens to the file",
+        ));
+    }
+    let accounts = raw.iter().enumerate().map(|(place, raw)| account(loaded, place, raw));
+    let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
+    let mut sids = HashSet::new();
+    if let Some(twice) = accounts.iter().find(|account| !sids.insert(&account.sid)) {
+        let problem = format!("{} is there twice; put its secrets into one entry", twice.sid);
+        return Err(loaded.error("account", problem));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = accounts.iter().find(|account| !names.insert(&account.name)) {
+        let problem = format!("the name `{}` is there twice; metrics need it once", twice.name);
+        return Err(loaded.error("account", problem));
+    }
+    Ok(accounts)
+}
+
+fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, ConfigError> {
+    let key = |name: &str| format!("account[{place}].{name}");
+    let wrong = |name: &str, problem: String| ConfigError {
+        key: key(name),
+        origin: loaded.origin("account"),
+        problem,
+    };
+    let sid = raw.sid.trim().to_owned();
+    if !sid.starts_with("AC") || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(wrong("sid", "an account's SID starts with AC, as in the console".to_owned()));
+    }
+    let mut auth_tokens = raw.auth_tokens.clone();
+    if let Some(path) = &raw.auth_tokens_file {
+        let text = read(path).map_err(|problem| wrong("auth_tokens_file", problem))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        auth_tokens.extend(lines.map(SecretString::from));
+    }
+    if auth_tokens.iter().any(|token| token.expose_secret().trim().is_empty()) {
+        return Err(wrong("auth_tokens", "a token is empty".to_owned()));
+    }
+    let shared_keys = raw
+        .shared_keys
+        .iter()
+        .map(|raw| shared_key(raw).map_err(|problem| wrong("shared_keys", problem)))
+        .collect::<Result<Vec<_>, _>>()?;
+    if auth_tokens.is_empty() && shared_keys.is_empty() {
+        let problem = "the account has no secret: set TWILIO_AUTH_TOKEN, or auth_tokens in the \
+                       file, to its auth token";
+        return Err(wrong("auth_tokens", problem.to_owned()));
+    }
+    let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
+    Ok(Account { sid, name, auth_tokens, shared_keys })
+}
+
+fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
+    if raw.id.is_empty() || raw.id.contains([',', '=']) {
+        return Err("a shared key needs the id that Twilio gave it".to_owned());
+    }
+    let secret = one_of(raw.secret.clone(), &raw.secret_file)?;
+    let secret = secret.ok_or_else(|| format!("shared key {} has no secret", raw.id))?;
+    let algorithm = raw.algorithm.unwrap_or(Algorithm::HmacSha256);
+    Ok(SharedKey { id: raw.id.clone(), secret, algorithm })
+}
+
+fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
+    let raw = &loaded.raw.admin;
+    let token = one_of(raw.token.clone(), &raw.token_file)
+        .map_err(|problem| loaded.error("admin.token_file", problem))?;
+    if token.as_ref().is_some_and(|token| token.expose_secret().is_empty()) {
+        return Err(loaded.error("admin.token", "it is empty"));
+    }
+    if token.is_none() && !raw.listen.ip().is_loopback() {
+        return Err(loaded.error(
+            "admin.listen",
+            "elsewhere than on loopback it would show everybody what your callers did: set \
+             admin.token (or token_file), or listen on 127.0.0.1",
+        ));
+    }
+    Ok(admin::Config { listen: raw.listen, token })
+}
+
+fn deployment(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {
+    let raw = &loaded.raw;
+    // Both are set when a file takes the place of the default, so the later one counts.
+    let url = match &raw.store.url_file {
+        Some(path) if loaded.overrides("store.url_file", "store.url") => SecretString::from(
+            read(path).map_err(|problem| loaded.error("store.url_file", problem))?,
+        ),
+        _ => raw.store.url.clone().unwrap_or_default(),
+    };
+    let stream = one_of(raw.stream.url.clone(), &raw.stream.url_file)
+        .map_err(|problem| loaded.error("stream.url_file", problem))?;
+    let scheme = url.expose_secret().split(':').next().unwrap_or_default().to_owned();
+    match scheme.as_str() {
+        "sqlite" if role != Role::All => Err(loaded.error(
+            "store.url",
+            "a SQLite store belongs to one process, which receives and stores: --role needs a \
+             postgres:// store",
+        )),
+        "sqlite" => embedded(loaded, url.expose_secret(), stream.is_some()),
+        "postgres" | "postgresql" => scaled(loaded, role, url, stream),
+        _ => Err(loaded.error("store.url", "it must start with sqlite: or postgres://")),
+    }
+}
+
+fn embedded(loaded: &Loaded, url: &str, stream: bool) -> Result<Deployment, ConfigError> {
+    // A REDIS_URL that lies about in the environment is not meant; one in our own settings is.
+    let meant = !loaded.origin("stream.url").contains("REDIS_URL");
+    if stream && meant {
+        return Err(loaded.error(
+            "stream.url",
+            "a SQLite store uses no stream: remove it, or set store.url to a postgres:// URL",
+        ));
+    }
+    Ok(Deployment::Embedded { store: url.to_owned() })
+}
+
+fn scaled(
+    loaded: &Loaded,
+    role: Role,
+    store: SecretString,
+    stream: Option<SecretString>,
+) -> Result<Deployment, ConfigError> {
+    let raw = &loaded.raw;
+    let Some(stream) = stream else {
+        return Err(loaded.error(
+            "stream.url",
+            "a Postgres store needs a stream before it: set stream.url, or REDIS_URL, to a \
+             redis:// URL",
+        ));
+    };
+    for (key, value) in [("stream.key", &raw.stream.key), ("stream.group", &raw.stream.group)] {
+        if value.is_empty() {
+            return Err(loaded.error(key, "it is empty"));
+        }
+    }
+    if raw.worker.max_deliveries == 0 {
+        return Err(loaded.error("worker.max_deliveries", "it must be at least 1"));
+    }
+    Ok(Deployment::Scaled(Box::new(Scaled {
+        role,
+        store,
+        stream,
+        names: Names { stream: raw.stream.key.clone(), group: raw.stream.group.clone() },
+        stream_timeout: Duration::from_millis(raw.stream.timeout_ms),
+        worker: worker::Config {
+            reclaim_idle: Duration::from_millis(raw.worker.reclaim_idle_ms),
+            max_deliveries: raw.worker.max_deliveries,
+            mark_ttl: Duration::from_secs(raw.worker.mark_ttl_s),
+            trim_every: Duration::from_millis(raw.worker.trim_every_ms.max(100)),
+        },
+    })))
+}
+
+fn fallback(loaded: &Loaded) -> Result<Fallback, ConfigError> {
+    let raw = &loaded.raw.fallback;
+    let twiml = |key: &str, text: &Option<String>, file: &Option<PathBuf>, medium| {
+        let (key, file_key) = (format!("fallback.{key}"), format!("fallback.{key}_file"));
+        let file = file.as_ref().filter(|_| loaded.overrides(&file_key, &key));
+        let found = twiml(text.as_ref(), file, medium);
+        found
+            .map_err(|problem| loaded.error(if file.is_some() { &file_key } else { &key }, problem))
+    };
+    let mut numbers = HashMap::new();
+    for number in &raw.number {
+        let RawNumber { number, voice, voice_file, sms, sms_file } = number;
+        let per_number = PerNumber {
+            voice: twiml("number.voice", voice, voice_file, Medium::Voice)?,
+            sms: twiml("number.sms", sms, sms_file, Medium::Sms)?,
+        };
+        if numbers.insert(number.clone(), per_number).is_some() {
+            return Err(loaded.error("fallback.number", "a number is there twice"));
+        }
+    }
+    let voice = twiml("voice", &raw.voice, &raw.voice_file, Medium::Voice)?;
+    let sms = twiml("sms", &raw.sms, &raw.sms_file, Medium::Sms)?;
+    Ok(Fallback { voice: voice.unwrap_or(Twiml::EMPTY), sms: sms.unwrap_or(Twiml::EMPTY), numbers })
+}
+
+fn twiml(
+    text: Option<&String>,
+    file: Option<&PathBuf>,
+    medium: Medium,
+) -> Result<Option<Twiml>, String> {
+    let text = match file {
+        Some(path) => Some(read(path)?),
+        None => text.cloned(),
+    };
+    text.map(|text| Twiml::parse(&text, medium).map_err(|error| error.to_string())).transpose()
+}
+
+/// A secret, as it is or from its file.
+fn one_of(
+    secret: Option<SecretString>,
+    file: &Option<PathBuf>,
+) -> Result<Option<SecretString>, String> {
+    match (secret, file) {
+        (Some(_), Some(_)) => Err("it is set both as a value and as a file: keep one".to_owned()),
+        (None, Some(path)) => Ok(Some(read(path)?.into())),
+        (secret, None) => Ok(secret),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = text.trim().to_owned();
+    if text.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(text) }
+}

@@ -1,0 +1,195 @@
+use std::path::PathBuf;
+
+use super::*;
+
+/// What every configuration needs.
+const MINIMAL: [(&str, &str); 3] = [
+    ("TWILIO_ACCOUNT_SID", "AC1"),
+    ("TWILIO_AUTH_TOKEN", "t0ken"),
+    ("OFFHOOK_PUBLIC_URL", "https://hooks.example.com"),
+];
+
+fn sources(environment: &[(&str, &str)], file: Option<PathBuf>) -> Sources {
+    let pairs = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Sources { environment: pairs.collect(), file }
+}
+
+fn load(environment: &[(&str, &str)], file: &str) -> Result<Config, String> {
+    load_as(environment, file, Role::All)
+}
+
+fn load_as(environment: &[(&str, &str)], file: &str, role: Role) -> Result<Config, String> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("my.toml");
+    std::fs::write(&path, file).expect("the file can be written");
+    let config = Config::load(&sources(environment, Some(path)), role);
+    config.map_err(|error| error.to_string())
+}
+
+fn minimal(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    MINIMAL.iter().chain(more).copied().collect()
+}
+
+/// The error names the key, where it was set, and the fix; and never a secret.
+#[track_caller]
+fn check_error(result: Result<Config, String>, parts: &[&str]) {
+    let error = result.expect_err("this configuration is wrong");
+    for part in parts {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+    assert!(!error.contains("t0ken"), "{error}");
+}
+
+#[test]
+fn the_conventional_variables_are_enough_but_for_the_public_url() {
+    let config = load(&MINIMAL, "").expect("complete");
+    assert_eq!(config.public_url.as_str(), "https://hooks.example.com");
+    assert_eq!(
+        (config.accounts[0].sid.as_str(), config.accounts[0].name.as_str()),
+        ("AC1", "account_1")
+    );
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
+    assert!(
+        matches!(config.deployment, Deployment::Embedded { store } if store == "sqlite:offhook.db")
+    );
+    check_error(load(&MINIMAL[..2], ""), &["public_url (not set)", "OFFHOOK_PUBLIC_URL"]);
+}
+
+#[test]
+fn without_an_account_it_says_what_to_set() {
+    check_error(
+        load(&MINIMAL[2..], ""),
+        &["account (not set)", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "[[account]]"],
+    );
+    let no_token = [MINIMAL[0], MINIMAL[2]];
+    check_error(
+        load(&no_token, ""),
+        &["account[0].auth_tokens", "TWILIO_ACCOUNT_SID", "no secret"],
+    );
+}
+
+#[test]
+fn later_layers_override_earlier_ones() {
+    let file = "public_url = 'https://file.example'\n[inbound]\nlisten = '127.0.0.1:1'\n";
+    let config = load(&MINIMAL[..2], file).expect("complete");
+    assert_eq!(config.public_url.as_str(), "https://file.example");
+    assert_eq!(config.inbound.listen.port(), 1);
+    let config =
+        load(&minimal(&[("OFFHOOK_INBOUND__LISTEN", "127.0.0.1:2")]), file).expect("complete");
+    assert_eq!(config.public_url.as_str(), "https://hooks.example.com");
+    assert_eq!(config.inbound.listen.port(), 2);
+    // An account in the file takes the place of the conventional one.
+    let file = "[[account]]\nsid = 'AC2'\nauth_tokens = ['12345', '6e7']";
+    let config = load(&MINIMAL, file).expect("complete");
+    assert_eq!((config.accounts.len(), config.accounts[0].sid.as_str()), (1, "AC2"));
+}
+
+#[test]
+fn digits_stay_text() {
+    use secrecy::ExposeSecret;
+    let environment = [MINIMAL[0], ("TWILIO_AUTH_TOKEN", "00123e4"), MINIMAL[2]];
+    let config = load(&environment, "").expect("complete");
+    assert_eq!(config.accounts[0].auth_tokens[0].expose_secret(), "00123e4");
+}
+
+#[test]
+fn the_stores_url_decides_the_mode() {
+    let scaled = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")];
+    let config = load(&minimal(&scaled), "").expect("complete");
+    let Deployment::Scaled(scaled_config) = config.deployment else { panic!("not scaled") };
+    assert_eq!(scaled_config.names.stream, "offhook:events");
+    assert_eq!(scaled_config.role, Role::All);
+
+    check_error(load(&minimal(&scaled[..1]), ""), &["stream.url (not set)", "REDIS_URL"]);
+    // A REDIS_URL alone is somebody else's; a stream in our own file is meant.
+    assert!(load(&minimal(&scaled[1..]), "").is_ok());
+    check_error(
+        load(&MINIMAL, "[stream]\nurl = 'redis://h'"),
+        &["stream.url", "my.toml", "postgres://"],
+    );
+    check_error(load_as(&MINIMAL, "", Role::Worker), &["store.url", "--role", "postgres://"]);
+    check_error(load(&MINIMAL, "[store]\nurl = 'mysql://h'"), &["store.url", "my.toml", "sqlite:"]);
+}
+
+#[test]
+fn what_nobody_knows_is_named_with_its_place() {
+    check_error(load(&MINIMAL, "[inbuond]\nlisten = '1'"), &["inbuond", "my.toml"]);
+    check_error(load(&MINIMAL, "[inbound]\nlissten = '1'"), &["lissten", "my.toml"]);
+    check_error(
+        load(&minimal(&[("OFFHOOK_INBOUND__LISSTEN", "1")]), ""),
+        &["inbound.lissten", "environment variable OFFHOOK_INBOUND__LISSTEN"],
+    );
+    check_error(load(&MINIMAL, "[inbound"), &["my.toml", "TOML"]);
+    check_error(load(&MINIMAL, "[inbound]\nbody_limit = 'many'"), &["body_limit", "my.toml"]);
+    check_error(
+        load(&minimal(&[("OFFHOOK_STORE__MIGRATE", "perhaps")]), ""),
+        &["store.migrate", "OFFHOOK_STORE__MIGRATE"],
+    );
+    check_error(
+        Config::load(&sources(&MINIMAL, Some("/nowhere/my.toml".into())), Role::All)
+            .map_err(|error| error.to_string()),
+        &["--config", "/nowhere/my.toml", "cannot be read"],
+    );
+}
+
+#[test]
+fn values_are_checked() {
+    check_error(
+        load(&MINIMAL, "[admin]\nlisten = '0.0.0.0:1'"),
+        &["admin.listen", "my.toml", "admin.token"],
+    );
+    assert!(load(&MINIMAL, "[admin]\nlisten = '0.0.0.0:1'\ntoken = 'x'").is_ok());
+    check_error(
+        load(&MINIMAL, "[fallback]\nvoice = '<Response><say/></Response>'"),
+        &["fallback.voice", "my.toml", "<say> is no voice verb"],
+    );
+    check_error(load(&MINIMAL, "[inbound]\npath_prefix = 'x/'"), &["path_prefix", "my.toml"]);
+    check_error(
+        load(&MINIMAL, "public_url = 'x'\n[log]\nfilter = 'a=b=c'"),
+        &["log.filter", "my.toml"],
+    );
+    let file = "[[account]]\nsid = 'AC2'\nauth_tokens = ['a']\n[[account]]\nsid = 'AC2'\nauth_tokens = ['b']";
+    check_error(load(&MINIMAL, file), &["account", "AC2 is there twice"]);
+    check_error(
+        load(&MINIMAL, "[[account]]\nsid = 'XX'\nauth_tokens = ['a']"),
+        &["account[0].sid", "AC"],
+    );
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    use secrecy::ExposeSecret;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("the file can be written");
+        path.display().to_string()
+    };
+    let tokens = path("tokens", "one\n two \n\n");
+    let url = path("url", "postgres://u:p@h/d\n");
+    let environment = [
+        MINIMAL[0],
+        ("TWILIO_AUTH_TOKEN_FILE", &tokens),
+        MINIMAL[2],
+        ("DATABASE_URL_FILE", &url),
+        ("OFFHOOK_STREAM__URL", "redis://h"),
+    ];
+    let config = load(&environment, "").expect("complete");
+    let tokens: Vec<_> = config.accounts[0].auth_tokens.iter().map(|t| t.expose_secret()).collect();
+    assert_eq!(tokens, ["one", "two"]);
+    let Deployment::Scaled(scaled) = &config.deployment else { panic!("not scaled") };
+    assert_eq!(scaled.store.expose_secret(), "postgres://u:p@h/d");
+    assert!(!format!("{config:?}").contains("u:p"), "Debug shows a secret");
+
+    // A value in the user's file is stronger than a file that a variable names.
+    let config = load(&environment, "[store]\nurl = 'postgres://other/d'").expect("complete");
+    let Deployment::Scaled(scaled) = &config.deployment else { panic!("not scaled") };
+    assert_eq!(scaled.store.expose_secret(), "postgres://other/d");
+
+    let missing = [MINIMAL[0], ("TWILIO_AUTH_TOKEN_FILE", "/nowhere/token"), MINIMAL[2]];
+    check_error(load(&missing, ""), &["auth_tokens_file", "/nowhere/token cannot be read"]);
+    check_error(
+        load(&MINIMAL, "[admin]\ntoken = 'a'\ntoken_file = '/nowhere/b'"),
+        &["admin.token_file", "keep one"],
+    );
+}

@@ -1,0 +1,107 @@
+//! What every listener shares: HTTP/1 with a limit on everything that a client could stretch.
+//! Knows no route and no metric.
+//!
+//! `axum::serve` sets no header timeout, and hyper's own counts the idle time between two requests
+//! as well, so that it cannot be both short enough against a client that sends one byte per second
+//! and long enough for a load balancer that keeps connections. [`listen`] tells the two apart with
+//! a [`phase`] per connection.
+
+mod body;
+pub mod listen;
+mod phase;
+
+use std::io;
+use std::time::Duration;
+
+pub use self::listen::serve;
+
+/// What a listener grants its clients.
+///
+/// The default is what fits behind a load balancer with its usual 60 s keep-alive; a listener with
+/// a configuration of its own says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// From the first byte of a request to the end of its head: 10 s. An honest head is one packet;
+    /// this leaves room for three retransmissions.
+    pub header_timeout: Duration,
+    /// Between two requests, and before the first: 75 s. Longer than the keep-alive of a load
+    /// balancer, so that it is the balancer that closes: the other way round it would now and then
+    /// send a request into a connection that we are just closing, and answer Twilio with a 502.
+    pub idle_timeout: Duration,
+    /// From the end of the head to the last byte of the answer: 30 s. Twilio gives up after 15 s;
+    /// what lasts twice as long is a client that does not read.
+    pub request_timeout: Duration,
+    /// Connections at one time: 10,000. Each costs some kilobytes and a file descriptor. At the cap
+    /// no more are accepted, and clients wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// Bytes of a request's head: 32 KiB. Balancers cut off at 8 to 64; Twilio sends under 2.
+    pub max_header_bytes: usize,
+    /// From the order to stop until the last connection is cut: 15 s. Nobody at Twilio waits for an
+    /// answer any longer, and orchestrators kill after 30 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            request_timeout: Duration::from_secs(30),
+            max_connections: 10_000,
+            max_header_bytes: 32 * 1024,
+            drain_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Why we closed a connection that its client did not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// No request came for [`Limits::idle_timeout`]. Nothing is wrong with that.
+    Idle,
+    /// A head took longer than [`Limits::header_timeout`].
+    Head,
+    /// A request took longer than [`Limits::request_timeout`], most likely since its client does
+    /// not read.
+    Request,
+    /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
+    Drain,
+}
+
+impl Cut {
+    /// Every reason, so that each metric series exists from the start.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Request, Self::Drain];
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::Request => "request",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// Told of what a listener does; metrics hang off it. Must return at once.
+pub trait Observer: Send + Sync + 'static {
+    /// A connection was accepted.
+    fn opened(&self) {}
+    /// A connection is gone.
+    fn closed(&self) {}
+    /// A connection was closed by us, against its client's will.
+    fn cut(&self, _why: Cut) {}
+    /// [`Limits::max_connections`] are open: the next is accepted when one closes.
+    fn saturated(&self) {}
+    /// The system handed out no connection.
+    fn accept_failed(&self, _error: &io::Error) {}
+}
+
+/// Nobody watches.
+impl Observer for () {}
+
+#[cfg(test)]
+pub(crate) mod raw_client;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! [`serve`]: accepts connections up to a cap, runs HTTP/1 on each, and drains them when told to
+//! stop.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+use tracing::{debug, warn};
+
+use super::body::Answer;
+use super::phase::{Phase, Watched};
+use super::{Cut, Limits, Observer};
+use crate::retry::Backoff;
+
+/// How long a client may go on sending after we have answered and closed. Closing at once would
+/// reset the connection, and a reset can overtake an answer such as 413.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves `router` until `stop`, then lets every request that was begun finish.
+///
+/// Idle connections are closed at once; answers of the others say `connection: close`. Returns
+/// when all are gone, at the latest a moment after [`Limits::drain_timeout`].
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    observer: Arc<impl Observer>,
+    stop: CancellationToken,
+) {
+    let connections = TaskTracker::new();
+    let router: Router = router.with_state(());
+    let mut slots = Slots::new(limits.max_connections);
+    let mut backoff: Option<Backoff> = None;
+    while let Some(slot) = slots.next(observer.as_ref(), &stop).await {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                backoff = None;
+                let connection = Connection {
+                    router: router.clone(),
+                    limits,
+                    observer: Arc::clone(&observer),
+                    stop: stop.clone(),
+                };
+                connections.spawn(connection.run(stream, slot));
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            // Most likely no file descriptor is left; asking again at once would only spin.
+            Err(error) => {
+                warn!(%error, "failed to accept a connection");
+                observer.accept_failed(&error);
+                backoff.get_or_insert_default().wait(&stop).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// The client was gone before we came to it.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// The places for connections.
+struct Slots {
+    free: Arc<Semaphore>,
+    saturated: bool,
+}
+
+impl Slots {
+    fn new(max: usize) -> Self {
+        let free = Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { free, saturated: false }
+    }
+
+    /// A place, once there is one; `None` if told to stop before.
+    async fn next(
+        &mut self,
+        observer: &impl Observer,
+        stop: &CancellationToken,
+    ) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = Arc::clone(&self.free).try_acquire_owned() {
+            self.saturated = false;
+            return Some(slot);
+        }
+        // Once, not for each of the connections that wait.
+        if !self.saturated {
+            warn!("as many connections are open as may be: the next ones wait");
+            observer.saturated();
+        }
+        self.saturated = true;
+        tokio::select! {
+            slot = Arc::clone(&self.free).acquire_owned() => slot.ok(),
+            () = stop.cancelled() => None,
+        }
+    }
+}
+
+struct Connection<O> {
+    router: Router,
+    limits: Limits,
+    observer: Arc<O>,
+    stop: CancellationToken,
+}
+
+impl<O: Observer> Connection<O> {
+    async fn run(self, stream: TcpStream, _slot: OwnedSemaphorePermit) {
+        let _open = Open::new(self.observer.as_ref());
+        // Answers are small and must not wait for more. A socket that refuses works all the same.
+        let _ = stream.set_nodelay(true);
+        if let Err(cut) = self.drive(stream).await {
+            debug!(phase = cut.as_str(), "connection cut");
+            self.observer.cut(cut);
+        }
+    }
+
+    async fn drive(&self, stream: TcpStream) -> Result<(), Cut> {
+        let phase = Phase::new();
+        let service = service_fn(|request| answer(&self.router, request, &phase));
+        let io = TokioIo::new(Watched { stream, phase: phase.clone() });
+        let mut connection = self.builder().serve_connection(io, service);
+
+        let ended = tokio::select! {
+            biased;
+            ended = self.watch(&mut connection, &phase) => Some(ended),
+            () = self.stop.cancelled() => None,
+        };
+        match ended {
+            Some(ended) => {
+                ended?;
+                linger(connection.into_parts().io.into_inner()).await;
+                Ok(())
+            }
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let drained = self.watch(&mut connection, &phase);
+                timeout(self.limits.drain_timeout, drained).await.unwrap_or(Err(Cut::Drain))
+            }
+        }
+    }
+
+    /// Until the connection ends by itself, in whatever way, or a phase of it expires.
+    async fn watch<F: Future + Unpin>(&self, connection: F, phase: &Phase) -> Result<(), Cut> {
+        tokio::select! {
+            biased;
+            _ = connection => Ok(()),
+            cut = phase.expired(&self.limits) => Err(cut),
+        }
+    }
+
+    fn builder(&self) -> http1::Builder {
+        /// hyper accepts no smaller buffer.
+        const MIN_BUFFER: usize = 8192;
+        let mut builder = http1::Builder::new();
+        builder
+            // Ours tells a slow head from an idle connection.
+            .header_read_timeout(None)
+            .max_header_size(self.limits.max_header_bytes)
+            // By default 400 kB, which 10,000 connections could make 4 GB.
+            .max_buf_size(self.limits.max_header_bytes.max(MIN_BUFFER));
+        builder
+    }
+}
+
+async fn answer(
+    router: &Router,
+    request: hyper::Request<hyper::body::Incoming>,
+    phase: &Phase,
+) -> Result<hyper::Response<Answer>, Infallible> {
+    phase.serving();
+    let request: Request = request.map(axum::body::Body::new);
+    let response = router.clone().call(request).await?;
+    Ok(response.map(|body| Answer { body, phase: phase.clone() }))
+}
+
+/// Takes what the client is still sending, for a while, so that it reads our answer.
+async fn linger(mut io: Watched) {
+    // The client may be gone already, which is what we wait for.
+    let _ = io.shutdown().await;
+    let _ = timeout(LINGER, tokio::io::copy(&mut io.stream, &mut tokio::io::sink())).await;
+}
+
+/// Tells the observer of the end, however it comes.
+struct Open<'o, O: Observer>(&'o O);
+
+impl<'o, O: Observer> Open<'o, O> {
+    fn new(observer: &'o O) -> Self {
+        observer.opened();
+        Self(observer)
+    }
+}
+
+impl<O: Observer> Drop for Open<'_, O> {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}

@@ -1,0 +1,95 @@
+//! [`Exchange`]: one request and its answer, as the log and the metrics see it.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::metrics::Outcome;
+use super::{Inbound, Refusal, Route};
+
+/// What is known of a request by the time it ends. Ends exactly once, however it does: a future
+/// that is dropped or that panics is counted, too.
+///
+/// Holds nothing that a log must not: no body, number, query or signature.
+pub(super) struct Exchange<'i> {
+    pub(super) inbound: &'i Inbound,
+    pub(super) body_bytes: usize,
+    /// The SID of a configured account, never what a request merely claims.
+    pub(super) account: Option<&'i str>,
+    route: Route,
+    started: Instant,
+    ended: bool,
+}
+
+impl<'i> Exchange<'i> {
+    pub(super) fn begin(inbound: &'i Inbound, route: Route) -> Self {
+        Self { inbound, body_bytes: 0, account: None, route, started: Instant::now(), ended: false }
+    }
+
+    pub(super) fn accepted(mut self) {
+        let took = self.end(Outcome::Accepted);
+        debug!(
+            route = self.route.as_str(),
+            account.sid = self.account,
+            body_bytes = self.body_bytes,
+            duration_ms = millis(took),
+            "accepted a request"
+        );
+    }
+
+    pub(super) fn refused(mut self, refusal: Refusal) {
+        /// Somebody's configuration is wrong, or somebody forges: an operator wants to know.
+        macro_rules! log {
+            ($level:ident, $took:expr) => {
+                $level!(
+                    route = self.route.as_str(),
+                    reason = refusal.as_str(),
+                    account.sid = self.account,
+                    body_bytes = self.body_bytes,
+                    duration_ms = millis($took),
+                    "refused a request"
+                )
+            };
+        }
+        let took = self.end(Outcome::Refused);
+        self.inbound.metrics.refused(refusal);
+        match refusal.status() {
+            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => log!(warn, took),
+            _ => log!(info, took),
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Duration {
+        let took = self.started.elapsed();
+        self.ended = true;
+        self.inbound.metrics.ended(self.route, outcome, took);
+        took
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if std::thread::panicking() {
+            // Said by the layer that catches it.
+            self.end(Outcome::Error);
+            return;
+        }
+        let took = self.end(Outcome::Abandoned);
+        info!(
+            route = self.route.as_str(),
+            account.sid = self.account,
+            body_bytes = self.body_bytes,
+            duration_ms = millis(took),
+            "a client left before its answer"
+        );
+    }
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}

@@ -1,0 +1,193 @@
+//! [`Refusal`]: every reason for which a request is not answered with 2xx, and what its client is
+//! told, which is less than what the log and the metrics are.
+
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::pipeline::RecordError;
+use crate::twilio::signature::{ClaimError, SignatureError};
+
+/// Why a request was refused. A closed set: it is a metric label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// Neither GET nor POST.
+    MethodNotAllowed,
+    /// None of our routes.
+    UnknownRoute,
+    /// Neither a form nor JSON.
+    UnsupportedContentType,
+    /// More than `body_limit`.
+    BodyTooLarge,
+    /// The body took longer than `body_timeout_ms`.
+    SlowBody,
+    /// The body ended early, or its chunks are broken.
+    BrokenBody,
+    /// No `X-Twilio-Signature`.
+    MissingSignature,
+    /// A signature that cannot be one.
+    MalformedSignature,
+    /// No secret and no candidate URL gives this signature.
+    WrongSignature,
+    /// The `AccountSid` is none of ours.
+    UnknownAccount,
+    /// JSON without `bodySHA256` in its URL.
+    MissingBodyHash,
+    /// JSON with another `bodySHA256` than its own.
+    WrongBodyHash,
+    /// Too many events wait to be committed.
+    Overloaded,
+    /// Nothing could make the event durable.
+    NotDurable,
+}
+
+/// When to come back after a 503, in seconds: as long as the longest wait between two attempts to
+/// reach a backend.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+impl Refusal {
+    /// Every reason, so that each metric series exists from the start.
+    pub const ALL: [Self; 14] = [
+        Self::MethodNotAllowed,
+        Self::UnknownRoute,
+        Self::UnsupportedContentType,
+        Self::BodyTooLarge,
+        Self::SlowBody,
+        Self::BrokenBody,
+        Self::MissingSignature,
+        Self::MalformedSignature,
+        Self::WrongSignature,
+        Self::UnknownAccount,
+        Self::MissingBodyHash,
+        Self::WrongBodyHash,
+        Self::Overloaded,
+        Self::NotDurable,
+    ];
+
+    /// The one table: status, the name in metrics and logs, and whether the body was read by then.
+    const fn row(self) -> (StatusCode, &'static str, BodyRead) {
+        use BodyRead::{No, Yes};
+        match self {
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", No),
+            Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route", No),
+            Self::UnsupportedContentType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", No)
+            }
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", No),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", No),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body", No),
+            Self::MissingSignature => (StatusCode::BAD_REQUEST, "missing_signature", No),
+            Self::MalformedSignature => (StatusCode::FORBIDDEN, "malformed_signature", No),
+            Self::WrongSignature => (StatusCode::FORBIDDEN, "wrong_signature", Yes),
+            Self::UnknownAccount => (StatusCode::FORBIDDEN, "unknown_account", Yes),
+            Self::MissingBodyHash => (StatusCode::FORBIDDEN, "missing_body_hash", Yes),
+            Self::WrongBodyHash => (StatusCode::FORBIDDEN, "wrong_body_hash", Yes),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Yes),
+            Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, "not_durable", Yes),
+        }
+    }
+
+    /// What it is answered with.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The name in metrics and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What the client is told. Every 403 looks the same: whoever forges requests does not learn
+    /// which accounts exist, nor how close he came.
+    fn told(self) -> &'static str {
+        match self.status() {
+            StatusCode::FORBIDDEN => "forbidden",
+            _ => self.as_str(),
+        }
+    }
+
+    /// The answer. JSON, since Twilio would read `text/plain` aloud, or text it to somebody.
+    ///
+    /// If the request had a body that was not read, the connection cannot be used again, and says
+    /// so, lest a load balancer send the next request into it.
+    pub(super) fn response(self, body: BodyRead) -> Response {
+        let text = format!(r#"{{"error":"{}"}}"#, self.told());
+        let mut response = (self.status(), text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self.status() {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+            }
+            _ => {}
+        }
+        if body == BodyRead::No && self.row().2 == BodyRead::No {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Whether nothing of a request's body is left to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum BodyRead {
+    /// All was read, or there is none.
+    Yes,
+    /// Some may be left.
+    No,
+}
+
+impl From<ClaimError> for Refusal {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Missing => Self::MissingSignature,
+            ClaimError::Malformed(_) => Self::MalformedSignature,
+        }
+    }
+}
+
+impl From<SignatureError> for Refusal {
+    fn from(error: SignatureError) -> Self {
+        match error {
+            SignatureError::UnknownAccount => Self::UnknownAccount,
+            SignatureError::MissingBodyHash => Self::MissingBodyHash,
+            SignatureError::WrongBodyHash => Self::WrongBodyHash,
+            SignatureError::Mismatch => Self::WrongSignature,
+        }
+    }
+}
+
+impl From<RecordError> for Refusal {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Overloaded => Self::Overloaded,
+            RecordError::NotDurable => Self::NotDurable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_at_its_own_place_and_under_its_own_name() {
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, place);
+            let namesakes = Refusal::ALL.iter().filter(|other| other.as_str() == refusal.as_str());
+            assert_eq!(namesakes.count(), 1, "{}", refusal.as_str());
+        }
+    }
+
+    #[test]
+    fn one_403_cannot_be_told_from_another() {
+        let forbidden = Refusal::ALL.iter().filter(|refusal| refusal.status() == 403);
+        let told: Vec<_> = forbidden.map(|refusal| refusal.told()).collect();
+        assert_eq!(told, ["forbidden"; 5]);
+    }
+}

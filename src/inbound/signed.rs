@@ -1,0 +1,159 @@
+//! From a request to a verified one, the cheapest checks first: nothing of a body is read before
+//! its head is one that Twilio could have sent.
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::Request;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::timeout;
+
+use super::exchange::Exchange;
+use super::{Inbound, Refusal};
+use crate::twilio::params::Params;
+use crate::twilio::signature::{
+    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignedRequest, Verified,
+};
+
+/// Tells a retry by Twilio from a new request.
+const TOKEN_HEADER: &str = "i-twilio-idempotency-token";
+
+/// A request that was read in full, and that nobody has vouched for.
+pub(super) struct Received {
+    url: String,
+    content: Content,
+    claim: Claim,
+    body: Bytes,
+    token: Option<HeaderValue>,
+}
+
+impl Received {
+    /// Checks the head, then reads the body.
+    pub(super) async fn read(
+        exchange: &mut Exchange<'_>,
+        request: Request,
+    ) -> Result<Self, Refusal> {
+        let inbound = exchange.inbound;
+        let (head, body) = request.into_parts();
+        let content = content(&head)?;
+        if content != Content::Query && body.size_hint().lower() > inbound.config.body_limit as u64
+        {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let claim = Claim::parse(
+            head.headers.get_all(SIGNATURE_HEADER).iter().map(HeaderValue::as_bytes),
+            head.headers.get_all(SETTINGS_HEADER).iter().map(HeaderValue::as_bytes),
+        )?;
+        let body = match content {
+            // Twilio sends none, and it would not be signed.
+            Content::Query => Bytes::new(),
+            Content::Form | Content::Json => read(inbound, body).await?,
+        };
+        exchange.body_bytes = body.len();
+        let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
+        let url = inbound.public_url.join(path_and_query);
+        let token = head.headers.get(TOKEN_HEADER).cloned();
+        Ok(Self { url, content, claim, body, token })
+    }
+
+    /// Checks the signature.
+    pub(super) fn verify<'r, 'i: 'r>(
+        &'r self,
+        exchange: &mut Exchange<'i>,
+    ) -> Result<SignedRequest<'r, Verified<'i>>, Refusal> {
+        let inbound = exchange.inbound;
+        let unverified =
+            SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
+        let signed = unverified
+            .verify(&inbound.keyring)
+            .inspect_err(|_| exchange.account = self.claimed_account(inbound))?;
+        let Verified { account, secret } = *signed.verified();
+        exchange.account = Some(account.sid());
+        inbound.metrics.matched(account, secret);
+        Ok(signed)
+    }
+
+    /// Twilio's idempotency token.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_ref()?.to_str().ok()
+    }
+
+    /// The account that a refused request names, if it is one of ours: an operator needs to see
+    /// whose secret is wrong.
+    fn claimed_account<'i>(&self, inbound: &'i Inbound) -> Option<&'i str> {
+        let params = match self.content {
+            Content::Query => self.url.split_once('?')?.1.as_bytes(),
+            Content::Form => &self.body,
+            Content::Json => return None,
+        };
+        let claimed = Params::parse(params).get("AccountSid")?.into_owned();
+        let mut accounts = inbound.keyring.accounts().iter();
+        accounts.find(|account| account.sid() == claimed).map(|account| account.sid())
+    }
+}
+
+/// Where the parameters are, by method and content type.
+fn content(head: &Parts) -> Result<Content, Refusal> {
+    match head.method {
+        Method::GET => Ok(Content::Query),
+        Method::POST => content_type(&head.headers).ok_or(Refusal::UnsupportedContentType),
+        _ => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<Content> {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let essence = value.to_str().ok()?.split(';').next()?.trim();
+    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Some(Content::Form);
+    }
+    let (kind, subtype) = essence.split_once('/')?;
+    // `application/json`, and `application/cloudevents+json` and its like.
+    let (_, suffix) = subtype.rsplit_once('+').unwrap_or(("", subtype));
+    let json = kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json");
+    json.then_some(Content::Json)
+}
+
+async fn read(inbound: &Inbound, body: Body) -> Result<Bytes, Refusal> {
+    let whole = Limited::new(body, inbound.config.body_limit).collect();
+    let collected = timeout(inbound.config.body_timeout(), whole).await;
+    let read = collected.map_err(|_| Refusal::SlowBody)?.map_err(|error| match error
+        .is::<LengthLimitError>(
+    ) {
+        true => Refusal::BodyTooLarge,
+        false => Refusal::BrokenBody,
+    })?;
+    Ok(read.to_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(values: &[&'static str], expected: Option<Content>) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+        }
+        assert_eq!(content_type(&headers), expected, "{values:?}");
+    }
+
+    #[test]
+    fn a_form_and_every_json_is_read_and_nothing_else() {
+        check(&["application/x-www-form-urlencoded"], Some(Content::Form));
+        check(&["Application/X-WWW-Form-Urlencoded; charset=UTF-8"], Some(Content::Form));
+        check(&["application/json"], Some(Content::Json));
+        check(&["APPLICATION/JSON ;charset=utf-8"], Some(Content::Json));
+        check(&["application/cloudevents+json"], Some(Content::Json));
+        check(&["application/cloudevents-batch+json"], Some(Content::Json));
+        for other in ["text/plain", "", "application/jsonp", "text/json", "application/+xml"] {
+            check(&[other], None);
+        }
+        check(&["multipart/form-data; boundary=x"], None);
+        check(&[], None);
+        check(&["application/json", "application/json"], None);
+    }
+}

@@ -1,0 +1,22 @@
+//! What happened: recorded, then acknowledged.
+
+use super::{Inbound, Refusal};
+use crate::pipeline::Recorded;
+use crate::twilio::callback::{self, Purpose};
+use crate::twilio::signature::{SignedRequest, Verified};
+use crate::twilio::twiml::Twiml;
+
+/// Records the events of a status callback, of whatever kind, and answers when they are durable.
+pub(super) async fn answer(
+    inbound: &Inbound,
+    request: &SignedRequest<'_, Verified<'_>>,
+) -> Result<Twiml, Refusal> {
+    let events = callback::events(request, Purpose::Status, inbound.clock.now());
+    let recorded = inbound.recorder.record_all(events).await?;
+    Ok(acknowledge(recorded))
+}
+
+/// The only way to a 2xx. Twilio wants 200 and TwiML, or 204 and no body (error 15003).
+fn acknowledge(_: Recorded) -> Twiml {
+    Twiml::EMPTY
+}

@@ -1,0 +1,271 @@
+//! What the pipeline and the stream tell: metrics, and the log lines of batches.
+
+use std::time::Duration;
+
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
+};
+use tracing::{debug, error, warn};
+
+use crate::backend::redis::Backlog;
+use crate::clock::Timestamp;
+use crate::event::{Batch, EventKey, Kind};
+use crate::pipeline::{CommitError, Observer, Outcome, SourceError};
+
+/// From half a millisecond, a commit on a fast disk, to the longest wait of anybody.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const EVENTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// What a backend is called in the label `backend`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backend {
+    /// The embedded store.
+    Sqlite,
+    /// The stream.
+    Redis,
+    /// The scale-out store.
+    Postgres,
+}
+
+impl Backend {
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Redis => "redis",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// Metrics of the pipeline, all of its backends together.
+#[derive(Clone)]
+pub struct Metrics {
+    commit_seconds: HistogramVec,
+    batch_events: HistogramVec,
+    commit_errors: IntCounterVec,
+    events: IntCounterVec,
+    folded: IntCounterVec,
+    skipped: IntCounter,
+    claimed: IntCounter,
+    dead_letters: IntCounter,
+    contradicted: IntCounter,
+    source_errors: IntCounter,
+    stream: StreamMetrics,
+}
+
+/// Metrics of the stream.
+#[derive(Clone)]
+struct StreamMetrics {
+    length: IntGauge,
+    depth: IntGauge,
+    pending: IntGauge,
+    oldest: prometheus::Gauge,
+    trimmed: IntCounter,
+}
+
+impl Metrics {
+    /// Registers every series, at zero.
+    ///
+    /// # Errors
+    /// A name is registered already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(registry, HistogramVec::new(options, &["backend"])?)
+        };
+        build_info(registry)?;
+        Ok(Self {
+            commit_seconds: histogram(
+                "offhook_commit_duration_seconds",
+                "Time to commit a batch, by backend; failed commits included",
+                &SECONDS,
+            )?,
+            batch_events: histogram("offhook_batch_events", "Events of a batch", &EVENTS)?,
+            commit_errors: counters(
+                "offhook_commit_errors_total",
+                "Batches that were not committed, by what went wrong",
+                &["backend", "error"],
+            )?,
+            events: counters(
+                "offhook_events_total",
+                "Events that reached the store, and whether it had them already",
+                &["kind", "freshness"],
+            )?,
+            folded: counters(
+                "offhook_folded_events_total",
+                "Duplicates that were folded together before a commit",
+                &["backend"],
+            )?,
+            skipped: counter(
+                "offhook_skipped_deliveries_total",
+                "Deliveries that a mark said are stored",
+            )?,
+            claimed: counter(
+                "offhook_claimed_deliveries_total",
+                "Deliveries taken over from a worker that left them idle",
+            )?,
+            dead_letters: counter("offhook_dead_letters_total", "Events put aside")?,
+            contradicted: counter(
+                "offhook_contradicted_statuses_total",
+                "Updates after which a SID has two terminal statuses that exclude each other",
+            )?,
+            source_errors: counter(
+                "offhook_stream_errors_total",
+                "Reads, acks and claims that the stream did not answer",
+            )?,
+            stream: StreamMetrics::new(registry)?,
+        })
+    }
+
+    /// What is told about one backend.
+    #[must_use]
+    pub fn of(&self, backend: Backend) -> BackendMetrics {
+        let label = backend.as_str();
+        for kind in Kind::ALL {
+            for freshness in ["fresh", "duplicate"] {
+                self.events.with_label_values(&[kind.as_str(), freshness]);
+            }
+        }
+        for error in ["transient", "refused", "full"] {
+            self.commit_errors.with_label_values(&[label, error]);
+        }
+        BackendMetrics {
+            backend: label,
+            commit_seconds: self.commit_seconds.with_label_values(&[label]),
+            batch_events: self.batch_events.with_label_values(&[label]),
+            folded: self.folded.with_label_values(&[label]),
+            all: self.clone(),
+        }
+    }
+
+    /// Shows what waits in the stream.
+    pub fn show(&self, backlog: Backlog, now: Timestamp) {
+        let stream = &self.stream;
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        stream.length.set(gauge(backlog.length));
+        stream.depth.set(gauge(backlog.unread.saturating_add(backlog.pending)));
+        stream.pending.set(gauge(backlog.pending));
+        // A stream that is drained reads 0; its series does not vanish.
+        stream.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+    }
+
+    /// Counts entries that were freed.
+    pub fn trimmed(&self, entries: u64) {
+        self.stream.trimmed.inc_by(entries);
+    }
+}
+
+impl StreamMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
+        let oldest = prometheus::Gauge::new(
+            "offhook_stream_oldest_age_seconds",
+            "Age of the oldest entry that is not acked; 0 if all are",
+        )?;
+        let trimmed = IntCounter::new("offhook_stream_trimmed_total", "Entries freed, about")?;
+        Ok(Self {
+            length: gauge(
+                "offhook_stream_length",
+                "Entries in the stream, those included that are acked and not yet freed",
+            )?,
+            depth: gauge("offhook_stream_depth", "Entries in the stream that are not acked")?,
+            pending: gauge(
+                "offhook_stream_pending",
+                "Entries that a worker has read and not acked",
+            )?,
+            oldest: register(registry, oldest)?,
+            trimmed: register(registry, trimmed)?,
+        })
+    }
+}
+
+/// Registers a metric and hands it back.
+fn register<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> prometheus::Result<M> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn build_info(registry: &Registry) -> prometheus::Result<()> {
+    let opts = Opts::new("offhook_build_info", "Always 1; the labels say what is running");
+    let info = register(registry, GaugeVec::new(opts, &["version"])?)?;
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    Ok(())
+}
+
+/// What is told about one backend: counted, and logged once per batch.
+#[derive(Clone)]
+pub struct BackendMetrics {
+    backend: &'static str,
+    commit_seconds: Histogram,
+    batch_events: Histogram,
+    folded: IntCounter,
+    all: Metrics,
+}
+
+impl Observer for BackendMetrics {
+    fn committed(&self, batch: &Batch, outcome: &Outcome, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        self.batch_events.observe(batch.events().len() as f64);
+        self.folded.inc_by(batch.folded() as u64);
+        if let Outcome::Stored { fresh, contradicted } = outcome {
+            for (event, fresh) in batch.events().iter().zip(fresh) {
+                let freshness = if *fresh { "fresh" } else { "duplicate" };
+                self.all.events.with_label_values(&[event.kind.as_str(), freshness]).inc();
+            }
+            self.all.contradicted.inc_by(*contradicted as u64);
+        }
+        debug!(
+            backend = self.backend,
+            batch.size = batch.events().len(),
+            duration_ms = took.as_secs_f64() * 1000.0,
+            "batch committed"
+        );
+    }
+
+    fn commit_failed(&self, batch: &Batch, error: &CommitError, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        let label = match error {
+            CommitError::Transient(_) => "transient",
+            CommitError::Refused(_) => "refused",
+            CommitError::Full(_) => "full",
+        };
+        self.all.commit_errors.with_label_values(&[self.backend, label]).inc();
+        warn!(
+            backend = self.backend,
+            batch.size = batch.events().len(),
+            duration_ms = took.as_secs_f64() * 1000.0,
+            error = %error,
+            "batch not committed"
+        );
+    }
+
+    fn skipped(&self, deliveries: usize) {
+        self.all.skipped.inc_by(deliveries as u64);
+    }
+
+    fn claimed(&self, deliveries: usize) {
+        self.all.claimed.inc_by(deliveries as u64);
+        warn!(deliveries, "deliveries claimed that another worker left idle");
+    }
+
+    fn dead_lettered(&self, key: Option<&EventKey>, reason: &str) {
+        self.all.dead_letters.inc();
+        error!(event.key = key.map(EventKey::as_str), reason, "event put aside as a dead letter");
+    }
+
+    fn source_failed(&self, error: &SourceError) {
+        self.all.source_errors.inc();
+        warn!(error = %error, "stream does not answer");
+    }
+}
