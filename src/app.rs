@@ -90,12 +90,39 @@ fn describe(ended: &Result<&'static str, tokio::task::JoinError>) -> String {
     }
 }
 
-/// Starts everything that the configuration asks for, and returns once it listens.
+/// The sockets of both listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The public one; `None` for a worker.
+    pub inbound: Option<TcpListener>,
+    /// The private one.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Those that the configuration asks for.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let inbound = match config.deployment.receives() {
+            true => Some(bind(config.inbound.listen, "inbound.listen").await?),
+            false => None,
+        };
+        Ok(Self { inbound, admin: bind(config.admin.listen, "admin.listen").await? })
+    }
+}
+
+/// Starts everything that the configuration asks for, and returns once it serves.
 ///
 /// # Errors
-/// An address cannot be listened on, or the embedded store cannot be opened. A Redis or Postgres
-/// that is away is no error: it may come back.
-pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Running> {
+/// The embedded store cannot be opened. A Redis or Postgres that is away is no error: it may come
+/// back.
+pub async fn start(
+    config: Config,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<Running> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let mut tasks = JoinSet::new();
@@ -108,9 +135,8 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Ru
         }
     };
 
-    let inbound = match recorder {
-        Some(recorder) => {
-            let listener = bind(config.inbound.listen, "inbound.listen").await?;
+    let inbound = match recorder.zip(listeners.inbound) {
+        Some((recorder, listener)) => {
             let address = listener.local_addr()?;
             let service = inbound_service(&config, recorder, &registry)?;
             let stop = stop.clone();
@@ -125,13 +151,12 @@ pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Ru
 
     let admin =
         Admin { registry, reader, probes, token: config.admin.token.clone(), stop: stop.clone() };
-    let listener = bind(config.admin.listen, "admin.listen").await?;
-    let admin_address = listener.local_addr()?;
+    let admin_address = listeners.admin.local_addr()?;
     let stop_admin = CancellationToken::new();
     let mut admin_task = JoinSet::new();
     let limits = http::Limits { max_connections: 256, ..http::Limits::default() };
     let (router, stopping) = (admin.router(), stop_admin.clone());
-    admin_task.spawn(http::serve(listener, router, limits, Arc::new(()), stopping));
+    admin_task.spawn(http::serve(listeners.admin, router, limits, Arc::new(()), stopping));
 
     info!(inbound = ?inbound, admin = %admin_address, "offhook runs");
     Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })

@@ -90,6 +90,17 @@ pub enum Deployment {
     Scaled(Box<Scaled>),
 }
 
+impl Deployment {
+    /// Whether this process takes callbacks.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        match self {
+            Self::Embedded { .. } => true,
+            Self::Scaled(scaled) => scaled.role.receives(),
+        }
+    }
+}
+
 /// The scale-out mode.
 #[derive(Debug, Clone)]
 pub struct Scaled {
@@ -143,25 +154,27 @@ impl Config {
         resolve::resolve(&loaded, role)
     }
 
-    /// Embedded mode in `directory`, with one account, on free ports of loopback: what the demo
-    /// runs.
+    /// Embedded mode in `directory`, with one account, whose public listener is at `inbound`: what
+    /// the demo runs.
     ///
     /// # Errors
     /// None that a caller can cause, short of a directory whose name is not UTF-8.
-    pub fn demo(directory: &Path, account: &str, token: &str) -> Result<Self, ConfigError> {
-        let port = |key: &str| (key.to_owned(), SocketAddr::from(([127, 0, 0, 1], 0)).to_string());
-        let (listen, listen_at) = port("OFFHOOK_INBOUND__LISTEN");
-        let (admin, admin_at) = port("OFFHOOK_ADMIN__LISTEN");
+    pub fn demo(
+        directory: &Path,
+        account: &str,
+        token: &str,
+        inbound: SocketAddr,
+    ) -> Result<Self, ConfigError> {
         let path = directory.join("offhook.db");
         let sources = Sources {
             file: None,
             environment: [
                 ("TWILIO_ACCOUNT_SID".to_owned(), account.to_owned()),
                 ("TWILIO_AUTH_TOKEN".to_owned(), token.to_owned()),
-                ("OFFHOOK_PUBLIC_URL".to_owned(), "http://127.0.0.1".to_owned()),
+                ("OFFHOOK_PUBLIC_URL".to_owned(), format!("http://{inbound}")),
+                ("OFFHOOK_INBOUND__LISTEN".to_owned(), inbound.to_string()),
+                ("OFFHOOK_ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
                 ("OFFHOOK_STORE__URL".to_owned(), format!("sqlite:{}", path.display())),
-                (listen, listen_at),
-                (admin, admin_at),
             ]
             .into(),
         };

@@ -3,12 +3,14 @@
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
 //! [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
-//! an event), [`twiml`] (what the fallback URLs answer).
+//! an event), [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try
+//! things out with).
 
 pub mod callback;
 pub mod details;
 pub mod keyring;
 pub mod params;
 pub mod public_url;
+pub mod sample;
 pub mod signature;
 pub mod twiml;

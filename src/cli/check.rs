@@ -80,9 +80,10 @@ mod tests {
     #[test]
     fn it_says_what_to_paste_into_twilio_and_no_secret() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = Config::demo(directory.path(), "AC1", "s3cret").expect("complete");
+        let at = ([127, 0, 0, 1], 8080).into();
+        let config = Config::demo(directory.path(), "AC1", "s3cret", at).expect("complete");
         let text = explain(&config);
-        assert!(text.contains("http://127.0.0.1/status#rc=5&rp=all"), "{text}");
+        assert!(text.contains("http://127.0.0.1:8080/status#rc=5&rp=all"), "{text}");
         assert!(text.contains("AC1 (account_1): 1 auth token(s)"), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
     }

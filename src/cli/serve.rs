@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use tracing::info;
 
-use crate::app;
+use crate::app::{self, Listeners};
 use crate::config::{Config, Role, Sources};
 use crate::{shutdown, telemetry};
 
@@ -18,7 +18,8 @@ pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<(
     let config = Config::load(&Sources::of_process(config), role)?;
     telemetry::start_log(&config.log);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
-    app::start(config, stop).await?.stopped().await?;
+    let listeners = Listeners::bind(&config).await?;
+    app::start(config, listeners, stop).await?.stopped().await?;
     info!("offhook has stopped");
     Ok(())
 }
