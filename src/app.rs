@@ -24,12 +24,12 @@ use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream}
 use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{Probe, Reader};
 use crate::clock::Clock;
-use crate::config::{Config, Deployment, Scaled};
+use crate::config::{self, Config, Deployment, Scaled};
 use crate::inbound::Inbound;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
-use crate::twilio::keyring::{Account, Keyring};
+use crate::twilio::keyring::Keyring;
 use crate::{http, inbound, worker};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
@@ -308,10 +308,7 @@ fn inbound_service(
     recorder: Recorder,
     registry: &Registry,
 ) -> anyhow::Result<Inbound> {
-    let accounts = config.accounts.iter().map(|account| {
-        let (sid, name) = (account.sid.clone(), account.name.clone());
-        Account::new(sid, name, &account.auth_tokens, &account.shared_keys)
-    });
+    let accounts = config.accounts.iter().map(config::Account::secrets);
     let keyring = Arc::new(Keyring::new(accounts.collect())?);
     Ok(Inbound {
         config: config.inbound.clone(),

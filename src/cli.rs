@@ -4,7 +4,10 @@ mod check;
 mod client;
 mod healthcheck;
 mod migrate;
+mod secrets;
+mod send;
 mod serve;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +36,18 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
+    /// Send one signed callback, to see whether a deployment takes it.
+    #[command(after_help = "Examples:\n  \
+        offhook send https://hooks.example.com/status --kind message --status delivered\n  \
+        offhook send http://127.0.0.1:8080/status --public-url https://hooks.example.com\n\n\
+        Exits 0 if the answer is 2xx.")]
+    Send(Box<send::Send>),
+    /// Explain offline why a signature is right or wrong.
+    #[command(after_help = "Example:\n  \
+        offhook verify --url https://hooks.example.com/status --signature '…' --body body.txt\n\n\
+        Exits 0 and prints the URL and key that match, or 1 and the reason. Never prints a right \
+        signature.")]
+    Verify(verify::Verify),
     /// Bring the store's tables up to date.
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://… offhook migrate")]
     Migrate,
@@ -58,6 +73,8 @@ impl Cli {
         let config = self.config;
         let result = match self.command {
             Command::Serve { role } => serve::run(config, role).await,
+            Command::Send(send) => send::run(config, *send).await,
+            Command::Verify(verify) => verify::run(config, &verify),
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),
             Command::Healthcheck { role } => healthcheck::run(config, role).await,

@@ -16,7 +16,7 @@ pub use self::layers::Sources;
 pub use self::raw::LogFormat;
 use crate::backend::redis::Names;
 use crate::inbound::Fallback;
-use crate::twilio::keyring::SharedKey;
+use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
 use crate::{admin, inbound};
 
@@ -67,6 +67,15 @@ pub struct Account {
     pub auth_tokens: Vec<SecretString>,
     /// Shared keys.
     pub shared_keys: Vec<SharedKey>,
+}
+
+impl Account {
+    /// As the keyring has it, with its keys prepared.
+    #[must_use]
+    pub fn secrets(&self) -> keyring::Account {
+        let (sid, name) = (self.sid.clone(), self.name.clone());
+        keyring::Account::new(sid, name, &self.auth_tokens, &self.shared_keys)
+    }
 }
 
 /// How the log is written.

@@ -8,6 +8,7 @@
 
 pub mod callback;
 pub mod details;
+pub mod diagnosis;
 pub mod keyring;
 pub mod params;
 pub mod public_url;

@@ -1,8 +1,14 @@
 //! The HTTP client of the commands.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, StatusCode};
+
+use crate::twilio::sample::Signed;
+use crate::twilio::signature::{Content, SIGNATURE_HEADER};
 
 /// A client whose requests, connection included, take at most `patience`.
 ///
@@ -15,4 +21,47 @@ pub(super) fn new(patience: Duration) -> anyhow::Result<reqwest::Client> {
         .user_agent(concat!("offhook/", env!("CARGO_PKG_VERSION")))
         .build()
         .context("the HTTP client cannot be made")
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// From before the request to the end of the answer.
+    pub(super) took: Duration,
+}
+
+/// The method that a callback is sent with.
+pub(super) fn method(signed: &Signed) -> Method {
+    match signed.content {
+        Content::Query => Method::GET,
+        Content::Form | Content::Json => Method::POST,
+    }
+}
+
+/// Sends a callback to `url`, which is the signed one unless a proxy stands before the server; with
+/// the signature in a header, unless it is `None`.
+///
+/// # Errors
+/// There is no answer.
+pub(super) async fn deliver(
+    client: &reqwest::Client,
+    url: &str,
+    signed: &Signed,
+    signature: Option<&str>,
+) -> reqwest::Result<Answer> {
+    let mut request = client.request(method(signed), url).body(signed.body.clone());
+    if let Some(content_type) = signed.content_type() {
+        request = request.header(CONTENT_TYPE, content_type);
+    }
+    if let Some(signature) = signature {
+        request = request.header(SIGNATURE_HEADER, signature);
+    }
+    let started = Instant::now();
+    let response = request.send().await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await?;
+    Ok(Answer { status, headers, body, took: started.elapsed() })
 }

@@ -248,7 +248,8 @@ pub fn message(scene: &Scene, sid: &str, status: &str) -> Callback {
 /// A recording's status callback. It names the call, and no status of it.
 #[must_use]
 pub fn recording(scene: &Scene, call: &str, sid: &str, status: &str) -> Callback {
-    let url = format!("https://api.twilio.com/2010-04-01/Accounts/{}/Recordings/{sid}", scene.account);
+    let url =
+        format!("https://api.twilio.com/2010-04-01/Accounts/{}/Recordings/{sid}", scene.account);
     form(&[
         ("RecordingSource", "RecordVerb"),
         ("RecordingSid", sid),
@@ -314,7 +315,8 @@ pub fn transcription(scene: &Scene, call: &str, sid: &str, event: &str, sequence
 /// A debugger event.
 #[must_use]
 pub fn debugger(scene: &Scene, sid: &str, level: &str) -> Callback {
-    let payload = json!({ "error_code": "11200", "more_info": { "Msg": "HTTP retrieval failure" } });
+    let payload =
+        json!({ "error_code": "11200", "more_info": { "Msg": "HTTP retrieval failure" } });
     form(&[
         ("ParentAccountSid", ""),
         ("Payload", &payload.to_string()),
