@@ -158,7 +158,7 @@ pub async fn start(
     let (router, stopping) = (admin.router(), stop_admin.clone());
     admin_task.spawn(http::serve(listeners.admin, router, limits, Arc::new(()), stopping));
 
-    info!(inbound = ?inbound, admin = %admin_address, "offhook runs");
+    info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
     Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })
 }
 

@@ -2,11 +2,13 @@
 
 mod check;
 mod client;
+mod demo;
 mod healthcheck;
 mod migrate;
 mod secrets;
 mod send;
 mod serve;
+mod traffic;
 mod verify;
 
 use std::path::PathBuf;
@@ -36,6 +38,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
+    /// Try it without anything: an hour of callbacks in seconds, and what came of them.
+    #[command(after_help = "Examples:\n  \
+        offhook demo          stays up to be looked at, until Ctrl-C\n  \
+        offhook demo --exit   leaves at once; not 0 if anything was wrong")]
+    Demo(demo::Demo),
     /// Send one signed callback, to see whether a deployment takes it.
     #[command(after_help = "Examples:\n  \
         offhook send https://hooks.example.com/status --kind message --status delivered\n  \
@@ -73,6 +80,7 @@ impl Cli {
         let config = self.config;
         let result = match self.command {
             Command::Serve { role } => serve::run(config, role).await,
+            Command::Demo(demo) => demo::run(demo).await,
             Command::Send(send) => send::run(config, *send).await,
             Command::Verify(verify) => verify::run(config, &verify),
             Command::Migrate => migrate::run(config).await,

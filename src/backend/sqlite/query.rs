@@ -1,5 +1,6 @@
 //! Reads of the embedded store, on connections of their own: a slow one does not hold up commits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
@@ -21,7 +22,13 @@ impl Query {
     /// Connects when first asked.
     #[must_use]
     pub fn new(database: &Database) -> Self {
-        let options = options(database.path()).create_if_missing(false).read_only(true);
+        Self::of_file(database.path())
+    }
+
+    /// Of a file that another process, or another part of this one, writes.
+    #[must_use]
+    pub fn of_file(path: &Path) -> Self {
+        let options = options(path).create_if_missing(false).read_only(true);
         // Opened anew by the pool if one breaks; two so that a page does not wait for a probe.
         Self(
             SqlitePoolOptions::new()
