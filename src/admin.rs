@@ -17,7 +17,7 @@ use prometheus::{Registry, TextEncoder};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Probe, Reader};
+use crate::backend::{Need, Probe, Reader};
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Admin {
     /// The store.
     pub reader: Reader,
     /// What this process needs to do its job.
-    pub probes: Vec<Probe>,
+    pub probes: Vec<(Need, Probe)>,
     /// Asked for, if there is one.
     pub token: Option<SecretString>,
     /// Cancelled when the process stops: it is then no longer ready.

@@ -4,33 +4,31 @@
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
 //! left in hand; last the admin listener, so that the end can be watched.
 
+mod scaled;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use prometheus::Registry;
-use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::admin::Admin;
-use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
-use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
-use crate::backend::sqlite::{self, Database, SqliteStore};
-use crate::backend::{Probe, Reader};
+use crate::backend::sqlite::{self, Database, Migrations, SqliteStore};
+use crate::backend::{Need, Probe, Reader};
 use crate::clock::Clock;
-use crate::config::{self, Config, Deployment, Scaled};
+use crate::config::{self, Config, Deployment};
 use crate::inbound::Inbound;
 use crate::pipeline::{Recorder, Sink, batcher};
-use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::twilio::keyring::Keyring;
-use crate::{http, inbound, worker};
+use crate::{http, inbound};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -126,12 +124,12 @@ pub async fn start(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let mut tasks = JoinSet::new();
-    let (reader, probes, recorder) = match &config.deployment {
+    let Parts { reader, probes, recorder } = match &config.deployment {
         Deployment::Embedded { store } => {
             embedded(store, config.migrate, &metrics, &mut tasks).await?
         }
         Deployment::Scaled(scaled) => {
-            scale_out(scaled, config.migrate, &metrics, &mut tasks, &stop)?
+            scaled::build(scaled, config.migrate, &metrics, &mut tasks, &stop).await?
         }
     };
 
@@ -162,7 +160,13 @@ pub async fn start(
     Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })
 }
 
-type Parts = (Reader, Vec<Probe>, Option<Recorder>);
+/// What a mode gives to the services.
+struct Parts {
+    reader: Reader,
+    probes: Vec<(Need, Probe)>,
+    /// `None` for a worker.
+    recorder: Option<Recorder>,
+}
 
 /// One SQLite file: the receiver commits to the store itself.
 async fn embedded(
@@ -173,134 +177,27 @@ async fn embedded(
 ) -> anyhow::Result<Parts> {
     let database = Arc::new(Database::lock(url)?);
     if migrate {
-        database.migrate().await?;
+        database.migrate(Migrations::Store).await?;
     }
     let query = sqlite::Query::new(&database);
-    let store = SqliteStore::open(database).await?;
-    let recorder = spawn_batcher(store, metrics, Backend::Sqlite, tasks);
-    Ok((Reader::Sqlite(query.clone()), vec![Probe::Sqlite(query)], Some(recorder)))
+    let store = SqliteStore::open(Arc::clone(&database)).await?;
+    let recorder = spawn_batcher(metrics.observed(store, Backend::Sqlite), tasks);
+    let probe = Probe::Sqlite(sqlite::Health::new(database, query.clone()));
+    Ok(Parts {
+        reader: Reader::Sqlite(query),
+        probes: vec![(Need::Must, probe)],
+        recorder: Some(recorder),
+    })
 }
 
-/// Redis between receivers and workers, of which this process is one or both.
-fn scale_out(
-    scaled: &Scaled,
-    migrate: bool,
-    metrics: &Metrics,
-    tasks: &mut JoinSet<&'static str>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Parts> {
-    let connector = Connector::new(scaled.stream.expose_secret()).context("stream.url")?;
-    let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
-    let query = postgres::Query::new(postgres.clone());
-    let mut probes = vec![Probe::Redis(Box::new(connector.clone()))];
-    if scaled.role.works() {
-        probes.push(Probe::Postgres(query.clone()));
-        let (connector, metrics, stop) = (connector.clone(), metrics.clone(), stop.clone());
-        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
-    }
-    let look_after = housekeep(connector.clone(), scaled.clone(), metrics.clone(), stop.clone());
-    tasks.spawn(look_after);
-    let recorder = scaled.role.receives().then(|| {
-        let stream = RedisStream::new(&connector, scaled.names.clone(), scaled.stream_timeout);
-        spawn_batcher(stream, metrics, Backend::Redis, tasks)
-    });
-    Ok((Reader::Postgres(query), probes, recorder))
-}
-
-fn spawn_batcher(
-    sink: impl Sink,
-    metrics: &Metrics,
-    backend: Backend,
-    tasks: &mut JoinSet<&'static str>,
-) -> Recorder {
+/// Group commit before a sink; it ends when nobody can record any more.
+fn spawn_batcher(sink: impl Sink, tasks: &mut JoinSet<&'static str>) -> Recorder {
     let (recorder, queue) = batcher::channel();
-    let observer = Arc::new(metrics.of(backend));
     tasks.spawn(async move {
-        batcher::run(queue, sink, observer).await;
+        batcher::run(queue, sink).await;
         "batcher"
     });
     recorder
-}
-
-/// The worker: waits for Postgres, then works until told to stop.
-async fn work(
-    connector: Connector,
-    postgres: Postgres,
-    scaled: Scaled,
-    migrate: bool,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> &'static str {
-    const NAME: &str = "worker";
-    if migrate && !migrated(&postgres, &stop).await {
-        return NAME;
-    }
-    let Scaled { names, worker, .. } = scaled;
-    let name = consumer_name();
-    info!(consumer.name = %name, "worker starts");
-    let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
-    let sink = PostgresStore::new(postgres.clone());
-    let observer = Arc::new(metrics.of(Backend::Postgres));
-    let mut source = worker::run(source, sink, observer, worker, stop).await;
-    if let Err(error) = source.leave().await {
-        warn!(error = %error, "consumer could not leave its group");
-    }
-    postgres.close().await;
-    NAME
-}
-
-/// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if
-/// waiting cannot help.
-async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
-    let mut backoff = Backoff::default();
-    while !stop.is_cancelled() {
-        match postgres.migrate().await {
-            Ok(()) => return true,
-            Err(MigrateError::Unfit(error)) => {
-                error!(error = %error, "tables do not fit this version");
-                return false;
-            }
-            Err(MigrateError::Away(error)) => {
-                warn!(error = %error, "tables are not up to date: trying again");
-            }
-        }
-        backoff.wait(stop).await;
-    }
-    false
-}
-
-/// Unique for ever: the host, for people, and 64 random bits.
-fn consumer_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
-    format!("{host}-{:016x}", rand::random::<u64>())
-}
-
-/// Shows what waits in the stream, and frees what is done with.
-async fn housekeep(
-    connector: Connector,
-    scaled: Scaled,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> &'static str {
-    const NAME: &str = "housekeeping";
-    let mut housekeeping = Housekeeping::new(&connector, scaled.names);
-    loop {
-        match housekeeping.backlog().await {
-            Ok(backlog) => metrics.show(backlog, Clock::System.now()),
-            Err(error) => warn!(error = %error, "stream cannot be looked at"),
-        }
-        if scaled.role.works() {
-            match housekeeping.trim().await {
-                Ok(entries) => metrics.trimmed(entries),
-                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(scaled.worker.trim_every) => {}
-            () = stop.cancelled() => return NAME,
-        }
-    }
 }
 
 fn inbound_service(

@@ -71,11 +71,38 @@ impl Reader {
 #[derive(Clone, Debug)]
 pub enum Probe {
     /// The embedded store.
-    Sqlite(sqlite::Query),
+    Sqlite(sqlite::Health),
     /// The scale-out store.
     Postgres(postgres::Query),
     /// The stream.
     Redis(Box<redis::Connector>),
+    /// Whether the spool has room.
+    Spool(sqlite::Spool),
+    /// Whether the spool's disk works.
+    SpoolDisk(sqlite::Spool),
+}
+
+/// What it means for a process that one of its dependencies is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// It cannot do its job.
+    Must,
+    /// It can, as long as another of these is there.
+    Either,
+    /// It can do the part of its job that others wait for.
+    Optional,
+}
+
+impl Need {
+    /// The name in `/readyz`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Must => "must",
+            Self::Either => "either",
+            Self::Optional => "optional",
+        }
+    }
 }
 
 impl Probe {
@@ -86,6 +113,8 @@ impl Probe {
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
             Self::Redis(_) => "redis",
+            Self::Spool(_) => "spool",
+            Self::SpoolDisk(_) => "spool_disk",
         }
     }
 
@@ -95,9 +124,11 @@ impl Probe {
     /// It does not answer in time, or not well.
     pub async fn check(&self) -> Result<(), BackendError> {
         match self {
-            Self::Sqlite(query) => query.ping().await,
+            Self::Sqlite(health) => health.check().await,
             Self::Postgres(query) => query.ping().await,
             Self::Redis(connector) => connector.ping().await,
+            Self::Spool(spool) => spool.check(),
+            Self::SpoolDisk(spool) => spool.check_disk(),
         }
     }
 }

@@ -7,14 +7,15 @@ mod raw;
 mod resolve;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 pub use self::layers::Sources;
-pub use self::raw::LogFormat;
+pub use self::raw::{Durability, LogFormat};
 use crate::backend::redis::Names;
+use crate::backend::sqlite::Bounds;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -121,10 +122,23 @@ pub struct Scaled {
     pub stream: SecretString,
     /// The names in Redis.
     pub names: Names,
-    /// Longest wait for Redis to take a batch.
+    /// Longest wait of a request for Redis.
     pub stream_timeout: Duration,
+    /// Where a callback must be before it is answered.
+    pub durability: Durability,
+    /// A receiver's spool.
+    pub spool: Spool,
     /// How the worker works.
     pub worker: crate::worker::Config,
+}
+
+/// Where events wait that Redis does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spool {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// How much it may hold.
+    pub bounds: Bounds,
 }
 
 /// What a process of the scale-out mode does.

@@ -7,8 +7,12 @@
 pub mod batcher;
 pub mod pending;
 pub mod pump;
+pub mod spooled;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 pub use self::batcher::{RecordError, Recorded, Recorder};
 pub use self::pending::{Delivery, Pending, Settled};
@@ -120,9 +124,13 @@ pub struct SourceError(pub Cause);
 /// Told of what the pipeline does; metrics and logs hang off it. Must return at once.
 pub trait Observer: Send + Sync + 'static {
     /// A batch was committed.
-    fn committed(&self, batch: &Batch, outcome: &Outcome, took: Duration);
+    fn committed(&self, _batch: &Batch, _outcome: &Outcome, _took: Duration) {}
     /// A batch was not committed.
-    fn commit_failed(&self, batch: &Batch, error: &CommitError, took: Duration);
+    fn commit_failed(&self, _batch: &Batch, _error: &CommitError, _took: Duration) {}
+    /// The log takes no batches: the spool does.
+    fn circuit_opened(&self, _error: &CommitError) {}
+    /// The log takes batches again.
+    fn circuit_closed(&self) {}
     /// Deliveries were duplicates by their marks.
     fn skipped(&self, _deliveries: usize) {}
     /// Deliveries were claimed from another reader.
@@ -131,4 +139,31 @@ pub trait Observer: Send + Sync + 'static {
     fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
     /// The source did not answer.
     fn source_failed(&self, _error: &SourceError) {}
+}
+
+/// A sink of whose commits an observer is told.
+#[derive(Debug)]
+pub struct Observed<K, O> {
+    sink: K,
+    observer: Arc<O>,
+}
+
+impl<K, O> Observed<K, O> {
+    /// Tells `observer` of every commit of `sink`.
+    #[must_use]
+    pub fn new(sink: K, observer: Arc<O>) -> Self {
+        Self { sink, observer }
+    }
+}
+
+impl<K: Sink, O: Observer> Sink for Observed<K, O> {
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        let started = Instant::now();
+        let result = self.sink.commit(batch).await;
+        match &result {
+            Ok(outcome) => self.observer.committed(batch, outcome, started.elapsed()),
+            Err(error) => self.observer.commit_failed(batch, error, started.elapsed()),
+        }
+        result
+    }
 }

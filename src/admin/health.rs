@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Admin;
+use crate::backend::Need;
 
 /// Longest wait for all dependencies. Orchestrators often give a probe no more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,6 +28,8 @@ pub(super) struct Readiness {
 struct Dependency {
     name: &'static str,
     ready: bool,
+    /// Whether the process can do its job without it.
+    need: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -39,17 +42,24 @@ pub(super) async fn live() -> &'static str {
 /// Asks every dependency.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
     let mut dependencies = Vec::with_capacity(admin.probes.len());
-    for probe in &admin.probes {
+    let (mut must, mut either) = (true, None);
+    for (need, probe) in &admin.probes {
         let checked = timeout(PATIENCE / 2, probe.check()).await;
         let error = match checked {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("no answer in time".to_owned()),
         };
-        dependencies.push(Dependency { name: probe.name(), ready: error.is_none(), error });
+        let ready = error.is_none();
+        match need {
+            Need::Must => must &= ready,
+            Need::Either => either = Some(ready | either.unwrap_or(false)),
+            Need::Optional => {}
+        }
+        dependencies.push(Dependency { name: probe.name(), ready, need: need.as_str(), error });
     }
     let stopping = admin.stop.is_cancelled();
-    let ready = !stopping && dependencies.iter().all(|dependency| dependency.ready);
+    let ready = !stopping && must && either.unwrap_or(true);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, stopping, dependencies }))
 }

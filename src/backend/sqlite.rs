@@ -1,11 +1,14 @@
 //! The embedded store: one SQLite file, one process.
 
 mod query;
+mod spool;
 mod store;
+mod writer;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -13,15 +16,29 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::query::Query;
+pub use self::spool::{Bounds, Drainer, Level, Spool};
 pub use self::store::SqliteStore;
 use super::BackendError;
+use crate::pipeline::Cause;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static STORE: Migrator = sqlx::migrate!("migrations/sqlite");
+static SPOOL: Migrator = sqlx::migrate!("migrations/spool");
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migrations {
+    /// Events and statuses.
+    Store,
+    /// Events that wait.
+    Spool,
+}
 
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
+    /// Why nothing is written to it any more.
+    failure: OnceLock<Cause>,
     /// Locked while it is open.
     _lock: File,
 }
@@ -62,7 +79,14 @@ impl Database {
     /// # Errors
     /// See [`OpenError`].
     pub fn lock(url: &str) -> Result<Self, OpenError> {
-        let path = path_of(url)?;
+        Self::lock_file(path_of(url)?)
+    }
+
+    /// Takes a file for this process, making it and its directory if need be.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub(crate) fn lock_file(path: PathBuf) -> Result<Self, OpenError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
@@ -78,7 +102,7 @@ impl Database {
             .open(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
+            Ok(()) => Ok(Self { path, failure: OnceLock::new(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
         }
@@ -88,9 +112,13 @@ impl Database {
     ///
     /// # Errors
     /// The file is no database, is newer than this version, or cannot be written.
-    pub async fn migrate(&self) -> Result<(), OpenError> {
+    pub async fn migrate(&self, migrations: Migrations) -> Result<(), OpenError> {
+        let migrator = match migrations {
+            Migrations::Store => &STORE,
+            Migrations::Spool => &SPOOL,
+        };
         let mut connection = self.connect().await?;
-        let migrated = MIGRATIONS.run(&mut connection).await;
+        let migrated = migrator.run(&mut connection).await;
         migrated.map_err(|error| OpenError::Database {
             path: self.path.clone(),
             error: BackendError(format!("migrations: {error}")),
@@ -105,12 +133,54 @@ impl Database {
         &self.path
     }
 
+    /// Why nothing is written to it any more, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Never writes to it again; what to say about that.
+    fn fail(&self, cause: Cause) -> Cause {
+        let path = self.path.display();
+        let text = format!(
+            "{path} could not be synced ({cause}) and is not written any more: look at its disk, \
+             then start offhook again"
+        );
+        self.failure.get_or_init(|| text).clone()
+    }
+
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
         options(&self.path).connect().await.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: sqlx::Error) -> OpenError {
         OpenError::Database { path: self.path.clone(), error: error.into() }
+    }
+}
+
+/// Whether the embedded store can do its job.
+#[derive(Clone, Debug)]
+pub struct Health {
+    database: Arc<Database>,
+    query: Query,
+}
+
+impl Health {
+    /// Of a store, and how it is read.
+    #[must_use]
+    pub fn new(database: Arc<Database>, query: Query) -> Self {
+        Self { database, query }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not written any more.
+    pub async fn check(&self) -> Result<(), BackendError> {
+        if let Some(failure) = self.database.failure() {
+            return Err(BackendError(failure.to_owned()));
+        }
+        self.query.ping().await
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Raw {
     pub(crate) admin: RawAdmin,
     pub(crate) store: RawStore,
     pub(crate) stream: RawStream,
+    pub(crate) spool: RawSpool,
     pub(crate) worker: RawWorker,
     pub(crate) fallback: RawFallback,
     pub(crate) log: RawLog,
@@ -68,6 +69,25 @@ pub(crate) struct RawStream {
     pub(crate) key: String,
     pub(crate) group: String,
     pub(crate) timeout_ms: u64,
+    pub(crate) durability: Durability,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSpool {
+    pub(crate) directory: PathBuf,
+    pub(crate) max_bytes: u64,
+    pub(crate) min_free_bytes: u64,
+}
+
+/// Where a callback must be before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// In the stream; in the spool while the stream is down or slow.
+    Stream,
+    /// In the spool.
+    Spool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
-use super::{Account, Config, ConfigError, Deployment, Log, Role, Scaled};
+use super::{Account, Config, ConfigError, Deployment, Log, Role, Scaled, Spool};
 use crate::backend::redis::Names;
+use crate::backend::sqlite::Bounds;
 use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -194,7 +195,15 @@ fn scaled(
         store,
         stream,
         names: Names { stream: raw.stream.key.clone(), group: raw.stream.group.clone() },
-        stream_timeout: Duration::from_millis(raw.stream.timeout_ms),
+        stream_timeout: Duration::from_millis(raw.stream.timeout_ms.max(1)),
+        durability: raw.stream.durability,
+        spool: Spool {
+            directory: raw.spool.directory.clone(),
+            bounds: Bounds {
+                max_bytes: raw.spool.max_bytes,
+                min_free_bytes: raw.spool.min_free_bytes,
+            },
+        },
         worker: worker::Config {
             reclaim_idle: Duration::from_millis(raw.worker.reclaim_idle_ms),
             max_deliveries: raw.worker.max_deliveries,

@@ -4,13 +4,12 @@
 //! There is no linger: while one commit runs, the next batch gathers by itself, so that a batch is
 //! one event when it is quiet and many when it is not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::{Observer, Sink};
+use super::Sink;
 use crate::event::{Batch, Event};
 
 /// Most events of one commit. 128 were measured at 8 times the time of one, so waiting for more
@@ -97,11 +96,11 @@ pub fn channel() -> (Recorder, Queue) {
 }
 
 /// Commits what is recorded, until every [`Recorder`] is gone and the queue is empty.
-pub async fn run(queue: Queue, sink: impl Sink, observer: Arc<impl Observer>) {
+pub async fn run(queue: Queue, sink: impl Sink) {
     let Queue(mut receiver) = queue;
     while let Some(first) = receiver.recv().await {
         let (events, answers) = gather(first, &mut receiver);
-        let ok = commit(events, &sink, observer.as_ref()).await;
+        let ok = commit(events, &sink).await;
         for answer in answers {
             // A request that no longer waits was cut off by its client; its event is stored.
             let _ = answer.send(if ok { Ok(Recorded(())) } else { Err(RecordError::NotDurable) });
@@ -125,15 +124,10 @@ fn gather(
     (events, answers)
 }
 
-async fn commit(mut events: Vec<Event>, sink: &impl Sink, observer: &impl Observer) -> bool {
+async fn commit(mut events: Vec<Event>, sink: &impl Sink) -> bool {
     while let Some(batch) = Batch::take_from(&mut events) {
-        let started = Instant::now();
-        match sink.commit(&batch).await {
-            Ok(outcome) => observer.committed(&batch, &outcome, started.elapsed()),
-            Err(error) => {
-                observer.commit_failed(&batch, &error, started.elapsed());
-                return false;
-            }
+        if sink.commit(&batch).await.is_err() {
+            return false;
         }
     }
     true

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{CommitError, Outcome, Sink};
+use super::{CommitError, Sink};
 use crate::event::codec::Malformed;
 use crate::event::{Batch, Event, EventKey};
 
@@ -46,8 +46,6 @@ pub struct Refused<I> {
 pub struct Commit<I> {
     /// The events that are in the store now.
     pub settled: Settled<I>,
-    /// The batches that were committed, each with its outcome: one, unless some were refused.
-    pub outcomes: Vec<(Batch, Outcome)>,
     /// The events that never will be.
     pub refused: Vec<Refused<I>>,
 }
@@ -80,12 +78,6 @@ impl<I: Clone> Pending<I> {
         self.deliveries.values().flatten().cloned().collect()
     }
 
-    /// The events.
-    #[must_use]
-    pub fn batch(&self) -> &Batch {
-        &self.batch
-    }
-
     /// Sets apart what is marked as stored; `marked` is in the order of [`keys`](Self::keys).
     #[must_use]
     pub fn split_marked(mut self, marked: &[bool]) -> (Settled<I>, Option<Self>) {
@@ -109,18 +101,16 @@ impl<I: Clone> Pending<I> {
     /// # Errors
     /// The sink's, with which nothing is settled: commit again.
     pub async fn commit(&self, sink: &impl Sink) -> Result<Commit<I>, CommitError> {
-        let mut commit =
-            Commit { settled: Settled(Vec::new()), outcomes: Vec::new(), refused: Vec::new() };
+        let mut commit = Commit { settled: Settled(Vec::new()), refused: Vec::new() };
         let mut stack = vec![self.batch.clone()];
         while let Some(batch) = stack.pop() {
             match sink.commit(&batch).await {
-                Ok(outcome) => {
+                Ok(_) => {
                     for event in batch.events() {
                         let deliveries = self.deliveries.get(&event.key).into_iter().flatten();
                         let entries = deliveries.map(|(id, _)| (id.clone(), event.key.clone()));
                         commit.settled.0.extend(entries);
                     }
-                    commit.outcomes.push((batch, outcome));
                 }
                 Err(CommitError::Refused(why)) => match batch.halves() {
                     Some((left, right)) => stack.extend([right, left]),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommitError, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
+use super::{Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
 use crate::event::Batch;
 use crate::retry::Backoff;
 
@@ -159,21 +159,15 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         let mut backoff = Backoff::default();
         let mut deadline: Option<Instant> = None;
         loop {
-            let started = Instant::now();
-            match pending.commit(self.sink).await {
-                Ok(commit) => {
-                    for (batch, outcome) in &commit.outcomes {
-                        self.observer.committed(batch, outcome, started.elapsed());
+            // An error has been told of by whoever observes the sink.
+            if let Ok(commit) = pending.commit(self.sink).await {
+                for refused in commit.refused {
+                    for (id, count) in &refused.deliveries {
+                        self.source.dead_letter(id, *count, &refused.why).await?;
                     }
-                    for refused in commit.refused {
-                        for (id, count) in &refused.deliveries {
-                            self.source.dead_letter(id, *count, &refused.why).await?;
-                        }
-                        self.observer.dead_lettered(Some(&refused.key), &refused.why);
-                    }
-                    return self.ack(&commit.settled).await;
+                    self.observer.dead_lettered(Some(&refused.key), &refused.why);
                 }
-                Err(error) => self.failed(&pending, &error, started.elapsed()),
+                return self.ack(&commit.settled).await;
             }
             if stop.is_cancelled() {
                 let at = *deadline.get_or_insert_with(|| Instant::now() + self.options.grace);
@@ -196,9 +190,5 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             return Ok(());
         }
         self.source.ack(settled).await
-    }
-
-    fn failed(&self, pending: &Pending<S::Id>, error: &CommitError, took: Duration) {
-        self.observer.commit_failed(pending.batch(), error, took);
     }
 }

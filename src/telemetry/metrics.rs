@@ -1,17 +1,19 @@
 //! What the pipeline and the stream tell: metrics, and the log lines of batches.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry,
 };
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backend::redis::Backlog;
+use crate::backend::sqlite::Level;
 use crate::clock::Timestamp;
 use crate::event::{Batch, EventKey, Kind};
-use crate::pipeline::{CommitError, Observer, Outcome, SourceError};
+use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
 
 /// From half a millisecond, a commit on a fast disk, to the longest wait of anybody.
 const SECONDS: [f64; 14] =
@@ -27,6 +29,8 @@ pub enum Backend {
     Redis,
     /// The scale-out store.
     Postgres,
+    /// What waits for the stream.
+    Spool,
 }
 
 impl Backend {
@@ -37,6 +41,7 @@ impl Backend {
             Self::Sqlite => "sqlite",
             Self::Redis => "redis",
             Self::Postgres => "postgres",
+            Self::Spool => "spool",
         }
     }
 }
@@ -55,6 +60,7 @@ pub struct Metrics {
     contradicted: IntCounter,
     source_errors: IntCounter,
     stream: StreamMetrics,
+    spool: SpoolMetrics,
 }
 
 /// Metrics of the stream.
@@ -122,6 +128,7 @@ impl Metrics {
                 "Reads, acks and claims that the stream did not answer",
             )?,
             stream: StreamMetrics::new(registry)?,
+            spool: SpoolMetrics::new(registry)?,
         })
     }
 
@@ -144,6 +151,18 @@ impl Metrics {
             folded: self.folded.with_label_values(&[label]),
             all: self.clone(),
         }
+    }
+
+    /// A sink of whose commits these metrics and the log tell.
+    pub fn observed<K>(&self, sink: K, backend: Backend) -> Observed<K, BackendMetrics> {
+        Observed::new(sink, Arc::new(self.of(backend)))
+    }
+
+    /// Shows what waits in the spool.
+    pub fn show_spool(&self, level: Level) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.spool.events.set(gauge(level.events));
+        self.spool.bytes.set(gauge(level.bytes));
     }
 
     /// Shows what waits in the stream.
@@ -183,6 +202,37 @@ impl StreamMetrics {
             )?,
             oldest: register(registry, oldest)?,
             trimmed: register(registry, trimmed)?,
+        })
+    }
+}
+
+/// Metrics of the spool and of the circuit before the stream.
+#[derive(Clone)]
+struct SpoolMetrics {
+    events: IntGauge,
+    bytes: IntGauge,
+    circuit_open: IntGauge,
+    circuit_opened: IntCounter,
+}
+
+impl SpoolMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
+        let opened = IntCounter::new(
+            "offhook_circuit_opened_total",
+            "Times that the stream took no events, so that they went to the spool",
+        )?;
+        Ok(Self {
+            events: gauge(
+                "offhook_spool_events",
+                "Events in the spool, which wait for the stream",
+            )?,
+            bytes: gauge("offhook_spool_bytes", "About how many bytes they take")?,
+            circuit_open: gauge(
+                "offhook_circuit_open",
+                "1 while events go to the spool without asking the stream",
+            )?,
+            circuit_opened: register(registry, opened)?,
         })
     }
 }
@@ -248,6 +298,17 @@ impl Observer for BackendMetrics {
             error = %error,
             "batch not committed"
         );
+    }
+
+    fn circuit_opened(&self, error: &CommitError) {
+        self.all.spool.circuit_open.set(1);
+        self.all.spool.circuit_opened.inc();
+        warn!(backend = self.backend, error = %error, "stream takes no events: they go to the spool");
+    }
+
+    fn circuit_closed(&self) {
+        self.all.spool.circuit_open.set(0);
+        info!(backend = self.backend, "stream takes events again");
     }
 
     fn skipped(&self, deliveries: usize) {

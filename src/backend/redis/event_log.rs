@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
@@ -14,13 +15,18 @@ use crate::pipeline::{CommitError, Outcome, Sink};
 pub struct RedisStream {
     conn: Mutex<Conn>,
     names: Names,
+    patience: Duration,
 }
 
 impl RedisStream {
     /// Appends to the stream, with an answer within `patience`.
     #[must_use]
     pub fn new(connector: &Connector, names: Names, patience: Duration) -> Self {
-        Self { conn: Mutex::new(connector.conn(patience)), names }
+        Self { conn: Mutex::new(connector.conn(patience)), names, patience }
+    }
+
+    async fn append(&self, pipe: &redis::Pipeline) -> Result<(), ConnError> {
+        self.conn.lock().await.pipeline(pipe).await
     }
 }
 
@@ -37,10 +43,13 @@ impl Sink for RedisStream {
             });
             command.ignore();
         }
-        match self.conn.lock().await.pipeline::<()>(&pipe).await {
-            Ok(()) => Ok(Outcome::Appended),
-            Err(ConnError::Full(cause)) => Err(CommitError::Full(cause)),
-            Err(error) => Err(CommitError::Transient(error.to_string())),
+        // Around all of it, since making a connection takes its time, too. What is dropped here
+        // takes its connection with it.
+        match timeout(self.patience, self.append(&pipe)).await {
+            Ok(Ok(())) => Ok(Outcome::Appended),
+            Ok(Err(ConnError::Full(cause))) => Err(CommitError::Full(cause)),
+            Ok(Err(error)) => Err(CommitError::Transient(error.to_string())),
+            Err(_) => Err(CommitError::Transient("no answer in time".to_owned())),
         }
     }
 }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection, Sqlite, SqliteConnection, query::Query as SqlQuery};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
 
+use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::rows;
 use crate::event::{Batch, Current, Event};
@@ -25,16 +23,9 @@ const COLUMNS: usize = 14;
 /// Rows of one INSERT: few lengths, so that few statements are prepared, and once each.
 const CHUNKS: [usize; 3] = [64, 8, 1];
 
-/// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
-const PATIENCE: Duration = Duration::from_secs(8);
-
 /// The embedded store's one writer.
 #[derive(Debug)]
-pub struct SqliteStore {
-    /// Empty after a failure: what state it is in is then unknown, so it is opened anew.
-    connection: Mutex<Option<SqliteConnection>>,
-    database: Arc<Database>,
-}
+pub struct SqliteStore(Writer);
 
 impl SqliteStore {
     /// Opens the store. The tables must be there.
@@ -42,37 +33,15 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(database: Arc<Database>) -> Result<Self, OpenError> {
-        let connection = Mutex::new(Some(database.connect().await?));
-        Ok(Self { connection, database })
+        database.connect().await?.close().await.map_err(|error| database.error(error))?;
+        Ok(Self(Writer::new(database)))
     }
 }
 
 impl Sink for SqliteStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        let mut held = self.connection.lock().await;
-        let mut connection = match held.take() {
-            Some(connection) => connection,
-            None => {
-                let opened = self.database.connect().await;
-                opened.map_err(|error| CommitError::Transient(error.to_string()))?
-            }
-        };
-        let committed = timeout(PATIENCE, commit(&mut connection, batch)).await;
-        let outcome = committed
-            .map_err(|_| CommitError::Transient("the disk took too long".to_owned()))?
-            .map_err(|error| classify(&error))?;
-        *held = Some(connection);
-        Ok(outcome)
-    }
-}
-
-fn classify(error: &sqlx::Error) -> CommitError {
-    /// `SQLITE_FULL`: the disk is.
-    const FULL: &str = "13";
-    let code = error.as_database_error().and_then(|error| error.code());
-    match code.as_deref() {
-        Some(FULL) => CommitError::Full(rows::cause(error)),
-        _ => CommitError::Transient(rows::cause(error)),
+        let held = self.0.hold().await?;
+        held.run(async |connection: &mut SqliteConnection| commit(connection, batch).await).await
     }
 }
 
@@ -173,13 +142,18 @@ async fn merge_statuses(
 }
 
 fn insert(table: &str, columns: &str, rows: usize, on_conflict: &str) -> String {
-    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
-    let values = vec![row; rows].join(", ");
+    let values = placeholders(COLUMNS, rows);
     format!("INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT {on_conflict}")
 }
 
+/// `(?, ?), (?, ?)`
+pub(super) fn placeholders(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
+}
+
 /// Start and length of each chunk.
-fn chunks(total: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn chunks(total: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let length = CHUNKS.into_iter().find(|length| *length <= total - start)?;

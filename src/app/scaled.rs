@@ -1,0 +1,196 @@
+//! The scale-out mode: receivers, which write to the stream, with a spool behind it; and workers,
+//! which move events from the stream into the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Parts, spawn_batcher};
+use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
+use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
+use crate::backend::sqlite::Spool;
+use crate::backend::{Need, Probe, Reader};
+use crate::clock::Clock;
+use crate::config::{Durability, Scaled};
+use crate::pipeline::Recorder;
+use crate::pipeline::pump::{Options, pump};
+use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
+use crate::retry::Backoff;
+use crate::telemetry::metrics::{Backend, Metrics};
+use crate::worker;
+
+/// How long the drainer waits for Redis to take a batch: nobody waits for the drainer.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Builds what the role needs.
+///
+/// # Errors
+/// A URL is none, or the spool cannot be opened.
+pub(super) async fn build(
+    scaled: &Scaled,
+    migrate: bool,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Parts> {
+    let connector = Connector::new(scaled.stream.expose_secret()).context("stream.url")?;
+    let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
+    let query = postgres::Query::new(postgres.clone());
+    let redis = Probe::Redis(Box::new(connector.clone()));
+    let (mut probes, mut recorder) = (Vec::new(), None);
+    if scaled.role.receives() {
+        let spool = &scaled.spool;
+        let spool = Spool::open(&spool.directory, spool.bounds).await.context("spool.directory")?;
+        probes = vec![
+            (Need::Either, redis),
+            (Need::Either, Probe::Spool(spool.clone())),
+            (Need::Must, Probe::SpoolDisk(spool.clone())),
+            // Callbacks must be taken while the store is away.
+            (Need::Optional, Probe::Postgres(query.clone())),
+        ];
+        probes.truncate(if scaled.role.works() { 4 } else { 3 });
+        recorder = Some(receive(&connector, scaled, &spool, metrics, tasks, stop));
+    } else {
+        probes.extend([(Need::Must, redis), (Need::Must, Probe::Postgres(query.clone()))]);
+    }
+    if scaled.role.works() {
+        let (connector, metrics, stop) = (connector.clone(), metrics.clone(), stop.clone());
+        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
+    }
+    tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
+    Ok(Parts { reader: Reader::Postgres(query), probes, recorder })
+}
+
+/// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.
+fn receive(
+    connector: &Connector,
+    scaled: &Scaled,
+    spool: &Spool,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<&'static str>,
+    stop: &CancellationToken,
+) -> Recorder {
+    let (circuit, observer) = (Circuit::default(), Arc::new(metrics.of(Backend::Redis)));
+    let log = |patience| {
+        let stream = RedisStream::new(connector, scaled.names.clone(), patience);
+        let stream = metrics.observed(stream, Backend::Redis);
+        Drain::new(stream, circuit.clone(), Arc::clone(&observer))
+    };
+    let drainer = pump(
+        spool.drainer(),
+        log(DRAIN_PATIENCE),
+        Arc::clone(&observer),
+        Options::default(),
+        stop.clone(),
+    );
+    tasks.spawn(async move {
+        drainer.await;
+        "drainer"
+    });
+    tasks.spawn(watch_spool(spool.clone(), metrics.clone(), stop.clone()));
+    let first = match scaled.durability {
+        Durability::Stream => First::Log,
+        Durability::Spool => First::Spool,
+    };
+    let spool = metrics.observed(spool.clone(), Backend::Spool);
+    spawn_batcher(Spooled::new(log(scaled.stream_timeout), spool, first), tasks)
+}
+
+/// Shows what waits in the spool.
+async fn watch_spool(spool: Spool, metrics: Metrics, stop: CancellationToken) -> &'static str {
+    /// As often as metrics are looked at, and more.
+    const EVERY: Duration = Duration::from_secs(1);
+    loop {
+        metrics.show_spool(spool.level());
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return "spool watch",
+        }
+    }
+}
+
+/// The worker: waits for Postgres, then works until told to stop.
+async fn work(
+    connector: Connector,
+    postgres: Postgres,
+    scaled: Scaled,
+    migrate: bool,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> &'static str {
+    const NAME: &str = "worker";
+    if migrate && !migrated(&postgres, &stop).await {
+        return NAME;
+    }
+    let Scaled { names, worker, .. } = scaled;
+    let name = consumer_name();
+    info!(consumer.name = %name, "worker starts");
+    let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
+    let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
+    let observer = Arc::new(metrics.of(Backend::Postgres));
+    let mut source = worker::run(source, sink, observer, worker, stop).await;
+    if let Err(error) = source.leave().await {
+        warn!(error = %error, "consumer could not leave its group");
+    }
+    postgres.close().await;
+    NAME
+}
+
+/// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if
+/// waiting cannot help.
+async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        match postgres.migrate().await {
+            Ok(()) => return true,
+            Err(MigrateError::Unfit(error)) => {
+                error!(error = %error, "tables do not fit this version");
+                return false;
+            }
+            Err(MigrateError::Away(error)) => {
+                warn!(error = %error, "tables are not up to date: trying again");
+            }
+        }
+        backoff.wait(stop).await;
+    }
+    false
+}
+
+/// Unique for ever: the host, for people, and 64 random bits.
+fn consumer_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
+    format!("{host}-{:016x}", rand::random::<u64>())
+}
+
+/// Shows what waits in the stream, and frees what is done with.
+async fn housekeep(
+    connector: Connector,
+    scaled: Scaled,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> &'static str {
+    const NAME: &str = "housekeeping";
+    let mut housekeeping = Housekeeping::new(&connector, scaled.names);
+    loop {
+        match housekeeping.backlog().await {
+            Ok(backlog) => metrics.show(backlog, Clock::System.now()),
+            Err(error) => warn!(error = %error, "stream cannot be looked at"),
+        }
+        if scaled.role.works() {
+            match housekeeping.trim().await {
+                Ok(entries) => metrics.trimmed(entries),
+                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(scaled.worker.trim_every) => {}
+            () = stop.cancelled() => return NAME,
+        }
+    }
+}

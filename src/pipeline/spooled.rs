@@ -1,0 +1,111 @@
+//! [`Spooled`]: a log with a spool behind it. When the log errs or is slow, the batch goes to the
+//! spool; a [`Circuit`] keeps the batches after it from waiting for a log that is down, and the
+//! drainer, a pump from the spool into the log, closes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{CommitError, Observer, Outcome, Sink};
+use crate::event::Batch;
+
+/// Whether the log is believed to be down. Cheap to clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct Circuit(Arc<AtomicBool>);
+
+impl Circuit {
+    /// Whether batches go to the spool without asking the log.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Whether it was closed before.
+    fn open(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether it was open before.
+    fn close(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Which of the two is asked first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum First {
+    /// The log; the spool only when it fails.
+    Log,
+    /// The spool always, since the log does not sync.
+    Spool,
+}
+
+/// Commits to `log`, and to `spool` what that does not take in time.
+#[derive(Debug)]
+pub struct Spooled<L, S, O> {
+    log: Drain<L, O>,
+    spool: S,
+    first: First,
+}
+
+impl<L: Sink, S: Sink, O: Observer> Spooled<L, S, O> {
+    /// `log` must err by itself when it is slow: that is how long a request waits for it.
+    #[must_use]
+    pub fn new(log: Drain<L, O>, spool: S, first: First) -> Self {
+        Self { log, spool, first }
+    }
+
+    async fn log_first(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        let error = match self.log.commit(batch).await {
+            Ok(outcome) => return Ok(outcome),
+            Err(error) => error,
+        };
+        if self.log.circuit.open() {
+            self.log.observer.circuit_opened(&error);
+        }
+        self.spool.commit(batch).await
+    }
+
+    /// The log is the last chance, and closes the circuit when there is nothing to drain.
+    async fn log_last(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        match self.spool.commit(batch).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.log.commit(batch).await.map_err(|_| error),
+        }
+    }
+}
+
+impl<L: Sink, S: Sink, O: Observer> Sink for Spooled<L, S, O> {
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        match self.first {
+            First::Spool => self.spool.commit(batch).await,
+            First::Log if self.log.circuit.is_open() => self.log_last(batch).await,
+            First::Log => self.log_first(batch).await,
+        }
+    }
+}
+
+/// A log whose every success closes the circuit: what the drainer writes to.
+#[derive(Debug)]
+pub struct Drain<L, O> {
+    log: L,
+    circuit: Circuit,
+    observer: Arc<O>,
+}
+
+impl<L: Sink, O: Observer> Drain<L, O> {
+    /// Closes `circuit` when `log` takes a batch.
+    #[must_use]
+    pub fn new(log: L, circuit: Circuit, observer: Arc<O>) -> Self {
+        Self { log, circuit, observer }
+    }
+}
+
+impl<L: Sink, O: Observer> Sink for Drain<L, O> {
+    async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        let outcome = self.log.commit(batch).await?;
+        if self.circuit.close() {
+            self.observer.circuit_closed();
+        }
+        Ok(outcome)
+    }
+}
