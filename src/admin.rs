@@ -17,7 +17,7 @@ use prometheus::{Registry, TextEncoder};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Need, Probe, Reader};
+use crate::backend::{Durabilities, Need, Probe, Reader};
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Admin {
     pub reader: Reader,
     /// What this process needs to do its job.
     pub probes: Vec<(Need, Probe)>,
+    /// Which durability is in force.
+    pub durabilities: Durabilities,
     /// Asked for, if there is one.
     pub token: Option<SecretString>,
     /// Cancelled when the process stops: it is then no longer ready.

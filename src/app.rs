@@ -4,6 +4,7 @@
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
 //! left in hand; last the admin listener, so that the end can be watched.
 
+mod durability;
 mod scaled;
 
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use tracing::{error, info};
 
 use crate::admin::Admin;
 use crate::backend::sqlite::{self, Database, Migrations, SqliteStore};
-use crate::backend::{Need, Probe, Reader};
+use crate::backend::{Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::inbound::Inbound;
@@ -124,7 +125,7 @@ pub async fn start(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let mut tasks = JoinSet::new();
-    let Parts { reader, probes, recorder } = match &config.deployment {
+    let Parts { reader, probes, recorder, durabilities } = match &config.deployment {
         Deployment::Embedded { store } => {
             embedded(store, config.migrate, &metrics, &mut tasks).await?
         }
@@ -147,8 +148,14 @@ pub async fn start(
         None => None,
     };
 
-    let admin =
-        Admin { registry, reader, probes, token: config.admin.token.clone(), stop: stop.clone() };
+    let admin = Admin {
+        registry,
+        reader,
+        probes,
+        durabilities,
+        token: config.admin.token.clone(),
+        stop: stop.clone(),
+    };
     let admin_address = listeners.admin.local_addr()?;
     let stop_admin = CancellationToken::new();
     let mut admin_task = JoinSet::new();
@@ -166,6 +173,8 @@ struct Parts {
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,
+    /// None in the embedded mode, where it is our own settings that decide.
+    durabilities: Durabilities,
 }
 
 /// One SQLite file: the receiver commits to the store itself.
@@ -187,6 +196,7 @@ async fn embedded(
         reader: Reader::Sqlite(query),
         probes: vec![(Need::Must, probe)],
         recorder: Some(recorder),
+        durabilities: Durabilities::default(),
     })
 }
 

@@ -2,11 +2,16 @@
 //!
 //! [`Reader`] and [`Probe`] are all that the admin service sees of them.
 
+mod in_force;
 pub mod postgres;
 pub mod redis;
 mod rows;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use self::in_force::{InForce, Level};
 use crate::clock::Timestamp;
 use crate::event::{Current, Event};
 use crate::pipeline::Cause;
@@ -67,6 +72,35 @@ impl Reader {
     }
 }
 
+/// Which durability is in force, by backend. Cheap to clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct Durabilities(Arc<Mutex<BTreeMap<&'static str, InForce>>>);
+
+impl Durabilities {
+    /// Notes what is in force; whether that is news.
+    pub fn set(&self, backend: &'static str, in_force: InForce) -> bool {
+        let news = self.get(backend).as_ref() != Some(&in_force);
+        self.all_mut().insert(backend, in_force);
+        news
+    }
+
+    /// What was last seen of a backend.
+    #[must_use]
+    pub fn get(&self, backend: &str) -> Option<InForce> {
+        self.all_mut().get(backend).cloned()
+    }
+
+    /// What was last seen of every backend.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<&'static str, InForce> {
+        self.all_mut().clone()
+    }
+
+    fn all_mut(&self) -> MutexGuard<'_, BTreeMap<&'static str, InForce>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Asks one dependency whether it can do its job right now.
 #[derive(Clone, Debug)]
 pub enum Probe {
@@ -115,6 +149,18 @@ impl Probe {
             Self::Redis(_) => "redis",
             Self::Spool(_) => "spool",
             Self::SpoolDisk(_) => "spool_disk",
+        }
+    }
+
+    /// Which durability is in force; `None` where it is our own settings that decide.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
+        match self {
+            Self::Redis(connector) => Some(connector.in_force().await),
+            Self::Postgres(query) => Some(query.in_force().await),
+            Self::Sqlite(_) | Self::Spool(_) | Self::SpoolDisk(_) => None,
         }
     }
 

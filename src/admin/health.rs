@@ -1,5 +1,6 @@
 //! Liveness depends on nothing; readiness says whether this process can do its job right now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Admin;
-use crate::backend::Need;
+use crate::backend::{InForce, Need};
 
 /// Longest wait for all dependencies. Orchestrators often give a probe no more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,6 +23,22 @@ pub(super) struct Readiness {
     /// Whether the process was told to stop.
     stopping: bool,
     dependencies: Vec<Dependency>,
+    /// By backend, where its own settings decide.
+    durability: BTreeMap<&'static str, InForceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct InForceView {
+    level: &'static str,
+    settings: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breach: Option<&'static str>,
+}
+
+impl From<InForce> for InForceView {
+    fn from(InForce { level, settings, breach }: InForce) -> Self {
+        Self { level: level.as_str(), settings, breach }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -61,5 +78,7 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<
     let stopping = admin.stop.is_cancelled();
     let ready = !stopping && must && either.unwrap_or(true);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, stopping, dependencies }))
+    let seen = admin.durabilities.all().into_iter();
+    let durability = seen.map(|(backend, in_force)| (backend, in_force.into())).collect();
+    (status, Json(Readiness { ready, stopping, dependencies, durability }))
 }

@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::durability::Watch;
 use super::{Parts, spawn_batcher};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
 use crate::backend::sqlite::Spool;
-use crate::backend::{Need, Probe, Reader};
+use crate::backend::{Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
 use crate::pipeline::Recorder;
@@ -30,7 +31,7 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// Builds what the role needs.
 ///
 /// # Errors
-/// A URL is none, or the spool cannot be opened.
+/// A URL is none, the spool cannot be opened, or a backend's setting breaks the promise.
 pub(super) async fn build(
     scaled: &Scaled,
     migrate: bool,
@@ -42,6 +43,19 @@ pub(super) async fn build(
     let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
     let query = postgres::Query::new(postgres.clone());
     let redis = Probe::Redis(Box::new(connector.clone()));
+    let mut watched = vec![redis.clone()];
+    if scaled.role.works() {
+        watched.push(Probe::Postgres(query.clone()));
+    }
+    let durabilities = Durabilities::default();
+    let watch = Watch {
+        backends: watched,
+        shown: durabilities.clone(),
+        metrics: metrics.clone(),
+        durability: scaled.durability,
+    };
+    watch.look().await?;
+    tasks.spawn(watch.run(stop.clone()));
     let (mut probes, mut recorder) = (Vec::new(), None);
     if scaled.role.receives() {
         let spool = &scaled.spool;
@@ -63,7 +77,7 @@ pub(super) async fn build(
         tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
-    Ok(Parts { reader: Reader::Postgres(query), probes, recorder })
+    Ok(Parts { reader: Reader::Postgres(query), probes, recorder, durabilities })
 }
 
 /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.
@@ -106,7 +120,7 @@ async fn watch_spool(spool: Spool, metrics: Metrics, stop: CancellationToken) ->
     /// As often as metrics are looked at, and more.
     const EVERY: Duration = Duration::from_secs(1);
     loop {
-        metrics.show_spool(spool.level());
+        metrics.show_spool(spool.fill());
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return "spool watch",

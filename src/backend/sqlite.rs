@@ -16,7 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::query::Query;
-pub use self::spool::{Bounds, Drainer, Level, Spool};
+pub use self::spool::{Bounds, Drainer, Fill, Spool};
 pub use self::store::SqliteStore;
 use super::BackendError;
 use crate::pipeline::Cause;

@@ -10,7 +10,8 @@ use prometheus::{
 use tracing::{debug, error, info, warn};
 
 use crate::backend::redis::Backlog;
-use crate::backend::sqlite::Level;
+use crate::backend::sqlite::Fill;
+use crate::backend::{InForce, Level};
 use crate::clock::Timestamp;
 use crate::event::{Batch, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
@@ -61,6 +62,8 @@ pub struct Metrics {
     source_errors: IntCounter,
     stream: StreamMetrics,
     spool: SpoolMetrics,
+    durability: GaugeVec,
+    breach: GaugeVec,
 }
 
 /// Metrics of the stream.
@@ -86,6 +89,9 @@ impl Metrics {
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             register(registry, HistogramVec::new(options, &["backend"])?)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
         };
         build_info(registry)?;
         Ok(Self {
@@ -129,6 +135,16 @@ impl Metrics {
             )?,
             stream: StreamMetrics::new(registry)?,
             spool: SpoolMetrics::new(registry)?,
+            durability: gauges(
+                "offhook_durability_in_force",
+                "1 for the level that the backend's settings make",
+                &["backend", "level"],
+            )?,
+            breach: gauges(
+                "offhook_durability_breach",
+                "1 if a setting of the backend breaks the promise",
+                &["backend"],
+            )?,
         })
     }
 
@@ -158,11 +174,21 @@ impl Metrics {
         Observed::new(sink, Arc::new(self.of(backend)))
     }
 
+    /// Shows which durability is in force.
+    pub fn show_durability(&self, backend: &str, in_force: &InForce) {
+        for level in Level::ALL {
+            let on = f64::from(u8::from(level == in_force.level));
+            self.durability.with_label_values(&[backend, level.as_str()]).set(on);
+        }
+        let breach = f64::from(u8::from(in_force.breach.is_some()));
+        self.breach.with_label_values(&[backend]).set(breach);
+    }
+
     /// Shows what waits in the spool.
-    pub fn show_spool(&self, level: Level) {
+    pub fn show_spool(&self, fill: Fill) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.spool.events.set(gauge(level.events));
-        self.spool.bytes.set(gauge(level.bytes));
+        self.spool.events.set(gauge(fill.events));
+        self.spool.bytes.set(gauge(fill.bytes));
     }
 
     /// Shows what waits in the stream.

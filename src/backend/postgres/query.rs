@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::{CONNECT, Postgres, STATEMENT};
-use crate::backend::{BackendError, StoredEvent, rows};
+use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
 use crate::event::Current;
 
 /// Times as text, RFC 3339 in UTC with six decimals.
@@ -94,6 +94,17 @@ impl Query {
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
         let rows = sqlx::query(select_statuses!("ORDER BY sid")).fetch_all(&self.0.0).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// What its settings make of "committed", for our role and database.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn in_force(&self) -> Result<InForce, BackendError> {
+        let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
+        let (commit, fsync): (String, String) =
+            bounded(sqlx::query_as(sql).fetch_one(&self.0.0)).await?;
+        Ok(in_force::of_postgres(&commit, &fsync))
     }
 
     /// Whether it answers and its tables are there.

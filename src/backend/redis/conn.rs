@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, Script};
 use tokio::time::timeout;
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, InForce, in_force};
 
 /// Longest wait for a connection, TLS and AUTH included.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -74,6 +74,32 @@ impl Connector {
     pub async fn ping(&self) -> Result<(), BackendError> {
         let pong = self.conn(PROBE).query::<String>(&redis::cmd("PING")).await;
         pong.map(|_| ()).map_err(|error| BackendError(error.to_string()))
+    }
+}
+
+impl Connector {
+    /// What its settings make of "committed". Where `CONFIG` is hidden, as by managed services, its
+    /// settings are unknown.
+    ///
+    /// # Errors
+    /// Redis does not answer, in time.
+    pub async fn in_force(&self) -> Result<InForce, BackendError> {
+        let mut conn = self.conn(PROBE);
+        let mut settings = [None, None, None];
+        for (value, name) in
+            settings.iter_mut().zip(["appendonly", "appendfsync", "maxmemory-policy"])
+        {
+            let answer = conn.query(redis::cmd("CONFIG").arg("GET").arg(name)).await;
+            let pairs: Vec<String> = match answer {
+                Ok(pairs) => pairs,
+                // Still loading is no answer; forbidden or unknown is one.
+                Err(ConnError::Refused(text)) if !text.contains("LOADING") => Vec::new(),
+                Err(error) => return Err(BackendError(error.to_string())),
+            };
+            *value = pairs.into_iter().nth(1);
+        }
+        let [append_only, sync, policy] = settings.each_ref().map(Option::as_deref);
+        Ok(in_force::of_redis(append_only, sync, policy))
     }
 }
 

@@ -49,7 +49,7 @@ struct Inner {
 
 /// What waits in the spool.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Level {
+pub struct Fill {
     /// Events.
     pub events: u64,
     /// Their bytes.
@@ -84,8 +84,8 @@ impl Spool {
 
     /// What waits.
     #[must_use]
-    pub fn level(&self) -> Level {
-        Level {
+    pub fn fill(&self) -> Fill {
+        Fill {
             events: self.0.events.load(Ordering::Relaxed),
             bytes: self.0.bytes.load(Ordering::Relaxed),
         }
@@ -143,7 +143,7 @@ impl Spool {
         let held = self.0.writer.hold().await?;
         held.run(async |connection: &mut SqliteConnection| {
             let (events, bytes): (i64, i64) = sqlx::query_as(sql).fetch_one(connection).await?;
-            self.0.set_level(events.unsigned_abs(), bytes.unsigned_abs());
+            self.0.set_fill(events.unsigned_abs(), bytes.unsigned_abs());
             Ok(())
         })
         .await
@@ -152,7 +152,7 @@ impl Spool {
 
 impl Inner {
     /// Only while the connection is held, so that no two changes cross.
-    fn set_level(&self, events: u64, bytes: u64) {
+    fn set_fill(&self, events: u64, bytes: u64) {
         self.events.store(events, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }
@@ -166,8 +166,8 @@ impl Sink for Spool {
         let held = self.0.writer.hold().await?;
         held.run(async |connection: &mut SqliteConnection| {
             insert(connection, batch).await?;
-            let level = self.level();
-            self.0.set_level(level.events + events, level.bytes + bytes);
+            let fill = self.fill();
+            self.0.set_fill(fill.events + events, fill.bytes + bytes);
             Ok(())
         })
         .await?;
@@ -217,7 +217,7 @@ impl Drainer {
             let rows = sqlx::query(sql).bind(limit).fetch_all(connection).await?;
             if rows.is_empty() {
                 // Right again, should an error have left it unknown.
-                self.0.0.set_level(0, 0);
+                self.0.0.set_fill(0, 0);
             }
             rows.iter().map(delivery).collect()
         })
@@ -243,9 +243,9 @@ impl Drainer {
                 None => query.fetch_all(connection).await?,
                 Some(reason) => query.bind(reason).fetch_all(connection).await?,
             };
-            let (level, bytes) = (self.0.level(), sizes.iter().sum::<i64>().unsigned_abs());
-            let events = level.events.saturating_sub(sizes.len() as u64);
-            self.0.0.set_level(events, level.bytes.saturating_sub(bytes));
+            let (fill, bytes) = (self.0.fill(), sizes.iter().sum::<i64>().unsigned_abs());
+            let events = fill.events.saturating_sub(sizes.len() as u64);
+            self.0.0.set_fill(events, fill.bytes.saturating_sub(bytes));
             Ok(())
         })
         .await
@@ -269,7 +269,7 @@ impl Source for Drainer {
     type Id = i64;
 
     async fn read(&mut self, limit: usize) -> Result<Vec<Delivery<i64>>, SourceError> {
-        if self.0.level().events == 0 {
+        if self.0.fill().events == 0 {
             let _ = timeout(BLOCK, self.0.0.added.notified()).await;
         }
         self.take(limit).await.map_err(failed)

@@ -1,0 +1,106 @@
+//! Which durability is in force: read from the backends at start and again and again, logged when
+//! it changes, shown by metrics and `/readyz`, and refused where it breaks the promise.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::backend::{BackendError, Durabilities, InForce, Level, Probe};
+use crate::config::Durability;
+use crate::telemetry::metrics::Metrics;
+
+/// Settings change rarely, and by hand.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Reads what is in force, and tells.
+pub(super) struct Watch {
+    pub(super) backends: Vec<Probe>,
+    pub(super) shown: Durabilities,
+    pub(super) metrics: Metrics,
+    /// What a callback is answered for.
+    pub(super) durability: Durability,
+}
+
+/// In bounded time: a start must not wait for a backend that is away.
+async fn ask(backend: &Probe) -> Option<Result<InForce, BackendError>> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let late = |_| Some(Err(BackendError("no answer in time".to_owned())));
+    timeout(PATIENCE, backend.in_force()).await.unwrap_or_else(late)
+}
+
+impl Watch {
+    /// The first look. A backend that is away is looked at later.
+    ///
+    /// # Errors
+    /// A setting breaks the promise; the error says which, and the fix.
+    pub(super) async fn look(&self) -> anyhow::Result<()> {
+        for backend in &self.backends {
+            let Some(read) = ask(backend).await else { continue };
+            if let Some(breach) = self.tell(backend.name(), read) {
+                bail!("{}: {breach}", backend.name());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks again and again; ends early, which stops the process, at a breach that was there when
+    /// a backend was first seen.
+    pub(super) async fn run(self, stop: CancellationToken) -> &'static str {
+        const NAME: &str = "durability watch";
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.cancelled() => return NAME,
+            }
+            for backend in &self.backends {
+                let Some(read) = ask(backend).await else { continue };
+                let first = self.shown.get(backend.name()).is_none();
+                if self.tell(backend.name(), read).is_some() && first {
+                    return NAME;
+                }
+            }
+        }
+    }
+
+    /// Shows it, and logs it if it is news; returns a breach.
+    fn tell(
+        &self,
+        name: &'static str,
+        read: Result<InForce, BackendError>,
+    ) -> Option<&'static str> {
+        let in_force = match read {
+            Ok(in_force) => in_force,
+            Err(error) => {
+                warn!(backend = name, error = %error, "durability cannot be read yet");
+                return None;
+            }
+        };
+        self.metrics.show_durability(name, &in_force);
+        let breach = in_force.breach;
+        if self.shown.set(name, in_force.clone()) {
+            self.log(name, &in_force);
+        }
+        breach
+    }
+
+    fn log(&self, backend: &str, in_force: &InForce) {
+        let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
+        if let Some(breach) = in_force.breach {
+            error!(backend, level, settings, breach, "durability in force breaks the promise");
+        } else if in_force.level == Level::Synced || self.durability == Durability::Spool {
+            info!(backend, level, settings, "durability in force");
+        } else {
+            warn!(
+                backend,
+                level,
+                settings,
+                "durability in force is less than synced: a crash of this backend can lose events \
+                 that were answered; set appendonly yes and appendfsync always, or \
+                 stream.durability = \"spool\""
+            );
+        }
+    }
+}
