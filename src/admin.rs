@@ -12,12 +12,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus::{Registry, TextEncoder};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Durabilities, Need, Probe, Reader};
+use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Admin {
     pub registry: Registry,
     /// The store.
     pub reader: Reader,
+    /// What no worker could store.
+    pub dead_letters: DeadLetters,
     /// What this process needs to do its job.
     pub probes: Vec<(Need, Probe)>,
     /// Which durability is in force.
@@ -54,6 +56,10 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/api/statuses/{sid}", get(api::status))
             .route("/api/events", get(api::events))
+            .route("/api/dead-letters", get(api::dead_letters::list))
+            .route("/api/dead-letters/{id}", get(api::dead_letters::show))
+            .route("/api/dead-letters/replay", post(api::dead_letters::replay))
+            .route("/api/dead-letters/purge", post(api::dead_letters::purge))
             .route_layer(guard)
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready))

@@ -22,7 +22,7 @@ use tracing::{error, info};
 
 use crate::admin::Admin;
 use crate::backend::sqlite::{self, Database, Migrations, SqliteStore};
-use crate::backend::{Durabilities, Need, Probe, Reader};
+use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::inbound::Inbound;
@@ -125,7 +125,7 @@ pub async fn start(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let mut tasks = JoinSet::new();
-    let Parts { reader, probes, recorder, durabilities } = match &config.deployment {
+    let Parts { reader, probes, recorder, durabilities, dead_letters } = match &config.deployment {
         Deployment::Embedded { store } => {
             embedded(store, config.migrate, &metrics, &mut tasks).await?
         }
@@ -153,6 +153,7 @@ pub async fn start(
         reader,
         probes,
         durabilities,
+        dead_letters,
         token: config.admin.token.clone(),
         stop: stop.clone(),
     };
@@ -175,6 +176,7 @@ struct Parts {
     recorder: Option<Recorder>,
     /// None in the embedded mode, where it is our own settings that decide.
     durabilities: Durabilities,
+    dead_letters: DeadLetters,
 }
 
 /// One SQLite file: the receiver commits to the store itself.
@@ -197,6 +199,7 @@ async fn embedded(
         probes: vec![(Need::Must, probe)],
         recorder: Some(recorder),
         durabilities: Durabilities::default(),
+        dead_letters: DeadLetters::Absent,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod dead_letters;
 mod demo;
 mod healthcheck;
 mod migrate;
@@ -55,6 +56,14 @@ enum Command {
         Exits 0 and prints the URL and key that match, or 1 and the reason. Never prints a right \
         signature.")]
     Verify(verify::Verify),
+    /// What no worker could store: list, show, replay, purge.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            offhook dead-letters list\n  \
+            offhook dead-letters replay --all --dry-run"
+    )]
+    DeadLetters(dead_letters::Command),
     /// Bring the store's tables up to date.
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://… offhook migrate")]
     Migrate,
@@ -83,6 +92,7 @@ impl Cli {
             Command::Demo(demo) => demo::run(demo).await,
             Command::Send(send) => send::run(config, *send).await,
             Command::Verify(verify) => verify::run(config, &verify),
+            Command::DeadLetters(command) => dead_letters::run(config, command).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),
             Command::Healthcheck { role } => healthcheck::run(config, role).await,

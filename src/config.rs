@@ -10,12 +10,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use self::layers::Sources;
 pub use self::raw::{Durability, LogFormat};
-use crate::backend::redis::Names;
+use crate::backend::redis::{self, Connector, Names};
 use crate::backend::sqlite::Bounds;
+use crate::backend::{BackendError, DeadLetters};
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -98,6 +99,17 @@ pub enum Deployment {
     },
     /// Receivers and workers between Redis and Postgres.
     Scaled(Box<Scaled>),
+}
+
+impl Scaled {
+    /// The dead letters of the stream.
+    ///
+    /// # Errors
+    /// `stream.url` is none.
+    pub fn dead_letters(&self) -> Result<DeadLetters, BackendError> {
+        let connector = Connector::new(self.stream.expose_secret())?;
+        Ok(DeadLetters::Redis(redis::DeadLetters::new(connector, self.names.clone())))
+    }
 }
 
 impl Deployment {

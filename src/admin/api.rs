@@ -1,5 +1,7 @@
 //! The store over JSON.
 
+pub(super) mod dead_letters;
+
 use std::sync::Arc;
 
 use axum::Json;

@@ -42,7 +42,7 @@ pub(super) async fn build(
     let connector = Connector::new(scaled.stream.expose_secret()).context("stream.url")?;
     let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
     let query = postgres::Query::new(postgres.clone());
-    let redis = Probe::Redis(Box::new(connector.clone()));
+    let redis = Probe::Redis(connector.clone());
     let mut watched = vec![redis.clone()];
     if scaled.role.works() {
         watched.push(Probe::Postgres(query.clone()));
@@ -77,7 +77,8 @@ pub(super) async fn build(
         tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
-    Ok(Parts { reader: Reader::Postgres(query), probes, recorder, durabilities })
+    let dead_letters = scaled.dead_letters().context("stream.url")?;
+    Ok(Parts { reader: Reader::Postgres(query), probes, recorder, durabilities, dead_letters })
 }
 
 /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.

@@ -1,6 +1,9 @@
 //! [`InForce`]: what a backend's settings make of "committed": read from the backend itself, since
 //! a configuration file may say anything.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 /// What survives when a backend says that it has committed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
@@ -39,6 +42,35 @@ pub struct InForce {
     pub settings: String,
     /// A setting that breaks the promise, and what to set instead.
     pub breach: Option<&'static str>,
+}
+
+/// Which durability is in force, by backend. Cheap to clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct Durabilities(Arc<Mutex<BTreeMap<&'static str, InForce>>>);
+
+impl Durabilities {
+    /// Notes what is in force; whether that is news.
+    pub fn set(&self, backend: &'static str, in_force: InForce) -> bool {
+        let news = self.get(backend).as_ref() != Some(&in_force);
+        self.all_mut().insert(backend, in_force);
+        news
+    }
+
+    /// What was last seen of a backend.
+    #[must_use]
+    pub fn get(&self, backend: &str) -> Option<InForce> {
+        self.all_mut().get(backend).cloned()
+    }
+
+    /// What was last seen of every backend.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<&'static str, InForce> {
+        self.all_mut().clone()
+    }
+
+    fn all_mut(&self) -> MutexGuard<'_, BTreeMap<&'static str, InForce>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Of Redis: `appendonly`, `appendfsync` and `maxmemory-policy`; `None` is what it does not tell.

@@ -2,11 +2,13 @@
 
 mod conn;
 mod consumer;
+mod dead_letters;
 mod event_log;
 mod housekeeping;
 
 pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
+pub use self::dead_letters::DeadLetters;
 pub use self::event_log::RedisStream;
 pub use self::housekeeping::{Backlog, Housekeeping};
 

@@ -72,6 +72,7 @@ struct StreamMetrics {
     length: IntGauge,
     depth: IntGauge,
     pending: IntGauge,
+    dead: IntGauge,
     oldest: prometheus::Gauge,
     trimmed: IntCounter,
 }
@@ -198,6 +199,7 @@ impl Metrics {
         stream.length.set(gauge(backlog.length));
         stream.depth.set(gauge(backlog.unread.saturating_add(backlog.pending)));
         stream.pending.set(gauge(backlog.pending));
+        stream.dead.set(gauge(backlog.dead));
         // A stream that is drained reads 0; its series does not vanish.
         stream.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
     }
@@ -226,6 +228,7 @@ impl StreamMetrics {
                 "offhook_stream_pending",
                 "Entries that a worker has read and not acked",
             )?,
+            dead: gauge("offhook_dead_letters", "Events that were put aside and are still there")?,
             oldest: register(registry, oldest)?,
             trimmed: register(registry, trimmed)?,
         })

@@ -3,6 +3,7 @@
 //! A connection that timed out may deliver the late answer to the next command, and one to a
 //! server that became a replica answers READONLY for ever; a new one is cheap.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -18,7 +19,7 @@ const PROBE: Duration = Duration::from_secs(2);
 
 /// Makes connections to one Redis. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Connector(Client);
+pub struct Connector(Arc<Client>);
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,7 @@ impl Connector {
     /// The URL is none. Its own text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
         let client = Client::open(url).map_err(|error| BackendError(error.to_string()))?;
-        Ok(Self(client))
+        Ok(Self(Arc::new(client)))
     }
 
     /// A connection of its own, made when first used, on which every answer comes within

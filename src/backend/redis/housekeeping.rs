@@ -22,6 +22,8 @@ pub struct Backlog {
     pub unread: u64,
     /// Entries that a worker has read and not acked.
     pub pending: u64,
+    /// Dead letters.
+    pub dead: u64,
     /// When the oldest entry that is not acked was appended, by Redis's clock.
     pub oldest: Option<Timestamp>,
 }
@@ -64,6 +66,7 @@ impl Housekeeping {
     async fn look(&mut self) -> Result<Backlog, ConnError> {
         let Names { stream, group } = self.names.clone();
         let length: u64 = self.conn.query(cmd("XLEN").arg(&stream)).await?;
+        let dead: u64 = self.conn.query(cmd("XLEN").arg(self.names.dead())).await?;
         let groups = self.conn.query(cmd("XINFO").arg("GROUPS").arg(&stream)).await;
         let groups: Vec<HashMap<String, Value>> = match groups {
             Ok(groups) => groups,
@@ -80,7 +83,7 @@ impl Housekeeping {
         // No worker has started yet: all of it waits.
         let Some(ours) = ours else {
             let oldest = self.first_after(&stream, "-").await?;
-            return Ok(Backlog { length, unread: length, pending: 0, oldest });
+            return Ok(Backlog { length, unread: length, pending: 0, dead, oldest });
         };
         let pending = number(ours, "pending").unwrap_or_default();
         let oldest_pending = match pending {
@@ -98,7 +101,7 @@ impl Housekeeping {
         let unread = number(ours, "lag").unwrap_or_else(|| length.saturating_sub(pending));
         let unread = if oldest_unread.is_none() { 0 } else { unread };
         let oldest = oldest_pending.into_iter().chain(oldest_unread).min();
-        Ok(Backlog { length, unread, pending, oldest })
+        Ok(Backlog { length, unread, pending, dead, oldest })
     }
 
     async fn first_after(
@@ -117,7 +120,7 @@ fn is_no_stream(text: &str) -> bool {
 }
 
 /// The time in an entry's id, `<milliseconds>-<number>`.
-fn time_of(id: &str) -> Option<Timestamp> {
+pub(super) fn time_of(id: &str) -> Option<Timestamp> {
     let (millis, _) = id.split_once('-')?;
     Some(Timestamp::from_micros(millis.parse::<i64>().ok()?.saturating_mul(1000)))
 }

@@ -1,0 +1,81 @@
+//! [`Probe`]: a dependency as the admin service asks it.
+
+use super::{BackendError, InForce, postgres, redis, sqlite};
+
+/// Asks one dependency whether it can do its job right now.
+#[derive(Clone, Debug)]
+pub enum Probe {
+    /// The embedded store.
+    Sqlite(sqlite::Health),
+    /// The scale-out store.
+    Postgres(postgres::Query),
+    /// The stream.
+    Redis(redis::Connector),
+    /// Whether the spool has room.
+    Spool(sqlite::Spool),
+    /// Whether the spool's disk works.
+    SpoolDisk(sqlite::Spool),
+}
+
+/// What it means for a process that one of its dependencies is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// It cannot do its job.
+    Must,
+    /// It can, as long as another of these is there.
+    Either,
+    /// It can do the part of its job that others wait for.
+    Optional,
+}
+
+impl Need {
+    /// The name in `/readyz`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Must => "must",
+            Self::Either => "either",
+            Self::Optional => "optional",
+        }
+    }
+}
+
+impl Probe {
+    /// The dependency's name in `/readyz`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+            Self::Redis(_) => "redis",
+            Self::Spool(_) => "spool",
+            Self::SpoolDisk(_) => "spool_disk",
+        }
+    }
+
+    /// Which durability is in force; `None` where it is our own settings that decide.
+    ///
+    /// # Errors
+    /// It does not answer in time.
+    pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
+        match self {
+            Self::Redis(connector) => Some(connector.in_force().await),
+            Self::Postgres(query) => Some(query.in_force().await),
+            Self::Sqlite(_) | Self::Spool(_) | Self::SpoolDisk(_) => None,
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// It does not answer in time, or not well.
+    pub async fn check(&self) -> Result<(), BackendError> {
+        match self {
+            Self::Sqlite(health) => health.check().await,
+            Self::Postgres(query) => query.ping().await,
+            Self::Redis(connector) => connector.ping().await,
+            Self::Spool(spool) => spool.check(),
+            Self::SpoolDisk(spool) => spool.check_disk(),
+        }
+    }
+}

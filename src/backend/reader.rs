@@ -1,0 +1,37 @@
+//! [`Reader`]: the store as the admin service reads it.
+
+use super::{BackendError, StoredEvent, postgres, sqlite};
+use crate::event::Current;
+
+/// Reads the store, whichever it is.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// The embedded store.
+    Sqlite(sqlite::Query),
+    /// The scale-out store.
+    Postgres(postgres::Query),
+}
+
+impl Reader {
+    /// The current status of a SID.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.status(sid).await,
+            Self::Postgres(query) => query.status(sid).await,
+        }
+    }
+
+    /// The events of a SID, in the order in which they were received, at most `limit`.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.events(sid, limit).await,
+            Self::Postgres(query) => query.events(sid, limit).await,
+        }
+    }
+}
