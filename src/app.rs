@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::admin::Admin;
-use crate::backend::sqlite::{self, Database, Migrations, SqliteStore};
+use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
@@ -188,7 +188,7 @@ async fn embedded(
 ) -> anyhow::Result<Parts> {
     let database = Arc::new(Database::lock(url)?);
     if migrate {
-        database.migrate(Migrations::Store).await?;
+        database.migrate().await?;
     }
     let query = sqlite::Query::new(&database);
     let store = SqliteStore::open(Arc::clone(&database)).await?;

@@ -24,19 +24,12 @@ use crate::pipeline::Cause;
 static STORE: Migrator = sqlx::migrate!("migrations/sqlite");
 static SPOOL: Migrator = sqlx::migrate!("migrations/spool");
 
-/// What a file is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Migrations {
-    /// Events and statuses.
-    Store,
-    /// Events that wait.
-    Spool,
-}
-
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
+    /// What is in it.
+    tables: &'static Migrator,
     /// Why nothing is written to it any more.
     failure: OnceLock<Cause>,
     /// Locked while it is open.
@@ -79,14 +72,11 @@ impl Database {
     /// # Errors
     /// See [`OpenError`].
     pub fn lock(url: &str) -> Result<Self, OpenError> {
-        Self::lock_file(path_of(url)?)
+        Self::lock_file(path_of(url)?, &STORE)
     }
 
-    /// Takes a file for this process, making it and its directory if need be.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub(crate) fn lock_file(path: PathBuf) -> Result<Self, OpenError> {
+    /// Takes a file with these tables for this process, making it and its directory if need be.
+    fn lock_file(path: PathBuf, tables: &'static Migrator) -> Result<Self, OpenError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
@@ -102,7 +92,7 @@ impl Database {
             .open(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, failure: OnceLock::new(), _lock: lock }),
+            Ok(()) => Ok(Self { path, tables, failure: OnceLock::new(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
         }
@@ -112,13 +102,9 @@ impl Database {
     ///
     /// # Errors
     /// The file is no database, is newer than this version, or cannot be written.
-    pub async fn migrate(&self, migrations: Migrations) -> Result<(), OpenError> {
-        let migrator = match migrations {
-            Migrations::Store => &STORE,
-            Migrations::Spool => &SPOOL,
-        };
+    pub async fn migrate(&self) -> Result<(), OpenError> {
         let mut connection = self.connect().await?;
-        let migrated = migrator.run(&mut connection).await;
+        let migrated = self.tables.run(&mut connection).await;
         migrated.map_err(|error| OpenError::Database {
             path: self.path.clone(),
             error: BackendError(format!("migrations: {error}")),

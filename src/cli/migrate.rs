@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use secrecy::ExposeSecret;
 
 use crate::backend::postgres::Postgres;
-use crate::backend::sqlite::{Database, Migrations};
+use crate::backend::sqlite::Database;
 use crate::config::{Config, Deployment, Role, Sources};
 
 /// Migrates the configured store. Safe when several processes do so at the same time.
@@ -17,7 +17,7 @@ pub(super) async fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
     match &config.deployment {
         Deployment::Embedded { store } => {
             let database = Database::lock(store)?;
-            database.migrate(Migrations::Store).await?;
+            database.migrate().await?;
             println!("{} is up to date", database.path().display());
         }
         Deployment::Scaled(scaled) => {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::store::{chunks, placeholders};
 use super::writer::Writer;
-use super::{Database, Migrations, OpenError};
+use super::{Database, OpenError, SPOOL};
 use crate::backend::BackendError;
 use crate::event::{Batch, Event, EventKey, codec};
 use crate::pipeline::{CommitError, Delivery, Outcome, Settled, Sink, Source, SourceError};
@@ -63,8 +63,8 @@ impl Spool {
     /// # Errors
     /// The directory cannot be written, or another process has it.
     pub async fn open(directory: &Path, bounds: Bounds) -> Result<Self, OpenError> {
-        let database = Arc::new(Database::lock_file(directory.join("spool.db"))?);
-        database.migrate(Migrations::Spool).await?;
+        let database = Arc::new(Database::lock_file(directory.join("spool.db"), &SPOOL)?);
+        database.migrate().await?;
         let inner = Inner {
             writer: Writer::new(Arc::clone(&database)),
             database,
