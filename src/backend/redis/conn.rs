@@ -42,7 +42,15 @@ impl From<RedisError> for ConnError {
     fn from(error: RedisError) -> Self {
         // `RedisError`'s text has the server's answer, which names keys and commands, no values.
         let text = error.to_string();
-        match error.code() {
+        let code = error.code().map(str::to_owned);
+        // Of a pipeline, each command may have failed; nearly always for the reason of the first.
+        // Asking the error itself for a code finds only those of the library's own list.
+        let (code, text) = match error.into_server_errors().as_deref() {
+            Some([(_, only)]) => (Some(only.code().to_owned()), text),
+            Some([(_, first), ..]) => (Some(first.code().to_owned()), first.to_string()),
+            _ => (code, text),
+        };
+        match code.as_deref() {
             Some("OOM") => Self::Full(text),
             Some("NOGROUP") => Self::NoGroup(text),
             Some(_) => Self::Refused(text),

@@ -1,0 +1,35 @@
+//! offhook as its users have it: over HTTP, in this process ([`Offhook`]) or as one of its own
+//! ([`Spawned`]), with callbacks that are signed as Twilio signs them ([`Callback`]).
+
+mod callback;
+mod offhook;
+mod settings;
+mod spawned;
+mod stage;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+pub(crate) use self::callback::{Callback, Signature};
+pub(crate) use self::offhook::{Client, Offhook};
+pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
+pub(crate) use self::spawned::Spawned;
+pub(crate) use self::stage::{Contents, Mode, Stage, both_modes};
+
+/// What has not happened by then never will, however busy the machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    /// Short against everything that is waited for, long against the work of asking.
+    const POLL: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {} s: {what}", DEADLINE.as_secs());
+        sleep(POLL).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Callback`]: a request as Twilio would send it, or nearly.
+
+use offhook::twilio::keyring::{Secret, SharedKey};
+use offhook::twilio::signature::{
+    BODY_HASH, Content, SETTINGS_HEADER, SIGNATURE_HEADER, body_hash, sign,
+};
+use reqwest::Method;
+
+use super::settings::{PUBLIC_URL, TOKEN};
+
+/// What is said in `X-Twilio-Signature`.
+#[derive(Clone, Debug)]
+pub(crate) enum Signature {
+    /// By this auth token.
+    Token(&'static str),
+    /// By this shared key, which the settings header names.
+    SharedKey(SharedKey),
+    /// Nothing.
+    Missing,
+    /// This text.
+    Text(&'static str),
+}
+
+/// A request to an offhook.
+#[derive(Clone, Debug)]
+pub(crate) struct Callback {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    /// Without its `?`.
+    pub(crate) query: String,
+    pub(crate) content_type: Option<&'static str>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) signature: Signature,
+    /// `I-Twilio-Idempotency-Token`
+    pub(crate) token: Option<&'static str>,
+    content: Content,
+}
+
+impl Callback {
+    /// A form, POSTed to `/status`.
+    pub(crate) fn form(body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            method: Method::POST,
+            path: "/status".to_owned(),
+            query: String::new(),
+            content_type: Some("application/x-www-form-urlencoded; charset=UTF-8"),
+            body: body.into(),
+            signature: Signature::Token(TOKEN),
+            token: None,
+            content: Content::Form,
+        }
+    }
+
+    /// JSON, POSTed to `/event-streams` with its hash in the query.
+    pub(crate) fn json(body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self {
+            path: "/event-streams".to_owned(),
+            query: format!("{BODY_HASH}={}", body_hash(&body)),
+            content_type: Some("application/json"),
+            content: Content::Json,
+            ..Self::form(body)
+        }
+    }
+
+    /// A GET of `/status`.
+    pub(crate) fn get(query: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            query: query.into(),
+            content_type: None,
+            content: Content::Query,
+            ..Self::form("")
+        }
+    }
+
+    /// To another path than the usual.
+    pub(crate) fn to(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
+    }
+
+    pub(crate) fn with_query(self, query: &str) -> Self {
+        Self { query: query.to_owned(), ..self }
+    }
+
+    pub(crate) fn signed(self, signature: Signature) -> Self {
+        Self { signature, ..self }
+    }
+
+    /// With Twilio's idempotency token.
+    pub(crate) fn with_token(self, token: &'static str) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> String {
+        match self.query.is_empty() {
+            true => self.path.clone(),
+            false => format!("{}?{}", self.path, self.query),
+        }
+    }
+
+    /// Every header, named as Twilio names them.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("user-agent", "TwilioProxy/1.1".to_owned())];
+        headers.extend(self.content_type.map(|value| ("content-type", value.to_owned())));
+        headers.extend(self.token.map(|value| ("i-twilio-idempotency-token", value.to_owned())));
+        let by = |secret: &Secret| {
+            let url = format!("{PUBLIC_URL}{}", self.target());
+            (SIGNATURE_HEADER, sign(secret, &url, self.content, &self.body))
+        };
+        match &self.signature {
+            Signature::Token(token) => headers.push(by(&Secret::auth_token(&(*token).into()))),
+            Signature::SharedKey(key) => {
+                headers.push(by(&Secret::shared_key(key)));
+                let settings = format!("key={},algorithm={}", key.id, key.algorithm.as_str());
+                headers.push((SETTINGS_HEADER, settings));
+            }
+            Signature::Missing => {}
+            Signature::Text(text) => headers.push((SIGNATURE_HEADER, (*text).to_owned())),
+        }
+        headers
+    }
+}

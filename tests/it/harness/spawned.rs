@@ -1,0 +1,107 @@
+//! [`Spawned`]: the real program, as a process that can be killed.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+
+use offhook::config::Role;
+use serde_json::Value;
+
+use super::DEADLINE;
+use super::offhook::Client;
+use super::settings::Settings;
+use crate::services::{Process, Signal, guarded};
+
+/// `offhook serve`, as a process.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) client: Client,
+    process: Process,
+    log: Arc<Mutex<String>>,
+}
+
+impl Spawned {
+    /// Starts it, and returns once its log says that it listens, and where.
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let (mut process, log, addresses) = spawn(settings);
+        let Ok((inbound, admin)) = addresses.recv_timeout(DEADLINE) else {
+            process.kill();
+            panic!("it does not start:\n{}", log.lock().expect("no panic"));
+        };
+        Self { client: Client::new(inbound, admin), process, log }
+    }
+
+    /// Starts one that cannot run; how it ended and what it said.
+    pub(crate) fn fails(settings: &Settings) -> (ExitStatus, String) {
+        let (mut process, log, addresses) = spawn(settings);
+        // Its log ends when it does.
+        assert!(addresses.recv_timeout(DEADLINE).is_err(), "it runs");
+        let ended = process.wait(DEADLINE).expect("it ends by itself");
+        (ended, log.lock().expect("no panic").clone())
+    }
+
+    /// `kill -9`
+    pub(crate) fn kill(mut self) {
+        self.process.kill();
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let ended = self.process.wait(DEADLINE);
+        ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
+    }
+}
+
+type Addresses = (Option<SocketAddr>, SocketAddr);
+
+fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Addresses>) {
+    let mut command = guarded(Path::new(env!("CARGO_BIN_EXE_offhook")), Signal::Kill);
+    let role = match settings.role {
+        Role::All => "all",
+        Role::Receiver => "receiver",
+        Role::Worker => "worker",
+    };
+    command.args(["serve", "--role", role]).env_clear().envs(settings.environment());
+    // Before `setpriv` is looked for: an empty environment has no path.
+    command.env("PATH", env!("PATH")).env("OFFHOOK_LOG__FORMAT", "json");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Process::spawn(&mut command, Signal::Kill);
+
+    let stderr = process.child().stderr.take().expect("it is piped");
+    let log = Arc::new(Mutex::new(String::new()));
+    let (written, (found, addresses)) = (Arc::clone(&log), mpsc::channel());
+    // Ends with the process, whose end of the pipe is then closed.
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(addresses) = addresses_of(&line) {
+                let _ = found.send(addresses);
+            }
+            let mut log = written.lock().expect("no panic");
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+    (process, log, addresses)
+}
+
+/// Of the line that says that it runs.
+fn addresses_of(line: &str) -> Option<Addresses> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["message"] != "offhook runs" {
+        return None;
+    }
+    let inbound = line["inbound"].as_str()?;
+    let inbound = inbound.strip_prefix("Some(").and_then(|text| text.strip_suffix(')'));
+    Some((inbound.and_then(|text| text.parse().ok()), line["admin"].as_str()?.parse().ok()?))
+}

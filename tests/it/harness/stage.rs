@@ -1,0 +1,174 @@
+//! [`Stage`]: what a mode needs, and an offhook on it; its contents to the last byte.
+
+use offhook::backend::{self, StoredEvent, postgres, sqlite};
+use offhook::config::Role;
+use offhook::event::Current;
+use tempfile::TempDir;
+
+use super::offhook::Offhook;
+use super::settings::Settings;
+use super::until;
+use crate::services::{Durability, Need, Postgres, Redis};
+
+/// The two modes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mode {
+    /// One process on one SQLite file.
+    Embedded,
+    /// Redis and Postgres.
+    ScaleOut,
+}
+
+impl Mode {
+    pub(crate) const fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Embedded => &[],
+            Self::ScaleOut => &[Need::Redis, Need::Postgres],
+        }
+    }
+}
+
+/// One test per mode of `async fn name(stage: Stage)`.
+macro_rules! both_modes {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $($crate::harness::both_modes!(test $name, Embedded);)+
+        }
+        mod scale_out {
+            $($crate::harness::both_modes!(test $name, ScaleOut);)+
+        }
+    };
+    (test $name:ident, $mode:ident) => {
+        #[tokio::test]
+        async fn $name() {
+            use $crate::harness::{Mode, Stage};
+            $crate::services::needs!(all Mode::$mode.needs());
+            super::$name(Stage::of(Mode::$mode)).await;
+        }
+    };
+}
+pub(crate) use both_modes;
+
+/// What is stored, to the last byte.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) events: Vec<StoredEvent>,
+    pub(crate) statuses: Vec<Current>,
+}
+
+impl Contents {
+    /// The keys, sorted.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.events.iter().map(|stored| stored.event.key.to_string()).collect()
+    }
+
+    pub(crate) fn status(&self, sid: &str) -> &Current {
+        let found = self.statuses.iter().find(|row| row.sid == sid);
+        found.unwrap_or_else(|| panic!("no status of {sid}"))
+    }
+}
+
+/// The services of a mode, and the settings of an offhook on them.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) settings: Settings,
+    pub(crate) services: Services,
+}
+
+/// What a mode needs.
+#[derive(Debug)]
+pub(crate) enum Services {
+    Embedded(TempDir),
+    ScaleOut { redis: Redis, postgres: Postgres },
+}
+
+impl Stage {
+    pub(crate) fn of(mode: Mode) -> Self {
+        match mode {
+            Mode::Embedded => Self::embedded(),
+            Mode::ScaleOut => Self::scale_out(Durability::Unsynced),
+        }
+    }
+
+    pub(crate) fn embedded() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let settings = Settings::new(Role::All).set("OFFHOOK_STORE__URL", url);
+        Self { settings, services: Services::Embedded(directory) }
+    }
+
+    pub(crate) fn scale_out(durability: Durability) -> Self {
+        let (redis, postgres) = (Redis::start(), Postgres::start(durability));
+        let settings = Settings::new(Role::All)
+            .set("REDIS_URL", redis.url())
+            .set("DATABASE_URL", postgres.url());
+        Self { settings, services: Services::ScaleOut { redis, postgres } }
+    }
+
+    pub(crate) fn start(&self) -> Offhook {
+        Offhook::start(&self.settings)
+    }
+
+    /// The settings for a process that does only this.
+    pub(crate) fn role(&self, role: Role) -> Settings {
+        self.settings.clone().with_role(role)
+    }
+
+    pub(crate) fn redis(&mut self) -> &mut Redis {
+        match &mut self.services {
+            Services::ScaleOut { redis, .. } => redis,
+            Services::Embedded(_) => panic!("the embedded mode has no Redis"),
+        }
+    }
+
+    pub(crate) fn postgres(&mut self) -> &mut Postgres {
+        match &mut self.services {
+            Services::ScaleOut { postgres, .. } => postgres,
+            Services::Embedded(_) => panic!("the embedded mode has no Postgres"),
+        }
+    }
+
+    /// What is stored now.
+    pub(crate) async fn contents(&self) -> Contents {
+        self.try_contents().await.expect("the store can be read")
+    }
+
+    /// What is stored once all of these keys are; more than that may be.
+    pub(crate) async fn contents_with(&self, keys: &[String]) -> Contents {
+        let mut keys = keys.to_vec();
+        keys.sort();
+        keys.dedup();
+        until("the events that were accepted are stored", async || {
+            // Before the worker has made the tables there are none.
+            let contents = self.try_contents().await.ok()?;
+            let stored = contents.keys();
+            keys.iter().all(|key| stored.binary_search(key).is_ok()).then_some(contents)
+        })
+        .await
+    }
+
+    async fn try_contents(&self) -> Result<Contents, backend::BackendError> {
+        match &self.services {
+            Services::Embedded(directory) => {
+                // The lock belongs to the name, so under another one it can be read meanwhile.
+                let name = directory.path().join("reader.db");
+                if !name.is_symlink() {
+                    std::os::unix::fs::symlink("offhook.db", &name).expect("the directory is ours");
+                }
+                let database = sqlite::Database::lock(&format!("sqlite:{}", name.display()));
+                let query = sqlite::Query::new(&database.expect("nobody else reads"));
+                Ok(Contents {
+                    events: query.all_events().await?,
+                    statuses: query.all_statuses().await?,
+                })
+            }
+            Services::ScaleOut { postgres, .. } => {
+                let postgres = postgres::Postgres::new(&postgres.url())?;
+                let query = postgres::Query::new(postgres.clone());
+                let (events, statuses) = (query.all_events().await, query.all_statuses().await);
+                postgres.close().await;
+                Ok(Contents { events: events?, statuses: statuses? })
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! offhook as a whole, against real servers: one module per contract or promise.
+
+mod harness;
+mod services;
+mod sink_battery;

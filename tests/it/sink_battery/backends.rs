@@ -1,0 +1,222 @@
+//! The sinks, each with its server, and what lies in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use offhook::backend::postgres::{self, PostgresStore};
+use offhook::backend::redis::{Connector, Names, RedisStream};
+use offhook::backend::sqlite::{self, Database, SqliteStore};
+use offhook::event::{Current, Event, EventKey, codec};
+use offhook::pipeline::Sink;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::services::{Durability, Fsync, Need, Postgres, Redis};
+
+/// What lies in a backend: each event once, sorted by key. A log has no statuses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Contents {
+    pub(super) events: Vec<Event>,
+    pub(super) statuses: Vec<Current>,
+}
+
+/// A backend.
+pub(super) trait Backend: Sized {
+    type Sink: Sink;
+    const NEEDS: &[Need];
+    /// Whether it looks for duplicates and keeps statuses.
+    const STORES: bool;
+
+    async fn start() -> Self;
+    /// Another sink on it.
+    async fn sink(&self) -> Self::Sink;
+    async fn contents(&self) -> Contents;
+}
+
+/// A backend that is a server, with what can happen to one.
+pub(super) trait Server: Backend {
+    /// `kill -9`
+    fn kill(&mut self);
+    fn restart(&mut self);
+    /// There, and not answering.
+    fn pause(&mut self);
+    fn go_on(&mut self);
+}
+
+/// The stream.
+pub(super) struct RedisBackend(Redis);
+
+impl RedisBackend {
+    fn names() -> Names {
+        Names { stream: "offhook:events".to_owned(), group: "offhook".to_owned() }
+    }
+
+    /// One that is soon full.
+    pub(super) fn start_small() -> Self {
+        Self(Redis::with(Fsync::Always, Some("16mb")))
+    }
+
+    pub(super) fn make_room(&self) {
+        let more = redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg("64mb").to_owned();
+        self.0.query::<()>(&more);
+    }
+}
+
+impl Backend for RedisBackend {
+    type Sink = RedisStream;
+    const NEEDS: &[Need] = &[Need::Redis];
+    const STORES: bool = false;
+
+    async fn start() -> Self {
+        Self(Redis::start())
+    }
+
+    async fn sink(&self) -> RedisStream {
+        let connector = Connector::new(&self.0.url()).expect("a good URL");
+        RedisStream::new(&connector, Self::names(), Duration::from_secs(2))
+    }
+
+    /// A log may hold an event twice, which is the same event.
+    async fn contents(&self) -> Contents {
+        let range = redis::cmd("XRANGE").arg(Self::names().stream).arg("-").arg("+").to_owned();
+        let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> = self.0.query(&range);
+        let mut events: BTreeMap<EventKey, Event> = BTreeMap::new();
+        for (_, fields) in entries {
+            let fields = fields.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b)));
+            let event = codec::decode(fields).expect("what was written can be read");
+            events.entry(event.key.clone()).or_insert(event);
+        }
+        Contents { events: events.into_values().collect(), statuses: Vec::new() }
+    }
+}
+
+impl Server for RedisBackend {
+    fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+
+    fn pause(&mut self) {
+        self.0.pause();
+    }
+
+    fn go_on(&mut self) {
+        self.0.go_on();
+    }
+}
+
+/// The scale-out store.
+pub(super) struct PostgresBackend {
+    postgres: Postgres,
+    query: postgres::Query,
+}
+
+impl PostgresBackend {
+    /// Empties the tables.
+    pub(super) async fn clear(&self) {
+        self.postgres.execute("TRUNCATE events, statuses").await;
+    }
+
+    fn pool(&self) -> postgres::Postgres {
+        postgres::Postgres::new(&self.postgres.url()).expect("a good URL")
+    }
+}
+
+impl Backend for PostgresBackend {
+    type Sink = PostgresStore;
+    const NEEDS: &[Need] = &[Need::Postgres];
+    const STORES: bool = true;
+
+    async fn start() -> Self {
+        let postgres = Postgres::start(Durability::Synced);
+        let pool = postgres::Postgres::new(&postgres.url()).expect("a good URL");
+        pool.migrate().await.expect("empty tables can be made");
+        Self { postgres, query: postgres::Query::new(pool) }
+    }
+
+    async fn sink(&self) -> PostgresStore {
+        PostgresStore::new(self.pool())
+    }
+
+    async fn contents(&self) -> Contents {
+        let events = self.query.all_events().await.expect("it can be read");
+        let statuses = self.query.all_statuses().await.expect("it can be read");
+        Contents { events: events.into_iter().map(|stored| stored.event).collect(), statuses }
+    }
+}
+
+impl Server for PostgresBackend {
+    fn kill(&mut self) {
+        self.postgres.kill();
+    }
+
+    fn restart(&mut self) {
+        self.postgres.restart();
+        // The old one's connections died with it.
+        self.query = postgres::Query::new(self.pool());
+    }
+
+    fn pause(&mut self) {
+        self.postgres.pause();
+    }
+
+    fn go_on(&mut self) {
+        self.postgres.go_on();
+    }
+}
+
+/// The embedded store, which is no server: it dies with its process, which `kills.rs` has.
+pub(super) struct SqliteBackend {
+    _directory: TempDir,
+    url: String,
+    database: Arc<Database>,
+}
+
+impl SqliteBackend {
+    /// Empties the tables.
+    pub(super) async fn clear(&self) {
+        let sql = "DELETE FROM events; DELETE FROM statuses";
+        self.connection().await.execute(sql).await.expect("nobody else writes");
+    }
+
+    /// The one right to write, for as long as it is kept.
+    pub(super) async fn hold(&self) -> SqliteConnection {
+        let mut connection = self.connection().await;
+        connection.execute("BEGIN IMMEDIATE").await.expect("nobody else writes");
+        connection
+    }
+
+    async fn connection(&self) -> SqliteConnection {
+        SqliteConnection::connect(&self.url).await.expect("the file is there")
+    }
+}
+
+impl Backend for SqliteBackend {
+    type Sink = SqliteStore;
+    const NEEDS: &[Need] = &[];
+    const STORES: bool = true;
+
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let database = Database::lock(&url).expect("nobody else has it");
+        database.migrate().await.expect("the tables can be made");
+        Self { _directory: directory, url, database: Arc::new(database) }
+    }
+
+    async fn sink(&self) -> SqliteStore {
+        SqliteStore::open(Arc::clone(&self.database)).await.expect("the tables are there")
+    }
+
+    async fn contents(&self) -> Contents {
+        let query = sqlite::Query::new(&self.database);
+        let events = query.all_events().await.expect("it can be read");
+        let statuses = query.all_statuses().await.expect("it can be read");
+        Contents { events: events.into_iter().map(|stored| stored.event).collect(), statuses }
+    }
+}

@@ -1,0 +1,206 @@
+//! The law of the stores: `Current::merge`, said once in Rust and once in SQL. Random events, in
+//! random batches and orders, with repeats, must give both the rows that Rust folds.
+
+use std::collections::{BTreeMap, HashSet};
+
+use offhook::clock::Timestamp;
+use offhook::event::{Batch, Current, Event, EventKey, Format, Kind, Resource};
+use offhook::pipeline::{Outcome, Sink as _};
+use offhook::twilio::details::Details;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::backends::{Backend, PostgresBackend, SqliteBackend};
+use crate::services::{Need, needs};
+
+/// The rows that these events make, whatever their order.
+pub(super) fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Current> {
+    let mut rows = BTreeMap::new();
+    for current in events.into_iter().filter_map(|event| Details::of(event).current) {
+        merge(&mut rows, current);
+    }
+    rows.into_values().collect()
+}
+
+fn merge(rows: &mut BTreeMap<String, Current>, current: Current) {
+    let merged = match rows.remove(&current.sid) {
+        Some(known) => known.merge(current),
+        None => current,
+    };
+    rows.insert(merged.sid.clone(), merged);
+}
+
+/// What a store has to be like: the law, and nothing else.
+#[derive(Default)]
+struct Model {
+    events: BTreeMap<EventKey, Event>,
+    statuses: BTreeMap<String, Current>,
+}
+
+impl Model {
+    fn commit(&mut self, batch: &Batch) -> Outcome {
+        let is_fresh = |event: &Event| !self.events.contains_key(&event.key);
+        let fresh: Vec<bool> = batch.events().iter().map(is_fresh).collect();
+        let mut ended = HashSet::new();
+        for (event, _) in batch.events().iter().zip(&fresh).filter(|(_, fresh)| **fresh) {
+            self.events.insert(event.key.clone(), event.clone());
+            let Some(current) = Details::of(event).current else { continue };
+            if current.terminals != 0 {
+                ended.insert(current.sid.clone());
+            }
+            merge(&mut self.statuses, current);
+        }
+        let contradicted = ended.iter().filter(|sid| self.statuses[*sid].is_contradicted()).count();
+        Outcome::Stored { fresh, contradicted }
+    }
+}
+
+/// Few SIDs, so that there is much to merge, and a resource for each.
+fn subject() -> impl Strategy<Value = (Resource, &'static str, &'static str)> {
+    use Resource::{Call, Conference, Message, Recording, Transcription};
+    let of = |resource, sid, statuses: &[&'static str]| {
+        (Just(resource), Just(sid), prop::sample::select(statuses.to_vec()))
+    };
+    let call = ["queued", "ringing", "in-progress", "completed", "busy", "no-answer", "unheard-of"];
+    let message = ["sent", "delivered", "undelivered", "failed", "canceled", "read", "unheard-of"];
+    prop_oneof![
+        4 => of(Call, "CA1", &call),
+        4 => of(Message, "SM1", &message),
+        2 => of(Message, "SM2", &message),
+        1 => of(Recording, "RE1", &["in-progress", "completed", "absent", "failed", "deleted"]),
+        1 => of(Conference, "CF1", &["participant-join", "participant-leave", "conference-end"]),
+        1 => of(Transcription, "GT1", &["transcription-content", "transcription-error"]),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let number = || prop_oneof![4 => -2i64..3, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    let time = move || number().prop_map(Timestamp::from_micros);
+    let text = || prop::option::of(prop::sample::select(vec!["", "a", "B", "%C3%A9", "%00", "~"]));
+    let code = prop::option::of(prop::sample::select(vec!["", "0", "9", "30003", "30005"]));
+    let duration = prop::option::of(prop::sample::select(vec!["0", "7", "12", "x", "-1"]));
+    let account = prop::sample::select(vec!["AC1", "AC2"]);
+    (
+        subject(),
+        (prop::option::of(number()), prop::option::of(time()), time()),
+        (text(), text(), code, duration, account),
+        any::<bool>(),
+    )
+        .prop_map(|((resource, sid, status), times, texts, moves)| {
+            let (sequence, occurred_at, received_at) = times;
+            let (from, to, code, duration, account) = texts;
+            let fields =
+                [("From", from), ("To", to), ("ErrorCode", code), ("CallDuration", duration)];
+            let pairs = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
+            Event {
+                key: EventKey::of(&[sid]).expect("printable"),
+                kind: Kind::Other,
+                account: account.to_owned(),
+                sid: Some(sid.to_owned()),
+                // One in eight moves no status, such as an AMD callback.
+                resource: (moves || sequence.is_some()).then_some(resource),
+                status: Some(status.to_owned()),
+                sequence,
+                occurred_at,
+                received_at,
+                format: Format::Form,
+                query: String::new(),
+                body: pairs.collect::<Vec<_>>().join("&").into(),
+            }
+        })
+}
+
+/// Deliveries in batches: each event at least once, some of them again, in any order.
+fn batches() -> impl Strategy<Value = Vec<Vec<Event>>> {
+    prop::collection::vec(event(), 1..24)
+        .prop_map(|events| {
+            // Each is an event of its own, even if it says the same as another.
+            let number = |(n, event): (usize, Event)| Event {
+                key: EventKey::of(&[event.key.as_str(), &n.to_string()]).expect("printable"),
+                ..event
+            };
+            events.into_iter().enumerate().map(number).collect::<Vec<_>>()
+        })
+        .prop_flat_map(|events| {
+            let again = prop::collection::vec(prop::sample::select(events.clone()), 0..8);
+            again.prop_flat_map(move |again| Just([events.clone(), again].concat()).prop_shuffle())
+        })
+        .prop_flat_map(|deliveries| {
+            let cuts = prop::collection::vec(1usize..9, deliveries.len());
+            cuts.prop_map(move |cuts| {
+                let mut rest = deliveries.as_slice();
+                let mut batches = Vec::new();
+                for cut in cuts {
+                    let (batch, later) = rest.split_at(cut.min(rest.len()));
+                    batches.push(batch.to_vec());
+                    rest = later;
+                }
+                batches
+            })
+        })
+}
+
+/// Runs random deliveries through a store and through the model, and compares all that can be
+/// seen of them.
+async fn obeys_the_law<B: Backend>(
+    backend: &B,
+    sink: &B::Sink,
+    batches: Vec<Vec<Event>>,
+) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    for mut events in batches {
+        let Some(batch) = Batch::take_from(&mut events) else { continue };
+        let outcome = offhook::pipeline::Sink::commit(sink, &batch).await;
+        prop_assert_eq!(outcome, Ok(model.commit(&batch)));
+    }
+    let contents = backend.contents().await;
+    prop_assert_eq!(&contents.events, &model.events.into_values().collect::<Vec<_>>());
+    prop_assert_eq!(&contents.statuses, &model.statuses.into_values().collect::<Vec<_>>());
+    prop_assert_eq!(contents.statuses, fold(&contents.events));
+    Ok(())
+}
+
+macro_rules! law {
+    ($name:ident, $backend:ident, $cases:expr) => {
+        #[test]
+        fn $name() {
+            const NEEDS: &[Need] = <$backend as Backend>::NEEDS;
+            needs!(all NEEDS);
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            let (backend, sink) = runtime.block_on(async {
+                let backend = $backend::start().await;
+                let sink = backend.sink().await;
+                (backend, sink)
+            });
+            let mut runner = TestRunner::new(Config::with_cases($cases));
+            let ran = runner.run(&batches(), |batches| {
+                runtime.block_on(async {
+                    backend.clear().await;
+                    obeys_the_law(&backend, &sink, batches).await
+                })
+            });
+            ran.unwrap_or_else(|broken| panic!("{broken}"));
+            runtime.block_on(async { drop((backend, sink)) });
+        }
+    };
+}
+
+law!(sqlite_merges_as_rust_does, SqliteBackend, 200);
+law!(postgres_merges_as_rust_does, PostgresBackend, 200);
+
+async fn the_first_to_be_stored_stays<B: Backend>() {
+    let backend = B::start().await;
+    let sink = backend.sink().await;
+    let first = super::events::call(1, "ringing");
+    let again = Event { received_at: Timestamp::from_micros(1), ..first.clone() };
+    for (event, is_fresh) in [(&first, true), (&again, false)] {
+        let outcome = sink.commit(&Batch::from(event.clone())).await.expect("the store is there");
+        assert_eq!(outcome, Outcome::Stored { fresh: vec![is_fresh], contradicted: 0 });
+    }
+    let contents = backend.contents().await;
+    assert_eq!(contents.events, [first.clone()]);
+    assert_eq!(contents.statuses, fold([&first]), "a duplicate moves nothing");
+}
+
+super::battery!(sqlite, SqliteBackend: the_first_to_be_stored_stays);
+super::battery!(postgres, PostgresBackend: the_first_to_be_stored_stays);
