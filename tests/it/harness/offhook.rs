@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Once, mpsc};
 use std::thread::JoinHandle;
 
-use offhook::app;
+use offhook::app::{self, Listeners};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,8 @@ impl Offhook {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
             let runtime = runtime.worker_threads(2).enable_all().build()?;
             runtime.block_on(async {
-                let running = app::start(config, told).await?;
+                let listeners = Listeners::bind(&config).await?;
+                let running = app::start(config, listeners, told).await?;
                 let _ = started.send((running.inbound, running.admin));
                 running.stopped().await
             })

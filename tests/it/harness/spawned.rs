@@ -101,7 +101,6 @@ fn addresses_of(line: &str) -> Option<Addresses> {
     if line["message"] != "offhook runs" {
         return None;
     }
-    let inbound = line["inbound"].as_str()?;
-    let inbound = inbound.strip_prefix("Some(").and_then(|text| text.strip_suffix(')'));
-    Some((inbound.and_then(|text| text.parse().ok()), line["admin"].as_str()?.parse().ok()?))
+    let address = |name: &str| line[name].as_str()?.parse().ok();
+    Some((address("inbound"), address("admin")?))
 }

@@ -150,13 +150,7 @@ impl Stage {
     async fn try_contents(&self) -> Result<Contents, backend::BackendError> {
         match &self.services {
             Services::Embedded(directory) => {
-                // The lock belongs to the name, so under another one it can be read meanwhile.
-                let name = directory.path().join("reader.db");
-                if !name.is_symlink() {
-                    std::os::unix::fs::symlink("offhook.db", &name).expect("the directory is ours");
-                }
-                let database = sqlite::Database::lock(&format!("sqlite:{}", name.display()));
-                let query = sqlite::Query::new(&database.expect("nobody else reads"));
+                let query = sqlite::Query::of_file(&directory.path().join("offhook.db"));
                 Ok(Contents {
                     events: query.all_events().await?,
                     statuses: query.all_statuses().await?,

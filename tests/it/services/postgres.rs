@@ -126,7 +126,8 @@ fn is_ready(directory: &Path, process: &mut Process) -> bool {
 fn template() -> PathBuf {
     let initdb = program("initdb");
     let version = Command::new(&initdb).arg("--version").output().expect("initdb runs");
-    let version = String::from_utf8_lossy(&version.stdout).trim().replace([' ', '(', ')', '/'], "_");
+    let version =
+        String::from_utf8_lossy(&version.stdout).trim().replace([' ', '(', ')', '/'], "_");
     let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
     std::fs::create_dir_all(home).expect("the target directory is ours");
     let template = home.join(version);

@@ -134,7 +134,10 @@ pub(super) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) ->
 
 /// Where a program is: in `PATH`, or where Debian puts those of Postgres.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "no configuration of offhook: where programs are")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no configuration of offhook: where programs are"
+    )]
     let path = std::env::var("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {

@@ -37,6 +37,8 @@ pub(super) trait Backend: Sized {
 
 /// A backend that is a server, with what can happen to one.
 pub(super) trait Server: Backend {
+    /// One whose commits wait for the disk, as in production.
+    async fn start_synced() -> Self;
     /// `kill -9`
     fn kill(&mut self);
     fn restart(&mut self);
@@ -93,6 +95,10 @@ impl Backend for RedisBackend {
 }
 
 impl Server for RedisBackend {
+    async fn start_synced() -> Self {
+        Self::start().await
+    }
+
     fn kill(&mut self) {
         self.0.kill();
     }
@@ -117,6 +123,12 @@ pub(super) struct PostgresBackend {
 }
 
 impl PostgresBackend {
+    async fn of(postgres: Postgres) -> Self {
+        let pool = postgres::Postgres::new(&postgres.url()).expect("a good URL");
+        pool.migrate().await.expect("empty tables can be made");
+        Self { postgres, query: postgres::Query::new(pool) }
+    }
+
     /// Empties the tables.
     pub(super) async fn clear(&self) {
         self.postgres.execute("TRUNCATE events, statuses").await;
@@ -133,10 +145,7 @@ impl Backend for PostgresBackend {
     const STORES: bool = true;
 
     async fn start() -> Self {
-        let postgres = Postgres::start(Durability::Synced);
-        let pool = postgres::Postgres::new(&postgres.url()).expect("a good URL");
-        pool.migrate().await.expect("empty tables can be made");
-        Self { postgres, query: postgres::Query::new(pool) }
+        Self::of(Postgres::start(Durability::Unsynced)).await
     }
 
     async fn sink(&self) -> PostgresStore {
@@ -151,6 +160,10 @@ impl Backend for PostgresBackend {
 }
 
 impl Server for PostgresBackend {
+    async fn start_synced() -> Self {
+        Self::of(Postgres::start(Durability::Synced)).await
+    }
+
     fn kill(&mut self) {
         self.postgres.kill();
     }

@@ -29,7 +29,7 @@ every_server! {
 }
 
 async fn what_was_promised_survives_a_kill<S: Server>() {
-    let mut backend = S::start().await;
+    let mut backend = S::start_synced().await;
     let sink = backend.sink().await;
     let mut promised: Vec<Event> = Vec::new();
     for round in 0..3 {
@@ -52,7 +52,7 @@ async fn what_was_promised_survives_a_kill<S: Server>() {
 }
 
 async fn a_server_that_is_gone_is_an_error_soon<S: Server>() {
-    let mut backend = S::start().await;
+    let mut backend = S::start_synced().await;
     let sink = backend.sink().await;
     let (before, after) = (batch([call(1, "ringing")]), batch([call(2, "ringing")]));
     sink.commit(&before).await.expect("the backend is there");
@@ -64,7 +64,7 @@ async fn a_server_that_is_gone_is_an_error_soon<S: Server>() {
 }
 
 async fn a_server_that_does_not_answer_is_an_error_soon<S: Server>() {
-    let mut backend = S::start().await;
+    let mut backend = S::start_synced().await;
     let sink = backend.sink().await;
     let (before, after) = (batch([call(1, "ringing")]), batch([call(2, "ringing")]));
     sink.commit(&before).await.expect("the backend is there");
