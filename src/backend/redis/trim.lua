@@ -21,13 +21,16 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
         info[group[i]] = group[i + 1]
     end
     -- With nothing pending, all up to the last delivered entry are acked; that one stays, since
-    -- MINID keeps its own id.
-    local id = info['last-delivered-id']
+    -- MINID keeps its own id. A group that was set back has entries pending that lie above the
+    -- last delivered one, so both bounds hold.
+    local ids = {info['last-delivered-id']}
     if info['pending'] > 0 then
-        id = redis.call('XPENDING', KEYS[1], info['name'])[2]
+        ids[2] = redis.call('XPENDING', KEYS[1], info['name'])[2]
     end
-    if not lowest or before(id, lowest) then
-        lowest = id
+    for _, id in ipairs(ids) do
+        if not lowest or before(id, lowest) then
+            lowest = id
+        end
     end
 end
 if not lowest then
