@@ -4,6 +4,11 @@
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if entry then
     local fields = entry[2]
+    -- Lua hands a command fewer than 8000 arguments. No event of ours has so many fields; what has
+    -- is kept as one, in MessagePack, lest it stay where it is and hold up all that follows.
+    if #fields > 4000 then
+        fields = {'dead_fields', cmsgpack.pack(fields)}
+    end
     local extra = {'dead_id', ARGV[2], 'dead_deliveries', ARGV[3], 'dead_reason', ARGV[4]}
     for _, value in ipairs(extra) do
         fields[#fields + 1] = value
