@@ -3,3 +3,4 @@
 mod harness;
 mod services;
 mod sink_battery;
+mod source_battery;

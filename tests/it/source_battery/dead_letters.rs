@@ -1,0 +1,91 @@
+//! What nobody could store is put aside, once, with all that is known of it.
+
+use std::collections::HashMap;
+
+use offhook::event::codec;
+use offhook::pipeline::Source as _;
+use redis::cmd;
+
+use super::ids;
+use super::reader::{STREAM, Stream};
+use crate::services::needs;
+
+type Entry = (String, HashMap<String, String>);
+
+fn dead(stream: &Stream) -> Vec<Entry> {
+    stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"))
+}
+
+#[tokio::test]
+async fn a_dead_letter_moves_with_its_fields_and_the_reason() {
+    needs!(Redis);
+    let stream = Stream::start();
+    stream.append(0..2).await;
+    let mut reader = stream.reader("one");
+    let read = reader.read(10).await.expect("Redis is there");
+    reader.dead_letter(&read[0].id, 11, "a reason, with 'quotes'").await.expect("Redis is there");
+
+    assert_eq!(stream.pending(), ids(&read[1..]), "it is settled, and only it");
+    let dead = dead(&stream);
+    assert_eq!(dead.len(), 1);
+    let fields = &dead[0].1;
+    codec::encode(&stream.event(0), |name, value| {
+        assert_eq!(fields[name].as_bytes(), value, "{name}");
+    });
+    assert_eq!(fields["dead_id"], read[0].id);
+    assert_eq!(fields["dead_deliveries"], "11");
+    assert_eq!(fields["dead_reason"], "a reason, with 'quotes'");
+}
+
+#[tokio::test]
+async fn what_is_no_event_keeps_its_bytes_as_a_dead_letter() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let mut add = cmd("XADD");
+    add.arg(STREAM).arg("*").arg("some").arg("thing").arg("some").arg("thing else");
+    stream.redis.query::<String>(&add);
+    let mut reader = stream.reader("one");
+    let read = reader.read(10).await.expect("Redis is there");
+    reader.dead_letter(&read[0].id, 1, "no event").await.expect("Redis is there");
+    let entries: Vec<(String, Vec<(String, String)>)> =
+        stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"));
+    let own: Vec<_> = entries[0].1.iter().take(2).map(|(a, b)| (&**a, &**b)).collect();
+    assert_eq!(own, [("some", "thing"), ("some", "thing else")]);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_gone_is_settled_and_leaves_no_dead_letter() {
+    needs!(Redis);
+    let stream = Stream::start();
+    stream.append(0..1).await;
+    let mut reader = stream.reader("one");
+    let read = reader.read(10).await.expect("Redis is there");
+    stream.redis.query::<u64>(cmd("XDEL").arg(STREAM).arg(&read[0].id));
+    reader.dead_letter(&read[0].id, 2, "too late").await.expect("Redis is there");
+    assert!(stream.pending().is_empty());
+    assert!(dead(&stream).is_empty());
+}
+
+#[tokio::test]
+async fn an_entry_with_very_many_fields_can_be_put_aside() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let mut add = cmd("XADD");
+    add.arg(STREAM).arg("*");
+    for n in 0..20_000 {
+        add.arg(n).arg("x");
+    }
+    stream.redis.query::<String>(&add);
+    let mut reader = stream.reader("one");
+    let read = reader.read(10).await.expect("Redis is there");
+    reader.dead_letter(&read[0].id, 1, "no event").await.expect("or it blocks all after it");
+    assert!(stream.pending().is_empty());
+    let entries: Vec<(String, HashMap<String, Vec<u8>>)> =
+        stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"));
+    let fields = &entries[0].1;
+    assert_eq!(fields["dead_reason"], b"no event");
+    // MessagePack: an array of 40,000 strings, the last of which is an x.
+    let packed = &fields["dead_fields"];
+    assert_eq!(packed[..3], [0xdc, 0x9c, 0x40]);
+    assert_eq!(packed.last(), Some(&b'x'));
+}

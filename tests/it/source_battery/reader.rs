@@ -1,0 +1,103 @@
+//! A stream of events and its readers.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use offhook::backend::redis::{Connector, Housekeeping, Names, RedisConsumer, RedisStream};
+use offhook::clock::Timestamp;
+use offhook::event::{Batch, Event, EventKey, Format, Kind};
+use offhook::pipeline::{Delivery, Pending, Settled, Sink as _};
+use redis::cmd;
+
+use crate::harness::ACCOUNT;
+use crate::services::Redis;
+
+pub(super) const STREAM: &str = "some:stream";
+pub(super) const GROUP: &str = "some-group";
+/// What is idle for so long can be claimed.
+pub(super) const IDLE: Duration = Duration::from_millis(50);
+
+/// A stream in a Redis of its own.
+pub(super) struct Stream {
+    pub(super) redis: Redis,
+    connector: Connector,
+}
+
+impl Stream {
+    pub(super) fn start() -> Self {
+        let redis = Redis::start();
+        let connector = Connector::new(&redis.url()).expect("a good URL");
+        Self { redis, connector }
+    }
+
+    fn names() -> Names {
+        Names { stream: STREAM.to_owned(), group: GROUP.to_owned() }
+    }
+
+    pub(super) fn event(&self, n: u32) -> Event {
+        Event {
+            key: EventKey::of(&["other", &n.to_string()]).expect("printable"),
+            kind: Kind::Other,
+            account: ACCOUNT.to_owned(),
+            sid: None,
+            resource: None,
+            status: None,
+            sequence: None,
+            occurred_at: None,
+            received_at: Timestamp::from_micros(i64::from(n)),
+            format: Format::Form,
+            query: String::new(),
+            body: Bytes::from(format!("n={n}")),
+        }
+    }
+
+    pub(super) fn events(&self, range: Range<u32>) -> impl Iterator<Item = Event> {
+        range.map(|n| self.event(n))
+    }
+
+    /// Appends one entry each, in their order.
+    pub(super) async fn append(&self, range: Range<u32>) {
+        let stream = RedisStream::new(&self.connector, Self::names(), Duration::from_secs(5));
+        for event in self.events(range) {
+            stream.commit(&Batch::from(event)).await.expect("Redis is there");
+        }
+    }
+
+    pub(super) fn reader(&self, name: &str) -> RedisConsumer {
+        self.reader_with(name, IDLE)
+    }
+
+    pub(super) fn reader_with(&self, name: &str, idle: Duration) -> RedisConsumer {
+        let mark_ttl = Duration::from_secs(3600);
+        RedisConsumer::new(&self.connector, Self::names(), name.to_owned(), idle, mark_ttl)
+    }
+
+    pub(super) fn housekeeping(&self) -> Housekeeping {
+        Housekeeping::new(&self.connector, Self::names())
+    }
+
+    /// Ids of what was read and is not settled, sorted.
+    pub(super) fn pending(&self) -> Vec<String> {
+        let pending: Vec<(String, String, u64, u32)> =
+            self.redis.query(cmd("XPENDING").arg(STREAM).arg(GROUP).arg("-").arg("+").arg(1000));
+        pending.into_iter().map(|(id, ..)| id).collect()
+    }
+
+    /// Names of the readers that Redis knows.
+    pub(super) fn consumers(&self) -> Vec<String> {
+        let consumers: Vec<std::collections::HashMap<String, redis::Value>> =
+            self.redis.query(cmd("XINFO").arg("CONSUMERS").arg(STREAM).arg(GROUP));
+        let name = |info: &std::collections::HashMap<String, redis::Value>| {
+            redis::from_redis_value(info["name"].clone()).expect("a name is text")
+        };
+        consumers.iter().map(name).collect()
+    }
+}
+
+/// Proof that these are stored. They are not; it is what a mark would say.
+pub(super) fn settled(deliveries: Vec<Delivery<String>>) -> Settled<String> {
+    let pending = Pending::new(deliveries).expect("not empty");
+    let all = vec![true; pending.keys().len()];
+    pending.split_marked(&all).0
+}
