@@ -30,7 +30,7 @@ RUN apt-get update \
 COPY --from=build /src/target/release/offhook /usr/local/bin/offhook
 COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/offhook/
 USER offhook
-# Here the default store, `sqlite:offhook.db`, is made. The scale-out mode writes nothing here.
+# Here lies what offhook writes by default: the embedded store, or a receiver's spool.
 WORKDIR /var/lib/offhook
 VOLUME ["/var/lib/offhook"]
 # The public listener, and the private one, which is on loopback until it is given a token.
