@@ -52,8 +52,8 @@ pub enum OpenError {
     },
     /// Another process has it.
     #[error(
-        "{0} is in use by another offhook process: stop that one, or give this one a file of its \
-         own; several processes need a Postgres store"
+        "{0} is in use by another offhook process: stop that one, or give this one a place of its \
+         own; several processes that share a store need Postgres"
     )]
     InUse(PathBuf),
     /// SQLite refuses it.

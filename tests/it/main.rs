@@ -4,3 +4,4 @@ mod harness;
 mod services;
 mod sink_battery;
 mod source_battery;
+mod spool;
