@@ -1,6 +1,7 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
 mod harness;
+mod kinds;
 mod services;
 mod sink_battery;
 mod source_battery;

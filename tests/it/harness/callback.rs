@@ -1,5 +1,7 @@
 //! [`Callback`]: a request as Twilio would send it, or nearly.
 
+use std::fmt;
+
 use offhook::twilio::keyring::{Secret, SharedKey};
 use offhook::twilio::signature::{
     BODY_HASH, Content, SETTINGS_HEADER, SIGNATURE_HEADER, body_hash, sign,
@@ -7,6 +9,13 @@ use offhook::twilio::signature::{
 use reqwest::Method;
 
 use super::settings::{PUBLIC_URL, TOKEN};
+
+/// A body from `tests/fixtures/callbacks`.
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/callbacks/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.strip_suffix(b"\n").expect("a file of text").to_vec()
+}
 
 /// What is said in `X-Twilio-Signature`.
 #[derive(Clone, Debug)]
@@ -22,7 +31,7 @@ pub(crate) enum Signature {
 }
 
 /// A request to an offhook.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Callback {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -120,5 +129,12 @@ impl Callback {
             Signature::Text(text) => headers.push((SIGNATURE_HEADER, (*text).to_owned())),
         }
         headers
+    }
+}
+
+impl fmt::Display for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = &self.body[..self.body.len().min(1000)];
+        write!(f, "{} {} {}", self.method, self.target(), String::from_utf8_lossy(start))
     }
 }

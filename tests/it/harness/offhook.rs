@@ -129,7 +129,7 @@ impl Client {
         let answer = self.send(callback).await;
         let (status, kind) = (answer.status(), header(&answer, "content-type"));
         let text = answer.text().await.expect("the whole answer");
-        assert_eq!((status, text.as_str()), (StatusCode::OK, "<Response/>"), "{callback:?}");
+        assert_eq!((status, text.as_str()), (StatusCode::OK, "<Response/>"), "{callback}");
         assert_eq!(kind.as_deref(), Some("text/xml"));
     }
 

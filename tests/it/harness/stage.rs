@@ -3,6 +3,7 @@
 use offhook::backend::{self, StoredEvent, postgres, sqlite};
 use offhook::config::Role;
 use offhook::event::Current;
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::offhook::Offhook;
@@ -145,6 +146,31 @@ impl Stage {
             keys.iter().all(|key| stored.binary_search(key).is_ok()).then_some(contents)
         })
         .await
+    }
+
+    /// The same once this many events are stored, and no more than that.
+    pub(crate) async fn contents_of(&self, events: usize) -> Contents {
+        let contents = until("as many events are stored as were accepted", async || {
+            self.try_contents().await.ok().filter(|contents| contents.events.len() >= events)
+        })
+        .await;
+        assert_eq!(contents.events.len(), events, "{:?}", contents.keys());
+        contents
+    }
+
+    /// One column of text, by a query of the store's own tables.
+    pub(crate) async fn column(&self, sql: &'static str) -> Vec<String> {
+        match &self.services {
+            Services::Embedded(directory) => {
+                let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+                let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
+            }
+            Services::ScaleOut { postgres, .. } => {
+                let mut connection = postgres.connection().await;
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
+            }
+        }
     }
 
     async fn try_contents(&self) -> Result<Contents, backend::BackendError> {

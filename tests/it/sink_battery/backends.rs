@@ -10,7 +10,7 @@ use offhook::backend::redis::{Connector, Names, RedisStream};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::event::{Current, Event, EventKey, codec};
 use offhook::pipeline::Sink;
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use sqlx::{Executor as _, PgPool, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 
 use crate::services::{Durability, Fsync, Need, Postgres, Redis};
@@ -34,6 +34,17 @@ pub(super) trait Backend: Sized {
     async fn sink(&self) -> Self::Sink;
     async fn contents(&self) -> Contents;
 }
+
+/// A backend that keeps statuses.
+pub(super) trait Store: Backend {
+    /// Of each status, sorted by SID, what is there for other readers: status, final, contradicted.
+    async fn columns(&self) -> Vec<(String, bool, bool)>;
+    /// Empties the tables.
+    async fn clear(&self);
+}
+
+const CLEAR: &str = "DELETE FROM events; DELETE FROM statuses";
+const COLUMNS: &str = "SELECT status, final, contradicted FROM statuses ORDER BY sid";
 
 /// A backend that is a server, with what can happen to one.
 pub(super) trait Server: Backend {
@@ -120,18 +131,16 @@ impl Server for RedisBackend {
 pub(super) struct PostgresBackend {
     postgres: Postgres,
     query: postgres::Query,
+    /// Connections that are none of offhook's.
+    plain: PgPool,
 }
 
 impl PostgresBackend {
     async fn of(postgres: Postgres) -> Self {
         let pool = postgres::Postgres::new(&postgres.url()).expect("a good URL");
         pool.migrate().await.expect("empty tables can be made");
-        Self { postgres, query: postgres::Query::new(pool) }
-    }
-
-    /// Empties the tables.
-    pub(super) async fn clear(&self) {
-        self.postgres.execute("TRUNCATE events, statuses").await;
+        let plain = PgPool::connect_lazy(&postgres.url()).expect("a good URL");
+        Self { postgres, query: postgres::Query::new(pool), plain }
     }
 
     fn pool(&self) -> postgres::Postgres {
@@ -156,6 +165,16 @@ impl Backend for PostgresBackend {
         let events = self.query.all_events().await.expect("it can be read");
         let statuses = self.query.all_statuses().await.expect("it can be read");
         Contents { events: events.into_iter().map(|stored| stored.event).collect(), statuses }
+    }
+}
+
+impl Store for PostgresBackend {
+    async fn columns(&self) -> Vec<(String, bool, bool)> {
+        sqlx::query_as(COLUMNS).fetch_all(&self.plain).await.expect("it can be read")
+    }
+
+    async fn clear(&self) {
+        self.plain.execute(CLEAR).await.expect("nobody else writes");
     }
 }
 
@@ -186,26 +205,15 @@ impl Server for PostgresBackend {
 /// The embedded store, which is no server: it dies with its process, which `kills.rs` has.
 pub(super) struct SqliteBackend {
     _directory: TempDir,
-    url: String,
     database: Arc<Database>,
+    /// Connections that are none of offhook's.
+    plain: SqlitePool,
 }
 
 impl SqliteBackend {
-    /// Empties the tables.
-    pub(super) async fn clear(&self) {
-        let sql = "DELETE FROM events; DELETE FROM statuses";
-        self.connection().await.execute(sql).await.expect("nobody else writes");
-    }
-
     /// The one right to write, for as long as it is kept.
-    pub(super) async fn hold(&self) -> SqliteConnection {
-        let mut connection = self.connection().await;
-        connection.execute("BEGIN IMMEDIATE").await.expect("nobody else writes");
-        connection
-    }
-
-    async fn connection(&self) -> SqliteConnection {
-        SqliteConnection::connect(&self.url).await.expect("the file is there")
+    pub(super) async fn hold(&self) -> Transaction<'static, Sqlite> {
+        self.plain.begin_with("BEGIN IMMEDIATE").await.expect("nobody else writes")
     }
 }
 
@@ -219,7 +227,8 @@ impl Backend for SqliteBackend {
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let database = Database::lock(&url).expect("nobody else has it");
         database.migrate().await.expect("the tables can be made");
-        Self { _directory: directory, url, database: Arc::new(database) }
+        let plain = SqlitePool::connect_lazy(&url).expect("a good URL");
+        Self { _directory: directory, database: Arc::new(database), plain }
     }
 
     async fn sink(&self) -> SqliteStore {
@@ -231,5 +240,15 @@ impl Backend for SqliteBackend {
         let events = query.all_events().await.expect("it can be read");
         let statuses = query.all_statuses().await.expect("it can be read");
         Contents { events: events.into_iter().map(|stored| stored.event).collect(), statuses }
+    }
+}
+
+impl Store for SqliteBackend {
+    async fn columns(&self) -> Vec<(String, bool, bool)> {
+        sqlx::query_as(COLUMNS).fetch_all(&self.plain).await.expect("it can be read")
+    }
+
+    async fn clear(&self) {
+        self.plain.execute(CLEAR).await.expect("nobody else writes");
     }
 }
