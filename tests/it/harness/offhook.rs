@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use offhook::app::{self, Listeners};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::DEADLINE;
@@ -20,6 +21,7 @@ pub(crate) struct Offhook {
     pub(crate) client: Client,
     stop: CancellationToken,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
+    _spool: Option<TempDir>,
 }
 
 impl Offhook {
@@ -32,6 +34,7 @@ impl Offhook {
     pub(crate) fn try_start(settings: &Settings) -> anyhow::Result<Self> {
         install_cryptography();
         let stop = CancellationToken::new();
+        let (settings, spool) = settings.with_own_spool();
         let (config, told) = (settings.load(), stop.clone());
         let (started, starts) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -45,9 +48,12 @@ impl Offhook {
             })
         });
         match starts.recv() {
-            Ok((inbound, admin)) => {
-                Ok(Self { client: Client::new(inbound, admin), stop, thread: Some(thread) })
-            }
+            Ok((inbound, admin)) => Ok(Self {
+                client: Client::new(inbound, admin),
+                stop,
+                thread: Some(thread),
+                _spool: spool,
+            }),
             // It hung up without a word: the thread has ended, with the reason.
             Err(_) => Err(thread.join().expect("no panic").expect_err("it did not start")),
         }

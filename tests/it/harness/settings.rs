@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use offhook::config::{Config, Role, Sources};
+use tempfile::TempDir;
 
 /// Whose callbacks are accepted.
 pub(crate) const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -47,6 +48,18 @@ impl Settings {
     pub(crate) fn with_role(mut self, role: Role) -> Self {
         self.role = role;
         self
+    }
+
+    /// These, with a spool of the process's own unless they say where it is; the directory goes
+    /// away when it is dropped.
+    pub(super) fn with_own_spool(&self) -> (Self, Option<TempDir>) {
+        const KEY: &str = "OFFHOOK_SPOOL__DIRECTORY";
+        if self.environment.contains_key(KEY) {
+            return (self.clone(), None);
+        }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().display().to_string();
+        (self.clone().set(KEY, path), Some(directory))
     }
 
     pub(crate) fn environment(&self) -> &BTreeMap<String, String> {

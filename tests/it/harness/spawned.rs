@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use offhook::config::Role;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::DEADLINE;
 use super::offhook::Client;
@@ -20,22 +21,25 @@ pub(crate) struct Spawned {
     pub(crate) client: Client,
     process: Process,
     log: Arc<Mutex<String>>,
+    _spool: Option<TempDir>,
 }
 
 impl Spawned {
     /// Starts it, and returns once its log says that it listens, and where.
     pub(crate) fn start(settings: &Settings) -> Self {
-        let (mut process, log, addresses) = spawn(settings);
+        let (settings, spool) = settings.with_own_spool();
+        let (mut process, log, addresses) = spawn(&settings);
         let Ok((inbound, admin)) = addresses.recv_timeout(DEADLINE) else {
             process.kill();
             panic!("it does not start:\n{}", log.lock().expect("no panic"));
         };
-        Self { client: Client::new(inbound, admin), process, log }
+        Self { client: Client::new(inbound, admin), process, log, _spool: spool }
     }
 
     /// Starts one that cannot run; how it ended and what it said.
     pub(crate) fn fails(settings: &Settings) -> (ExitStatus, String) {
-        let (mut process, log, addresses) = spawn(settings);
+        let (settings, _spool) = settings.with_own_spool();
+        let (mut process, log, addresses) = spawn(&settings);
         // Its log ends when it does.
         assert!(addresses.recv_timeout(DEADLINE).is_err(), "it runs");
         let ended = process.wait(DEADLINE).expect("it ends by itself");
