@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::callback::{Callback, Signature, fixture};
-pub(crate) use self::offhook::{Client, Offhook};
+pub(crate) use self::offhook::{Client, Offhook, header};
 pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
 pub(crate) use self::spawned::Spawned;
 pub(crate) use self::stage::{Contents, Mode, Stage, both_modes};

@@ -2,6 +2,7 @@
 
 mod harness;
 mod kinds;
+mod outage;
 mod services;
 mod sink_battery;
 mod source_battery;

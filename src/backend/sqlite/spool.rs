@@ -22,6 +22,9 @@ use crate::pipeline::{CommitError, Delivery, Outcome, Settled, Sink, Source, Sou
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
 
+/// What one callback may need: Twilio sends at most 64 kB.
+const LARGEST: u64 = 64 * 1024;
+
 /// How much the spool may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
@@ -91,7 +94,7 @@ impl Spool {
         }
     }
 
-    /// Whether there is room for more, and a disk to write it to.
+    /// Whether there is room for whatever comes next, and a disk to write it to.
     ///
     /// # Errors
     /// There is not; the error says why.
@@ -99,7 +102,7 @@ impl Spool {
         if let Some(failure) = self.0.database.failure() {
             return Err(BackendError(failure.to_owned()));
         }
-        self.room_for(0).map_err(|error| BackendError(error.to_string()))
+        self.room_for(LARGEST).map_err(|error| BackendError(error.to_string()))
     }
 
     /// Whether its disk has failed, so that nothing is written to it any more.

@@ -162,6 +162,16 @@ impl Client {
         (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}")))
     }
 
+    /// POSTs JSON to the admin listener; its answer.
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self.http.post(format!("http://{}{path}", self.admin));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await.expect("the admin listener answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("the whole answer");
+        (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}")))
+    }
+
     /// Whether `/readyz` says so.
     pub(crate) async fn is_ready(&self) -> bool {
         self.admin("/readyz").await.status() == StatusCode::OK

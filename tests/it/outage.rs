@@ -1,0 +1,195 @@
+//! Redis or its disk is away: callbacks are taken all the same, and reach the store later.
+
+use offhook::config::Role;
+use reqwest::StatusCode;
+
+use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, header, until};
+use crate::services::{Durability, needs};
+
+/// A call's callback, and its key.
+fn call(n: usize, status: &str) -> (Callback, String) {
+    let sid = format!("CA{n:032x}");
+    let body = format!("CallSid={sid}&CallStatus={status}&From=%2B15550001111&A=%00%FF");
+    (Callback::form(body), format!("{sid}-{status}"))
+}
+
+async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let mut keys = Vec::new();
+    for n in numbers {
+        let (callback, key) = call(n, "completed");
+        offhook.client.accepts(&callback).await;
+        keys.push(key);
+    }
+    keys
+}
+
+#[tokio::test]
+async fn while_redis_is_killed_callbacks_are_taken_and_stored_once_it_is_back() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::of(Mode::ScaleOut);
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..5).await;
+    stage.redis().kill();
+    keys.extend(accept(&offhook, 5..30).await);
+    assert_eq!(offhook.client.metric("offhook_circuit_open").await, 1.0);
+    assert!(offhook.client.is_ready().await, "it can do its job");
+    stage.redis().restart();
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+    until("the circuit closes and the spool is empty", async || {
+        let open = offhook.client.metric("offhook_circuit_open").await;
+        let events = offhook.client.metric("offhook_spool_events").await;
+        (open == 0.0 && events == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_redis_does_not_answer_callbacks_are_taken_and_stored_once_it_does() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::of(Mode::ScaleOut);
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..5).await;
+    stage.redis().pause();
+    keys.extend(accept(&offhook, 5..30).await);
+    stage.redis().go_on();
+    // A batch that timed out may have been taken all the same: it is stored once.
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+}
+
+#[tokio::test]
+async fn what_a_killed_receiver_left_in_its_spool_is_stored_by_the_next() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::of(Mode::ScaleOut);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().display().to_string();
+    let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", path);
+    stage.redis().kill();
+    let receiver = Spawned::start(&settings);
+    let mut keys = Vec::new();
+    for n in 0..20 {
+        let (callback, key) = call(n, "completed");
+        receiver.client.accepts(&callback).await;
+        keys.push(key);
+    }
+    receiver.kill();
+    stage.redis().restart();
+    let _receiver = Spawned::start(&settings);
+    let _worker = Offhook::start(&stage.role(Role::Worker));
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+}
+
+#[tokio::test]
+async fn when_redis_is_down_and_the_spool_full_callbacks_are_refused_and_counted() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::of(Mode::ScaleOut);
+    stage.settings = stage.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "2000");
+    let offhook = stage.start();
+    stage.redis().kill();
+    let (mut keys, mut refused) = (Vec::new(), 0);
+    for n in 0..20 {
+        let (callback, key) = call(n, "completed");
+        let answer = offhook.client.send(&callback).await;
+        match answer.status() {
+            StatusCode::OK => keys.push(key),
+            status => {
+                assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+                assert!(header(&answer, "retry-after").is_some());
+                refused += 1;
+            }
+        }
+    }
+    assert!(!keys.is_empty() && refused > 0, "{} taken, {refused} refused", keys.len());
+    let counted = offhook.client.metric("offhook_refusals_total{reason=\"not_durable\"}").await;
+    assert_eq!(counted, f64::from(refused));
+    assert!(!offhook.client.is_ready().await, "neither Redis nor the spool takes anything");
+    stage.redis().restart();
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+    keys.extend(accept(&offhook, 100..110).await);
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+}
+
+#[tokio::test]
+async fn with_the_spool_first_every_callback_goes_through_it() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::of(Mode::ScaleOut);
+    stage.settings = stage.settings.clone().set("OFFHOOK_STREAM__DURABILITY", "spool");
+    let offhook = stage.start();
+    let keys = accept(&offhook, 0..20).await;
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+    let spooled = offhook.client.metric("offhook_batch_events_sum{backend=\"spool\"}").await;
+    assert_eq!(spooled, 20.0);
+}
+
+#[tokio::test]
+async fn an_evicting_redis_and_an_asynchronous_postgres_are_refused_with_the_fix() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let policy =
+        |value: &str| redis::cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg(value).to_owned();
+    stage.redis().query::<()>(&policy("allkeys-lru"));
+    let refused = Offhook::try_start(&stage.settings).expect_err("Redis evicts").to_string();
+    assert!(refused.contains("maxmemory-policy") && refused.contains("noeviction"), "{refused}");
+    stage.redis().query::<()>(&policy("noeviction"));
+
+    let url = stage.postgres().url();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let asynchronous = format!("{url}{mark}options=-c%20synchronous_commit%3Doff");
+    let settings = stage.settings.clone().set("DATABASE_URL", asynchronous);
+    let refused = Offhook::try_start(&settings).expect_err("it answers early").to_string();
+    assert!(refused.contains("synchronous_commit"), "{refused}");
+
+    let offhook = stage.start();
+    let (_, ready) = offhook.client.json("/readyz").await;
+    assert_eq!(ready["durability"]["redis"]["level"], "synced", "{ready}");
+}
+
+#[tokio::test]
+async fn a_receiver_whose_spool_cannot_be_written_does_not_start() {
+    needs!(all Mode::ScaleOut.needs());
+    let stage = Stage::of(Mode::ScaleOut);
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let path = file.path().join("below-a-file").display().to_string();
+    let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", path.clone());
+    let error = Offhook::try_start(&settings).expect_err("there is no such directory");
+    let error = format!("{error:#}");
+    assert!(error.contains("spool.directory") && error.contains(&path), "{error}");
+}
+
+#[tokio::test]
+async fn what_postgres_refuses_as_data_becomes_a_dead_letter_alone_and_can_be_replayed() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..3).await;
+    stage.contents_with(&keys).await;
+    let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
+    stage.postgres().execute(poison).await;
+    let (poisoned, poison_key) = call(50, "busy");
+    offhook.client.accepts(&poisoned).await;
+    keys.extend(accept(&offhook, 3..20).await);
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+
+    let letters = until("it is put aside", async || {
+        let (_, letters) = offhook.client.json("/api/dead-letters").await;
+        letters["dead_letters"].as_array().filter(|letters| !letters.is_empty()).cloned()
+    })
+    .await;
+    assert_eq!(letters.len(), 1, "alone: {letters:?}");
+    assert_eq!(letters[0]["key"], poison_key);
+    assert!(letters[0]["reason"].as_str().is_some_and(|reason| reason.contains("23514")));
+
+    stage.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
+    let id = letters[0]["id"].clone();
+    let wanted = |dry_run| serde_json::json!({ "ids": [id], "dry_run": dry_run });
+    let path = "/api/dead-letters/replay";
+    let (status, dry) = offhook.client.post_json(path, &wanted(true)).await;
+    assert_eq!((status, dry["done"].as_array().map(Vec::len)), (StatusCode::OK, Some(1)));
+    let (_, done) = offhook.client.post_json(path, &wanted(false)).await;
+    assert_eq!(done["done"], serde_json::json!([id]), "{done}");
+    let (_, again) = offhook.client.post_json(path, &wanted(false)).await;
+    assert_eq!(again["missing"], serde_json::json!([id]), "it is there no more: {again}");
+    keys.push(poison_key);
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+    let (_, letters) = offhook.client.json("/api/dead-letters").await;
+    assert_eq!(letters["dead_letters"], serde_json::json!([]));
+}
