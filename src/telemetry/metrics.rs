@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry,
@@ -95,6 +97,9 @@ impl Metrics {
             register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
         };
         build_info(registry)?;
+        // Memory, file descriptors, CPU time.
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             commit_seconds: histogram(
                 "offhook_commit_duration_seconds",
