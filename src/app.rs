@@ -22,7 +22,7 @@ use tracing::{error, info};
 
 use crate::admin::Admin;
 use crate::backend::sqlite::{self, Database, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
+use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::inbound::Inbound;
@@ -174,7 +174,6 @@ struct Parts {
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,
-    /// None in the embedded mode, where it is our own settings that decide.
     durabilities: Durabilities,
     dead_letters: DeadLetters,
 }
@@ -193,12 +192,15 @@ async fn embedded(
     let query = sqlite::Query::new(&database);
     let store = SqliteStore::open(Arc::clone(&database)).await?;
     let recorder = spawn_batcher(metrics.observed(store, Backend::Sqlite), tasks);
+    let (durabilities, in_force) = (Durabilities::default(), InForce::of_sqlite());
+    metrics.show_durability("sqlite", &in_force);
+    durabilities.set("sqlite", in_force);
     let probe = Probe::Sqlite(sqlite::Health::new(database, query.clone()));
     Ok(Parts {
         reader: Reader::Sqlite(query),
         probes: vec![(Need::Must, probe)],
         recorder: Some(recorder),
-        durabilities: Durabilities::default(),
+        durabilities,
         dead_letters: DeadLetters::Absent,
     })
 }

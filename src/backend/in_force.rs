@@ -100,6 +100,15 @@ pub(crate) fn of_redis(
     InForce { level, settings: settings.join(", "), breach }
 }
 
+impl InForce {
+    /// Of the embedded store and the spool, whose settings are ours.
+    #[must_use]
+    pub fn of_sqlite() -> Self {
+        let settings = "journal_mode wal, synchronous full".to_owned();
+        Self { level: Level::Synced, settings, breach: None }
+    }
+}
+
 /// Of Postgres: `synchronous_commit` and `fsync`.
 pub(crate) fn of_postgres(synchronous_commit: &str, fsync: &str) -> InForce {
     let asynchronous = synchronous_commit == "off";

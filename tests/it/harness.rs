@@ -3,6 +3,7 @@
 
 mod callback;
 mod offhook;
+mod raw;
 mod settings;
 mod spawned;
 mod stage;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use self::callback::{Callback, Signature, fixture};
 pub(crate) use self::offhook::{Client, Offhook, header};
+pub(crate) use self::raw::Raw;
 pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
 pub(crate) use self::spawned::Spawned;
 pub(crate) use self::stage::{Contents, Mode, Stage, both_modes};

@@ -1,8 +1,13 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
+mod fallback;
 mod harness;
+mod health;
 mod kinds;
+mod metrics;
+mod order;
 mod outage;
+mod refusals;
 mod services;
 mod sink_battery;
 mod source_battery;

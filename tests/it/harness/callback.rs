@@ -33,15 +33,15 @@ pub(crate) enum Signature {
 /// A request to an offhook.
 #[derive(Clone)]
 pub(crate) struct Callback {
-    pub(crate) method: Method,
-    pub(crate) path: String,
+    method: Method,
+    path: String,
     /// Without its `?`.
-    pub(crate) query: String,
-    pub(crate) content_type: Option<&'static str>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) signature: Signature,
+    query: String,
+    content_type: Option<&'static str>,
+    body: Vec<u8>,
+    signature: Signature,
     /// `I-Twilio-Idempotency-Token`
-    pub(crate) token: Option<&'static str>,
+    token: Option<&'static str>,
     content: Content,
 }
 
@@ -94,6 +94,27 @@ impl Callback {
 
     pub(crate) fn signed(self, signature: Signature) -> Self {
         Self { signature, ..self }
+    }
+
+    /// With another method than the one that it was signed for.
+    pub(crate) fn with_method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    pub(crate) fn with_content_type(self, content_type: Option<&'static str>) -> Self {
+        Self { content_type, ..self }
+    }
+
+    pub(crate) fn with_body(self, body: Vec<u8>) -> Self {
+        Self { body, ..self }
+    }
+
+    pub(crate) fn method(&self) -> Method {
+        self.method.clone()
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// With Twilio's idempotency token.

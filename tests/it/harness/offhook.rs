@@ -118,11 +118,11 @@ impl Client {
     /// There is no answer.
     pub(crate) async fn try_send(&self, callback: &Callback) -> reqwest::Result<Response> {
         let url = format!("http://{}{}", self.inbound(), callback.target());
-        let mut request = self.http.request(callback.method.clone(), url);
+        let mut request = self.http.request(callback.method(), url);
         for (name, value) in callback.headers() {
             request = request.header(name, value);
         }
-        request.body(callback.body.clone()).send().await
+        request.body(callback.body().to_vec()).send().await
     }
 
     /// Sends a callback, and returns its answer.

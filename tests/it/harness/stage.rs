@@ -3,7 +3,7 @@
 use offhook::backend::{self, StoredEvent, postgres, sqlite};
 use offhook::config::Role;
 use offhook::event::Current;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::offhook::Offhook;
@@ -170,6 +170,18 @@ impl Stage {
                 let mut connection = postgres.connection().await;
                 sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
             }
+        }
+    }
+
+    /// Runs a statement in the store, as somebody else would.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        match &self.services {
+            Services::Embedded(directory) => {
+                let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+                let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
+                connection.execute(sql).await.expect("a good statement");
+            }
+            Services::ScaleOut { postgres, .. } => postgres.execute(sql).await,
         }
     }
 

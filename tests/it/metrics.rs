@@ -1,0 +1,143 @@
+//! The metrics are there from the start, can be read, and say what happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::harness::{Callback, Client, Stage, both_modes, fixture, until};
+
+both_modes! {
+    every_series_is_there_before_anything_happens,
+    the_numbers_say_what_happened,
+}
+
+/// Name and type.
+const FAMILIES: [(&str, &str); 33] = [
+    ("offhook_accept_failures_total", "counter"),
+    ("offhook_batch_events", "histogram"),
+    ("offhook_build_info", "gauge"),
+    ("offhook_circuit_open", "gauge"),
+    ("offhook_circuit_opened_total", "counter"),
+    ("offhook_claimed_deliveries_total", "counter"),
+    ("offhook_commit_duration_seconds", "histogram"),
+    ("offhook_commit_errors_total", "counter"),
+    ("offhook_connections", "gauge"),
+    ("offhook_connections_cut_total", "counter"),
+    ("offhook_connections_saturated_total", "counter"),
+    ("offhook_contradicted_statuses_total", "counter"),
+    ("offhook_dead_letters", "gauge"),
+    ("offhook_dead_letters_total", "counter"),
+    ("offhook_durability_breach", "gauge"),
+    ("offhook_durability_in_force", "gauge"),
+    ("offhook_events_total", "counter"),
+    ("offhook_fallback_unrecorded_total", "counter"),
+    ("offhook_folded_events_total", "counter"),
+    ("offhook_refusals_total", "counter"),
+    ("offhook_request_duration_seconds", "histogram"),
+    ("offhook_requests_total", "counter"),
+    ("offhook_secret_matches_total", "counter"),
+    ("offhook_skipped_deliveries_total", "counter"),
+    ("offhook_spool_bytes", "gauge"),
+    ("offhook_spool_events", "gauge"),
+    ("offhook_stream_depth", "gauge"),
+    ("offhook_stream_errors_total", "counter"),
+    ("offhook_stream_length", "gauge"),
+    ("offhook_stream_oldest_age_seconds", "gauge"),
+    ("offhook_stream_pending", "gauge"),
+    ("offhook_stream_trimmed_total", "counter"),
+    // Not ours, and expected of every process.
+    ("process_open_fds", "gauge"),
+];
+
+/// What Prometheus would read.
+struct Exposition {
+    types: BTreeMap<String, String>,
+    series: BTreeMap<String, f64>,
+}
+
+/// Reads the text format, and is as strict as Prometheus: each family has its help and its type
+/// before its samples, each sample a number, no series is there twice.
+fn parse(text: &str) -> Exposition {
+    let (mut types, mut series, mut helped) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a name and a sentence");
+            assert!(!help.is_empty() && helped.insert(name.to_owned()), "{line}");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a name and a type");
+            assert!(helped.contains(name), "{line}");
+            assert_eq!(types.insert(name.to_owned(), kind.to_owned()), None, "{line}");
+        } else {
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+            let family = name.split('{').next().expect("a name");
+            let is_of = |suffix| family.strip_suffix(suffix).is_some_and(|f| types.contains_key(f));
+            let known =
+                types.contains_key(family) || ["_bucket", "_sum", "_count"].into_iter().any(is_of);
+            assert!(known, "no type: {line}");
+            assert_eq!(series.insert(name.to_owned(), value), None, "twice: {line}");
+        }
+    }
+    Exposition { types, series }
+}
+
+async fn scrape(client: &Client) -> Exposition {
+    let answer = client.admin("/metrics").await;
+    assert_eq!(answer.status(), 200);
+    parse(&answer.text().await.expect("the whole answer"))
+}
+
+async fn every_series_is_there_before_anything_happens(stage: Stage) {
+    let offhook = stage.start();
+    // A worker counts from when it has found its tables.
+    until("every family is there", async || {
+        let types = scrape(&offhook.client).await.types;
+        FAMILIES.iter().all(|(name, _)| types.contains_key(*name)).then_some(())
+    })
+    .await;
+    let found = scrape(&offhook.client).await;
+    for (name, kind) in FAMILIES {
+        assert_eq!(found.types[name], kind, "{name}");
+    }
+    let known: BTreeSet<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
+    let ours = found.types.keys().filter(|name| name.starts_with("offhook_"));
+    let unknown: Vec<_> = ours.filter(|name| !known.contains(name.as_str())).collect();
+    assert!(unknown.is_empty(), "say in this test what {unknown:?} are");
+    for name in ["refusals_total{reason=\"not_durable\"}", "dead_letters_total", "stream_depth"] {
+        assert_eq!(found.series[&format!("offhook_{name}")], 0.0, "{name}");
+    }
+}
+
+async fn the_numbers_say_what_happened(stage: Stage) {
+    let offhook = stage.start();
+    let call = Callback::form(fixture("call.form"));
+    let message = Callback::form(fixture("message.form"));
+    for callback in [&call, &message] {
+        offhook.client.accepts(callback).await;
+    }
+    stage.contents_of(2).await;
+    offhook.client.accepts(&call).await;
+    let text = String::from_utf8(fixture("message.form")).expect("text");
+    let contrary = text.replace("delivered", "failed");
+    offhook.client.accepts(&Callback::form(contrary)).await;
+    stage.contents_of(3).await;
+
+    let expected = [
+        ("offhook_requests_total{outcome=\"accepted\",route=\"status\"}", 4.0),
+        ("offhook_request_duration_seconds_count{route=\"status\"}", 4.0),
+        ("offhook_events_total{freshness=\"fresh\",kind=\"call\"}", 1.0),
+        ("offhook_events_total{freshness=\"fresh\",kind=\"message\"}", 2.0),
+        ("offhook_contradicted_statuses_total", 1.0),
+        ("offhook_secret_matches_total{account=\"account_1\",key_id=\"auth_token_1\"}", 4.0),
+        ("offhook_stream_depth", 0.0),
+        ("offhook_stream_pending", 0.0),
+    ];
+    // The worker counts after it has committed.
+    let series = until("the numbers are there", async || {
+        let series = scrape(&offhook.client).await.series;
+        let duplicate = series["offhook_events_total{freshness=\"duplicate\",kind=\"call\"}"];
+        let seen = duplicate + series["offhook_skipped_deliveries_total"] == 1.0;
+        let all = expected.iter().all(|(name, value)| series.get(*name) == Some(value));
+        (seen && all).then_some(series)
+    })
+    .await;
+    assert!(series["process_open_fds"] > 0.0);
+}
