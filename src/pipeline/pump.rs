@@ -4,6 +4,7 @@
 //! between any two steps leaves it pending, and it comes again. A mark is written only after the
 //! commit: a mark before it, as a claim, was measured to lose events.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub struct Options {
     /// Deliveries after which an event is put aside: it was in the hands of that many readers and
     /// each of them died.
     pub max_deliveries: u32,
-    /// How often to look for deliveries that others left idle.
+    /// How often to look for deliveries that others left idle, and to say that those in hand are
+    /// not: several times in the time after which others claim them.
     pub claim_every: Duration,
     /// How long shutdown waits for a sink that does not answer before it gives deliveries back.
     pub grace: Duration,
@@ -156,11 +158,21 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         stop: &CancellationToken,
     ) -> Result<(), SourceError> {
         let ids: Vec<S::Id> = pending.deliveries().into_iter().map(|(id, _)| id).collect();
+        let (sink, grace) = (self.sink, self.options.grace);
         let mut backoff = Backoff::default();
-        let mut deadline: Option<Instant> = None;
+        let mut grace_over = pin!(async {
+            stop.cancelled().await;
+            sleep(grace).await;
+        });
         loop {
+            let committed = tokio::select! {
+                biased;
+                // The commit may have happened all the same, and will then be a duplicate.
+                () = &mut grace_over => return self.source.release(&pending.deliveries()).await,
+                committed = self.holding(&ids, pending.commit(sink)) => committed,
+            };
             // An error has been told of by whoever observes the sink.
-            if let Ok(commit) = pending.commit(self.sink).await {
+            if let Ok(commit) = committed {
                 for refused in commit.refused {
                     for (id, count) in &refused.deliveries {
                         self.source.dead_letter(id, *count, &refused.why).await?;
@@ -170,17 +182,33 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                 return self.ack(&commit.settled).await;
             }
             if stop.is_cancelled() {
-                let at = *deadline.get_or_insert_with(|| Instant::now() + self.options.grace);
-                if Instant::now() >= at {
-                    return self.source.release(&pending.deliveries()).await;
-                }
                 sleep(Duration::from_millis(100)).await;
             } else {
-                // Renewing is best effort: without it another worker may take the batch over.
-                if let Err(error) = self.source.renew(&ids).await {
-                    self.observer.source_failed(&error);
+                self.holding(&ids, backoff.wait(stop)).await;
+            }
+        }
+    }
+
+    /// Waits for `work`, and says meanwhile that these deliveries are being worked on. A sink that
+    /// hangs takes longer than others leave a delivery alone, and each of them would take it over,
+    /// hang as well, and count one more delivery towards giving it up.
+    async fn holding<T>(&mut self, ids: &[S::Id], work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let every = self.options.claim_every;
+            let renewed = async {
+                sleep(every).await;
+                self.source.renew(ids).await
+            };
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                renewed = renewed => {
+                    // Best effort: without it another worker may take the batch over.
+                    if let Err(error) = renewed {
+                        self.observer.source_failed(&error);
+                    }
                 }
-                backoff.wait(stop).await;
             }
         }
     }
