@@ -75,10 +75,9 @@ impl RedisConsumer {
         if self.joined {
             return Ok(());
         }
-        let mut create = cmd("XGROUP");
-        create.arg("CREATE").arg(&self.names.stream).arg(&self.names.group).arg("0");
-        create.arg("MKSTREAM");
-        match self.commands.query::<()>(&create).await {
+        let script = Script::new(include_str!("join.lua"));
+        let (keys, args) = ([&*self.names.stream], [&*self.names.group]);
+        match self.commands.script::<()>(&script, &keys, &args).await {
             Ok(()) => {}
             Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => {}
             Err(error) => return Err(SourceError(error.to_string())),
@@ -162,13 +161,18 @@ impl Source for RedisConsumer {
             let set = pipe.cmd("SET").arg(self.names.mark(key)).arg(1);
             set.arg("NX").arg("EX").arg(self.mark_ttl.as_secs().max(1)).ignore();
         }
-        let ack = pipe.cmd("XACK").arg(&self.names.stream).arg(&self.names.group);
+        let mut ack = cmd("XACK");
+        ack.arg(&self.names.stream).arg(&self.names.group);
         for (id, _) in settled.entries() {
             ack.arg(id);
         }
-        ack.ignore();
-        let answer = self.commands.pipeline::<()>(&pipe).await;
-        answer.map_err(|error| self.failed(&error))
+        pipe.add_command(ack.clone()).ignore();
+        match self.commands.pipeline::<()>(&pipe).await {
+            // A full Redis takes no marks, which only save work. Without the acks it would never
+            // be anything but full.
+            Err(ConnError::Full(_)) => self.command::<()>(&ack).await,
+            answer => answer.map_err(|error| self.failed(&error)),
+        }
     }
 
     async fn dead_letter(
