@@ -1,1 +1,9 @@
+//! The public listener from outside: real sockets before it, a real store behind it.
 
+mod answers;
+mod connections;
+mod fallback;
+mod refusals;
+mod request;
+mod server;
+mod signatures;

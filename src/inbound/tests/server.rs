@@ -1,0 +1,210 @@
+//! [`Server`]: a public listener on a free port, before a store in a directory of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use prometheus::proto::MetricType;
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::request::{ACCOUNT, BASE, Request, TOKEN};
+use crate::backend::sqlite::{Database, Query, SqliteStore};
+use crate::clock::Clock;
+use crate::event::{Batch, Event, EventKey};
+use crate::http::raw_client::{Client, Response};
+use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix};
+use crate::pipeline::Recorder;
+use crate::pipeline::batcher::{self, Queue};
+use crate::twilio::keyring::{Account, Keyring, SharedKey};
+use crate::twilio::public_url::PublicUrl;
+use crate::twilio::twiml::Twiml;
+
+/// No test waits for longer.
+pub(super) const LONG: Duration = Duration::from_secs(30);
+
+/// What is behind the listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// A store.
+    Store,
+    /// A store that cannot be written: it has no tables.
+    BrokenStore,
+    /// A queue that nobody drains.
+    Stuck,
+    /// A batcher that has ended.
+    Nobody,
+}
+
+/// How the listener is set.
+pub(super) struct Setup {
+    pub(super) behind: Behind,
+    pub(super) config: Config,
+    pub(super) public_url: &'static str,
+    pub(super) accounts: Vec<Account>,
+    pub(super) fallback: Fallback,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let long = LONG.as_millis().try_into().expect("it is short");
+        let config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            path_prefix: PathPrefix::default(),
+            body_limit: 64 * 1024,
+            body_timeout_ms: long,
+            header_timeout_ms: long,
+            idle_timeout_ms: long,
+            request_timeout_ms: long,
+            max_connections: 100.try_into().expect("it is not zero"),
+        };
+        let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
+        let accounts = vec![account(&[TOKEN], &[])];
+        Self { behind: Behind::Store, config, public_url: BASE, accounts, fallback }
+    }
+}
+
+impl Setup {
+    pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
+        let keyring = Keyring::new(self.accounts).expect("the account has a secret");
+        Inbound {
+            config: self.config,
+            public_url: PublicUrl::parse(self.public_url).expect("a base URL"),
+            fallback: self.fallback,
+            recorder,
+            clock: Clock::System,
+            metrics: Arc::new(Metrics::new(registry, &keyring).expect("no name is taken")),
+            keyring: Arc::new(keyring),
+            background: TaskTracker::new(),
+        }
+    }
+}
+
+/// The account of these tests.
+pub(super) fn account(tokens: &[&str], keys: &[SharedKey]) -> Account {
+    let tokens: Vec<_> = tokens.iter().map(|token| SecretString::from(*token)).collect();
+    Account::new(ACCOUNT.into(), "main".into(), &tokens, keys)
+}
+
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    registry: Registry,
+    store: Query,
+    stuck: Option<(Recorder, Queue)>,
+    stop: CancellationToken,
+    listener: JoinHandle<()>,
+    batcher: JoinSet<()>,
+    _directory: TempDir,
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub(super) async fn start_behind(behind: Behind) -> Self {
+        Self::start_with(Setup { behind, ..Setup::default() }).await
+    }
+
+    pub(super) async fn start_with(setup: Setup) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let database = Arc::new(Database::lock(&url).expect("a file of our own"));
+        if setup.behind != Behind::BrokenStore {
+            database.migrate().await.expect("a new file");
+        }
+        let store = Query::new(&database);
+        let (recorder, queue) = batcher::channel();
+        let (mut batcher, mut stuck) = (JoinSet::new(), None);
+        match setup.behind {
+            Behind::Store | Behind::BrokenStore => {
+                let sink = SqliteStore::open(database).await.expect("a new file");
+                batcher.spawn(batcher::run(queue, sink));
+            }
+            Behind::Stuck => stuck = Some((recorder.clone(), queue)),
+            Behind::Nobody => drop(queue),
+        }
+        let registry = Registry::new();
+        let inbound = setup.inbound(recorder, &registry);
+        let listener = TcpListener::bind(inbound.config.listen).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
+        let listener = tokio::spawn(inbound.run(listener, stop.clone()));
+        Self { address, registry, store, stuck, stop, listener, batcher, _directory: directory }
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub(super) async fn ask(&self, request: &Request) -> Response {
+        let mut client = self.client().await;
+        client.send(request.bytes()).await;
+        client.response().await.expect("an answer")
+    }
+
+    /// What is stored, sorted by key.
+    pub(super) async fn stored(&self) -> Vec<Event> {
+        let stored = self.store.all_events().await.expect("the store can be read");
+        stored.into_iter().map(|stored| stored.event).collect()
+    }
+
+    pub(super) async fn stored_keys(&self) -> Vec<EventKey> {
+        self.stored().await.into_iter().map(|event| event.key).collect()
+    }
+
+    /// The recorder before the queue that nobody drains.
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.stuck.as_ref().expect("the queue is stuck").0
+    }
+
+    pub(super) fn metric(&self, name: &str) -> Vec<String> {
+        metric(&self.registry, name)
+    }
+
+    /// Waits until a metric reads so.
+    pub(super) async fn until_metric(&self, name: &str, expected: &[&str]) {
+        let reads_so = async {
+            while self.metric(name) != expected {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let in_time = timeout(LONG, reads_so).await;
+        in_time.unwrap_or_else(|_| panic!("{name} is {:?}, not {expected:?}", self.metric(name)));
+    }
+
+    /// Stops it; nothing may be left undone.
+    pub(super) async fn stop(mut self) {
+        drop(self.stuck.take());
+        self.stop.cancel();
+        let listener = timeout(LONG, &mut self.listener).await;
+        listener.expect("the listener ends").expect("it does not panic");
+        let batcher = timeout(LONG, std::mem::take(&mut self.batcher).join_all()).await;
+        batcher.expect("the batcher ends when nobody can record any more");
+        assert_eq!(self.metric("offhook_connections"), [""; 0]);
+    }
+}
+
+/// Every series of a counter or a gauge that is not zero, as `label,label=value`.
+pub(super) fn metric(registry: &Registry, name: &str) -> Vec<String> {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name);
+    let family = family.unwrap_or_else(|| panic!("{name} is no metric"));
+    let series = family.get_metric().iter().filter_map(|metric| {
+        let value = match family.get_field_type() {
+            MetricType::GAUGE => metric.get_gauge().get_value(),
+            _ => metric.get_counter().get_value(),
+        };
+        let labels: Vec<_> = metric.get_label().iter().map(|label| label.value()).collect();
+        (value != 0.0).then(|| format!("{}={value}", labels.join(",")))
+    });
+    series.collect()
+}
