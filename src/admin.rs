@@ -77,3 +77,6 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! The private listener from outside, before a real store.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::{IntCounter, Registry};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Admin;
+use crate::backend::postgres::{self, Postgres};
+use crate::backend::sqlite::{Database, Health, Query, SqliteStore};
+use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
+use crate::clock::Timestamp;
+use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
+use crate::http::raw_client::{Client, Response};
+use crate::http::{Limits, serve};
+use crate::pipeline::Sink as _;
+
+const LONG: std::time::Duration = std::time::Duration::from_secs(30);
+
+struct Server {
+    address: SocketAddr,
+    store: SqliteStore,
+    /// What the process is told by a signal.
+    stopping: CancellationToken,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Admin)) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let database = Arc::new(Database::lock(&url).expect("a file of our own"));
+        database.migrate().await.expect("a new file");
+        let query = Query::new(&database);
+        let counter = IntCounter::new("offhook_tests_total", "Tests.").expect("a name");
+        let (registry, stopping) = (Registry::new(), CancellationToken::new());
+        registry.register(Box::new(counter)).expect("no name is taken");
+        let mut admin = Admin {
+            registry,
+            reader: Reader::Sqlite(query.clone()),
+            probes: vec![(Need::Must, Probe::Sqlite(Health::new(Arc::clone(&database), query)))],
+            dead_letters: DeadLetters::Absent,
+            durabilities: Durabilities::default(),
+            token: None,
+            stop: stopping.clone(),
+        };
+        change(&mut admin);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        let serving =
+            serve(listener, admin.router(), Limits::default(), Arc::new(()), stop.clone());
+        #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
+        let task = tokio::spawn(serving);
+        let store = SqliteStore::open(database).await.expect("a new file");
+        Self { address, store, stopping, stop, task, _directory: directory }
+    }
+
+    async fn get(&self, target: &str) -> Response {
+        self.get_with(target, "").await
+    }
+
+    async fn get_with(&self, target: &str, headers: &str) -> Response {
+        let mut client = Client::connect(self.address).await;
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
+        client.response().await.expect("an answer")
+    }
+
+    async fn json(&self, target: &str) -> Value {
+        let response = self.get(target).await;
+        assert_eq!(response.header("content-type"), Some("application/json"), "{target}");
+        serde_json::from_str(&response.body).expect("JSON")
+    }
+
+    async fn store(&self, events: &[Event]) {
+        for event in events {
+            self.store.commit(&Batch::from(event.clone())).await.expect("the store is there");
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        timeout(LONG, self.task).await.expect("it ends").expect("it does not panic");
+    }
+}
+
+fn with_token(admin: &mut Admin) {
+    admin.token = Some("s3cret".into());
+}
+
+/// A store that nobody can reach.
+fn away() -> postgres::Query {
+    postgres::Query::new(Postgres::new("postgres://127.0.0.1:1/none").expect("a URL"))
+}
+
+fn event(sid: &str, status: &str, received: i64, body: &str) -> Event {
+    Event {
+        key: EventKey::of(&[sid, status]).expect("printable"),
+        kind: Kind::Call,
+        account: "AC1".into(),
+        sid: Some(sid.into()),
+        resource: Some(Resource::Call),
+        status: Some(status.into()),
+        sequence: None,
+        occurred_at: None,
+        received_at: Timestamp::from_micros(received),
+        format: Format::Form,
+        query: "order=1".into(),
+        body: body.to_owned().into(),
+    }
+}
+
+/// A problem in the words of RFC 9457.
+#[track_caller]
+fn check_problem(response: &Response, status: u16, detail: &str) {
+    assert_eq!(response.status, status, "{}", response.body);
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    let problem: Value = serde_json::from_str(&response.body).expect("JSON");
+    assert_eq!(problem["status"], status);
+    let said = problem["detail"].as_str().expect("text");
+    assert!(said.contains(detail), "{said}");
+}
+
+#[tokio::test]
+async fn the_token_guards_everything_but_the_health_checks() {
+    let server = Server::start_with(with_token).await;
+    let guarded = ["/metrics", "/api/statuses/CA1", "/api/events?sid=CA1", "/api/events"];
+    for target in guarded {
+        let wrong = [
+            "",
+            "Authorization: Bearer wrong\r\n",
+            "Authorization: Bearer \r\n",
+            "Authorization: s3cret\r\n",
+            "Authorization: Basic s3cret\r\n",
+            "Authorization: Bearer s3cret2\r\n",
+            "Authorization: Bearer \u{fffd}\r\n",
+            "Cookie: token=s3cret\r\n",
+        ];
+        for headers in wrong {
+            let response = server.get_with(target, headers).await;
+            assert_eq!((response.status, &*response.body), (401, ""), "{target} {headers}");
+            assert_eq!(response.header("www-authenticate"), Some("bearer"));
+        }
+        let response = server.get_with(target, "Authorization: Bearer s3cret\r\n").await;
+        assert_ne!(response.status, 401, "{target}");
+    }
+    for open in ["/livez", "/readyz"] {
+        assert_eq!(server.get(open).await.status, 200, "{open}");
+    }
+    assert_eq!(server.get("/nowhere").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_token_anybody_on_loopback_may_ask() {
+    let server = Server::start().await;
+    let metrics = server.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+    assert!(metrics.body.contains("offhook_tests_total 0\n"), "{}", metrics.body);
+    assert_eq!(server.get("/livez").await.body, "ok\n");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_status_is_shown_as_it_is_stored() {
+    let server = Server::start().await;
+    let body = "From=%2B15550100&To=%2B15550101&CallDuration=7&ErrorCode=11200";
+    let (first, last) = (event("CA1", "ringing", 2_000_000, ""), event("CA1", "busy", 1, body));
+    server.store(&[first, last]).await;
+    assert_eq!(
+        server.json("/api/statuses/CA1").await,
+        json!({
+            "sid": "CA1", "resource": "call", "account": "AC1", "status": "busy", "final": true,
+            "from": "+15550100", "to": "+15550101", "duration": 7, "error_code": "11200",
+            "contradicted": false, "first_seen": "1970-01-01T00:00:00.000001Z",
+            "updated": "1970-01-01T00:00:02.000000Z",
+        })
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_that_says_so() {
+    let server = Server::start().await;
+    check_problem(&server.get("/api/statuses/CA1").await, 404, "no status");
+    for target in ["/api/events", "/api/events?sid=", "/api/events?SID=CA1", "/api/events?"] {
+        check_problem(&server.get(target).await, 400, "/api/events?sid=");
+    }
+    assert_eq!(server.json("/api/events?sid=CA1").await, json!({ "events": [] }));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sid_may_be_any_text_and_is_nothing_but_text() {
+    let odd = ["CA1'--", "%", "%_", "a b/ü", "\"];", "*", "CA1\0", "?&=#"];
+    let server = Server::start().await;
+    server.store(&[event("CA1", "busy", 1, "")]).await;
+    for sid in odd {
+        let encoded: String = sid.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        check_problem(&server.get(&format!("/api/statuses/{encoded}")).await, 404, "no status");
+        let events = server.json(&format!("/api/events?sid={encoded}")).await;
+        assert_eq!(events, json!({ "events": [] }), "{sid}");
+        // One that is stored is found again.
+        let stored = Event { sid: Some(sid.into()), ..event("CA9", &encoded, 1, "") };
+        server.store(&[stored]).await;
+        let events = server.json(&format!("/api/events?sid={encoded}")).await;
+        assert_eq!(events["events"][0]["sid"], sid);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn events_come_as_they_were_received() {
+    let server = Server::start().await;
+    server
+        .store(&[
+            event("CA1", "ringing", 3, "a=1&a=2&b=%22"),
+            event("CA1", "initiated", 2, ""),
+            event("CA2", "busy", 1, ""),
+            // At one time: by key.
+            event("CA1", "in-progress", 3, ""),
+            event("CA1", "completed", 1, ""),
+        ])
+        .await;
+    let answer = server.json("/api/events?sid=CA1").await;
+    let events = answer["events"].as_array().expect("an array");
+    let keys: Vec<_> = events.iter().map(|event| event["key"].as_str()).collect();
+    let expected = ["CA1-completed", "CA1-initiated", "CA1-in-progress", "CA1-ringing"];
+    assert_eq!(keys, expected.map(Some));
+    assert_eq!(
+        events[3],
+        json!({
+            "key": "CA1-ringing", "kind": "call", "account": "AC1", "sid": "CA1",
+            "status": "ringing", "sequence": null, "occurred_at": null,
+            "received_at": "1970-01-01T00:00:00.000003Z", "query": "order=1",
+            "params": { "a": ["1", "2"], "b": "\"" },
+        })
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_a_problem_and_readiness_names_it() {
+    let server = Server::start_with(|admin| {
+        admin.reader = Reader::Postgres(away());
+        admin.probes.push((Need::Must, Probe::Postgres(away())));
+    })
+    .await;
+    let (status, events, response) = tokio::join!(
+        server.get("/api/statuses/CA1"),
+        server.get("/api/events?sid=CA1"),
+        server.get("/readyz"),
+    );
+    check_problem(&status, 503, "does not answer");
+    check_problem(&events, 503, "does not answer");
+    assert_eq!(response.status, 503);
+    let readiness: Value = serde_json::from_str(&response.body).expect("JSON");
+    assert_eq!((&readiness["ready"], &readiness["stopping"]), (&json!(false), &json!(false)));
+    let dependencies = &readiness["dependencies"];
+    assert_eq!(dependencies[0], json!({ "name": "sqlite", "ready": true }));
+    assert_eq!(
+        (&dependencies[1]["name"], &dependencies[1]["ready"]),
+        (&json!("postgres"), &json!(false))
+    );
+    assert!(dependencies[1]["error"].is_string());
+    // Liveness depends on nothing.
+    assert_eq!(server.get("/livez").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_that_stops_is_alive_and_not_ready() {
+    let server = Server::start().await;
+    let ready = json!({
+        "ready": true, "stopping": false,
+        "dependencies": [{ "name": "sqlite", "ready": true }],
+    });
+    assert_eq!(server.json("/readyz").await, ready);
+    server.stopping.cancel();
+    let response = server.get("/readyz").await;
+    assert_eq!(response.status, 503);
+    assert!(response.body.contains(r#""stopping":true"#), "{}", response.body);
+    assert_eq!(server.get("/livez").await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_reading_is_possible() {
+    let server = Server::start().await;
+    for (method, target) in
+        [("POST", "/metrics"), ("DELETE", "/api/statuses/CA1"), ("PUT", "/api/events?sid=CA1")]
+    {
+        let mut client = Client::connect(server.address).await;
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        let response = client.response().await.expect("an answer");
+        assert_eq!(response.status, 405, "{method} {target}");
+    }
+    server.stop().await;
+}
