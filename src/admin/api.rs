@@ -5,6 +5,7 @@ pub(super) mod dead_letters;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -94,7 +95,13 @@ impl TryFrom<StoredEvent> for EventView {
 }
 
 /// `GET /api/statuses/{sid}`
-pub(super) async fn status(State(admin): State<Arc<Admin>>, Path(sid): Path<String>) -> Response {
+pub(super) async fn status(
+    State(admin): State<Arc<Admin>>,
+    sid: Result<Path<String>, PathRejection>,
+) -> Response {
+    let Ok(Path(sid)) = sid else {
+        return problem(StatusCode::BAD_REQUEST, "the SID is not UTF-8");
+    };
     match admin.reader.status(&sid).await {
         Ok(Some(current)) => Json(StatusView::from(current)).into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, "no status is known for this SID"),
@@ -111,8 +118,9 @@ pub(super) struct EventsOf {
 /// `GET /api/events?sid=…`, in the order in which they were received.
 pub(super) async fn events(
     State(admin): State<Arc<Admin>>,
-    Query(EventsOf { sid }): Query<EventsOf>,
+    query: Result<Query<EventsOf>, QueryRejection>,
 ) -> Response {
+    let sid = query.ok().and_then(|Query(EventsOf { sid })| sid);
     let Some(sid) = sid.filter(|sid| !sid.is_empty()) else {
         return problem(StatusCode::BAD_REQUEST, "say whose events: /api/events?sid=…");
     };

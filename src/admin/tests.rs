@@ -223,6 +223,15 @@ async fn a_sid_may_be_any_text_and_is_nothing_but_text() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_text_is_a_problem_of_the_asker() {
+    let server = Server::start().await;
+    for target in ["/api/statuses/%FF", "/api/events?sid=CA1&sid=CA2"] {
+        check_problem(&server.get(target).await, 400, "");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn events_come_as_they_were_received() {
     let server = Server::start().await;
     server
