@@ -231,6 +231,15 @@ async fn what_cannot_be_text_is_a_problem_of_the_asker() {
     server.stop().await;
 }
 
+/// Postgres refuses NUL as data, which would read as a store that is away.
+#[tokio::test]
+async fn a_sid_with_nul_is_known_to_no_store() {
+    let server = Server::start_with(|admin| admin.reader = Reader::Postgres(away())).await;
+    check_problem(&server.get("/api/statuses/CA1%00").await, 404, "no status");
+    assert_eq!(server.json("/api/events?sid=%00").await, json!({ "events": [] }));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn events_come_as_they_were_received() {
     let server = Server::start().await;

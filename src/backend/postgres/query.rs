@@ -62,6 +62,9 @@ impl Query {
     /// # Errors
     /// Postgres does not answer in time.
     pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+        if no_text(sid) {
+            return Ok(None);
+        }
         let query = sqlx::query(select_statuses!("WHERE sid = $1")).bind(sid);
         let row = bounded(query.fetch_optional(&self.0.0)).await?;
         Ok(row.as_ref().map(rows::current).transpose()?)
@@ -72,6 +75,9 @@ impl Query {
     /// # Errors
     /// Postgres does not answer in time.
     pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+        if no_text(sid) {
+            return Ok(Vec::new());
+        }
         let sql = select_events!("WHERE sid = $1 ORDER BY events.received_at, key LIMIT $2");
         let query = sqlx::query(sql).bind(sid).bind(i64::from(limit));
         let rows = bounded(query.fetch_all(&self.0.0)).await?;
@@ -117,6 +123,11 @@ impl Query {
         timeout(CONNECT, query).await.map_err(late)??;
         Ok(())
     }
+}
+
+/// Whether no row can hold it, since Postgres takes no NUL in text, not even to look for it.
+fn no_text(sid: &str) -> bool {
+    sid.contains('\0')
 }
 
 async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
