@@ -288,7 +288,7 @@ async fn a_store_that_is_away_is_a_problem_and_readiness_names_it() {
     let readiness: Value = serde_json::from_str(&response.body).expect("JSON");
     assert_eq!((&readiness["ready"], &readiness["stopping"]), (&json!(false), &json!(false)));
     let dependencies = &readiness["dependencies"];
-    assert_eq!(dependencies[0], json!({ "name": "sqlite", "ready": true }));
+    assert_eq!(dependencies[0], json!({ "name": "sqlite", "need": "must", "ready": true }));
     assert_eq!(
         (&dependencies[1]["name"], &dependencies[1]["ready"]),
         (&json!("postgres"), &json!(false))
@@ -304,7 +304,8 @@ async fn a_process_that_stops_is_alive_and_not_ready() {
     let server = Server::start().await;
     let ready = json!({
         "ready": true, "stopping": false,
-        "dependencies": [{ "name": "sqlite", "ready": true }],
+        "dependencies": [{ "name": "sqlite", "need": "must", "ready": true }],
+        "durability": {},
     });
     assert_eq!(server.json("/readyz").await, ready);
     server.stopping.cancel();

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::request::{ACCOUNT, BASE, Request, TOKEN};
 use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
-use crate::event::{Batch, Event, EventKey};
+use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
 use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix};
 use crate::pipeline::Recorder;

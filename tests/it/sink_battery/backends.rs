@@ -94,7 +94,8 @@ impl Backend for RedisBackend {
     /// A log may hold an event twice, which is the same event.
     async fn contents(&self) -> Contents {
         let range = redis::cmd("XRANGE").arg(Self::names().stream).arg("-").arg("+").to_owned();
-        let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> = self.0.query(&range);
+        type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+        let entries: Vec<(String, Fields)> = self.0.query(&range);
         let mut events: BTreeMap<EventKey, Event> = BTreeMap::new();
         for (_, fields) in entries {
             let fields = fields.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b)));

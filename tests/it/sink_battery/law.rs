@@ -207,7 +207,7 @@ async fn the_first_to_be_stored_stays<B: Backend>() {
         assert_eq!(outcome, Outcome::Stored { fresh: vec![is_fresh], contradicted: 0 });
     }
     let contents = backend.contents().await;
-    assert_eq!(contents.events, [first.clone()]);
+    assert_eq!(contents.events, std::slice::from_ref(&first));
     assert_eq!(contents.statuses, fold([&first]), "a duplicate moves nothing");
 }
 
