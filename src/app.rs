@@ -4,6 +4,7 @@
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
 //! left in hand; last the admin listener, so that the end can be watched.
 
+mod calls;
 mod durability;
 mod scaled;
 
@@ -133,6 +134,11 @@ pub async fn start(
             scaled::build(scaled, config.migrate, &metrics, &mut tasks, &stop).await?
         }
     };
+
+    if config.deployment.stores() {
+        metrics.show_calls_limit(config.calls.limit);
+        tasks.spawn(calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
+    }
 
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {

@@ -65,6 +65,13 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
+    /// This much earlier, as far as time goes back.
+    #[must_use]
+    pub fn before(self, earlier_by: Duration) -> Self {
+        let micros = i64::try_from(earlier_by.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_sub(micros))
+    }
+
     /// As a date and time in UTC.
     #[must_use]
     pub fn datetime(self) -> OffsetDateTime {

@@ -54,6 +54,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// Whether to bring the tables up to date at start.
     pub migrate: bool,
+    /// Which calls are in progress, and how many may be.
+    pub calls: Calls,
     /// The log.
     pub log: Log,
 }
@@ -69,6 +71,8 @@ pub struct Account {
     pub auth_tokens: Vec<SecretString>,
     /// Shared keys.
     pub shared_keys: Vec<SharedKey>,
+    /// The ids of those that are about to be taken out.
+    pub retiring: Vec<String>,
 }
 
 impl Account {
@@ -77,7 +81,17 @@ impl Account {
     pub fn secrets(&self) -> keyring::Account {
         let (sid, name) = (self.sid.clone(), self.name.clone());
         keyring::Account::new(sid, name, &self.auth_tokens, &self.shared_keys)
+            .retiring(&self.retiring)
     }
+}
+
+/// Calls in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// How many there may be; 0 is not known.
+    pub limit: u64,
+    /// After so long the final callback of a call was lost.
+    pub max_age: Duration,
 }
 
 /// How the log is written.
@@ -119,6 +133,15 @@ impl Deployment {
         match self {
             Self::Embedded { .. } => true,
             Self::Scaled(scaled) => scaled.role.receives(),
+        }
+    }
+
+    /// Whether this process writes to the store.
+    #[must_use]
+    pub fn stores(&self) -> bool {
+        match self {
+            Self::Embedded { .. } => true,
+            Self::Scaled(scaled) => scaled.role.works(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Logs and metrics of the process: where lines go, and what the pipeline tells.
 
 pub mod metrics;
+mod outcomes;
 
 use std::io::IsTerminal as _;
 

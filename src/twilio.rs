@@ -3,12 +3,13 @@
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
 //! [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
-//! an event), [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try
+//! an event), [`error_code`] (why something failed, as a label), [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try
 //! things out with).
 
 pub mod callback;
 pub mod details;
 pub mod diagnosis;
+pub mod error_code;
 pub mod keyring;
 pub mod params;
 pub mod public_url;

@@ -1,6 +1,7 @@
 //! [`Reader`]: the store as the admin service reads it.
 
 use super::{BackendError, StoredEvent, postgres, sqlite};
+use crate::clock::Timestamp;
 use crate::event::Current;
 
 /// Reads the store, whichever it is.
@@ -13,6 +14,9 @@ pub enum Reader {
 }
 
 impl Reader {
+    /// Far more calls than an account may have at a time, and milliseconds to count.
+    pub const MOST_CALLS: u32 = 100_000;
+
     /// The current status of a SID.
     ///
     /// # Errors
@@ -21,6 +25,18 @@ impl Reader {
         match self {
             Self::Sqlite(query) => query.status(sid).await,
             Self::Postgres(query) => query.status(sid).await,
+        }
+    }
+
+    /// How many calls of which the first event came after `since` have no final status; no more
+    /// than [`Reader::MOST_CALLS`] are counted.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn calls_in_progress(&self, since: Timestamp) -> Result<u64, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.calls_in_progress(since, Self::MOST_CALLS).await,
+            Self::Postgres(query) => query.calls_in_progress(since, Self::MOST_CALLS).await,
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) struct Raw {
     pub(crate) stream: RawStream,
     pub(crate) spool: RawSpool,
     pub(crate) worker: RawWorker,
+    pub(crate) calls: RawCalls,
     pub(crate) fallback: RawFallback,
     pub(crate) log: RawLog,
 }
@@ -34,6 +35,8 @@ pub(crate) struct RawAccount {
     pub(crate) auth_tokens_file: Option<PathBuf>,
     #[serde(default)]
     pub(crate) shared_keys: Vec<RawSharedKey>,
+    #[serde(default)]
+    pub(crate) retiring: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,6 +100,13 @@ pub(crate) struct RawWorker {
     pub(crate) max_deliveries: u32,
     pub(crate) mark_ttl_s: u64,
     pub(crate) trim_every_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCalls {
+    pub(crate) limit: u64,
+    pub(crate) max_age_s: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,11 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
-use super::{Account, Config, ConfigError, Deployment, Log, Role, Scaled, Spool};
+use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool};
 use crate::backend::redis::Names;
 use crate::backend::sqlite::Bounds;
 use crate::inbound::{Fallback, PerNumber};
-use crate::twilio::keyring::{Algorithm, SharedKey};
+use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 use crate::{admin, worker};
@@ -32,6 +32,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         admin: admin(loaded)?,
         deployment: deployment(loaded, role)?,
         migrate: raw.store.migrate,
+        calls: Calls { limit: raw.calls.limit, max_age: Duration::from_secs(raw.calls.max_age_s) },
         log: Log { format: raw.log.format, filter },
     })
 }
@@ -102,7 +103,14 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         return Err(wrong("auth_tokens", problem.to_owned()));
     }
     let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
-    Ok(Account { sid, name, auth_tokens, shared_keys })
+    let account = Account { sid, name, auth_tokens, shared_keys, retiring: raw.retiring.clone() };
+    let secrets = account.secrets();
+    let ids: Vec<&str> = secrets.secrets().iter().map(Secret::id).collect();
+    if let Some(unknown) = account.retiring.iter().find(|id| !ids.contains(&id.as_str())) {
+        let problem = format!("`{unknown}` is none of its secrets, which are {}", ids.join(", "));
+        return Err(wrong("retiring", problem));
+    }
+    Ok(account)
 }
 
 fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {

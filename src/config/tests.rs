@@ -69,6 +69,21 @@ fn without_an_account_it_says_what_to_set() {
 }
 
 #[test]
+fn a_secret_that_is_retiring_must_be_one_of_the_account() {
+    let account = |retiring: &str| {
+        let file = format!(
+            "[[account]]\nsid = 'AC1'\nauth_tokens = ['t0ken', 'new']\n\
+             shared_keys = [{{ id = 'k', secret = 's' }}]\nretiring = {retiring}\n"
+        );
+        load(&MINIMAL[2..], &file)
+    };
+    let secrets = account("['auth_token_1', 'k']").expect("complete").accounts[0].secrets();
+    let retiring: Vec<bool> = secrets.secrets().iter().map(keyring::Secret::is_retiring).collect();
+    assert_eq!(retiring, [true, false, true]);
+    check_error(account("['auth_token_3']"), &["account[0].retiring", "auth_token_2, k"]);
+}
+
+#[test]
 fn later_layers_override_earlier_ones() {
     let file = "public_url = 'https://file.example'\n[inbound]\nlisten = '127.0.0.1:1'\n";
     let config = load(&MINIMAL[..2], file).expect("complete");

@@ -99,6 +99,27 @@ impl Resource {
         self.rank(status) >= TERMINAL
     }
 
+    /// Every terminal status. A closed set: it is a metric label.
+    #[must_use]
+    pub fn terminals(self) -> &'static [&'static str] {
+        match self {
+            Self::Call => &["completed", "busy", "failed", "no-answer", "canceled"],
+            Self::Message => &["delivered", "undelivered", "failed", "canceled", "read"],
+            Self::Recording => &["completed", "absent", "failed", "deleted"],
+            Self::Conference => &["conference-end"],
+            Self::Transcription => {
+                &["transcription-stopped", "completed", "transcription-error", "failed"]
+            }
+        }
+    }
+
+    /// Whether a terminal status says that something went wrong. A call that nobody answered went
+    /// as calls go.
+    #[must_use]
+    pub fn is_failure(self, status: &str) -> bool {
+        matches!(status, "failed" | "undelivered" | "absent" | "transcription-error")
+    }
+
     /// The bit of a terminal status in [`Current::terminals`]; 0 for the others.
     fn terminal_bit(self, status: &str) -> i16 {
         match (self, status) {
@@ -383,6 +404,17 @@ mod tests {
             "read",
         ];
         assert_eq!(finals(Resource::Message, &message), message[7..]);
+        let same = |resource: Resource, finals: &[&str]| {
+            let (mut listed, mut finals) = (resource.terminals().to_vec(), finals.to_vec());
+            listed.sort_unstable();
+            finals.sort_unstable();
+            assert_eq!(listed, finals);
+        };
+        same(Resource::Call, &call[4..]);
+        same(Resource::Message, &message[7..]);
+        for resource in Resource::ALL {
+            assert!(resource.terminals().iter().all(|status| resource.is_final(status)));
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 use super::{Refusal, Route};
@@ -101,9 +102,19 @@ impl Metrics {
             &["route"],
         )?;
         registry.register(Box::new(duration.clone()))?;
+        let retiring = IntGaugeVec::new(
+            Opts::new(
+                "offhook_secret_retiring",
+                "1 for a secret that is about to be taken out: it should match nothing any more.",
+            ),
+            &["account", "key_id"],
+        )?;
+        registry.register(Box::new(retiring.clone()))?;
         for account in keyring.accounts() {
             for secret in account.secrets() {
-                secret_matches.with_label_values(&[account.name(), secret.id()]);
+                let labels = [account.name(), secret.id()];
+                secret_matches.with_label_values(&labels);
+                retiring.with_label_values(&labels).set(secret.is_retiring().into());
             }
         }
         Ok(Self {

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use tracing::{debug, error, info, warn};
 
+use super::outcomes::Outcomes;
 use crate::backend::redis::Backlog;
 use crate::backend::sqlite::Fill;
 use crate::backend::{InForce, Level};
@@ -62,6 +63,9 @@ pub struct Metrics {
     dead_letters: IntCounter,
     contradicted: IntCounter,
     source_errors: IntCounter,
+    outcomes: Outcomes,
+    calls_in_progress: IntGauge,
+    calls_limit: IntGauge,
     stream: StreamMetrics,
     spool: SpoolMetrics,
     durability: GaugeVec,
@@ -86,9 +90,8 @@ impl Metrics {
     /// A name is registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| counters(registry, name, help, labels);
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             register(registry, HistogramVec::new(options, &["backend"])?)
@@ -96,6 +99,7 @@ impl Metrics {
         let gauges = |name: &str, help: &str, labels: &[&str]| {
             register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
         };
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         build_info(registry)?;
         // Memory, file descriptors, CPU time.
         #[cfg(target_os = "linux")]
@@ -138,6 +142,15 @@ impl Metrics {
             source_errors: counter(
                 "offhook_stream_errors_total",
                 "Reads, acks and claims that the stream did not answer",
+            )?,
+            outcomes: Outcomes::new(registry)?,
+            calls_in_progress: gauge(
+                "offhook_calls_in_progress",
+                "Calls in the store whose status is not final, the very old ones left out",
+            )?,
+            calls_limit: gauge(
+                "offhook_calls_limit",
+                "How many there may be, as configured; 0 if nobody said",
             )?,
             stream: StreamMetrics::new(registry)?,
             spool: SpoolMetrics::new(registry)?,
@@ -188,6 +201,16 @@ impl Metrics {
         }
         let breach = f64::from(u8::from(in_force.breach.is_some()));
         self.breach.with_label_values(&[backend]).set(breach);
+    }
+
+    /// Shows how many calls there may be; 0 if nobody said.
+    pub fn show_calls_limit(&self, limit: u64) {
+        self.calls_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
+    /// Shows how many calls are in progress.
+    pub fn show_calls(&self, in_progress: u64) {
+        self.calls_in_progress.set(i64::try_from(in_progress).unwrap_or(i64::MAX));
     }
 
     /// Shows what waits in the spool.
@@ -271,6 +294,16 @@ impl SpoolMetrics {
     }
 }
 
+/// Registers counters.
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
 /// Registers a metric and hands it back.
 fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry: &Registry,
@@ -306,6 +339,9 @@ impl Observer for BackendMetrics {
             for (event, fresh) in batch.events().iter().zip(fresh) {
                 let freshness = if *fresh { "fresh" } else { "duplicate" };
                 self.all.events.with_label_values(&[event.kind.as_str(), freshness]).inc();
+                if *fresh {
+                    self.all.outcomes.count(event);
+                }
             }
             self.all.contradicted.inc_by(*contradicted as u64);
         }

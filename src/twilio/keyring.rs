@@ -56,6 +56,7 @@ enum Key {
 pub struct Secret {
     id: String,
     shared: bool,
+    retiring: bool,
     key: Key,
 }
 
@@ -70,7 +71,7 @@ impl Secret {
                 Key::Sha256(Hmac::new_from_slice(bytes).expect("HMAC takes a key of any length"))
             }
         };
-        Self { id, shared, key }
+        Self { id, shared, retiring: false, key }
     }
 
     /// An auth token by itself, as [`sign`](Secret::sign) needs it.
@@ -90,6 +91,12 @@ impl Secret {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it is about to be taken out, so that nothing should be signed with it any more.
+    #[must_use]
+    pub fn is_retiring(&self) -> bool {
+        self.retiring
     }
 
     /// The algorithm that it signs with.
@@ -157,6 +164,15 @@ impl Account {
         });
         let secrets = tokens.chain(keys.iter().map(Secret::shared_key)).collect();
         Self { sid, name, secrets }
+    }
+
+    /// The same with the secrets of these ids about to be taken out.
+    #[must_use]
+    pub fn retiring(mut self, ids: &[String]) -> Self {
+        for secret in &mut self.secrets {
+            secret.retiring = ids.contains(&secret.id);
+        }
+        self
     }
 
     /// `AC…`.

@@ -7,13 +7,16 @@ use crate::harness::{Callback, Client, Stage, both_modes, fixture, until};
 both_modes! {
     every_series_is_there_before_anything_happens,
     the_numbers_say_what_happened,
+    a_call_is_in_progress_until_it_ends_or_is_too_old,
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 33] = [
+const FAMILIES: [(&str, &str); 38] = [
     ("offhook_accept_failures_total", "counter"),
     ("offhook_batch_events", "histogram"),
     ("offhook_build_info", "gauge"),
+    ("offhook_calls_in_progress", "gauge"),
+    ("offhook_calls_limit", "gauge"),
     ("offhook_circuit_open", "gauge"),
     ("offhook_circuit_opened_total", "counter"),
     ("offhook_claimed_deliveries_total", "counter"),
@@ -28,12 +31,15 @@ const FAMILIES: [(&str, &str); 33] = [
     ("offhook_durability_breach", "gauge"),
     ("offhook_durability_in_force", "gauge"),
     ("offhook_events_total", "counter"),
+    ("offhook_failures_total", "counter"),
     ("offhook_fallback_unrecorded_total", "counter"),
     ("offhook_folded_events_total", "counter"),
+    ("offhook_outcomes_total", "counter"),
     ("offhook_refusals_total", "counter"),
     ("offhook_request_duration_seconds", "histogram"),
     ("offhook_requests_total", "counter"),
     ("offhook_secret_matches_total", "counter"),
+    ("offhook_secret_retiring", "gauge"),
     ("offhook_skipped_deliveries_total", "counter"),
     ("offhook_spool_bytes", "gauge"),
     ("offhook_spool_events", "gauge"),
@@ -48,9 +54,9 @@ const FAMILIES: [(&str, &str); 33] = [
 ];
 
 /// What Prometheus would read.
-struct Exposition {
+pub(crate) struct Exposition {
     types: BTreeMap<String, String>,
-    series: BTreeMap<String, f64>,
+    pub(crate) series: BTreeMap<String, f64>,
 }
 
 /// Reads the text format, and is as strict as Prometheus: each family has its help and its type
@@ -79,7 +85,7 @@ fn parse(text: &str) -> Exposition {
     Exposition { types, series }
 }
 
-async fn scrape(client: &Client) -> Exposition {
+pub(crate) async fn scrape(client: &Client) -> Exposition {
     let answer = client.admin("/metrics").await;
     assert_eq!(answer.status(), 200);
     parse(&answer.text().await.expect("the whole answer"))
@@ -116,7 +122,7 @@ async fn the_numbers_say_what_happened(stage: Stage) {
     stage.contents_of(2).await;
     offhook.client.accepts(&call).await;
     let text = String::from_utf8(fixture("message.form")).expect("text");
-    let contrary = text.replace("delivered", "failed");
+    let contrary = text.replace("delivered", "failed") + "&ErrorCode=30003";
     offhook.client.accepts(&Callback::form(contrary)).await;
     stage.contents_of(3).await;
 
@@ -125,8 +131,14 @@ async fn the_numbers_say_what_happened(stage: Stage) {
         ("offhook_request_duration_seconds_count{route=\"status\"}", 4.0),
         ("offhook_events_total{freshness=\"fresh\",kind=\"call\"}", 1.0),
         ("offhook_events_total{freshness=\"fresh\",kind=\"message\"}", 2.0),
+        ("offhook_outcomes_total{resource=\"call\",status=\"completed\"}", 1.0),
+        ("offhook_outcomes_total{resource=\"message\",status=\"delivered\"}", 1.0),
+        ("offhook_outcomes_total{resource=\"message\",status=\"failed\"}", 1.0),
+        ("offhook_failures_total{error_code=\"30003\",resource=\"message\"}", 1.0),
+        ("offhook_failures_total{error_code=\"none\",resource=\"message\"}", 0.0),
         ("offhook_contradicted_statuses_total", 1.0),
         ("offhook_secret_matches_total{account=\"account_1\",key_id=\"auth_token_1\"}", 4.0),
+        ("offhook_secret_retiring{account=\"account_1\",key_id=\"auth_token_1\"}", 0.0),
         ("offhook_stream_depth", 0.0),
         ("offhook_stream_pending", 0.0),
     ];
@@ -140,4 +152,36 @@ async fn the_numbers_say_what_happened(stage: Stage) {
     })
     .await;
     assert!(series["process_open_fds"] > 0.0);
+}
+
+async fn a_call_is_in_progress_until_it_ends_or_is_too_old(mut stage: Stage) {
+    stage.settings = stage.settings.clone().set("OFFHOOK_CALLS__LIMIT", "30");
+    let offhook = stage.start();
+    let text = String::from_utf8(fixture("call.form")).expect("text");
+    for (sid, status) in [("A", "ringing"), ("B", "in-progress"), ("C", "ringing")] {
+        let text = text.replace("0010&", &format!("001{sid}&")).replace("completed", status);
+        offhook.client.accepts(&Callback::form(text)).await;
+    }
+    stage.contents_of(3).await;
+    is_in_progress(&offhook.client, 3.0).await;
+    assert_eq!(offhook.client.metric("offhook_calls_limit").await, 30.0);
+
+    offhook.client.accepts(&Callback::form(text.replace("0010&", "001A&"))).await;
+    stage.contents_of(4).await;
+    stage
+        .execute(
+            "UPDATE statuses SET first_seen = '2001-01-01T00:00:00.000000Z' WHERE sid LIKE '%C'",
+        )
+        .await;
+    is_in_progress(&offhook.client, 1.0).await;
+    drop(offhook);
+    // Nothing is remembered that could be forgotten.
+    is_in_progress(&stage.start().client, 1.0).await;
+}
+
+async fn is_in_progress(client: &Client, calls: f64) {
+    until(&format!("{calls} calls are in progress"), async || {
+        (client.metric("offhook_calls_in_progress").await == calls).then_some(())
+    })
+    .await;
 }

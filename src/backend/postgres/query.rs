@@ -4,6 +4,7 @@ use tokio::time::timeout;
 
 use super::{CONNECT, Postgres, STATEMENT};
 use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
+use crate::clock::Timestamp;
 use crate::event::Current;
 
 /// Times as text, RFC 3339 in UTC with six decimals.
@@ -82,6 +83,23 @@ impl Query {
         let query = sqlx::query(sql).bind(sid).bind(i64::from(limit));
         let rows = bounded(query.fetch_all(&self.0.0)).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// How many calls have no final status, of those that began after `since`; at most `limit`.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn calls_in_progress(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<u64, BackendError> {
+        // As the index of open calls has it.
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM statuses WHERE resource = 'call' \
+                   AND NOT final AND first_seen > $1 LIMIT $2) AS calls";
+        let query = sqlx::query_scalar(sql).bind(since.datetime()).bind(i64::from(limit));
+        let count: i64 = bounded(query.fetch_one(&self.0.0)).await?;
+        Ok(count.unsigned_abs())
     }
 
     /// Every event, sorted by key: to check what is stored, not for large stores.

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Database, options};
 use crate::backend::{BackendError, StoredEvent, rows};
+use crate::clock::Timestamp;
 use crate::event::Current;
 
 /// Longest read.
@@ -56,6 +57,22 @@ impl Query {
         let sql = "SELECT * FROM events WHERE sid = ? ORDER BY received_at, key LIMIT ?";
         let rows = bounded(sqlx::query(sql).bind(sid).bind(limit).fetch_all(&self.0)).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// How many calls have no final status, of those that began after `since`; at most `limit`.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn calls_in_progress(
+        &self,
+        since: Timestamp,
+        limit: u32,
+    ) -> Result<u64, BackendError> {
+        // As the index of open calls has it.
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM statuses WHERE resource = 'call' \
+                   AND final = 0 AND first_seen > ? LIMIT ?)";
+        let query = sqlx::query_scalar::<_, i64>(sql).bind(since.to_string()).bind(limit);
+        Ok(bounded(query.fetch_one(&self.0)).await?.unsigned_abs())
     }
 
     /// Every event, sorted by key: to check what is stored, not for large stores.

@@ -1,0 +1,65 @@
+//! [`Outcomes`]: how calls, messages and the rest ended, and why those failed that did.
+
+use prometheus::{IntCounterVec, Registry};
+
+use super::metrics::counters;
+use crate::event::{Event, Resource};
+use crate::twilio::error_code;
+
+/// Counters of terminal statuses. An event that the store had already counts nothing; one that
+/// Twilio reports both by a callback and by Event Streams is two.
+#[derive(Clone)]
+pub(super) struct Outcomes {
+    ended: IntCounterVec,
+    failed: IntCounterVec,
+}
+
+impl Outcomes {
+    /// Registers every series, at zero.
+    ///
+    /// # Errors
+    /// A name is registered already.
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let outcomes = Self {
+            ended: counters(
+                registry,
+                "offhook_outcomes_total",
+                "Terminal statuses that the store did not have before",
+                &["resource", "status"],
+            )?,
+            failed: counters(
+                registry,
+                "offhook_failures_total",
+                "Of these, failures, by Twilio's ErrorCode: none if it says none, other if it is rare",
+                &["resource", "error_code"],
+            )?,
+        };
+        for resource in Resource::ALL {
+            for status in resource.terminals() {
+                outcomes.ended.with_label_values(&[resource.as_str(), status]);
+            }
+            for code in
+                error_code::known(resource).iter().chain([&error_code::OTHER, &error_code::NONE])
+            {
+                outcomes.failed.with_label_values(&[resource.as_str(), code]);
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Counts an event that is fresh in the store, if it ends something.
+    pub(super) fn count(&self, event: &Event) {
+        let (Some(resource), Some(status)) = (event.resource, event.status.as_deref()) else {
+            return;
+        };
+        let Some(status) = resource.terminals().iter().find(|known| **known == status) else {
+            return;
+        };
+        self.ended.with_label_values(&[resource.as_str(), status]).inc();
+        // Only now is the body looked at again: failures are few.
+        if resource.is_failure(status) {
+            let code = error_code::label(event, resource);
+            self.failed.with_label_values(&[resource.as_str(), code]).inc();
+        }
+    }
+}
