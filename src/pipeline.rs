@@ -83,7 +83,7 @@ pub trait Source: Send + 'static {
     fn claim(
         &mut self,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Delivery<Self::Id>>, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Claimed<Self::Id>, SourceError>> + Send;
 
     /// Which of these events somebody has marked as stored, after storing them. A hint that saves
     /// work: `false` is never wrong.
@@ -116,6 +116,15 @@ pub trait Source: Send + 'static {
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 }
 
+/// What was claimed from other readers.
+#[derive(Clone, Debug)]
+pub struct Claimed<I> {
+    /// Deliveries that are this reader's now.
+    pub deliveries: Vec<Delivery<I>>,
+    /// How many more were idle, and are in the source no longer: somebody else deleted them.
+    pub vanished: usize,
+}
+
 /// A source does not answer: worth trying again.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -135,6 +144,8 @@ pub trait Observer: Send + Sync + 'static {
     fn skipped(&self, _deliveries: usize) {}
     /// Deliveries were claimed from another reader.
     fn claimed(&self, _deliveries: usize) {}
+    /// Deliveries were pending, and somebody has deleted them from the source.
+    fn vanished(&self, _deliveries: usize) {}
     /// A delivery was put aside.
     fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
     /// The source did not answer.

@@ -15,16 +15,19 @@ use super::{Parts, spawn_batcher};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
 use crate::backend::sqlite::Spool;
-use crate::backend::{Durabilities, Need, Probe, Reader};
-use crate::clock::Clock;
+use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
 use crate::config::{Durability, Scaled};
 use crate::pipeline::Recorder;
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
+use crate::telemetry::stream::StreamMetrics;
 use crate::worker;
 
+/// A consumer that was not heard of for so many times `worker.reclaim_idle_ms` is gone. Whatever it
+/// held was claimed by then.
+const REAP_AFTER: u32 = 10;
 /// How long the drainer waits for Redis to take a batch: nobody waits for the drainer.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -183,6 +186,29 @@ fn consumer_name() -> String {
     format!("{host}-{:016x}", rand::random::<u64>())
 }
 
+/// Shows what waits in the stream, and who else keeps it from being freed.
+async fn look(
+    keeper: &mut Housekeeping,
+    metrics: &StreamMetrics,
+    blockers: &mut Vec<String>,
+) -> Result<(), BackendError> {
+    let (backlog, now) = (keeper.backlog().await?, keeper.now().await?);
+    metrics.show(backlog, now);
+    metrics.show_blockers(&keeper.blockers().await?, blockers);
+    Ok(())
+}
+
+/// Frees what everybody is done with, and forgets workers that are gone for good.
+async fn tidy(
+    keeper: &mut Housekeeping,
+    metrics: &StreamMetrics,
+    forgotten: Duration,
+) -> Result<(), BackendError> {
+    metrics.trimmed(keeper.trim().await?);
+    metrics.reaped(keeper.reap(forgotten).await?);
+    Ok(())
+}
+
 /// Shows what waits in the stream, and frees what is done with.
 async fn housekeep(
     connector: Connector,
@@ -191,17 +217,14 @@ async fn housekeep(
     stop: CancellationToken,
 ) -> &'static str {
     const NAME: &str = "housekeeping";
-    let mut housekeeping = Housekeeping::new(&connector, scaled.names);
+    let (metrics, works) = (metrics.stream(), scaled.role.works());
+    let mut keeper = Housekeeping::new(&connector, scaled.names);
+    let (forgotten, mut blockers) = (REAP_AFTER * scaled.worker.reclaim_idle, Vec::new());
     loop {
-        match housekeeping.backlog().await {
-            Ok(backlog) => metrics.show(backlog, Clock::System.now()),
-            Err(error) => warn!(error = %error, "stream cannot be looked at"),
-        }
-        if scaled.role.works() {
-            match housekeeping.trim().await {
-                Ok(entries) => metrics.trimmed(entries),
-                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
-            }
+        if let Err(error) = look(&mut keeper, metrics, &mut blockers).await {
+            warn!(error = %error, "stream cannot be looked at");
+        } else if works && let Err(error) = tidy(&mut keeper, metrics, forgotten).await {
+            warn!(error = %error, "stream cannot be trimmed");
         }
         tokio::select! {
             () = tokio::time::sleep(scaled.worker.trim_every) => {}

@@ -10,7 +10,7 @@ pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
 pub use self::dead_letters::DeadLetters;
 pub use self::event_log::RedisStream;
-pub use self::housekeeping::{Backlog, Housekeeping};
+pub use self::housekeeping::{Backlog, Blocker, Housekeeping};
 
 /// The names in Redis.
 #[derive(Clone, PartialEq, Eq, Debug)]

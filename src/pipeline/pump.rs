@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
+use super::{Claimed, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
 use crate::event::Batch;
 use crate::retry::Backoff;
 
@@ -86,7 +86,10 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
     }
 
     async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        let deliveries = self.source.claim(Batch::MAX_EVENTS).await?;
+        let Claimed { deliveries, vanished } = self.source.claim(Batch::MAX_EVENTS).await?;
+        if vanished > 0 {
+            self.observer.vanished(vanished);
+        }
         if !deliveries.is_empty() {
             self.observer.claimed(deliveries.len());
         }

@@ -12,10 +12,9 @@ use prometheus::{
 use tracing::{debug, error, info, warn};
 
 use super::outcomes::Outcomes;
-use crate::backend::redis::Backlog;
+use super::stream::StreamMetrics;
 use crate::backend::sqlite::Fill;
 use crate::backend::{InForce, Level};
-use crate::clock::Timestamp;
 use crate::event::{Batch, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
 
@@ -60,6 +59,7 @@ pub struct Metrics {
     folded: IntCounterVec,
     skipped: IntCounter,
     claimed: IntCounter,
+    vanished: IntCounter,
     dead_letters: IntCounter,
     contradicted: IntCounter,
     source_errors: IntCounter,
@@ -70,17 +70,6 @@ pub struct Metrics {
     spool: SpoolMetrics,
     durability: GaugeVec,
     breach: GaugeVec,
-}
-
-/// Metrics of the stream.
-#[derive(Clone)]
-struct StreamMetrics {
-    length: IntGauge,
-    depth: IntGauge,
-    pending: IntGauge,
-    dead: IntGauge,
-    oldest: prometheus::Gauge,
-    trimmed: IntCounter,
 }
 
 impl Metrics {
@@ -133,6 +122,10 @@ impl Metrics {
             claimed: counter(
                 "offhook_claimed_deliveries_total",
                 "Deliveries taken over from a worker that left them idle",
+            )?,
+            vanished: counter(
+                "offhook_stream_vanished_total",
+                "Entries that somebody else deleted or trimmed while they were pending",
             )?,
             dead_letters: counter("offhook_dead_letters_total", "Events put aside")?,
             contradicted: counter(
@@ -220,46 +213,10 @@ impl Metrics {
         self.spool.bytes.set(gauge(fill.bytes));
     }
 
-    /// Shows what waits in the stream.
-    pub fn show(&self, backlog: Backlog, now: Timestamp) {
-        let stream = &self.stream;
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        stream.length.set(gauge(backlog.length));
-        stream.depth.set(gauge(backlog.unread.saturating_add(backlog.pending)));
-        stream.pending.set(gauge(backlog.pending));
-        stream.dead.set(gauge(backlog.dead));
-        // A stream that is drained reads 0; its series does not vanish.
-        stream.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
-    }
-
-    /// Counts entries that were freed.
-    pub fn trimmed(&self, entries: u64) {
-        self.stream.trimmed.inc_by(entries);
-    }
-}
-
-impl StreamMetrics {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
-        let oldest = prometheus::Gauge::new(
-            "offhook_stream_oldest_age_seconds",
-            "Age of the oldest entry that is not acked; 0 if all are",
-        )?;
-        let trimmed = IntCounter::new("offhook_stream_trimmed_total", "Entries freed, about")?;
-        Ok(Self {
-            length: gauge(
-                "offhook_stream_length",
-                "Entries in the stream, those included that are acked and not yet freed",
-            )?,
-            depth: gauge("offhook_stream_depth", "Entries in the stream that are not acked")?,
-            pending: gauge(
-                "offhook_stream_pending",
-                "Entries that a worker has read and not acked",
-            )?,
-            dead: gauge("offhook_dead_letters", "Events that were put aside and are still there")?,
-            oldest: register(registry, oldest)?,
-            trimmed: register(registry, trimmed)?,
-        })
+    /// What is told about the stream as a whole.
+    #[must_use]
+    pub fn stream(&self) -> &StreamMetrics {
+        &self.stream
     }
 }
 
@@ -305,7 +262,7 @@ pub(super) fn counters(
 }
 
 /// Registers a metric and hands it back.
-fn register<M: prometheus::core::Collector + Clone + 'static>(
+pub(super) fn register<M: prometheus::core::Collector + Clone + 'static>(
     registry: &Registry,
     metric: M,
 ) -> prometheus::Result<M> {
@@ -388,6 +345,11 @@ impl Observer for BackendMetrics {
     fn claimed(&self, deliveries: usize) {
         self.all.claimed.inc_by(deliveries as u64);
         warn!(deliveries, "deliveries claimed that another worker left idle");
+    }
+
+    fn vanished(&self, deliveries: usize) {
+        self.all.vanished.inc_by(deliveries as u64);
+        warn!(deliveries, "deliveries are gone: somebody deleted or trimmed them in the stream");
     }
 
     fn dead_lettered(&self, key: Option<&EventKey>, reason: &str) {

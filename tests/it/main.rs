@@ -14,3 +14,4 @@ mod services;
 mod sink_battery;
 mod source_battery;
 mod spool;
+mod strangers;

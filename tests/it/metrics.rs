@@ -11,7 +11,7 @@ both_modes! {
 }
 
 /// Name and type.
-const FAMILIES: [(&str, &str); 38] = [
+const FAMILIES: &[(&str, &str)] = &[
     ("offhook_accept_failures_total", "counter"),
     ("offhook_batch_events", "histogram"),
     ("offhook_build_info", "gauge"),
@@ -35,6 +35,7 @@ const FAMILIES: [(&str, &str); 38] = [
     ("offhook_fallback_unrecorded_total", "counter"),
     ("offhook_folded_events_total", "counter"),
     ("offhook_outcomes_total", "counter"),
+    ("offhook_reaped_consumers_total", "counter"),
     ("offhook_refusals_total", "counter"),
     ("offhook_request_duration_seconds", "histogram"),
     ("offhook_requests_total", "counter"),
@@ -43,12 +44,15 @@ const FAMILIES: [(&str, &str); 38] = [
     ("offhook_skipped_deliveries_total", "counter"),
     ("offhook_spool_bytes", "gauge"),
     ("offhook_spool_events", "gauge"),
+    ("offhook_stream_blocking_groups", "gauge"),
     ("offhook_stream_depth", "gauge"),
     ("offhook_stream_errors_total", "counter"),
+    ("offhook_stream_kept_age_seconds", "gauge"),
     ("offhook_stream_length", "gauge"),
     ("offhook_stream_oldest_age_seconds", "gauge"),
     ("offhook_stream_pending", "gauge"),
     ("offhook_stream_trimmed_total", "counter"),
+    ("offhook_stream_vanished_total", "counter"),
     // Not ours, and expected of every process.
     ("process_open_fds", "gauge"),
 ];
@@ -101,7 +105,7 @@ async fn every_series_is_there_before_anything_happens(stage: Stage) {
     .await;
     let found = scrape(&offhook.client).await;
     for (name, kind) in FAMILIES {
-        assert_eq!(found.types[name], kind, "{name}");
+        assert_eq!(found.types[*name], *kind, "{name}");
     }
     let known: BTreeSet<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
     let ours = found.types.keys().filter(|name| name.starts_with("offhook_"));

@@ -57,7 +57,7 @@ async fn what_is_left_idle_is_claimed_and_its_count_grows() {
     for count in 2..5 {
         let reader = &mut readers[count as usize % 2];
         let claimed = until("they are idle for long enough", async || {
-            let claimed = reader.claim(10).await.expect("Redis is there");
+            let claimed = reader.claim(10).await.expect("Redis is there").deliveries;
             (!claimed.is_empty()).then_some(claimed)
         })
         .await;
@@ -76,7 +76,7 @@ async fn what_is_not_idle_yet_cannot_be_claimed() {
     let mut patient = stream.reader_with("patient", Duration::from_secs(3600));
     assert_eq!(patient.read(10).await.expect("Redis is there").len(), 3);
     let mut other = stream.reader_with("other", Duration::from_secs(3600));
-    assert!(other.claim(10).await.expect("Redis is there").is_empty());
+    assert!(other.claim(10).await.expect("Redis is there").deliveries.is_empty());
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn what_is_acked_is_settled_for_good_and_marked() {
 
     // Only the last one comes back.
     let claimed = until("it is idle for long enough", async || {
-        let claimed = stream.reader("two").claim(10).await.expect("Redis is there");
+        let claimed = stream.reader("two").claim(10).await.expect("Redis is there").deliveries;
         (!claimed.is_empty()).then_some(claimed)
     })
     .await;
@@ -116,7 +116,8 @@ async fn what_is_released_can_be_claimed_at_once_and_was_not_delivered() {
     let read = reader.read(10).await.expect("Redis is there");
     let all: Vec<_> = read.iter().map(|delivery| (delivery.id.clone(), delivery.count)).collect();
     reader.release(&all).await.expect("Redis is there");
-    let claimed = stream.reader_with("two", hour).claim(10).await.expect("Redis is there");
+    let claimed =
+        stream.reader_with("two", hour).claim(10).await.expect("Redis is there").deliveries;
     assert_eq!(claimed.len(), 3);
     assert_eq!(counts(&claimed), [1; 3], "the delivery that was given back does not count");
 }
@@ -133,7 +134,7 @@ async fn what_is_renewed_cannot_be_claimed_and_does_not_count() {
     let until_then = Instant::now() + patience + patience / 4;
     while Instant::now() < until_then {
         reader.renew(&ids(&read)).await.expect("Redis is there");
-        assert!(other.claim(10).await.expect("Redis is there").is_empty());
+        assert!(other.claim(10).await.expect("Redis is there").deliveries.is_empty());
     }
     let pending: Vec<(String, String, u64, u32)> =
         stream.redis.query(cmd("XPENDING").arg(STREAM).arg(GROUP).arg("-").arg("+").arg(9));
@@ -190,7 +191,7 @@ async fn a_claim_heals_too() {
     needs!(Redis);
     let stream = Stream::start();
     let mut reader = stream.reader("one");
-    assert!(reader.claim(10).await.expect("a claim makes the group").is_empty());
+    assert!(reader.claim(10).await.expect("a claim makes the group").deliveries.is_empty());
     stream.redis.query::<redis::Value>(&cmd("FLUSHALL"));
     until("a claim that heals", async || reader.claim(10).await.ok()).await;
     stream.append(0..1).await;
@@ -238,18 +239,21 @@ async fn a_redis_that_is_gone_or_silent_is_an_error_soon_and_then_works_again() 
 }
 
 #[tokio::test]
-async fn a_claim_passes_over_what_was_deleted() {
+async fn a_claim_counts_what_was_deleted_and_lets_go_of_it() {
     needs!(Redis);
     let stream = Stream::start();
     stream.append(0..3).await;
     let read = stream.reader("one").read(10).await.expect("Redis is there");
     stream.redis.query::<u64>(cmd("XDEL").arg(STREAM).arg(&read[1].id));
+    let mut two = stream.reader("two");
     let claimed = until("they are idle for long enough", async || {
-        let claimed = stream.reader("two").claim(10).await.expect("Redis is there");
-        (!claimed.is_empty()).then_some(claimed)
+        let claimed = two.claim(10).await.expect("Redis is there");
+        (!claimed.deliveries.is_empty()).then_some(claimed)
     })
     .await;
-    let mut claimed = ids(&claimed);
-    claimed.sort();
-    assert_eq!(claimed, [read[0].id.clone(), read[2].id.clone()]);
+    let mut left = ids(&claimed.deliveries);
+    left.sort();
+    assert_eq!(left, [read[0].id.clone(), read[2].id.clone()]);
+    assert_eq!(claimed.vanished, 1);
+    assert_eq!(stream.pending(), left, "it is not looked for again");
 }

@@ -9,7 +9,7 @@ use redis::{Script, cmd};
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
 use crate::event::{EventKey, codec};
-use crate::pipeline::{Delivery, Settled, Source, SourceError};
+use crate::pipeline::{Claimed, Delivery, Settled, Source, SourceError};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
 type Fields = Option<Vec<Vec<u8>>>;
 type Entries = Vec<(String, Fields)>;
+/// Id, consumer, milliseconds, deliveries.
+type Idle = (String, String, u64, u32);
 
 /// One reader of the consumer group.
 ///
@@ -101,10 +103,11 @@ impl RedisConsumer {
         answer.map_err(|error| self.failed(&error))
     }
 
-    fn xclaim(&self, min_idle: Duration, ids: &[String]) -> redis::Cmd {
+    /// Of what is this reader's own, or was: whatever its idle time.
+    fn xclaim(&self, ids: &[String]) -> redis::Cmd {
         let mut claim = cmd("XCLAIM");
         claim.arg(&self.names.stream).arg(&self.names.group).arg(&self.name);
-        claim.arg(millis(min_idle)).arg(ids);
+        claim.arg(0).arg(ids);
         claim
     }
 }
@@ -124,25 +127,22 @@ impl Source for RedisConsumer {
         Ok(entries.map(|(id, fields)| delivery(id, 1, fields)).collect())
     }
 
-    async fn claim(&mut self, limit: usize) -> Result<Vec<Delivery<String>>, SourceError> {
+    async fn claim(&mut self, limit: usize) -> Result<Claimed<String>, SourceError> {
         self.join().await?;
-        let mut pending = cmd("XPENDING");
-        pending.arg(&self.names.stream).arg(&self.names.group);
-        pending.arg("IDLE").arg(millis(self.idle)).arg("-").arg("+").arg(limit);
-        let idle: Vec<(String, String, u64, u32)> = self.command(&pending).await?;
-        if idle.is_empty() {
-            return Ok(Vec::new());
-        }
+        let script = Script::new(include_str!("claim.lua"));
+        let (least, most) = (millis(self.idle).to_string(), limit.to_string());
+        let (keys, args) =
+            ([&*self.names.stream], [&*self.names.group, &*self.name, &least, &most]);
+        let answer = self.commands.script::<(Vec<Idle>, Entries)>(&script, &keys, &args).await;
+        let (idle, claimed) = answer.map_err(|error| self.failed(&error))?;
+        let vanished = idle.len().saturating_sub(claimed.len());
         let counts: HashMap<String, u32> =
             idle.into_iter().map(|(id, _, _, count)| (id, count)).collect();
-        let ids: Vec<String> = counts.keys().cloned().collect();
-        // Only what is idle still: another worker may have been faster.
-        let claimed: Entries = self.command(&self.xclaim(self.idle, &ids)).await?;
         let deliveries = claimed.into_iter().map(|(id, fields)| {
             let count = counts.get(&id).copied().unwrap_or_default().saturating_add(1);
             delivery(id, count, fields)
         });
-        Ok(deliveries.collect())
+        Ok(Claimed { deliveries: deliveries.collect(), vanished })
     }
 
     async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
@@ -191,7 +191,7 @@ impl Source for RedisConsumer {
     }
 
     async fn renew(&mut self, ids: &[String]) -> Result<(), SourceError> {
-        let mut claim = self.xclaim(Duration::ZERO, ids);
+        let mut claim = self.xclaim(ids);
         // JUSTID: a renewal is no delivery, so it does not count as one.
         claim.arg("JUSTID");
         self.command::<Vec<String>>(&claim).await.map(|_| ())
@@ -204,7 +204,7 @@ impl Source for RedisConsumer {
         }
         let mut pipe = redis::pipe();
         for (count, ids) in by_count {
-            let mut claim = self.xclaim(Duration::ZERO, &ids);
+            let mut claim = self.xclaim(&ids);
             // As if it had not been handed out, and idle for long enough to be claimed.
             claim.arg("IDLE").arg(millis(self.idle)).arg("RETRYCOUNT");
             claim.arg(count.saturating_sub(1)).arg("JUSTID");

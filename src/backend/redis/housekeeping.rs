@@ -10,6 +10,8 @@ use super::conn::{Conn, ConnError, Connector};
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 
+/// Most groups that are looked at. Each costs a question or two.
+const MAX_GROUPS: usize = 100;
 /// Longest answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -26,6 +28,15 @@ pub struct Backlog {
     pub dead: u64,
     /// When the oldest entry that is not acked was appended, by Redis's clock.
     pub oldest: Option<Timestamp>,
+}
+
+/// A group of somebody else's that keeps entries in the stream: what it has not acked is not freed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blocker {
+    /// Its name.
+    pub group: String,
+    /// Age of the oldest entry that it keeps, by Redis's clock.
+    pub age: Duration,
 }
 
 /// Looks after the stream, on a connection of its own.
@@ -55,6 +66,22 @@ impl Housekeeping {
         }
     }
 
+    /// Removes consumers of our group that nobody has heard of for `idle`, unless something is
+    /// pending on them; how many. A worker that leaves does so itself; one that was killed cannot.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn reap(&mut self, idle: Duration) -> Result<u64, BackendError> {
+        let script = Script::new(include_str!("reap.lua"));
+        let (keys, idle) = ([&*self.names.stream], idle.as_millis().to_string());
+        match self.conn.script(&script, &keys, &[&self.names.group, &idle]).await {
+            Ok(reaped) => Ok(reaped),
+            Err(ConnError::NoGroup(_)) => Ok(0),
+            Err(ConnError::Refused(text)) if is_no_stream(&text) => Ok(0),
+            Err(error) => Err(BackendError(error.to_string())),
+        }
+    }
+
     /// What waits.
     ///
     /// # Errors
@@ -64,54 +91,114 @@ impl Housekeeping {
     }
 
     async fn look(&mut self) -> Result<Backlog, ConnError> {
-        let Names { stream, group } = self.names.clone();
+        let stream = self.names.stream.clone();
         let length: u64 = self.conn.query(cmd("XLEN").arg(&stream)).await?;
         let dead: u64 = self.conn.query(cmd("XLEN").arg(self.names.dead())).await?;
-        let groups = self.conn.query(cmd("XINFO").arg("GROUPS").arg(&stream)).await;
+        let groups = self.groups().await?;
+        // No worker has started yet: all of it waits.
+        let Some(ours) = groups.iter().find(|group| group.name == self.names.group) else {
+            let oldest = self.first_after("-").await?;
+            return Ok(Backlog { length, unread: length, pending: 0, dead, oldest });
+        };
+        let (oldest_pending, oldest_unread) = self.oldest(ours).await?;
+        // Redis does not know it after entries were deleted in the middle; then it is a bound.
+        let unread = ours.lag.unwrap_or_else(|| length.saturating_sub(ours.pending));
+        let unread = if oldest_unread.is_none() { 0 } else { unread };
+        let oldest = oldest_pending.into_iter().chain(oldest_unread).min();
+        Ok(Backlog { length, unread, pending: ours.pending, dead, oldest })
+    }
+
+    /// Groups of others that keep entries in the stream with which ours is done.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn blockers(&mut self) -> Result<Vec<Blocker>, BackendError> {
+        self.look_for_blockers().await.map_err(|error| BackendError(error.to_string()))
+    }
+
+    async fn look_for_blockers(&mut self) -> Result<Vec<Blocker>, ConnError> {
+        let (now, groups) = (self.time().await?, self.groups().await?);
+        let mut ours = None;
+        let mut others = Vec::new();
+        for group in groups {
+            let (pending, unread) = self.oldest(&group).await?;
+            let oldest = pending.into_iter().chain(unread).min();
+            if group.name == self.names.group {
+                ours = Some(oldest);
+            } else {
+                others.extend(oldest.map(|oldest| (group.name, oldest)));
+            }
+        }
+        // Without our group nothing is freed, whatever others do.
+        let Some(ours) = ours else { return Ok(Vec::new()) };
+        others.retain(|(_, oldest)| ours.is_none_or(|ours| *oldest < ours));
+        let blocker = |(group, oldest)| Blocker { group, age: now.since(oldest) };
+        Ok(others.into_iter().map(blocker).collect())
+    }
+
+    /// Redis's own clock, by which entries have their ids.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn now(&mut self) -> Result<Timestamp, BackendError> {
+        self.time().await.map_err(|error| BackendError(error.to_string()))
+    }
+
+    async fn time(&mut self) -> Result<Timestamp, ConnError> {
+        let (seconds, micros): (i64, i64) = self.conn.query(&cmd("TIME")).await?;
+        Ok(Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros)))
+    }
+
+    async fn groups(&mut self) -> Result<Vec<Group>, ConnError> {
+        let groups = self.conn.query(cmd("XINFO").arg("GROUPS").arg(&self.names.stream)).await;
         let groups: Vec<HashMap<String, Value>> = match groups {
             Ok(groups) => groups,
             Err(ConnError::Refused(text)) if is_no_stream(&text) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let text = |info: &HashMap<String, Value>, name: &str| {
-            info.get(name).cloned().and_then(|value| String::from_redis_value(value).ok())
-        };
-        let number = |info: &HashMap<String, Value>, name: &str| {
-            info.get(name).cloned().and_then(|value| u64::from_redis_value(value).ok())
-        };
-        let ours = groups.iter().find(|info| text(info, "name").as_ref() == Some(&group));
-        // No worker has started yet: all of it waits.
-        let Some(ours) = ours else {
-            let oldest = self.first_after(&stream, "-").await?;
-            return Ok(Backlog { length, unread: length, pending: 0, dead, oldest });
-        };
-        let pending = number(ours, "pending").unwrap_or_default();
-        let oldest_pending = match pending {
-            0 => None,
-            _ => {
-                let summary = cmd("XPENDING").arg(&stream).arg(&group).to_owned();
-                let (_, lowest, _, _): (u64, Option<String>, Option<String>, Value) =
-                    self.conn.query(&summary).await?;
-                lowest.as_deref().and_then(time_of)
-            }
-        };
-        let last = text(ours, "last-delivered-id").unwrap_or_else(|| "0-0".to_owned());
-        let oldest_unread = self.first_after(&stream, &format!("({last}")).await?;
-        // Redis does not know it after entries were deleted in the middle; then it is a bound.
-        let unread = number(ours, "lag").unwrap_or_else(|| length.saturating_sub(pending));
-        let unread = if oldest_unread.is_none() { 0 } else { unread };
-        let oldest = oldest_pending.into_iter().chain(oldest_unread).min();
-        Ok(Backlog { length, unread, pending, dead, oldest })
+        Ok(groups.into_iter().take(MAX_GROUPS).filter_map(Group::of).collect())
     }
 
-    async fn first_after(
+    /// When the oldest entries were appended that a group has read and not acked, and not read.
+    async fn oldest(
         &mut self,
-        stream: &str,
-        start: &str,
-    ) -> Result<Option<Timestamp>, ConnError> {
-        let range = cmd("XRANGE").arg(stream).arg(start).arg("+").arg("COUNT").arg(1).to_owned();
+        group: &Group,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), ConnError> {
+        let mut pending = None;
+        if group.pending > 0 {
+            let summary = cmd("XPENDING").arg(&self.names.stream).arg(&group.name).to_owned();
+            let (_, lowest, _, _): (u64, Option<String>, Option<String>, Value) =
+                self.conn.query(&summary).await?;
+            pending = lowest.as_deref().and_then(time_of);
+        }
+        let unread = self.first_after(&format!("({}", group.last_delivered)).await?;
+        Ok((pending, unread))
+    }
+
+    async fn first_after(&mut self, start: &str) -> Result<Option<Timestamp>, ConnError> {
+        let mut range = cmd("XRANGE");
+        range.arg(&self.names.stream).arg(start).arg("+").arg("COUNT").arg(1);
         let first: Vec<(String, Value)> = self.conn.query(&range).await?;
         Ok(first.first().and_then(|(id, _)| time_of(id)))
+    }
+}
+
+/// A consumer group, as Redis tells of it.
+struct Group {
+    name: String,
+    pending: u64,
+    last_delivered: String,
+    /// Entries after the last delivered one, unless Redis does not know.
+    lag: Option<u64>,
+}
+
+impl Group {
+    fn of(mut info: HashMap<String, Value>) -> Option<Self> {
+        let mut text = |name: &str| String::from_redis_value(info.remove(name)?).ok();
+        let (name, last_delivered) = (text("name")?, text("last-delivered-id")?);
+        let mut number = |name: &str| u64::from_redis_value(info.remove(name)?).ok();
+        let (pending, lag) = (number("pending")?, number("lag"));
+        Some(Self { name, pending, last_delivered, lag })
     }
 }
 

@@ -17,7 +17,9 @@ use super::writer::Writer;
 use super::{Database, OpenError, SPOOL};
 use crate::backend::BackendError;
 use crate::event::{Batch, Event, EventKey, codec};
-use crate::pipeline::{CommitError, Delivery, Outcome, Settled, Sink, Source, SourceError};
+use crate::pipeline::{
+    Claimed, CommitError, Delivery, Outcome, Settled, Sink, Source, SourceError,
+};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -278,8 +280,8 @@ impl Source for Drainer {
         self.take(limit).await.map_err(failed)
     }
 
-    async fn claim(&mut self, _: usize) -> Result<Vec<Delivery<i64>>, SourceError> {
-        Ok(Vec::new())
+    async fn claim(&mut self, _: usize) -> Result<Claimed<i64>, SourceError> {
+        Ok(Claimed { deliveries: Vec::new(), vanished: 0 })
     }
 
     async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {

@@ -1,12 +1,21 @@
 //! What is done with is freed, what is not stays, and the numbers say which is which.
 
+use std::time::Duration;
+
 use offhook::backend::redis::Backlog;
 use offhook::clock::Timestamp;
 use offhook::pipeline::Source as _;
 use redis::cmd;
 
 use super::reader::{GROUP, STREAM, Stream, settled};
+use crate::harness::until;
 use crate::services::needs;
+
+/// Makes a group that is none of ours.
+fn make_group(stream: &Stream, name: &str) {
+    let create = cmd("XGROUP").arg("CREATE").arg(STREAM).arg(name).arg("0").to_owned();
+    stream.redis.query::<()>(&create);
+}
 
 /// Nodes of one entry, so that trimming, which spares part of a node, is exact.
 async fn stream_with(entries: u32) -> Stream {
@@ -50,9 +59,7 @@ async fn an_entry_in_the_middle_keeps_all_after_it() {
 async fn a_group_of_somebody_else_is_waited_for() {
     needs!(Redis);
     let stream = stream_with(10).await;
-    let mut theirs = cmd("XGROUP");
-    theirs.arg("CREATE").arg(STREAM).arg("theirs").arg("0");
-    stream.redis.query::<()>(&theirs);
+    make_group(&stream, "theirs");
     let (mut reader, mut housekeeping) = (stream.reader("one"), stream.housekeeping());
     let read = reader.read(10).await.expect("Redis is there");
     reader.ack(&settled(read.clone())).await.expect("Redis is there");
@@ -121,4 +128,102 @@ async fn the_backlog_says_what_waits_at_every_step() {
     let rest = reader.read(10).await.expect("Redis is there");
     reader.ack(&settled(rest)).await.expect("Redis is there");
     assert_eq!(housekeeping.backlog().await, of(5, 0, 0, None), "drained, and not yet freed");
+}
+
+#[tokio::test]
+async fn what_was_deleted_in_the_middle_leaves_a_bound_that_comes_down_to_nothing() {
+    needs!(Redis);
+    let stream = Stream::start();
+    stream.append(0..5).await;
+    let ids = stream.redis.ids(STREAM);
+    let (mut reader, mut housekeeping) = (stream.reader("one"), stream.housekeeping());
+    let read = reader.read(1).await.expect("Redis is there");
+    stream.redis.query::<u64>(cmd("XDEL").arg(STREAM).arg(&ids[2]));
+    // Redis says that it does not know how many are unread.
+    let backlog = housekeeping.backlog().await.expect("Redis is there");
+    assert_eq!((backlog.unread, backlog.pending), (3, 1));
+    let rest = reader.read(10).await.expect("Redis is there");
+    reader.ack(&settled([read, rest].concat())).await.expect("Redis is there");
+    let backlog = housekeeping.backlog().await.expect("Redis is there");
+    assert_eq!((backlog.unread, backlog.pending, backlog.oldest), (0, 0, None));
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_is_forgotten_once_nothing_is_in_its_hands() {
+    needs!(Redis);
+    let stream = Stream::start();
+    stream.append(0..2).await;
+    let read = stream.reader("killed").read(1).await.expect("Redis is there");
+    let mut other = stream.reader("other");
+    let rest = other.read(1).await.expect("Redis is there");
+    other.ack(&settled(rest)).await.expect("Redis is there");
+    let mut housekeeping = stream.housekeeping();
+    assert_eq!(housekeeping.reap(Duration::from_secs(3600)).await, Ok(0), "not for long enough");
+    assert_eq!(housekeeping.reap(Duration::ZERO).await, Ok(1));
+    assert_eq!(stream.consumers(), ["killed"], "what it holds would go with it");
+    assert_eq!(stream.pending(), [read[0].id.clone()]);
+    other.ack(&settled(read)).await.expect("Redis is there");
+    assert_eq!(housekeeping.reap(Duration::ZERO).await, Ok(1));
+    assert!(stream.consumers().is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_that_was_forgotten_while_it_waited_loses_nothing() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let (mut reader, mut housekeeping) = (stream.reader("stalled"), stream.housekeeping());
+    stream.append(0..1).await;
+    let read = reader.read(10).await.expect("Redis is there");
+    reader.ack(&settled(read)).await.expect("Redis is there");
+    let forget = async {
+        let blocked = "blocked_clients:1";
+        until("it waits", async || {
+            let clients: String = stream.redis.query(cmd("INFO").arg("clients"));
+            clients.contains(blocked).then_some(())
+        })
+        .await;
+        assert_eq!(housekeeping.reap(Duration::ZERO).await, Ok(1));
+        stream.append(1..2).await;
+    };
+    let (read, ()) = tokio::join!(reader.read(10), forget);
+    let mut read = read.expect("Redis is there");
+    if read.is_empty() {
+        // The wait was over by then.
+        read = reader.read(10).await.expect("Redis is there");
+    }
+    assert_eq!(read.len(), 1);
+    assert_eq!(stream.pending(), [read[0].id.clone()], "and it is in its hands");
+    assert_eq!(stream.consumers(), ["stalled"]);
+}
+
+#[tokio::test]
+async fn without_a_group_or_a_stream_nobody_is_forgotten() {
+    needs!(Redis);
+    let stream = Stream::start();
+    assert_eq!(stream.housekeeping().reap(Duration::ZERO).await, Ok(0), "there is no stream");
+    stream.append(0..1).await;
+    assert_eq!(stream.housekeeping().reap(Duration::ZERO).await, Ok(0), "there is no group");
+}
+
+#[tokio::test]
+async fn a_group_that_keeps_what_the_workers_are_done_with_is_named() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let mut housekeeping = stream.housekeeping();
+    assert_eq!(housekeeping.blockers().await, Ok(vec![]), "there is no stream");
+    stream.append(0..2).await;
+    make_group(&stream, "theirs");
+    assert_eq!(housekeeping.blockers().await, Ok(vec![]), "there are no workers yet");
+    let mut reader = stream.reader("one");
+    let read = reader.read(10).await.expect("Redis is there");
+    assert_eq!(housekeeping.blockers().await, Ok(vec![]), "our workers are no faster");
+    reader.ack(&settled(read)).await.expect("Redis is there");
+    let blockers = housekeeping.blockers().await.expect("Redis is there");
+    assert_eq!(blockers.len(), 1);
+    assert_eq!(blockers[0].group, "theirs");
+
+    let mut read = cmd("XREADGROUP");
+    read.arg("GROUP").arg("theirs").arg("them").arg("NOACK").arg("STREAMS").arg(STREAM).arg(">");
+    stream.redis.query::<redis::Value>(&read);
+    assert_eq!(housekeeping.blockers().await, Ok(vec![]), "they have read it all");
 }
