@@ -11,6 +11,7 @@ mod outage;
 mod refusals;
 #[expect(dead_code, reason = "some tests that need it are still to come")]
 mod services;
+mod shutdown;
 mod sink_battery;
 mod source_battery;
 mod spool;

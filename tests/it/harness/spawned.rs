@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
 use offhook::config::Role;
@@ -53,6 +53,13 @@ impl Spawned {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// As Ctrl-C does it.
+    pub(crate) fn interrupt(&mut self) {
+        let id = self.process.child().id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -s INT {id}")]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "it runs");
     }
 
     /// How it ended, once it has.
