@@ -15,4 +15,5 @@ mod shutdown;
 mod sink_battery;
 mod source_battery;
 mod spool;
+mod startup;
 mod strangers;

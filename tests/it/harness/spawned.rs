@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -12,8 +11,9 @@ use tempfile::TempDir;
 
 use super::DEADLINE;
 use super::offhook::Client;
+use super::program::program;
 use super::settings::Settings;
-use crate::services::{Process, Signal, guarded};
+use crate::services::{Process, Signal};
 
 /// `offhook serve`, as a process.
 #[derive(Debug)]
@@ -77,16 +77,13 @@ impl Spawned {
 type Addresses = (Option<SocketAddr>, SocketAddr);
 
 fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Addresses>) {
-    let mut command = guarded(Path::new(env!("CARGO_BIN_EXE_offhook")), Signal::Kill);
     let role = match settings.role {
         Role::All => "all",
         Role::Receiver => "receiver",
         Role::Worker => "worker",
     };
-    command.args(["serve", "--role", role]).env_clear().envs(settings.environment());
-    // Before `setpriv` is looked for: an empty environment has no path.
-    command.env("PATH", env!("PATH")).env("OFFHOOK_LOG__FORMAT", "json");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut command = program(settings, &["serve", "--role", role]);
+    command.env("OFFHOOK_LOG__FORMAT", "json").stdout(Stdio::null());
     let mut process = Process::spawn(&mut command, Signal::Kill);
 
     let stderr = process.child().stderr.take().expect("it is piped");
