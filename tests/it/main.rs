@@ -1,7 +1,6 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
 mod fallback;
-#[expect(dead_code, unused_imports, reason = "some tests that need it are still to come")]
 mod harness;
 mod health;
 mod kinds;
@@ -9,7 +8,6 @@ mod metrics;
 mod order;
 mod outage;
 mod refusals;
-#[expect(dead_code, reason = "some tests that need it are still to come")]
 mod services;
 mod shutdown;
 mod sink_battery;
