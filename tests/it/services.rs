@@ -1,33 +1,13 @@
-//! Real servers, each private to one test: in a directory of its own, on a Unix socket, so that no
-//! port is taken, and gone when the test is, however it ends.
+//! The private servers of [`offhook::torture::servers`], for tests: what goes wrong with one fails
+//! the test, and a test whose servers are not installed is skipped.
 
 mod postgres;
-mod process;
 mod redis;
 
-use std::path::PathBuf;
+pub(crate) use offhook::torture::servers::{Durability, Fsync, Need, Process, Signal, guarded};
 
-pub(crate) use self::postgres::{Durability, Postgres};
-pub(crate) use self::process::{Process, Signal, guarded};
-pub(crate) use self::redis::{Fsync, Redis};
-
-/// What a test needs, and a machine may not have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Need {
-    /// `redis-server`
-    Redis,
-    /// `initdb` and `postgres`
-    Postgres,
-}
-
-impl Need {
-    fn programs(self) -> &'static [&'static str] {
-        match self {
-            Self::Redis => &["redis-server", "setpriv"],
-            Self::Postgres => &["initdb", "postgres", "setpriv"],
-        }
-    }
-}
+pub(crate) use self::postgres::Postgres;
+pub(crate) use self::redis::Redis;
 
 /// Returns from a test that needs what is not there, saying so by the test's name. Where `CI` is
 /// `true`, everything has to be there.
@@ -47,8 +27,7 @@ pub(crate) use needs;
 
 /// The first program that is not there.
 pub(crate) fn missing(needs: &[Need]) -> Option<&'static str> {
-    let programs = needs.iter().flat_map(|need| need.programs());
-    programs.copied().find(|program| process::find(program).is_none())
+    offhook::torture::servers::missing(needs).map(|(program, _)| program)
 }
 
 /// Says that a test was skipped; `path` is that of an item inside of it.
@@ -59,9 +38,4 @@ pub(crate) fn skip(path: &str, missing: &str) {
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(!ci, "{name} would be skipped in CI: no {missing}");
     eprintln!("SKIPPED {name}: no {missing}");
-}
-
-/// Where a program is, in a test that said that it needs it.
-fn program(name: &str) -> PathBuf {
-    process::find(name).unwrap_or_else(|| panic!("{name} is not installed: say `needs!` first"))
 }

@@ -84,7 +84,7 @@ fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Ad
     };
     let mut command = program(settings, &["serve", "--role", role]);
     command.env("OFFHOOK_LOG__FORMAT", "json").stdout(Stdio::null());
-    let mut process = Process::spawn(&mut command, Signal::Kill);
+    let mut process = Process::spawn(&mut command, Signal::Kill).expect("setpriv starts it");
 
     let stderr = process.child().stderr.take().expect("it is piped");
     let log = Arc::new(Mutex::new(String::new()));
