@@ -121,12 +121,15 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // The shared memory of a Postgres that is killed stays until its next start.
         let mut process = Process::spawn(&mut command, Signal::Quit)?;
-        // Its end is an answer, too.
         let ready = poll(PATIENCE, || match process.ended() {
-            Some(_) => Some(false),
-            None => is_ready(path, &mut process).then_some(true),
+            // It refuses to start as long as a child of one that was killed is not quite gone.
+            Some(_) => {
+                process = Process::spawn(&mut command, Signal::Quit).ok()?;
+                None
+            }
+            None => is_ready(path, &mut process).then_some(()),
         });
-        if ready != Some(true) {
+        if ready.is_none() {
             let log = std::fs::read_to_string(path.join("log")).unwrap_or_default();
             bail!("postgres does not answer:\n{log}");
         }
