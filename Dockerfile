@@ -1,9 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# Debian's release must be the same in both stages: the binary uses the C library of the first.
-ARG DEBIAN=bookworm
-
-FROM rust:1.95-slim-${DEBIAN} AS build
+FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 # The dependencies by themselves: this layer is built again only when Cargo.toml or Cargo.lock
 # changes. Empty sources stand in for ours.
@@ -20,15 +17,24 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked
 
-FROM debian:${DEBIAN}-slim
-# The certificates are for `rediss://`, and for Postgres with TLS.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /var/lib/offhook --shell /usr/sbin/nologin offhook \
-    && install --directory --owner=offhook --group=offhook --mode=0750 /var/lib/offhook
-COPY --from=build /src/target/release/offhook /usr/local/bin/offhook
-COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/offhook/
+# All that the image holds: the program, the C library that it was built with, certificates (for
+# `rediss://`, Postgres with TLS, and public URLs), a user, and a directory that is the user's. No
+# shell and no package manager, so nothing of theirs to patch or to misuse.
+COPY LICENSE-APACHE LICENSE-MIT /image/usr/share/doc/offhook/
+RUN install -D --strip target/release/offhook /image/usr/local/bin/offhook \
+    && for library in $(ldd target/release/offhook | grep --only-matching '/[^ ]*'); do \
+        install -D "$library" "/image$library"; done \
+    && install -D --mode=0644 --target-directory=/image/etc/ssl/certs \
+        /etc/ssl/certs/ca-certificates.crt \
+    && echo 'offhook:x:10001:10001::/var/lib/offhook:/usr/sbin/nologin' > /image/etc/passwd \
+    && echo 'offhook:x:10001:' > /image/etc/group \
+    && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
+    && install --directory --mode=1777 /image/tmp \
+    && install --directory --owner=10001 --group=10001 --mode=0750 /image/var/lib/offhook
+
+FROM scratch
+COPY --from=build /image /
+ENV PATH=/usr/local/bin
 USER offhook
 # Here lies what offhook writes by default: the embedded store, or a receiver's spool.
 WORKDIR /var/lib/offhook

@@ -199,7 +199,7 @@ async fn embedded(
     let store = SqliteStore::open(Arc::clone(&database)).await?;
     let recorder = spawn_batcher(metrics.observed(store, Backend::Sqlite), tasks);
     let (durabilities, in_force) = (Durabilities::default(), InForce::of_sqlite());
-    metrics.show_durability("sqlite", &in_force);
+    metrics.show_durability("sqlite", &in_force, false);
     durabilities.set("sqlite", in_force);
     let probe = Probe::Sqlite(sqlite::Health::new(database, query.clone()));
     Ok(Parts {

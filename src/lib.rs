@@ -10,8 +10,7 @@
 //! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`admin`] (metrics,
 //!    health, API), over [`http`].
-//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`]; [`torture`], which looks at all of it
-//!    from outside.
+//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`].
 
 pub mod admin;
 pub mod app;
@@ -26,6 +25,5 @@ pub mod pipeline;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;
-pub mod torture;
 pub mod twilio;
 pub mod worker;

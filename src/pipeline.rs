@@ -46,6 +46,9 @@ pub enum Outcome {
         /// How many SIDs were, with this batch, reported in two terminal statuses that exclude
         /// each other.
         contradicted: usize,
+        /// How many SIDs had already, before this batch, a status further along than all that the
+        /// batch says of them.
+        late: usize,
     },
 }
 

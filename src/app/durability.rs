@@ -78,12 +78,19 @@ impl Watch {
                 return None;
             }
         };
-        self.metrics.show_durability(name, &in_force);
+        self.metrics.show_durability(name, &in_force, self.is_below(name, in_force.level));
         let breach = in_force.breach;
         if self.shown.set(name, in_force.clone()) {
             self.log(name, &in_force);
         }
         breach
+    }
+
+    /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
+    /// stream may be as it is.
+    fn is_below(&self, backend: &str, level: Level) -> bool {
+        let spooled = backend == "redis" && self.durability == Durability::Spool;
+        !spooled && !matches!(level, Level::Synced | Level::Unknown)
     }
 
     fn log(&self, backend: &str, in_force: &InForce) {

@@ -62,6 +62,7 @@ pub struct Metrics {
     vanished: IntCounter,
     dead_letters: IntCounter,
     contradicted: IntCounter,
+    late: IntCounter,
     source_errors: IntCounter,
     outcomes: Outcomes,
     calls_in_progress: IntGauge,
@@ -70,6 +71,7 @@ pub struct Metrics {
     spool: SpoolMetrics,
     durability: GaugeVec,
     breach: GaugeVec,
+    below: GaugeVec,
 }
 
 impl Metrics {
@@ -132,6 +134,10 @@ impl Metrics {
                 "offhook_contradicted_statuses_total",
                 "Updates after which a SID has two terminal statuses that exclude each other",
             )?,
+            late: counter(
+                "offhook_late_updates_total",
+                "Updates of a SID that came when a status further along was stored already",
+            )?,
             source_errors: counter(
                 "offhook_stream_errors_total",
                 "Reads, acks and claims that the stream did not answer",
@@ -155,6 +161,11 @@ impl Metrics {
             breach: gauges(
                 "offhook_durability_breach",
                 "1 if a setting of the backend breaks the promise",
+                &["backend"],
+            )?,
+            below: gauges(
+                "offhook_durability_below_configured",
+                "1 if a crash of the backend can lose what was to be durable there",
                 &["backend"],
             )?,
         })
@@ -186,14 +197,15 @@ impl Metrics {
         Observed::new(sink, Arc::new(self.of(backend)))
     }
 
-    /// Shows which durability is in force.
-    pub fn show_durability(&self, backend: &str, in_force: &InForce) {
+    /// Shows which durability is in force, and whether that is less than was asked for.
+    pub fn show_durability(&self, backend: &str, in_force: &InForce, below: bool) {
         for level in Level::ALL {
             let on = f64::from(u8::from(level == in_force.level));
             self.durability.with_label_values(&[backend, level.as_str()]).set(on);
         }
         let breach = f64::from(u8::from(in_force.breach.is_some()));
         self.breach.with_label_values(&[backend]).set(breach);
+        self.below.with_label_values(&[backend]).set(f64::from(u8::from(below)));
     }
 
     /// Shows how many calls there may be; 0 if nobody said.
@@ -292,7 +304,7 @@ impl Observer for BackendMetrics {
         self.commit_seconds.observe(took.as_secs_f64());
         self.batch_events.observe(batch.events().len() as f64);
         self.folded.inc_by(batch.folded() as u64);
-        if let Outcome::Stored { fresh, contradicted } = outcome {
+        if let Outcome::Stored { fresh, contradicted, late } = outcome {
             for (event, fresh) in batch.events().iter().zip(fresh) {
                 let freshness = if *fresh { "fresh" } else { "duplicate" };
                 self.all.events.with_label_values(&[event.kind.as_str(), freshness]).inc();
@@ -301,6 +313,7 @@ impl Observer for BackendMetrics {
                 }
             }
             self.all.contradicted.inc_by(*contradicted as u64);
+            self.all.late.inc_by(*late as u64);
         }
         debug!(
             backend = self.backend,

@@ -28,12 +28,14 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_contradicted_statuses_total", "counter"),
     ("offhook_dead_letters", "gauge"),
     ("offhook_dead_letters_total", "counter"),
+    ("offhook_durability_below_configured", "gauge"),
     ("offhook_durability_breach", "gauge"),
     ("offhook_durability_in_force", "gauge"),
     ("offhook_events_total", "counter"),
     ("offhook_failures_total", "counter"),
     ("offhook_fallback_unrecorded_total", "counter"),
     ("offhook_folded_events_total", "counter"),
+    ("offhook_late_updates_total", "counter"),
     ("offhook_outcomes_total", "counter"),
     ("offhook_reaped_consumers_total", "counter"),
     ("offhook_refusals_total", "counter"),
@@ -59,7 +61,7 @@ const FAMILIES: &[(&str, &str)] = &[
 
 /// What Prometheus would read.
 pub(crate) struct Exposition {
-    types: BTreeMap<String, String>,
+    pub(crate) types: BTreeMap<String, String>,
     pub(crate) series: BTreeMap<String, f64>,
 }
 
@@ -89,21 +91,24 @@ fn parse(text: &str) -> Exposition {
     Exposition { types, series }
 }
 
-pub(crate) async fn scrape(client: &Client) -> Exposition {
+async fn scrape(client: &Client) -> Exposition {
     let answer = client.admin("/metrics").await;
     assert_eq!(answer.status(), 200);
     parse(&answer.text().await.expect("the whole answer"))
 }
 
+/// Once everything is there: a worker counts from when it has found its tables.
+pub(crate) async fn scrape_all(client: &Client) -> Exposition {
+    until("every family is there", async || {
+        let found = scrape(client).await;
+        FAMILIES.iter().all(|(name, _)| found.types.contains_key(*name)).then_some(found)
+    })
+    .await
+}
+
 async fn every_series_is_there_before_anything_happens(stage: Stage) {
     let offhook = stage.start();
-    // A worker counts from when it has found its tables.
-    until("every family is there", async || {
-        let types = scrape(&offhook.client).await.types;
-        FAMILIES.iter().all(|(name, _)| types.contains_key(*name)).then_some(())
-    })
-    .await;
-    let found = scrape(&offhook.client).await;
+    let found = scrape_all(&offhook.client).await;
     for (name, kind) in FAMILIES {
         assert_eq!(found.types[*name], *kind, "{name}");
     }
@@ -141,6 +146,7 @@ async fn the_numbers_say_what_happened(stage: Stage) {
         ("offhook_failures_total{error_code=\"30003\",resource=\"message\"}", 1.0),
         ("offhook_failures_total{error_code=\"none\",resource=\"message\"}", 0.0),
         ("offhook_contradicted_statuses_total", 1.0),
+        ("offhook_late_updates_total", 1.0),
         ("offhook_secret_matches_total{account=\"account_1\",key_id=\"auth_token_1\"}", 4.0),
         ("offhook_secret_retiring{account=\"account_1\",key_id=\"auth_token_1\"}", 0.0),
         ("offhook_stream_depth", 0.0),

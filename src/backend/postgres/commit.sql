@@ -68,8 +68,10 @@ WITH input AS (
         terminals = s.terminals | excluded.terminals,
         first_seen = least(s.first_seen, excluded.first_seen),
         updated = greatest(s.updated, excluded.updated)
-    RETURNING sid, contradicted
+    RETURNING sid, contradicted, position
 )
 SELECT coalesce((SELECT array_agg(key) FROM fresh), '{}') AS fresh,
        (SELECT count(*) FROM merged JOIN folded USING (sid)
-        WHERE merged.contradicted AND folded.terminals <> 0) AS contradicted
+        WHERE merged.contradicted AND folded.terminals <> 0) AS contradicted,
+       (SELECT count(*) FROM merged JOIN folded USING (sid)
+        WHERE merged.position > folded.position) AS late

@@ -49,15 +49,17 @@ impl Sink for PostgresStore {
 
         let read = |error: sqlx::Error| CommitError::Transient(rows::cause(&error));
         let keys: Vec<String> = row.try_get("fresh").map_err(read)?;
-        let contradicted: i64 = row.try_get("contradicted").map_err(read)?;
+        let count = |name: &str| -> Result<usize, CommitError> {
+            let count: i64 = row.try_get(name).map_err(read)?;
+            Ok(usize::try_from(count).unwrap_or_default())
+        };
         let mut fresh = vec![false; events.len()];
         for key in keys {
             if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(&key)) {
                 fresh[at] = true;
             }
         }
-        let contradicted = usize::try_from(contradicted).unwrap_or_default();
-        Ok(Outcome::Stored { fresh, contradicted })
+        Ok(Outcome::Stored { fresh, contradicted: count("contradicted")?, late: count("late")? })
     }
 }
 

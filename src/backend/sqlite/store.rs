@@ -50,9 +50,9 @@ async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outc
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let fresh = insert_events(&mut transaction, batch.events(), &details).await?;
     let updates = fold(details, &fresh);
-    let contradicted = merge_statuses(&mut transaction, updates).await?;
+    let (contradicted, late) = merge_statuses(&mut transaction, updates).await?;
     transaction.commit().await?;
-    Ok(Outcome::Stored { fresh, contradicted })
+    Ok(Outcome::Stored { fresh, contradicted, late })
 }
 
 /// Which of the events the store did not have.
@@ -93,13 +93,13 @@ fn fold(details: Vec<Details>, fresh: &[bool]) -> BTreeMap<String, Current> {
     updates
 }
 
-/// Merges into the stored rows; how many ended in a contradiction.
+/// Merges into the stored rows; how many ended in a contradiction, and how many updates came late.
 async fn merge_statuses(
     connection: &mut SqliteConnection,
     updates: BTreeMap<String, Current>,
-) -> Result<usize, sqlx::Error> {
+) -> Result<(usize, usize), sqlx::Error> {
     if updates.is_empty() {
-        return Ok(0);
+        return Ok((0, 0));
     }
     let sids: Vec<&String> = updates.keys().collect();
     let sids = serde_json::to_string(&sids).expect("strings always serialize");
@@ -113,12 +113,15 @@ async fn merge_statuses(
         let current = rows::current(row)?;
         known.insert(current.sid.clone(), current);
     }
-    let mut contradicted = 0;
+    let (mut contradicted, mut late) = (0, 0);
     let mut rows = Vec::with_capacity(updates.len());
     for (sid, update) in updates {
         let reports_terminal = update.terminals != 0;
         let merged = match known.remove(&sid) {
-            Some(known) => known.merge(update),
+            Some(known) => {
+                late += usize::from(known.position > update.position);
+                known.merge(update)
+            }
             None => update,
         };
         contradicted += usize::from(reports_terminal && merged.is_contradicted());
@@ -138,7 +141,7 @@ async fn merge_statuses(
         }
         query.execute(&mut *connection).await?;
     }
-    Ok(contradicted)
+    Ok((contradicted, late))
 }
 
 fn insert(table: &str, columns: &str, rows: usize, on_conflict: &str) -> String {

@@ -42,16 +42,23 @@ impl Model {
         let is_fresh = |event: &Event| !self.events.contains_key(&event.key);
         let fresh: Vec<bool> = batch.events().iter().map(is_fresh).collect();
         let mut ended = HashSet::new();
+        let before = self.statuses.clone();
+        let mut said: BTreeMap<String, Current> = BTreeMap::new();
         for (event, _) in batch.events().iter().zip(&fresh).filter(|(_, fresh)| **fresh) {
             self.events.insert(event.key.clone(), event.clone());
             let Some(current) = Details::of(event).current else { continue };
             if current.terminals != 0 {
                 ended.insert(current.sid.clone());
             }
+            merge(&mut said, current.clone());
             merge(&mut self.statuses, current);
         }
         let contradicted = ended.iter().filter(|sid| self.statuses[*sid].is_contradicted()).count();
-        Outcome::Stored { fresh, contradicted }
+        let is_late = |said: &&Current| {
+            before.get(&said.sid).is_some_and(|before| before.position > said.position)
+        };
+        let late = said.values().filter(is_late).count();
+        Outcome::Stored { fresh, contradicted, late }
     }
 }
 
@@ -204,7 +211,7 @@ async fn the_first_to_be_stored_stays<B: Backend>() {
     let again = Event { received_at: Timestamp::from_micros(1), ..first.clone() };
     for (event, is_fresh) in [(&first, true), (&again, false)] {
         let outcome = sink.commit(&Batch::from(event.clone())).await.expect("the store is there");
-        assert_eq!(outcome, Outcome::Stored { fresh: vec![is_fresh], contradicted: 0 });
+        assert_eq!(outcome, Outcome::Stored { fresh: vec![is_fresh], contradicted: 0, late: 0 });
     }
     let contents = backend.contents().await;
     assert_eq!(contents.events, std::slice::from_ref(&first));
