@@ -1,0 +1,76 @@
+//! The alerts: `promtool` takes them, and they are raised by what they are for.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{path, query, yaml};
+use crate::harness::{Stage, both_modes};
+use crate::metrics;
+use crate::services::{needs, program};
+
+both_modes! {
+    alerts_ask_for_what_a_server_exports,
+}
+
+const RULES: &str = "config/prometheus/alerts.yml";
+
+fn promtool(arguments: &[&str]) {
+    let output = Command::new(program("promtool"))
+        .args(arguments)
+        .current_dir(path("config/prometheus"))
+        .output()
+        .expect("it can be started");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "promtool {arguments:?}:\n{said}\n{complained}");
+}
+
+#[test]
+fn prometheus_takes_the_rules_and_its_configuration() {
+    needs!(Prometheus);
+    promtool(&["check", "rules", "alerts.yml"]);
+    // The token's file is there only where it runs.
+    promtool(&["check", "config", "--syntax-only", "prometheus.yml"]);
+}
+
+#[test]
+fn each_alert_is_raised_by_what_it_is_for() {
+    needs!(Prometheus);
+    promtool(&["test", "rules", "alerts_test.yml", "alerts_silence_test.yml"]);
+}
+
+fn rules() -> Vec<Value> {
+    let groups = yaml(RULES).remove(0)["groups"].as_array().expect("groups").clone();
+    groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
+}
+
+fn text<'a>(rule: &'a Value, pointer: &str) -> &'a str {
+    rule.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} of {rule}"))
+}
+
+#[test]
+fn each_alert_is_tested_and_says_what_to_do() {
+    let tests = super::read("config/prometheus/alerts_test.yml")
+        + &super::read("config/prometheus/alerts_silence_test.yml");
+    for rule in rules() {
+        let name = text(&rule, "/alert");
+        assert!(tests.contains(name), "{name} is not tested");
+        let link = text(&rule, "/annotations/runbook_url");
+        let manual = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/operations.md#");
+        assert!(link.starts_with(manual), "{name}: {link}");
+        let severity = text(&rule, "/labels/severity");
+        assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
+        for annotation in ["summary", "description"] {
+            assert!(!text(&rule, &format!("/annotations/{annotation}")).is_empty(), "{name}");
+        }
+    }
+}
+
+async fn alerts_ask_for_what_a_server_exports(stage: Stage) {
+    let offhook = stage.start();
+    let exported = metrics::scrape_all(&offhook.client).await;
+    for rule in rules() {
+        query::check(text(&rule, "/alert"), text(&rule, "/expr"), &exported);
+    }
+}
