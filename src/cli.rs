@@ -1,10 +1,12 @@
 //! The command line: one file per command.
 
+mod bench;
 mod check;
 mod client;
 mod dead_letters;
 mod demo;
 mod healthcheck;
+mod load;
 mod migrate;
 mod secrets;
 mod send;
@@ -50,6 +52,12 @@ enum Command {
         offhook send http://127.0.0.1:8080/status --public-url https://hooks.example.com\n\n\
         Exits 0 if the answer is 2xx.")]
     Send(Box<send::Send>),
+    /// Measure how many callbacks a server takes, and how fast it answers.
+    #[command(after_help = "Examples:\n  \
+        offhook bench http://127.0.0.1:8080/status --public-url https://hooks.example.com\n  \
+        offhook bench http://127.0.0.1:8080/status --rate 1000 --seconds 60 --store postgres://…\n\n\
+        It sends made-up calls and messages that end in the store: not for one in use.")]
+    Bench(Box<bench::Bench>),
     /// Explain offline why a signature is right or wrong.
     #[command(after_help = "Example:\n  \
         offhook verify --url https://hooks.example.com/status --signature '…' --body body.txt\n\n\
@@ -91,6 +99,7 @@ impl Cli {
             Command::Serve { role } => serve::run(config, role).await,
             Command::Demo(demo) => demo::run(demo).await,
             Command::Send(send) => send::run(config, *send).await,
+            Command::Bench(bench) => bench::run(config, *bench).await,
             Command::Verify(verify) => verify::run(config, &verify),
             Command::DeadLetters(command) => dead_letters::run(config, command).await,
             Command::Migrate => migrate::run(config).await,

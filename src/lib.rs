@@ -10,7 +10,8 @@
 //! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`admin`] (metrics,
 //!    health, API), over [`http`].
-//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`].
+//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`]; [`torture`], which looks at all of it
+//!    from outside.
 
 pub mod admin;
 pub mod app;
@@ -25,5 +26,6 @@ pub mod pipeline;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;
+pub mod torture;
 pub mod twilio;
 pub mod worker;

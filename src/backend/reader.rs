@@ -50,4 +50,15 @@ impl Reader {
             Self::Postgres(query) => query.events(sid, limit).await,
         }
     }
+
+    /// Those of the keys whose events are stored.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.stored(keys).await,
+            Self::Postgres(query) => query.stored(keys).await,
+        }
+    }
 }

@@ -46,6 +46,8 @@ pub(super) struct Request {
     /// The path below the public URL.
     pub(super) path: &'static str,
     pub(super) callback: Callback,
+    /// The keys of its events, if it is a status callback of Twilio's.
+    pub(super) keys: Vec<String>,
     /// What is wrong with it, if it is not Twilio's.
     pub(super) forgery: Option<Forgery>,
 }
@@ -166,11 +168,11 @@ impl Writer {
         let late = if self.percent(self.volume.late) { self.rng.random_range(5..90) } else { 0 };
         let arrives = at + Duration::from_secs(late);
         self.arrivals.entry(sid.to_owned()).or_default().push(arrives);
-        self.push(arrives, path, callback.clone(), None);
+        self.push(arrives, path, callback.clone(), keys, None);
         self.traffic.expected.keys.extend(keys.iter().cloned());
         if self.percent(self.volume.duplicates) {
             let again = arrives + Duration::from_secs(self.rng.random_range(0..60));
-            self.push(again, path, callback, None);
+            self.push(again, path, callback, keys, None);
             self.traffic.expected.repeats += 1;
             self.traffic.expected.duplicates += keys.len();
         }
@@ -181,9 +183,11 @@ impl Writer {
         at: Duration,
         path: &'static str,
         callback: Callback,
+        keys: &[String],
         forgery: Option<Forgery>,
     ) {
-        self.traffic.requests.push(Request { at, path, callback, forgery });
+        let keys = keys.to_vec();
+        self.traffic.requests.push(Request { at, path, callback, keys, forgery });
     }
 
     fn ends(&mut self, sid: &str, resource: Resource, status: &'static str) {

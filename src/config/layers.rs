@@ -137,16 +137,19 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
         layers.push(Layer { name, values: nested(key, value) });
     };
     if let Some(sid) = environment.get("TWILIO_ACCOUNT_SID") {
+        let mut names = "TWILIO_ACCOUNT_SID".to_owned();
         let mut account = Map::from_iter([("sid".to_owned(), text(sid))]);
         if let Some(token) = environment.get("TWILIO_AUTH_TOKEN") {
             let tokens = ValueKind::Array(vec![text(token)]);
             account.insert("auth_tokens".to_owned(), Value::new(None, tokens));
+            names.push_str(", TWILIO_AUTH_TOKEN");
         }
         if let Some(path) = environment.get("TWILIO_AUTH_TOKEN_FILE") {
             account.insert("auth_tokens_file".to_owned(), text(path));
+            names.push_str(", TWILIO_AUTH_TOKEN_FILE");
         }
         let accounts = ValueKind::Array(vec![Value::new(None, ValueKind::Table(account))]);
-        add("TWILIO_ACCOUNT_SID", "account", Value::new(None, accounts));
+        add(&names, "account", Value::new(None, accounts));
     }
     for (variable, key) in [
         ("DATABASE_URL", "store.url"),

@@ -2,14 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
 use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool};
-use crate::backend::redis::Names;
+use crate::backend::BackendError;
+use crate::backend::redis::{Connector, Names};
 use crate::backend::sqlite::Bounds;
 use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
@@ -190,6 +193,14 @@ fn scaled(
              redis:// URL",
         ));
     };
+    // The libraries' own words: they name a part of the URL, never its value.
+    let url = store.expose_secret();
+    PgConnectOptions::from_str(url).map_err(BackendError::from).map_err(|error| {
+        loaded.error("store.url", format!("it is no URL like postgres://user@host/name: {error}"))
+    })?;
+    Connector::new(stream.expose_secret()).map_err(|error| {
+        loaded.error("stream.url", format!("it is no URL like redis://host:6379: {error}"))
+    })?;
     for (key, value) in [("stream.key", &raw.stream.key), ("stream.group", &raw.stream.group)] {
         if value.is_empty() {
             return Err(loaded.error(key, "it is empty"));

@@ -3,6 +3,7 @@
 
 mod callback;
 mod offhook;
+mod program;
 mod raw;
 mod settings;
 mod spawned;
@@ -14,10 +15,11 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use self::callback::{Callback, Signature, fixture};
 pub(crate) use self::offhook::{Client, Offhook, header};
+pub(crate) use self::program::{Ended, program, run};
 pub(crate) use self::raw::Raw;
-pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
+pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, Settings, TOKEN};
 pub(crate) use self::spawned::Spawned;
-pub(crate) use self::stage::{Contents, Mode, Stage, both_modes};
+pub(crate) use self::stage::{Mode, Stage, both_modes};
 
 /// What has not happened by then never will, however busy the machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);

@@ -1,7 +1,7 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
+mod bench;
 mod fallback;
-#[expect(dead_code, unused_imports, reason = "some tests that need it are still to come")]
 mod harness;
 mod health;
 mod kinds;
@@ -10,9 +10,10 @@ mod operations;
 mod order;
 mod outage;
 mod refusals;
-#[expect(dead_code, reason = "some tests that need it are still to come")]
 mod services;
+mod shutdown;
 mod sink_battery;
 mod source_battery;
 mod spool;
+mod startup;
 mod strangers;

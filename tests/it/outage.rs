@@ -4,7 +4,7 @@ use offhook::config::Role;
 use reqwest::StatusCode;
 
 use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, header, until};
-use crate::services::{Durability, needs};
+use crate::services::{Durability, Fsync, Redis, needs};
 
 /// A call's callback, and its key.
 fn call(n: usize, status: &str) -> (Callback, String) {
@@ -53,6 +53,19 @@ async fn while_redis_does_not_answer_callbacks_are_taken_and_stored_once_it_does
     keys.extend(accept(&offhook, 5..30).await);
     stage.redis().go_on();
     // A batch that timed out may have been taken all the same: it is stored once.
+    assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_is_given_its_stream_and_group_again() {
+    needs!(all Mode::ScaleOut.needs());
+    let mut stage = Stage::on(Redis::with(Fsync::Never, None), Durability::Unsynced);
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..5).await;
+    stage.contents_with(&keys).await;
+    stage.redis().restart();
+    assert_eq!(stage.redis().ids("offhook:events"), Vec::<String>::new(), "it lost everything");
+    keys.extend(accept(&offhook, 5..30).await);
     assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
 }
 

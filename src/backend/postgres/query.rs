@@ -102,6 +102,15 @@ impl Query {
         Ok(count.unsigned_abs())
     }
 
+    /// Those of the keys whose events are stored.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
+        let query = sqlx::query_scalar("SELECT key FROM events WHERE key = ANY($1)").bind(keys);
+        bounded(query.fetch_all(&self.0.0)).await
+    }
+
     /// Every event, sorted by key: to check what is stored, not for large stores.
     ///
     /// # Errors

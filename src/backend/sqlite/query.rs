@@ -7,7 +7,7 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 use tokio::time::timeout;
 
-use super::{Database, options};
+use super::{Database, OpenError, options};
 use crate::backend::{BackendError, StoredEvent, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -37,6 +37,14 @@ impl Query {
                 .acquire_timeout(PATIENCE)
                 .connect_lazy_with(options),
         )
+    }
+
+    /// Of the file of a `sqlite:` URL.
+    ///
+    /// # Errors
+    /// It is no URL of a file.
+    pub fn of_url(url: &str) -> Result<Self, OpenError> {
+        Ok(Self::of_file(&super::path_of(url)?))
     }
 
     /// The current status of a SID.
@@ -73,6 +81,16 @@ impl Query {
                    AND final = 0 AND first_seen > ? LIMIT ?)";
         let query = sqlx::query_scalar::<_, i64>(sql).bind(since.to_string()).bind(limit);
         Ok(bounded(query.fetch_one(&self.0)).await?.unsigned_abs())
+    }
+
+    /// Those of the keys whose events are stored.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
+        let sql = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))";
+        let query = sqlx::query_scalar(sql).bind(sqlx::types::Json(keys));
+        bounded(query.fetch_all(&self.0)).await
     }
 
     /// Every event, sorted by key: to check what is stored, not for large stores.

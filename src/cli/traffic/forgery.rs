@@ -87,7 +87,7 @@ impl Writer {
             }
             _ => (sample::call(&scene, &sid, "completed", 3), "/status"),
         };
-        self.push(at, path, callback, Some(forgery));
+        self.push(at, path, callback, &[], Some(forgery));
         *self.traffic.expected.refused.entry(forgery.reason()).or_default() += 1;
     }
 }

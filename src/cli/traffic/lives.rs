@@ -135,7 +135,7 @@ impl Writer {
     pub(super) fn fallback(&mut self) {
         let (sid, at, scene) = (self.sid("CA"), self.moment(), self.scene());
         let callback = sample::fallback(&scene, &sid, "ringing");
-        self.push(at, "/voice-fallback", callback, None);
+        self.push(at, "/voice-fallback", callback, &[], None);
         self.traffic.expected.fallbacks += 1;
     }
 

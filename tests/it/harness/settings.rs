@@ -44,6 +44,11 @@ impl Settings {
         self
     }
 
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Of a process that does only this.
     pub(crate) fn with_role(mut self, role: Role) -> Self {
         self.role = role;

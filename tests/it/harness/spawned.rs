@@ -2,8 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 
 use offhook::config::Role;
@@ -12,8 +11,9 @@ use tempfile::TempDir;
 
 use super::DEADLINE;
 use super::offhook::Client;
+use super::program::program;
 use super::settings::Settings;
-use crate::services::{Process, Signal, guarded};
+use crate::services::{Process, Signal};
 
 /// `offhook serve`, as a process.
 #[derive(Debug)]
@@ -55,6 +55,13 @@ impl Spawned {
         self.process.signal(signal);
     }
 
+    /// As Ctrl-C does it.
+    pub(crate) fn interrupt(&mut self) {
+        let id = self.process.child().id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -s INT {id}")]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()), "it runs");
+    }
+
     /// How it ended, once it has.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let ended = self.process.wait(DEADLINE);
@@ -70,17 +77,14 @@ impl Spawned {
 type Addresses = (Option<SocketAddr>, SocketAddr);
 
 fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Addresses>) {
-    let mut command = guarded(Path::new(env!("CARGO_BIN_EXE_offhook")), Signal::Kill);
     let role = match settings.role {
         Role::All => "all",
         Role::Receiver => "receiver",
         Role::Worker => "worker",
     };
-    command.args(["serve", "--role", role]).env_clear().envs(settings.environment());
-    // Before `setpriv` is looked for: an empty environment has no path.
-    command.env("PATH", env!("PATH")).env("OFFHOOK_LOG__FORMAT", "json");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut process = Process::spawn(&mut command, Signal::Kill);
+    let mut command = program(settings, &["serve", "--role", role]);
+    command.env("OFFHOOK_LOG__FORMAT", "json").stdout(Stdio::null());
+    let mut process = Process::spawn(&mut command, Signal::Kill).expect("setpriv starts it");
 
     let stderr = process.child().stderr.take().expect("it is piped");
     let log = Arc::new(Mutex::new(String::new()));

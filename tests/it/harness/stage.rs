@@ -99,7 +99,12 @@ impl Stage {
     }
 
     pub(crate) fn scale_out(durability: Durability) -> Self {
-        let (redis, postgres) = (Redis::start(), Postgres::start(durability));
+        Self::on(Redis::start(), durability)
+    }
+
+    /// The scale-out mode on this Redis.
+    pub(crate) fn on(redis: Redis, durability: Durability) -> Self {
+        let postgres = Postgres::start(durability);
         let settings = Settings::new(Role::All)
             .set("REDIS_URL", redis.url())
             .set("DATABASE_URL", postgres.url());
@@ -113,6 +118,13 @@ impl Stage {
     /// The settings for a process that does only this.
     pub(crate) fn role(&self, role: Role) -> Settings {
         self.settings.clone().with_role(role)
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.services {
+            Services::Embedded(_) => Mode::Embedded,
+            Services::ScaleOut { .. } => Mode::ScaleOut,
+        }
     }
 
     pub(crate) fn redis(&mut self) -> &mut Redis {

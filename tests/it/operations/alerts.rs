@@ -1,5 +1,6 @@
 //! The alerts: `promtool` takes them, and they are raised by what they are for.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use super::{path, query, yaml};
 use crate::harness::{Stage, both_modes};
 use crate::metrics;
-use crate::services::{needs, program};
+use crate::services::tool;
 
 both_modes! {
     alerts_ask_for_what_a_server_exports,
@@ -15,8 +16,8 @@ both_modes! {
 
 const RULES: &str = "config/prometheus/alerts.yml";
 
-fn promtool(arguments: &[&str]) {
-    let output = Command::new(program("promtool"))
+fn promtool(program: &Path, arguments: &[&str]) {
+    let output = Command::new(program)
         .args(arguments)
         .current_dir(path("config/prometheus"))
         .output()
@@ -28,16 +29,16 @@ fn promtool(arguments: &[&str]) {
 
 #[test]
 fn prometheus_takes_the_rules_and_its_configuration() {
-    needs!(Prometheus);
-    promtool(&["check", "rules", "alerts.yml"]);
+    let program = tool!("promtool");
+    promtool(&program, &["check", "rules", "alerts.yml"]);
     // The token's file is there only where it runs.
-    promtool(&["check", "config", "--syntax-only", "prometheus.yml"]);
+    promtool(&program, &["check", "config", "--syntax-only", "prometheus.yml"]);
 }
 
 #[test]
 fn each_alert_is_raised_by_what_it_is_for() {
-    needs!(Prometheus);
-    promtool(&["test", "rules", "alerts_test.yml", "alerts_silence_test.yml"]);
+    let program = tool!("promtool");
+    promtool(&program, &["test", "rules", "alerts_test.yml", "alerts_silence_test.yml"]);
 }
 
 fn rules() -> Vec<Value> {

@@ -7,15 +7,17 @@ use offhook::config::{Config, Deployment, Role, Sources};
 use serde_json::{Map, Value};
 
 use super::{path, read, yaml};
-use crate::harness::{ACCOUNT, PUBLIC_URL};
-use crate::services::{program, wants};
+use crate::harness::ACCOUNT;
+use crate::services::tool;
 
 const FILE: &str = "docker-compose.yml";
+/// What Twilio was told.
+const PUBLIC_URL: &str = "https://hooks.example.com";
 
 #[test]
 fn compose_takes_the_file() {
-    wants!(Compose);
-    let output = Command::new(program("docker-compose"))
+    let program = tool!(optional "docker-compose");
+    let output = Command::new(program)
         .args(["-f", FILE, "config", "--quiet"])
         .env("OFFHOOK_PUBLIC_URL", PUBLIC_URL)
         .env("TWILIO_ACCOUNT_SID", ACCOUNT)

@@ -1,4 +1,4 @@
-//! [`Process`]: a child that does not outlive the test.
+//! [`Process`]: a child that does not outlive its owner.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a process is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Signal {
+pub enum Signal {
     /// Ends at once, and cleans nothing up.
     Kill,
     /// Stops it where it stands: a server that is there and does not answer.
@@ -39,8 +39,9 @@ impl Signal {
 }
 
 /// A command that is killed when the thread that spawns it ends, even if that is by a SIGKILL.
-/// So spawn it from the test itself, never from a task or a helper thread.
-pub(crate) fn guarded(program: &Path, on_death: Signal) -> Command {
+/// So spawn it from the thread that waits for everything, never from a task or a helper thread.
+#[must_use]
+pub fn guarded(program: &Path, on_death: Signal) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", on_death.name(), "--"]).arg(program);
     command
@@ -48,34 +49,37 @@ pub(crate) fn guarded(program: &Path, on_death: Signal) -> Command {
 
 /// A child that is killed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     on_drop: Signal,
 }
 
 impl Process {
     /// Starts it.
-    pub(crate) fn spawn(command: &mut Command, on_drop: Signal) -> Self {
-        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, on_drop }
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn spawn(command: &mut Command, on_drop: Signal) -> io::Result<Self> {
+        Ok(Self { child: command.spawn()?, on_drop })
     }
 
-    pub(crate) fn child(&mut self) -> &mut Child {
+    /// The child itself.
+    pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
     /// Its exit status, if it has ended.
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("our own child can be asked")
     }
 
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         send(&[self.child.id()], signal);
     }
 
     /// Sends a signal to it and to all of its children, which may have process groups of their own.
-    pub(crate) fn signal_family(&self, signal: Signal) {
+    pub fn signal_family(&self, signal: Signal) {
         let id = self.child.id();
         let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         let children = children.unwrap_or_default();
@@ -85,13 +89,13 @@ impl Process {
     }
 
     /// `kill -9`, and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().expect("our own child can be waited for");
     }
 
     /// Waits until it has ended by itself.
-    pub(crate) fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         poll(patience, || self.ended())
     }
 }
@@ -118,7 +122,7 @@ fn send(ids: &[u32], signal: Signal) {
     let _ = Command::new("sh").args(["-c", &kill]).stderr(std::process::Stdio::null()).status();
 }
 
-/// Asks until there is an answer, for servers that are started by tests without a runtime.
+/// Asks until there is an answer, for servers that are started without a runtime.
 pub(super) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
@@ -132,22 +136,11 @@ pub(super) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Where plugins of `docker` are, which run by themselves, too.
-const PLUGINS: [&str; 3] = [
-    "/usr/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/local/lib/docker/cli-plugins",
-];
-
-/// Where a program is: in `PATH`, where Debian puts those of Postgres, or among plugins.
+/// Where a program is: in `PATH`, or where Debian puts those of Postgres.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no configuration of offhook: where programs are"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "no configuration: where programs are")]
     let path = std::env::var("PATH").unwrap_or_default();
     let mut directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    directories.extend(PLUGINS.map(PathBuf::from));
     if let Ok(versions) = std::fs::read_dir("/usr/lib/postgresql") {
         let mut versions: Vec<PathBuf> = versions.flatten().map(|entry| entry.path()).collect();
         // The newest first.

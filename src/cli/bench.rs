@@ -1,0 +1,189 @@
+//! `offhook bench`: how many callbacks a server takes, and how fast it answers.
+
+mod report;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use self::report::{Report, WarmUp};
+use super::load::{self, Measured, Plan, Quantiles, Target, Watch};
+use super::secrets;
+use crate::backend::Reader;
+use crate::backend::postgres::{self, Postgres};
+use crate::backend::sqlite;
+use crate::twilio::public_url::PublicUrl;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    /// Where to send callbacks, with http://. Several share the connections evenly.
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+    /// Requests a second, sent whether or not those before were answered, and timed from when they
+    /// should have been sent. Without it: as fast as answers come.
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// For how long.
+    #[arg(long, default_value = "10", value_name = "S", value_parser = seconds)]
+    seconds: Duration,
+    /// How many at most.
+    #[arg(long, value_name = "N")]
+    requests: Option<u64>,
+    /// The same before it, for so long, which does not count.
+    #[arg(long, default_value = "1", value_name = "S", value_parser = seconds)]
+    warm_up: Duration,
+    /// The store that the events end in, sqlite: or postgres://, to measure when their rows are
+    /// there.
+    #[arg(long, value_name = "URL")]
+    store: Option<SecretString>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The public URL to sign for, if the server is not asked through it: the path and query are
+    /// those of URL.
+    #[arg(long, value_name = "BASE", value_parser = PublicUrl::parse)]
+    public_url: Option<PublicUrl>,
+    #[command(flatten)]
+    secret: secrets::Given,
+}
+
+/// Sends, and prints what was measured.
+///
+/// # Errors
+/// Nothing was accepted.
+pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result<()> {
+    let (account, secret) = bench.secret.signer(config)?;
+    let secret = Arc::new(secret);
+    let reader = bench.store.as_ref().map(reader).transpose()?;
+    let mut targets = Vec::new();
+    for url in &bench.urls {
+        let (public, secret) = (bench.public_url.as_ref(), Arc::clone(&secret));
+        targets.push(Arc::new(Target::new(url, public, &account, secret).await?));
+    }
+
+    let warmed = if bench.warm_up.is_zero() {
+        WarmUp::default()
+    } else {
+        let plan = Plan { time: bench.warm_up, requests: None, ..bench.plan() };
+        measure(&targets, plan, None).await?.0.with(|tally| WarmUp::of(tally))
+    };
+    let watching = reader.map(|reader| {
+        let (watch, samples) = Watch::new();
+        let seen = async move { load::seen(&reader, samples).await };
+        (Arc::new(watch), seen)
+    });
+    let (measured, took, seen) = match watching {
+        None => {
+            let (measured, took) = measure(&targets, bench.plan(), None).await?;
+            (measured, took, None)
+        }
+        Some((watch, seen)) => {
+            let measuring = measure(&targets, bench.plan(), Some(watch));
+            let (measured, seen) = tokio::join!(measuring, seen);
+            let (measured, took) = measured?;
+            (measured, took, Some(seen.context("the store cannot be read")?))
+        }
+    };
+    let report = measured.with(|tally| Report::new(&bench, took, tally, warmed, seen.as_ref()));
+    if bench.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    ensure!(
+        measured.with(|tally| tally.accepted()) > 0,
+        "nothing was accepted; `offhook send` says more about one request"
+    );
+    Ok(())
+}
+
+impl Bench {
+    fn plan(&self) -> Plan {
+        Plan {
+            connections: usize::from(self.connections),
+            rate: self.rate,
+            time: self.seconds,
+            requests: self.requests,
+        }
+    }
+}
+
+/// Runs the load on a thread of its own, and says on stderr how it goes.
+async fn measure(
+    targets: &[Arc<Target>],
+    plan: Plan,
+    watch: Option<Arc<Watch>>,
+) -> anyhow::Result<(Measured, Duration)> {
+    let measured = Measured::default();
+    let (targets, theirs) = (targets.to_vec(), measured.clone());
+    let load = move || load::run(&targets, plan, &theirs, watch.as_ref());
+    let mut load = tokio::task::spawn_blocking(load);
+    let mut progress = Progress::default();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.tick().await;
+    let took = loop {
+        tokio::select! {
+            ended = &mut load => break ended??,
+            _ = second.tick() => progress.say(&measured),
+        }
+    };
+    progress.end();
+    Ok((measured, took))
+}
+
+/// One line on stderr that is written over.
+#[derive(Default)]
+struct Progress {
+    seconds: u64,
+    answered: u64,
+}
+
+impl Progress {
+    fn say(&mut self, measured: &Measured) {
+        let (answered, failed, Quantiles { p50, p99, .. }) = measured.with(|tally| {
+            let wrong = tally.answered() - tally.accepted() + tally.failed();
+            (tally.answered(), wrong, tally.latencies.quantiles())
+        });
+        self.seconds += 1;
+        let end = if io::stderr().is_terminal() { "\x1b[K\r" } else { "\n" };
+        eprint!(
+            "{:>4} s  {:>7}/s  p50 {p50:.2} ms  p99 {p99:.2} ms  {failed} not accepted{end}",
+            self.seconds,
+            answered - self.answered,
+        );
+        self.answered = answered;
+    }
+
+    fn end(&self) {
+        if self.seconds > 0 && io::stderr().is_terminal() {
+            let _ = io::stderr().write_all(b"\x1b[K");
+        }
+    }
+}
+
+fn reader(url: &SecretString) -> anyhow::Result<Reader> {
+    let url = url.expose_secret();
+    Ok(match url.starts_with("sqlite:") {
+        true => Reader::Sqlite(sqlite::Query::of_url(url)?),
+        false => Reader::Postgres(postgres::Query::new(Postgres::new(url)?)),
+    })
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.1..=1e6).contains(rate));
+    rate.ok_or_else(|| "write a number from 0.1 to 1000000".to_owned())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number up to 86400".to_owned())
+}

@@ -1,0 +1,3 @@
+//! Faults under load, and the proof that nothing was lost: what `offhook torture` runs.
+
+pub mod servers;
