@@ -66,11 +66,15 @@ pub enum Cut {
     Request,
     /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
     Drain,
+    /// What came is no HTTP/1, or a head of more than [`Limits::max_header_bytes`]. Answered, if at
+    /// all, before there is a request: TLS on a plain port, a balancer that adds too many headers.
+    Unreadable,
 }
 
 impl Cut {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Request, Self::Drain];
+    pub const ALL: [Self; 5] =
+        [Self::Idle, Self::Head, Self::Request, Self::Drain, Self::Unreadable];
 
     /// The name in metrics and logs.
     #[must_use]
@@ -80,6 +84,7 @@ impl Cut {
             Self::Head => "head",
             Self::Request => "request",
             Self::Drain => "drain",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -147,11 +147,11 @@ impl<O: Observer> Connection<O> {
             () = self.stop.cancelled() => None,
         };
         match ended {
-            Some(ended) => {
-                ended?;
+            Some(ended @ (Ok(()) | Err(Cut::Unreadable))) => {
                 linger(connection.into_parts().io.into_inner()).await;
-                Ok(())
+                ended
             }
+            Some(cut) => cut,
             None => {
                 Pin::new(&mut connection).graceful_shutdown();
                 let drained = self.watch(&mut connection, &phase);
@@ -161,10 +161,17 @@ impl<O: Observer> Connection<O> {
     }
 
     /// Until the connection ends by itself, in whatever way, or a phase of it expires.
-    async fn watch<F: Future + Unpin>(&self, connection: F, phase: &Phase) -> Result<(), Cut> {
+    async fn watch<F>(&self, connection: F, phase: &Phase) -> Result<(), Cut>
+    where
+        F: Future<Output = hyper::Result<()>> + Unpin,
+    {
         tokio::select! {
             biased;
-            _ = connection => Ok(()),
+            ended = connection => match ended {
+                Err(error) if error.is_parse() => Err(Cut::Unreadable),
+                // It is over; whose wish that was does not matter.
+                _ => Ok(()),
+            },
             cut = phase.expired(&self.limits) => Err(cut),
         }
     }
