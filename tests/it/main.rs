@@ -1,5 +1,6 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
+mod bad_input;
 mod bench;
 mod fallback;
 mod harness;
