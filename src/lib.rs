@@ -23,6 +23,8 @@ pub mod event;
 pub mod http;
 pub mod inbound;
 pub mod pipeline;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

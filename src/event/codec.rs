@@ -181,17 +181,6 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_fields_never_panic(
-            names in prop::collection::vec(0usize..FIELDS.len(), 0..14),
-            value in prop::collection::vec(any::<u8>(), 0..20),
-        ) {
-            let fields = names.into_iter().map(|place| {
-                (Bytes::from_static(FIELDS[place].as_bytes()), Bytes::from(value.clone()))
-            });
-            let _ = decode(fields);
-        }
-
-        #[test]
         fn a_missing_field_is_named(event in event(), missing in 0usize..FIELDS.len()) {
             let mut fields = fields(&event);
             fields.remove(missing);

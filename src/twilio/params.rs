@@ -85,8 +85,6 @@ fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn check(form: &str, expected: &[(&str, &str)]) {
@@ -123,25 +121,5 @@ mod tests {
     fn a_blank_value_is_there_but_is_no_value() {
         let params = Params::parse(b"a=");
         assert!(params.has("a") && params.get("a").is_none() && !params.has("b"));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_parse(form in prop::collection::vec(any::<u8>(), 0..200)) {
-            let params = Params::parse(&form);
-            let _ = params.signed_pairs();
-            let _ = params.with_replacements();
-        }
-
-        #[test]
-        fn agrees_with_an_independent_parser(form in "[a-c=&+%0-9A-F\\PC]{0,40}") {
-            let ours: Vec<(String, String)> = Params::parse(form.as_bytes())
-                .iter()
-                .map(|(n, v)| (String::from_utf8_lossy(n).into(), String::from_utf8_lossy(v).into()))
-                .collect();
-            let theirs: Vec<(String, String)> =
-                form_urlencoded::parse(form.as_bytes()).into_owned().collect();
-            prop_assert_eq!(ours, theirs);
-        }
     }
 }

@@ -156,8 +156,6 @@ fn check_entity(entity: &quick_xml::events::BytesRef<'_>) -> Result<(), TwimlErr
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn check(text: &str, medium: Medium, expected: Result<(), &str>) {
@@ -194,14 +192,5 @@ mod tests {
         check("<Response><Say>&foo;</Say></Response>", Medium::Voice, Err("&amp;"));
         check("<!DOCTYPE x><Response/>", Medium::Voice, Err("document type"));
         check(&" ".repeat(Twiml::MAX_BYTES + 1), Medium::Voice, Err("at most 65536"));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_judged_without_a_panic(text in "(<|>|/|&|;|=|\"|Response|Say|\\PC){0,30}") {
-            for medium in [Medium::Voice, Medium::Sms] {
-                let _ = Twiml::parse(&text, medium);
-            }
-        }
     }
 }

@@ -1,0 +1,364 @@
+//! What holds for every input, however odd: asked by short runs in the tests below, and by the
+//! fuzzer for as long as one likes (see `fuzz/`). Not part of a build that is shipped.
+//!
+//! Each takes bytes as they come, and panics if the property does not hold.
+
+use bytes::Bytes;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::event::{Event, codec};
+use crate::twilio::callback::{self, Purpose};
+use crate::twilio::details::Details;
+use crate::twilio::keyring::{Account, Keyring, Secret};
+use crate::twilio::params::Params;
+use crate::twilio::signature::{
+    BODY_HASH, Claim, Content, SignatureError, SignedRequest, body_hash, sign,
+};
+use crate::twilio::twiml::{Medium, Twiml};
+
+const ACCOUNT: &str = "AC1";
+
+fn token(text: &str) -> SecretString {
+    SecretString::from(text)
+}
+
+fn keyring() -> Keyring {
+    let account = Account::new(ACCOUNT.into(), "main".into(), &[token("12345")], &[]);
+    Keyring::new(vec![account]).expect("it has a token")
+}
+
+/// A form is read as an independent parser reads it, and reads the same when it is written again.
+pub fn form(input: &[u8]) {
+    let params = Params::parse(input);
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let ours: Vec<_> = params.iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
+    let theirs: Vec<_> = form_urlencoded::parse(input).into_owned().collect();
+    assert_eq!(ours, theirs);
+
+    let write = |bytes| form_urlencoded::byte_serialize(bytes).collect::<String>();
+    let pairs = params.iter().map(|(name, value)| format!("{}={}", write(name), write(value)));
+    let written = pairs.collect::<Vec<_>>().join("&");
+    assert_eq!(Params::parse(written.as_bytes()), params);
+
+    let signed = params.signed_pairs();
+    assert!(signed.is_sorted_by(|a, b| a < b), "sorted, and each once");
+    assert!(params.iter().all(|pair| signed.binary_search(&pair).is_ok()), "none is missing");
+
+    let valid = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    let all_valid = |params: &Params<'_>| params.iter().all(|(n, v)| valid(n) && valid(v));
+    match params.with_replacements() {
+        Some(replaced) => assert!(all_valid(&replaced) && !all_valid(&params)),
+        None => assert!(all_valid(&params)),
+    }
+    for (name, _) in &ours {
+        let value = params.get(name);
+        assert!(value.is_none_or(|value| !value.is_empty() && !value.contains('\0')));
+    }
+}
+
+/// What was signed with our token is accepted, and nothing else is. Four lines: what follows the
+/// host, a forged signature, its settings, and the body, which may have lines of its own.
+pub fn signature(input: &[u8]) {
+    let mut lines = input.splitn(4, |&byte| byte == b'\n');
+    let [target, forged, settings, body] = std::array::from_fn(|_| lines.next().unwrap_or(b""));
+    let target = String::from_utf8_lossy(target).replace('#', "");
+    let (ring, secret) = (keyring(), Secret::auth_token(&token("12345")));
+    for content in [Content::Query, Content::Form, Content::Json] {
+        let body =
+            if content == Content::Query { Bytes::new() } else { Bytes::copy_from_slice(body) };
+        let url = match (content, target.contains('?')) {
+            (Content::Json, false) => {
+                format!("https://h.example/{target}?{BODY_HASH}={}", body_hash(&body))
+            }
+            (Content::Json, true) => {
+                format!("https://h.example/{target}&{BODY_HASH}={}", body_hash(&body))
+            }
+            _ => format!("https://h.example/{target}"),
+        };
+        let verify = |url: &str, claim| {
+            SignedRequest::new(url, content, &body, claim).verify(&ring).map(|_| ())
+        };
+        if let Ok(claim) = Claim::parse([forged], Some(settings)) {
+            assert!(verify(&url, claim).is_err(), "forged");
+        }
+        let claim = |secret: &Secret| {
+            let signature = sign(secret, &url, content, &body);
+            Claim::parse([signature.as_bytes()], None).expect("it is well-formed")
+        };
+        let params = match content {
+            Content::Query => url.split_once('?').map_or("", |(_, query)| query).as_bytes(),
+            Content::Form => &body,
+            Content::Json => b"",
+        };
+        let params = Params::parse(params);
+        let ours = params.get("AccountSid").is_none_or(|sid| sid == ACCOUNT);
+        let expected = if ours { Ok(()) } else { Err(SignatureError::UnknownAccount) };
+        assert_eq!(verify(&url, claim(&secret)), expected);
+        assert!(verify(&format!("{url}x"), claim(&secret)).is_err(), "another URL");
+        assert!(verify(&url, claim(&Secret::auth_token(&token("x")))).is_err(), "another token");
+    }
+}
+
+/// Every signed body becomes events that can be stored: of a form one with the body as it was, of
+/// JSON one per element. The first byte says how it was sent.
+pub fn callback(input: &[u8]) {
+    let Some((way, body)) = input.split_first() else { return };
+    let content = [Content::Query, Content::Form, Content::Json][usize::from(way % 3)];
+    let body = Bytes::copy_from_slice(body);
+    let (query, body) = match content {
+        Content::Query => (String::from_utf8_lossy(&body).replace('#', ""), Bytes::new()),
+        Content::Form => ("order=7".to_owned(), body),
+        Content::Json => (format!("{BODY_HASH}={}", body_hash(&body)), body),
+    };
+    let url = format!("https://h.example/status?{query}");
+    let ring = keyring();
+    let signature = sign(&ring.accounts()[0].secrets()[0], &url, content, &body);
+    let claim = Claim::parse([signature.as_bytes()], None).expect("it is well-formed");
+    // Of another account, and refused for that.
+    let Ok(request) = SignedRequest::new(&url, content, &body, claim).verify(&ring) else { return };
+
+    let at = Timestamp::from_micros(1_764_000_000_000_000);
+    let whole = if content == Content::Query { query.as_bytes() } else { &body };
+    for purpose in [Purpose::Status, Purpose::Fallback(None), Purpose::Fallback(Some("token"))] {
+        let events = callback::events(&request, purpose, at);
+        assert!(!events.is_empty());
+        if content != Content::Json || purpose != Purpose::Status {
+            assert!(events.len() == 1 && events[0].body == whole);
+        }
+        assert!(events.iter().map(|event| event.body.len()).sum::<usize>() <= whole.len());
+        events.iter().for_each(storable);
+    }
+}
+
+/// Nothing in it that Postgres refuses as data, or that is lost on the way through the stream.
+fn storable(event: &Event) {
+    let details = Details::of(event);
+    let params: Value = serde_json::from_str(&details.params).expect("it is JSON");
+    assert!(!holds_nul(&params), "{params}");
+    assert_eq!(details.current.is_some(), event.position().is_some() && event.sid.is_some());
+    let current = details.current.iter();
+    let texts = current.flat_map(|row| [&row.from, &row.to].into_iter().flatten());
+    assert!(texts.chain(&event.sid).chain(&event.status).all(|text| !text.contains('\0')));
+    assert_eq!(codec::decode(fields(event)).as_ref(), Ok(event));
+}
+
+fn holds_nul(json: &Value) -> bool {
+    match json {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(map) => map.iter().any(|(name, v)| name.contains('\0') || holds_nul(v)),
+        _ => false,
+    }
+}
+
+fn fields(event: &Event) -> Vec<(Bytes, Bytes)> {
+    let mut fields = Vec::new();
+    codec::encode(event, |name, value| {
+        fields.push((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)));
+    });
+    fields
+}
+
+/// Text that is accepted as TwiML is accepted again as it will be sent.
+pub fn twiml(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    for medium in [Medium::Voice, Medium::Sms] {
+        let Ok(twiml) = Twiml::parse(&text, medium) else { continue };
+        let sent = twiml.bytes();
+        let sent = std::str::from_utf8(&sent).expect("it was text");
+        assert!(sent.len() <= Twiml::MAX_BYTES && sent.contains("<Response"));
+        assert_eq!(Twiml::parse(sent, medium), Ok(twiml));
+    }
+}
+
+/// An entry of the stream is an event that reads the same when it is written again, or it is none.
+/// Each line is a field: the byte of its place, and its value.
+pub fn codec(input: &[u8]) {
+    let lines = input.split(|&byte| byte == b'\n').filter_map(<[u8]>::split_first);
+    let entry = lines.map(|(place, value)| {
+        let name = codec::FIELDS[usize::from(*place) % codec::FIELDS.len()];
+        (Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value))
+    });
+    if let Ok(event) = codec::decode(entry) {
+        assert_eq!(codec::decode(fields(&event)).as_ref(), Ok(&event));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that are made of these words and of noise, in any order: noise alone gets nowhere.
+    fn of_words(words: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+        let noise = prop::collection::vec(any::<u8>(), 1..4);
+        let word = prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec());
+        let text = "\\PC{1,4}".prop_map(String::into_bytes);
+        let part = prop_oneof![6 => word, 1 => noise, 1 => text];
+        prop::collection::vec(part, 0..30).prop_map(|parts| parts.concat())
+    }
+
+    const FORM: &[&str] = &[
+        "&",
+        "=",
+        "&",
+        "=",
+        "%",
+        "+",
+        "%00",
+        "%FF",
+        "%C3%B1",
+        "%2B1",
+        "AccountSid=AC1",
+        "&AccountSid=AC2&",
+        "CallSid=CA1",
+        "&CallStatus=",
+        "ringing",
+        "completed",
+        "&MessageSid=SM1",
+        "&MessageStatus=sent",
+        "&RecordingSid=RE1&RecordingStatus=completed",
+        "&ConferenceSid=CF1&StatusCallbackEvent=join",
+        "&SequenceNumber=",
+        "-1",
+        "&AnsweredBy=",
+        "&MachineDetectionDuration=1",
+        "&TranscriptionSid=GT1&TranscriptionEvent=x&SequenceId=",
+        "&Sid=NO1&Level=ERROR&Payload=",
+        "&Timestamp=",
+        "&RawDlrDoneDate=2611240859",
+        "&From=",
+    ];
+    const JSON: &[&str] = &[
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"",
+        "\"id\":\"EZ1\"",
+        ",\"type\":",
+        ",\"time\":",
+        ",\"data\":{",
+        "\"com.twilio.messaging.message.sent\"",
+        "\"com.twilio.voice.status-callback.call.busy\"",
+        "\"messageSid\":\"SM1\"",
+        "\"request\":{\"parameters\":{",
+        "\"CallSid\":\"CA1\"",
+        "\\u0000",
+        "\\ud800",
+        "1e999",
+        "-0",
+        "null",
+        "\"2026-11-24T08:00:00Z\"",
+        "{\"id\":\"EZ1\",\"type\":\"com.twilio.messaging.message.sent\",\"data\":{\"messageSid\":\"",
+        "{\"id\":\"EZ2\",\"type\":\"t\",\"data\":",
+        "\"}},",
+    ];
+    const SIGNED: &[&str] = &[
+        "\n",
+        "\n",
+        "\n",
+        "/status",
+        "?",
+        "&",
+        "a=1",
+        "'",
+        "%27",
+        ":443",
+        "@",
+        "AccountSid=AC1",
+        "AccountSid=AC2",
+        "%FF",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "key=1",
+        ",",
+        "bodySHA256=",
+        "algorithm=HMAC_SHA1",
+        "algorithm=HMAC_SHA256",
+        "algorithm=none",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    ];
+    const TWIML: &[&str] = &[
+        "<Response>",
+        "</Response>",
+        "<Response/>",
+        "<Say>",
+        "</Say>",
+        "<Hangup/>",
+        "<Message>",
+        "</Message>",
+        "<Say voice=\"alice\">",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<?xml version=\"1.0\"?>",
+        "<?",
+        "?>",
+        "<!DOCTYPE x>",
+        "&amp;",
+        "&#233;",
+        "&#0;",
+        "&x;",
+        "&",
+        "<",
+        ">",
+        "a=",
+        "'",
+        " ",
+    ];
+    const ENTRY: &[&str] = &[
+        "\n\0CA1-busy",
+        "\n\x01call",
+        "\n\x02AC1",
+        "\n\x03CA1",
+        "\n\x04call",
+        "\n\x05busy",
+        "\n\x067",
+        "\n\x06+7",
+        "\n\x07-1",
+        "\n\x081764000000000000",
+        "\n\x09form",
+        "\n\x09json",
+        "\n\x0bCallSid=CA1",
+        "\n\x02",
+        "\n\x03",
+        "\n\x05",
+        "\n\x0c",
+        "\n\0CA1-busy\n\x01call\n\x02\n\x03\n\x04\n\x05\n\x06\n\x07\n\x081\n\x09form\n\x0b\n\x0a",
+    ];
+
+    proptest! {
+        #[test]
+        fn forms(input in of_words(FORM)) {
+            form(&input);
+        }
+
+        #[test]
+        fn signatures(input in of_words(SIGNED)) {
+            signature(&input);
+        }
+
+        #[test]
+        fn callbacks(json in of_words(JSON), form in of_words(FORM)) {
+            callback(&[b"\0", &form[..]].concat());
+            callback(&[b"\x01", &form[..]].concat());
+            callback(&[b"\x02", &json[..]].concat());
+        }
+
+        #[test]
+        fn twimls(input in of_words(TWIML)) {
+            twiml(&input);
+        }
+
+        #[test]
+        fn entries(input in of_words(ENTRY)) {
+            codec(&input);
+        }
+    }
+}
