@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 pub use self::layers::Sources;
 pub use self::raw::{Durability, LogFormat};
+use crate::backend::DeadLetters;
 use crate::backend::redis::{self, Connector, Names};
 use crate::backend::sqlite::Bounds;
-use crate::backend::{BackendError, DeadLetters};
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -117,12 +117,9 @@ pub enum Deployment {
 
 impl Scaled {
     /// The dead letters of the stream.
-    ///
-    /// # Errors
-    /// `stream.url` is none.
-    pub fn dead_letters(&self) -> Result<DeadLetters, BackendError> {
-        let connector = Connector::new(self.stream.expose_secret())?;
-        Ok(DeadLetters::Redis(redis::DeadLetters::new(connector, self.names.clone())))
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::Redis(redis::DeadLetters::new(self.stream.clone(), self.names.clone()))
     }
 }
 
@@ -153,8 +150,8 @@ pub struct Scaled {
     pub role: Role,
     /// `postgres://…`
     pub store: SecretString,
-    /// `redis://…`
-    pub stream: SecretString,
+    /// The Redis of the stream.
+    pub stream: Connector,
     /// The names in Redis.
     pub names: Names,
     /// Longest wait of a request for Redis.

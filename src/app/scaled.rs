@@ -42,7 +42,7 @@ pub(super) async fn build(
     tasks: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Parts> {
-    let connector = Connector::new(scaled.stream.expose_secret()).context("stream.url")?;
+    let connector = scaled.stream.clone();
     let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
     let query = postgres::Query::new(postgres.clone());
     let redis = Probe::Redis(connector.clone());
@@ -80,7 +80,7 @@ pub(super) async fn build(
         tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
-    let dead_letters = scaled.dead_letters().context("stream.url")?;
+    let dead_letters = scaled.dead_letters();
     Ok(Parts { reader: Reader::Postgres(query), probes, recorder, durabilities, dead_letters })
 }
 

@@ -1,5 +1,6 @@
 //! The stream: Redis 7 or later, or Valkey.
 
+mod address;
 mod conn;
 mod consumer;
 mod dead_letters;

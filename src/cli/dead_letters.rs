@@ -52,7 +52,7 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
         println!("the embedded mode has no dead letters: nothing is delivered between processes");
         return Ok(());
     };
-    let letters = scaled.dead_letters().context("stream.url")?;
+    let letters = scaled.dead_letters();
     match command {
         Command::List { limit } => list(&letters, limit).await,
         Command::Show { id } => {

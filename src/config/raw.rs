@@ -69,6 +69,7 @@ pub(crate) struct RawStore {
 pub(crate) struct RawStream {
     pub(crate) url: Option<SecretString>,
     pub(crate) url_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) key: String,
     pub(crate) group: String,
     pub(crate) timeout_ms: u64,

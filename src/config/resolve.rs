@@ -198,7 +198,10 @@ fn scaled(
     PgConnectOptions::from_str(url).map_err(BackendError::from).map_err(|error| {
         loaded.error("store.url", format!("it is no URL like postgres://user@host/name: {error}"))
     })?;
-    Connector::new(stream.expose_secret()).map_err(|error| {
+    let ca = raw.stream.ca_file.as_ref().map(read).transpose();
+    let ca = ca.map_err(|problem| loaded.error("stream.ca_file", problem))?;
+    let connector = Connector::with_ca(stream.expose_secret(), ca.as_deref().map(str::as_bytes));
+    let stream = connector.map_err(|error| {
         loaded.error("stream.url", format!("it is no URL like redis://host:6379: {error}"))
     })?;
     for (key, value) in [("stream.key", &raw.stream.key), ("stream.group", &raw.stream.group)] {

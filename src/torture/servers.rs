@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-pub use self::postgres::{Durability, Postgres};
-pub use self::process::{Process, Signal, guarded};
+pub use self::postgres::{Durability, Postgres, USER, give, unprivileged};
+pub use self::process::{PATIENCE, Process, Signal, guarded, poll, run};
 pub use self::redis::{Fsync, Redis};
 
 /// A program, and the Debian package that has it.
@@ -24,6 +24,12 @@ pub enum Need {
     Redis,
     /// `initdb` and `postgres`
     Postgres,
+    /// `pgbouncer`
+    PgBouncer,
+    /// `openssl`, which makes certificates.
+    OpenSsl,
+    /// A C compiler.
+    Cc,
 }
 
 impl Need {
@@ -32,6 +38,9 @@ impl Need {
         match self {
             Self::Redis => &[("redis-server", "redis-server"), SETPRIV],
             Self::Postgres => &[("initdb", "postgresql"), ("postgres", "postgresql"), SETPRIV],
+            Self::PgBouncer => &[("pgbouncer", "pgbouncer"), SETPRIV],
+            Self::OpenSsl => &[("openssl", "openssl")],
+            Self::Cc => &[("cc", "gcc")],
         }
     }
 }
@@ -43,6 +52,18 @@ pub fn missing(needs: &[Need]) -> Option<Program> {
     programs.copied().find(|(program, _)| process::find(program).is_none())
 }
 
-fn program(name: &str) -> anyhow::Result<PathBuf> {
+/// A port of loopback that was free just now, for a server that must be told one.
+///
+/// # Errors
+/// None is free.
+pub fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Where a program is.
+///
+/// # Errors
+/// Nowhere.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     process::find(name).with_context(|| format!("{name} is not installed"))
 }

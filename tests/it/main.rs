@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod encryption;
 mod fallback;
 mod harness;
 mod health;
@@ -10,6 +11,7 @@ mod metrics;
 mod operations;
 mod order;
 mod outage;
+mod reconnection;
 mod refusals;
 mod services;
 mod shutdown;

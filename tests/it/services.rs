@@ -1,15 +1,21 @@
 //! The private servers of [`offhook::torture::servers`], for tests: what goes wrong with one fails
 //! the test, and a test whose servers are not installed is skipped.
 
+mod certificates;
 mod postgres;
+mod proxy;
 mod redis;
+mod sentinel;
 
 use std::path::PathBuf;
 
 pub(crate) use offhook::torture::servers::{Durability, Fsync, Need, Process, Signal, guarded};
 
+pub(crate) use self::certificates::Certificates;
 pub(crate) use self::postgres::Postgres;
+pub(crate) use self::proxy::Proxy;
 pub(crate) use self::redis::Redis;
+pub(crate) use self::sentinel::Sentinel;
 
 /// Returns from a test that needs what is not there, saying so by the test's name. Where `CI` is
 /// `true`, everything has to be there.
@@ -82,4 +88,9 @@ pub(crate) fn note(path: &str, missing: &str) {
 fn name(path: &str) -> String {
     let path = path.strip_suffix("::here").unwrap_or(path).replace("::{{closure}}", "");
     path.split_once("::").map_or(path.as_str(), |(_, name)| name).to_owned()
+}
+
+/// A port of loopback that was free just now.
+pub(crate) fn free_port() -> u16 {
+    offhook::torture::servers::free_port().expect("a port is free")
 }

@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, Script};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script};
 use tokio::time::timeout;
 
+use super::address::{Address, CONNECT};
 use crate::backend::{BackendError, InForce, in_force};
 
-/// Longest wait for a connection, TLS and AUTH included.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait of a probe.
 const PROBE: Duration = Duration::from_secs(2);
 
 /// Makes connections to one Redis. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Connector(Arc<Client>);
+pub struct Connector(Arc<Address>);
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +59,22 @@ impl From<RedisError> for ConnError {
 }
 
 impl Connector {
-    /// Of a `redis://`, `rediss://` or `redis+unix://` URL.
+    /// Of a `redis://`, `rediss://` or `redis+unix://` URL, or of `redis+sentinel://` or
+    /// `rediss+sentinel://`, whose hosts are Sentinels.
     ///
     /// # Errors
     /// The URL is none. Its own text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
-        let client = Client::open(url).map_err(|error| BackendError(error.to_string()))?;
-        Ok(Self(Arc::new(client)))
+        Self::with_ca(url, None)
+    }
+
+    /// The same, where certificates must be of an authority of one's own, given as PEM.
+    ///
+    /// # Errors
+    /// The same; or the URL asks for no TLS, or that is no PEM.
+    pub fn with_ca(url: &str, ca: Option<&[u8]>) -> Result<Self, BackendError> {
+        let address = Address::new(url, ca).map_err(|error| BackendError(error.to_string()))?;
+        Ok(Self(Arc::new(address)))
     }
 
     /// A connection of its own, made when first used, on which every answer comes within
@@ -169,12 +177,8 @@ impl Conn {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(None);
-        let connect = self.connector.0.get_multiplexed_async_connection_with_config(&config);
-        match timeout(CONNECT.max(self.patience), connect).await {
-            Ok(connected) => Ok(connected?),
+        match timeout(CONNECT.max(self.patience), self.connector.0.connect()).await {
+            Ok(connected) => connected,
             Err(_) => Err(ConnError::Away("no connection in time".to_owned())),
         }
     }

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use super::process::{PATIENCE, Process, Signal, poll, run};
 use super::program;
 
-const USER: &str = "offhook";
+/// Who may do everything.
+pub const USER: &str = "offhook";
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,8 @@ pub enum Durability {
 pub struct Postgres {
     directory: TempDir,
     durability: Durability,
+    /// What else it is told.
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -42,9 +45,24 @@ impl Postgres {
         let data = directory.path().join("data");
         copy(&template(home)?, &data)?;
         give(directory.path())?;
-        let mut postgres = Self { directory, durability, process: None };
+        let mut postgres = Self { directory, durability, arguments: Vec::new(), process: None };
         postgres.restart()?;
         Ok(postgres)
+    }
+
+    /// Starts it again, with these arguments besides.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn tell(&mut self, arguments: Vec<String>) -> anyhow::Result<()> {
+        self.arguments = arguments;
+        self.restart()
+    }
+
+    /// Where its socket and its files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Of a database that is always there.
@@ -118,6 +136,7 @@ impl Postgres {
         if self.durability == Durability::Unsynced {
             command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         // The shared memory of a Postgres that is killed stays until its next start.
         let mut process = Process::spawn(&mut command, Signal::Quit)?;
@@ -192,7 +211,9 @@ fn account() -> Option<&'static str> {
     root.then_some("postgres")
 }
 
-fn unprivileged(program: &Path) -> Command {
+/// A program that does not run as root: then it runs as Postgres's user.
+#[must_use]
+pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);
     if let Some(account) = account() {
@@ -206,8 +227,11 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Makes a directory Postgres's.
-fn give(directory: &Path) -> std::io::Result<()> {
+/// Makes a directory that user's.
+///
+/// # Errors
+/// It is not ours to give.
+pub fn give(directory: &Path) -> std::io::Result<()> {
     if let Some(account) = account() {
         run(Command::new("chown").arg("-R").arg(account).arg(directory))
     } else {

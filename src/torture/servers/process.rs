@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// How often something that cannot be waited for is looked at.
 const POLL: Duration = Duration::from_millis(5);
 /// A server that has not come up, or ended, by then never will.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a process is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,7 @@ fn send(ids: &[u32], signal: Signal) {
 }
 
 /// Asks until there is an answer, for servers that are started without a runtime.
-pub(super) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
@@ -136,7 +136,7 @@ pub(super) fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Where a program is: in `PATH`, or where Debian puts those of Postgres.
+/// Where a program is: in `PATH`, or where Debian puts those of Postgres and of servers.
 pub(super) fn find(name: &str) -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "no configuration: where programs are")]
     let path = std::env::var("PATH").unwrap_or_default();
@@ -147,6 +147,8 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
         versions.sort_by_key(|path| std::cmp::Reverse(version(path)));
         directories.extend(versions.into_iter().map(|path| path.join("bin")));
     }
+    // Not in everybody's path.
+    directories.push(PathBuf::from("/usr/sbin"));
     directories.into_iter().map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
@@ -155,7 +157,10 @@ fn version(path: &Path) -> Option<u32> {
 }
 
 /// Runs a command to its end.
-pub(super) fn run(command: &mut Command) -> io::Result<()> {
+///
+/// # Errors
+/// It cannot be run, or fails; the error has what it said.
+pub fn run(command: &mut Command) -> io::Result<()> {
     let output = command.output()?;
     if output.status.success() {
         return Ok(());

@@ -24,8 +24,8 @@ pub enum Fsync {
 pub struct Redis {
     directory: TempDir,
     fsync: Fsync,
-    /// `maxmemory`, so that it can be full.
-    limit: Option<&'static str>,
+    /// What else it is told.
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -35,8 +35,18 @@ impl Redis {
     /// # Errors
     /// It is not installed, or does not start.
     pub fn start(fsync: Fsync, limit: Option<&'static str>) -> anyhow::Result<Self> {
+        let limit = limit.map(|limit| ["--maxmemory", limit]);
+        Self::told(fsync, limit.as_ref().map_or(&[], |limit| limit))
+    }
+
+    /// One that runs, with these arguments besides.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub fn told(fsync: Fsync, arguments: &[&str]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("no temporary directory")?;
-        let mut redis = Self { directory, fsync, limit, process: None };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut redis = Self { directory, fsync, arguments, process: None };
         redis.restart()?;
         Ok(redis)
     }
@@ -93,9 +103,7 @@ impl Redis {
             Fsync::Never => command.args(["--appendonly", "no"]),
         };
         command.args(["--save", "", "--maxmemory-policy", "noeviction"]);
-        if let Some(limit) = self.limit {
-            command.args(["--maxmemory", limit]);
-        }
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
         self.process = Some(Process::spawn(&mut command, Signal::Kill)?);
         let client = redis::Client::open(self.url())?;

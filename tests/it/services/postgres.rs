@@ -6,6 +6,8 @@ use std::path::Path;
 use offhook::torture::servers::{self, Durability};
 use sqlx::postgres::PgConnection;
 
+use super::{Certificates, free_port};
+
 /// A Postgres on a socket of its own.
 #[derive(Debug)]
 pub(crate) struct Postgres(servers::Postgres);
@@ -15,6 +17,25 @@ impl Postgres {
     pub(crate) fn start(durability: Durability) -> Self {
         let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
         Self(servers::Postgres::start(durability, home).expect("postgres starts"))
+    }
+
+    /// One that speaks TLS on a port of loopback; and how it is asked there.
+    pub(crate) fn encrypted(certificates: &Certificates) -> (Self, String) {
+        let mut postgres = Self::start(Durability::Unsynced);
+        let directory = postgres.directory().to_owned();
+        certificates.copy_to(&directory);
+        servers::give(&directory).expect("the directory is ours");
+        let port = free_port();
+        let settings = [
+            "listen_addresses=localhost".to_owned(),
+            format!("port={port}"),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", directory.join("certificate.pem").display()),
+            format!("ssl_key_file={}", directory.join("key.pem").display()),
+        ];
+        let arguments = settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]);
+        postgres.0.tell(arguments.collect()).expect("postgres starts");
+        (postgres, format!("postgres://{}@localhost:{port}/postgres", servers::USER))
     }
 
     /// Starts it, again if need be, on the files that it left.

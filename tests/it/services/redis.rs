@@ -19,6 +19,11 @@ impl Redis {
         Self(servers::Redis::start(fsync, limit).expect("redis-server starts"))
     }
 
+    /// One that is told more, and loses nothing.
+    pub(crate) fn told(arguments: &[&str]) -> Self {
+        Self(servers::Redis::told(Fsync::Always, arguments).expect("redis-server starts"))
+    }
+
     /// Starts it, again if need be, on the files that it left.
     pub(crate) fn restart(&mut self) {
         self.0.restart().expect("redis-server starts");
