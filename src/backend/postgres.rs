@@ -1,21 +1,21 @@
 //! The scale-out store.
 
 mod query;
+mod session;
 mod store;
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgPool};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
 pub use self::query::Query;
 pub use self::store::PostgresStore;
 use super::BackendError;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -37,7 +37,13 @@ pub enum MigrateError {
 
 /// Connections to one Postgres. Cheap to clone; connects when first asked.
 #[derive(Clone, Debug)]
-pub struct Postgres(PgPool);
+pub struct Postgres {
+    pool: PgPool,
+    /// Without the sign of [`session`].
+    plain: Arc<PgConnectOptions>,
+    /// Whether a pooler may stand between; see [`session`].
+    pooled: Arc<AtomicBool>,
+}
 
 impl Postgres {
     /// Of a `postgres://` URL.
@@ -46,13 +52,28 @@ impl Postgres {
     /// The URL is none. Its own text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
         let options = PgConnectOptions::from_str(url).map_err(BackendError::from)?;
-        let options = options.application_name("offhook").disable_statement_logging();
+        let plain = options
+            .application_name("offhook")
+            // Poolers refuse it, and no column of ours is a float.
+            .extra_float_digits(None)
+            .disable_statement_logging();
+        let pooled = Arc::new(AtomicBool::new(false));
+        let found = Arc::clone(&pooled);
         let pool = PgPoolOptions::new()
             // One writes; a console page and a probe read.
             .max_connections(4)
             .acquire_timeout(CONNECT)
-            .connect_lazy_with(options);
-        Ok(Self(pool))
+            .after_connect(move |connection, _| {
+                let found = Arc::clone(&found);
+                Box::pin(async move {
+                    if !found.load(Ordering::Acquire) && !session::is_direct(connection).await? {
+                        found.store(true, Ordering::Release);
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(session::signed(plain.clone()));
+        Ok(Self { pool, plain: Arc::new(plain), pooled })
     }
 
     /// Brings the tables up to date. Processes that start together wait for one another.
@@ -61,7 +82,7 @@ impl Postgres {
     /// See [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
-        let migrated = timeout(MIGRATION, MIGRATIONS.run(&self.0)).await;
+        let migrated = timeout(MIGRATION, migrate(&self.plain)).await;
         let late = |_| MigrateError::Away(BackendError("migrations took too long".to_owned()));
         migrated.map_err(late)?.map_err(|error| match error {
             Execute(error) | ExecuteMigration(error, _) => MigrateError::Away(error.into()),
@@ -71,6 +92,25 @@ impl Postgres {
 
     /// Closes the connections.
     pub async fn close(&self) {
-        let _ = timeout(CONNECT, self.0.close()).await;
+        let _ = timeout(CONNECT, self.pool.close()).await;
     }
+}
+
+/// All in one transaction, and the lock too: behind a pooler a session is nobody's own. A lock of
+/// the session would stay on whatever connection it was taken on.
+async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
+    /// An arbitrary number, the same in every version.
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(6033425111901)";
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    migrator.set_locking(false);
+    let mut connection = PgConnection::connect_with(options).await?;
+    let mut transaction = connection.begin().await?;
+    // The names of prepared statements are the session's, too: whoever had it before may have left
+    // some, and those that the migrator leaves would be in the way of the next.
+    transaction.execute("DEALLOCATE ALL").await?;
+    transaction.execute(LOCK).await?;
+    migrator.run_direct(None, &mut *transaction, false).await?;
+    transaction.execute("DEALLOCATE ALL").await?;
+    transaction.commit().await?;
+    Ok(connection.close().await?)
 }

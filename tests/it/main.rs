@@ -11,6 +11,7 @@ mod metrics;
 mod operations;
 mod order;
 mod outage;
+mod pooler;
 mod reconnection;
 mod refusals;
 mod services;

@@ -2,6 +2,7 @@
 //! the test, and a test whose servers are not installed is skipped.
 
 mod certificates;
+mod pgbouncer;
 mod postgres;
 mod proxy;
 mod redis;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 pub(crate) use offhook::torture::servers::{Durability, Fsync, Need, Process, Signal, guarded};
 
 pub(crate) use self::certificates::Certificates;
+pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::redis::Redis;

@@ -1,8 +1,10 @@
 //! Reads of the scale-out store.
 
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
-use super::{CONNECT, Postgres, STATEMENT};
+use super::{CONNECT, Postgres};
 use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -67,8 +69,8 @@ impl Query {
             return Ok(None);
         }
         let query = sqlx::query(select_statuses!("WHERE sid = $1")).bind(sid);
-        let row = bounded(query.fetch_optional(&self.0.0)).await?;
-        Ok(row.as_ref().map(rows::current).transpose()?)
+        let rows = self.all(query).await?;
+        Ok(rows.first().map(rows::current).transpose()?)
     }
 
     /// The events of a SID, as they were received.
@@ -81,7 +83,7 @@ impl Query {
         }
         let sql = select_events!("WHERE sid = $1 ORDER BY events.received_at, key LIMIT $2");
         let query = sqlx::query(sql).bind(sid).bind(i64::from(limit));
-        let rows = bounded(query.fetch_all(&self.0.0)).await?;
+        let rows = self.all(query).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -97,9 +99,10 @@ impl Query {
         // As the index of open calls has it.
         let sql = "SELECT count(*) FROM (SELECT 1 FROM statuses WHERE resource = 'call' \
                    AND NOT final AND first_seen > $1 LIMIT $2) AS calls";
-        let query = sqlx::query_scalar(sql).bind(since.datetime()).bind(i64::from(limit));
-        let count: i64 = bounded(query.fetch_one(&self.0.0)).await?;
-        Ok(count.unsigned_abs())
+        let query = sqlx::query(sql).bind(since.datetime()).bind(i64::from(limit));
+        let rows = self.all(query).await?;
+        let count = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose()?;
+        Ok(count.unwrap_or_default().unsigned_abs())
     }
 
     /// Those of the keys whose events are stored.
@@ -107,8 +110,9 @@ impl Query {
     /// # Errors
     /// Postgres does not answer in time.
     pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
-        let query = sqlx::query_scalar("SELECT key FROM events WHERE key = ANY($1)").bind(keys);
-        bounded(query.fetch_all(&self.0.0)).await
+        let query = sqlx::query("SELECT key FROM events WHERE key = ANY($1)").bind(keys);
+        let rows = self.all(query).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     /// Every event, sorted by key: to check what is stored, not for large stores.
@@ -116,7 +120,7 @@ impl Query {
     /// # Errors
     /// Postgres does not answer.
     pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
-        let rows = sqlx::query(select_events!("ORDER BY key")).fetch_all(&self.0.0).await?;
+        let rows = self.all(sqlx::query(select_events!("ORDER BY key"))).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -125,7 +129,7 @@ impl Query {
     /// # Errors
     /// Postgres does not answer.
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
-        let rows = sqlx::query(select_statuses!("ORDER BY sid")).fetch_all(&self.0.0).await?;
+        let rows = self.all(sqlx::query(select_statuses!("ORDER BY sid"))).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
@@ -135,8 +139,9 @@ impl Query {
     /// Postgres does not answer in time.
     pub async fn in_force(&self) -> Result<InForce, BackendError> {
         let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
-        let (commit, fsync): (String, String) =
-            bounded(sqlx::query_as(sql).fetch_one(&self.0.0)).await?;
+        let rows = self.all(sqlx::query(sql)).await?;
+        let row = rows.first().ok_or_else(|| BackendError::from(sqlx::Error::RowNotFound))?;
+        let (commit, fsync): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         Ok(in_force::of_postgres(&commit, &fsync))
     }
 
@@ -145,19 +150,24 @@ impl Query {
     /// # Errors
     /// They are not, or it takes too long.
     pub async fn ping(&self) -> Result<(), BackendError> {
-        let query = sqlx::query("SELECT 1 FROM events LIMIT 1").fetch_optional(&self.0.0);
         let late = |_| BackendError("no answer in time".to_owned());
-        timeout(CONNECT, query).await.map_err(late)??;
-        Ok(())
+        let asked = timeout(CONNECT, self.all(sqlx::query("SELECT 1 FROM events LIMIT 1")));
+        asked.await.map_err(late)?.map(|_| ())
+    }
+
+    /// Every row, in bounded time.
+    async fn all(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, BackendError> {
+        let read = async |connection: &mut PgConnection, keep| {
+            query.persistent(keep).fetch_all(connection).await
+        };
+        Ok(self.0.run(read).await?)
     }
 }
 
 /// Whether no row can hold it, since Postgres takes no NUL in text, not even to look for it.
 fn no_text(sid: &str) -> bool {
     sid.contains('\0')
-}
-
-async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
-    let late = |_| BackendError("no answer in time".to_owned());
-    Ok(timeout(STATEMENT, read).await.map_err(late)??)
 }

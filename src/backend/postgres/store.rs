@@ -1,11 +1,10 @@
 //! [`PostgresStore`]: one statement per batch.
 
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
-use super::{CONNECT, Postgres, STATEMENT};
+use super::Postgres;
 use crate::backend::rows;
 use crate::event::{Batch, Current, Event, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
@@ -26,18 +25,10 @@ impl PostgresStore {
     }
 
     async fn run(&self, columns: &Columns<'_>) -> Result<PgRow, CommitError> {
-        let acquired = timeout(CONNECT, self.0.0.acquire()).await;
-        let late = |_| CommitError::Transient("no answer in time".to_owned());
-        let mut connection = acquired.map_err(late)?.map_err(|error| classify(&error))?;
-        match timeout(STATEMENT, columns.bind().fetch_one(&mut *connection)).await {
-            Ok(Ok(row)) => Ok(row),
-            Ok(Err(error)) => Err(classify(&error)),
-            Err(_) => {
-                // The statement may still be running there; the next one must not queue behind it.
-                drop(connection.detach());
-                Err(CommitError::Transient("the statement took too long".to_owned()))
-            }
-        }
+        let commit = async |connection: &mut PgConnection, keep| {
+            columns.bind().persistent(keep).fetch_one(connection).await
+        };
+        self.0.run(commit).await.map_err(|error| classify(&error))
     }
 }
 

@@ -1,0 +1,95 @@
+//! How one statement gets a connection, also from a pooler that gives each transaction whichever
+//! connection is free, as PgBouncer does in transaction mode.
+//!
+//! There a prepared statement is gone with the transaction, or worse, its name is that of somebody
+//! else's statement. So a statement has no name there, and a transaction around it. Without a pooler
+//! it keeps its name, which saves parsing and planning it again.
+//!
+//! Whether there is a pooler is found out by a sign: a setting that each connection is opened with. A
+//! session that does not know it was opened by somebody else.
+
+use std::sync::atomic::Ordering;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Executor, PgConnection, Row};
+use tokio::time::timeout;
+
+use super::{CONNECT, Postgres, STATEMENT};
+
+const SIGN: &str = "offhook.direct";
+
+/// These options, with the sign.
+pub(super) fn signed(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([(SIGN, "1")])
+}
+
+/// Whether this session was opened with the sign.
+pub(super) async fn is_direct(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = connection.fetch_one("SELECT current_setting('offhook.direct', true) = '1'").await?;
+    Ok(row.try_get::<Option<bool>, _>(0)? == Some(true))
+}
+
+/// A connection that is thrown away unless it is given back: one on which a statement may still run
+/// would hold up the next.
+struct Lease(Option<PoolConnection<sqlx::Postgres>>);
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+impl Postgres {
+    /// Runs a statement, in bounded time. `work` is told whether the statement may be kept prepared.
+    pub(super) async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let acquired = timeout(CONNECT, self.acquire()).await;
+        let mut lease = Lease(Some(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?));
+        let connection = lease.0.as_mut().expect("it was just put there");
+        let pooled = self.pooled.load(Ordering::Acquire);
+        let done = timeout(STATEMENT, async {
+            if !pooled {
+                return work(connection, true).await;
+            }
+            connection.execute("BEGIN").await?;
+            let value = work(connection, false).await?;
+            connection.execute("COMMIT").await?;
+            Ok(value)
+        });
+        let done = done.await.unwrap_or_else(|_| Err(late()));
+        // A direct connection is as good as before, even after an error that Postgres told.
+        if done.is_ok() || (!pooled && matches!(done, Err(sqlx::Error::Database(_)))) {
+            drop(lease.0.take());
+        }
+        done
+    }
+
+    /// A connection; from then on without the sign if a pooler refuses it.
+    async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        match self.pool.acquire().await {
+            Err(error) if !self.pooled.load(Ordering::Acquire) && refuses_the_sign(&error) => {
+                self.pooled.store(true, Ordering::Release);
+                self.pool.set_connect_options(PgConnectOptions::clone(&self.plain));
+                self.pool.acquire().await
+            }
+            acquired => acquired,
+        }
+    }
+}
+
+/// Protocol violation, as PgBouncer calls a parameter that it does not know, or feature not
+/// supported, as others do. Postgres itself answers neither to a connection.
+fn refuses_the_sign(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    matches!(&*code, "08P01" | "0A000")
+}
+
+fn late() -> sqlx::Error {
+    let cause = "the statement took too long";
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, cause))
+}

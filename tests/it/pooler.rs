@@ -1,0 +1,83 @@
+//! A connection pooler before Postgres, which gives each transaction whichever connection is free.
+
+use offhook::config::Role;
+
+use crate::harness::{Callback, Offhook, Stage, fixture, until};
+use crate::services::{Durability, PgBouncer, needs};
+
+fn call(n: usize, status: &str) -> (Callback, String) {
+    let sid = format!("CA{n:032x}");
+    let body = format!("CallSid={sid}&CallStatus={status}&From=%2B15550001111");
+    (Callback::form(body), format!("{sid}-{status}"))
+}
+
+/// Several workers, each of which reads and writes at once, on connections that change under them.
+async fn works_through(more: &str) {
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let pooler = PgBouncer::before(stage.postgres(), more);
+    stage.settings = stage.settings.clone().set("DATABASE_URL", pooler.url());
+    let workers = [(); 3].map(|()| Offhook::start(&stage.role(Role::Worker)));
+    for worker in &workers {
+        until("it is ready", async || worker.client.is_ready().await.then_some(())).await;
+    }
+    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let mut keys = Vec::new();
+    for n in 0..60 {
+        for status in ["ringing", "completed"] {
+            let (callback, key) = call(n, status);
+            receiver.client.accepts(&callback).await;
+            keys.push(key);
+        }
+        for worker in &workers {
+            let path = format!("/api/statuses/CA{n:032x}");
+            let (code, answer) = worker.client.json(&path).await;
+            assert!(code == 200 || code == 404, "{code}: {answer}\n{}", pooler.log());
+        }
+    }
+    let contents = stage.contents_with(&keys).await;
+    assert_eq!(contents.events.len(), keys.len());
+    assert!(contents.statuses.iter().all(|row| row.position.status == "completed"));
+    for worker in &workers {
+        let errors = "offhook_commit_errors_total{backend=\"postgres\",error=\"transient\"}";
+        assert_eq!(worker.client.metric(errors).await, 0.0, "{}", pooler.log());
+        assert!(worker.client.is_ready().await, "{}", pooler.log());
+    }
+    drop((workers, receiver));
+
+    // The next ones find what the first ones left on the connections.
+    let next = stage.start();
+    next.client.accepts(&Callback::form(fixture("message.form"))).await;
+    until("it is stored", async || {
+        let path = "/api/statuses/SM00000000000000000000000000000020";
+        (next.client.json(path).await.0 == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_refuses_what_it_does_not_know_is_worked_through() {
+    needs!(Redis, Postgres, PgBouncer);
+    works_through("").await;
+}
+
+#[tokio::test]
+async fn a_pooler_that_ignores_what_it_does_not_know_is_worked_through() {
+    needs!(Redis, Postgres, PgBouncer);
+    works_through("ignore_startup_parameters = extra_float_digits,options").await;
+}
+
+#[tokio::test]
+async fn processes_that_start_together_behind_a_pooler_make_the_tables_once() {
+    needs!(Redis, Postgres, PgBouncer);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let pooler = PgBouncer::before(stage.postgres(), "");
+    stage.settings = stage.settings.clone().set("DATABASE_URL", pooler.url());
+    for _ in 0..3 {
+        let workers = [(); 4].map(|()| Offhook::start(&stage.role(Role::Worker)));
+        for worker in &workers {
+            until("it is ready", async || worker.client.is_ready().await.then_some(())).await;
+        }
+    }
+    let locks = stage.column("SELECT mode FROM pg_locks WHERE locktype = 'advisory'").await;
+    assert_eq!(locks, Vec::<String>::new(), "none is left on a connection");
+}
