@@ -1,12 +1,14 @@
 //! The command line: one file per command.
 
 mod bench;
+mod callback_url;
 mod check;
 mod client;
 mod dead_letters;
 mod demo;
 mod healthcheck;
 mod load;
+mod manual;
 mod migrate;
 mod secrets;
 mod send;
@@ -82,12 +84,31 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
+    /// Say which URLs to give to Twilio, and how.
+    #[command(after_help = "Example:\n  offhook callback-url --config /etc/offhook.toml")]
+    CallbackUrl,
     /// Exit 0 if the running server is ready.
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"offhook\", \"healthcheck\"]")]
     Healthcheck {
         /// What the running process does.
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
+    },
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  \
+        offhook completions bash > /etc/bash_completion.d/offhook")]
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command.
+    #[command(after_help = "Examples:\n  \
+        offhook man | man -l -\n  \
+        offhook man --directory /usr/local/share/man/man1")]
+    Man {
+        /// Where to write them.
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -104,7 +125,13 @@ impl Cli {
             Command::DeadLetters(command) => dead_letters::run(config, command).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),
+            Command::CallbackUrl => callback_url::run(config),
             Command::Healthcheck { role } => healthcheck::run(config, role).await,
+            Command::Completions { shell } => {
+                manual::completions(shell);
+                Ok(())
+            }
+            Command::Man { directory } => manual::pages(directory),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,

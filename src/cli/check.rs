@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::callback_url::Urls;
 use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
 
 /// Reads the configuration as `serve` would, and says what it means.
@@ -16,15 +17,15 @@ pub(super) fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
 
 /// One fact a line. URLs of stores are left out: they may hold passwords.
 fn explain(config: &Config) -> String {
-    let base = format!("{}{}", config.public_url.as_str(), config.inbound.path_prefix.as_str());
+    let urls = Urls::of(config);
     let mut lines = vec![
         "the configuration is good".to_owned(),
         String::new(),
-        format!("status callbacks    {base}/status#rc=5&rp=all"),
-        format!("event streams       {base}/event-streams"),
-        format!("debugger            {base}/debugger"),
-        format!("voice fallback      {base}/voice-fallback"),
-        format!("SMS fallback        {base}/sms-fallback"),
+        format!("status callbacks    {}", urls.status),
+        format!("event streams       {}", urls.event_streams),
+        format!("debugger            {}", urls.debugger),
+        format!("voice fallback      {}", urls.voice_fallback),
+        format!("SMS fallback        {}", urls.sms_fallback),
         format!("  called numbers with TwiML of their own: {}", config.fallback.numbers.len()),
         String::new(),
         format!("public listener     {}", config.inbound.listen),

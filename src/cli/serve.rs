@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use tracing::info;
+use sd_notify::NotifyState;
+use tracing::{info, warn};
 
 use crate::app::{self, Listeners};
 use crate::config::{Config, Role, Sources};
@@ -19,7 +20,22 @@ pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<(
     telemetry::start_log(&config.log);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;
-    app::start(config, listeners, stop).await?.stopped().await?;
+    let running = app::start(config, listeners, stop.clone()).await?;
+    tell(&NotifyState::Ready);
+    // It is cancelled by whatever makes the server stop, so neither waits for ever.
+    let stopping = async {
+        stop.cancelled().await;
+        tell(&NotifyState::Stopping);
+    };
+    let (stopped, ()) = tokio::join!(running.stopped(), stopping);
+    stopped?;
     info!("offhook has stopped");
     Ok(())
+}
+
+/// Tells systemd, where it is systemd that started us (`Type=notify`); else nothing happens.
+fn tell(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        warn!(error = %error, "systemd cannot be told about the state of the server");
+    }
 }

@@ -2,9 +2,11 @@
 //! dashboard, and the ways to run offhook.
 
 mod alerts;
+mod commands;
 mod compose;
 mod dashboard;
 mod query;
+mod systemd;
 
 use std::path::PathBuf;
 
