@@ -1,0 +1,146 @@
+"""Medians of the rounds, as tables."""
+
+import json
+import os
+import pathlib
+import platform
+import subprocess
+from statistics import median
+
+from .services import program
+from .targets import INSTALLED, ROOT, TARGETS
+
+
+def medians(rounds):
+    """Of each figure the median over the rounds; None if it was never measured."""
+    names = {name for result in rounds for name in result}
+    return {name: median(r[name] for r in rounds if name in r) for name in names}
+
+
+def number(value, digits=0):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def ratio(value, base):
+    return "–" if value is None or not base else f"{value / base:.2f}"
+
+
+def row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def comparison(results):
+    """One line for each target."""
+    lines = [
+        row("", "callbacks/s", "× axum", "CPU s / 10,000", "× axum", "Redis's CPU", "p50 / p99 at 300/s",
+            "p50 / p99 at 1,000/s", "RSS MiB", "rows/s"),
+        row("---", *["---:"] * 9),
+    ]  # fmt: skip
+    axum = results.get("axum", {})
+    for name, result in results.items():
+        latencies = [latency(result, rate) for rate in (300, 1000)]
+        lines.append(row(
+            TARGETS[name].__doc__.rstrip("."),
+            number(result["per_second"]), ratio(result["per_second"], axum.get("per_second")),
+            number(result["cpu_receiver"], 3),
+            ratio(result["cpu_receiver"], axum.get("cpu_receiver")),
+            number(result.get("cpu_redis"), 3), *latencies,
+            number(result["rss"]), number(result.get("rows_per_second")),
+        ))  # fmt: skip
+    return lines
+
+
+def latency(result, rate):
+    text = f"{result[f'p50_{rate}']:.2f} / {result[f'p99_{rate}']:.2f} ms"
+    share = result[f"accepted_{rate}"]
+    return text if share > 0.98 else f"{text} ({share:.0%} of them)"
+
+
+def goals(results, alone):
+    """What was set as goals: a ratio of two things that were measured in the same run."""
+
+    def of(name, figure):
+        return results.get(name, {}).get(figure)
+
+    def over(one, other):
+        return None if one is None or not other else one / other
+
+    def whole(name):
+        parts = of(name, "cpu_receiver"), of(name, "cpu_redis")
+        return None if None in parts else sum(parts)
+
+    axum = of("axum", "cpu_receiver")
+    added = None
+    if None not in (axum, of("axum-hmac", "cpu_receiver"), of("axum-offhook", "cpu_receiver")):
+        by_hand = of("axum-hmac", "cpu_receiver") - axum
+        added = over(of("axum-offhook", "cpu_receiver") - axum, by_hand)
+    best = of("redis-everysec", "per_second")
+    rss = [of(name, "rss") for name in ("embedded", "redis-always", "redis-everysec")]
+    rss = [value for value in rss if value is not None]
+    p99 = over(of("redis-always", "p99_1000"), of("axum-hmac", "p99_1000"))
+    lines = [
+        ("CPU of the receiver, with Redis, against axum", "≤ 2.0", over(of("redis-everysec", "cpu_receiver"), axum)),
+        ("the same with `appendfsync always`", "≤ 2.0", over(of("redis-always", "cpu_receiver"), axum)),
+        ("the same with Redis's own CPU (no goal)", "", over(whole("redis-everysec"), axum)),
+        ("CPU embedded, against axum", "≤ 2.4", over(of("embedded", "cpu_receiver"), axum)),
+        ("CPU that form and HMAC add, against by hand", "≤ 0.5", added),
+        ("callbacks/s against Express and BullMQ", "≥ 12", over(best, of("express", "per_second"))),
+        ("callbacks/s against Flask and Celery", "≥ 40", over(best, of("flask", "per_second"))),
+        ("p99 at 1,000/s, `always`, against axum with HMAC", "≤ 3", p99),
+        ("one worker, against bare inserts of the same rows", "≥ 0.5", alone.get("worker", {}).get("share")),
+        ("p99 from request to row at 1,000/s, ms", "≤ 10", alone.get("to-row", {}).get("p99")),
+        ("RSS of a receiver under load, MiB", "≤ 40", max(rss, default=None)),
+        ("cost of a callback with a backlog, against none", "≤ 1.1", alone.get("backlog", {}).get("ratio")),
+        ("start to ready, embedded, ms", "≤ 50", alone.get("startup", {}).get("ms")),
+    ]  # fmt: skip
+    table = [row("what", "goal", "measured", "met"), row("---", "---", "---:", "---")]
+    for what, goal, value in lines:
+        table.append(row(what, goal, number(value, 2), met(goal, value)))
+    return table
+
+
+def met(goal, value):
+    if value is None or not goal:
+        return ""
+    bound = float(goal[2:])
+    return "yes" if (value <= bound if goal[0] == "≤" else value >= bound) else "**no**"
+
+
+def first_line(*command):
+    try:
+        ran = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd=ROOT)
+        return (ran.stdout or ran.stderr).strip().splitlines()[0]
+    except (OSError, IndexError):
+        return "?"
+
+
+def header(arguments, built, load_before):
+    """On what it was measured."""
+    commit = first_line("git", "rev-parse", "--short=12", "HEAD")
+    if first_line("git", "status", "--porcelain", "--untracked-files=no") != "?":
+        commit += " with changes"
+    model = "?"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    return [
+        f"- commit {commit}, {first_line(built / 'offhook', '--version')}, {first_line('rustc', '--version')}",
+        f"- {os.cpu_count()} cores, which server, load generator, Redis and Postgres share: {model}; "
+        f"Linux {platform.release()}; load average {load_before:.2f} at the start",
+        f"- {first_line('redis-server', '--version').split(' sha')[0]}; "
+        f"{first_line(program('postgres'), '--version')}; node {first_line('node', '--version')}; "
+        f"Python {platform.python_version()}",
+        f"- {', '.join(packages())}",
+        f"- medians of {arguments.rounds} interleaved rounds, {arguments.seconds} s for each load",
+    ]  # fmt: skip
+
+
+def packages():
+    """The versions that the peers were installed with, of what is there."""
+    for name in ("express", "bullmq", "twilio", "pg"):
+        manifest = INSTALLED / "express/node_modules" / name / "package.json"
+        if manifest.exists():
+            yield f"npm {name} {json.loads(manifest.read_text())['version']}"
+    for name in ("flask", "gunicorn", "celery", "twilio", "psycopg"):
+        for found in (INSTALLED / "flask/venv/lib").glob(f"python*/site-packages/{name}-*.dist-info"):
+            yield f"PyPI {found.name.removesuffix('.dist-info').replace('-', ' ')}"

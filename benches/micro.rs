@@ -1,0 +1,167 @@
+//! What a callback costs, piece by piece, without a network and without a disk.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use offhook::clock::{Clock, Timestamp};
+use offhook::config::{Config, Role, Sources};
+use offhook::event::{Batch, Current, Event, codec};
+use offhook::inbound::{Inbound, Metrics};
+use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
+use offhook::twilio::callback::{Purpose, events};
+use offhook::twilio::details::Details;
+use offhook::twilio::keyring::{Keyring, Secret};
+use offhook::twilio::params::Params;
+use offhook::twilio::sample::{self, Scene, Signed};
+use offhook::twilio::signature::{Claim, Content, SIGNATURE_HEADER, SignedRequest};
+use prometheus::Registry;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const TOKEN: &str = "00000000000000000000000000000a01";
+const SID: &str = "CA0123456789abcdef0123456789abcdef";
+const URL: &str = "https://hooks.example.com/status";
+
+/// The last callback of a call, with 23 parameters.
+struct Fixture {
+    config: Config,
+    keyring: Keyring,
+    request: Signed,
+    claim: Claim,
+    at: Timestamp,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let environment = [
+            ("OFFHOOK_PUBLIC_URL", "https://hooks.example.com"),
+            ("TWILIO_ACCOUNT_SID", ACCOUNT),
+            ("TWILIO_AUTH_TOKEN", TOKEN),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let sources = Sources { file: None, environment: environment.into() };
+        let config = Config::load(&sources, Role::All).expect("they are all that is needed");
+        let accounts = config.accounts.iter().map(|account| account.secrets()).collect();
+        let keyring = Keyring::new(accounts).expect("the account has a token");
+
+        let at = Timestamp::from_micros(1_764_000_000_000_000);
+        let (from, to) = ("+12015550100".to_owned(), "+12015550101".to_owned());
+        let scene = Scene { account: ACCOUNT.to_owned(), from, to, at };
+        let secret = Secret::auth_token(&TOKEN.into());
+        let request = sample::call(&scene, SID, "completed", 3).post(URL, &secret);
+        let claim = Claim::parse([request.signature.as_bytes()], None).expect("well-formed");
+        Self { config, keyring, request, claim, at }
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let request =
+            SignedRequest::new(URL, Content::Form, &self.request.body, self.claim.clone());
+        let request = request.verify(&self.keyring).expect("it is signed");
+        events(&request, Purpose::Status, self.at)
+    }
+
+    fn event(&self) -> Event {
+        self.events().remove(0)
+    }
+
+    /// As it is asked by the listener.
+    fn http(&self) -> Request<Body> {
+        let content_type = self.request.content_type().expect("a POST has one");
+        Request::post("/status")
+            .header("content-type", content_type)
+            .header(SIGNATURE_HEADER, &self.request.signature)
+            .body(Body::from(self.request.body.clone()))
+            .expect("the parts are valid")
+    }
+}
+
+fn signature(c: &mut Criterion) {
+    let fixture = Fixture::new();
+    let body = &fixture.request.body;
+    c.bench_function("parse_form", |b| b.iter(|| Params::parse(black_box(body))));
+    c.bench_function("verify", |b| {
+        b.iter(|| {
+            let claim = fixture.claim.clone();
+            let request = SignedRequest::new(URL, Content::Form, black_box(body), claim);
+            request.verify(&fixture.keyring).is_ok()
+        });
+    });
+    c.bench_function("verify_and_make_events", |b| b.iter(|| fixture.events()));
+    c.bench_function("make_events", |b| {
+        let request = SignedRequest::new(URL, Content::Form, body, fixture.claim.clone());
+        let request = request.verify(&fixture.keyring).expect("it is signed");
+        b.iter(|| events(black_box(&request), Purpose::Status, fixture.at));
+    });
+}
+
+fn codec_and_merge(c: &mut Criterion) {
+    let event = Fixture::new().event();
+    let fields = || {
+        let mut fields = Vec::new();
+        codec::encode(&event, |name, value| {
+            fields.push((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)));
+        });
+        fields
+    };
+    c.bench_function("encode", |b| {
+        b.iter(|| codec::encode(black_box(&event), |name, value| _ = black_box((name, value))));
+    });
+    c.bench_function("decode", |b| {
+        b.iter_batched(fields, codec::decode, BatchSize::SmallInput);
+    });
+    c.bench_function("details", |b| b.iter(|| Details::of(black_box(&event))));
+    let row = Details::of(&event).current.expect("a call has a status");
+    let rows = || (row.clone(), row.clone());
+    c.bench_function("merge_statuses", |b| {
+        b.iter_batched(rows, |(one, other)| Current::merge(one, other), BatchSize::SmallInput);
+    });
+}
+
+/// Makes nothing durable, at once.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    async fn commit(&self, _: &Batch) -> Result<Outcome, CommitError> {
+        Ok(Outcome::Appended)
+    }
+}
+
+/// Everything between the HTTP parser and the store, with the batcher's task beside it.
+fn inbound(c: &mut Criterion) {
+    let fixture = Fixture::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the system has an event queue");
+    let (recorder, queue) = batcher::channel();
+    let mut tasks = JoinSet::new();
+    tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
+    let accounts = fixture.config.accounts.iter().map(|account| account.secrets()).collect();
+    let keyring = Arc::new(Keyring::new(accounts).expect("the account has a token"));
+    let metrics = Metrics::new(&Registry::new(), &keyring).expect("no name is taken");
+    let router: Router = Inbound {
+        config: fixture.config.inbound.clone(),
+        keyring,
+        public_url: fixture.config.public_url.clone(),
+        fallback: fixture.config.fallback.clone(),
+        recorder,
+        clock: Clock::System,
+        metrics: Arc::new(metrics),
+        background: TaskTracker::new(),
+    }
+    .router();
+    c.bench_function("inbound", |b| {
+        b.iter(|| {
+            let answer = runtime.block_on(router.clone().oneshot(fixture.http()));
+            assert!(answer.is_ok_and(|answer| answer.status().is_success()), "it is accepted");
+        });
+    });
+}
+
+criterion_group!(benches, signature, codec_and_merge, inbound);
+criterion_main!(benches);
