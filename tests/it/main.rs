@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod broken_disk;
 mod encryption;
 mod fallback;
 mod harness;

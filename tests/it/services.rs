@@ -10,7 +10,9 @@ mod sentinel;
 
 use std::path::PathBuf;
 
-pub(crate) use offhook::torture::servers::{Durability, Fsync, Need, Process, Signal, guarded};
+pub(crate) use offhook::torture::servers::{
+    Durability, Fsync, Need, Process, Signal, guarded, run,
+};
 
 pub(crate) use self::certificates::Certificates;
 pub(crate) use self::pgbouncer::PgBouncer;
