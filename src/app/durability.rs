@@ -97,17 +97,31 @@ impl Watch {
         let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
         if let Some(breach) = in_force.breach {
             error!(backend, level, settings, breach, "durability in force breaks the promise");
-        } else if in_force.level == Level::Synced || self.durability == Durability::Spool {
-            info!(backend, level, settings, "durability in force");
-        } else {
+        } else if in_force.level == Level::Unknown && self.durability == Durability::Stream {
             warn!(
                 backend,
                 level,
                 settings,
-                "durability in force is less than synced: a crash of this backend can lose events \
-                 that were answered; set appendonly yes and appendfsync always, or \
-                 stream.durability = \"spool\""
+                "durability in force is hidden: unless you know that this backend syncs before it \
+                 answers, set stream.durability = \"spool\""
             );
+        } else if self.is_below(backend, in_force.level) {
+            let fix = match backend {
+                "redis" => {
+                    "set appendonly yes and appendfsync always, or stream.durability = \"spool\""
+                }
+                _ => "set fsync on",
+            };
+            warn!(
+                backend,
+                level,
+                settings,
+                fix,
+                "durability in force is less than synced: a crash of this backend can lose events \
+                 that were answered"
+            );
+        } else {
+            info!(backend, level, settings, "durability in force");
         }
     }
 }

@@ -82,8 +82,8 @@ pub(crate) fn of_redis(
     let level = match (append_only, sync) {
         (Some("yes"), Some("always")) => Level::Synced,
         (Some("yes"), Some("everysec")) => Level::EverySecond,
-        (Some("yes"), Some(_)) | (Some(_), _) => Level::Memory,
-        (None, _) => Level::Unknown,
+        (Some("yes") | None, None) | (None, _) => Level::Unknown,
+        (Some(_), _) => Level::Memory,
     };
     // The volatile policies evict only keys with a time to live: marks, and never the stream.
     let evicts = policy.is_some_and(|policy| policy.starts_with("allkeys"));
@@ -137,6 +137,9 @@ mod tests {
         assert_eq!(level(Some("yes"), Some("no")), Level::Memory);
         assert_eq!(level(Some("no"), Some("always")), Level::Memory);
         assert_eq!(level(None, None), Level::Unknown);
+        // As far as INFO tells where CONFIG is hidden.
+        assert_eq!(level(Some("yes"), None), Level::Unknown);
+        assert_eq!(level(Some("no"), None), Level::Memory);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script, cmd};
 use tokio::time::timeout;
 
 use super::address::{Address, CONNECT};
@@ -89,34 +89,45 @@ impl Connector {
     /// # Errors
     /// It does not, in time, or it answers with an error, such as while it loads its data.
     pub async fn ping(&self) -> Result<(), BackendError> {
-        let pong = self.conn(PROBE).query::<String>(&redis::cmd("PING")).await;
+        let pong = self.conn(PROBE).query::<String>(&cmd("PING")).await;
         pong.map(|_| ()).map_err(|error| BackendError(error.to_string()))
     }
 }
 
 impl Connector {
-    /// What its settings make of "committed". Where `CONFIG` is hidden, as by managed services, its
-    /// settings are unknown.
+    /// What its settings make of "committed". Where `CONFIG` is hidden, as by managed services, `INFO`
+    /// says a part of it, and whether Redis syncs is unknown.
     ///
     /// # Errors
     /// Redis does not answer, in time.
     pub async fn in_force(&self) -> Result<InForce, BackendError> {
         let mut conn = self.conn(PROBE);
-        let mut settings = [None, None, None];
-        for (value, name) in
-            settings.iter_mut().zip(["appendonly", "appendfsync", "maxmemory-policy"])
-        {
-            let answer = conn.query(redis::cmd("CONFIG").arg("GET").arg(name)).await;
-            let pairs: Vec<String> = match answer {
-                Ok(pairs) => pairs,
-                // Still loading is no answer; forbidden or unknown is one.
-                Err(ConnError::Refused(text)) if !text.contains("LOADING") => Vec::new(),
-                Err(error) => return Err(BackendError(error.to_string())),
-            };
-            *value = pairs.into_iter().nth(1);
+        let mut settings = Vec::with_capacity(3);
+        for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
+            let pairs = told::<Vec<String>>(&mut conn, cmd("CONFIG").arg("GET").arg(name)).await?;
+            settings.push(pairs.into_iter().nth(1));
         }
-        let [append_only, sync, policy] = settings.each_ref().map(Option::as_deref);
-        Ok(in_force::of_redis(append_only, sync, policy))
+        if settings.iter().all(Option::is_none) {
+            let info: String = told(&mut conn, &cmd("INFO")).await?;
+            let line = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let append_only = line("aof_enabled:").map(|on| if on == "1" { "yes" } else { "no" });
+            return Ok(in_force::of_redis(append_only, None, line("maxmemory_policy:")));
+        }
+        let setting = |place: usize| settings[place].as_deref();
+        Ok(in_force::of_redis(setting(0), setting(1), setting(2)))
+    }
+}
+
+/// What Redis tells, or nothing if it does not tell that to us.
+async fn told<T: FromRedisValue + Default>(
+    conn: &mut Conn,
+    question: &Cmd,
+) -> Result<T, BackendError> {
+    match conn.query(question).await {
+        Ok(answer) => Ok(answer),
+        // Still loading is no answer; forbidden or unknown is one.
+        Err(ConnError::Refused(text)) if !text.contains("LOADING") => Ok(T::default()),
+        Err(error) => Err(BackendError(error.to_string())),
     }
 }
 
