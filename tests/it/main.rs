@@ -7,6 +7,7 @@ mod encryption;
 mod fallback;
 mod harness;
 mod health;
+mod hidden_settings;
 mod kinds;
 mod metrics;
 mod operations;

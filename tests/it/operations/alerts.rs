@@ -54,12 +54,16 @@ fn text<'a>(rule: &'a Value, pointer: &str) -> &'a str {
 fn each_alert_is_tested_and_says_what_to_do() {
     let tests = super::read("config/prometheus/alerts_test.yml")
         + &super::read("config/prometheus/alerts_silence_test.yml");
+    let instructions = super::read("docs/operations.md");
     for rule in rules() {
         let name = text(&rule, "/alert");
         assert!(tests.contains(name), "{name} is not tested");
         let link = text(&rule, "/annotations/runbook_url");
         let manual = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/operations.md#");
         assert!(link.starts_with(manual), "{name}: {link}");
+        let heading = link[manual.len()..].replace('-', " ");
+        let mut headings = instructions.lines().filter_map(|line| line.strip_prefix("### "));
+        assert!(headings.any(|found| found.to_lowercase() == heading), "{name}: no {heading}");
         let severity = text(&rule, "/labels/severity");
         assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
         for annotation in ["summary", "description"] {
