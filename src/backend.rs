@@ -1,6 +1,6 @@
 //! Where events go: one module per backend, none of which knows another.
 //!
-//! [`Reader`], [`Probe`] and [`DeadLetters`] are all that the admin service sees of them.
+//! [`Reader`] with what is asked of it in [`search`], [`Probe`] and [`DeadLetters`] are all that the admin service sees of them.
 
 mod dead_letters;
 mod in_force;
@@ -9,6 +9,7 @@ mod probe;
 mod reader;
 pub mod redis;
 mod rows;
+pub mod search;
 pub mod sqlite;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};

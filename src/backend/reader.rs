@@ -1,5 +1,6 @@
 //! [`Reader`]: the store as the admin service reads it.
 
+use super::search::{Counts, EventSearch, StatusSearch};
 use super::{BackendError, StoredEvent, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -59,6 +60,42 @@ impl Reader {
         match self {
             Self::Sqlite(query) => query.stored(keys).await,
             Self::Postgres(query) => query.stored(keys).await,
+        }
+    }
+
+    /// A page of statuses.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.find_statuses(search).await,
+            Self::Postgres(query) => query.find_statuses(search).await,
+        }
+    }
+
+    /// A page of events.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn find_events(
+        &self,
+        search: &EventSearch,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.find_events(search).await,
+            Self::Postgres(query) => query.find_events(search).await,
+        }
+    }
+
+    /// How much of what came since then.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.counts(since).await,
+            Self::Postgres(query) => query.counts(since).await,
         }
     }
 }

@@ -14,6 +14,7 @@ mod operations;
 mod order;
 mod outage;
 mod pooler;
+mod reads;
 mod reconnection;
 mod refusals;
 mod services;

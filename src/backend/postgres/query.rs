@@ -1,13 +1,25 @@
 //! Reads of the scale-out store.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{PgConnection, Row};
+use sqlx::{Executor as _, PgConnection, QueryBuilder, Row};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{CONNECT, Postgres};
+use crate::backend::search::{Counts, EventSearch, StatusSearch};
 use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
+
+/// Searches at one time. The other connections are for whoever stores and for probes.
+const SEARCHES: usize = 2;
+/// Longest search, waiting for its turn included. Postgres itself ends one a little earlier.
+const SEARCH: Duration = Duration::from_secs(6);
+/// What Postgres is told.
+const LIMIT_SEARCH: &str = "SET LOCAL statement_timeout = '5s'";
 
 /// Times as text, RFC 3339 in UTC with six decimals.
 macro_rules! utc {
@@ -51,13 +63,13 @@ macro_rules! select_events {
 
 /// Reads the scale-out store.
 #[derive(Clone, Debug)]
-pub struct Query(Postgres);
+pub struct Query(Postgres, Arc<Semaphore>);
 
 impl Query {
     /// Connects when first asked.
     #[must_use]
     pub fn new(postgres: Postgres) -> Self {
-        Self(postgres)
+        Self(postgres, Arc::new(Semaphore::new(SEARCHES)))
     }
 
     /// The current status of a SID.
@@ -115,6 +127,63 @@ impl Query {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
+    /// A page of statuses.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
+        if search.texts().any(no_text) {
+            return Ok(Vec::new());
+        }
+        let mut sql = QueryBuilder::new(select_statuses!(""));
+        search.push(&mut sql);
+        let rows = self.search(sql.build()).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// A page of events.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn find_events(
+        &self,
+        search: &EventSearch,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        if search.texts().any(no_text) {
+            return Ok(Vec::new());
+        }
+        let mut sql = QueryBuilder::new(select_events!(""));
+        search.push(&mut sql);
+        let rows = self.search(sql.build()).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// How much of what came since then.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
+        let since = since.datetime();
+        let sql = "SELECT kind, count(*) FROM events WHERE received_at >= $1 GROUP BY 1 ORDER BY 1";
+        let events = self.search(sqlx::query(sql).bind(since)).await?;
+        let sql = "SELECT resource, status, count(*) FROM statuses WHERE first_seen >= $1 \
+                   GROUP BY 1, 2 ORDER BY 1, 2";
+        let statuses = self.search(sqlx::query(sql).bind(since)).await?;
+        let sql = "SELECT error_code, count(*) FROM statuses \
+                   WHERE first_seen >= $1 AND error_code IS NOT NULL \
+                   GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2";
+        let errors = sqlx::query(sql).bind(since).bind(i64::from(Counts::ERRORS));
+        let errors = self.search(errors).await?;
+        let pair = |row: &PgRow| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?));
+        let three =
+            |row: &PgRow| Ok::<_, sqlx::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        Ok(Counts {
+            events: events.iter().map(pair).collect::<Result<_, _>>()?,
+            statuses: statuses.iter().map(three).collect::<Result<_, _>>()?,
+            errors: errors.iter().map(pair).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Every event, sorted by key: to check what is stored, not for large stores.
     ///
     /// # Errors
@@ -153,6 +222,32 @@ impl Query {
         let late = |_| BackendError("no answer in time".to_owned());
         let asked = timeout(CONNECT, self.all(sqlx::query("SELECT 1 FROM events LIMIT 1")));
         asked.await.map_err(late)?.map(|_| ())
+    }
+
+    /// Every row of what may take long, and no longer than it may: Postgres goes on with a statement
+    /// whose client has gone, unless it was told.
+    async fn search(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, BackendError> {
+        let read = async |connection: &mut PgConnection, keep| {
+            // Behind a pooler there is a transaction already.
+            if keep {
+                connection.execute("BEGIN").await?;
+            }
+            connection.execute(LIMIT_SEARCH).await?;
+            let rows = query.persistent(keep).fetch_all(&mut *connection).await;
+            if keep {
+                connection.execute("ROLLBACK").await?;
+            }
+            rows
+        };
+        let found = timeout(SEARCH, async {
+            let _turn = self.1.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+            self.0.run(read).await
+        });
+        let late = |_| BackendError("the search took too long".to_owned());
+        Ok(found.await.map_err(late)??)
     }
 
     /// Every row, in bounded time.

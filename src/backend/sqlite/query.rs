@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePoolOptions;
-use tokio::time::timeout;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
+use crate::backend::search::{Counts, EventSearch, StatusSearch};
 use crate::backend::{BackendError, StoredEvent, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -53,7 +55,8 @@ impl Query {
     /// The file cannot be read in time.
     pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
         let row = sqlx::query("SELECT * FROM statuses WHERE sid = ?").bind(sid);
-        let row = bounded(row.fetch_optional(&self.0)).await?;
+        let row =
+            bounded(async { row.fetch_optional(&mut *self.connection().await?).await }).await?;
         Ok(row.as_ref().map(rows::current).transpose()?)
     }
 
@@ -63,7 +66,8 @@ impl Query {
     /// The file cannot be read in time.
     pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
         let sql = "SELECT * FROM events WHERE sid = ? ORDER BY received_at, key LIMIT ?";
-        let rows = bounded(sqlx::query(sql).bind(sid).bind(limit).fetch_all(&self.0)).await?;
+        let rows = sqlx::query(sql).bind(sid).bind(limit);
+        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -80,7 +84,59 @@ impl Query {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM statuses WHERE resource = 'call' \
                    AND final = 0 AND first_seen > ? LIMIT ?)";
         let query = sqlx::query_scalar::<_, i64>(sql).bind(since.to_string()).bind(limit);
-        Ok(bounded(query.fetch_one(&self.0)).await?.unsigned_abs())
+        let count = bounded(async { query.fetch_one(&mut *self.connection().await?).await });
+        Ok(count.await?.unsigned_abs())
+    }
+
+    /// A page of statuses.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
+        let mut sql = QueryBuilder::new("SELECT * FROM statuses");
+        search.push(&mut sql);
+        let rows =
+            bounded(async { sql.build().fetch_all(&mut *self.connection().await?).await }).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// A page of events.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn find_events(
+        &self,
+        search: &EventSearch,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        let mut sql = QueryBuilder::new("SELECT * FROM events");
+        search.push(&mut sql);
+        let rows =
+            bounded(async { sql.build().fetch_all(&mut *self.connection().await?).await }).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    /// How much of what came since then.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
+        let since = since.to_string();
+        bounded(async {
+            let mut on = self.connection().await?;
+            let sql = "SELECT kind, count(*) FROM events WHERE received_at >= ? \
+                       GROUP BY 1 ORDER BY 1";
+            let events = sqlx::query_as(sql).bind(&since).fetch_all(&mut *on).await?;
+            let sql = "SELECT resource, status, count(*) FROM statuses WHERE first_seen >= ? \
+                       GROUP BY 1, 2 ORDER BY 1, 2";
+            let statuses = sqlx::query_as(sql).bind(&since).fetch_all(&mut *on).await?;
+            let sql = "SELECT error_code, count(*) FROM statuses \
+                       WHERE first_seen >= ? AND error_code IS NOT NULL \
+                       GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?";
+            let query = sqlx::query_as(sql).bind(&since).bind(Counts::ERRORS);
+            let errors = query.fetch_all(&mut *on).await?;
+            Ok(Counts { events, statuses, errors })
+        })
+        .await
     }
 
     /// Those of the keys whose events are stored.
@@ -90,7 +146,7 @@ impl Query {
     pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
         let sql = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))";
         let query = sqlx::query_scalar(sql).bind(sqlx::types::Json(keys));
-        bounded(query.fetch_all(&self.0)).await
+        bounded(async { query.fetch_all(&mut *self.connection().await?).await }).await
     }
 
     /// Every event, sorted by key: to check what is stored, not for large stores.
@@ -98,7 +154,8 @@ impl Query {
     /// # Errors
     /// The file cannot be read in time.
     pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM events ORDER BY key").fetch_all(&self.0).await?;
+        let rows = sqlx::query("SELECT * FROM events ORDER BY key");
+        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -107,7 +164,8 @@ impl Query {
     /// # Errors
     /// The file cannot be read in time.
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid").fetch_all(&self.0).await?;
+        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid");
+        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
@@ -116,8 +174,22 @@ impl Query {
     /// # Errors
     /// It cannot, in time.
     pub async fn ping(&self) -> Result<(), BackendError> {
-        bounded(sqlx::query("SELECT 1 FROM events LIMIT 1").fetch_optional(&self.0)).await?;
+        let row = sqlx::query("SELECT 1 FROM events LIMIT 1");
+        bounded(async { row.fetch_optional(&mut *self.connection().await?).await }).await?;
         Ok(())
+    }
+
+    /// Whose reads end after [`PATIENCE`]: SQLite goes on with a statement that nobody waits for,
+    /// unless it is told to ask.
+    async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        /// Some milliseconds' worth of SQLite's own instructions.
+        const ASK_EVERY: i32 = 100_000;
+        let deadline = Instant::now() + PATIENCE;
+        let mut connection = self.0.acquire().await?;
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(ASK_EVERY, move || Instant::now() < deadline);
+        drop(handle);
+        Ok(connection)
     }
 }
 

@@ -1,0 +1,316 @@
+//! What is asked of a store, whichever it is: [`StatusSearch`] and [`EventSearch`], whose answers
+//! come in pages, and [`Counts`] of a span of time. The SQL of both stores is made here, so that
+//! they cannot differ.
+
+use std::fmt;
+
+use sqlx::{Database, Encode, QueryBuilder, Type};
+
+use crate::clock::Timestamp;
+use crate::event::{Kind, Resource};
+
+/// The most of one page.
+pub const PAGE: u32 = 500;
+
+/// What somebody typed to find a SID: a whole one, a part of one, or a number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Needle {
+    /// The start of a SID, or all of it.
+    Prefix(String),
+    /// Any part of a SID.
+    Part(String),
+    /// A number or an address, in each form in which it may be stored.
+    Address(Vec<String>),
+}
+
+/// As much of an address is in the index. No number is longer; a name may be.
+const INDEXED: usize = 64;
+
+impl Needle {
+    /// Reads what was typed; `None` if that is nothing.
+    ///
+    /// Digits alone are a number if there are as many as a number has. Two letters at the start
+    /// are those of a SID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        if text.contains([':', '@']) {
+            return Some(Self::Address(vec![text.to_owned()]));
+        }
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        let number = text.chars().all(|c| c.is_ascii_digit() || " +-().".contains(c));
+        if number && (text.starts_with('+') || (7..=15).contains(&digits.len())) {
+            let plain = [format!("+{digits}"), digits];
+            let whatsapp = plain.iter().map(|number| format!("whatsapp:{number}"));
+            return Some(Self::Address(plain.iter().cloned().chain(whatsapp).collect()));
+        }
+        let head = text.get(..2).filter(|head| head.bytes().all(|b| b.is_ascii_alphabetic()));
+        let hexadecimal = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(match head {
+            Some(head) if !hexadecimal(head) || head.bytes().all(|b| b.is_ascii_uppercase()) => {
+                Self::Prefix(format!("{}{}", head.to_ascii_uppercase(), &text[2..]))
+            }
+            _ => Self::Part(text.to_owned()),
+        })
+    }
+}
+
+/// Where the next page goes on: behind this time and name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// When the last of a page was first seen, or received.
+    pub at: Timestamp,
+    /// Its SID, or its key.
+    pub id: String,
+}
+
+impl Cursor {
+    /// Reads what its `Display` wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (at, id) = text.split_once('~')?;
+        Some(Self { at: Timestamp::parse_rfc3339(at)?, id: id.to_owned() })
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}~{}", self.at, self.id)
+    }
+}
+
+/// From, inclusive, and until, exclusive.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Span {
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+}
+
+/// Which statuses, the SID that was first seen last at the top. Whatever is set must hold.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct StatusSearch {
+    /// Whose.
+    pub needle: Option<Needle>,
+    /// Of what.
+    pub resource: Option<Resource>,
+    /// The current status.
+    pub status: Option<String>,
+    /// Whose account.
+    pub account: Option<String>,
+    /// The latest `ErrorCode`.
+    pub error: Option<String>,
+    /// When the SID was first seen.
+    pub span: Span,
+    /// Behind the last page.
+    pub after: Option<Cursor>,
+    /// At most so many, and [`PAGE`].
+    pub limit: u32,
+}
+
+/// Which events, the one that was received last at the top. Whatever is set must hold.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct EventSearch {
+    /// About what.
+    pub sid: Option<String>,
+    /// Of what kind.
+    pub kind: Option<Kind>,
+    /// The status that it reports.
+    pub status: Option<String>,
+    /// Whose account.
+    pub account: Option<String>,
+    /// When it was received.
+    pub span: Span,
+    /// Behind the last page.
+    pub after: Option<Cursor>,
+    /// At most so many, and [`PAGE`].
+    pub limit: u32,
+}
+
+/// What the store got since some time.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Events by kind.
+    pub events: Vec<(String, i64)>,
+    /// SIDs that were first seen since then, by what they are and by their status now.
+    pub statuses: Vec<(String, String, i64)>,
+    /// Of these, the most frequent errors, at most [`Counts::ERRORS`].
+    pub errors: Vec<(String, i64)>,
+}
+
+impl Counts {
+    /// The most errors that are told.
+    pub const ERRORS: u32 = 20;
+}
+
+impl StatusSearch {
+    /// Every text of it, to look for what a store cannot hold.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let needle: Vec<&str> = match &self.needle {
+            Some(Needle::Prefix(text) | Needle::Part(text)) => vec![text],
+            Some(Needle::Address(forms)) => forms.iter().map(String::as_str).collect(),
+            None => Vec::new(),
+        };
+        let rest = [&self.status, &self.account, &self.error];
+        let after = self.after.as_ref().map(|after| after.id.as_str());
+        needle.into_iter().chain(rest.into_iter().filter_map(Option::as_deref)).chain(after)
+    }
+
+    /// What follows `FROM statuses`.
+    pub(crate) fn push<DB: Dialect>(&self, sql: &mut QueryBuilder<DB>)
+    where
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        sql.push(" WHERE TRUE");
+        match &self.needle {
+            None => {}
+            Some(Needle::Prefix(prefix)) => {
+                sql.push(" AND sid >= ").push_bind(prefix.clone());
+                sql.push(" AND sid < ").push_bind(format!("{prefix}\u{10FFFF}"));
+            }
+            Some(Needle::Part(part)) => {
+                sql.push(format_args!(" AND {}(sid, ", DB::POSITION)).push_bind(part.clone());
+                sql.push(") > 0");
+            }
+            Some(Needle::Address(forms)) => push_addresses(sql, forms),
+        }
+        equal(sql, "resource", self.resource.map(|resource| resource.as_str().to_owned()));
+        equal(sql, "status", self.status.clone());
+        equal(sql, "account", self.account.clone());
+        equal(sql, "error_code", self.error.clone());
+        push_page(sql, ["statuses.first_seen", "sid"], self.span, &self.after, self.limit);
+    }
+}
+
+impl EventSearch {
+    /// Every text of it, to look for what a store cannot hold.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let all = [&self.sid, &self.status, &self.account];
+        let after = self.after.as_ref().map(|after| after.id.as_str());
+        all.into_iter().filter_map(Option::as_deref).chain(after)
+    }
+
+    /// What follows `FROM events`.
+    pub(crate) fn push<DB: Dialect>(&self, sql: &mut QueryBuilder<DB>)
+    where
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        sql.push(" WHERE TRUE");
+        equal(sql, "sid", self.sid.clone());
+        equal(sql, "kind", self.kind.map(|kind| kind.as_str().to_owned()));
+        equal(sql, "status", self.status.clone());
+        equal(sql, "account", self.account.clone());
+        push_page(sql, ["events.received_at", "key"], self.span, &self.after, self.limit);
+    }
+}
+
+/// In what the two databases differ.
+pub(crate) trait Dialect: Database {
+    /// The function that says where a text is in another, counted from 1, or 0.
+    const POSITION: &str;
+    /// Makes a time of text.
+    const TIME: &str;
+}
+
+impl Dialect for sqlx::Sqlite {
+    const POSITION: &str = "instr";
+    const TIME: &str = "";
+}
+
+impl Dialect for sqlx::Postgres {
+    const POSITION: &str = "strpos";
+    const TIME: &str = "::timestamptz";
+}
+
+fn equal<DB: Dialect>(sql: &mut QueryBuilder<DB>, column: &str, value: Option<String>)
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    if let Some(value) = value {
+        sql.push(format_args!(" AND {column} = ")).push_bind(value);
+    }
+}
+
+/// By what is in the index, as it is written there; then by the whole.
+fn push_addresses<DB: Dialect>(sql: &mut QueryBuilder<DB>, forms: &[String])
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    sql.push(" AND (");
+    for (place, form) in forms.iter().enumerate() {
+        for column in ["\"from\"", "\"to\""] {
+            sql.push(if place == 0 && column == "\"from\"" { "" } else { " OR " });
+            let start: String = form.chars().take(INDEXED).collect();
+            sql.push(format_args!("(substr({column}, 1, {INDEXED}) = ")).push_bind(start);
+            sql.push(format_args!(" AND {column} = ")).push_bind(form.clone()).push(")");
+        }
+    }
+    sql.push(")");
+}
+
+fn push_page<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    [time, id]: [&str; 2],
+    span: Span,
+    after: &Option<Cursor>,
+    limit: u32,
+) where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    for (comparison, bound) in [(">=", span.since), ("<", span.until)] {
+        if let Some(bound) = bound {
+            sql.push(format_args!(" AND {time} {comparison} ")).push_bind(bound.to_string());
+            sql.push(DB::TIME);
+        }
+    }
+    if let Some(Cursor { at, id: last }) = after {
+        sql.push(format_args!(" AND ({time}, {id}) < (")).push_bind(at.to_string());
+        sql.push(DB::TIME).push(", ").push_bind(last.clone()).push(")");
+    }
+    sql.push(format_args!(" ORDER BY {time} DESC, {id} DESC LIMIT {}", limit.clamp(1, PAGE)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(typed: &str, expected: Option<Needle>) {
+        assert_eq!(Needle::parse(typed), expected, "{typed}");
+    }
+
+    #[test]
+    fn what_is_typed_is_a_sid_a_part_of_one_or_a_number() {
+        let prefix = |text: &str| Some(Needle::Prefix(text.to_owned()));
+        let part = |text: &str| Some(Needle::Part(text.to_owned()));
+        check("", None);
+        check("  ", None);
+        check(" CA0123 ", prefix("CA0123"));
+        check("sm00", prefix("SM00"));
+        check("CA", prefix("CA"));
+        check("ca0f", part("ca0f"));
+        check("0f3c", part("0f3c"));
+        check("1234", part("1234"));
+        check("é", part("é"));
+        let number = |plus: &str, digits: &str| {
+            let forms = [plus.to_owned(), digits.to_owned()];
+            let whatsapp = forms.clone().map(|form| format!("whatsapp:{form}"));
+            Some(Needle::Address([forms, whatsapp].concat()))
+        };
+        check("+1 (555) 010-0", number("+15550100", "15550100"));
+        check("15550100", number("+15550100", "15550100"));
+        check("client:ana", Some(Needle::Address(vec!["client:ana".to_owned()])));
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        let cursor = Cursor { at: Timestamp::from_micros(17), id: "a~b".to_owned() };
+        assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
+        for wrong in ["", "~", "CA1", "2026-11-24T08:00:00Z"] {
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+        }
+    }
+}
