@@ -152,6 +152,7 @@ fn inbound(c: &mut Criterion) {
         recorder,
         clock: Clock::System,
         metrics: Arc::new(metrics),
+        refusals: Arc::default(),
         background: TaskTracker::new(),
     }
     .router();

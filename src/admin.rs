@@ -4,20 +4,33 @@
 mod api;
 mod auth;
 mod health;
+mod timeline;
+mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use secrecy::SecretString;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::watch::Watch;
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
+use crate::http::refusals::Refusals;
+use crate::http::{self, Limits};
+use crate::pipeline::live::Live;
+
+/// What the private listener grants. A tail is sent off a little before that.
+const LIMITS: Duration = Duration::from_secs(6 * 60);
+/// Dozens of people and scrapers.
+const CONNECTIONS: usize = 256;
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -29,7 +42,7 @@ pub struct Config {
 }
 
 /// What the private listener shows.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Admin {
     /// Every metric of the process.
     pub registry: Registry,
@@ -41,6 +54,12 @@ pub struct Admin {
     pub probes: Vec<(Need, Probe)>,
     /// Which durability is in force.
     pub durabilities: Durabilities,
+    /// What is committed right now.
+    pub live: Live,
+    /// What the public listener refused last.
+    pub refusals: Arc<Refusals>,
+    /// What this process looked like during the last hour.
+    pub watch: Watch,
     /// Asked for, if there is one.
     pub token: Option<SecretString>,
     /// Cancelled when the process stops: it is then no longer ready.
@@ -48,18 +67,22 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Its routes.
-    pub fn router(self) -> Router {
+    /// Serves, and watches, until `stop`.
+    pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
         let admin = Arc::new(self);
+        let limits =
+            Limits { max_connections: CONNECTIONS, request_timeout: LIMITS, ..Limits::default() };
+        let router = Self::router(Arc::clone(&admin));
+        let serving = http::serve(listener, router, limits, Arc::new(()), stop.clone());
+        tokio::join!(serving, Watch::run(&admin, stop));
+    }
+
+    /// Its routes.
+    fn router(admin: Arc<Self>) -> Router {
         let guard = axum::middleware::from_fn_with_state(Arc::clone(&admin), auth::guard);
         Router::new()
             .route("/metrics", get(metrics))
-            .route("/api/statuses/{sid}", get(api::status))
-            .route("/api/events", get(api::events))
-            .route("/api/dead-letters", get(api::dead_letters::list))
-            .route("/api/dead-letters/{id}", get(api::dead_letters::show))
-            .route("/api/dead-letters/replay", post(api::dead_letters::replay))
-            .route("/api/dead-letters/purge", post(api::dead_letters::purge))
+            .merge(api::router())
             .route_layer(guard)
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready))

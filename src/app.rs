@@ -26,11 +26,13 @@ use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
+use crate::http::refusals::Refusals;
 use crate::inbound::Inbound;
+use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::twilio::keyring::Keyring;
-use crate::{http, inbound};
+use crate::{admin, inbound};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -126,24 +128,26 @@ pub async fn start(
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let mut tasks = JoinSet::new();
-    let Parts { reader, probes, recorder, durabilities, dead_letters } = match &config.deployment {
-        Deployment::Embedded { store } => {
-            embedded(store, config.migrate, &metrics, &mut tasks).await?
-        }
-        Deployment::Scaled(scaled) => {
-            scaled::build(scaled, config.migrate, &metrics, &mut tasks, &stop).await?
-        }
-    };
+    let Parts { reader, probes, recorder, durabilities, dead_letters, live } =
+        match &config.deployment {
+            Deployment::Embedded { store } => {
+                embedded(store, config.migrate, &metrics, &mut tasks).await?
+            }
+            Deployment::Scaled(scaled) => {
+                scaled::build(scaled, config.migrate, &metrics, &mut tasks, &stop).await?
+            }
+        };
 
     if config.deployment.stores() {
         metrics.show_calls_limit(config.calls.limit);
         tasks.spawn(calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
     }
 
+    let refusals = Arc::new(Refusals::default());
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let address = listener.local_addr()?;
-            let service = inbound_service(&config, recorder, &registry)?;
+            let service = inbound_service(&config, recorder, &registry, &refusals)?;
             let stop = stop.clone();
             tasks.spawn(async move {
                 service.run(listener, stop).await;
@@ -160,15 +164,16 @@ pub async fn start(
         probes,
         durabilities,
         dead_letters,
+        live,
+        refusals,
+        watch: admin::Watch::default(),
         token: config.admin.token.clone(),
         stop: stop.clone(),
     };
     let admin_address = listeners.admin.local_addr()?;
     let stop_admin = CancellationToken::new();
     let mut admin_task = JoinSet::new();
-    let limits = http::Limits { max_connections: 256, ..http::Limits::default() };
-    let (router, stopping) = (admin.router(), stop_admin.clone());
-    admin_task.spawn(http::serve(listeners.admin, router, limits, Arc::new(()), stopping));
+    admin_task.spawn(admin.run(listeners.admin, stop_admin.clone()));
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
     Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })
@@ -182,6 +187,7 @@ struct Parts {
     recorder: Option<Recorder>,
     durabilities: Durabilities,
     dead_letters: DeadLetters,
+    live: Live,
 }
 
 /// One SQLite file: the receiver commits to the store itself.
@@ -197,7 +203,9 @@ async fn embedded(
     }
     let query = sqlite::Query::new(&database);
     let store = SqliteStore::open(Arc::clone(&database)).await?;
-    let recorder = spawn_batcher(metrics.observed(store, Backend::Sqlite), tasks);
+    let live = Live::new(Stage::Stored, Clock::System);
+    let store = live.observed(metrics.observed(store, Backend::Sqlite));
+    let recorder = spawn_batcher(store, tasks);
     let (durabilities, in_force) = (Durabilities::default(), InForce::of_sqlite());
     metrics.show_durability("sqlite", &in_force, false);
     durabilities.set("sqlite", in_force);
@@ -208,6 +216,7 @@ async fn embedded(
         recorder: Some(recorder),
         durabilities,
         dead_letters: DeadLetters::Absent,
+        live,
     })
 }
 
@@ -225,6 +234,7 @@ fn inbound_service(
     config: &Config,
     recorder: Recorder,
     registry: &Registry,
+    refusals: &Arc<Refusals>,
 ) -> anyhow::Result<Inbound> {
     let accounts = config.accounts.iter().map(config::Account::secrets);
     let keyring = Arc::new(Keyring::new(accounts.collect())?);
@@ -236,6 +246,7 @@ fn inbound_service(
         fallback: config.fallback.clone(),
         recorder,
         clock: Clock::System,
+        refusals: Arc::clone(refusals),
         background: TaskTracker::new(),
     })
 }

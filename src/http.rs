@@ -9,6 +9,7 @@
 mod body;
 pub mod listen;
 mod phase;
+pub mod refusals;
 
 use std::io;
 use std::time::Duration;

@@ -40,6 +40,7 @@ use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
 use self::signed::Received;
 use crate::clock::Clock;
+use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
 use crate::twilio::keyring::Keyring;
@@ -150,6 +151,8 @@ pub struct Inbound {
     pub clock: Clock,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// What it refused last, for whoever looks.
+    pub refusals: Arc<Refusals>,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.
     pub background: TaskTracker,
 }
@@ -189,7 +192,7 @@ impl Inbound {
     }
 
     async fn answer(&self, route: Route, request: Request) -> Response {
-        let mut exchange = Exchange::begin(self, route);
+        let mut exchange = Exchange::begin(self, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
         match self.twiml(&mut exchange, route, request).await {
             Ok(twiml) => {

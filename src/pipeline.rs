@@ -5,6 +5,7 @@
 //! into a sink. Both the worker and the spool's drainer are a pump.
 
 pub mod batcher;
+pub mod live;
 pub mod pending;
 pub mod pump;
 pub mod spooled;

@@ -41,14 +41,15 @@ impl From<InForce> for InForceView {
     }
 }
 
+/// A dependency, and whether it can do its job right now.
 #[derive(Debug, Serialize)]
-struct Dependency {
-    name: &'static str,
-    ready: bool,
+pub(super) struct Dependency {
+    pub(super) name: &'static str,
+    pub(super) ready: bool,
     /// Whether the process can do its job without it.
-    need: &'static str,
+    pub(super) need: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub(super) error: Option<String>,
 }
 
 /// The process runs.
@@ -57,9 +58,8 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// Asks every dependency.
-pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn dependencies(admin: &Admin) -> Vec<Dependency> {
     let mut dependencies = Vec::with_capacity(admin.probes.len());
-    let (mut must, mut either) = (true, None);
     for (need, probe) in &admin.probes {
         let checked = timeout(PATIENCE / 2, probe.check()).await;
         let error = match checked {
@@ -67,13 +67,22 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("no answer in time".to_owned()),
         };
-        let ready = error.is_none();
+        let (name, ready) = (probe.name(), error.is_none());
+        dependencies.push(Dependency { name, ready, need: need.as_str(), error });
+    }
+    dependencies
+}
+
+/// Whether this process can do its job right now.
+pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
+    let dependencies = dependencies(&admin).await;
+    let (mut must, mut either) = (true, None);
+    for ((need, _), Dependency { ready, .. }) in admin.probes.iter().zip(&dependencies) {
         match need {
             Need::Must => must &= ready,
             Need::Either => either = Some(ready | either.unwrap_or(false)),
             Need::Optional => {}
         }
-        dependencies.push(Dependency { name: probe.name(), ready, need: need.as_str(), error });
     }
     let stopping = admin.stop.is_cancelled();
     let ready = !stopping && must && either.unwrap_or(true);

@@ -11,30 +11,31 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Admin;
+use super::{Admin, Watch};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite::{Database, Health, Query, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
 use crate::http::{Limits, serve};
-use crate::pipeline::Sink as _;
+use crate::pipeline::live::{Live, Stage};
+use crate::pipeline::{Observed, Sink as _};
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 
-struct Server {
-    address: SocketAddr,
-    store: SqliteStore,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    store: Observed<SqliteStore, Live>,
     /// What the process is told by a signal.
-    stopping: CancellationToken,
+    pub(super) stopping: CancellationToken,
     stop: CancellationToken,
     task: JoinHandle<()>,
     _directory: TempDir,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
@@ -53,22 +54,31 @@ impl Server {
             probes: vec![(Need::Must, Probe::Sqlite(Health::new(Arc::clone(&database), query)))],
             dead_letters: DeadLetters::Absent,
             durabilities: Durabilities::default(),
+            live: Live::new(Stage::Stored, Clock::System),
+            refusals: Arc::default(),
+            watch: Watch::default(),
             token: None,
             stop: stopping.clone(),
         };
         change(&mut admin);
+        let live = admin.live.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        let serving =
-            serve(listener, admin.router(), Limits::default(), Arc::new(()), stop.clone());
+        let serving = serve(
+            listener,
+            Admin::router(Arc::new(admin)),
+            Limits::default(),
+            Arc::new(()),
+            stop.clone(),
+        );
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
-        let store = SqliteStore::open(database).await.expect("a new file");
+        let store = live.observed(SqliteStore::open(database).await.expect("a new file"));
         Self { address, store, stopping, stop, task, _directory: directory }
     }
 
-    async fn get(&self, target: &str) -> Response {
+    pub(super) async fn get(&self, target: &str) -> Response {
         self.get_with(target, "").await
     }
 
@@ -78,19 +88,19 @@ impl Server {
         client.response().await.expect("an answer")
     }
 
-    async fn json(&self, target: &str) -> Value {
+    pub(super) async fn json(&self, target: &str) -> Value {
         let response = self.get(target).await;
         assert_eq!(response.header("content-type"), Some("application/json"), "{target}");
         serde_json::from_str(&response.body).expect("JSON")
     }
 
-    async fn store(&self, events: &[Event]) {
+    pub(super) async fn store(&self, events: &[Event]) {
         for event in events {
             self.store.commit(&Batch::from(event.clone())).await.expect("the store is there");
         }
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         timeout(LONG, self.task).await.expect("it ends").expect("it does not panic");
     }
@@ -105,7 +115,7 @@ fn away() -> postgres::Query {
     postgres::Query::new(Postgres::new("postgres://127.0.0.1:1/none").expect("a URL"))
 }
 
-fn event(sid: &str, status: &str, received: i64, body: &str) -> Event {
+pub(super) fn event(sid: &str, status: &str, received: i64, body: &str) -> Event {
     Event {
         key: EventKey::of(&[sid, status]).expect("printable"),
         kind: Kind::Call,
@@ -136,7 +146,7 @@ fn check_problem(response: &Response, status: u16, detail: &str) {
 #[tokio::test]
 async fn the_token_guards_everything_but_the_health_checks() {
     let server = Server::start_with(with_token).await;
-    let guarded = ["/metrics", "/api/statuses/CA1", "/api/events?sid=CA1", "/api/events"];
+    let guarded = ["/metrics", "/api/statuses/CA1", "/api/events?sid=CA1", "/api/refusals"];
     for target in guarded {
         let wrong = [
             "",
@@ -196,10 +206,11 @@ async fn a_status_is_shown_as_it_is_stored() {
 async fn what_is_not_there_is_a_problem_that_says_so() {
     let server = Server::start().await;
     check_problem(&server.get("/api/statuses/CA1").await, 404, "no status");
-    for target in ["/api/events", "/api/events?sid=", "/api/events?SID=CA1", "/api/events?"] {
-        check_problem(&server.get(target).await, 400, "/api/events?sid=");
+    check_problem(&server.get("/api/timeline/CA1").await, 404, "nothing is known");
+    let none = json!({ "events": [], "next": null });
+    for target in ["/api/events", "/api/events?sid=CA1", "/api/events?sid="] {
+        assert_eq!(server.json(target).await, none, "{target}");
     }
-    assert_eq!(server.json("/api/events?sid=CA1").await, json!({ "events": [] }));
     server.stop().await;
 }
 
@@ -212,7 +223,7 @@ async fn a_sid_may_be_any_text_and_is_nothing_but_text() {
         let encoded: String = sid.bytes().map(|byte| format!("%{byte:02X}")).collect();
         check_problem(&server.get(&format!("/api/statuses/{encoded}")).await, 404, "no status");
         let events = server.json(&format!("/api/events?sid={encoded}")).await;
-        assert_eq!(events, json!({ "events": [] }), "{sid}");
+        assert_eq!(events, json!({ "events": [], "next": null }), "{sid}");
         // One that is stored is found again.
         let stored = Event { sid: Some(sid.into()), ..event("CA9", &encoded, 1, "") };
         server.store(&[stored]).await;
@@ -225,7 +236,21 @@ async fn a_sid_may_be_any_text_and_is_nothing_but_text() {
 #[tokio::test]
 async fn what_cannot_be_text_is_a_problem_of_the_asker() {
     let server = Server::start().await;
-    for target in ["/api/statuses/%FF", "/api/events?sid=CA1&sid=CA2"] {
+    let unclear = [
+        "/api/statuses/%FF",
+        "/api/timeline/%FF",
+        "/api/events?sid=CA1&sid=CA2",
+        "/api/events?SID=CA1",
+        "/api/events?kind=calls",
+        "/api/events?since=yesterday",
+        "/api/events?after=CA1",
+        "/api/events?limit=many",
+        "/api/statuses?kind=amd",
+        "/api/stats?since=soon",
+        "/api/live?kind=calls",
+        "/api/dead-letters?after=x",
+    ];
+    for target in unclear {
         check_problem(&server.get(target).await, 400, "");
     }
     server.stop().await;
@@ -236,7 +261,8 @@ async fn what_cannot_be_text_is_a_problem_of_the_asker() {
 async fn a_sid_with_nul_is_known_to_no_store() {
     let server = Server::start_with(|admin| admin.reader = Reader::Postgres(away())).await;
     check_problem(&server.get("/api/statuses/CA1%00").await, 404, "no status");
-    assert_eq!(server.json("/api/events?sid=%00").await, json!({ "events": [] }));
+    let none = json!({ "events": [], "next": null });
+    assert_eq!(server.json("/api/events?sid=%00").await, none);
     server.stop().await;
 }
 
@@ -253,13 +279,19 @@ async fn events_come_as_they_were_received() {
             event("CA1", "completed", 1, ""),
         ])
         .await;
+    let keys = async |target: &str| -> Vec<String> {
+        let answer = server.json(target).await;
+        let events = answer["events"].as_array().expect("an array").iter();
+        events.map(|event| event["key"].as_str().expect("text").to_owned()).collect()
+    };
+    let mut expected = ["CA1-completed", "CA1-initiated", "CA1-in-progress", "CA1-ringing"];
+    assert_eq!(keys("/api/timeline/CA1").await, expected);
+    expected.reverse();
+    assert_eq!(keys("/api/events?sid=CA1").await, expected);
     let answer = server.json("/api/events?sid=CA1").await;
     let events = answer["events"].as_array().expect("an array");
-    let keys: Vec<_> = events.iter().map(|event| event["key"].as_str()).collect();
-    let expected = ["CA1-completed", "CA1-initiated", "CA1-in-progress", "CA1-ringing"];
-    assert_eq!(keys, expected.map(Some));
     assert_eq!(
-        events[3],
+        events[0],
         json!({
             "key": "CA1-ringing", "kind": "call", "account": "AC1", "sid": "CA1",
             "status": "ringing", "sequence": null, "occurred_at": null,

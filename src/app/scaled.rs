@@ -16,8 +16,10 @@ use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
 use crate::backend::sqlite::Spool;
 use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
+use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
 use crate::pipeline::Recorder;
+use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use crate::retry::Backoff;
@@ -50,6 +52,9 @@ pub(super) async fn build(
     if scaled.role.works() {
         watched.push(Probe::Postgres(query.clone()));
     }
+    // One that stores shows what is stored, and knows what is new.
+    let stage = if scaled.role.works() { Stage::Stored } else { Stage::Received };
+    let live = Live::new(stage, Clock::System);
     let durabilities = Durabilities::default();
     let watch = Watch {
         backends: watched,
@@ -71,17 +76,19 @@ pub(super) async fn build(
             (Need::Optional, Probe::Postgres(query.clone())),
         ];
         probes.truncate(if scaled.role.works() { 4 } else { 3 });
-        recorder = Some(receive(&connector, scaled, &spool, metrics, tasks, stop));
+        recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
     } else {
         probes.extend([(Need::Must, redis), (Need::Must, Probe::Postgres(query.clone()))]);
     }
     if scaled.role.works() {
         let (connector, metrics, stop) = (connector.clone(), metrics.clone(), stop.clone());
-        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, stop));
+        let live = live.clone();
+        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, live, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
     let dead_letters = scaled.dead_letters();
-    Ok(Parts { reader: Reader::Postgres(query), probes, recorder, durabilities, dead_letters })
+    let reader = Reader::Postgres(query);
+    Ok(Parts { reader, probes, recorder, durabilities, dead_letters, live })
 }
 
 /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.
@@ -90,6 +97,7 @@ fn receive(
     scaled: &Scaled,
     spool: &Spool,
     metrics: &Metrics,
+    live: &Live,
     tasks: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> Recorder {
@@ -116,7 +124,11 @@ fn receive(
         Durability::Spool => First::Spool,
     };
     let spool = metrics.observed(spool.clone(), Backend::Spool);
-    spawn_batcher(Spooled::new(log(scaled.stream_timeout), spool, first), tasks)
+    let sink = Spooled::new(log(scaled.stream_timeout), spool, first);
+    match live.stage() {
+        Stage::Received => spawn_batcher(live.observed(sink), tasks),
+        Stage::Stored => spawn_batcher(sink, tasks),
+    }
 }
 
 /// Shows what waits in the spool.
@@ -139,6 +151,7 @@ async fn work(
     scaled: Scaled,
     migrate: bool,
     metrics: Metrics,
+    live: Live,
     stop: CancellationToken,
 ) -> &'static str {
     const NAME: &str = "worker";
@@ -150,6 +163,7 @@ async fn work(
     info!(consumer.name = %name, "worker starts");
     let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
     let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
+    let sink = live.observed(sink);
     let observer = Arc::new(metrics.of(Backend::Postgres));
     let mut source = worker::run(source, sink, observer, worker, stop).await;
     if let Err(error) = source.leave().await {

@@ -149,7 +149,7 @@ impl Stage {
         format!(
             "\nIt is still up; look at it, or send more:\n  \
              curl http://{admin}/api/statuses/{sid}\n  \
-             curl 'http://{admin}/api/events?sid={sid}'\n  \
+             curl http://{admin}/api/timeline/{sid}\n  \
              curl http://{admin}/metrics\n  \
              curl http://{admin}/readyz\n  \
              offhook send {url}/status --kind message --account {} --auth-token {}\n\n\

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::metrics::Outcome;
 use super::{Inbound, Refusal, Route};
+use crate::http::refusals::{Refused, shown};
+use crate::twilio::diagnosis::Diagnosis;
 
 /// What is known of a request by the time it ends. Ends exactly once, however it does: a future
 /// that is dropped or that panics is counted, too.
@@ -18,14 +20,29 @@ pub(super) struct Exchange<'i> {
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
+    /// The URLs that the signature was tried against, as they may be shown.
+    pub(super) tried: Vec<String>,
+    /// Why the signature is wrong, if that was found out.
+    pub(super) diagnosis: Option<Diagnosis>,
+    uri: Uri,
     route: Route,
     started: Instant,
     ended: bool,
 }
 
 impl<'i> Exchange<'i> {
-    pub(super) fn begin(inbound: &'i Inbound, route: Route) -> Self {
-        Self { inbound, body_bytes: 0, account: None, route, started: Instant::now(), ended: false }
+    pub(super) fn begin(inbound: &'i Inbound, route: Route, uri: Uri) -> Self {
+        Self {
+            inbound,
+            body_bytes: 0,
+            account: None,
+            tried: Vec::new(),
+            diagnosis: None,
+            uri,
+            route,
+            started: Instant::now(),
+            ended: false,
+        }
     }
 
     pub(super) fn accepted(mut self) {
@@ -55,10 +72,27 @@ impl<'i> Exchange<'i> {
         }
         let took = self.end(Outcome::Refused);
         self.inbound.metrics.refused(refusal);
+        self.remember(refusal);
         match refusal.status() {
             StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => log!(warn, took),
             _ => log!(info, took),
         }
+    }
+
+    fn remember(&mut self, refusal: Refusal) {
+        if self.tried.is_empty() {
+            let asked = self.uri.path_and_query().map_or("/", |raw| raw.as_str());
+            self.tried.push(shown(&self.inbound.public_url.join(asked)));
+        }
+        self.inbound.refusals.push(Refused {
+            at: self.inbound.clock.now(),
+            route: self.route.as_str(),
+            reason: refusal.as_str(),
+            status: refusal.status().as_u16(),
+            account: self.account.map(str::to_owned),
+            urls: std::mem::take(&mut self.tried),
+            hint: self.diagnosis.map_or(refusal.usual_cause(), Diagnosis::advice),
+        });
     }
 
     fn end(&mut self, outcome: Outcome) -> Duration {

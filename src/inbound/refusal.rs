@@ -99,6 +99,42 @@ impl Refusal {
         self.row().1
     }
 
+    /// What is usually behind it and what to do, for whoever runs the server.
+    pub(super) fn usual_cause(self) -> &'static str {
+        match self {
+            Self::MethodNotAllowed => "not Twilio: it sends GET and POST only",
+            Self::UnknownRoute => {
+                "a scanner, or the URL at Twilio has a wrong path: compare it with the routes, and \
+                 with inbound.path_prefix"
+            }
+            Self::UnsupportedContentType => "not Twilio: it sends forms and JSON only",
+            Self::BodyTooLarge => "more than inbound.body_limit: Twilio sends at most 64 kB",
+            Self::SlowBody => "a slow client, or a proxy that holds the body back",
+            Self::BrokenBody => "a client or a proxy that gave up",
+            Self::MissingSignature => {
+                "not Twilio, or a proxy in front removes the header X-Twilio-Signature"
+            }
+            Self::MalformedSignature => {
+                "not Twilio, or a proxy in front changes the header X-Twilio-Signature"
+            }
+            Self::WrongSignature => {
+                "no secret of the account gives this signature: the auth token is another one or was \
+                 changed, public_url is not what Twilio was given, or the request was forged"
+            }
+            Self::UnknownAccount => {
+                "the account is not configured: a sub-account needs an [[account]] of its own"
+            }
+            Self::MissingBodyHash => {
+                "JSON whose URL has no bodySHA256: not Twilio, or a proxy in front changes the query"
+            }
+            Self::WrongBodyHash => "a proxy in front changes the body, or the request was forged",
+            Self::Overloaded => {
+                "more callbacks than can be made durable: look at commit latency and at the disk"
+            }
+            Self::NotDurable => "nothing could be written: look at the store, Redis and the spool",
+        }
+    }
+
     /// What the client is told. Every 403 looks the same: whoever forges requests does not learn
     /// which accounts exist, nor how close he came.
     fn told(self) -> &'static str {

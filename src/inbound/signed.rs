@@ -12,9 +12,12 @@ use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::{Inbound, Refusal};
+use crate::http::refusals::shown;
+use crate::twilio::diagnosis::diagnose;
 use crate::twilio::params::Params;
+use crate::twilio::public_url::candidates;
 use crate::twilio::signature::{
-    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignedRequest, Verified,
+    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignatureError, SignedRequest, Verified,
 };
 
 /// Tells a retry by Twilio from a new request.
@@ -68,11 +71,25 @@ impl Received {
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
         let signed = unverified
             .verify(&inbound.keyring)
-            .inspect_err(|_| exchange.account = self.claimed_account(inbound))?;
+            .inspect_err(|error| self.explain(exchange, *error))?;
         let Verified { account, secret } = *signed.verified();
         exchange.account = Some(account.sid());
         inbound.metrics.matched(account, secret);
         Ok(signed)
+    }
+
+    /// Notes what an operator needs to see: whose secret is wrong, or which URL. Not on every
+    /// occasion, since it costs more than refusing.
+    fn explain(&self, exchange: &mut Exchange<'_>, error: SignatureError) {
+        let inbound = exchange.inbound;
+        exchange.account = self.claimed_account(inbound);
+        exchange.tried = candidates(&self.url).iter().map(|url| shown(url)).collect();
+        exchange.tried.dedup();
+        let unclear = matches!(error, SignatureError::Mismatch);
+        if unclear && inbound.refusals.may_explain(inbound.clock.now()) {
+            let (url, claim) = (&self.url, &self.claim);
+            exchange.diagnosis = diagnose(url, self.content, &self.body, claim, &inbound.keyring);
+        }
     }
 
     /// Twilio's idempotency token.

@@ -171,7 +171,7 @@ async fn the_api_shows_what_is_stored(stage: Stage) {
         assert_eq!(status[name], expected, "{name}");
     }
 
-    let (code, events) = offhook.client.json(&format!("/api/events?sid={sid}")).await;
+    let (code, events) = offhook.client.json(&format!("/api/timeline/{sid}")).await;
     assert_eq!(code, 200);
     let events = events["events"].as_array().expect("a list").clone();
     // The order in which they came: the callback, the detection, the fallback request.
@@ -182,7 +182,7 @@ async fn the_api_shows_what_is_stored(stage: Stage) {
     assert_eq!(events[1]["params"]["MachineDetectionDuration"], "4312");
 
     assert_eq!(offhook.client.json("/api/statuses/CA0").await.0, 404);
-    assert_eq!(offhook.client.json("/api/events").await.0, 400);
+    assert_eq!(offhook.client.json("/api/events?since=never").await.0, 400);
     let (code, none) = offhook.client.json("/api/events?sid=CA0").await;
     assert_eq!((code.as_u16(), none["events"].as_array().map(Vec::len)), (200, Some(0)));
 }

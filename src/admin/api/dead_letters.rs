@@ -6,20 +6,19 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{problem, unavailable};
+use super::Problem;
 use crate::admin::Admin;
 use crate::backend::{Action, DeadLetter, DeadLetters};
 use crate::clock::Timestamp;
 
 /// One dead letter.
 #[derive(Debug, Serialize)]
-struct View {
+pub(super) struct View {
     id: String,
     at: Timestamp,
     deliveries: u32,
@@ -59,47 +58,49 @@ impl View {
 
 /// The query of `GET /api/dead-letters`.
 #[derive(Debug, Deserialize)]
-pub(in crate::admin) struct Page {
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
     after: Option<String>,
     limit: Option<usize>,
 }
 
+/// A page of them.
+#[derive(Debug, Serialize)]
+pub(super) struct List {
+    dead_letters: Vec<View>,
+    /// `after` of the next page; null if this is the last.
+    next: Option<String>,
+}
+
 /// `GET /api/dead-letters?after=…&limit=…`, oldest first.
-pub(in crate::admin) async fn list(
+pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
-    Query(Page { after, limit }): Query<Page>,
-) -> Response {
+    query: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<List>, Problem> {
+    let Query(Page { after, limit }) = query?;
     let limit = limit.unwrap_or(100).clamp(1, DeadLetters::PAGE);
     if after.as_deref().is_some_and(|id| !DeadLetters::is_id(id)) {
-        return problem(StatusCode::BAD_REQUEST, "`after` is no id of a dead letter");
+        return Err(Problem::bad("`after` is no id of a dead letter"));
     }
-    match admin.dead_letters.list(after.as_deref(), limit).await {
-        Ok(letters) => {
-            let next = (letters.len() == limit).then(|| letters.last().map(|l| l.id.clone()));
-            let views: Vec<View> = letters.into_iter().map(View::of).collect();
-            let next = next.flatten();
-            Json(serde_json::json!({ "dead_letters": views, "next": next })).into_response()
-        }
-        Err(error) => unavailable(&error),
-    }
+    let letters = admin.dead_letters.list(after.as_deref(), limit).await?;
+    let next = letters.last().filter(|_| letters.len() == limit).map(|last| last.id.clone());
+    Ok(Json(List { dead_letters: letters.into_iter().map(View::of).collect(), next }))
 }
 
 /// `GET /api/dead-letters/{id}`
-pub(in crate::admin) async fn show(
+pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    Path(id): Path<String>,
-) -> Response {
-    match admin.dead_letters.get(&id).await {
-        Ok(Some(letter)) => Json(View::whole(letter)).into_response(),
-        Ok(None) => problem(StatusCode::NOT_FOUND, "there is no such dead letter"),
-        Err(error) => unavailable(&error),
-    }
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<View>, Problem> {
+    let letter = admin.dead_letters.get(&id?.0).await?;
+    let letter = letter.ok_or_else(|| Problem::missing("there is no such dead letter"))?;
+    Ok(Json(View::whole(letter)))
 }
 
 /// The body of `POST /api/dead-letters/replay` and `…/purge`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::admin) struct Wanted {
+pub(super) struct Wanted {
     /// Which ones, at most a page.
     ids: Vec<String>,
     /// Only say what would be done.
@@ -107,45 +108,74 @@ pub(in crate::admin) struct Wanted {
     dry_run: bool,
 }
 
+/// What was done.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::admin) struct Settled {
+    pub(in crate::admin) done: Vec<String>,
+    /// Those that are not there, or that the backend did not answer about.
+    pub(in crate::admin) missing: Vec<String>,
+    dry_run: bool,
+}
+
 /// `POST /api/dead-letters/replay`
-pub(in crate::admin) async fn replay(
+pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
-    Json(wanted): Json<Wanted>,
-) -> Response {
-    settle(&admin.dead_letters, Action::Replay, wanted).await
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<Json<Settled>, Problem> {
+    act(&admin.dead_letters, Action::Replay, wanted?.0).await
 }
 
 /// `POST /api/dead-letters/purge`
-pub(in crate::admin) async fn purge(
+pub(super) async fn purge(
     State(admin): State<Arc<Admin>>,
-    Json(wanted): Json<Wanted>,
-) -> Response {
-    settle(&admin.dead_letters, Action::Purge, wanted).await
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<Json<Settled>, Problem> {
+    act(&admin.dead_letters, Action::Purge, wanted?.0).await
 }
 
-async fn settle(letters: &DeadLetters, action: Action, wanted: Wanted) -> Response {
-    if wanted.ids.len() > DeadLetters::PAGE {
-        return problem(StatusCode::BAD_REQUEST, "too many ids for one request");
+async fn act(
+    letters: &DeadLetters,
+    action: Action,
+    Wanted { ids, dry_run }: Wanted,
+) -> Result<Json<Settled>, Problem> {
+    if !dry_run {
+        return Ok(Json(settle(letters, action, ids).await?));
     }
-    let (mut done, mut missing) = (Vec::new(), Vec::new());
-    for id in wanted.ids {
-        let found = match (wanted.dry_run, action) {
-            (true, _) => letters.get(&id).await.map(|letter| letter.is_some()),
-            (false, action) => letters.settle(&id, action).await,
-        };
-        match found {
-            Ok(true) => done.push(id),
-            Ok(false) => missing.push(id),
-            Err(error) if done.is_empty() => return unavailable(&error),
+    let mut would = Settled { dry_run, ..Settled::default() };
+    for id in bounded(ids)? {
+        match letters.get(&id).await? {
+            Some(_) => would.done.push(id),
+            None => would.missing.push(id),
+        }
+    }
+    Ok(Json(would))
+}
+
+/// Replays or purges each of them.
+pub(in crate::admin) async fn settle(
+    letters: &DeadLetters,
+    action: Action,
+    ids: Vec<String>,
+) -> Result<Settled, Problem> {
+    let mut settled = Settled::default();
+    for id in bounded(ids)? {
+        match letters.settle(&id, action).await {
+            Ok(true) => settled.done.push(id),
+            Ok(false) => settled.missing.push(id),
+            Err(error) if settled.done.is_empty() => return Err(error.into()),
             Err(error) => {
                 warn!(error = %error, "dead letters were settled in part");
-                missing.push(id);
+                settled.missing.push(id);
             }
         }
     }
-    if !wanted.dry_run {
-        info!(action = ?action, dead_letters = done.len(), "dead letters settled");
+    info!(action = ?action, dead_letters = settled.done.len(), "dead letters settled");
+    Ok(settled)
+}
+
+fn bounded(ids: Vec<String>) -> Result<Vec<String>, Problem> {
+    match ids.len() {
+        0..=DeadLetters::PAGE => Ok(ids),
+        _ => Err(Problem::bad("too many ids for one request")),
     }
-    let body = serde_json::json!({ "done": done, "missing": missing, "dry_run": wanted.dry_run });
-    Json(body).into_response()
 }

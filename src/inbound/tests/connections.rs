@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::Uri;
 use axum::routing::any;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -200,7 +201,7 @@ async fn what_was_begun_is_answered_when_the_listener_stops() {
 #[tokio::test]
 async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) {
-        let _exchange = Exchange::begin(&inbound, Route::Status);
+        let _exchange = Exchange::begin(&inbound, Route::Status, Uri::default());
         panic!("as a bug would");
     }
     let (registry, (recorder, _queue)) = (Registry::new(), batcher::channel());

@@ -81,6 +81,7 @@ impl Setup {
             clock: Clock::System,
             metrics: Arc::new(Metrics::new(registry, &keyring).expect("no name is taken")),
             keyring: Arc::new(keyring),
+            refusals: Arc::default(),
             background: TaskTracker::new(),
         }
     }

@@ -1,0 +1,70 @@
+//! Rows of `events`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{EventAsk, Problem};
+use crate::admin::Admin;
+use crate::backend::StoredEvent;
+use crate::backend::search::Cursor;
+use crate::clock::Timestamp;
+
+/// One row of `events`.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    key: String,
+    kind: &'static str,
+    account: String,
+    sid: Option<String>,
+    status: Option<String>,
+    sequence: Option<i64>,
+    occurred_at: Option<Timestamp>,
+    received_at: Timestamp,
+    query: String,
+    params: Box<RawValue>,
+}
+
+impl From<StoredEvent> for View {
+    fn from(StoredEvent { event, params }: StoredEvent) -> Self {
+        Self {
+            key: event.key.to_string(),
+            kind: event.kind.as_str(),
+            account: event.account,
+            sid: event.sid,
+            status: event.status,
+            sequence: event.sequence,
+            occurred_at: event.occurred_at,
+            received_at: event.received_at,
+            query: event.query,
+            // Both stores hold JSON there and nothing else.
+            params: RawValue::from_string(params).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
+    }
+}
+
+/// A page of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    events: Vec<View>,
+    /// `after` of the next page; null if this is the last.
+    next: Option<String>,
+}
+
+/// `GET /api/events`, the one that was received last at the top.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<EventAsk>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let search = query?.0.search()?;
+    let found = admin.reader.find_events(&search).await?;
+    let last = found.last().filter(|_| found.len() == search.limit as usize);
+    let next = last.map(|StoredEvent { event, .. }| {
+        Cursor { at: event.received_at, id: event.key.to_string() }.to_string()
+    });
+    Ok(Json(Page { events: found.into_iter().map(View::from).collect(), next }))
+}

@@ -1,0 +1,131 @@
+//! How much of what: of the store, and of this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, ask};
+use crate::admin::Admin;
+use crate::admin::watch::{Seen, Vitals};
+use crate::backend::search::Counts;
+use crate::clock::{Clock, Timestamp};
+
+/// An hour, unless something else is asked for.
+const SINCE: &str = "1h";
+
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    store: Store,
+    process: Process,
+}
+
+#[derive(Debug, Serialize)]
+struct Store {
+    since: Timestamp,
+    /// Events by kind.
+    events: BTreeMap<String, i64>,
+    /// SIDs by what they are, then by status.
+    statuses: BTreeMap<String, BTreeMap<String, i64>>,
+    /// The most frequent, the first the most.
+    errors: Vec<ErrorCount>,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorCount {
+    code: String,
+    count: i64,
+}
+
+/// What this process saw, at most an hour back.
+#[derive(Debug, Serialize)]
+struct Process {
+    since: Timestamp,
+    accepted: u64,
+    refused: u64,
+    refusals: BTreeMap<String, u64>,
+    accepted_per_second: f64,
+    refused_per_second: f64,
+    /// In seconds; null if nothing was answered.
+    latency_median: Option<f64>,
+    latency_p95: Option<f64>,
+    /// Events that it brought into the store.
+    stored: u64,
+    duplicates: u64,
+    stream_depth: u64,
+    /// Seconds.
+    stream_oldest_age: f64,
+    spool_events: u64,
+    /// Since when events go to the spool without asking Redis.
+    circuit_open: Option<Timestamp>,
+    dead_letters: u64,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Serialize)]
+struct Dependency {
+    name: &'static str,
+    need: &'static str,
+    /// Since when.
+    away: Option<Timestamp>,
+    error: Option<String>,
+}
+
+impl From<Vitals> for Process {
+    fn from(vitals: Vitals) -> Self {
+        let Vitals { now, hour, circuit_open, .. } = &vitals;
+        let before = |reason: &String| hour.refusals.get(reason).copied().unwrap_or_default();
+        let refusals = now.refusals.iter();
+        let dependencies = vitals.dependencies.iter().cloned();
+        let refusals = refusals.map(|(reason, all)| (reason.clone(), all - before(reason)));
+        Self {
+            since: hour.at,
+            accepted: now.accepted - hour.accepted,
+            refused: now.refused - hour.refused,
+            refusals: refusals.filter(|(_, count)| *count > 0).collect(),
+            accepted_per_second: vitals.per_second,
+            refused_per_second: vitals.refused_per_second,
+            latency_median: vitals.median,
+            latency_p95: vitals.p95,
+            stored: now.stored - hour.stored,
+            duplicates: now.duplicates - hour.duplicates,
+            stream_depth: now.depth,
+            stream_oldest_age: now.oldest,
+            spool_events: now.spool,
+            circuit_open: *circuit_open,
+            dead_letters: now.dead_letters,
+            dependencies: dependencies
+                .map(|Seen { name, need, away, error }| Dependency { name, need, away, error })
+                .collect(),
+        }
+    }
+}
+
+/// The query of `GET /api/stats`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    since: Option<String>,
+}
+
+/// `GET /api/stats?since=1h`
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Stats>, Problem> {
+    let Query(Asked { since }) = query?;
+    let since = ask::when(since.as_deref().unwrap_or(SINCE), Clock::System.now());
+    let since = since.ok_or_else(|| Problem::bad("`since` is no time, nor how long ago: 1h"))?;
+    let Counts { events, statuses, errors } = admin.reader.counts(since).await?;
+    let mut by_resource: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for (resource, status, count) in statuses {
+        by_resource.entry(resource).or_default().insert(status, count);
+    }
+    let errors = errors.into_iter().map(|(code, count)| ErrorCount { code, count }).collect();
+    let events = events.into_iter().collect();
+    let store = Store { since, events, statuses: by_resource, errors };
+    Ok(Json(Stats { store, process: admin.watch.vitals(&admin).await.into() }))
+}

@@ -1,0 +1,88 @@
+//! Rows of `statuses`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::Serialize;
+
+use super::{Problem, StatusAsk};
+use crate::admin::Admin;
+use crate::backend::search::Cursor;
+use crate::clock::Timestamp;
+use crate::event::Current;
+
+/// One row of `statuses`.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    sid: String,
+    resource: &'static str,
+    account: String,
+    status: String,
+    #[serde(rename = "final")]
+    is_final: bool,
+    from: Option<String>,
+    to: Option<String>,
+    /// Seconds.
+    duration: Option<i64>,
+    error_code: Option<String>,
+    contradicted: bool,
+    first_seen: Timestamp,
+    updated: Timestamp,
+}
+
+impl From<Current> for View {
+    fn from(current: Current) -> Self {
+        Self {
+            resource: current.resource.as_str(),
+            is_final: current.is_final(),
+            contradicted: current.is_contradicted(),
+            sid: current.sid,
+            account: current.account,
+            status: current.position.status,
+            from: current.from,
+            to: current.to,
+            duration: current.duration,
+            error_code: current.error.map(|error| error.code),
+            first_seen: current.first_seen,
+            updated: current.updated,
+        }
+    }
+}
+
+/// A page of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Page {
+    statuses: Vec<View>,
+    /// `after` of the next page; null if this is the last.
+    next: Option<String>,
+}
+
+/// `GET /api/statuses`, the SID that was first seen last at the top.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<StatusAsk>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let search = query?.0.search()?;
+    let found = admin.reader.find_statuses(&search).await?;
+    let next = next(&found, search.limit);
+    Ok(Json(Page { statuses: found.into_iter().map(View::from).collect(), next }))
+}
+
+/// Where the next page goes on.
+pub(in crate::admin) fn next(found: &[Current], limit: u32) -> Option<String> {
+    let last = found.last().filter(|_| found.len() == limit as usize)?;
+    Some(Cursor { at: last.first_seen, id: last.sid.clone() }.to_string())
+}
+
+/// `GET /api/statuses/{sid}`
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    sid: Result<Path<String>, PathRejection>,
+) -> Result<Json<View>, Problem> {
+    let Path(sid) = sid?;
+    let found = admin.reader.status(&sid).await?;
+    let found = found.ok_or_else(|| Problem::missing("no status is known for this SID"))?;
+    Ok(Json(found.into()))
+}

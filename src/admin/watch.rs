@@ -1,0 +1,197 @@
+//! [`Watch`]: what this process looked like during the last hour, kept in memory, so that it can be
+//! seen without any other tool. Reads the metrics that everybody else reads, and knows no service.
+
+mod sample;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::sample::Sample;
+use super::Admin;
+use super::health::{self, Dependency};
+use crate::clock::{Clock, Timestamp};
+
+/// How often the metrics are looked at.
+const EVERY: Duration = Duration::from_secs(10);
+/// An hour of them, and the one before it.
+const SAMPLES: usize = 361;
+/// Long enough that a rate is calm, short enough that it is of now.
+const RATE: Duration = Duration::from_secs(60);
+/// What a quantile is made of.
+const QUANTILES: Duration = Duration::from_secs(5 * 60);
+
+/// The last hour. Times are those at which we noticed.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    samples: VecDeque<Sample>,
+    dependencies: Vec<Dependency>,
+    /// Since when each dependency that is away is.
+    away: BTreeMap<&'static str, Timestamp>,
+    circuit_open: Option<Timestamp>,
+}
+
+/// A dependency as it was last seen.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) name: &'static str,
+    pub(super) need: &'static str,
+    /// Since when it is away; `None` if it is there.
+    pub(super) away: Option<Timestamp>,
+    pub(super) error: Option<String>,
+}
+
+/// What can be said right now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vitals {
+    pub(super) now: Sample,
+    /// Since when we watch, at most an hour.
+    pub(super) hour: Sample,
+    /// Accepted in a second, of the last minute.
+    pub(super) per_second: f64,
+    /// Refused in a second, of the last minute.
+    pub(super) refused_per_second: f64,
+    /// In seconds, of the last five minutes; `None` if nothing was answered.
+    pub(super) median: Option<f64>,
+    pub(super) p95: Option<f64>,
+    pub(super) dependencies: Vec<Seen>,
+    pub(super) circuit_open: Option<Timestamp>,
+}
+
+impl Watch {
+    /// Looks again and again, until `stop`.
+    pub(super) async fn run(admin: &Admin, stop: CancellationToken) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let look = async {
+            loop {
+                ticks.tick().await;
+                admin.watch.look(admin).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = look => {}
+        }
+    }
+
+    async fn look(&self, admin: &Admin) {
+        let dependencies = health::dependencies(admin).await;
+        let sample = Sample::take(&admin.registry, Clock::System.now());
+        self.memory().keep(sample, dependencies);
+    }
+
+    /// What can be said right now: the metrics are fresh, the dependencies as they were last seen.
+    pub(super) async fn vitals(&self, admin: &Admin) -> Vitals {
+        if self.memory().samples.is_empty() {
+            self.look(admin).await;
+        }
+        let now = Sample::take(&admin.registry, Clock::System.now());
+        self.memory().vitals(now)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn keep(&mut self, sample: Sample, dependencies: Vec<Dependency>) {
+        for dependency in &dependencies {
+            match dependency.ready {
+                true => _ = self.away.remove(dependency.name),
+                false => _ = self.away.entry(dependency.name).or_insert(sample.at),
+            }
+        }
+        self.dependencies = dependencies;
+        self.circuit_open = match sample.circuit_open {
+            true => self.circuit_open.or(Some(sample.at)),
+            false => None,
+        };
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+    }
+
+    fn vitals(&self, now: Sample) -> Vitals {
+        let before = |span: Duration| {
+            let old = self.samples.iter().rev().find(|sample| now.at.since(sample.at) >= span);
+            old.or(self.samples.front()).cloned().unwrap_or_else(|| now.clone())
+        };
+        let minute = before(RATE);
+        let seconds = now.at.since(minute.at).as_secs_f64().max(1.0);
+        let answered = now.answered.since(&before(QUANTILES).answered);
+        let dependencies = self.dependencies.iter().map(|dependency| Seen {
+            name: dependency.name,
+            need: dependency.need,
+            away: self.away.get(dependency.name).copied(),
+            error: dependency.error.clone(),
+        });
+        Vitals {
+            per_second: now.accepted.saturating_sub(minute.accepted) as f64 / seconds,
+            refused_per_second: now.refused.saturating_sub(minute.refused) as f64 / seconds,
+            median: answered.quantile(0.5),
+            p95: answered.quantile(0.95),
+            dependencies: dependencies.collect(),
+            circuit_open: self.circuit_open.filter(|_| now.circuit_open),
+            hour: before(Duration::MAX),
+            now,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(seconds: i64, accepted: u64) -> Sample {
+        let at = Timestamp::from_micros(seconds * 1_000_000);
+        Sample { at, accepted, ..Sample::default() }
+    }
+
+    fn redis(ready: bool) -> Vec<Dependency> {
+        vec![Dependency { name: "redis", ready, need: "must", error: None }]
+    }
+
+    #[test]
+    fn a_rate_is_of_the_last_minute() {
+        let mut memory = Memory::default();
+        for tick in 0..20 {
+            // Ten in a second, then none.
+            memory.keep(sample(tick * 10, 100 * tick.min(10).unsigned_abs()), redis(true));
+        }
+        assert!(memory.vitals(sample(100, 1000)).per_second > 9.0);
+        let still = memory.vitals(sample(200, 1000));
+        assert_eq!(still.per_second, 0.0);
+        assert_eq!(still.hour.accepted, 0);
+    }
+
+    #[test]
+    fn what_is_away_is_so_since_it_was_first_noticed() {
+        let mut memory = Memory::default();
+        let away = |memory: &Memory, at| memory.vitals(sample(at, 0)).dependencies[0].away;
+        memory.keep(sample(0, 0), redis(true));
+        assert_eq!(away(&memory, 1), None);
+        memory.keep(sample(10, 0), redis(false));
+        memory.keep(sample(20, 0), redis(false));
+        assert_eq!(away(&memory, 21).map(Timestamp::micros), Some(10_000_000));
+        memory.keep(sample(30, 0), redis(true));
+        assert_eq!(away(&memory, 31), None);
+    }
+
+    #[test]
+    fn an_hour_is_kept_and_no_more() {
+        let mut memory = Memory::default();
+        (0..1000).for_each(|tick| memory.keep(sample(tick * 10, 0), redis(true)));
+        assert_eq!(memory.samples.len(), SAMPLES);
+        let vitals = memory.vitals(sample(10_000, 0));
+        assert_eq!(vitals.hour.at.micros(), (1000 - 361) * 10_000_000);
+    }
+}

@@ -1,0 +1,262 @@
+//! [`Live`]: what is being committed, for whoever watches right now, and the last of it for whoever
+//! comes a little later. An observer like any other, so the hot path never waits for a watcher: one
+//! that does not keep up loses its seat.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::{Observed, Observer, Outcome, Sink};
+use crate::clock::{Clock, Timestamp};
+use crate::event::{Batch, Event, EventKey};
+
+/// The last events that are remembered: some pages of a screen.
+const REMEMBERED: usize = 256;
+/// Events that a watcher may be behind: a second of a busy server.
+const BEHIND: usize = 1024;
+/// Duplicates that are remembered.
+const DUPLICATES: usize = 2048;
+
+/// What a process can see of its events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// They were received and are durable; somebody else stores them.
+    Received,
+    /// They are in the store.
+    Stored,
+}
+
+impl Stage {
+    /// The name in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Stored => "stored",
+        }
+    }
+}
+
+/// An event that was committed.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Counts from 1 in each process.
+    pub number: u64,
+    /// What was committed.
+    pub event: Event,
+    /// When.
+    pub at: Timestamp,
+    /// Whether the store had it before; a log does not look.
+    pub duplicate: Option<bool>,
+}
+
+/// Hands out what is committed. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Live {
+    stage: Stage,
+    clock: Clock,
+    sender: broadcast::Sender<Arc<Seen>>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    count: u64,
+    last: VecDeque<Arc<Seen>>,
+    duplicates: VecDeque<(EventKey, Timestamp)>,
+}
+
+impl Live {
+    /// Of a process that sees this much.
+    #[must_use]
+    pub fn new(stage: Stage, clock: Clock) -> Self {
+        let (sender, _) = broadcast::channel(BEHIND);
+        Self { stage, clock, sender, memory: Arc::default() }
+    }
+
+    /// What this process can see of its events.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// A sink whose commits are shown.
+    #[must_use]
+    pub fn observed<K: Sink>(&self, sink: K) -> Observed<K, Self> {
+        Observed::new(sink, Arc::new(self.clone()))
+    }
+
+    /// The last ones, oldest first.
+    #[must_use]
+    pub fn last(&self) -> Vec<Arc<Seen>> {
+        self.memory().last.iter().cloned().collect()
+    }
+
+    /// When an event that was known came again, as far as is remembered.
+    #[must_use]
+    pub fn came_again(&self, key: &EventKey) -> Vec<Timestamp> {
+        let memory = self.memory();
+        let same = memory.duplicates.iter().filter(|(known, _)| known == key);
+        same.map(|(_, at)| *at).collect()
+    }
+
+    /// How many watch.
+    #[must_use]
+    pub fn watchers(&self) -> usize {
+        self.sender.receiver_count()
+    }
+
+    /// Watches what is committed from now on; behind `number`, if that is given and remembered.
+    #[must_use]
+    pub fn watch(&self, number: Option<u64>) -> Watcher {
+        let memory = self.memory();
+        // Under the lock, so that nothing is missed and nothing comes twice.
+        let receiver = self.sender.subscribe();
+        let known = |number| memory.last.iter().filter(move |seen| seen.number > number).cloned();
+        let backlog = number.map_or_else(VecDeque::new, |number| known(number).collect());
+        Watcher { backlog, receiver }
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Live {
+    fn committed(&self, batch: &Batch, outcome: &Outcome, _took: Duration) {
+        let at = self.clock.now();
+        let fresh = |place: usize| match outcome {
+            Outcome::Stored { fresh, .. } => fresh.get(place).copied(),
+            Outcome::Appended => None,
+        };
+        // What nobody watches and nobody will remember is not copied.
+        let events = batch.events();
+        let skipped = match self.watchers() {
+            0 => events.len().saturating_sub(REMEMBERED),
+            _ => 0,
+        };
+        let mut memory = self.memory();
+        memory.count += skipped as u64;
+        for (place, event) in events.iter().enumerate() {
+            let duplicate = fresh(place).map(|fresh| !fresh);
+            if duplicate == Some(true) {
+                keep(&mut memory.duplicates, (event.key.clone(), at), DUPLICATES);
+            }
+            if place < skipped {
+                continue;
+            }
+            memory.count += 1;
+            let number = memory.count;
+            let seen = Arc::new(Seen { number, event: event.clone(), at, duplicate });
+            keep(&mut memory.last, Arc::clone(&seen), REMEMBERED);
+            // An error says that nobody watches.
+            let _ = self.sender.send(seen);
+        }
+    }
+}
+
+fn keep<T>(memory: &mut VecDeque<T>, value: T, most: usize) {
+    if memory.len() == most {
+        memory.pop_front();
+    }
+    memory.push_back(value);
+}
+
+/// Somebody who watches.
+#[derive(Debug)]
+pub struct Watcher {
+    backlog: VecDeque<Arc<Seen>>,
+    receiver: broadcast::Receiver<Arc<Seen>>,
+}
+
+impl Watcher {
+    /// The next event; `None` once the watcher is too far behind, or nothing will come any more.
+    pub async fn next(&mut self) -> Option<Arc<Seen>> {
+        if let Some(seen) = self.backlog.pop_front() {
+            return Some(seen);
+        }
+        self.receiver.recv().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Format, Kind};
+
+    fn batch(keys: std::ops::Range<usize>) -> Batch {
+        let event = |key: usize| Event {
+            key: EventKey::of(&["CA1", &format!("{key:06}")]).expect("printable"),
+            kind: Kind::Call,
+            account: "AC1".into(),
+            sid: None,
+            resource: None,
+            status: None,
+            sequence: None,
+            occurred_at: None,
+            received_at: Timestamp::from_micros(0),
+            format: Format::Form,
+            query: String::new(),
+            body: "".into(),
+        };
+        let mut events = keys.map(event).collect();
+        Batch::take_from(&mut events).expect("not empty")
+    }
+
+    fn live() -> Live {
+        Live::new(Stage::Received, Clock::Fixed(Timestamp::from_micros(7)))
+    }
+
+    fn commit(live: &Live, keys: std::ops::Range<usize>) {
+        live.committed(&batch(keys), &Outcome::Appended, Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_watcher_sees_what_comes_and_what_it_missed_meanwhile() {
+        let live = live();
+        commit(&live, 0..2);
+        let mut watcher = live.watch(None);
+        commit(&live, 2..3);
+        assert_eq!(watcher.next().await.expect("one").number, 3);
+        drop(watcher);
+        commit(&live, 3..4);
+        let mut again = live.watch(Some(2));
+        commit(&live, 4..5);
+        for number in [3, 4, 5] {
+            assert_eq!(again.next().await.expect("one").number, number);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_does_not_keep_up_loses_its_seat() {
+        let live = live();
+        let mut watcher = live.watch(None);
+        for start in 0..=BEHIND / 100 {
+            commit(&live, start * 100..start * 100 + 100);
+        }
+        assert!(watcher.next().await.is_none());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_count_goes_on() {
+        let live = live();
+        for _ in 0..4 {
+            commit(&live, 0..500);
+        }
+        let last = live.last();
+        assert_eq!(last.len(), REMEMBERED);
+        assert_eq!(last.last().expect("some").number, 2000);
+    }
+
+    #[test]
+    fn an_event_that_came_again_is_remembered() {
+        let live = live();
+        let outcome = Outcome::Stored { fresh: vec![true, false], late: 0, contradicted: 0 };
+        let batch = batch(0..2);
+        live.committed(&batch, &outcome, Duration::ZERO);
+        let again = |place: usize| live.came_again(&batch.events()[place].key).len();
+        assert_eq!((again(0), again(1)), (0, 1));
+    }
+}
