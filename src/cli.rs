@@ -7,12 +7,16 @@ mod client;
 mod dead_letters;
 mod demo;
 mod healthcheck;
+mod inspect;
 mod load;
 mod manual;
 mod migrate;
 mod secrets;
 mod send;
 mod serve;
+mod server;
+mod stats;
+mod tail;
 mod traffic;
 mod verify;
 
@@ -66,6 +70,17 @@ enum Command {
         Exits 0 and prints the URL and key that match, or 1 and the reason. Never prints a right \
         signature.")]
     Verify(verify::Verify),
+    /// What happened to one call or message.
+    #[command(after_help = "Example:\n  offhook inspect CA00000000000000000000000000000001")]
+    Inspect(inspect::Inspect),
+    /// Watch events as they are committed.
+    #[command(after_help = "Examples:\n  \
+        offhook tail --kind message --status undelivered\n  \
+        offhook tail --admin https://offhook.internal.example.com | jq .sid")]
+    Tail(tail::Tail),
+    /// How much of what came, and how the server does.
+    #[command(after_help = "Example:\n  offhook stats --since 24h")]
+    Stats(stats::Stats),
     /// What no worker could store: list, show, replay, purge.
     #[command(
         subcommand,
@@ -122,6 +137,9 @@ impl Cli {
             Command::Send(send) => send::run(config, *send).await,
             Command::Bench(bench) => bench::run(config, *bench).await,
             Command::Verify(verify) => verify::run(config, &verify),
+            Command::Inspect(inspect) => inspect::run(config, inspect).await,
+            Command::Tail(tail) => tail::run(config, tail).await,
+            Command::Stats(stats) => stats::run(config, stats).await,
             Command::DeadLetters(command) => dead_letters::run(config, command).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),

@@ -34,7 +34,7 @@ pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<(
 }
 
 /// An address to connect to: a server that listens on all of them is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

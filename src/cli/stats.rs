@@ -1,0 +1,99 @@
+//! `offhook stats`: how much of what came, and how the server does.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::server::{Asked, table, text};
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Stats {
+    /// How far back the store is asked: a time, or 15m, 2h, 7d.
+    #[arg(long, default_value = "1h")]
+    since: String,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Asks the server.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn run(config: Option<PathBuf>, stats: Stats) -> anyhow::Result<()> {
+    let server = stats.asked.server(config)?;
+    let answer = server.json("/api/stats", &[("since", &stats.since)]).await?;
+    match stats.asked.for_people() {
+        true => print!("{}", show(&answer)),
+        false => println!("{answer}"),
+    }
+    Ok(())
+}
+
+fn show(stats: &Value) -> String {
+    let (store, process) = (&stats["store"], &stats["process"]);
+    let mut shown = format!("The store since {}\n\n", text(&store["since"]));
+    let mut rows = Vec::new();
+    for (resource, statuses) in store["statuses"].as_object().into_iter().flatten() {
+        for (status, count) in statuses.as_object().into_iter().flatten() {
+            rows.push([resource.clone(), status.clone(), text(count)]);
+        }
+    }
+    shown.push_str(&table(["what", "status now", "count"], &rows));
+    let errors = store["errors"].as_array().into_iter().flatten();
+    let rows: Vec<_> = errors.map(|error| [text(&error["code"]), text(&error["count"])]).collect();
+    if !rows.is_empty() {
+        shown.push_str(&format!("\n{}", table(["error", "count"], &rows)));
+    }
+    shown.push_str(&format!("\nThis process since {}\n\n", text(&process["since"])));
+    let millis = |name: &str| {
+        let seconds = process[name].as_f64();
+        seconds.map_or("none".to_owned(), |seconds| format!("{:.1} ms", seconds * 1e3))
+    };
+    let rate = |name: &str| format!("{:.1}/s", process[name].as_f64().unwrap_or_default());
+    for (name, value) in [
+        ("accepted", format!("{} ({})", process["accepted"], rate("accepted_per_second"))),
+        ("refused", format!("{} ({})", process["refused"], rate("refused_per_second"))),
+        ("latency", format!("{} median, {} p95", millis("latency_median"), millis("latency_p95"))),
+        ("duplicates", text(&process["duplicates"])),
+        ("stream", format!("{} waiting", process["stream_depth"])),
+        ("spool", format!("{} waiting", process["spool_events"])),
+        ("dead letters", text(&process["dead_letters"])),
+    ] {
+        shown.push_str(&format!("{name:<13} {value}\n"));
+    }
+    for away in process["dependencies"].as_array().into_iter().flatten() {
+        if let Some(since) = away["away"].as_str() {
+            let (name, error) = (text(&away["name"]), text(&away["error"]));
+            shown.push_str(&format!("{name} is away since {since}: {error}\n"));
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_away_is_said_at_the_end() {
+        let away = json!([{ "name": "redis", "away": "2026-11-24T02:58:00Z", "error": "refused" }]);
+        let stats = json!({
+            "store": {
+                "since": "2026-11-24T08:00:00.000000Z", "events": {},
+                "statuses": { "call": { "busy": 2 } }, "errors": [{ "code": "1", "count": 3 }],
+            },
+            "process": { "accepted": 7, "latency_p95": 0.0021, "dependencies": away },
+        });
+        let shown = show(&stats);
+        for part in
+            ["call  busy        2\n", "ERROR  COUNT\n1      3\n", "none median, 2.1 ms p95\n"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(shown.ends_with("redis is away since 2026-11-24T02:58:00Z: refused\n"), "{shown}");
+    }
+}

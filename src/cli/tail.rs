@@ -1,0 +1,101 @@
+//! `offhook tail`: events as they are committed, until Ctrl-C.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, builder::PossibleValuesParser};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::server::{Asked, Server, text, time_of_day};
+use crate::event::Kind;
+
+/// Between two attempts to come back.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Tail {
+    /// Only of this kind.
+    #[arg(long, value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
+    kind: Option<String>,
+    /// Only those that report this status.
+    #[arg(long)]
+    status: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Prints a line for each.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn run(config: Option<PathBuf>, tail: Tail) -> anyhow::Result<()> {
+    let server = tail.asked.server(config)?;
+    let wanted = [("kind", tail.kind.as_deref()), ("status", tail.status.as_deref())];
+    let query: Vec<_> =
+        wanted.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
+    let print = |line: &str| match tail.asked.for_people() {
+        true => println!("{}", show(&serde_json::from_str(line).unwrap_or_default())),
+        false => println!("{line}"),
+    };
+    let mut last = None;
+    loop {
+        // The server ends it now and then, and remembers what comes meanwhile.
+        follow(&server, &query, &mut last, print).await?;
+        sleep(PAUSE).await;
+    }
+}
+
+async fn follow(
+    server: &Server,
+    query: &[(&str, &str)],
+    last: &mut Option<String>,
+    mut print: impl FnMut(&str),
+) -> anyhow::Result<()> {
+    let mut answer = server.stream("/api/live", query, last.as_deref()).await?;
+    let mut unread = Vec::new();
+    while let Ok(Some(bytes)) = answer.chunk().await {
+        unread.extend_from_slice(&bytes);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end().split_once(": ") {
+                Some(("id", id)) => *last = Some(id.to_owned()),
+                Some(("data", data)) => print(data),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show(line: &Value) -> String {
+    let again = if line["duplicate"] == true { "  again" } else { "" };
+    let error = match text(&line["error_code"]) {
+        code if code.is_empty() => code,
+        code => format!("  error {code}"),
+    };
+    let what = match &line["sid"] {
+        Value::Null => text(&line["key"]),
+        sid => text(sid),
+    };
+    let (at, kind) = (time_of_day(&line["at"]), text(&line["kind"]));
+    format!("{at}  {kind:<13} {:<12} {what}{error}{again}", text(&line["status"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_came() {
+        let line = json!({
+            "at": "2026-11-24T08:00:01.250000Z", "kind": "call", "status": "busy", "sid": "CA1",
+            "key": "CA1-busy", "error_code": null, "duplicate": true,
+        });
+        assert_eq!(show(&line), "08:00:01.250  call          busy         CA1  again");
+    }
+}
