@@ -3,7 +3,6 @@
 mod bench;
 mod callback_url;
 mod check;
-mod client;
 mod dead_letters;
 mod demo;
 mod healthcheck;
@@ -17,7 +16,6 @@ mod serve;
 mod server;
 mod stats;
 mod tail;
-mod traffic;
 mod verify;
 
 use std::path::PathBuf;

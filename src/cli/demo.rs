@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::outcome::Outcome;
-use super::client;
-use super::traffic::{Request, Traffic, Volume};
 use crate::app::{self, Listeners, Running};
 use crate::backend::sqlite::Query;
+use crate::client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, LogFormat};
+use crate::traffic::{Request, Traffic, Volume};
 use crate::twilio::keyring::Secret;
 use crate::{shutdown, telemetry};
 

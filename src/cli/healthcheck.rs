@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::cli::client;
+use crate::client;
 use crate::config::{Config, Role, Sources};
 
 /// Longest wait: Docker's own limit is often 5 s.

@@ -7,7 +7,8 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use reqwest::header::CONTENT_TYPE;
 
-use super::{client, secrets};
+use super::secrets;
+use crate::client;
 use crate::clock::Clock;
 use crate::event::Kind;
 use crate::twilio::public_url::PublicUrl;

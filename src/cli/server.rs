@@ -10,7 +10,8 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use super::{client, healthcheck};
+use super::healthcheck;
+use crate::client;
 use crate::config::{Config, Role, Sources};
 
 /// Longest wait for an answer.

@@ -8,9 +8,9 @@ use anyhow::Context;
 
 use crate::backend::StoredEvent;
 use crate::backend::sqlite::Query;
-use crate::cli::client;
-use crate::cli::traffic::Traffic;
+use crate::client;
 use crate::event::{Current, Kind, Resource};
+use crate::traffic::Traffic;
 
 /// What came of it.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::outcome::Outcome;
-use crate::cli::traffic::{Traffic, Volume};
 use crate::event::Resource;
+use crate::traffic::{Traffic, Volume};
 
 /// One figure a line.
 pub(super) fn table(volume: Volume, traffic: &Traffic, outcome: &Outcome) -> String {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::cli::traffic::{Traffic, Volume};
 use crate::clock::{Clock, Timestamp};
+use crate::traffic::{Traffic, Volume};
 use crate::twilio::keyring::Secret;
 use crate::twilio::params::Params;
 use crate::twilio::sample::Signed;

@@ -14,7 +14,7 @@ use crate::twilio::signature::{Content, SIGNATURE_HEADER};
 ///
 /// # Errors
 /// The system's root certificates cannot be read.
-pub(super) fn new(patience: Duration) -> anyhow::Result<reqwest::Client> {
+pub(crate) fn new(patience: Duration) -> anyhow::Result<reqwest::Client> {
     reqwest::Client::builder()
         .timeout(patience)
         .redirect(reqwest::redirect::Policy::none())
@@ -25,16 +25,16 @@ pub(super) fn new(patience: Duration) -> anyhow::Result<reqwest::Client> {
 
 /// What a server answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// From before the request to the end of the answer.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// The method that a callback is sent with.
-pub(super) fn method(signed: &Signed) -> Method {
+pub(crate) fn method(signed: &Signed) -> Method {
     match signed.content {
         Content::Query => Method::GET,
         Content::Form | Content::Json => Method::POST,
@@ -46,7 +46,7 @@ pub(super) fn method(signed: &Signed) -> Method {
 ///
 /// # Errors
 /// There is no answer.
-pub(super) async fn deliver(
+pub(crate) async fn deliver(
     client: &reqwest::Client,
     url: &str,
     signed: &Signed,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-pub(super) use self::forgery::Forgery;
+pub(crate) use self::forgery::Forgery;
 use crate::clock::Timestamp;
 use crate::event::Resource;
 use crate::twilio::sample::Callback;
@@ -23,73 +23,73 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How much of it there is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Volume {
-    pub(super) calls: usize,
-    pub(super) messages: usize,
-    pub(super) conferences: usize,
+pub(crate) struct Volume {
+    pub(crate) calls: usize,
+    pub(crate) messages: usize,
+    pub(crate) conferences: usize,
     /// Requests of Event Streams, each with several events.
-    pub(super) event_streams: usize,
-    pub(super) fallbacks: usize,
+    pub(crate) event_streams: usize,
+    pub(crate) fallbacks: usize,
     /// Of each kind of forgery.
-    pub(super) forgeries: usize,
+    pub(crate) forgeries: usize,
     /// Percent of callbacks that are sent twice.
-    pub(super) duplicates: u32,
+    pub(crate) duplicates: u32,
     /// Percent of callbacks that are late.
-    pub(super) late: u32,
+    pub(crate) late: u32,
 }
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// When it arrives, from the start of the hour.
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
     /// The path below the public URL.
-    pub(super) path: &'static str,
-    pub(super) callback: Callback,
+    pub(crate) path: &'static str,
+    pub(crate) callback: Callback,
     /// The keys of its events, if it is a status callback of Twilio's.
-    pub(super) keys: Vec<String>,
+    pub(crate) keys: Vec<String>,
     /// What is wrong with it, if it is not Twilio's.
-    pub(super) forgery: Option<Forgery>,
+    pub(crate) forgery: Option<Forgery>,
 }
 
 /// Requests in the order in which they arrive, and what must come of them.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
-    pub(super) requests: Vec<Request>,
-    pub(super) expected: Expected,
+pub(crate) struct Traffic {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) expected: Expected,
 }
 
 /// What must come of it.
 #[derive(Debug, Default)]
-pub(super) struct Expected {
+pub(crate) struct Expected {
     /// The keys of the events.
-    pub(super) keys: BTreeSet<String>,
+    pub(crate) keys: BTreeSet<String>,
     /// How many events have a key of their own each time: fallback requests.
-    pub(super) fallbacks: usize,
+    pub(crate) fallbacks: usize,
     /// How many requests are sent again.
-    pub(super) repeats: usize,
+    pub(crate) repeats: usize,
     /// How many events they hold.
-    pub(super) duplicates: usize,
+    pub(crate) duplicates: usize,
     /// How many requests must be refused, by reason.
-    pub(super) refused: BTreeMap<&'static str, usize>,
+    pub(crate) refused: BTreeMap<&'static str, usize>,
     /// Each SID's last status.
-    pub(super) statuses: BTreeMap<String, (Resource, &'static str)>,
+    pub(crate) statuses: BTreeMap<String, (Resource, &'static str)>,
     /// The messages of which two statuses were reported that exclude each other.
-    pub(super) contradicted: BTreeSet<String>,
+    pub(crate) contradicted: BTreeSet<String>,
     /// How many callbacks arrive before one of the same SID that happened earlier.
-    pub(super) out_of_order: usize,
+    pub(crate) out_of_order: usize,
 }
 
 impl Expected {
     /// Events in the store, in the end.
-    pub(super) fn stored(&self) -> usize {
+    pub(crate) fn stored(&self) -> usize {
         self.keys.len() + self.fallbacks
     }
 }
 
 impl Traffic {
     /// An hour that starts at `start`, of callbacks to `account`.
-    pub(super) fn hour(seed: u64, account: &str, start: Timestamp, volume: Volume) -> Self {
+    pub(crate) fn hour(seed: u64, account: &str, start: Timestamp, volume: Volume) -> Self {
         let mut writer = Writer {
             rng: StdRng::seed_from_u64(seed),
             account: account.to_owned(),

@@ -9,7 +9,7 @@ use crate::twilio::signature::BODY_HASH;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli) enum Forgery {
+pub(crate) enum Forgery {
     /// Signed with a token that somebody guessed.
     GuessedToken,
     /// Signed well, and changed afterwards.
@@ -25,7 +25,7 @@ pub(in crate::cli) enum Forgery {
 }
 
 impl Forgery {
-    pub(in crate::cli) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::GuessedToken,
         Self::ChangedBody,
         Self::NoSignature,
@@ -46,7 +46,7 @@ impl Forgery {
     }
 
     /// The request for `url` and its signature header; `secret` is the right one.
-    pub(in crate::cli) fn forge(
+    pub(crate) fn forge(
         self,
         callback: &Callback,
         url: &str,
