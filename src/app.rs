@@ -245,7 +245,7 @@ fn inbound_service(
         public_url: config.public_url.clone(),
         fallback: config.fallback.clone(),
         recorder,
-        clock: Clock::System,
+        clock: config.clock,
         refusals: Arc::clone(refusals),
         background: TaskTracker::new(),
     })

@@ -16,6 +16,7 @@ mod serve;
 mod server;
 mod stats;
 mod tail;
+mod torture;
 mod verify;
 
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ enum Command {
         /// What this process does, in the scale-out mode.
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
+        /// For `torture`: seconds by which this process's clock is wrong.
+        #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
+        clock_offset: i64,
     },
     /// Try it without anything: an hour of callbacks in seconds, and what came of them.
     #[command(after_help = "Examples:\n  \
@@ -87,6 +91,12 @@ enum Command {
             offhook dead-letters replay --all --dry-run"
     )]
     DeadLetters(dead_letters::Command),
+    /// Inject faults under load, on private servers, and prove that nothing is lost.
+    #[command(after_help = "Examples:\n  \
+        offhook torture --list\n  \
+        offhook torture --only worker-kill --only redis-kill --seconds 60\n\n\
+        Prints a line of JSON per scenario; exits 0 if nothing was lost, doubled, wrong or extra.")]
+    Torture(torture::Torture),
     /// Bring the store's tables up to date.
     #[command(after_help = "Example:\n  DATABASE_URL=postgres://… offhook migrate")]
     Migrate,
@@ -130,7 +140,7 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let config = self.config;
         let result = match self.command {
-            Command::Serve { role } => serve::run(config, role).await,
+            Command::Serve { role, clock_offset } => serve::run(config, role, clock_offset).await,
             Command::Demo(demo) => demo::run(demo).await,
             Command::Send(send) => send::run(config, *send).await,
             Command::Bench(bench) => bench::run(config, *bench).await,
@@ -139,6 +149,7 @@ impl Cli {
             Command::Tail(tail) => tail::run(config, tail).await,
             Command::Stats(stats) => stats::run(config, stats).await,
             Command::DeadLetters(command) => dead_letters::run(config, command).await,
+            Command::Torture(torture) => torture::run(torture).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),
             Command::CallbackUrl => callback_url::run(config),

@@ -105,6 +105,8 @@ impl Serialize for Timestamp {
 pub enum Clock {
     /// The machine's clock.
     System,
+    /// The machine's clock, wrong by so many microseconds: what `offhook torture` runs.
+    Shifted(i64),
     /// Always this time.
     Fixed(Timestamp),
 }
@@ -116,6 +118,9 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => OffsetDateTime::now_utc().into(),
+            Self::Shifted(micros) => {
+                Timestamp::from_micros(Self::System.now().micros().saturating_add(*micros))
+            }
             Self::Fixed(at) => *at,
         }
     }

@@ -17,6 +17,7 @@ pub use self::raw::{Durability, LogFormat};
 use crate::backend::DeadLetters;
 use crate::backend::redis::{self, Connector, Names};
 use crate::backend::sqlite::Bounds;
+use crate::clock::Clock;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -58,6 +59,8 @@ pub struct Config {
     pub calls: Calls,
     /// The log.
     pub log: Log,
+    /// Where the time comes from: the machine, unless a torture says otherwise.
+    pub clock: Clock,
 }
 
 /// An account and its secrets.

@@ -7,6 +7,7 @@ use sd_notify::NotifyState;
 use tracing::{info, warn};
 
 use crate::app::{self, Listeners};
+use crate::clock::Clock;
 use crate::config::{Config, Role, Sources};
 use crate::{shutdown, telemetry};
 
@@ -15,8 +16,15 @@ use crate::{shutdown, telemetry};
 /// # Errors
 /// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
 /// clean.
-pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
-    let config = Config::load(&Sources::of_process(config), role)?;
+pub(super) async fn run(
+    config: Option<PathBuf>,
+    role: Role,
+    clock_offset: i64,
+) -> anyhow::Result<()> {
+    let mut config = Config::load(&Sources::of_process(config), role)?;
+    if clock_offset != 0 {
+        config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
+    }
     telemetry::start_log(&config.log);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;

@@ -14,6 +14,7 @@ use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, 
 use crate::backend::BackendError;
 use crate::backend::redis::{Connector, Names};
 use crate::backend::sqlite::Bounds;
+use crate::clock::Clock;
 use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -37,6 +38,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         migrate: raw.store.migrate,
         calls: Calls { limit: raw.calls.limit, max_age: Duration::from_secs(raw.calls.max_age_s) },
         log: Log { format: raw.log.format, filter },
+        clock: Clock::System,
     })
 }
 

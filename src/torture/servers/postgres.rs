@@ -65,6 +65,12 @@ impl Postgres {
         self.directory.path()
     }
 
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(".s.PGSQL.5432")
+    }
+
     /// Of a database that is always there.
     #[must_use]
     pub fn url(&self) -> String {

@@ -1,6 +1,7 @@
 //! [`Redis`]: a `redis-server` of its owner's own.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
@@ -15,6 +16,8 @@ use super::program;
 pub enum Fsync {
     /// Before it answers. What survives a `kill -9` of the machine.
     Always,
+    /// About once a second.
+    EverySecond,
     /// Nothing is written at all: it comes back empty.
     Never,
 }
@@ -54,7 +57,32 @@ impl Redis {
     /// For [`Connector`](crate::backend::redis::Connector).
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.directory.path().join("socket").display())
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// How many bytes of its log of writes the kernel has.
+    #[must_use]
+    pub fn log_size(&self) -> u64 {
+        std::fs::metadata(self.append_only_file()).map(|file| file.len()).unwrap_or_default()
+    }
+
+    /// Cuts the log of writes of one that does not run, as a machine does that loses power.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn cut_log(&self, size: u64) -> std::io::Result<()> {
+        File::options().write(true).open(self.append_only_file())?.set_len(size)
+    }
+
+    /// Not rewritten as long as it has less than 64 MiB, so that this is the only one.
+    fn append_only_file(&self) -> PathBuf {
+        self.directory.path().join("appendonlydir/appendonly.aof.1.incr.aof")
     }
 
     /// Runs a command.
@@ -100,6 +128,9 @@ impl Redis {
         command.current_dir(path).args(["--port", "0", "--unixsocket", "socket"]);
         match self.fsync {
             Fsync::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
+            Fsync::EverySecond => {
+                command.args(["--appendonly", "yes", "--appendfsync", "everysec"])
+            }
             Fsync::Never => command.args(["--appendonly", "no"]),
         };
         command.args(["--save", "", "--maxmemory-policy", "noeviction"]);

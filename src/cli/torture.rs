@@ -1,0 +1,64 @@
+//! `offhook torture`: faults under load, on private servers, and the proof that nothing was lost.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum as _};
+
+use crate::torture::{Run, Scenario};
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Torture {
+    /// Say what there is, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Run only this scenario; may be given several times.
+    #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
+    only: Vec<Scenario>,
+    /// For how many seconds each scenario injects faults.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    seconds: u64,
+    /// Make the same load and the same faults again, as far as the machine allows.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// Runs scenarios one after the other, and prints a line of JSON for each.
+///
+/// # Errors
+/// A scenario could not be run, or something was not as it must be.
+pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
+    let scenarios = match torture.only.is_empty() {
+        true => Scenario::value_variants(),
+        false => &torture.only,
+    };
+    if torture.list {
+        for (name, what) in scenarios.iter().map(|scenario| scenario.describe()) {
+            println!("{name:20} {what}");
+        }
+        return Ok(());
+    }
+    let home = tempfile::tempdir().context("no temporary directory can be made")?;
+    let run = Run {
+        program: std::env::current_exe().context("which program this is cannot be told")?,
+        home: home.path().to_owned(),
+        duration: Duration::from_secs(torture.seconds),
+        seed: torture.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+    };
+    let mut bad = Vec::new();
+    for scenario in scenarios {
+        let (name, what) = scenario.describe();
+        eprintln!("{name}: {what}");
+        let report = scenario.run(&run).await.with_context(|| name.clone())?;
+        println!("{report}");
+        for failure in report.failures() {
+            eprintln!("{name}: WRONG: {failure}");
+        }
+        if !report.failures().is_empty() {
+            bad.push(name);
+        }
+    }
+    ensure!(bad.is_empty(), "not as it must be: {} (seed {})", bad.join(", "), run.seed);
+    Ok(())
+}

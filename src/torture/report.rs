@@ -1,0 +1,140 @@
+//! [`Report`]: what came of a scenario, as one line of JSON.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Run;
+use super::load::Tally;
+use super::verdict::Verdict;
+
+/// What a scenario did, and what must come of it.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) kills: usize,
+    pub(super) outages: usize,
+    /// Whether events may be lost: a setting that breaks the promise is what is shown.
+    pub(super) expected_loss: bool,
+    /// Whether 503s are among what must happen.
+    pub(super) may_refuse: bool,
+    pub(super) dead_letters: usize,
+    /// What only this scenario has to tell.
+    pub(super) details: Map<String, Value>,
+    /// What is wrong besides the four figures, a sentence each.
+    pub(super) failures: Vec<String>,
+}
+
+/// What came of a scenario.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Report(Box<Ran>);
+
+/// The line; its fields in this order.
+#[derive(Debug, Serialize)]
+struct Ran {
+    scenario: String,
+    ok: bool,
+    #[serde(flatten)]
+    verdict: Verdict,
+    sent: usize,
+    acked: usize,
+    refused: usize,
+    unknown: usize,
+    kills: usize,
+    outages: usize,
+    dead_letters: usize,
+    ack_ms: Quantiles,
+    over_1_s: usize,
+    /// From the end of load and faults until everything acked was stored.
+    drain_ms: Option<u128>,
+    #[serde(flatten)]
+    details: Map<String, Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    expected_loss: bool,
+    seconds: f64,
+    seed: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<String>,
+}
+
+/// Of what was acked while there was a fault.
+#[derive(Debug, Serialize)]
+struct Quantiles {
+    p50: f64,
+    p99: f64,
+    max: f64,
+}
+
+impl Report {
+    pub(super) fn new(
+        scenario: String,
+        run: &Run,
+        tally: &Tally,
+        facts: Facts,
+        verdict: Verdict,
+        drained: Option<Duration>,
+    ) -> Self {
+        let [p50, p99, max] = tally.quantiles([0.5, 0.99, 1.0]);
+        let failures = failures(tally, &facts, verdict, drained);
+        Self(Box::new(Ran {
+            scenario,
+            ok: failures.is_empty(),
+            verdict,
+            sent: tally.sent(),
+            acked: tally.acked,
+            refused: tally.refused,
+            unknown: tally.unknown,
+            kills: facts.kills,
+            outages: facts.outages,
+            dead_letters: facts.dead_letters,
+            ack_ms: Quantiles { p50, p99, max },
+            over_1_s: tally.slow,
+            drain_ms: drained.map(|took| took.as_millis()),
+            details: facts.details,
+            expected_loss: facts.expected_loss,
+            seconds: run.duration.as_secs_f64(),
+            seed: run.seed,
+            failures,
+        }))
+    }
+
+    /// What is not as it must be.
+    #[must_use]
+    pub fn failures(&self) -> &[String] {
+        &self.0.failures
+    }
+}
+
+/// What is not as it must be, a sentence each.
+fn failures(
+    tally: &Tally,
+    facts: &Facts,
+    verdict: Verdict,
+    drained: Option<Duration>,
+) -> Vec<String> {
+    let Verdict { lost, doubled, wrong, extra, .. } = verdict;
+    let mut failures = facts.failures.clone();
+    let mut fail = |bad: bool, what: String| {
+        if bad {
+            failures.push(what);
+        }
+    };
+    fail(lost > 0 && !facts.expected_loss, format!("{lost} events are lost"));
+    fail(doubled > 0, format!("{doubled} events are stored more than once"));
+    fail(wrong > 0, format!("{wrong} statuses are wrong"));
+    fail(extra > 0, format!("{extra} events were never sent"));
+    fail(tally.acked == 0, "nothing was acked".to_owned());
+    let refused = tally.refused;
+    fail(refused > 0 && !facts.may_refuse, format!("{refused} callbacks were refused"));
+    fail(!tally.other.is_empty(), format!("unexpected answers by status: {:?}", tally.other));
+    fail(drained.is_none() && lost == 0, "all is stored, but not in time".to_owned());
+    failures
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}

@@ -1,0 +1,111 @@
+//! The scenarios: which faults are injected.
+
+mod clients;
+mod crowds;
+mod network;
+mod poison;
+mod postgres;
+mod processes;
+mod redis;
+mod spool;
+
+use clap::ValueEnum;
+
+use super::Run;
+use super::report::Report;
+use super::servers::{Need, missing};
+
+/// A kind of fault under load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Scenario {
+    /// kill -9 of one of two workers, every 80 to 250 ms
+    WorkerKill,
+    /// kill -9 of one of two receivers, with Redis stopped now and then, so that spools are in use
+    ReceiverKill,
+    /// kill -9 of the one embedded process
+    EmbeddedKill,
+    /// kill -9 of Redis, with appendfsync always
+    RedisKill,
+    /// Redis loses the last second before it is killed, as by a power cut with appendfsync everysec
+    RedisPowerCut,
+    /// Redis is there and does not answer (SIGSTOP)
+    RedisStopped,
+    /// Redis reaches its maxmemory
+    RedisFull,
+    /// Postgres is down
+    PostgresDown,
+    /// kill -9 of Postgres
+    PostgresKill,
+    /// somebody holds a lock on a table
+    PostgresLocked,
+    /// Postgres ends statements after a millisecond, on and off
+    PostgresTimeouts,
+    /// Redis is down, and the disk of the spool is full
+    SpoolFull,
+    /// the network between any two is cut, stalled, delayed, cut within a word
+    Network,
+    /// each callback fifty times, to four receivers
+    DuplicateStorm,
+    /// two receivers whose clocks are an hour apart
+    Clocks,
+    /// workers stand still, are taken for dead and come back, while others trim and clean up
+    StalledConsumer,
+    /// SIGTERM of one receiver and one worker after the other
+    RollingRestart,
+    /// rows that Postgres refuses and entries that are no events, in full batches
+    Poison,
+    /// 2,000 slow connections beside 1,000 callbacks a second
+    Slowloris,
+    /// 100,000 unsigned requests as fast as they come, beside 500 callbacks a second
+    Flood,
+}
+
+impl Scenario {
+    /// Its name, as the command has it, and what it does.
+    #[must_use]
+    pub fn describe(self) -> (String, String) {
+        let value = self.to_possible_value().expect("none is hidden");
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        (value.get_name().to_owned(), help)
+    }
+
+    fn needs(self) -> &'static [Need] {
+        match self {
+            Self::EmbeddedKill => &[],
+            _ => &[Need::Redis, Need::Postgres],
+        }
+    }
+
+    /// Runs it; what is not as it must be is in the report.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub async fn run(self, run: &Run) -> anyhow::Result<Report> {
+        if let Some((program, package)) = missing(self.needs()) {
+            anyhow::bail!("{program} is not installed; on Debian: apt-get install {package}");
+        }
+        let name = self.describe().0;
+        match self {
+            Self::WorkerKill => processes::worker_kill(name, run).await,
+            Self::ReceiverKill => processes::receiver_kill(name, run).await,
+            Self::EmbeddedKill => processes::embedded_kill(name, run).await,
+            Self::RedisKill => redis::kill(name, run).await,
+            Self::RedisPowerCut => redis::power_cut(name, run).await,
+            Self::RedisStopped => redis::stopped(name, run).await,
+            Self::RedisFull => redis::full(name, run).await,
+            Self::PostgresDown => postgres::down(name, run).await,
+            Self::PostgresKill => postgres::kill(name, run).await,
+            Self::PostgresLocked => postgres::locked(name, run).await,
+            Self::PostgresTimeouts => postgres::timeouts(name, run).await,
+            Self::SpoolFull => spool::full(name, run).await,
+            Self::Network => network::network(name, run).await,
+            Self::DuplicateStorm => crowds::storm(name, run).await,
+            Self::Clocks => crowds::clocks(name, run).await,
+            Self::StalledConsumer => crowds::stalled_consumer(name, run).await,
+            Self::RollingRestart => processes::rolling_restart(name, run).await,
+            Self::Poison => poison::poison(name, run).await,
+            Self::Slowloris => clients::slowloris(name, run).await,
+            Self::Flood => clients::flood(name, run).await,
+        }
+    }
+}

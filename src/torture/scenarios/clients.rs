@@ -1,0 +1,144 @@
+//! Clients that mean no good, beside callbacks that must not suffer from them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::torture::Run;
+use crate::torture::load::Volume;
+use crate::torture::play::Play;
+use crate::torture::report::Report;
+use crate::torture::stage::{Setup, Stage};
+
+/// Connections whose requests come a byte at a time.
+pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report> {
+    const CONNECTIONS: usize = 2000;
+    raise_file_limit(2 * CONNECTIONS as u64)?;
+    let volume = Volume { rate: 1000, ..Volume::default() };
+    let stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (opened, mut slow) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..CONNECTIONS {
+        slow.spawn(drip(target, Arc::clone(&opened)));
+    }
+    sleep(play.duration()).await;
+    play.tell("slow_connections", CONNECTIONS);
+    play.tell("opened", opened.load(Ordering::Relaxed));
+    let result = nobody_suffered(play).await;
+    drop(slow);
+    result
+}
+
+/// Requests without a signature, as fast as they can be sent.
+pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
+    /// In half a minute; fewer in less.
+    const REQUESTS: usize = 100_000;
+    const CONNECTIONS: usize = 32;
+    let requests = REQUESTS.min(REQUESTS / 30 * run.duration.as_secs().max(1) as usize);
+    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (left, mut senders) = (Arc::new(AtomicUsize::new(requests)), JoinSet::new());
+    for _ in 0..CONNECTIONS {
+        senders.spawn(pour(target, Arc::clone(&left)));
+    }
+    let refused: usize = senders.join_all().await.into_iter().sum();
+    play.tell("unsigned", requests);
+    play.tell("unsigned_refused", refused);
+    if refused != requests {
+        play.fail(format!("{} unsigned requests were not refused", requests - refused));
+    }
+    nobody_suffered(play).await
+}
+
+/// Not one signed callback may be refused, or go without an answer.
+async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
+    play.calm().await?;
+    let unknown = play.load.tally().unknown;
+    if unknown > 0 {
+        play.fail(format!("{unknown} signed callbacks were not answered"));
+    }
+    play.end().await
+}
+
+/// Opens a connection, and another one when it is closed.
+async fn drip(target: SocketAddr, opened: Arc<AtomicUsize>) {
+    const EVERY: Duration = Duration::from_millis(500);
+    loop {
+        let Ok(mut stream) = TcpStream::connect(target).await else {
+            sleep(EVERY).await;
+            continue;
+        };
+        opened.fetch_add(1, Ordering::Relaxed);
+        let head = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\nX-Slow: ";
+        for byte in head.iter().chain(std::iter::repeat(&b'a')) {
+            sleep(EVERY).await;
+            if stream.write_all(std::slice::from_ref(byte)).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Sends requests on one connection while any are left; how many were refused as unsigned.
+async fn pour(target: SocketAddr, left: Arc<AtomicUsize>) -> usize {
+    const REQUEST: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
+    let (mut stream, mut refused) = (None, 0);
+    let take = |left: usize| left.checked_sub(1);
+    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+        // The server may close a connection that did nothing good.
+        for _ in 0..3 {
+            let mut open = match stream.take() {
+                Some(open) => open,
+                None => match TcpStream::connect(target).await {
+                    Ok(open) => open,
+                    Err(_) => continue,
+                },
+            };
+            if let Some((status, keep)) = exchange(&mut open, REQUEST).await {
+                refused += usize::from(status == 403);
+                stream = keep.then_some(open);
+                break;
+            }
+        }
+    }
+    refused
+}
+
+/// The status of the answer, and whether the connection stays open.
+async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<(u16, bool)> {
+    stream.write_all(request).await.ok()?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 2048]);
+    loop {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        answer.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let wanted = header("content-length: ").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if body.len() >= wanted {
+            let status = head.split(' ').nth(1)?.parse().ok()?;
+            return Some((status, header("connection: ") != Some("close")));
+        }
+    }
+}
+
+/// The receiver has a file for each connection, and so have we.
+fn raise_file_limit(wanted: u64) -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = wanted + 1000;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        setrlimit(Resource::Nofile, limit).context("the limit of open files")?;
+    }
+    Ok(())
+}
