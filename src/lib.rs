@@ -3,7 +3,7 @@
 //!
 //! Read it from the bottom up; each floor imports only those below it.
 //!
-//! 0. Values, without I/O: [`clock`], [`retry`], [`event`] (what happened, and which status wins),
+//! 0. Values, without I/O: [`clock`], [`retry`], [`sabotage`] (of no release), [`event`] (what happened, and which status wins),
 //!    [`twilio`] (how a request is signed, and what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
 //!    [`shutdown`].
@@ -27,6 +27,7 @@ pub mod pipeline;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod retry;
+pub mod sabotage;
 pub mod shutdown;
 pub mod telemetry;
 pub mod torture;

@@ -33,6 +33,9 @@ pub struct Run {
     pub home: PathBuf,
     /// For how long faults are injected.
     pub duration: Duration,
+    /// Whether workers claim events before they store them, which loses some: to see whether it is
+    /// found out.
+    pub naive_workers: bool,
     /// What the load and the faults are made from.
     pub seed: u64,
 }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::app::{self, Listeners};
 use crate::clock::Clock;
 use crate::config::{Config, Role, Sources};
-use crate::{shutdown, telemetry};
+use crate::{sabotage, shutdown, telemetry};
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -21,7 +21,9 @@ pub(super) async fn run(
     role: Role,
     clock_offset: i64,
 ) -> anyhow::Result<()> {
-    let mut config = Config::load(&Sources::of_process(config), role)?;
+    let sources = Sources::of_process(config);
+    sabotage::arm(&sources.environment);
+    let mut config = Config::load(&sources, role)?;
     if clock_offset != 0 {
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }

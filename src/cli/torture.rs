@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum as _};
 
+use crate::sabotage::CAN_BE_NAIVE;
 use crate::torture::{Run, Scenario};
 
 /// The arguments.
@@ -19,6 +20,9 @@ pub(super) struct Torture {
     /// For how many seconds each scenario injects faults.
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u64,
+    /// Let workers claim events before they store them: LOST must not be 0 then.
+    #[arg(long, hide = !CAN_BE_NAIVE)]
+    naive_workers: bool,
     /// Make the same load and the same faults again, as far as the machine allows.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -39,11 +43,16 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    ensure!(
+        CAN_BE_NAIVE || !torture.naive_workers,
+        "the workers of this program cannot be naive: cargo build --features naive-worker"
+    );
     let home = tempfile::tempdir().context("no temporary directory can be made")?;
     let run = Run {
         program: std::env::current_exe().context("which program this is cannot be told")?,
         home: home.path().to_owned(),
         duration: Duration::from_secs(torture.seconds),
+        naive_workers: torture.naive_workers,
         seed: torture.seed.unwrap_or_else(|| rand::random::<u32>().into()),
     };
     let mut bad = Vec::new();

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Sink;
 use crate::event::{Batch, Event};
+use crate::sabotage::{self, Point};
 
 /// Most events of one commit. 128 were measured at 8 times the time of one, so waiting for more
 /// would cost more latency than it saves.
@@ -100,7 +101,9 @@ pub async fn run(queue: Queue, sink: impl Sink) {
     let Queue(mut receiver) = queue;
     while let Some(first) = receiver.recv().await {
         let (events, answers) = gather(first, &mut receiver);
+        sabotage::point(Point::Gathered);
         let ok = commit(events, &sink).await;
+        sabotage::point(Point::Recorded);
         for answer in answers {
             // A request that no longer waits was cut off by its client; its event is stored.
             let _ = answer.send(if ok { Ok(Recorded(())) } else { Err(RecordError::NotDurable) });

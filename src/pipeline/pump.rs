@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Claimed, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
 use crate::event::Batch;
 use crate::retry::Backoff;
+use crate::sabotage::{self, Point};
 
 /// How a pump works.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,9 @@ pub async fn pump<S: Source>(
         let turn = if due { pump.claim().await } else { pump.read().await };
         let step = match turn {
             Ok(deliveries) => {
+                if !deliveries.is_empty() {
+                    sabotage::point(if due { Point::Claimed } else { Point::Read });
+                }
                 if due && deliveries.len() < Batch::MAX_EVENTS {
                     last_claim = Some(Instant::now());
                 }
@@ -105,6 +109,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         let deliveries = self.put_aside(deliveries).await?;
         let Some(pending) = Pending::new(deliveries) else { return Ok(()) };
         let Some(pending) = self.filter(pending).await? else { return Ok(()) };
+        sabotage::point(Point::Filtered);
         self.commit(pending, stop).await
     }
 
@@ -126,6 +131,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                 }
             };
             self.source.dead_letter(&delivery.id, delivery.count, &reason).await?;
+            sabotage::point(Point::PutAside);
             let key = delivery.event.as_ref().ok().map(|event| &event.key);
             self.observer.dead_lettered(key, &reason);
         }
@@ -176,6 +182,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             };
             // An error has been told of by whoever observes the sink.
             if let Ok(commit) = committed {
+                sabotage::point(Point::Committed);
                 for refused in commit.refused {
                     for (id, count) in &refused.deliveries {
                         self.source.dead_letter(id, *count, &refused.why).await?;
@@ -220,6 +227,8 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         if settled.is_empty() {
             return Ok(());
         }
-        self.source.ack(settled).await
+        self.source.ack(settled).await?;
+        sabotage::point(Point::Acked);
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CommitError, Observer, Outcome, Sink};
 use crate::event::Batch;
+use crate::sabotage::{self, Point};
 
 /// Whether the log is believed to be down. Cheap to clone; all clones are one.
 #[derive(Clone, Default, Debug)]
@@ -62,12 +63,19 @@ impl<L: Sink, S: Sink, O: Observer> Spooled<L, S, O> {
         if self.log.circuit.open() {
             self.log.observer.circuit_opened(&error);
         }
-        self.spool.commit(batch).await
+        self.to_spool(batch).await
+    }
+
+    async fn to_spool(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        sabotage::point(Point::Unspooled);
+        let outcome = self.spool.commit(batch).await?;
+        sabotage::point(Point::Spooled);
+        Ok(outcome)
     }
 
     /// The log is the last chance, and closes the circuit when there is nothing to drain.
     async fn log_last(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        match self.spool.commit(batch).await {
+        match self.to_spool(batch).await {
             Ok(outcome) => Ok(outcome),
             Err(error) => self.log.commit(batch).await.map_err(|_| error),
         }
@@ -77,7 +85,7 @@ impl<L: Sink, S: Sink, O: Observer> Spooled<L, S, O> {
 impl<L: Sink, S: Sink, O: Observer> Sink for Spooled<L, S, O> {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         match self.first {
-            First::Spool => self.spool.commit(batch).await,
+            First::Spool => self.to_spool(batch).await,
             First::Log if self.log.circuit.is_open() => self.log_last(batch).await,
             First::Log => self.log_first(batch).await,
         }

@@ -29,7 +29,14 @@ pub(super) struct Facts {
 /// What came of a scenario.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct Report(Box<Ran>);
+pub struct Report(Line);
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Line {
+    Ran(Box<Ran>),
+    Skipped { scenario: String, skipped: String },
+}
 
 /// The line; its fields in this order.
 #[derive(Debug, Serialize)]
@@ -78,7 +85,7 @@ impl Report {
     ) -> Self {
         let [p50, p99, max] = tally.quantiles([0.5, 0.99, 1.0]);
         let failures = failures(tally, &facts, verdict, drained);
-        Self(Box::new(Ran {
+        Self(Line::Ran(Box::new(Ran {
             scenario,
             ok: failures.is_empty(),
             verdict,
@@ -97,13 +104,21 @@ impl Report {
             seconds: run.duration.as_secs_f64(),
             seed: run.seed,
             failures,
-        }))
+        })))
+    }
+
+    /// Of a scenario that cannot run here, and why.
+    pub(super) fn skipped(scenario: String, why: String) -> Self {
+        Self(Line::Skipped { scenario, skipped: why })
     }
 
     /// What is not as it must be.
     #[must_use]
     pub fn failures(&self) -> &[String] {
-        &self.0.failures
+        match &self.0 {
+            Line::Ran(ran) => &ran.failures,
+            Line::Skipped { .. } => &[],
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The scenarios: which faults are injected.
 
 mod clients;
+mod crash;
 mod crowds;
 mod network;
 mod poison;
@@ -18,6 +19,10 @@ use super::servers::{Need, missing};
 /// A kind of fault under load.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Scenario {
+    /// a worker aborts at every step between reading an event and acking it
+    WorkerCrash,
+    /// a receiver aborts at every step from the batch to the answer, and its drainer at each of its
+    ReceiverCrash,
     /// kill -9 of one of two workers, every 80 to 250 ms
     WorkerKill,
     /// kill -9 of one of two receivers, with Redis stopped now and then, so that spools are in use
@@ -86,6 +91,8 @@ impl Scenario {
         }
         let name = self.describe().0;
         match self {
+            Self::WorkerCrash => crash::worker(name, run).await,
+            Self::ReceiverCrash => crash::receiver(name, run).await,
             Self::WorkerKill => processes::worker_kill(name, run).await,
             Self::ReceiverKill => processes::receiver_kill(name, run).await,
             Self::EmbeddedKill => processes::embedded_kill(name, run).await,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -63,6 +63,11 @@ impl Server {
     }
 
     /// From the next start on.
+    pub(super) fn unset(&mut self, name: &'static str) {
+        self.environment.remove(name);
+    }
+
+    /// From the next start on.
     pub(super) fn argument(&mut self, argument: impl Into<String>) {
         self.arguments.push(argument.into());
     }
@@ -107,10 +112,20 @@ impl Server {
         let Ok(address) = running.address.recv_timeout(PATIENCE) else {
             bail!("{} does not start:\n{}", self.name, self.log());
         };
+        self.go_to(address);
+        Ok(())
+    }
+
+    /// Announces it if it has just begun to run, and says whether it has.
+    pub(super) fn announce(&self) -> bool {
+        let address = self.running.as_ref().and_then(|running| running.address.try_recv().ok());
+        address.map(|address| self.go_to(address)).is_some()
+    }
+
+    fn go_to(&self, address: Option<SocketAddr>) {
         if let Some((targets, place)) = &self.place {
             targets.set(*place, address);
         }
-        Ok(())
     }
 
     /// Starts it, and returns once it runs.
@@ -140,6 +155,11 @@ impl Server {
         if let Some(running) = &self.running {
             running.process.signal(signal);
         }
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut()?.process.ended()
     }
 
     /// SIGTERM, unless it does not run.

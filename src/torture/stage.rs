@@ -10,6 +10,7 @@ use super::load::{Targets, Volume};
 use super::server::Server;
 use super::servers::{Durability, Fsync, Postgres, Redis};
 use super::verdict::Store;
+use crate::sabotage::NAIVE;
 
 /// Whose callbacks are sent.
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -91,6 +92,9 @@ impl Stage {
         let workers = (0..setup.workers.unwrap_or_default()).map(|place| {
             let mut server = Server::new(format!("worker {place}"), &run.program, "worker", None);
             configure(&mut server, services.as_ref(), directory.path());
+            if run.naive_workers {
+                server.set(NAIVE, "yes");
+            }
             server
         });
         let (receivers, workers) = (receivers.collect(), workers.collect());

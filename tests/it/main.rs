@@ -24,3 +24,4 @@ mod source_battery;
 mod spool;
 mod startup;
 mod strangers;
+mod torture;

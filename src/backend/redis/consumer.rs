@@ -146,6 +146,10 @@ impl Source for RedisConsumer {
     }
 
     async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
+        #[cfg(feature = "naive-worker")]
+        if crate::sabotage::is_naive() {
+            return self.claim_marks(keys).await;
+        }
         let mut get = cmd("MGET");
         for key in keys {
             get.arg(self.names.mark(key));
@@ -212,6 +216,22 @@ impl Source for RedisConsumer {
         }
         let answer = self.commands.pipeline::<()>(&pipe).await;
         answer.map_err(|error| self.failed(&error))
+    }
+}
+
+#[cfg(feature = "naive-worker")]
+impl RedisConsumer {
+    /// What must not be done: a mark before the write, as a claim. Who dies between the two has lost
+    /// the events. It is there to be found out.
+    async fn claim_marks(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
+        let mut pipe = redis::pipe();
+        for key in keys {
+            let set = pipe.cmd("SET").arg(self.names.mark(key)).arg(1);
+            set.arg("NX").arg("EX").arg(self.mark_ttl.as_secs().max(1));
+        }
+        let set = self.commands.pipeline::<Vec<Option<String>>>(&pipe).await;
+        let set = set.map_err(|error| self.failed(&error))?;
+        Ok(set.into_iter().map(|set| set.is_none()).collect())
     }
 }
 

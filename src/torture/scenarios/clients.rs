@@ -37,7 +37,7 @@ pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report>
     result
 }
 
-/// Requests without a signature, as fast as they can be sent.
+/// Requests without a signature, or with one that is made up, as fast as they can be sent.
 pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
     /// In half a minute; fewer in less.
     const REQUESTS: usize = 100_000;
@@ -89,11 +89,15 @@ async fn drip(target: SocketAddr, opened: Arc<AtomicUsize>) {
 
 /// Sends requests on one connection while any are left; how many were refused as unsigned.
 async fn pour(target: SocketAddr, left: Arc<AtomicUsize>) -> usize {
-    const REQUEST: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+    const UNSIGNED: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
+    const FORGED: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+        X-Twilio-Signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
     let (mut stream, mut refused) = (None, 0);
     let take = |left: usize| left.checked_sub(1);
-    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+    while let Ok(left) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+        let request = if left % 2 == 0 { UNSIGNED } else { FORGED };
         // The server may close a connection that did nothing good.
         for _ in 0..3 {
             let mut open = match stream.take() {
@@ -103,8 +107,8 @@ async fn pour(target: SocketAddr, left: Arc<AtomicUsize>) -> usize {
                     Err(_) => continue,
                 },
             };
-            if let Some((status, keep)) = exchange(&mut open, REQUEST).await {
-                refused += usize::from(status == 403);
+            if let Some((status, keep)) = exchange(&mut open, request).await {
+                refused += usize::from(matches!(status, 400 | 403));
                 stream = keep.then_some(open);
                 break;
             }

@@ -1,0 +1,138 @@
+//! What a torture does to a process from within: it aborts at one of the [`Point`]s between two
+//! steps that must not be one, or does the steps in the wrong order.
+//!
+//! Only with the features `crash-points` and `naive-worker`, which no release has. Without them
+//! [`point`] is nothing, and nothing is read from the environment.
+
+use std::collections::BTreeMap;
+
+/// Between two steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Point {
+    /// The batcher has a batch, and has not committed it.
+    Gathered,
+    /// The log did not take a batch, and the spool does not have it yet.
+    Unspooled,
+    /// The spool has a batch, and nobody was told.
+    Spooled,
+    /// The batcher's batch is committed, and no request was answered.
+    Recorded,
+    /// A pump has read deliveries.
+    Read,
+    /// A pump has taken deliveries over from another reader.
+    Claimed,
+    /// A delivery was put aside.
+    PutAside,
+    /// It is known which of the deliveries are stored.
+    Filtered,
+    /// The deliveries are committed, and not acked.
+    Committed,
+    /// The deliveries are acked.
+    Acked,
+}
+
+impl Point {
+    /// In a receiver, drainer included.
+    pub const RECEIVER: [Self; 8] = [
+        Self::Gathered,
+        Self::Unspooled,
+        Self::Spooled,
+        Self::Recorded,
+        Self::Read,
+        Self::Filtered,
+        Self::Committed,
+        Self::Acked,
+    ];
+    /// In a worker.
+    pub const WORKER: [Self; 6] =
+        [Self::Read, Self::Claimed, Self::PutAside, Self::Filtered, Self::Committed, Self::Acked];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gathered => "gathered",
+            Self::Unspooled => "unspooled",
+            Self::Spooled => "spooled",
+            Self::Recorded => "recorded",
+            Self::Read => "read",
+            Self::Claimed => "claimed",
+            Self::PutAside => "put_aside",
+            Self::Filtered => "filtered",
+            Self::Committed => "committed",
+            Self::Acked => "acked",
+        }
+    }
+}
+
+/// Whether processes can be made to abort at a [`Point`].
+pub const CAN_CRASH: bool = cfg!(feature = "crash-points");
+/// Whether workers can be made to claim events before they store them.
+pub const CAN_BE_NAIVE: bool = cfg!(feature = "naive-worker");
+/// The variable that says where, and at which passing: `committed:3`.
+pub const CRASH_AT: &str = "TORTURE_CRASH_AT";
+/// The variable that makes a worker naive, if it is there.
+pub const NAIVE: &str = "TORTURE_NAIVE_WORKER";
+
+/// Aborts, if it is here that the process shall.
+#[inline]
+pub fn point(_point: Point) {
+    #[cfg(feature = "crash-points")]
+    armed::pass(_point);
+}
+
+/// Takes what the environment says.
+#[inline]
+pub fn arm(_environment: &BTreeMap<String, String>) {
+    #[cfg(feature = "crash-points")]
+    armed::arm(_environment);
+}
+
+/// Whether this worker shall claim an event before it stores it.
+#[cfg(feature = "naive-worker")]
+#[must_use]
+pub fn is_naive() -> bool {
+    armed::is_naive()
+}
+
+#[cfg(feature = "crash-points")]
+mod armed {
+    use std::collections::BTreeMap;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{CRASH_AT, NAIVE, Point};
+
+    /// The process's own, as its death is.
+    static ARMED: OnceLock<Armed> = OnceLock::new();
+
+    struct Armed {
+        point: String,
+        /// How often it is passed yet.
+        passes: AtomicU32,
+        #[cfg_attr(not(feature = "naive-worker"), expect(dead_code, reason = "read by it"))]
+        naive: bool,
+    }
+
+    pub(super) fn arm(environment: &BTreeMap<String, String>) {
+        let at = environment.get(CRASH_AT).and_then(|at| at.split_once(':'));
+        let (point, passes) = at.unwrap_or_default();
+        ARMED.get_or_init(|| Armed {
+            point: point.to_owned(),
+            passes: AtomicU32::new(passes.parse().unwrap_or(1)),
+            naive: environment.contains_key(NAIVE),
+        });
+    }
+
+    pub(super) fn pass(point: Point) {
+        let Some(armed) = ARMED.get().filter(|armed| armed.point == point.as_str()) else { return };
+        if armed.passes.fetch_sub(1, Ordering::Relaxed) == 1 {
+            std::process::abort();
+        }
+    }
+
+    #[cfg(feature = "naive-worker")]
+    pub(super) fn is_naive() -> bool {
+        ARMED.get().is_some_and(|armed| armed.naive)
+    }
+}

@@ -1,0 +1,99 @@
+//! `offhook torture`, a short run of each scenario, by the program itself; and that it finds out a
+//! worker which loses events.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::services::{Signal, guarded, needs, skip};
+
+/// Runs `offhook torture`; its lines of JSON, and how it ended.
+fn torture(arguments: &[&str]) -> (Vec<Value>, Output) {
+    let mut command = guarded(Path::new(env!("CARGO_BIN_EXE_offhook")), Signal::Terminate);
+    command.arg("torture").args(arguments).stdin(Stdio::null());
+    let output = command.output().expect("setpriv starts it");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    (lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(), output)
+}
+
+/// One test per scenario, of its name.
+macro_rules! scenarios {
+    ($($test:ident),+ $(,)?) => {
+        const SCENARIOS: &[&str] = &[$(stringify!($test)),+];
+        $(
+            #[test]
+            fn $test() {
+                needs!(Redis, Postgres);
+                fn here() {}
+                nothing_is_lost(stringify!($test), std::any::type_name_of_val(&here));
+            }
+        )+
+    };
+}
+
+scenarios! {
+    worker_crash,
+    receiver_crash,
+    worker_kill,
+    receiver_kill,
+    embedded_kill,
+    redis_kill,
+    redis_power_cut,
+    redis_stopped,
+    redis_full,
+    postgres_down,
+    postgres_kill,
+    postgres_locked,
+    postgres_timeouts,
+    spool_full,
+    network,
+    duplicate_storm,
+    clocks,
+    stalled_consumer,
+    rolling_restart,
+    poison,
+    slowloris,
+    flood,
+}
+
+fn nothing_is_lost(test: &str, path: &str) {
+    let name = test.replace('_', "-");
+    let (lines, output) = torture(&["--only", &name, "--seconds", "2", "--seed", "1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let [line] = &lines[..] else { panic!("{lines:?}\n{said}") };
+    println!("{line}");
+    if line["skipped"].is_string() {
+        return skip(path, "program with the feature crash-points");
+    }
+    assert!(output.status.success(), "{line}\n{said}");
+    for figure in ["doubled", "wrong", "extra"] {
+        assert_eq!(line[figure], 0, "{line}");
+    }
+    assert!(line["lost"] == 0 || line["expected_loss"] == true, "{line}");
+    assert_ne!(line["acked"], 0, "{line}");
+}
+
+#[test]
+fn every_scenario_is_run_here() {
+    let (_, output) = torture(&["--list"]);
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let listed: Vec<String> =
+        listed.lines().filter_map(|line| Some(line.split(' ').next()?.replace('-', "_"))).collect();
+    assert_eq!(listed, SCENARIOS);
+}
+
+#[test]
+fn a_worker_that_claims_before_it_stores_is_found_out() {
+    fn here() {}
+    if !offhook::sabotage::CAN_BE_NAIVE {
+        return skip(std::any::type_name_of_val(&here), "program with the feature naive-worker");
+    }
+    needs!(Redis, Postgres);
+    let arguments = ["--naive-workers", "--only", "worker-crash", "--seconds", "5", "--seed", "1"];
+    let (lines, output) = torture(&arguments);
+    let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
+    println!("{line}");
+    assert!(line["lost"].as_u64().is_some_and(|lost| lost > 0), "{line}");
+    assert_eq!(output.status.code(), Some(1), "{line}");
+}
