@@ -37,9 +37,10 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
         if !play.goes_on() {
             break;
         }
-        let passes = if point == Point::PutAside { 1 } else { 1 + play.any(4) };
+        let rare = matches!(point, Point::Claimed | Point::PutAside);
+        let passes = if rare { 1 } else { 1 + play.any(4) };
         arm(&mut play.stage.workers[0], point, passes)?;
-        if matches!(point, Point::Claimed | Point::PutAside) {
+        if rare {
             // What it has in hand becomes idle, and it takes nothing away.
             play.stage.workers[1].signal(Signal::Stop);
         }
