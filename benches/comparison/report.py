@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import tempfile
 from statistics import median
 
 from .services import program
@@ -38,6 +39,8 @@ def comparison(results):
     ]  # fmt: skip
     axum = results.get("axum", {})
     for name, result in results.items():
+        if not result:
+            continue
         latencies = [latency(result, rate) for rate in (300, 1000)]
         lines.append(row(
             TARGETS[name].__doc__.rstrip("."),
@@ -126,7 +129,8 @@ def header(arguments, built, load_before):
     return [
         f"- commit {commit}, {first_line(built / 'offhook', '--version')}, {first_line('rustc', '--version')}",
         f"- {os.cpu_count()} cores, which server, load generator, Redis and Postgres share: {model}; "
-        f"Linux {platform.release()}; load average {load_before:.2f} at the start",
+        f"Linux {platform.release()}; load average {load_before:.2f} at the start; files on "
+        f"{first_line('findmnt', '-no', 'FSTYPE', '-T', tempfile.gettempdir())}",
         f"- {first_line('redis-server', '--version').split(' sha')[0]}; "
         f"{first_line(program('postgres'), '--version')}; node {first_line('node', '--version')}; "
         f"Python {platform.python_version()}",

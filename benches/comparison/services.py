@@ -18,10 +18,11 @@ class Redis:
         self.port = free_port()
         directory = pathlib.Path(directory, "redis")
         directory.mkdir()
+        # Rewriting its file now and then would hit one round and not the other.
         command = [
             "redis-server", "--port", self.port, "--bind", "127.0.0.1", "--dir", directory,
             "--appendonly", "yes", "--appendfsync", fsync, "--save", "",
-            "--maxmemory-policy", "noeviction",
+            "--maxmemory-policy", "noeviction", "--auto-aof-rewrite-percentage", "0",
         ]  # fmt: skip
         self.process = Process(command, directory / "log")
         self.process.until("Redis", lambda: listens(self.port))
