@@ -1,8 +1,10 @@
-//! The private listener: metrics, health, and an API that reads the store. Never on the public
+//! The private listener: metrics, health, an API that reads the store, and a console for people. Never on the public
 //! one.
 
 mod api;
-mod auth;
+mod console;
+mod gate;
+mod guard;
 mod health;
 mod timeline;
 mod watch;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
@@ -21,6 +24,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::http::refusals::Refusals;
@@ -60,8 +64,8 @@ pub struct Admin {
     pub refusals: Arc<Refusals>,
     /// What this process looked like during the last hour.
     pub watch: Watch,
-    /// Asked for, if there is one.
-    pub token: Option<SecretString>,
+    /// Who may ask.
+    pub gate: Gate,
     /// Cancelled when the process stops: it is then no longer ready.
     pub stop: CancellationToken,
 }
@@ -79,14 +83,16 @@ impl Admin {
 
     /// Its routes.
     fn router(admin: Arc<Self>) -> Router {
-        let guard = axum::middleware::from_fn_with_state(Arc::clone(&admin), auth::guard);
-        Router::new()
-            .route("/metrics", get(metrics))
-            .merge(api::router())
-            .route_layer(guard)
+        let known = from_fn_with_state(Arc::clone(&admin), guard::known);
+        let same_site = from_fn_with_state(Arc::clone(&admin), guard::same_site);
+        let guarded = Router::new().route("/metrics", get(metrics));
+        let guarded = guarded.merge(api::router()).merge(console::router()).route_layer(known);
+        let router = guarded
+            .merge(console::open_router())
+            .route_layer(same_site)
             .route("/livez", get(health::live))
-            .route("/readyz", get(health::ready))
-            .with_state(admin)
+            .route("/readyz", get(health::ready));
+        console::with_policy(router).with_state(admin)
     }
 }
 

@@ -167,7 +167,7 @@ pub async fn start(
         live,
         refusals,
         watch: admin::Watch::default(),
-        token: config.admin.token.clone(),
+        gate: admin::Gate::new(config.admin.token.clone()),
         stop: stop.clone(),
     };
     let admin_address = listeners.admin.local_addr()?;

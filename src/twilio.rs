@@ -10,6 +10,7 @@ pub mod callback;
 pub mod details;
 pub mod diagnosis;
 pub mod error_code;
+pub mod error_meaning;
 pub mod keyring;
 pub mod params;
 pub mod public_url;

@@ -18,8 +18,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
-use self::ask::{EventAsk, StatusAsk};
-use self::problem::Problem;
+use self::ask::EventAsk;
+pub(super) use self::ask::StatusAsk;
+pub(super) use self::dead_letters::{Settled, settle};
+pub(super) use self::live::Line;
+pub(super) use self::problem::Problem;
+pub(super) use self::statuses::next as next_status;
+pub(super) use self::timeline::EVENTS;
 use super::Admin;
 
 type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);

@@ -11,13 +11,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Watch};
+use super::{Admin, Gate, Watch};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite::{Database, Health, Query, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
+use crate::http::refusals::Refusals;
 use crate::http::{Limits, serve};
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Observed, Sink as _};
@@ -26,6 +27,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
+    pub(super) refusals: Arc<Refusals>,
     store: Observed<SqliteStore, Live>,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
@@ -39,7 +41,7 @@ impl Server {
         Self::start_with(|_| {}).await
     }
 
-    async fn start_with(change: impl FnOnce(&mut Admin)) -> Self {
+    pub(super) async fn start_with(change: impl FnOnce(&mut Admin)) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let database = Arc::new(Database::lock(&url).expect("a file of our own"));
@@ -57,11 +59,11 @@ impl Server {
             live: Live::new(Stage::Stored, Clock::System),
             refusals: Arc::default(),
             watch: Watch::default(),
-            token: None,
+            gate: Gate::new(None),
             stop: stopping.clone(),
         };
         change(&mut admin);
-        let live = admin.live.clone();
+        let (live, refusals) = (admin.live.clone(), Arc::clone(&admin.refusals));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
@@ -75,16 +77,16 @@ impl Server {
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
         let store = live.observed(SqliteStore::open(database).await.expect("a new file"));
-        Self { address, store, stopping, stop, task, _directory: directory }
+        Self { address, refusals, store, stopping, stop, task, _directory: directory }
     }
 
     pub(super) async fn get(&self, target: &str) -> Response {
         self.get_with(target, "").await
     }
 
-    async fn get_with(&self, target: &str, headers: &str) -> Response {
+    pub(super) async fn get_with(&self, target: &str, headers: &str) -> Response {
         let mut client = Client::connect(self.address).await;
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
         client.response().await.expect("an answer")
     }
 
@@ -107,7 +109,7 @@ impl Server {
 }
 
 fn with_token(admin: &mut Admin) {
-    admin.token = Some("s3cret".into());
+    admin.gate = Gate::new(Some("s3cret".into()));
 }
 
 /// A store that nobody can reach.
@@ -355,7 +357,7 @@ async fn only_reading_is_possible() {
         [("POST", "/metrics"), ("DELETE", "/api/statuses/CA1"), ("PUT", "/api/events?sid=CA1")]
     {
         let mut client = Client::connect(server.address).await;
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         let response = client.response().await.expect("an answer");
         assert_eq!(response.status, 405, "{method} {target}");
     }

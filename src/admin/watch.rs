@@ -53,6 +53,8 @@ pub(super) struct Vitals {
     pub(super) now: Sample,
     /// Since when we watch, at most an hour.
     pub(super) hour: Sample,
+    /// A minute ago, or when we began.
+    pub(super) minute: Sample,
     /// Accepted in a second, of the last minute.
     pub(super) per_second: f64,
     /// Refused in a second, of the last minute.
@@ -62,6 +64,16 @@ pub(super) struct Vitals {
     pub(super) p95: Option<f64>,
     pub(super) dependencies: Vec<Seen>,
     pub(super) circuit_open: Option<Timestamp>,
+    /// Each of the last hour.
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Vitals {
+    /// How many were refused for this reason since that sample.
+    pub(super) fn refused_since(&self, earlier: &Sample, reason: &str) -> u64 {
+        let at = |sample: &Sample| sample.refusals.get(reason).copied().unwrap_or_default();
+        at(&self.now).saturating_sub(at(earlier))
+    }
 }
 
 impl Watch {
@@ -142,6 +154,8 @@ impl Memory {
             dependencies: dependencies.collect(),
             circuit_open: self.circuit_open.filter(|_| now.circuit_open),
             hour: before(Duration::MAX),
+            minute,
+            samples: self.samples.iter().cloned().collect(),
             now,
         }
     }

@@ -148,7 +148,7 @@ impl Stage {
         let sid = traffic.expected.statuses.keys().next().map_or("", String::as_str);
         format!(
             "\nIt is still up; look at it, or send more:\n  \
-             curl http://{admin}/api/statuses/{sid}\n  \
+             http://{admin}/ in a browser\n  \
              curl http://{admin}/api/timeline/{sid}\n  \
              curl http://{admin}/metrics\n  \
              curl http://{admin}/readyz\n  \

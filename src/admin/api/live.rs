@@ -69,6 +69,8 @@ pub(super) struct Wanted {
     kind: String,
     #[serde(default)]
     status: String,
+    /// What a browser's own header says when it comes back.
+    last: Option<u64>,
 }
 
 struct Watch {
@@ -85,13 +87,13 @@ pub(super) async fn stream(
     headers: HeaderMap,
     query: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
-    let Query(Wanted { kind, status }) = query?;
+    let Query(Wanted { kind, status, last }) = query?;
     let (kind, status) = (ask::kind(&kind)?, ask::text(&status));
     if admin.live.watchers() >= WATCHERS {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"));
     }
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let watcher = admin.live.watch(last);
+    let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let watcher = admin.live.watch(header.or(last));
     let watch = Watch { admin, watcher, kind, status, until: Instant::now() + SHIFT };
     let hello = Ok(Frame::default().retry(RETRY).comment("watching"));
     let frames = stream::unfold((Some(hello), watch), async |(hello, mut watch)| {

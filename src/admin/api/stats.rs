@@ -63,6 +63,8 @@ struct Process {
     circuit_open: Option<Timestamp>,
     dead_letters: u64,
     dependencies: Vec<Dependency>,
+    /// Who watches events as they are committed.
+    watchers: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,24 +76,23 @@ struct Dependency {
     error: Option<String>,
 }
 
-impl From<Vitals> for Process {
-    fn from(vitals: Vitals) -> Self {
-        let Vitals { now, hour, circuit_open, .. } = &vitals;
-        let before = |reason: &String| hour.refusals.get(reason).copied().unwrap_or_default();
-        let refusals = now.refusals.iter();
+impl Process {
+    fn of(vitals: &Vitals, watchers: usize) -> Self {
+        let Vitals { now, hour, circuit_open, .. } = vitals;
+        let refusals = now.refusals.keys();
         let dependencies = vitals.dependencies.iter().cloned();
-        let refusals = refusals.map(|(reason, all)| (reason.clone(), all - before(reason)));
+        let refusals = refusals.map(|reason| (reason.clone(), vitals.refused_since(hour, reason)));
         Self {
             since: hour.at,
-            accepted: now.accepted - hour.accepted,
-            refused: now.refused - hour.refused,
+            accepted: now.accepted.saturating_sub(hour.accepted),
+            refused: now.refused.saturating_sub(hour.refused),
             refusals: refusals.filter(|(_, count)| *count > 0).collect(),
             accepted_per_second: vitals.per_second,
             refused_per_second: vitals.refused_per_second,
             latency_median: vitals.median,
             latency_p95: vitals.p95,
-            stored: now.stored - hour.stored,
-            duplicates: now.duplicates - hour.duplicates,
+            stored: now.stored.saturating_sub(hour.stored),
+            duplicates: now.duplicates.saturating_sub(hour.duplicates),
             stream_depth: now.depth,
             stream_oldest_age: now.oldest,
             spool_events: now.spool,
@@ -100,6 +101,7 @@ impl From<Vitals> for Process {
             dependencies: dependencies
                 .map(|Seen { name, need, away, error }| Dependency { name, need, away, error })
                 .collect(),
+            watchers,
         }
     }
 }
@@ -127,5 +129,6 @@ pub(super) async fn show(
     let errors = errors.into_iter().map(|(code, count)| ErrorCount { code, count }).collect();
     let events = events.into_iter().collect();
     let store = Store { since, events, statuses: by_resource, errors };
-    Ok(Json(Stats { store, process: admin.watch.vitals(&admin).await.into() }))
+    let vitals = admin.watch.vitals(&admin).await;
+    Ok(Json(Stats { store, process: Process::of(&vitals, admin.live.watchers()) }))
 }

@@ -1,0 +1,192 @@
+//! Dead letters: looked at, and then replayed or purged, one or many, after a question.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::form::Form;
+use super::layout::{self, Here};
+use super::words::{self, count, number_of};
+use crate::admin::Admin;
+use crate::admin::api::{Problem, Settled, settle as settle_all};
+use crate::admin::gate::Visitor;
+use crate::backend::{Action, DeadLetter, DeadLetters};
+use crate::clock::{Clock, Timestamp};
+use crate::twilio::params::Params;
+
+/// Dead letters of one page.
+const PAGE: usize = 50;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    after: String,
+    done: Option<usize>,
+    missing: Option<usize>,
+    action: String,
+}
+
+/// `GET /dead-letters`
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    let after = Some(asked.after.as_str()).filter(|id| DeadLetters::is_id(id));
+    let listed = match admin.dead_letters.list(after, PAGE).await {
+        Ok(letters) => list(&admin, &visitor, &letters),
+        Err(error) => {
+            let problem = Problem::from(error);
+            html! { p class="error" role="alert" { "No answer: " (problem.detail) "." } }
+        }
+    };
+    let body = html! { h1 { "Dead letters" } (said(&asked)) (listed) };
+    layout::page(&admin, &visitor, Here::DeadLetters, "Dead letters", &body)
+}
+
+/// What was done a moment ago.
+fn said(asked: &Asked) -> Markup {
+    let Some(done) = asked.done else { return html! {} };
+    let verb = if asked.action == "purge" { "purged" } else { "replayed" };
+    html! {
+        p class="said" role="status" {
+            (number_of(done as u64, "was", "were")) " " (verb) "."
+            @if let Some(missing) = asked.missing.filter(|missing| *missing > 0) {
+                " " (number_of(missing as u64, "was", "were")) " not there any more."
+            }
+        }
+    }
+}
+
+fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
+    if matches!(admin.dead_letters, DeadLetters::Absent) {
+        return html! {
+            p class="empty" {
+                "The embedded mode has none: an event is in the store when its callback is answered."
+            }
+        };
+    }
+    if letters.is_empty() {
+        return html! { p class="empty" { "None. Whatever was received is stored, or on its way." } };
+    }
+    let now = Clock::System.now();
+    html! {
+        p { "Events that no worker could store, the oldest first. Mend the reason, then replay them." }
+        form method="post" action="/dead-letters/confirm" {
+            (layout::proof(admin, visitor))
+            div class="actions" {
+                label class="all" hidden { input id="all" type="checkbox"; " All on this page" }
+                button name="action" value="replay" { "Replay…" }
+                button name="action" value="purge" class="danger" { "Purge…" }
+            }
+            ul class="letters" { @for letter in letters { (item(letter, now)) } }
+        }
+        @if let Some(last) = letters.last().filter(|_| letters.len() == PAGE) {
+            p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Later ones" } }
+        }
+    }
+}
+
+fn item(letter: &DeadLetter, now: Timestamp) -> Markup {
+    let event = letter.event.as_ref().ok();
+    let key = event.map_or("no event", |event| event.key.as_str());
+    html! {
+        li {
+            label class="head" {
+                input type="checkbox" name="ids" value=(letter.id) aria-label={ "Choose " (key) };
+                span class="sid" { (key) }
+                (words::time(letter.at, now))
+            }
+            p class="reason" { (letter.reason) }
+            p class="note" { "Delivered " (number_of(letter.deliveries.into(), "time", "times")) ". Id " (letter.id) "." }
+            details { summary { "Parameters" } (contents(letter)) }
+        }
+    }
+}
+
+/// The parameters of an event, or what lay there.
+fn contents(letter: &DeadLetter) -> Markup {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let pairs: Vec<(String, String)> = match &letter.event {
+        Ok(event) => {
+            let params = Params::parse(&event.body);
+            params.iter().map(|(name, value)| (text(name), text(value))).collect()
+        }
+        Err(_) => letter.fields.iter().map(|(name, value)| (text(name), text(value))).collect(),
+    };
+    html! {
+        dl class="params" { @for (name, value) in pairs { div { dt { (name) } dd { (value) } } } }
+    }
+}
+
+fn action(form: &Form) -> Option<(Action, &'static str, &'static str)> {
+    match form.get("action") {
+        "replay" => Some((Action::Replay, "replay", "Replay")),
+        "purge" => Some((Action::Purge, "purge", "Purge")),
+        _ => None,
+    }
+}
+
+/// `POST /dead-letters/confirm`: the question.
+pub(super) async fn confirm(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Response {
+    let form = match Form::of_ours(&body, &admin, &visitor) {
+        Ok(form) => form,
+        Err(problem) => return layout::failure(&admin, &visitor, &problem),
+    };
+    let ids = form.all("ids");
+    let Some((what, name, verb)) = action(&form).filter(|_| !ids.is_empty()) else {
+        let problem = Problem::bad("Nothing was chosen. Go back and tick some.");
+        return layout::failure(&admin, &visitor, &problem);
+    };
+    let body = html! {
+        h1 { (verb) " " (number_of(ids.len() as u64, "dead letter", "dead letters")) "?" }
+        p class="lead" {
+            @match what {
+                Action::Replay => "They go back into the stream, and a worker takes them as new. What still cannot be stored comes back here.",
+                Action::Purge => "They are deleted for good: nothing of them is kept.",
+            }
+        }
+        form class="actions" method="post" action="/dead-letters/settle" {
+            (layout::proof(&admin, &visitor))
+            @for id in &ids { input type="hidden" name="ids" value=(id); }
+            button name="action" value=(name) class=[(what == Action::Purge).then_some("danger")] {
+                (verb) " " (count(ids.len() as u64))
+            }
+            a class="button quiet" href="/dead-letters" { "Leave them" }
+        }
+        ul { @for id in &ids { li class="sid" { (id) } } }
+    };
+    layout::page(&admin, &visitor, Here::DeadLetters, verb, &body)
+}
+
+/// `POST /dead-letters/settle`
+pub(super) async fn settle(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Response {
+    let form = match Form::of_ours(&body, &admin, &visitor) {
+        Ok(form) => form,
+        Err(problem) => return layout::failure(&admin, &visitor, &problem),
+    };
+    let Some((what, name, _)) = action(&form) else {
+        return layout::failure(&admin, &visitor, &Problem::bad("Say what to do."));
+    };
+    match settle_all(&admin.dead_letters, what, form.all("ids")).await {
+        Ok(Settled { done, missing, .. }) => {
+            let (done, missing) = (done.len(), missing.len());
+            let page = format!("/dead-letters?action={name}&done={done}&missing={missing}");
+            Redirect::to(&page).into_response()
+        }
+        Err(problem) => layout::failure(&admin, &visitor, &problem),
+    }
+}

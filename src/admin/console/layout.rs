@@ -1,0 +1,90 @@
+//! What every page has around it.
+
+use axum::response::{Html, IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::form::PROOF;
+use crate::admin::Admin;
+use crate::admin::api::Problem;
+use crate::admin::gate::Visitor;
+
+/// The pages that one goes to, in this order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Here {
+    Now,
+    Search,
+    DeadLetters,
+    Refusals,
+    /// None of them.
+    Elsewhere,
+}
+
+const PAGES: [(Here, &str, &str); 4] = [
+    (Here::Now, "/", "Now"),
+    (Here::Search, "/search", "Search"),
+    (Here::DeadLetters, "/dead-letters", "Dead letters"),
+    (Here::Refusals, "/refusals", "Refusals"),
+];
+
+/// A page for somebody who may see it.
+pub(super) fn page(
+    admin: &Admin,
+    visitor: &Visitor,
+    here: Here,
+    title: &str,
+    body: &Markup,
+) -> Response {
+    let top = html! {
+        nav aria-label="Pages" {
+            @for (page, path, name) in PAGES {
+                a href=(path) aria-current=[(page == here).then_some("page")] { (name) }
+            }
+        }
+        @if matches!(visitor, Visitor::Session(_)) {
+            form class="leave" method="post" action="/logout" {
+                (proof(admin, visitor))
+                button class="quiet" { "Log out" }
+            }
+        }
+    };
+    whole(title, &top, body)
+}
+
+/// A page that says why there is no other.
+pub(super) fn failure(admin: &Admin, visitor: &Visitor, problem: &Problem) -> Response {
+    let body = html! {
+        h1 { "This did not work" }
+        p class="lead" { (problem.detail) }
+    };
+    (problem.status, page(admin, visitor, Here::Elsewhere, "Failed", &body)).into_response()
+}
+
+/// The hidden field of a form that changes something.
+pub(super) fn proof(admin: &Admin, visitor: &Visitor) -> Markup {
+    html! { input type="hidden" name=(PROOF) value=(admin.gate.form_proof(visitor)); }
+}
+
+/// A page, with what stands beside the name at its top.
+pub(super) fn whole(title: &str, top: &Markup, body: &Markup) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · offhook" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="/assets/console.css";
+                script src="/assets/console.js" defer {}
+            }
+            body {
+                a class="skip" href="#content" { "Skip to the content" }
+                header { a class="name" href="/" { "offhook" } (top) }
+                main id="content" { (body) }
+                footer { "offhook " (env!("CARGO_PKG_VERSION")) ". All times are UTC." }
+            }
+        }
+    };
+    Html(page.into_string()).into_response()
+}

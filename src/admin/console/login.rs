@@ -1,0 +1,113 @@
+//! The token is asked for once, and becomes a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::SET_COOKIE;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use serde::Deserialize;
+use tracing::warn;
+
+use super::form::Form;
+use super::layout;
+use crate::admin::Admin;
+use crate::admin::gate::{Gate, Visitor};
+use crate::admin::guard::SESSION_COOKIE;
+use crate::clock::Clock;
+
+/// How long somebody waits who guessed wrong.
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    next: String,
+}
+
+/// `GET /login?next=…`
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    Query(Asked { next }): Query<Asked>,
+) -> Response {
+    match admin.gate.is_open() {
+        true => Redirect::to("/").into_response(),
+        false => ask(&next, ""),
+    }
+}
+
+/// `POST /login`
+pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
+    let form = Form::parse(&body);
+    let next = form.get("next");
+    if admin.gate.is_open() || !admin.gate.is_token(form.get("token").trim()) {
+        warn!("a wrong token was given to the console");
+        tokio::time::sleep(PAUSE).await;
+        return (StatusCode::FORBIDDEN, ask(next, "That is not the token.")).into_response();
+    }
+    let session = admin.gate.session(Clock::System.now());
+    let cookie = cookie(&session, Gate::session_seconds());
+    ([(SET_COOKIE, cookie)], Redirect::to(own(next))).into_response()
+}
+
+/// `POST /logout`
+pub(super) async fn leave(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+    body: Bytes,
+) -> Response {
+    match Form::of_ours(&body, &admin, &visitor) {
+        Ok(_) => ([(SET_COOKIE, cookie("", 0))], Redirect::to("/login")).into_response(),
+        Err(problem) => layout::failure(&admin, &visitor, &problem),
+    }
+}
+
+fn ask(next: &str, error: &str) -> Response {
+    let body = html! {
+        form class="login" method="post" action="/login" {
+            h1 { "Log in" }
+            p { "This server asks for its token: " code { "admin.token" } " of its configuration." }
+            input type="hidden" name="next" value=(own(next));
+            label for="token" { "Token" }
+            // Password managers keep what has a name.
+            input class="hidden" name="username" value="admin" autocomplete="username" tabindex="-1"
+                aria-hidden="true" readonly;
+            input id="token" type="password" name="token" autocomplete="current-password" required
+                autofocus aria-describedby=[(!error.is_empty()).then_some("error")];
+            @if !error.is_empty() { p id="error" class="error" role="alert" { (error) } }
+            button { "Log in" }
+        }
+    };
+    layout::whole("Log in", &html! {}, &body)
+}
+
+/// `Secure` is not said, since TLS, if there is any, ends before us and may not be there at all.
+fn cookie(session: &str, seconds: u64) -> String {
+    format!("{SESSION_COOKIE}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}")
+}
+
+/// A path of ours, and nothing that a browser takes for another site.
+fn own(next: &str) -> &str {
+    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let ours = next.starts_with('/') && !next.starts_with("//") && plain;
+    if ours { next } else { "/" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own;
+
+    #[test]
+    fn nobody_is_sent_to_another_site() {
+        for path in ["/", "/search?q=CA1", "/sid/CA1"] {
+            assert_eq!(own(path), path);
+        }
+        for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "/\n/x"] {
+            assert_eq!(own(other), "/", "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The figures of the last hour, each with a small drawing.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::since;
+use crate::admin::Admin;
+use crate::admin::console::plot::plot;
+use crate::admin::console::words::{count, number_of, rate, seconds};
+use crate::admin::watch::{Sample, Vitals};
+use crate::pipeline::live::Stage;
+
+/// Those that this process has.
+pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
+    let receives = !vitals.now.refusals.is_empty();
+    let streams = admin.probes.iter().any(|(_, probe)| probe.name() == "redis");
+    html! {
+        section class="figures" aria-label="Figures" {
+            @if receives { (received(vitals)) }
+            @if admin.live.stage() == Stage::Stored { (stored(vitals)) }
+            @if streams { (waiting(vitals)) }
+        }
+    }
+}
+
+fn received(vitals: &Vitals) -> Markup {
+    let counted = |of: fn(&Sample) -> u64| {
+        let number = of(&vitals.now).saturating_sub(of(&vitals.hour));
+        format!("{} since {}", count(number), since(vitals))
+    };
+    let accepted = per_second(vitals, |sample| sample.accepted);
+    let refused = per_second(vitals, |sample| sample.refused);
+    // Over a minute: a few answers make no quantile.
+    let p95 =
+        between(vitals, 6, |before, after| after.answered.since(&before.answered).quantile(0.95));
+    let answered = vitals.p95.map_or("–".to_owned(), seconds);
+    let median = vitals.median.map_or("no answer in five minutes".to_owned(), |median| {
+        format!("95 of 100; half within {}", seconds(median))
+    });
+    html! {
+        (figure("Callbacks per second", &rate(vitals.per_second),
+            &counted(|sample| sample.accepted), &plot("Callbacks per second", &accepted, rate)))
+        (figure("Answered within", &answered, &median,
+            &plot("Time of 95 of 100 answers", &p95, seconds)))
+        (figure("Refused per second", &rate(vitals.refused_per_second),
+            &counted(|sample| sample.refused), &plot("Refused per second", &refused, rate)))
+    }
+}
+
+fn stored(vitals: &Vitals) -> Markup {
+    let took = vitals.now.at.since(vitals.minute.at).max(Duration::from_secs(1));
+    let now = vitals.now.stored.saturating_sub(vitals.minute.stored) as f64 / took.as_secs_f64();
+    let duplicates = vitals.now.duplicates.saturating_sub(vitals.hour.duplicates);
+    let duplicates = number_of(duplicates, "duplicate absorbed", "duplicates absorbed");
+    let values = per_second(vitals, |sample| sample.stored);
+    let plot = plot("Stored per second", &values, rate);
+    figure("Stored per second", &rate(now), &duplicates, &plot)
+}
+
+fn waiting(vitals: &Vitals) -> Markup {
+    let plot = |name: &str, of: fn(&Sample) -> u64| {
+        let values: Vec<_> = vitals.samples.iter().map(|sample| Some(of(sample) as f64)).collect();
+        plot(name, &values, |value| count(value.round() as u64))
+    };
+    let Sample { depth, spool, dead_letters, oldest, .. } = vitals.now;
+    let oldest = match depth {
+        0 => "for a worker".to_owned(),
+        _ => format!("for a worker, the oldest for {}", seconds(oldest)),
+    };
+    html! {
+        (figure("Waiting in Redis", &count(depth), &oldest,
+            &plot("Waiting in Redis", |sample| sample.depth)))
+        (figure("Waiting in the spool", &count(spool), "for Redis to take them",
+            &plot("Waiting in the spool", |sample| sample.spool)))
+        (figure("Dead letters", &count(dead_letters), "that nobody could store",
+            &plot("Dead letters", |sample| sample.dead_letters)))
+    }
+}
+
+fn figure(name: &str, value: &str, note: &str, plot: &Markup) -> Markup {
+    html! {
+        article class="figure" {
+            h2 { (name) }
+            p class="value" { (value) }
+            p class="note" { (note) }
+            (plot)
+        }
+    }
+}
+
+fn per_second(vitals: &Vitals, of: fn(&Sample) -> u64) -> Vec<Option<f64>> {
+    between(vitals, 1, |before, after| {
+        let took = after.at.since(before.at).as_secs_f64().max(1.0);
+        Some(of(after).saturating_sub(of(before)) as f64 / took)
+    })
+}
+
+/// Something of each pair of samples that lie so many apart.
+fn between(
+    vitals: &Vitals,
+    apart: usize,
+    of: impl Fn(&Sample, &Sample) -> Option<f64>,
+) -> Vec<Option<f64>> {
+    let pairs = vitals.samples.iter().zip(vitals.samples.iter().skip(apart));
+    pairs.map(|(before, after)| of(before, after)).collect()
+}

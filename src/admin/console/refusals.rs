@@ -1,0 +1,115 @@
+//! Refusals: the last of them, what is alike together, with the usual cause.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::layout::{self, Here};
+use super::words::{self, number_of};
+use crate::admin::Admin;
+use crate::admin::gate::Visitor;
+use crate::clock::{Clock, Timestamp};
+use crate::http::refusals::Refused;
+
+/// `GET /refusals`
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+) -> Response {
+    let (groups, now) = (alike(admin.refusals.last()), Clock::System.now());
+    let body = html! {
+        h1 { "Refusals" }
+        @if groups.is_empty() {
+            p class="empty" { "Nothing was refused since this process started." }
+        } @else {
+            p { "The last requests that this process refused, at most 32 of each reason." }
+            ul class="refusals" { @for group in &groups { (item(group, now)) } }
+        }
+    };
+    layout::page(&admin, &visitor, Here::Refusals, "Refusals", &body)
+}
+
+/// Refusals that differ in nothing but their time.
+struct Alike {
+    last: Refused,
+    first: Timestamp,
+    times: u64,
+}
+
+/// The latest first, as they come.
+fn alike(refusals: Vec<Refused>) -> Vec<Alike> {
+    let mut groups: Vec<Alike> = Vec::new();
+    for refused in refusals {
+        let same = |group: &&mut Alike| Refused { at: refused.at, ..group.last.clone() } == refused;
+        match groups.iter_mut().find(same) {
+            Some(group) => {
+                group.times += 1;
+                group.first = refused.at;
+            }
+            None => groups.push(Alike { first: refused.at, last: refused, times: 1 }),
+        }
+    }
+    groups
+}
+
+fn item(Alike { last, first, times }: &Alike, now: Timestamp) -> Markup {
+    html! {
+        li {
+            div class="head" {
+                h2 { (last.reason.replace('_', " ")) }
+                span class="note" {
+                    (number_of(*times, "time", "times")) ", "
+                    @if *times > 1 { "from " (words::time(*first, now)) " to " }
+                    (words::time(last.at, now))
+                }
+            }
+            p class="hint" { (sentence(last.hint)) }
+            dl class="facts" {
+                div { dt { "Route" } dd { (last.route) } }
+                div { dt { "Answer" } dd { (last.status) } }
+                div { dt { "Account" } dd { (last.account.as_deref().unwrap_or("none of ours")) } }
+            }
+            details {
+                summary { (number_of(last.urls.len() as u64, "URL", "URLs")) " tried" }
+                ul class="urls" { @for url in &last.urls { li { code { (url) } } } }
+                p class="note" { "Of a query only the names are kept." }
+            }
+        }
+    }
+}
+
+/// A hint is a fragment, as it is in logs.
+fn sentence(hint: &str) -> String {
+    let mut letters = hint.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_is_told_once() {
+        let refused = |at: i64, hint: &'static str| Refused {
+            at: Timestamp::from_micros(at),
+            route: "status",
+            reason: "wrong_signature",
+            status: 403,
+            account: None,
+            urls: vec!["https://h.example/status".to_owned()],
+            hint,
+        };
+        let groups =
+            alike(vec![refused(4, "a"), refused(3, "b"), refused(2, "a"), refused(1, "a")]);
+        let told: Vec<_> =
+            groups.iter().map(|group| (group.times, group.last.at.micros())).collect();
+        assert_eq!(told, [(3, 4), (1, 3)]);
+        assert_eq!(groups[0].first.micros(), 1);
+        assert_eq!(sentence("not Twilio"), "Not Twilio.");
+    }
+}

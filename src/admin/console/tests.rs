@@ -1,0 +1,178 @@
+//! The console from outside, before a real store: who gets in, what gets out.
+
+use crate::admin::gate::Gate;
+use crate::admin::tests::{Server, event};
+use crate::http::raw_client::{Client, Response};
+use crate::http::refusals::Refused;
+
+const PAGES: [&str; 6] =
+    ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];
+
+async fn guarded() -> Server {
+    Server::start_with(|admin| admin.gate = Gate::new(Some("s3cret".into()))).await
+}
+
+async fn post(server: &Server, target: &str, headers: &str, body: &str) -> Response {
+    let mut client = Client::connect(server.address).await;
+    let length = body.len();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n");
+    client.send(format!("{head}{headers}\r\n{body}")).await;
+    client.response().await.expect("an answer")
+}
+
+async fn log_in(server: &Server) -> String {
+    let entered = post(server, "/login", "", "token=s3cret&next=%2Fsearch%3Fq%3DCA1").await;
+    assert_eq!((entered.status, entered.header("location")), (303, Some("/search?q=ca1")));
+    let cookie = entered.header("set-cookie").expect("a session").to_owned();
+    for part in ["httponly", "samesite=strict", "path=/", "max-age="] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    format!("Cookie: other=1; {}\r\n", cookie.split(';').next().expect("a pair"))
+}
+
+/// What the forms of a page carry.
+fn proof(page: &str) -> &str {
+    let (_, rest) = page.split_once("name=\"proof\" value=\"").expect("a form");
+    rest.split('"').next().expect("a value")
+}
+
+#[tokio::test]
+async fn every_page_sends_a_strict_policy_and_loads_nothing_from_elsewhere() {
+    let server = Server::start().await;
+    for page in PAGES.into_iter().chain(["/assets/console.css", "/assets/console.js", "/nowhere"]) {
+        let response = server.get(page).await;
+        let policy = response.header("content-security-policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'"));
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{page}");
+        let elsewhere = ["style=\"", " onclick=", "src=\"http", "url(http", "<style", "@import"];
+        for part in elsewhere {
+            assert!(!response.body.contains(part), "{page}: {part}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_token_a_browser_logs_in_once() {
+    let server = guarded().await;
+    for page in PAGES {
+        let asked = server.get(page).await;
+        assert_eq!(asked.status, 303, "{page}");
+        let login = asked.header("location").expect("the login page");
+        assert!(login.starts_with("/login?next=%2f"), "{login}");
+    }
+    assert!(server.get("/login").await.body.contains("name=\"token\""));
+    let wrong = post(&server, "/login", "", "token=secret").await;
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));
+    assert!(wrong.body.contains("That is not the token"));
+
+    let cookie = log_in(&server).await;
+    for page in ["/", "/search", "/dead-letters", "/api/stats", "/metrics"] {
+        assert_eq!(server.get_with(page, &cookie).await.status, 200, "{page}");
+    }
+    let page = server.get_with("/", &cookie).await.body;
+    // Not without the proof of its form.
+    assert_eq!(post(&server, "/logout", &cookie, "").await.status, 403);
+    let left = post(&server, "/logout", &cookie, &format!("proof={}", proof(&page))).await;
+    assert_eq!((left.status, left.header("location")), (303, Some("/login")));
+    assert!(left.header("set-cookie").expect("it is taken back").contains("max-age=0"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let server = guarded().await;
+    let cookie = log_in(&server).await;
+    let settle = "/dead-letters/settle";
+    let refused = post(&server, settle, &cookie, "action=purge&ids=1-0").await;
+    assert_eq!(refused.status, 403, "no proof");
+    let page = server.get_with("/", &cookie).await.body;
+    let form = format!("action=purge&ids=1-0&proof={}", proof(&page));
+    for foreign in ["Origin: https://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let headers = format!("{cookie}{foreign}");
+        assert_eq!(post(&server, settle, &headers, &form).await.status, 403, "{foreign}");
+        let api = "/api/dead-letters/purge";
+        assert_eq!(post(&server, api, &headers, "{}").await.status, 403, "{foreign}");
+    }
+    let own = format!("{cookie}Origin: http://localhost\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(post(&server, settle, &own, &form).await.status, 303);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_token_only_loopback_has_a_name() {
+    let server = Server::start().await;
+    let ask = async |host: &str| {
+        let mut client = Client::connect(server.address).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        client.response().await.expect("an answer").status
+    };
+    for host in ["localhost:8081", "127.0.0.1", "[::1]:1"] {
+        assert_eq!(ask(host).await, 200, "{host}");
+    }
+    for host in ["rebound.example", "10.0.0.1:8081"] {
+        assert_eq!(ask(host).await, 403, "{host}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_twilio_sent_is_text_and_nothing_else() {
+    let odd = "\"><script>alert(1)</script>";
+    let body = format!("From={odd}&To=%26amp%3B&ErrorCode={odd}&{odd}={odd}").replace('+', "%2B");
+    let server = Server::start().await;
+    let mut stored = event("CA1", odd, 1, &body);
+    (stored.account, stored.query) = (odd.into(), format!("a={odd}"));
+    server.store(&[crate::event::Event { status: Some(odd.into()), ..stored }]).await;
+    server.refusals.push(Refused {
+        at: crate::clock::Timestamp::from_micros(1),
+        route: "status",
+        reason: "wrong_signature",
+        status: 403,
+        account: Some(odd.into()),
+        urls: vec![odd.into()],
+        hint: "a hint",
+    });
+    let encoded: String = odd.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let search = format!("/search?q={encoded}&status={encoded}");
+    for page in ["/", "/search", "/sid/CA1", "/refusals", &search, &format!("/sid/{encoded}")] {
+        let response = server.get(page).await;
+        assert!(!response.body.contains("<script>"), "{page}: {}", response.body);
+    }
+    assert!(server.get("/sid/CA1").await.body.contains("&lt;script&gt;"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_sid_leads_to_its_timeline() {
+    let server = Server::start().await;
+    let body = "ErrorCode=30003&To=%2B15550100";
+    server
+        .store(&[event("CA1", "busy", 1_000_000, body), event("CA1", "ringing", 2_000_000, "")])
+        .await;
+    let mut unmoved = event("NO1", "x", 3, "");
+    (unmoved.resource, unmoved.status) = (None, None);
+    server.store(&[unmoved]).await;
+    for sid in ["CA1", "NO1"] {
+        let found = server.get(&format!("/search?q={sid}")).await;
+        let expected = format!("/sid/{}", sid.to_lowercase());
+        assert_eq!((found.status, found.header("location")), (303, Some(&*expected)));
+    }
+    let timeline = server.get("/sid/CA1").await.body;
+    for part in [
+        "Unreachable destination handset",
+        "/errors/30003",
+        "out of order",
+        "1.0 s later",
+        "+15550100",
+    ] {
+        assert!(timeline.contains(part), "{part}: {timeline}");
+    }
+    assert_eq!(server.get("/sid/CA2").await.status, 404);
+    let found = server.get("/search?q=CA&status=busy").await;
+    assert!(found.body.contains("href=\"/sid/CA1\""), "{}", found.body);
+    assert!(server.get("/search?kind=x").await.body.contains("none of these"));
+    assert_eq!(server.get("/search?limit=x").await.status, 400);
+    server.stop().await;
+}

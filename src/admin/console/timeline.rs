@@ -1,0 +1,169 @@
+//! The timeline of a SID: what happened, when, and what was odd about it.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::layout::{self, Here};
+use super::words::{self, duration, number_of, seconds};
+use crate::admin::Admin;
+use crate::admin::api::{EVENTS, Problem};
+use crate::admin::gate::Visitor;
+use crate::admin::timeline::{Entry, entries};
+use crate::clock::{Clock, Timestamp};
+use crate::event::Current;
+use crate::twilio::error_meaning::meaning;
+
+/// `GET /sid/{sid}`
+pub(super) async fn page(
+    State(admin): State<Arc<Admin>>,
+    Extension(visitor): Extension<Visitor>,
+    sid: Result<Path<String>, PathRejection>,
+) -> Response {
+    match look(&admin, sid).await {
+        Ok((sid, current, entries)) => {
+            let body = whole(&sid, current.as_ref(), &entries, Clock::System.now());
+            let shown = layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body);
+            let known = current.is_some() || !entries.is_empty();
+            let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
+            (status, shown).into_response()
+        }
+        Err(problem) => layout::failure(&admin, &visitor, &problem),
+    }
+}
+
+type Known = (String, Option<Current>, Vec<Entry>);
+
+async fn look(admin: &Admin, sid: Result<Path<String>, PathRejection>) -> Result<Known, Problem> {
+    let Path(sid) = sid?;
+    let current = admin.reader.status(&sid).await?;
+    let events = admin.reader.events(&sid, EVENTS).await?;
+    Ok((sid, current, entries(events, |key| admin.live.came_again(key))))
+}
+
+fn whole(sid: &str, current: Option<&Current>, entries: &[Entry], now: Timestamp) -> Markup {
+    html! {
+        p class="kind" { (current.map_or("SID", |current| current.resource.as_str())) }
+        h1 class="sid" { (sid) }
+        @if let Some(current) = current { (summary(current, now)) }
+        @if entries.is_empty() {
+            p class="empty" { "Nothing is known of it. Perhaps its callbacks have not come yet." }
+        } @else {
+            h2 { (number_of(entries.len() as u64, "event", "events")) ", as they were received" }
+            ol class="timeline" { @for entry in entries { (event(entry, now)) } }
+            @if entries.len() == EVENTS as usize {
+                p class="note" { "There may be more: these are the first " (EVENTS) "." }
+            }
+        }
+    }
+}
+
+fn summary(current: &Current, now: Timestamp) -> Markup {
+    let took = current.updated.since(current.first_seen);
+    html! {
+        p class="lead" {
+            (words::status(&current.position.status))
+            @if current.is_final() { " and final" } @else { " and not final yet" }
+            ". Its last event came " (words::time(current.updated, now))
+            @if !took.is_zero() { ", " (duration(took)) " after the first" }
+            "."
+        }
+        @if let Some(error) = &current.error { (error_line(&error.code)) }
+        @if current.is_contradicted() {
+            p class="odd" {
+                "Twilio reported final statuses that exclude each other. All of them are below."
+            }
+        }
+        dl class="facts" {
+            @for (name, value) in [("From", &current.from), ("To", &current.to)] {
+                @if let Some(value) = value {
+                    div { dt { (name) } dd { a href={ "/search?q=" (words::in_path(value)) } { (value) } } }
+                }
+            }
+            @if let Some(length) = current.duration {
+                div { dt { "Duration" } dd { (seconds(length as f64)) } }
+            }
+            div { dt { "Account" } dd { (current.account) } }
+        }
+    }
+}
+
+fn error_line(code: &str) -> Markup {
+    html! {
+        p class="error-code" {
+            "Error " (words::error_code(code))
+            @if let Some(meaning) = meaning(code) { ": " (meaning) "." }
+        }
+    }
+}
+
+fn event(entry: &Entry, now: Timestamp) -> Markup {
+    let event = &entry.stored.event;
+    let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
+    let code = params["ErrorCode"].as_str().filter(|code| *code != "0");
+    let tone = event.status.as_deref().map_or("plain", words::tone);
+    html! {
+        li class=(tone) {
+            div class="head" {
+                (words::time(event.received_at, now))
+                @match &event.status {
+                    Some(status) => (words::status(status)),
+                    None => span class="status plain" { (event.kind.as_str().replace('_', " ")) },
+                }
+                @if event.status.is_some() { span class="note" { (event.kind.as_str().replace('_', " ")) } }
+                @if !entry.gap.is_zero() { span class="note" { (duration(entry.gap)) " later" } }
+                @if let Some(delay) = entry.delay {
+                    span class="note" title="From Twilio's time, which has whole seconds, to ours" {
+                        "delay " (duration(delay))
+                    }
+                }
+                @if entry.out_of_order {
+                    span class="tag" title="One that stands further along came before it" { "out of order" }
+                }
+                @if !entry.came_again.is_empty() { (again(&entry.came_again, now)) }
+            }
+            @if let Some(code) = code { (error_line(code)) }
+            details {
+                summary { "Parameters" }
+                (parameters(&params))
+                @if !event.query.is_empty() {
+                    p class="note" { "Query of the callback URL: " code { (event.query) } }
+                }
+                p class="note" { "Key: " code { (event.key.as_str()) } }
+            }
+        }
+    }
+}
+
+fn again(times: &[Timestamp], now: Timestamp) -> Markup {
+    let last = times.last().map(|at| words::minute(*at, now)).unwrap_or_default();
+    html! {
+        span class="tag" title={ "The last time at " (last) ". As far as this process remembers." } {
+            "came again"
+            @if times.len() > 1 { " ×" (times.len()) }
+        }
+    }
+}
+
+/// An object as a list of names and values; anything else as it is.
+fn parameters(params: &Value) -> Markup {
+    let written = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => serde_json::to_string_pretty(other).unwrap_or_default(),
+    };
+    html! {
+        @match params.as_object() {
+            Some(pairs) if pairs.is_empty() => p class="empty" { "None." },
+            Some(pairs) => dl class="params" {
+                @for (name, value) in pairs { div { dt { (name) } dd { (written(value)) } } }
+            },
+            None => pre { (written(params)) },
+        }
+    }
+}

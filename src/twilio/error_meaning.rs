@@ -1,0 +1,50 @@
+//! What Twilio's error codes mean, for those that a status callback or a fallback request usually
+//! carries. <https://www.twilio.com/docs/api/errors> has all of them, with what to do.
+
+/// In a few words; `None` for a code that is not known here.
+#[must_use]
+pub fn meaning(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "11200" => "HTTP retrieval failure: your URL answered with an error",
+        "11205" => "HTTP connection failure: your URL could not be reached",
+        "11210" => "HTTP bad host name",
+        "11220" => "TLS handshake error",
+        "11235" | "11236" | "11237" => "TLS certificate not accepted",
+        "11750" => "Response body too large",
+        "12100" => "Document parse failure: the TwiML is no XML",
+        "12200" => "Schema validation: the TwiML has something unknown",
+        "12300" => "Invalid Content-Type",
+        "13214" => "Dial: invalid caller ID",
+        "13223" => "Dial: invalid phone number format",
+        "13224" => "Dial: Twilio does not call this number, or it is invalid",
+        "13225" => "Dial: forbidden phone number",
+        "13227" => "Dial: no permission for this region",
+        "15003" => "Your answer to a status callback was not accepted",
+        "20429" => "Too many requests",
+        "21211" => "Invalid 'To' number",
+        "21408" => "No permission for this region",
+        "21610" => "The recipient has opted out",
+        "21611" => "The sender's queue is full",
+        "21612" => "This 'To' and 'From' do not go together",
+        "21614" => "'To' is no mobile number",
+        "30001" => "Queue overflow",
+        "30002" => "Account suspended",
+        "30003" => "Unreachable destination handset",
+        "30004" => "Message blocked",
+        "30005" => "Unknown destination handset",
+        "30006" => "Landline or unreachable carrier",
+        "30007" => "Message filtered by the carrier",
+        "30008" => "Unknown error",
+        "30010" => "Message price exceeds the maximum",
+        "30022" => "US A2P 10DLC: rate limit exceeded",
+        "30023" => "US A2P 10DLC: daily message cap reached",
+        "30032" => "Toll-free number not verified",
+        "30034" => "US A2P 10DLC: message from an unregistered number",
+        "30036" => "Validity period expired",
+        "63003" => "The channel could not find the recipient",
+        "63007" => "The channel could not find the sender",
+        "63016" => "Free-form message outside of the allowed window",
+        "63018" => "Rate limit of the channel exceeded",
+        _ => return None,
+    })
+}
