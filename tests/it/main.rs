@@ -1,8 +1,10 @@
 //! offhook as a whole, against real servers: one module per contract or promise.
 
+mod asked;
 mod bad_input;
 mod bench;
 mod broken_disk;
+mod console;
 mod encryption;
 mod fallback;
 mod harness;

@@ -1,6 +1,7 @@
 //! The private servers of [`offhook::torture::servers`], for tests: what goes wrong with one fails
 //! the test, and a test whose servers are not installed is skipped.
 
+mod browser;
 mod certificates;
 mod pgbouncer;
 mod postgres;
@@ -14,6 +15,7 @@ pub(crate) use offhook::torture::servers::{
     Durability, Fsync, Need, Process, Signal, guarded, run,
 };
 
+pub(crate) use self::browser::{Browser, Programs};
 pub(crate) use self::certificates::Certificates;
 pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::Postgres;

@@ -112,6 +112,11 @@ impl Client {
         self.inbound.expect("it receives")
     }
 
+    /// The private listener.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Sends a callback, and returns its answer.
     ///
     /// # Errors

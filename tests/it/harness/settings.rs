@@ -24,6 +24,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Of somebody who has no configuration.
+    pub(crate) fn none() -> Self {
+        Self { environment: BTreeMap::new(), role: Role::All }
+    }
+
     /// On free ports of loopback.
     pub(crate) fn new(role: Role) -> Self {
         let settings = Self { environment: BTreeMap::new(), role };

@@ -1,0 +1,142 @@
+//! The console, as somebody sees it in a browser.
+
+use offhook::config::Role;
+
+use crate::harness::{Callback, Settings, Signature, Stage, until};
+use crate::services::{Browser, Durability, Programs, needs, tool};
+
+/// The browser, or returns from the test.
+macro_rules! programs {
+    () => {
+        Programs { chromium: tool!("chromium"), driver: tool!("chromedriver") }
+    };
+}
+
+/// What keys are called in WebDriver's standard.
+const ENTER: &str = "\u{E007}";
+const TAB: &str = "\u{E004}";
+
+fn sid(n: u32) -> String {
+    format!("CA{n:032x}")
+}
+
+fn call(n: u32, status: &str) -> Callback {
+    let sid = sid(n);
+    let numbers = "From=%2B15550100001&To=%2B15550100002";
+    let account = crate::harness::ACCOUNT;
+    Callback::form(format!("CallSid={sid}&CallStatus={status}&AccountSid={account}&{numbers}"))
+}
+
+fn message(n: u32, rest: &str) -> Callback {
+    let account = crate::harness::ACCOUNT;
+    let numbers = "From=%2B15550100001&To=%2B15550100003";
+    Callback::form(format!("MessageSid=SM{n:032x}&{rest}&AccountSid={account}&{numbers}"))
+}
+
+/// One test, since a browser takes seconds to start.
+#[tokio::test]
+async fn the_console_shows_finds_and_replays_and_no_page_complains() {
+    needs!(Redis, Postgres);
+    let programs = programs!();
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let offhook = stage.start();
+    let base = format!("http://{}", offhook.client.admin_address());
+    let browser = Browser::start(&programs).await;
+
+    // Now: what comes while the page is open appears by itself.
+    browser.open(&base).await;
+    browser.shows(".verdict", "Everything is well").await;
+    browser.run("window.unchanged = true", &[]).await;
+    for status in ["initiated", "ringing", "in-progress", "completed"] {
+        offhook.client.accepts(&call(1, status)).await;
+    }
+    offhook.client.accepts(&call(1, "completed")).await;
+    offhook.client.accepts(&message(2, "MessageStatus=failed&ErrorCode=30003")).await;
+    browser.shows("#live", "30003").await;
+    let rows = browser.shows("#live", &sid(1)).await;
+    assert!(rows.contains("completed"), "{rows}");
+    assert_eq!(browser.run("return window.unchanged", &[]).await, true, "without a reload");
+    browser.screenshot("now").await;
+    for (name, width, height, dark) in
+        [("now-phone", 390, 844, false), ("now-dark", 1280, 900, true)]
+    {
+        browser.screen(width, height, dark).await;
+        // No page is wider than a phone; a table scrolls by itself.
+        let fits = "return document.documentElement.scrollWidth <= window.innerWidth";
+        assert_eq!(browser.run(fits, &[]).await, true, "{name}");
+        browser.screenshot(name).await;
+    }
+    browser.screen(1280, 900, false).await;
+
+    // Search, by the keyboard alone: a part of a SID, then the first of what is found.
+    browser.click("nav a[href='/search']").await;
+    browser.type_into("#q", "CA0000").await;
+    browser.press(ENTER).await;
+    browser.shows("tbody", &sid(1)).await;
+    browser.screenshot("search").await;
+    browser.click("tbody a.sid").await;
+    browser.shows("h1", &sid(1)).await;
+    let timeline = browser.shows(".timeline", "completed").await;
+    assert!(timeline.contains("ringing"), "{timeline}");
+    browser.screenshot("timeline").await;
+    browser.open(&format!("{base}/search?q=%2B15550100003")).await;
+    browser.shows("tbody", "failed").await;
+
+    // A dead letter is replayed, after a question.
+    let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
+    stage.postgres().execute(poison).await;
+    offhook.client.accepts(&call(3, "busy")).await;
+    until("it is put aside", async || {
+        browser.open(&format!("{base}/dead-letters")).await;
+        browser.text(".letters").await
+    })
+    .await;
+    stage.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
+    browser.screenshot("dead-letters").await;
+    browser.click("#all").await;
+    browser.click("button[value=replay]").await;
+    browser.shows("h1", "Replay 1 dead letter?").await;
+    browser.screenshot("dead-letters-confirm").await;
+    browser.click("button[value=replay]").await;
+    browser.shows(".said", "1 was replayed").await;
+    browser.shows(".empty", "None").await;
+    stage.contents_with(&[format!("{}-busy", sid(3))]).await;
+
+    // A refusal, with its usual cause and without its numbers.
+    let forged = call(4, "completed").with_query("From=%2B15550100009");
+    let answer = offhook.client.send(&forged.signed(Signature::Token("another token"))).await;
+    assert_eq!(answer.status(), 403);
+    browser.open(&format!("{base}/refusals")).await;
+    let refusals = browser.shows(".refusals", "rong signature").await;
+    assert!(refusals.contains("auth token"), "{refusals}");
+    browser.click(".refusals summary").await;
+    let urls = browser.shows(".refusals", "https://hooks.example.com/status?From=…").await;
+    assert!(!urls.contains("15550100009"), "{urls}");
+    browser.screenshot("refusals").await;
+
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn with_a_token_one_logs_in_by_the_keyboard_and_out_again() {
+    let programs = programs!();
+    let stage = Stage::embedded();
+    let settings: Settings = stage.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret");
+    let offhook = crate::harness::Offhook::start(&settings);
+    let browser = Browser::start(&programs).await;
+    browser.open(&format!("http://{}/dead-letters", offhook.client.admin_address())).await;
+    browser.shows("h1", "Log in").await;
+    browser.screenshot("login").await;
+    // The field has the focus.
+    for key in ["s", "3", "c", "r", "e", "t", ENTER] {
+        browser.press(key).await;
+    }
+    browser.shows("h1", "Dead letters").await;
+    // The first stop leads past the navigation.
+    browser.press(TAB).await;
+    let focused = "return document.activeElement.className";
+    assert_eq!(browser.run(focused, &[]).await, "skip");
+    browser.click(".leave button").await;
+    browser.shows("h1", "Log in").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
