@@ -162,6 +162,7 @@ impl Cli {
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) if server::is_enough(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("offhook: {error:#}");
                 ExitCode::FAILURE

@@ -6,7 +6,7 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::server::{Asked, table, text, time_of_day};
+use super::server::{Asked, say, table, text, time_of_day};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -25,11 +25,10 @@ pub(super) async fn run(config: Option<PathBuf>, inspect: Inspect) -> anyhow::Re
     let sid = utf8_percent_encode(&inspect.sid, NON_ALPHANUMERIC);
     let server = inspect.asked.server(config)?;
     let timeline = server.json(&format!("/api/timeline/{sid}"), &[]).await?;
-    match inspect.asked.for_people() {
-        true => print!("{}", show(&timeline)),
-        false => println!("{timeline}"),
-    }
-    Ok(())
+    Ok(say(&match inspect.asked.for_people() {
+        true => show(&timeline),
+        false => format!("{timeline}\n"),
+    })?)
 }
 
 fn show(timeline: &Value) -> String {

@@ -120,6 +120,23 @@ impl Server {
     }
 }
 
+/// Prints it. Whoever reads may have had enough, which is an end and no failure; see [`is_enough`].
+///
+/// # Errors
+/// Standard output takes no more.
+pub(super) fn say(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Whether a command ended since nobody reads any more what it says.
+pub(super) fn is_enough(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 /// A value as people read it: text without quotes, nothing for null.
 pub(super) fn text(value: &Value) -> String {
     match value {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::server::{Asked, table, text};
+use super::server::{Asked, say, table, text};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -24,11 +24,10 @@ pub(super) struct Stats {
 pub(super) async fn run(config: Option<PathBuf>, stats: Stats) -> anyhow::Result<()> {
     let server = stats.asked.server(config)?;
     let answer = server.json("/api/stats", &[("since", &stats.since)]).await?;
-    match stats.asked.for_people() {
-        true => print!("{}", show(&answer)),
-        false => println!("{answer}"),
-    }
-    Ok(())
+    Ok(say(&match stats.asked.for_people() {
+        true => show(&answer),
+        false => format!("{answer}\n"),
+    })?)
 }
 
 fn show(stats: &Value) -> String {

@@ -7,7 +7,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::server::{Asked, Server, text, time_of_day};
+use super::server::{Asked, Server, say, text, time_of_day};
 use crate::event::Kind;
 
 /// Between two attempts to come back.
@@ -36,8 +36,8 @@ pub(super) async fn run(config: Option<PathBuf>, tail: Tail) -> anyhow::Result<(
     let query: Vec<_> =
         wanted.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
     let print = |line: &str| match tail.asked.for_people() {
-        true => println!("{}", show(&serde_json::from_str(line).unwrap_or_default())),
-        false => println!("{line}"),
+        true => say(&show(&serde_json::from_str(line).unwrap_or_default())),
+        false => say(&format!("{line}\n")),
     };
     let mut last = None;
     loop {
@@ -51,7 +51,7 @@ async fn follow(
     server: &Server,
     query: &[(&str, &str)],
     last: &mut Option<String>,
-    mut print: impl FnMut(&str),
+    mut print: impl FnMut(&str) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut answer = server.stream("/api/live", query, last.as_deref()).await?;
     let mut unread = Vec::new();
@@ -62,7 +62,7 @@ async fn follow(
             let line = String::from_utf8_lossy(&line);
             match line.trim_end().split_once(": ") {
                 Some(("id", id)) => *last = Some(id.to_owned()),
-                Some(("data", data)) => print(data),
+                Some(("data", data)) => print(data)?,
                 _ => {}
             }
         }
@@ -81,7 +81,7 @@ fn show(line: &Value) -> String {
         sid => text(sid),
     };
     let (at, kind) = (time_of_day(&line["at"]), text(&line["kind"]));
-    format!("{at}  {kind:<13} {:<12} {what}{error}{again}", text(&line["status"]))
+    format!("{at}  {kind:<13} {:<12} {what}{error}{again}\n", text(&line["status"]))
 }
 
 #[cfg(test)]
@@ -96,6 +96,6 @@ mod tests {
             "at": "2026-11-24T08:00:01.250000Z", "kind": "call", "status": "busy", "sid": "CA1",
             "key": "CA1-busy", "error_code": null, "duplicate": true,
         });
-        assert_eq!(show(&line), "08:00:01.250  call          busy         CA1  again");
+        assert_eq!(show(&line), "08:00:01.250  call          busy         CA1  again\n");
     }
 }
