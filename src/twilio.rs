@@ -3,8 +3,9 @@
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
 //! [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
-//! an event), [`error_code`] (why something failed, as a label), [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try
-//! things out with).
+//! an event), [`error_code`] (why something failed, as a label) and [`error_meaning`] (in words),
+//! [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try things out
+//! with).
 
 pub mod callback;
 pub mod details;

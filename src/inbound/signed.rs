@@ -83,10 +83,12 @@ impl Received {
     fn explain(&self, exchange: &mut Exchange<'_>, error: SignatureError) {
         let inbound = exchange.inbound;
         exchange.account = self.claimed_account(inbound);
+        if error != SignatureError::Mismatch {
+            return;
+        }
         exchange.tried = candidates(&self.url).iter().map(|url| shown(url)).collect();
         exchange.tried.dedup();
-        let unclear = matches!(error, SignatureError::Mismatch);
-        if unclear && inbound.refusals.may_explain(inbound.clock.now()) {
+        if inbound.refusals.may_explain(inbound.clock.now()) {
             let (url, claim) = (&self.url, &self.claim);
             exchange.diagnosis = diagnose(url, self.content, &self.body, claim, &inbound.keyring);
         }

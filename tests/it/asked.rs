@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use offhook::config::Role;
 use serde_json::Value;
 
-use crate::harness::{ACCOUNT, Callback, Offhook, Settings, Stage, program, run};
+use crate::harness::{ACCOUNT, Callback, Ended, Offhook, Settings, Stage, program, run};
 use crate::services::{Process, Signal};
 
 const TOKEN: &str = "s3cret";
@@ -53,6 +53,16 @@ async fn what_happened_and_how_much_is_json_for_other_programs() {
     assert!(away.contains("does the server run"), "{away}");
     // Neither a server nor a configuration to find one by.
     assert!(run(&nothing, &["inspect", "CA1"]).badly().contains("--admin"));
+}
+
+#[tokio::test]
+async fn whoever_has_read_enough_ends_a_command_well() {
+    let stage = Stage::embedded();
+    let (_offhook, url) = server(&stage);
+    let arguments = ["stats", "--admin", &url, "--token", TOKEN];
+    let mut stats = program(&Settings::none(), &arguments).spawn().expect("the program is built");
+    drop(stats.stdout.take());
+    assert_eq!(Ended::of(stats).well(), "");
 }
 
 #[tokio::test]

@@ -70,10 +70,10 @@ fn item(Alike { last, first, times }: &Alike, now: Timestamp) -> Markup {
             dl class="facts" {
                 div { dt { "Route" } dd { (last.route) } }
                 div { dt { "Answer" } dd { (last.status) } }
-                div { dt { "Account" } dd { (last.account.as_deref().unwrap_or("none of ours")) } }
+                div { dt { "Account" } dd { (last.account.as_deref().unwrap_or("not known")) } }
             }
             details {
-                summary { (number_of(last.urls.len() as u64, "URL", "URLs")) " tried" }
+                summary { @if last.urls.len() > 1 { (last.urls.len()) " URLs tried" } @else { "URL" } }
                 ul class="urls" { @for url in &last.urls { li { code { (url) } } } }
                 p class="note" { "Of a query only the names are kept." }
             }

@@ -106,6 +106,7 @@ fn error_line(code: &str) -> Markup {
 fn event(entry: &Entry, now: Timestamp) -> Markup {
     let event = &entry.stored.event;
     let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
+    let kind = event.kind.as_str().replace('_', " ");
     let code = params["ErrorCode"].as_str().filter(|code| *code != "0");
     let tone = event.status.as_deref().map_or("plain", words::tone);
     html! {
@@ -114,9 +115,11 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
                 (words::time(event.received_at, now))
                 @match &event.status {
                     Some(status) => (words::status(status)),
-                    None => span class="status plain" { (event.kind.as_str().replace('_', " ")) },
+                    None => span class="status plain" { (kind) },
                 }
-                @if event.status.is_some() { span class="note" { (event.kind.as_str().replace('_', " ")) } }
+                @if event.status.is_some() && event.resource.is_none() {
+                    span class="note" { (kind) }
+                }
                 @if !entry.gap.is_zero() { span class="note" { (duration(entry.gap)) " later" } }
                 @if let Some(delay) = entry.delay {
                     span class="note" title="From Twilio's time, which has whole seconds, to ours" {
