@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,7 +37,9 @@ pub(crate) struct Programs {
 /// A browser with one page open.
 #[derive(Debug)]
 pub(crate) struct Browser {
-    driver: Process,
+    _driver: Process,
+    /// Chromium itself.
+    id: Option<u64>,
     http: reqwest::Client,
     session: String,
     _profile: TempDir,
@@ -50,7 +52,8 @@ impl Browser {
         let http = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build();
         let profile = tempfile::tempdir().expect("a temporary directory");
         let mut browser = Self {
-            driver,
+            _driver: driver,
+            id: None,
             http: http.expect("without TLS files to read"),
             session: format!("http://127.0.0.1:{port}/session"),
             _profile: profile,
@@ -66,6 +69,8 @@ impl Browser {
         let made = browser.ask(Method::POST, "", &body).await.expect("Chromium starts");
         let id = made["sessionId"].as_str().expect("a session").to_owned();
         browser.session = format!("{}/{id}", browser.session);
+        browser.id = made["capabilities"]["goog:processID"].as_u64();
+        assert!(browser.id.is_some(), "nobody could end it: {made}");
         browser
     }
 
@@ -179,9 +184,11 @@ fn start_driver(program: &Path) -> (Process, String) {
     (driver, port.expect("it says where it listens"))
 }
 
-/// Chromium is a child of the driver, and would outlive it.
+/// Chromium outlives its driver.
 impl Drop for Browser {
     fn drop(&mut self) {
-        self.driver.signal_family(Signal::Kill);
+        if let Some(id) = self.id {
+            let _ = Command::new("kill").args(["-s", "KILL", &id.to_string()]).status();
+        }
     }
 }
