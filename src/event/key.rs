@@ -21,16 +21,20 @@ impl EventKey {
         if parts.iter().any(|part| part.is_empty()) {
             return None;
         }
-        Self::parse(&parts.join("-"))
+        let key = parts.join("-");
+        Self::is_one(&key).then_some(Self(key))
     }
 
     /// Reads a key that was written before.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let ok = !text.is_empty()
+        Self::is_one(text).then(|| Self(text.to_owned()))
+    }
+
+    fn is_one(text: &str) -> bool {
+        !text.is_empty()
             && text.len() <= Self::MAX
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
-        ok.then(|| Self(text.to_owned()))
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
     /// The key of something well signed that this version does not recognise.

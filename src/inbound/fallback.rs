@@ -67,7 +67,7 @@ pub(super) async fn answer(
 async fn record(inbound: &Inbound, events: Vec<Event>) {
     let (recorder, metrics) = (inbound.recorder.clone(), Arc::clone(&inbound.metrics));
     let recording = inbound.background.spawn(async move {
-        if let Err(error) = recorder.record_all(events).await {
+        if let Err(error) = recorder.record(events).await {
             warn!(%error, "a fallback request was answered and not recorded");
             metrics.fallback_unrecorded();
         }

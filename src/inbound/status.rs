@@ -12,7 +12,7 @@ pub(super) async fn answer(
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
     let events = callback::events(request, Purpose::Status, inbound.clock.now());
-    let recorded = inbound.recorder.record_all(events).await?;
+    let recorded = inbound.recorder.record(events).await?;
     Ok(acknowledge(recorded))
 }
 

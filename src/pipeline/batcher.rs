@@ -4,9 +4,10 @@
 //! There is no linger: while one commit runs, the next batch gathers by itself, so that a batch is
 //! one event when it is quiet and many when it is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Sink;
@@ -40,71 +41,70 @@ pub enum RecordError {
     NotDurable,
 }
 
-type Answer = oneshot::Sender<Result<Recorded, RecordError>>;
+/// The events of one request.
+#[derive(Debug)]
+struct Request {
+    events: Vec<Event>,
+    answer: oneshot::Sender<Result<Recorded, RecordError>>,
+    /// Their places in the queue.
+    _places: OwnedSemaphorePermit,
+}
 
 /// Hands events to the batcher. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Recorder(mpsc::Sender<(Event, Answer)>);
+pub struct Recorder {
+    requests: mpsc::UnboundedSender<Request>,
+    /// What bounds the queue: a place for each event that may wait.
+    places: Arc<Semaphore>,
+}
 
 impl Recorder {
-    /// Records an event, and returns when it is durable.
-    ///
-    /// # Errors
-    /// See [`RecordError`].
-    pub async fn record(&self, event: Event) -> Result<Recorded, RecordError> {
-        self.record_all(vec![event]).await
-    }
-
-    /// Records several events of one request, and returns when all of them are durable.
+    /// Records the events of one request, and returns when all of them are durable.
     ///
     /// # Errors
     /// See [`RecordError`]; some of the events may have been stored.
-    pub async fn record_all(&self, events: Vec<Event>) -> Result<Recorded, RecordError> {
-        let mut answers = Vec::with_capacity(events.len());
-        for event in events {
-            let (answer, wait) = oneshot::channel();
-            self.0.try_send((event, answer)).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => RecordError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => RecordError::NotDurable,
-            })?;
-            answers.push(wait);
+    pub async fn record(&self, events: Vec<Event>) -> Result<Recorded, RecordError> {
+        let places = u32::try_from(events.len()).map_err(|_| RecordError::Overloaded)?;
+        let places = Arc::clone(&self.places).try_acquire_many_owned(places);
+        let _places = places.map_err(|_| RecordError::Overloaded)?;
+        let (answer, recorded) = oneshot::channel();
+        let request = Request { events, answer, _places };
+        self.requests.send(request).map_err(|_| RecordError::NotDurable)?;
+        match timeout(PATIENCE, recorded).await {
+            Ok(Ok(recorded)) => recorded,
+            // Too late, or the batcher is gone.
+            Ok(Err(_)) | Err(_) => Err(RecordError::NotDurable),
         }
-        let all = async {
-            for wait in answers {
-                let Recorded(()) = wait.await.unwrap_or(Err(RecordError::NotDurable))?;
-            }
-            Ok(Recorded(()))
-        };
-        timeout(PATIENCE, all).await.unwrap_or(Err(RecordError::NotDurable))
     }
 
     /// How many events wait for the batcher.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        QUEUE - self.places.available_permits()
     }
 }
 
 /// The receiving end of a [`Recorder`].
 #[derive(Debug)]
-pub struct Queue(mpsc::Receiver<(Event, Answer)>);
+pub struct Queue(mpsc::UnboundedReceiver<Request>);
 
 /// A recorder, and the queue that [`run`] drains.
 #[must_use]
 pub fn channel() -> (Recorder, Queue) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Recorder(sender), Queue(receiver))
+    let (requests, queue) = mpsc::unbounded_channel();
+    (Recorder { requests, places: Arc::new(Semaphore::new(QUEUE)) }, Queue(queue))
 }
 
 /// Commits what is recorded, until every [`Recorder`] is gone and the queue is empty.
 pub async fn run(queue: Queue, sink: impl Sink) {
-    let Queue(mut receiver) = queue;
-    while let Some(first) = receiver.recv().await {
-        let (events, answers) = gather(first, &mut receiver);
+    let Queue(mut queue) = queue;
+    let (mut events, mut answers) = (Vec::new(), Vec::new());
+    while let Some(first) = queue.recv().await {
+        gather(first, &mut queue, &mut events, &mut answers);
         sabotage::point(Point::Gathered);
-        let ok = commit(events, &sink).await;
+        let ok = commit(&mut events, &sink).await;
         sabotage::point(Point::Recorded);
-        for answer in answers {
+        for answer in answers.drain(..) {
             // A request that no longer waits was cut off by its client; its event is stored.
             let _ = answer.send(if ok { Ok(Recorded(())) } else { Err(RecordError::NotDurable) });
         }
@@ -113,23 +113,26 @@ pub async fn run(queue: Queue, sink: impl Sink) {
 
 /// What has queued while the last commit ran, within the bounds of a batch.
 fn gather(
-    first: (Event, Answer),
-    receiver: &mut mpsc::Receiver<(Event, Answer)>,
-) -> (Vec<Event>, Vec<Answer>) {
-    let mut bytes = first.0.size();
-    let (mut events, mut answers) = (vec![first.0], vec![first.1]);
-    while events.len() < BATCH_EVENTS && bytes < BATCH_BYTES {
-        let Ok((event, answer)) = receiver.try_recv() else { break };
-        bytes += event.size();
-        events.push(event);
-        answers.push(answer);
+    first: Request,
+    queue: &mut mpsc::UnboundedReceiver<Request>,
+    events: &mut Vec<Event>,
+    answers: &mut Vec<oneshot::Sender<Result<Recorded, RecordError>>>,
+) {
+    let (mut next, mut bytes) = (Some(first), 0);
+    while let Some(request) = next {
+        bytes += request.events.iter().map(Event::size).sum::<usize>();
+        events.extend(request.events);
+        answers.push(request.answer);
+        let room = events.len() < BATCH_EVENTS && bytes < BATCH_BYTES;
+        next = if room { queue.try_recv().ok() } else { None };
     }
-    (events, answers)
 }
 
-async fn commit(mut events: Vec<Event>, sink: &impl Sink) -> bool {
-    while let Some(batch) = Batch::take_from(&mut events) {
+/// Whether all of them are durable. None is left.
+async fn commit(events: &mut Vec<Event>, sink: &impl Sink) -> bool {
+    while let Some(batch) = Batch::take_from(events) {
         if sink.commit(&batch).await.is_err() {
+            events.clear();
             return false;
         }
     }

@@ -43,39 +43,58 @@ pub fn events(
         Content::Query | Content::Form => Format::Form,
         Content::Json => Format::Json,
     };
-    let blank = Event {
-        key: EventKey::of_unrecognised(query, &body),
-        kind: Kind::Other,
-        account: request.verified().account.sid().to_owned(),
-        sid: None,
-        resource: None,
-        status: None,
-        sequence: None,
-        occurred_at: None,
-        received_at,
-        format,
-        query: query.to_owned(),
-        body,
-    };
+    let about = About { account: request.verified().account.sid(), received_at, format, query };
     match (purpose, format) {
         (Purpose::Fallback(token), _) => {
-            vec![fallback(blank, &Fields::Form(request.params()), token)]
+            vec![about.fallback(&Fields::Form(request.params()), token, body)]
         }
         (Purpose::Status, Format::Form) => {
-            let recognised = recognise(&Fields::Form(request.params()));
-            vec![recognised.map_or(blank.clone(), |recognised| recognised.fill(blank))]
+            vec![match recognise(&Fields::Form(request.params())) {
+                Some(recognised) => about.event(recognised, body),
+                None => about.unrecognised(body),
+            }]
         }
-        (Purpose::Status, Format::Json) => event_stream(blank),
+        (Purpose::Status, Format::Json) => event_stream(&about, body),
     }
 }
 
-fn fallback(blank: Event, fields: &Fields<'_>, token: Option<&str>) -> Event {
-    let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| sid(fields, name));
-    Event {
-        key: EventKey::of_fallback(token, &blank.body, blank.received_at),
-        kind: Kind::Fallback,
-        sid,
-        ..blank
+/// What the events of one request have in common.
+struct About<'r> {
+    account: &'r str,
+    received_at: Timestamp,
+    format: Format,
+    query: &'r str,
+}
+
+impl About<'_> {
+    fn event(&self, recognised: Recognised, body: Bytes) -> Event {
+        let Recognised { key, kind, sid, resource, status, sequence, occurred_at } = recognised;
+        Event {
+            key,
+            kind,
+            account: self.account.to_owned(),
+            sid,
+            resource,
+            status,
+            sequence,
+            occurred_at,
+            received_at: self.received_at,
+            format: self.format,
+            query: self.query.to_owned(),
+            body,
+        }
+    }
+
+    /// Kept under a hash of its body.
+    fn unrecognised(&self, body: Bytes) -> Event {
+        let key = EventKey::of_unrecognised(self.query, &body);
+        self.event(Recognised::nothing(key, Kind::Other), body)
+    }
+
+    fn fallback(&self, fields: &Fields<'_>, token: Option<&str>, body: Bytes) -> Event {
+        let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| sid(fields, name));
+        let key = EventKey::of_fallback(token, &body, self.received_at);
+        self.event(Recognised { sid, ..Recognised::nothing(key, Kind::Fallback) }, body)
     }
 }
 
@@ -83,7 +102,7 @@ fn fallback(blank: Event, fields: &Fields<'_>, token: Option<&str>) -> Event {
 struct Recognised {
     key: EventKey,
     kind: Kind,
-    sid: String,
+    sid: Option<String>,
     resource: Option<Resource>,
     status: Option<String>,
     sequence: Option<i64>,
@@ -91,9 +110,17 @@ struct Recognised {
 }
 
 impl Recognised {
-    fn fill(self, blank: Event) -> Event {
-        let Self { key, kind, sid, resource, status, sequence, occurred_at } = self;
-        Event { key, kind, sid: Some(sid), resource, status, sequence, occurred_at, ..blank }
+    /// Nothing but its identity.
+    fn nothing(key: EventKey, kind: Kind) -> Self {
+        Self {
+            key,
+            kind,
+            sid: None,
+            resource: None,
+            status: None,
+            sequence: None,
+            occurred_at: None,
+        }
     }
 }
 
@@ -119,7 +146,7 @@ fn call(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(status),
         sequence: integer(fields, "SequenceNumber"),
         occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -133,7 +160,7 @@ fn message(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(status),
         sequence: None,
         occurred_at: fields.get("RawDlrDoneDate").and_then(|text| Timestamp::parse_dlr(&text)),
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -146,7 +173,7 @@ fn recording(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(status),
         sequence: None,
         occurred_at: None,
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -161,7 +188,7 @@ fn conference(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(event),
         sequence,
         occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -176,7 +203,7 @@ fn amd(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(answered_by),
         sequence: None,
         occurred_at: None,
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -193,7 +220,7 @@ fn transcription(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(status),
         sequence,
         occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
-        sid,
+        sid: Some(sid),
     })
 }
 
@@ -208,22 +235,23 @@ fn debugger(fields: &Fields<'_>) -> Option<Recognised> {
         status: Some(level),
         sequence: None,
         occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
-        sid,
+        sid: Some(sid),
     })
 }
 
 /// Event Streams: an array or one object, each element its own event. An array of more elements
 /// than can be CloudEvents is kept whole: one request must not fill the queue of all others, nor
 /// be refused for ever since it does.
-fn event_stream(blank: Event) -> Vec<Event> {
-    let elements: Option<Vec<&RawValue>> = serde_json::from_slice(&blank.body)
-        .or_else(|_| serde_json::from_slice::<&RawValue>(&blank.body).map(|one| vec![one]))
+fn event_stream(about: &About<'_>, body: Bytes) -> Vec<Event> {
+    let elements: Option<Vec<&RawValue>> = serde_json::from_slice(&body)
+        .or_else(|_| serde_json::from_slice::<&RawValue>(&body).map(|one| vec![one]))
         .ok();
     match elements {
         Some(elements) if (1..=MAX_ELEMENTS).contains(&elements.len()) => {
-            elements.into_iter().map(|element| cloud_event(&blank, element)).collect()
+            let part = |element: &RawValue| body.slice_ref(element.get().as_bytes());
+            elements.into_iter().map(|element| cloud_event(about, part(element))).collect()
         }
-        _ => vec![blank],
+        _ => vec![about.unrecognised(body)],
     }
 }
 
@@ -239,12 +267,15 @@ struct CloudEvent<'a> {
     data: Option<&'a RawValue>,
 }
 
-fn cloud_event(whole: &Event, element: &RawValue) -> Event {
-    let body = whole.body.slice_ref(element.get().as_bytes());
-    let blank = Event { key: EventKey::of_unrecognised("", &body), body, ..whole.clone() };
-    let Ok(cloud) = serde_json::from_str::<CloudEvent>(element.get()) else { return blank };
-    let Some(key) = EventKey::of(&[&cloud.id]) else { return blank };
+fn cloud_event(about: &About<'_>, element: Bytes) -> Event {
+    match serde_json::from_slice(&element).ok().and_then(recognise_cloud) {
+        Some(recognised) => about.event(recognised, element),
+        None => about.unrecognised(element),
+    }
+}
 
+fn recognise_cloud(cloud: CloudEvent<'_>) -> Option<Recognised> {
+    let key = EventKey::of(&[&cloud.id])?;
     let data = cloud.data.and_then(|data| serde_json::from_str(data.get()).ok());
     let data = data.unwrap_or_default();
     let fields = Fields::of_cloud_data(&data);
@@ -252,7 +283,7 @@ fn cloud_event(whole: &Event, element: &RawValue) -> Event {
         Some((resource, sid, status)) => (Some(resource), Some(sid), Some(status)),
         None => (None, None, None),
     };
-    Event {
+    Some(Recognised {
         key,
         kind: Kind::EventStream,
         sid,
@@ -260,8 +291,7 @@ fn cloud_event(whole: &Event, element: &RawValue) -> Event {
         status,
         sequence: integer(&fields, "SequenceNumber"),
         occurred_at: cloud.time.as_deref().and_then(Timestamp::parse_rfc3339),
-        ..blank
-    }
+    })
 }
 
 /// The call or message that a CloudEvent reports a status of. Statuses are upper-case there.

@@ -5,9 +5,8 @@
 //! only needs the key.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer as _};
 use serde_json::Value;
 
 use super::params::{Params, printable};
@@ -104,28 +103,25 @@ impl<'a> Fields<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum OneOrMany<'a> {
-    One(Cow<'a, str>),
-    Many(Vec<Cow<'a, str>>),
+    One(&'a str),
+    Many(Vec<&'a str>),
 }
 
+/// An object with its names sorted.
 fn to_json(params: &Params<'_>) -> String {
-    let mut object: BTreeMap<Cow<'_, str>, OneOrMany<'_>> = BTreeMap::new();
-    for (name, value) in params.iter() {
-        let value = printable(value);
-        match object.entry(printable(name)) {
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(OneOrMany::One(value));
-            }
-            std::collections::btree_map::Entry::Occupied(mut entry) => match entry.get_mut() {
-                OneOrMany::Many(values) => values.push(value),
-                OneOrMany::One(first) => {
-                    let values = vec![std::mem::take(first), value];
-                    entry.insert(OneOrMany::Many(values));
-                }
-            },
-        }
-    }
-    serde_json::to_string(&object).expect("strings always serialize")
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
+        params.iter().map(|(name, value)| (printable(name), printable(value))).collect();
+    // Stable, so that the values of one name keep their order.
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let object = pairs.chunk_by(|(a, _), (b, _)| a == b).map(|same| match same {
+        [(name, value)] => (name, OneOrMany::One(value)),
+        _ => (&same[0].0, OneOrMany::Many(same.iter().map(|(_, value)| &**value).collect())),
+    });
+    let mut json = Vec::new();
+    serde_json::Serializer::new(&mut json)
+        .collect_map(object)
+        .expect("strings always serialize, and a Vec takes them");
+    String::from_utf8(json).expect("JSON is UTF-8")
 }
 
 fn without_nul(json: Value) -> Value {

@@ -1,47 +1,94 @@
 //! [`Params`]: the pairs of a form or a query, in order, duplicates and blanks kept.
 
 use std::borrow::Cow;
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memchr2};
 
 /// Decoded pairs as bytes, since a signed value need not be UTF-8.
-#[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct Params<'a>(Vec<Pair<'a>>);
+///
+/// Names and values are ranges of two buffers, what was sent and what had to be decoded, so that
+/// reading a form allocates twice and not once per value.
+#[derive(Clone, Default, Debug)]
+pub struct Params<'a> {
+    sent: &'a [u8],
+    decoded: Vec<u8>,
+    pairs: Vec<(Text, Text)>,
+}
 
-/// Name and value.
-type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+/// A name or a value.
+#[derive(Clone, Debug)]
+enum Text {
+    /// As it was sent.
+    Sent(Range<usize>),
+    /// Its escapes were decoded.
+    Decoded(Range<usize>),
+}
 
 impl<'a> Params<'a> {
     /// Reads `application/x-www-form-urlencoded`: `+` is a space, `%XX` a byte, and a `%` that
     /// starts no such pair stands for itself. Nothing is an error: what was signed is kept.
     #[must_use]
     pub fn parse(form: &'a [u8]) -> Self {
-        let pairs = form.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
-        Self(
-            pairs
-                .map(|pair| match pair.iter().position(|&byte| byte == b'=') {
-                    Some(at) => (decode(&pair[..at]), decode(&pair[at + 1..])),
-                    None => (decode(pair), Cow::Borrowed(&[][..])),
-                })
-                .collect(),
-        )
+        /// About what a pair of Twilio's takes at the least.
+        const PAIR: usize = 16;
+        let pairs = Vec::with_capacity(form.len() / PAIR + 1);
+        let mut params = Self { sent: form, decoded: Vec::new(), pairs };
+        let mut start = 0;
+        for end in memchr_iter(b'&', form).chain([form.len()]) {
+            if start < end {
+                let equals = memchr(b'=', &form[start..end]).map(|at| start + at);
+                let name = params.text(start..equals.unwrap_or(end));
+                let value = params.text(equals.map_or(end, |at| at + 1)..end);
+                params.pairs.push((name, value));
+            }
+            start = end + 1;
+        }
+        params
+    }
+
+    /// The text at `range` of what was sent, decoded if need be.
+    fn text(&mut self, range: Range<usize>) -> Text {
+        let sent = &self.sent[range.clone()];
+        if memchr2(b'+', b'%', sent).is_none() {
+            return Text::Sent(range);
+        }
+        // All of them together are no longer than what was sent.
+        self.decoded.reserve(self.sent.len() - self.decoded.len());
+        let start = self.decoded.len();
+        for (place, part) in sent.split(|&byte| byte == b'+').enumerate() {
+            if place > 0 {
+                self.decoded.push(b' ');
+            }
+            self.decoded.extend(percent_encoding::percent_decode(part));
+        }
+        Text::Decoded(start..self.decoded.len())
+    }
+
+    fn bytes(&self, text: &Text) -> &[u8] {
+        match text {
+            Text::Sent(range) => &self.sent[range.clone()],
+            Text::Decoded(range) => &self.decoded[range.clone()],
+        }
     }
 
     /// The first value of this name, if it is there and not blank. Invalid UTF-8 and NUL, which
     /// Postgres cannot hold in text, become U+FFFD.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        let (_, value) = self.0.iter().find(|(key, _)| key.as_ref() == name.as_bytes())?;
+        let (_, value) = self.iter().find(|(key, _)| *key == name.as_bytes())?;
         (!value.is_empty()).then(|| printable(value))
     }
 
     /// Whether a pair of this name is there, blank or not.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(key, _)| key.as_ref() == name.as_bytes())
+        self.iter().any(|(key, _)| key == name.as_bytes())
     }
 
     /// The pairs in the order in which they were sent.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.pairs.iter().map(|(name, value)| (self.bytes(name), self.bytes(value)))
     }
 
     /// The pairs as Twilio signs them: sorted bytewise by name and then by value, a repeated pair
@@ -62,10 +109,25 @@ impl<'a> Params<'a> {
         if self.iter().all(|(name, value)| valid(name) && valid(value)) {
             return None;
         }
-        let lossy = |bytes: &[u8]| Cow::Owned(String::from_utf8_lossy(bytes).into_owned().into());
-        Some(Params(self.iter().map(|(name, value)| (lossy(name), lossy(value))).collect()))
+        let mut replaced = Params::default();
+        let mut lossy = |bytes: &[u8]| {
+            let start = replaced.decoded.len();
+            replaced.decoded.extend(String::from_utf8_lossy(bytes).as_bytes());
+            Text::Decoded(start..replaced.decoded.len())
+        };
+        let pairs = self.iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
+        Some(Params { pairs, ..replaced })
     }
 }
+
+/// The same pairs in the same order, however they were written.
+impl PartialEq for Params<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Params<'_> {}
 
 /// Text for a column: invalid UTF-8 and NUL become U+FFFD.
 pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
@@ -73,14 +135,6 @@ pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
         text if text.contains('\0') => Cow::Owned(text.replace('\0', "\u{FFFD}")),
         text => text,
     }
-}
-
-fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !bytes.iter().any(|&byte| byte == b'+' || byte == b'%') {
-        return Cow::Borrowed(bytes);
-    }
-    let spaced: Vec<u8> = bytes.iter().map(|&b| if b == b'+' { b' ' } else { b }).collect();
-    Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
 }
 
 #[cfg(test)]

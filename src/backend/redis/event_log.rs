@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use redis::Cmd;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
-use crate::event::{Batch, codec};
+use crate::event::{Batch, Event, codec};
 use crate::pipeline::{CommitError, Outcome, Sink};
 
 /// The stream, as a sink.
@@ -25,6 +26,17 @@ impl RedisStream {
         Self { conn: Mutex::new(connector.conn(patience)), names, patience }
     }
 
+    fn append_one(&self, event: &Event) -> Cmd {
+        /// `XADD`, the key, the id, then names and values.
+        const ARGS: usize = 3 + 2 * codec::FIELDS.len();
+        let mut command = Cmd::with_capacity(ARGS, self.names.stream.len() + event.size());
+        command.arg("XADD").arg(&self.names.stream).arg("*");
+        codec::encode(event, |name, value| {
+            command.arg(name).arg(value);
+        });
+        command
+    }
+
     async fn append(&self, pipe: &redis::Pipeline) -> Result<(), ConnError> {
         self.conn.lock().await.pipeline(pipe).await
     }
@@ -37,11 +49,7 @@ impl Sink for RedisStream {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let mut pipe = redis::Pipeline::with_capacity(batch.events().len());
         for event in batch.events() {
-            let command = pipe.cmd("XADD").arg(&self.names.stream).arg("*");
-            codec::encode(event, |name, value| {
-                command.arg(name).arg(value);
-            });
-            command.ignore();
+            pipe.add_command(self.append_one(event)).ignore();
         }
         // Around all of it, since making a connection takes its time, too. What is dropped here
         // takes its connection with it.

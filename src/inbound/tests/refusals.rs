@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::EnvFilter;
@@ -284,8 +285,13 @@ pub(super) async fn fill(server: &Server) {
         query: String::new(),
         body: CALL.into(),
     };
-    let many = vec![event; 10_000];
-    let refused = server.recorder().record_all(many).await.map(|_| ());
+    // Those that found a place wait there for ever; the first to return did not.
+    let mut records = JoinSet::new();
+    for _ in 0..10_000 {
+        let (recorder, event) = (server.recorder().clone(), event.clone());
+        records.spawn(async move { recorder.record(vec![event]).await.map(|_| ()) });
+    }
+    let refused = records.join_next().await.expect("one of them").expect("no panic");
     assert_eq!(refused, Err(RecordError::Overloaded));
 }
 
