@@ -189,5 +189,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
+        // An INSERT of each number of rows into two tables, and the others.
+        .statement_cache_capacity(2 * store::ROWS + 32)
         .disable_statement_logging()
 }

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::store::{chunks, placeholders};
+use super::store::{ROWS, placeholders};
 use super::writer::Writer;
 use super::{Database, OpenError, SPOOL};
 use crate::backend::BackendError;
@@ -187,16 +187,15 @@ fn size(event: &Event) -> u64 {
 }
 
 async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
-    let events = batch.events();
     let columns = codec::FIELDS.map(|field| format!("\"{field}\"")).join(", ");
     /// Those and `bytes`.
     const COLUMNS: usize = codec::FIELDS.len() + 1;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for (start, length) in chunks(events.len()) {
-        let values = placeholders(COLUMNS, length);
+    for events in batch.events().chunks(ROWS) {
+        let values = placeholders(COLUMNS, events.len());
         let sql = format!("INSERT INTO spool ({columns}, bytes) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for event in &events[start..start + length] {
+        for event in events {
             let mut fields = Vec::with_capacity(codec::FIELDS.len());
             codec::encode(event, |_, value| fields.push(value.to_vec()));
             for field in fields {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Connection, Sqlite, SqliteConnection, query::Query as SqlQuery};
 
 use super::writer::Writer;
@@ -20,8 +20,8 @@ const STATUS_COLUMNS: &str = "sid, resource, account, status, final, \"from\", \
 /// Both lists have this many.
 const COLUMNS: usize = 14;
 
-/// Rows of one INSERT: few lengths, so that few statements are prepared, and once each.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+/// Most rows of one INSERT. Each number of rows is a statement of its own, prepared once.
+pub(super) const ROWS: usize = 64;
 
 /// The embedded store's one writer.
 #[derive(Debug)]
@@ -45,38 +45,60 @@ impl Sink for SqliteStore {
     }
 }
 
+/// Each statement is a trip to the thread of the connection and back, so there are few: which
+/// events are known, those that are not, what is known of their SIDs, and what is true now.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let fresh = insert_events(&mut transaction, batch.events(), &details).await?;
+    let fresh = fresh(&mut transaction, batch).await?;
+    insert_events(&mut transaction, batch.events(), &details, &fresh).await?;
     let updates = fold(details, &fresh);
     let (contradicted, late) = merge_statuses(&mut transaction, updates).await?;
     transaction.commit().await?;
     Ok(Outcome::Stored { fresh, contradicted, late })
 }
 
-/// Which of the events the store did not have.
+/// Which of the events the store does not have. Nobody else writes, so this holds until the end of
+/// the transaction.
+async fn fresh(connection: &mut SqliteConnection, batch: &Batch) -> Result<Vec<bool>, sqlx::Error> {
+    let keys = json(batch.events().iter().map(|event| event.key.as_str()));
+    let known: Vec<String> =
+        sqlx::query_scalar("SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))")
+            .bind(keys)
+            .fetch_all(connection)
+            .await?;
+    let mut fresh = vec![true; batch.events().len()];
+    for key in known {
+        let at = batch.events().binary_search_by(|event| event.key.as_str().cmp(&key));
+        if let Ok(at) = at {
+            fresh[at] = false;
+        }
+    }
+    Ok(fresh)
+}
+
 async fn insert_events(
     connection: &mut SqliteConnection,
     events: &[Event],
     details: &[Details],
-) -> Result<Vec<bool>, sqlx::Error> {
-    let mut fresh = vec![false; events.len()];
-    for (start, length) in chunks(events.len()) {
-        let sql = insert("events", EVENT_COLUMNS, length, "(key) DO NOTHING RETURNING key");
+    fresh: &[bool],
+) -> Result<(), sqlx::Error> {
+    let rows = events.iter().zip(details).zip(fresh);
+    let rows: Vec<_> = rows.filter_map(|(row, fresh)| fresh.then_some(row)).collect();
+    for rows in rows.chunks(ROWS) {
+        let sql = insert("events", EVENT_COLUMNS, rows.len());
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (event, details) in events[start..].iter().zip(&details[start..]).take(length) {
+        for (event, details) in rows {
             query = bind_event(query, event, &details.params);
         }
-        let stored: Vec<SqliteRow> = query.fetch_all(&mut *connection).await?;
-        for row in stored {
-            let key: String = sqlx::Row::try_get(&row, 0)?;
-            if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(&key)) {
-                fresh[at] = true;
-            }
-        }
+        query.execute(&mut *connection).await?;
     }
-    Ok(fresh)
+    Ok(())
+}
+
+/// An array of strings, which SQL takes as one parameter.
+fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings always serialize")
 }
 
 /// What the fresh events say, one row per SID.
@@ -101,8 +123,7 @@ async fn merge_statuses(
     if updates.is_empty() {
         return Ok((0, 0));
     }
-    let sids: Vec<&String> = updates.keys().collect();
-    let sids = serde_json::to_string(&sids).expect("strings always serialize");
+    let sids = json(updates.keys().map(String::as_str));
     let stored =
         sqlx::query("SELECT * FROM statuses WHERE sid IN (SELECT value FROM json_each(?))")
             .bind(sids)
@@ -127,16 +148,16 @@ async fn merge_statuses(
         contradicted += usize::from(reports_terminal && merged.is_contradicted());
         rows.push(merged);
     }
-    for (start, length) in chunks(rows.len()) {
+    for rows in rows.chunks(ROWS) {
         let replace = "(sid) DO UPDATE SET status = excluded.status, final = excluded.final, \
             \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
             error_code = excluded.error_code, terminals = excluded.terminals, \
             first_seen = excluded.first_seen, updated = excluded.updated, \
             account = excluded.account, position = excluded.position, \
             error_position = excluded.error_position";
-        let sql = insert("statuses", STATUS_COLUMNS, length, replace);
+        let sql = insert("statuses", STATUS_COLUMNS, rows.len()) + " ON CONFLICT " + replace;
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for row in &rows[start..start + length] {
+        for row in rows {
             query = bind_status(query, row);
         }
         query.execute(&mut *connection).await?;
@@ -144,25 +165,14 @@ async fn merge_statuses(
     Ok((contradicted, late))
 }
 
-fn insert(table: &str, columns: &str, rows: usize, on_conflict: &str) -> String {
-    let values = placeholders(COLUMNS, rows);
-    format!("INSERT INTO {table} ({columns}) VALUES {values} ON CONFLICT {on_conflict}")
+fn insert(table: &str, columns: &str, rows: usize) -> String {
+    format!("INSERT INTO {table} ({columns}) VALUES {}", placeholders(COLUMNS, rows))
 }
 
 /// `(?, ?), (?, ?)`
 pub(super) fn placeholders(columns: usize, rows: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     vec![row; rows].join(", ")
-}
-
-/// Start and length of each chunk.
-pub(super) fn chunks(total: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let length = CHUNKS.into_iter().find(|length| *length <= total - start)?;
-        start += length;
-        Some((start - length, length))
-    })
 }
 
 type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;
@@ -201,21 +211,4 @@ fn bind_status<'q>(query: Bound<'q>, row: &'q Current) -> Bound<'q> {
         .bind(row.updated.to_string())
         .bind(row.position.to_bytes())
         .bind(row.error.as_ref().map(|error| error.position.to_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_cover_everything_once() {
-        for total in [0, 1, 7, 8, 63, 64, 200, 512] {
-            let mut next = 0;
-            for (start, length) in chunks(total) {
-                assert_eq!(start, next);
-                next += length;
-            }
-            assert_eq!(next, total);
-        }
-    }
 }
