@@ -5,6 +5,7 @@ mod callback_url;
 mod check;
 mod dead_letters;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod inspect;
 mod load;
@@ -107,6 +108,10 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
+    /// Look at a deployment, and say what to mend.
+    #[command(after_help = "Example:\n  offhook doctor --role receiver --balancer-idle 60\n\n\
+        Exits 0 if nothing failed, warnings aside.")]
+    Doctor(doctor::Doctor),
     /// Say which URLs to give to Twilio, and how.
     #[command(after_help = "Example:\n  offhook callback-url --config /etc/offhook.toml")]
     CallbackUrl,
@@ -152,6 +157,7 @@ impl Cli {
             Command::Torture(torture) => torture::run(torture).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),
+            Command::Doctor(doctor) => doctor::run(config, doctor).await,
             Command::CallbackUrl => callback_url::run(config),
             Command::Healthcheck { role } => healthcheck::run(config, role).await,
             Command::Completions { shell } => {

@@ -1,5 +1,6 @@
 //! The scale-out store.
 
+mod examine;
 mod query;
 mod session;
 mod store;
@@ -9,10 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
+pub use self::examine::{Examined, Tables};
 pub use self::query::Query;
 pub use self::store::PostgresStore;
 use super::BackendError;
@@ -96,12 +99,17 @@ impl Postgres {
     }
 }
 
+/// What the tables of this version are made by.
+fn migrator() -> Migrator {
+    sqlx::migrate!("migrations/postgres")
+}
+
 /// All in one transaction, and the lock too: behind a pooler a session is nobody's own. A lock of
 /// the session would stay on whatever connection it was taken on.
 async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     /// An arbitrary number, the same in every version.
     const LOCK: &str = "SELECT pg_advisory_xact_lock(6033425111901)";
-    let mut migrator = sqlx::migrate!("migrations/postgres");
+    let mut migrator = migrator();
     migrator.set_locking(false);
     let mut connection = PgConnection::connect_with(options).await?;
     let mut transaction = connection.begin().await?;

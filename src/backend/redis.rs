@@ -5,12 +5,14 @@ mod conn;
 mod consumer;
 mod dead_letters;
 mod event_log;
+mod examine;
 mod housekeeping;
 
 pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
 pub use self::dead_letters::DeadLetters;
 pub use self::event_log::RedisStream;
+pub use self::examine::Examined;
 pub use self::housekeeping::{Backlog, Blocker, Housekeeping};
 
 /// The names in Redis.

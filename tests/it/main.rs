@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod broken_disk;
 mod console;
+mod doctor;
 mod encryption;
 mod fallback;
 mod harness;

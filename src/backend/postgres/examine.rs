@@ -1,0 +1,111 @@
+//! What somebody who knows Postgres looks at before it is trusted with events.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tokio::time::timeout;
+
+use super::{Postgres, migrator};
+use crate::backend::BackendError;
+use crate::clock::Timestamp;
+
+/// Longest examination.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// As Postgres says it: 160004 is 16.4.
+    pub version: i32,
+    /// Its clock.
+    pub clock: Timestamp,
+    /// A replica, or set so by somebody.
+    pub read_only: bool,
+    /// Whether the tables are those of this version.
+    pub tables: Tables,
+    /// Whether new tables may be made.
+    pub may_create: bool,
+    /// What this role may not do with the tables that are there.
+    pub forbidden: Vec<String>,
+}
+
+/// The tables, compared with those of this version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tables {
+    /// The same.
+    UpToDate,
+    /// So many migrations are to come.
+    Behind(usize),
+    /// A newer version made them.
+    Ahead,
+}
+
+impl Postgres {
+    /// Looks, and changes nothing.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn examine(&self) -> Result<Examined, BackendError> {
+        let late = |_| BackendError("no answer in time".to_owned());
+        let look = async {
+            let mut connection = PgConnection::connect_with(&self.plain).await?;
+            let examined = look(&mut connection).await?;
+            connection.close().await?;
+            Ok::<_, sqlx::Error>(examined)
+        };
+        Ok(timeout(PATIENCE, look).await.map_err(late)??)
+    }
+}
+
+/// By statements without a name, which a pooler takes, too.
+async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
+    let row = connection
+        .fetch_one(
+            "SELECT current_setting('server_version_num')::int4, \
+             (extract(epoch FROM clock_timestamp()) * 1000000)::int8, \
+             pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', \
+             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), \
+             to_regclass('_sqlx_migrations') IS NOT NULL",
+        )
+        .await?;
+    let there: bool = row.try_get(4)?;
+    Ok(Examined {
+        version: row.try_get(0)?,
+        clock: Timestamp::from_micros(row.try_get(1)?),
+        read_only: row.try_get(2)?,
+        may_create: row.try_get(3)?,
+        tables: if there { tables(connection).await? } else { Tables::Behind(known().len()) },
+        forbidden: forbidden(connection).await?,
+    })
+}
+
+fn known() -> BTreeSet<i64> {
+    let migrator: Migrator = migrator();
+    migrator.iter().map(|migration| migration.version).collect()
+}
+
+async fn tables(connection: &mut PgConnection) -> Result<Tables, sqlx::Error> {
+    let rows = connection.fetch_all("SELECT version FROM _sqlx_migrations WHERE success").await?;
+    let done = rows.iter().map(|row| row.try_get(0)).collect::<Result<BTreeSet<i64>, _>>()?;
+    let (ahead, behind) = (done.difference(&known()).count(), known().difference(&done).count());
+    Ok(match (ahead, behind) {
+        (0, 0) => Tables::UpToDate,
+        (0, behind) => Tables::Behind(behind),
+        _ => Tables::Ahead,
+    })
+}
+
+async fn forbidden(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let rows = connection
+        .fetch_all(
+            "SELECT privilege || ' on ' || name FROM (VALUES ('events', 'SELECT'), \
+             ('events', 'INSERT'), ('statuses', 'SELECT'), ('statuses', 'INSERT'), \
+             ('statuses', 'UPDATE')) AS needed (name, privilege) \
+             WHERE to_regclass(name) IS NOT NULL \
+             AND NOT has_table_privilege(to_regclass(name), privilege)",
+        )
+        .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}

@@ -1,0 +1,99 @@
+//! `offhook doctor`: looks at a deployment as somebody would who has seen many, and says what to
+//! mend. Every look is bounded, and changes nothing but for one callback, which is a made-up one.
+
+mod disk;
+mod finding;
+mod public;
+mod store;
+mod stream;
+mod trial;
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::Args;
+
+use self::finding::{Finding, Verdict};
+use crate::config::{Account, Config, Deployment, Role, Sources};
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// What the process does that is to be looked at.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// After how long the load balancer closes an idle connection.
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    balancer_idle: u32,
+    /// Send no callback. It would stay in the table of events, as one of kind `other`.
+    #[arg(long)]
+    no_callback: bool,
+}
+
+/// Looks, and prints a line for each thing looked at.
+///
+/// # Errors
+/// Something failed that keeps offhook from its job. A warning is no error.
+pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Result<()> {
+    let findings = match Config::load(&Sources::of_process(config), doctor.role) {
+        Ok(config) => doctor.look(&config).await,
+        Err(error) => {
+            let fix = "mend that, then ask again: nothing else can be looked at before";
+            vec![Finding::failure("configuration", error.to_string(), fix)]
+        }
+    };
+    findings.iter().for_each(|finding| println!("{finding}"));
+    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let (failures, warnings) = (count(Verdict::Failure), count(Verdict::Warning));
+    println!("\n{failures} failures, {warnings} warnings");
+    ensure!(failures == 0, "something has to be mended");
+    Ok(())
+}
+
+impl Doctor {
+    async fn look(&self, config: &Config) -> Vec<Finding> {
+        let mut findings = configuration(config);
+        if config.deployment.receives() {
+            findings.extend(public::look(config, self.balancer_idle).await);
+        }
+        match &config.deployment {
+            Deployment::Embedded { store } => findings.extend(disk::look_at_store(store)),
+            Deployment::Scaled(scaled) => {
+                let (stream, store) =
+                    tokio::join!(stream::look(scaled), store::look(scaled, config.migrate));
+                findings.extend(stream);
+                findings.extend(store);
+                if scaled.role.receives() {
+                    findings.extend(disk::look_at_spool(&scaled.spool));
+                }
+            }
+        }
+        // One that cannot arrive would only say again what was said.
+        let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);
+        if config.deployment.receives() && !self.no_callback && !broken {
+            findings.push(trial::run(config).await);
+        }
+        findings
+    }
+}
+
+fn configuration(config: &Config) -> Vec<Finding> {
+    let mode = match config.deployment {
+        Deployment::Embedded { .. } => "embedded",
+        Deployment::Scaled(_) => "scale-out",
+    };
+    let text = format!("{mode} mode, {} account(s)", config.accounts.len());
+    let mut findings = vec![Finding::ok("configuration", text)];
+    findings.extend(config.accounts.iter().filter_map(token));
+    findings
+}
+
+/// Twilio's tokens have 32 digits of hexadecimal, and are often pasted with something around them.
+fn token(account: &Account) -> Option<Finding> {
+    use secrecy::ExposeSecret as _;
+    let is_one = |token: &str| token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit());
+    let odd = account.auth_tokens.iter().position(|token| !is_one(token.expose_secret()))?;
+    let text = format!("auth token {} of {} has not the form of one", odd + 1, account.sid);
+    let fix = "copy it again from the console: 32 digits of hexadecimal, nothing around them";
+    Some(Finding::warning("configuration", text, fix))
+}

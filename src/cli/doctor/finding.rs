@@ -1,0 +1,75 @@
+//! [`Finding`]: one line of what was found, and how to mend it.
+
+use std::fmt;
+
+use crate::clock::{Clock, Timestamp};
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, and will bite.
+    Warning,
+    /// It does not work, or loses what was promised.
+    Failure,
+}
+
+/// What was found of one thing.
+#[derive(Clone, Debug)]
+pub(super) struct Finding {
+    pub(super) verdict: Verdict,
+    subject: &'static str,
+    text: String,
+    fix: String,
+}
+
+impl Finding {
+    pub(super) fn ok(subject: &'static str, text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, subject, text: text.into(), fix: String::new() }
+    }
+
+    pub(super) fn warning(
+        subject: &'static str,
+        text: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { verdict: Verdict::Warning, subject, text: text.into(), fix: fix.into() }
+    }
+
+    pub(super) fn failure(
+        subject: &'static str,
+        text: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self { verdict: Verdict::Failure, subject, text: text.into(), fix: fix.into() }
+    }
+
+    /// Of another machine's clock. Only the times in the tables and the ages in the metrics suffer.
+    pub(super) fn of_clock(subject: &'static str, theirs: Timestamp) -> Self {
+        /// More than a slow answer makes.
+        const MOST_S: u64 = 5;
+        let ours = Clock::System.now();
+        let apart = ours.since(theirs).max(theirs.since(ours)).as_secs();
+        if apart <= MOST_S {
+            return Self::ok(subject, "its clock agrees with ours");
+        }
+        let text = format!("its clock and ours are {apart} s apart");
+        Self::warning(subject, text, "let NTP set the clocks of both machines")
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failure => "failure",
+        };
+        write!(f, "{verdict:<8} {:<14} {}", self.subject, self.text)?;
+        if !self.fix.is_empty() {
+            write!(f, "\n{:24}fix: {}", "", self.fix)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Postgres: whether it keeps what it takes, and has the tables that this version needs.
+
+use secrecy::ExposeSecret as _;
+
+use super::Finding;
+use crate::backend::postgres::{Examined, Postgres, Query, Tables};
+use crate::backend::{BackendError, Level};
+use crate::config::Scaled;
+
+const SUBJECT: &str = "Postgres";
+/// 14.0, as Postgres counts.
+const OLDEST: i32 = 140_000;
+
+pub(super) async fn look(scaled: &Scaled, migrate: bool) -> Vec<Finding> {
+    match ask(scaled).await {
+        Ok((examined, durability)) => {
+            let mut findings = vec![version(examined.version), durability];
+            findings.extend(tables(&examined, migrate));
+            findings.push(Finding::of_clock(SUBJECT, examined.clock));
+            findings
+        }
+        Err(error) => vec![Finding::failure(
+            SUBJECT,
+            format!("no answer: {error}"),
+            "start it, or mend store.url; until then events wait in Redis",
+        )],
+    }
+}
+
+async fn ask(scaled: &Scaled) -> Result<(Examined, Finding), BackendError> {
+    let postgres = Postgres::new(scaled.store.expose_secret())?;
+    let examined = postgres.examine().await?;
+    let in_force = Query::new(postgres.clone()).in_force().await?;
+    postgres.close().await;
+    let settings = &in_force.settings;
+    let durability = match (in_force.breach, in_force.level) {
+        (Some(breach), _) => Finding::failure(
+            SUBJECT,
+            breach,
+            "ALTER ROLE … SET synchronous_commit = on, for the role in store.url",
+        ),
+        (None, Level::Synced) => {
+            Finding::ok(SUBJECT, format!("it syncs before it answers: {settings}"))
+        }
+        (None, _) => Finding::failure(
+            SUBJECT,
+            format!("a crash would lose what is stored: {settings}"),
+            "set fsync = on in postgresql.conf",
+        ),
+    };
+    Ok((examined, durability))
+}
+
+fn version(version: i32) -> Finding {
+    let text = format!("version {}.{}", version / 10_000, version % 10_000);
+    if version >= OLDEST {
+        return Finding::ok(SUBJECT, text);
+    }
+    Finding::failure(SUBJECT, format!("{text} is too old"), "use Postgres 14 or later")
+}
+
+fn tables(examined: &Examined, migrate: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if examined.read_only {
+        let fix = "give store.url the primary: this one is a replica, or set to be read only";
+        findings.push(Finding::failure(SUBJECT, "it cannot be written", fix));
+    }
+    findings.push(match (examined.tables, migrate, examined.may_create) {
+        (Tables::UpToDate, _, _) => Finding::ok(SUBJECT, "its tables are up to date"),
+        (Tables::Ahead, _, _) => Finding::failure(
+            SUBJECT,
+            "its tables are of a newer version",
+            "run the version that made them, or a newer one",
+        ),
+        (Tables::Behind(count), true, true) => Finding::warning(
+            SUBJECT,
+            format!("{count} migration(s) are to come"),
+            "start a worker, which runs them, or run `offhook migrate`",
+        ),
+        (Tables::Behind(count), false, true) => Finding::failure(
+            SUBJECT,
+            format!("{count} migration(s) are to come, and store.migrate is off"),
+            "run `offhook migrate`",
+        ),
+        (Tables::Behind(count), _, false) => Finding::failure(
+            SUBJECT,
+            format!("{count} migration(s) are to come, and our role may make no tables"),
+            "run `offhook migrate` as the owner of the schema, or GRANT CREATE ON SCHEMA to our role",
+        ),
+    });
+    if !examined.forbidden.is_empty() {
+        let text = format!("our role may not {}", examined.forbidden.join(", "));
+        findings.push(Finding::failure(SUBJECT, text, "GRANT it, as the owner of the tables"));
+    }
+    findings
+}

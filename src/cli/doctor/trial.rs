@@ -1,0 +1,105 @@
+//! One signed callback, sent as Twilio sends it, must end in the store.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::time::{Instant, sleep};
+
+use super::Finding;
+use crate::backend::postgres::{Postgres, Query};
+use crate::backend::{Reader, sqlite};
+use crate::cli::callback_url::Urls;
+use crate::client;
+use crate::config::{Config, Deployment};
+use crate::event::EventKey;
+use crate::twilio::keyring::Secret;
+use crate::twilio::sample::{Callback, Signed};
+
+const SUBJECT: &str = "callback";
+/// Longest wait for the answer: as long as Twilio's.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for the store.
+const ARRIVAL: Duration = Duration::from_secs(15);
+
+pub(super) async fn run(config: &Config) -> Finding {
+    let tokens = config.accounts.iter();
+    let Some((account, token)) =
+        tokens.filter_map(|account| Some((account, account.auth_tokens.first()?))).next()
+    else {
+        let fix = "send one by hand: `offhook send` takes a token";
+        return Finding::warning(SUBJECT, "not tried: no account has an auth token", fix);
+    };
+    // A kind that nobody knows is kept as it is, and moves no status of a call or message.
+    let id = format!("{:016x}", rand::random::<u64>());
+    let pairs = [("AccountSid", account.sid.as_str()), ("OffhookDoctor", &id)];
+    let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let signed =
+        Callback::Form(pairs.to_vec()).post(&Urls::of(config).status, &Secret::auth_token(token));
+    match send(&signed).await {
+        Err(finding) => finding,
+        Ok(took) => match arrives(config, &signed).await {
+            Ok(true) => {
+                let took = took.as_secs_f64() * 1e3;
+                Finding::ok(SUBJECT, format!("answered in {took:.0} ms, and is in the store"))
+            }
+            Ok(false) => Finding::failure(
+                SUBJECT,
+                format!("answered, and after {} s not in the store", ARRIVAL.as_secs()),
+                "start a worker, or look at what its log says; offhook_stream_depth says how much waits",
+            ),
+            Err(error) => Finding::failure(
+                SUBJECT,
+                format!("answered, but the store cannot be read: {error:#}"),
+                "look at the store",
+            ),
+        },
+    }
+}
+
+async fn send(signed: &Signed) -> Result<Duration, Finding> {
+    let client = client::new(PATIENCE).map_err(|error| {
+        Finding::failure(SUBJECT, format!("{error:#}"), "install ca-certificates")
+    })?;
+    let answer = client::deliver(&client, &signed.url, signed, Some(&signed.signature)).await;
+    let answer = answer.map_err(|error| {
+        Finding::failure(SUBJECT, format!("no answer: {error}"), "look at the balancer's log")
+    })?;
+    let fix = match answer.status.as_u16() {
+        200 => return Ok(answer.took),
+        403 => {
+            "the server there has another token, account or public_url than this configuration, or \
+             the balancer changes path or query; its log has the reason"
+        }
+        503 => "nothing there can make it durable: look at Redis, and at the spool's disk",
+        _ => "look at the log of what answers there",
+    };
+    Err(Finding::failure(SUBJECT, format!("refused with {}", answer.status), fix))
+}
+
+async fn arrives(config: &Config, signed: &Signed) -> anyhow::Result<bool> {
+    let key = EventKey::of_unrecognised("", &signed.body).to_string();
+    let reader = reader(config)?;
+    let until = Instant::now() + ARRIVAL;
+    loop {
+        if reader.stored(std::slice::from_ref(&key)).await.is_ok_and(|found| !found.is_empty()) {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(!reader.stored(&[key]).await?.is_empty());
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn reader(config: &Config) -> anyhow::Result<Reader> {
+    Ok(match &config.deployment {
+        Deployment::Embedded { store } => {
+            Reader::Sqlite(sqlite::Query::of_url(store).context("store.url")?)
+        }
+        Deployment::Scaled(scaled) => {
+            let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
+            Reader::Postgres(Query::new(postgres))
+        }
+    })
+}

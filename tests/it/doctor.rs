@@ -1,0 +1,162 @@
+//! `offhook doctor` finds nothing where all is well, and what is wrong where it is, with the fix.
+
+use std::net::TcpListener;
+
+use offhook::config::Role;
+
+use crate::harness::{Ended, OTHER_TOKEN, Offhook, Settings, Stage, TOKEN, run};
+use crate::services::{Durability, Fsync, Postgres, Redis, needs};
+
+/// Where one offhook will listen, and Twilio is told to send to.
+fn public(settings: &Settings) -> Settings {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = free.expect("a free port").to_string();
+    let settings = settings.clone().set("OFFHOOK_PUBLIC_URL", format!("http://{address}"));
+    settings.set("OFFHOOK_INBOUND__LISTEN", address)
+}
+
+/// Whatever it says, it says no secret.
+fn doctor(settings: &Settings, arguments: &[&str]) -> Ended {
+    let arguments = [&["doctor"], arguments].concat();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let spool = directory.path().display().to_string();
+    let ended = run(&settings.clone().set("OFFHOOK_SPOOL__DIRECTORY", spool), &arguments);
+    for secret in [TOKEN, OTHER_TOKEN, "hunter2"] {
+        assert!(!ended.out.contains(secret) && !ended.error.contains(secret), "{ended:?}");
+    }
+    ended
+}
+
+/// It fails, and says all of this.
+#[track_caller]
+fn finds(settings: &Settings, arguments: &[&str], parts: &[&str]) {
+    let ended = doctor(settings, arguments);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for part in parts {
+        assert!(ended.out.contains(part), "`{part}` is not in:\n{}", ended.out);
+    }
+}
+
+#[test]
+fn one_process_on_one_file_that_is_well_is_found_well() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings);
+    let _offhook = Offhook::start(&settings);
+    let said = doctor(&settings, &[]).well();
+    for part in ["embedded mode", "offhook answers there", "and is in the store", "\n0 failures"] {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn receivers_and_workers_that_are_well_are_found_well() {
+    needs!(Redis, Postgres);
+    let stage = Stage::scale_out(Durability::Synced);
+    let settings = public(&stage.settings);
+    let _offhook = Offhook::start(&settings);
+    let said = doctor(&settings, &[]).well();
+    let parts = [
+        "ok       Redis          version 7",
+        "ok       Redis          it syncs before it answers: appendonly yes",
+        "ok       Redis          every command that is needed is allowed",
+        "ok       Postgres       its tables are up to date",
+        "ok       callback       answered in",
+        "\n0 failures",
+    ];
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_server_with_another_token_is_found() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings);
+    let _offhook = Offhook::start(&settings);
+    let other = settings.set("TWILIO_AUTH_TOKEN", OTHER_TOKEN);
+    finds(&other, &[], &["failure  callback       refused with 403", "another token, account or"]);
+}
+
+#[test]
+fn a_public_url_where_nobody_answers_is_found() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings).set("OFFHOOK_INBOUND__IDLE_TIMEOUT_MS", "30000");
+    let parts = ["failure  public URL     no answer", "failure  keep-alive", "idle_timeout_ms"];
+    finds(&settings, &[], &parts);
+}
+
+#[test]
+fn a_path_that_leads_elsewhere_is_found() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings);
+    let _offhook = Offhook::start(&settings);
+    let elsewhere = settings.set("OFFHOOK_INBOUND__PATH_PREFIX", "/twilio");
+    finds(&elsewhere, &[], &["404", "inbound.path_prefix"]);
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_found() {
+    let settings = Settings::new(Role::All).set("OFFHOOK_STORE__URL", "mysql://");
+    finds(&settings, &[], &["failure  configuration  store.url", "fix: "]);
+}
+
+#[test]
+fn a_redis_that_forgets_is_found() {
+    needs!(Redis, Postgres);
+    let (redis, postgres) = (Redis::with(Fsync::Never, None), Postgres::start(Durability::Synced));
+    let set: String =
+        redis.query(redis::cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("allkeys-lru"));
+    assert_eq!(set, "OK");
+    let settings = Settings::new(Role::Worker)
+        .set("REDIS_URL", redis.url())
+        .set("DATABASE_URL", postgres.url());
+    let parts = [
+        "failure  Redis          a crash would lose events",
+        "appendfsync always",
+        "maxmemory-policy noeviction",
+        "warning  Redis          it has no maxmemory",
+        "warning  Postgres",
+        "migration(s) are to come",
+    ];
+    finds(&settings, &["--role", "worker"], &parts);
+    let spooled = settings.set("OFFHOOK_STREAM__DURABILITY", "spool");
+    let said = doctor(&spooled, &["--role", "worker"]).out;
+    assert!(said.contains("every event is in the spool first"), "{said}");
+}
+
+#[test]
+fn commands_that_an_acl_forbids_are_found() {
+    needs!(Redis, Postgres);
+    let (redis, postgres) = (Redis::start(), Postgres::start(Durability::Synced));
+    let rules = ["on", ">hunter2", "~offhook:*", "+@all", "-xack", "-config", "-info", "-time"];
+    let set: String = redis.query(redis::cmd("ACL").arg("SETUSER").arg("narrow").arg(&rules));
+    assert_eq!(set, "OK");
+    let settings = Settings::new(Role::Worker)
+        .set("REDIS_URL", format!("{}?user=narrow&pass=hunter2", redis.url()))
+        .set("DATABASE_URL", postgres.url());
+    let parts = ["it refuses XACK: ", "on the keys offhook:events*", "it hides its settings"];
+    finds(&settings, &["--role", "worker"], &parts);
+}
+
+#[tokio::test]
+async fn a_postgres_that_offhook_cannot_rely_on_is_found() {
+    needs!(Redis, Postgres);
+    let (redis, mut postgres) = (Redis::start(), Postgres::start(Durability::Synced));
+    postgres.execute("ALTER ROLE offhook SET synchronous_commit = off").await;
+    let settings = Settings::new(Role::Worker)
+        .set("REDIS_URL", redis.url())
+        .set("DATABASE_URL", postgres.url())
+        .set("OFFHOOK_STORE__MIGRATE", "false");
+    let parts = [
+        "failure  Postgres       Postgres answers before it has synced",
+        "store.migrate is off",
+        "run `offhook migrate`",
+    ];
+    finds(&settings, &["--role", "worker"], &parts);
+    run(&settings, &["migrate"]).well();
+    let alter = "ALTER ROLE offhook SET default_transaction_read_only = on";
+    postgres.execute(alter).await;
+    finds(&settings, &["--role", "worker"], &["it cannot be written", "its tables are up to date"]);
+    postgres.kill();
+    finds(&settings, &["--role", "worker"], &["failure  Postgres       no answer"]);
+}
