@@ -5,6 +5,7 @@ mod alerts;
 mod commands;
 mod compose;
 mod dashboard;
+mod kubernetes;
 mod query;
 mod systemd;
 
