@@ -18,10 +18,10 @@ use crate::backend::sqlite::Spool;
 use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
-use crate::pipeline::Recorder;
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
+use crate::pipeline::{Observer, Recorder, Sink};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::telemetry::stream::StreamMetrics;
@@ -81,9 +81,12 @@ pub(super) async fn build(
         probes.extend([(Need::Must, redis), (Need::Must, Probe::Postgres(query.clone()))]);
     }
     if scaled.role.works() {
-        let (connector, metrics, stop) = (connector.clone(), metrics.clone(), stop.clone());
-        let live = live.clone();
-        tasks.spawn(work(connector, postgres, scaled.clone(), migrate, metrics, live, stop));
+        // Here rather than in its task, so that its series are there from the start.
+        let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
+        let sink = live.observed(sink);
+        let observer = Arc::new(metrics.of(Backend::Postgres));
+        let (connector, stop) = (connector.clone(), stop.clone());
+        tasks.spawn(work(connector, postgres, sink, observer, scaled.clone(), migrate, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
     let dead_letters = scaled.dead_letters();
@@ -148,10 +151,10 @@ async fn watch_spool(spool: Spool, metrics: Metrics, stop: CancellationToken) ->
 async fn work(
     connector: Connector,
     postgres: Postgres,
+    sink: impl Sink,
+    observer: Arc<impl Observer>,
     scaled: Scaled,
     migrate: bool,
-    metrics: Metrics,
-    live: Live,
     stop: CancellationToken,
 ) -> &'static str {
     const NAME: &str = "worker";
@@ -162,9 +165,6 @@ async fn work(
     let name = consumer_name();
     info!(consumer.name = %name, "worker starts");
     let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
-    let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
-    let sink = live.observed(sink);
-    let observer = Arc::new(metrics.of(Backend::Postgres));
     let mut source = worker::run(source, sink, observer, worker, stop).await;
     if let Err(error) = source.leave().await {
         warn!(error = %error, "consumer could not leave its group");

@@ -91,24 +91,15 @@ fn parse(text: &str) -> Exposition {
     Exposition { types, series }
 }
 
-async fn scrape(client: &Client) -> Exposition {
+pub(crate) async fn scrape(client: &Client) -> Exposition {
     let answer = client.admin("/metrics").await;
     assert_eq!(answer.status(), 200);
     parse(&answer.text().await.expect("the whole answer"))
 }
 
-/// Once everything is there: a worker counts from when it has found its tables.
-pub(crate) async fn scrape_all(client: &Client) -> Exposition {
-    until("every family is there", async || {
-        let found = scrape(client).await;
-        FAMILIES.iter().all(|(name, _)| found.types.contains_key(*name)).then_some(found)
-    })
-    .await
-}
-
 async fn every_series_is_there_before_anything_happens(stage: Stage) {
     let offhook = stage.start();
-    let found = scrape_all(&offhook.client).await;
+    let found = scrape(&offhook.client).await;
     for (name, kind) in FAMILIES {
         assert_eq!(found.types[*name], *kind, "{name}");
     }

@@ -67,7 +67,7 @@ fn grafana_finds_it_and_its_prometheus() {
 
 async fn panels_ask_for_what_a_server_exports(stage: Stage) {
     let offhook = stage.start();
-    let exported = metrics::scrape_all(&offhook.client).await;
+    let exported = metrics::scrape(&offhook.client).await;
     for panel in panels() {
         for target in panel["targets"].as_array().expect("queries") {
             let expr = target["expr"].as_str().expect("a query");
