@@ -28,3 +28,4 @@ mod spool;
 mod startup;
 mod strangers;
 mod torture;
+mod workers;
