@@ -75,7 +75,7 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
     let answers = stage.play(&traffic.requests).await?;
     let outcome =
         Outcome::gather(answers, began.elapsed(), &stage.query, stage.running.admin).await?;
-    print!("{}", report::table(VOLUME, &traffic, &outcome));
+    print!("{}", report::table(&traffic, &outcome));
     let wrong = outcome.compare(&traffic);
     for problem in &wrong {
         println!("  WRONG: {problem}");

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::outcome::Outcome;
 use crate::event::Resource;
-use crate::traffic::{Traffic, Volume};
+use crate::traffic::Traffic;
 
 /// One figure a line.
-pub(super) fn table(volume: Volume, traffic: &Traffic, outcome: &Outcome) -> String {
+pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
     let expected = &traffic.expected;
     let refused: usize = outcome.refused.values().sum();
     let mut rows = vec![
-        row("sent", traffic.requests.len(), sent(volume, traffic)),
+        row("sent", traffic.requests.len(), sent(traffic)),
         row("accepted", outcome.accepted, "signed well, durable, answered with 200".to_owned()),
         row("refused", refused, list(&outcome.refused)),
         row("out of order", expected.out_of_order, "sent after one that happened later".to_owned()),
         row("duplicates absorbed", outcome.absorbed, "events sent twice, stored once".to_owned()),
-        row("stored", outcome.events.len(), "events, each once".to_owned()),
+        row("stored", outcome.events.len(), stored(traffic)),
     ];
     for resource in Resource::ALL {
         let statuses = outcome.by_status(resource);
@@ -40,15 +40,33 @@ pub(super) fn table(volume: Volume, traffic: &Traffic, outcome: &Outcome) -> Str
     rows.join("\n") + "\n"
 }
 
-fn sent(volume: Volume, traffic: &Traffic) -> String {
-    let forged = traffic.requests.iter().filter(|request| request.forgery.is_some()).count();
-    let repeats = traffic.expected.repeats;
+fn sent(traffic: &Traffic) -> String {
+    let of = |wanted| {
+        traffic.expected.statuses.values().filter(|(resource, _)| *resource == wanted).count()
+    };
     format!(
-        "{} callbacks about {} calls, {} messages and more, {repeats} of them twice; {forged} forged",
-        traffic.requests.len() - repeats - forged,
-        volume.calls,
-        volume.messages,
+        "{} callbacks about {} calls, {} messages and more, {} of them twice; {} forged",
+        callbacks(traffic),
+        of(Resource::Call),
+        of(Resource::Message),
+        traffic.expected.repeats,
+        forged(traffic),
     )
+}
+
+fn stored(traffic: &Traffic) -> String {
+    // An array of Event Streams is one callback and several events.
+    let more = traffic.expected.stored() - callbacks(traffic);
+    format!("events, each once: one for each callback, and {more} more in those of Event Streams")
+}
+
+/// Those that are not forged, each once.
+fn callbacks(traffic: &Traffic) -> usize {
+    traffic.requests.len() - traffic.expected.repeats - forged(traffic)
+}
+
+fn forged(traffic: &Traffic) -> usize {
+    traffic.requests.iter().filter(|request| request.forgery.is_some()).count()
 }
 
 fn row(name: &str, figure: usize, explanation: String) -> String {
