@@ -17,7 +17,7 @@ pub(crate) use self::callback::{Callback, Signature, fixture};
 pub(crate) use self::offhook::{Client, Offhook, header};
 pub(crate) use self::program::{Ended, program, run};
 pub(crate) use self::raw::Raw;
-pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, Settings, TOKEN};
+pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
 pub(crate) use self::spawned::Spawned;
 pub(crate) use self::stage::{Mode, Stage, both_modes};
 

@@ -4,6 +4,7 @@ mod asked;
 mod bad_input;
 mod bench;
 mod broken_disk;
+mod commands;
 mod console;
 mod doctor;
 mod encryption;

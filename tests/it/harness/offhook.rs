@@ -107,6 +107,11 @@ impl Client {
         Self { inbound, admin, http: http.expect("without TLS files to read") }
     }
 
+    /// The private listener.
+    pub(crate) fn private(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// The public listener.
     pub(crate) fn inbound(&self) -> SocketAddr {
         self.inbound.expect("it receives")

@@ -1,0 +1,144 @@
+//! The commands, as the real program: what they print, and how they end.
+
+mod dead_letters;
+mod send;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use offhook::config::Role;
+
+use crate::harness::{Callback, Offhook, Settings, Stage, TOKEN, fixture, run};
+use crate::services::{Durability, needs};
+
+/// Every command, as `--help` lists them.
+fn commands() -> Vec<String> {
+    let help = run(&Settings::new(Role::All), &["--help"]).well();
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = list.map_while(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let commands = commands();
+    for known in ["serve", "demo", "send", "verify", "check", "healthcheck", "migrate"] {
+        assert!(commands.iter().any(|name| name == known), "{commands:?}");
+    }
+    for name in commands {
+        let help = run(&Settings::new(Role::All), &["help", &name]).well();
+        let example = help.split("Example").nth(1).unwrap_or_default();
+        assert!(example.contains(&name), "{help}");
+    }
+}
+
+#[test]
+fn a_command_that_nobody_knows_is_a_mistake_of_usage() {
+    let ended = run(&Settings::new(Role::All), &["sreve"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.error.contains("sreve"), "{ended:?}");
+}
+
+/// `  name  figure   explanation`
+fn figures(printed: &str) -> BTreeMap<&str, usize> {
+    let rows = printed.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("  ")?.split_once("  ")?;
+        Some((name, rest.split_whitespace().next()?.parse().ok()?))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_demo_ends_well_and_its_figures_explain_one_another() {
+    let printed = run(&Settings::new(Role::All), &["demo", "--exit", "--seed", "7"]).well();
+    let figures = figures(&printed);
+    let refused: &str = printed.lines().find(|line| line.starts_with("  refused")).expect("a row");
+    let by_reason =
+        refused.split(',').filter_map(|part| part.rsplit(' ').next()?.parse::<usize>().ok());
+    assert_eq!(by_reason.sum::<usize>(), figures["refused"], "{printed}");
+    assert_eq!(figures["sent"], figures["accepted"] + figures["refused"], "{printed}");
+    assert!(figures["duplicates absorbed"] > 0 && figures["out of order"] > 0, "{printed}");
+    assert_eq!(figures["calls"], 200, "{printed}");
+    for row in ["stored", "messages", "recordings", "conferences", "transcriptions"] {
+        assert!(figures[row] > 0, "{printed}");
+    }
+    assert!(printed.contains("ack latency           p50 "), "{printed}");
+    assert!(printed.contains("stored once, and every status is right"), "{printed}");
+}
+
+#[test]
+fn check_says_what_the_configuration_means_and_hides_every_secret() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let text = "public_url = 'https://hooks.example.com/twilio'\n\
+                [[account]]\nsid = 'AC1'\nname = 'main'\n\
+                auth_tokens = ['secret-1', 'secret-2']\n\
+                shared_keys = [{ id = 'KS1', secret = 'secret-3' }]\n\
+                [admin]\nlisten = '0.0.0.0:8081'\ntoken = 'secret-4'\n\
+                [store]\nurl = 'postgres://user:secret-5@db/offhook'\n\
+                [stream]\nurl = 'redis://:secret-6@cache'\n";
+    std::fs::write(file.path(), text).expect("the file is ours");
+    let path = file.path().display().to_string();
+    let settings = Settings::new(Role::All).unset("OFFHOOK_PUBLIC_URL");
+    let settings = settings.unset("OFFHOOK_ADMIN__LISTEN");
+    let printed = run(&settings, &["check", "--config", &path, "--role", "receiver"]).well();
+    for part in [
+        "https://hooks.example.com/twilio/status#rc=5&rp=all",
+        "https://hooks.example.com/twilio/voice-fallback",
+        "0.0.0.0:8081, with a token",
+        "AC1 (main): 2 auth token(s), 1 shared key(s) KS1",
+        "scale-out",
+        "this process receives",
+    ] {
+        assert!(printed.contains(part), "`{part}` is not in: {printed}");
+    }
+    assert!(!printed.contains("secret-"), "{printed}");
+}
+
+#[test]
+fn check_refuses_what_serve_would_refuse() {
+    let settings = Settings::new(Role::All).set("DATABASE_URL", "postgres://u:secret@h:port/d");
+    let said = run(&settings.set("REDIS_URL", "redis://h"), &["check"]).badly();
+    assert!(said.contains("store.url (environment variable DATABASE_URL)"), "{said}");
+    assert!(!said.contains("secret") && !said.contains(TOKEN), "{said}");
+}
+
+#[tokio::test]
+async fn healthcheck_says_whether_the_server_is_ready() {
+    let mut stage = Stage::embedded();
+    let offhook = stage.start();
+    let asked = offhook.client.private().to_string();
+    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
+    assert!(run(&settings, &["healthcheck"]).well().contains("\"ready\":true"));
+    drop(offhook);
+    let said = run(&settings, &["healthcheck"]).badly();
+    assert!(said.contains("no answer from http://127.0.0.1:"), "{said}");
+
+    // One that runs, and cannot do its job.
+    stage = Stage::embedded();
+    let offhook = Offhook::start(&stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false"));
+    let asked = offhook.client.private().to_string();
+    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
+    let said = run(&settings, &["healthcheck"]).badly();
+    assert!(said.contains("not ready") && said.contains("sqlite"), "{said}");
+}
+
+#[tokio::test]
+async fn migrate_makes_the_tables_and_again_changes_nothing() {
+    let stage = Stage::embedded();
+    for _ in 0..2 {
+        let printed = run(&stage.settings, &["migrate"]).well();
+        assert!(printed.contains("offhook.db is up to date"), "{printed}");
+        let offhook = stage.start();
+        offhook.client.accepts(&Callback::form(fixture("call.form"))).await;
+        assert_eq!(stage.contents().await.events.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn migrate_says_that_postgres_is_away() {
+    needs!(Redis, Postgres);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    stage.postgres().kill();
+    let said = run(&stage.settings, &["migrate"]).badly();
+    assert!(said.contains("migrations"), "{said}");
+}
