@@ -9,6 +9,7 @@ mod console;
 mod doctor;
 mod encryption;
 mod fallback;
+mod floors;
 mod harness;
 mod health;
 mod hidden_settings;

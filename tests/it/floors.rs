@@ -1,0 +1,211 @@
+//! The floors of the house: a module imports only what lies below it. Read off the sources.
+
+use std::path::Path;
+
+/// What holds for a module and all that is in it.
+struct Floor {
+    module: &'static str,
+    /// Modules of ours that it may import, beside itself.
+    below: &'static [&'static str],
+    /// What it must not know, whoever makes it.
+    absent: &'static [&'static str],
+}
+
+/// No I/O, no waiting, no log.
+const PURE: &[&str] =
+    &["tokio", "tokio_util", "tracing", "sqlx", "redis", "axum", "hyper", "std::fs", "std::net"];
+/// A contract knows none of those who keep it, and none of those who rely on it.
+const NEUTRAL: &[&str] = &["sqlx", "redis", "axum", "hyper", "std::fs", "std::net"];
+const NO_HTTP: &[&str] = &["axum", "hyper", "tower", "prometheus"];
+const NO_BACKEND: &[&str] = &[
+    "sqlx",
+    "redis",
+    "crate::backend::redis",
+    "crate::backend::postgres",
+    "crate::backend::sqlite",
+];
+
+/// Where a build for torture aborts on purpose; nothing in any other. Every floor has such places.
+const EVERYWHERE: &str = "sabotage";
+
+/// From the bottom up. What is not here is assembly, and may import everything.
+const FLOORS: &[Floor] = &[
+    Floor { module: "clock", below: &[], absent: PURE },
+    Floor { module: "event", below: &["clock"], absent: PURE },
+    Floor { module: "twilio", below: &["clock", "event"], absent: PURE },
+    // The one value that can wait: for a while, or until a token is cancelled.
+    Floor { module: "retry", below: &[], absent: NEUTRAL },
+    Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
+    Floor { module: "shutdown", below: &[], absent: NEUTRAL },
+    Floor {
+        module: "backend",
+        below: &["clock", "retry", "event", "twilio", "pipeline"],
+        absent: NO_HTTP,
+    },
+    Floor {
+        module: "backend::redis",
+        below: ANYTHING,
+        absent: &["sqlx", "crate::backend::postgres", "crate::backend::sqlite"],
+    },
+    Floor {
+        module: "backend::postgres",
+        below: ANYTHING,
+        absent: &["redis", "crate::backend::redis", "crate::backend::sqlite"],
+    },
+    Floor {
+        module: "backend::sqlite",
+        below: ANYTHING,
+        absent: &["redis", "crate::backend::redis", "crate::backend::postgres"],
+    },
+    Floor {
+        module: "http",
+        below: &["clock", "retry", "event", "twilio", "pipeline"],
+        absent: NO_BACKEND,
+    },
+    Floor {
+        module: "inbound",
+        below: &["clock", "retry", "event", "twilio", "pipeline", "http"],
+        absent: NO_BACKEND,
+    },
+    Floor {
+        module: "worker",
+        below: &["clock", "retry", "event", "twilio", "pipeline"],
+        absent: NO_BACKEND,
+    },
+    // What it reads is handed to it, in types that name no backend.
+    Floor {
+        module: "admin",
+        below: &["clock", "retry", "event", "twilio", "pipeline", "http", "backend"],
+        absent: NO_BACKEND,
+    },
+];
+
+/// Said by the floor of the module that it is in.
+const ANYTHING: &[&str] = &["*"];
+
+#[test]
+fn every_module_imports_only_what_lies_below_it() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (module, text) in sources(Path::new("src"), "") {
+        for import in imports(&module, &text) {
+            seen += 1;
+            let floors = FLOORS.iter().filter(|floor| is_in(&module, floor.module));
+            wrong.extend(
+                floors.filter(|floor| !floor.takes(&import)).map(|_| format!("{module}: {import}")),
+            );
+        }
+    }
+    assert!(seen > 500, "the sources are not read: {seen} imports");
+    assert!(wrong.is_empty(), "imports that the floors do not allow:\n{}", wrong.join("\n"));
+}
+
+impl Floor {
+    fn takes(&self, import: &str) -> bool {
+        if self.absent.iter().any(|absent| is_in(import, absent)) {
+            return false;
+        }
+        let Some(ours) = import.strip_prefix("crate::") else { return true };
+        let mut known = self.below.iter().chain([&self.module, &EVERYWHERE]);
+        self.below == ANYTHING || known.any(|module| is_in(ours, module))
+    }
+}
+
+/// Whether a path is this one, or below it.
+fn is_in(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Every file but those of tests, by the path of its module.
+fn sources(directory: &Path, module: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("the sources are there").flatten() {
+        let path = entry.path();
+        let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        let inner = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
+        if name == "tests" || name.ends_with("_tests") {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(sources(&path, &inner));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push((inner, std::fs::read_to_string(&path).expect("it is text")));
+        }
+    }
+    found
+}
+
+/// The paths that a file imports, or names in full, outside of its tests.
+fn imports(module: &str, text: &str) -> Vec<String> {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code: Vec<&str> =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default().trim()).collect();
+    let code = code.join(" ");
+    let mut found = Vec::new();
+    for part in code.split("use ").skip(1) {
+        expand("", part.split(';').next().unwrap_or_default(), &mut found);
+    }
+    for part in code.split("crate::").skip(1) {
+        let path = part.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next();
+        found.push(format!("crate::{}", path.unwrap_or_default().trim_end_matches(':')));
+    }
+    found.retain(|path| path != "crate::");
+    found.iter().map(|path| absolute(module, path)).collect()
+}
+
+/// `a::{b, c::{d, e}}` as `a::b`, `a::c::d` and `a::c::e`.
+fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
+    let tree = tree.trim();
+    let Some((start, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or_default().trim();
+        if !path.is_empty() {
+            found.push(format!("{prefix}{path}").trim_end_matches("::self").to_owned());
+        }
+        return;
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut from) = (0_i32, 0);
+    let prefix = format!("{prefix}{}", start.trim());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                expand(&prefix, &inner[from..at], found);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    expand(&prefix, &inner[from..], found);
+}
+
+/// With `self::` and `super::` resolved.
+fn absolute(module: &str, path: &str) -> String {
+    let mut base: Vec<&str> = module.split("::").collect();
+    let mut rest = path;
+    let mut relative = false;
+    loop {
+        if let Some(inner) = rest.strip_prefix("self::") {
+            (rest, relative) = (inner, true);
+        } else if let Some(outer) = rest.strip_prefix("super::") {
+            base.pop();
+            (rest, relative) = (outer, true);
+        } else {
+            break;
+        }
+    }
+    match relative {
+        true => [&["crate"], &base[..], &[rest]].concat().join("::"),
+        false => rest.to_owned(),
+    }
+}
+
+#[test]
+fn the_reader_of_imports_understands_what_is_written() {
+    let text = "use std::fs;\npub(crate) use super::{a, b::{C as D, self}};\n\
+                use self::x::Y; // use crate::comment;\nfn f() { crate::z::w(); }\n\
+                #[cfg(test)]\nuse crate::test;";
+    let expected = ["std::fs", "crate::m::a", "crate::m::b::C", "crate::m::b", "crate::m::n::x::Y"];
+    assert_eq!(imports("m::n", text), [&expected[..], &["crate::z::w"]].concat());
+}
