@@ -119,6 +119,29 @@ async fn connections_that_went_silent_are_replaced() {
 }
 
 #[tokio::test]
+async fn a_connection_that_takes_longer_to_make_than_a_request_waits_is_made_all_the_same() {
+    needs!(Redis, Postgres);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let port = free_port();
+    let _redis = on_port(port, &[]);
+    // Longer than a request waits for Redis, as over TLS from far away.
+    let proxy = Proxy::slow_to(port, Duration::from_millis(500));
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    stage.settings = stage.settings.clone().set("REDIS_URL", url);
+    let offhook = stage.start();
+    let spooled =
+        async || offhook.client.metric("offhook_batch_events_sum{backend=\"spool\"}").await;
+    let mut keys = Vec::new();
+    until("callbacks go to Redis at once", async || {
+        let (before, next) = (spooled().await, keys.len());
+        accept(&offhook, next..next + 1, &mut keys).await;
+        (spooled().await == before).then_some(())
+    })
+    .await;
+    stored(&stage, &keys).await;
+}
+
+#[tokio::test]
 async fn while_redis_is_away_it_is_asked_less_and_less() {
     needs!(Redis, Postgres);
     let mut stage = Stage::scale_out(Durability::Unsynced);

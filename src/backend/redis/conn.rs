@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script, cmd};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::address::{Address, CONNECT};
@@ -81,7 +82,7 @@ impl Connector {
     /// `patience`.
     #[must_use]
     pub fn conn(&self, patience: Duration) -> Conn {
-        Conn { connector: self.clone(), patience, open: None }
+        Conn { connector: self.clone(), patience, open: None, opening: JoinSet::new() }
     }
 
     /// Whether Redis answers.
@@ -137,6 +138,8 @@ pub struct Conn {
     connector: Connector,
     patience: Duration,
     open: Option<MultiplexedConnection>,
+    /// At most one, which is being made.
+    opening: JoinSet<Result<MultiplexedConnection, ConnError>>,
 }
 
 impl Conn {
@@ -184,13 +187,28 @@ impl Conn {
 
     /// The connection is taken out while a command runs on it, so that a command that is dropped
     /// half-way leaves none behind.
+    ///
+    /// Making one goes on when whoever waited for it has given up: it may take longer than a request
+    /// may wait, over TLS or by way of Sentinels, and would else never be made.
     async fn take(&mut self) -> Result<MultiplexedConnection, ConnError> {
         if let Some(open) = self.open.take() {
             return Ok(open);
         }
-        match timeout(CONNECT.max(self.patience), self.connector.0.connect()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnError::Away("no connection in time".to_owned())),
+        while let Some(made) = self.opening.try_join_next() {
+            if let Ok(Ok(open)) = made {
+                return Ok(open);
+            }
+        }
+        if self.opening.is_empty() {
+            let (connector, patience) = (self.connector.clone(), CONNECT.max(self.patience));
+            self.opening.spawn(async move {
+                let late = |_| Err(ConnError::Away("no connection in time".to_owned()));
+                timeout(patience, connector.0.connect()).await.unwrap_or_else(late)
+            });
+        }
+        match self.opening.join_next().await {
+            Some(Ok(made)) => made,
+            _ => Err(ConnError::Away("no connection".to_owned())),
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// Forwards connections to a port of loopback. Its threads end with their connections, and with the
 /// test's process.
@@ -19,6 +20,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Before the server on this port.
     pub(crate) fn to(port: u16) -> Self {
+        Self::slow_to(port, Duration::ZERO)
+    }
+
+    /// The same, where each connection takes so long to come about.
+    pub(crate) fn slow_to(port: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let (dead, opened) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -26,13 +32,16 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let number = counter.fetch_add(1, Ordering::SeqCst) + 1;
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                let clone =
-                    |stream: &TcpStream| stream.try_clone().expect("a socket can be shared");
-                let (from, to, ends_too) = (clone(&client), clone(&server), Arc::clone(&ends));
-                thread::spawn(move || forward(from, to, number, &ends_too));
                 let ends = Arc::clone(&ends);
-                thread::spawn(move || forward(server, client, number, &ends));
+                thread::spawn(move || {
+                    thread::sleep(delay);
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+                    let both = (client.try_clone(), server.try_clone());
+                    let (Ok(from), Ok(to)) = both else { return };
+                    let ends_too = Arc::clone(&ends);
+                    thread::spawn(move || forward(from, to, number, &ends_too));
+                    forward(server, client, number, &ends);
+                });
             }
         });
         Self { address, dead, opened }
