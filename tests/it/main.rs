@@ -6,6 +6,7 @@ mod bench;
 mod broken_disk;
 mod commands;
 mod console;
+mod deliveries;
 mod doctor;
 mod encryption;
 mod fallback;
