@@ -12,7 +12,8 @@ use super::{Observed, Observer, Outcome, Sink};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey};
 
-/// The last events that are remembered: some pages of a screen.
+/// The last events that are remembered: some pages of a screen. As many of each second at most: who
+/// comes later sees no more of it, and each is a copy that a callback waits for.
 const REMEMBERED: usize = 256;
 /// Events that a watcher may be behind: a second of a busy server.
 const BEHIND: usize = 1024;
@@ -64,6 +65,8 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct Memory {
     count: u64,
+    /// How many were remembered in this second, counted from the epoch.
+    lately: (i64, usize),
     last: VecDeque<Arc<Seen>>,
     duplicates: VecDeque<(EventKey, Timestamp)>,
 }
@@ -133,11 +136,11 @@ impl Observer for Live {
         };
         // What nobody watches and nobody will remember is not copied.
         let events = batch.events();
+        let mut memory = self.memory();
         let skipped = match self.watchers() {
-            0 => events.len().saturating_sub(REMEMBERED),
+            0 => events.len().saturating_sub(memory.room(at)),
             _ => 0,
         };
-        let mut memory = self.memory();
         memory.count += skipped as u64;
         for (place, event) in events.iter().enumerate() {
             let duplicate = fresh(place).map(|fresh| !fresh);
@@ -148,12 +151,24 @@ impl Observer for Live {
                 continue;
             }
             memory.count += 1;
+            memory.lately.1 += 1;
             let number = memory.count;
             let seen = Arc::new(Seen { number, event: event.clone(), at, duplicate });
             keep(&mut memory.last, Arc::clone(&seen), REMEMBERED);
             // An error says that nobody watches.
             let _ = self.sender.send(seen);
         }
+    }
+}
+
+impl Memory {
+    /// How many more may be remembered in this second.
+    fn room(&mut self, at: Timestamp) -> usize {
+        let second = at.micros() / 1_000_000;
+        if self.lately.0 != second {
+            self.lately = (second, 0);
+        }
+        REMEMBERED.saturating_sub(self.lately.1)
     }
 }
 
@@ -247,7 +262,12 @@ mod tests {
         }
         let last = live.last();
         assert_eq!(last.len(), REMEMBERED);
-        assert_eq!(last.last().expect("some").number, 2000);
+        assert_eq!(last.last().expect("some").number, 500, "of one second, no more");
+        let _watcher = live.watch(None);
+        commit(&live, 0..500);
+        let last = live.last();
+        assert_eq!(last.len(), REMEMBERED);
+        assert_eq!(last.last().expect("some").number, 2500);
     }
 
     #[test]
