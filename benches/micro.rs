@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
 use offhook::event::{Batch, Current, Event, codec};
-use offhook::inbound::{Inbound, Metrics};
+use offhook::inbound::{Inbound, Metrics, Terms, TermsInForce};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::twilio::callback::{Purpose, events};
 use offhook::twilio::details::Details;
@@ -142,16 +142,16 @@ fn inbound(c: &mut Criterion) {
     let mut tasks = JoinSet::new();
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
     let accounts = fixture.config.accounts.iter().map(|account| account.secrets()).collect();
-    let keyring = Arc::new(Keyring::new(accounts).expect("the account has a token"));
-    let metrics = Metrics::new(&Registry::new(), &keyring).expect("no name is taken");
+    let keyring = Keyring::new(accounts).expect("the account has a token");
+    let terms = Terms { keyring, fallback: fixture.config.fallback.clone() };
+    let metrics = Arc::new(Metrics::new(&Registry::new()).expect("no name is taken"));
     let router: Router = Inbound {
         config: fixture.config.inbound.clone(),
-        keyring,
+        terms: Arc::new(TermsInForce::new(terms, Arc::clone(&metrics))),
         public_url: fixture.config.public_url.clone(),
-        fallback: fixture.config.fallback.clone(),
         recorder,
         clock: Clock::System,
-        metrics: Arc::new(metrics),
+        metrics,
         refusals: Arc::default(),
         background: TaskTracker::new(),
     }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod durability;
+mod reload;
 mod scaled;
 
 use std::net::SocketAddr;
@@ -21,29 +22,31 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+pub use self::reload::Reloader;
 use crate::admin::Admin;
 use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
-use crate::config::{self, Config, Deployment};
+use crate::config::{Config, Deployment};
 use crate::http::refusals::Refusals;
-use crate::inbound::Inbound;
+use crate::inbound::{Inbound, TermsInForce};
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::telemetry::metrics::{Backend, Metrics};
-use crate::twilio::keyring::Keyring;
+use crate::telemetry::reloads::Reloads;
 use crate::{admin, inbound};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// A server that runs.
-#[derive(Debug)]
 pub struct Running {
     /// Where callbacks are taken; `None` for a worker.
     pub inbound: Option<SocketAddr>,
     /// Where metrics, health and API are.
     pub admin: SocketAddr,
+    /// Changes what may change without a restart.
+    pub reloader: Reloader,
     tasks: JoinSet<&'static str>,
     admin_task: JoinSet<()>,
     stop: CancellationToken,
@@ -144,10 +147,17 @@ pub async fn start(
     }
 
     let refusals = Arc::new(Refusals::default());
+    let mut reloader = Reloader {
+        started_with: config.fixed.clone(),
+        terms: None,
+        metrics: Reloads::new(&registry, config.clock.now())?,
+        clock: config.clock,
+    };
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let address = listener.local_addr()?;
             let service = inbound_service(&config, recorder, &registry, &refusals)?;
+            reloader.terms = Some(Arc::clone(&service.terms));
             let stop = stop.clone();
             tasks.spawn(async move {
                 service.run(listener, stop).await;
@@ -176,7 +186,7 @@ pub async fn start(
     admin_task.spawn(admin.run(listeners.admin, stop_admin.clone()));
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
-    Ok(Running { inbound, admin: admin_address, tasks, admin_task, stop, stop_admin })
+    Ok(Running { inbound, admin: admin_address, reloader, tasks, admin_task, stop, stop_admin })
 }
 
 /// What a mode gives to the services.
@@ -236,14 +246,13 @@ fn inbound_service(
     registry: &Registry,
     refusals: &Arc<Refusals>,
 ) -> anyhow::Result<Inbound> {
-    let accounts = config.accounts.iter().map(config::Account::secrets);
-    let keyring = Arc::new(Keyring::new(accounts.collect())?);
+    let metrics = Arc::new(inbound::Metrics::new(registry)?);
+    let terms = TermsInForce::new(reload::terms(config), Arc::clone(&metrics));
     Ok(Inbound {
         config: config.inbound.clone(),
-        metrics: Arc::new(inbound::Metrics::new(registry, &keyring)?),
-        keyring,
+        metrics,
+        terms: Arc::new(terms),
         public_url: config.public_url.clone(),
-        fallback: config.fallback.clone(),
         recorder,
         clock: config.clock,
         refusals: Arc::clone(refusals),

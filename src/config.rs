@@ -1,7 +1,8 @@
-//! Configuration: read once, at start, into values that cannot be half right.
+//! Configuration: read at start, and again when told to, into values that cannot be half right.
 //!
 //! [`layers`] finds out what was set and where, `raw` is its shape, `resolve` checks it.
 
+mod fixed;
 pub mod layers;
 mod raw;
 mod resolve;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use self::fixed::Fixed;
 pub use self::layers::Sources;
 pub use self::raw::{Durability, LogFormat};
 use crate::backend::DeadLetters;
@@ -61,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// Where the time comes from: the machine, unless a torture says otherwise.
     pub clock: Clock,
+    /// What a reload cannot change.
+    pub fixed: Fixed,
 }
 
 /// An account and its secrets.

@@ -11,6 +11,7 @@ mod path_prefix;
 mod refusal;
 mod signed;
 mod status;
+mod terms;
 
 use std::any::Any;
 use std::net::SocketAddr;
@@ -39,11 +40,11 @@ pub use self::path_prefix::{PathPrefix, PathPrefixError};
 use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
 use self::signed::Received;
+pub use self::terms::{Terms, TermsInForce};
 use crate::clock::Clock;
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
-use crate::twilio::keyring::Keyring;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 
@@ -139,12 +140,10 @@ impl Route {
 pub struct Inbound {
     /// Its section of the configuration.
     pub config: Config,
-    /// Whose signatures hold.
-    pub keyring: Arc<Keyring>,
+    /// Whose signatures hold, and what is answered.
+    pub terms: Arc<TermsInForce>,
     /// What the signed URLs start with.
     pub public_url: PublicUrl,
-    /// What the fallback URLs answer.
-    pub fallback: Fallback,
     /// Where events go.
     pub recorder: Recorder,
     /// When they came.
@@ -192,7 +191,8 @@ impl Inbound {
     }
 
     async fn answer(&self, route: Route, request: Request) -> Response {
-        let mut exchange = Exchange::begin(self, route, request.uri().clone());
+        let terms = self.terms.now();
+        let mut exchange = Exchange::begin(self, &terms, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
         match self.twiml(&mut exchange, route, request).await {
             Ok(twiml) => {
@@ -206,9 +206,9 @@ impl Inbound {
         }
     }
 
-    async fn twiml<'i>(
-        &'i self,
-        exchange: &mut Exchange<'i>,
+    async fn twiml(
+        &self,
+        exchange: &mut Exchange<'_>,
         route: Route,
         request: Request,
     ) -> Result<Twiml, Refusal> {
@@ -222,7 +222,7 @@ impl Inbound {
             Route::SmsFallback => Medium::Sms,
             _ => return status::answer(self, &signed).await,
         };
-        Ok(fallback::answer(self, medium, received.token(), &signed).await)
+        Ok(fallback::answer(exchange, medium, received.token(), &signed).await)
     }
 }
 

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks everything to finish, the second ends at once.
+//! SIGTERM and SIGINT: the first asks everything to finish, the second ends at once. SIGHUP, which
+//! ends nothing.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,14 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     #[expect(clippy::disallowed_methods, reason = "outlives every service: it ends them")]
     tokio::spawn(watch(terminate, interrupt, stop.clone()));
     Ok(stop)
+}
+
+/// SIGHUP, which from now on ends no process.
+///
+/// # Errors
+/// The signal cannot be listened to.
+pub fn on_hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 async fn watch(mut terminate: Signal, mut interrupt: Signal, stop: CancellationToken) {

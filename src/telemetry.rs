@@ -2,6 +2,7 @@
 
 pub mod metrics;
 mod outcomes;
+pub mod reloads;
 pub mod stream;
 
 use std::io::IsTerminal as _;

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
-use crate::app::{self, Listeners};
+use crate::app::{self, Listeners, Reloader};
 use crate::clock::Clock;
-use crate::config::{Config, Role, Sources};
+use crate::config::{Config, ConfigError, Role, Sources};
 use crate::{sabotage, shutdown, telemetry};
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. SIGHUP reloads the configuration.
 ///
 /// # Errors
 /// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
@@ -29,23 +30,44 @@ pub(super) async fn run(
     }
     telemetry::start_log(&config.log);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
+    let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;
     let running = app::start(config, listeners, stop.clone()).await?;
-    tell(&NotifyState::Ready);
+    tell(&[NotifyState::Ready]);
+    let reloader = running.reloader.clone();
     // It is cancelled by whatever makes the server stop, so neither waits for ever.
-    let stopping = async {
-        stop.cancelled().await;
-        tell(&NotifyState::Stopping);
+    let until_stopping = async {
+        stop.run_until_cancelled(reload_on(hangup, &reloader, &sources, role)).await;
+        tell(&[NotifyState::Stopping]);
     };
-    let (stopped, ()) = tokio::join!(running.stopped(), stopping);
+    let (stopped, ()) = tokio::join!(running.stopped(), until_stopping);
     stopped?;
     info!("offhook has stopped");
     Ok(())
 }
 
+/// Reads the configuration again with every SIGHUP.
+async fn reload_on(mut hangup: Signal, reloader: &Reloader, sources: &Sources, role: Role) {
+    while hangup.recv().await.is_some() {
+        // systemd 253 and later wait for this, and take no other time.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(error) => warn!(error = %error, "systemd cannot be told the time"),
+        }
+        let sources = sources.clone();
+        // Files are read, which may be on a slow disk.
+        let next = tokio::task::spawn_blocking(move || Config::load(&sources, role)).await;
+        reloader.take(&next.unwrap_or_else(|panicked| {
+            let (key, origin) = ("all of it".to_owned(), "this program".to_owned());
+            Err(ConfigError { key, origin, problem: panicked.to_string() })
+        }));
+        tell(&[NotifyState::Ready]);
+    }
+}
+
 /// Tells systemd, where it is systemd that started us (`Type=notify`); else nothing happens.
-fn tell(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
         warn!(error = %error, "systemd cannot be told about the state of the server");
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
 
+use super::fixed::Fixed;
 use super::raw::Raw;
 use super::{ConfigError, DEFAULTS};
 
@@ -38,6 +39,8 @@ impl Sources {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) raw: Raw,
+    /// What a reload cannot change.
+    pub(crate) fixed: Fixed,
     /// The weakest first.
     layers: Vec<(String, Map<String, Value>)>,
 }
@@ -94,15 +97,16 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 
     let mut builder = ConfigBuilder::<DefaultState>::default();
     let mut layers = Vec::with_capacity(all.len());
-    let mut raw = None;
+    let (mut raw, mut fixed) = (None, Fixed::default());
     for Layer { name, values } in all {
         builder = builder.add_source(Values(values.clone()));
         let read = builder.build_cloned().and_then(config::Config::try_deserialize::<Raw>);
         raw = Some(read.map_err(|cause| blame(&name, &values, cause))?);
+        fixed.add(&values);
         layers.push((name, values));
     }
     let raw = raw.expect("the defaults are always a layer");
-    Ok(Loaded { raw, layers })
+    Ok(Loaded { raw, fixed, layers })
 }
 
 /// A layer's values as the library's source.

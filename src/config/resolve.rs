@@ -39,6 +39,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         calls: Calls { limit: raw.calls.limit, max_age: Duration::from_secs(raw.calls.max_age_s) },
         log: Log { format: raw.log.format, filter },
         clock: Clock::System,
+        fixed: loaded.fixed.clone(),
     })
 }
 

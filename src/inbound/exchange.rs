@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::metrics::Outcome;
-use super::{Inbound, Refusal, Route};
+use super::{Inbound, Refusal, Route, Terms};
 use crate::http::refusals::{Refused, shown};
 use crate::twilio::diagnosis::Diagnosis;
 
@@ -17,6 +17,8 @@ use crate::twilio::diagnosis::Diagnosis;
 /// Holds nothing that a log must not: no body, number, query or signature.
 pub(super) struct Exchange<'i> {
     pub(super) inbound: &'i Inbound,
+    /// What it goes by, whatever is in force when it ends.
+    pub(super) terms: &'i Terms,
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
@@ -31,9 +33,10 @@ pub(super) struct Exchange<'i> {
 }
 
 impl<'i> Exchange<'i> {
-    pub(super) fn begin(inbound: &'i Inbound, route: Route, uri: Uri) -> Self {
+    pub(super) fn begin(inbound: &'i Inbound, terms: &'i Terms, route: Route, uri: Uri) -> Self {
         Self {
             inbound,
+            terms,
             body_bytes: 0,
             account: None,
             tried: Vec::new(),

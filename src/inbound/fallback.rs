@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::Inbound;
+use super::exchange::Exchange;
 use crate::event::Event;
 use crate::twilio::callback::{self, Purpose};
 use crate::twilio::params::Params;
@@ -53,14 +54,15 @@ impl Fallback {
 
 /// Answers, always. Not a `Result`: a caller must not hear an error because our log is full.
 pub(super) async fn answer(
-    inbound: &Inbound,
+    exchange: &Exchange<'_>,
     medium: Medium,
     token: Option<&str>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Twiml {
+    let Exchange { inbound, terms, .. } = exchange;
     let purpose = Purpose::Fallback(token);
     record(inbound, callback::events(request, purpose, inbound.clock.now())).await;
-    inbound.fallback.twiml(medium, request.params()).clone()
+    terms.fallback.twiml(medium, request.params()).clone()
 }
 
 /// Records, and stops waiting when that takes too long or the client leaves, but goes on.

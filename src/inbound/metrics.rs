@@ -1,9 +1,11 @@
 //! [`Metrics`]: what the public listener counts. Every series exists from the start, so that a
 //! rate is right from the first request and a secret that nobody uses reads as flat.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
@@ -50,6 +52,7 @@ pub struct Metrics {
     routes: [PerRoute; Route::ALL.len()],
     refusals: [IntCounter; Refusal::ALL.len()],
     secret_matches: IntCounterVec,
+    secret_retiring: IntGaugeVec,
     fallback_unrecorded: IntCounter,
     connections: IntGauge,
     connections_saturated: IntCounter,
@@ -64,11 +67,11 @@ struct PerRoute {
 }
 
 impl Metrics {
-    /// Registers them, with a series for each secret of the keyring.
+    /// Registers them. Those of secrets are shown by [`TermsInForce`](super::TermsInForce).
     ///
     /// # Errors
     /// One of the names is taken.
-    pub fn new(registry: &Registry, keyring: &Keyring) -> Result<Self, prometheus::Error> {
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let requests = counters(
             registry,
             "offhook_requests_total",
@@ -102,21 +105,14 @@ impl Metrics {
             &["route"],
         )?;
         registry.register(Box::new(duration.clone()))?;
-        let retiring = IntGaugeVec::new(
+        let secret_retiring = IntGaugeVec::new(
             Opts::new(
                 "offhook_secret_retiring",
                 "1 for a secret that is about to be taken out: it should match nothing any more.",
             ),
             &["account", "key_id"],
         )?;
-        registry.register(Box::new(retiring.clone()))?;
-        for account in keyring.accounts() {
-            for secret in account.secrets() {
-                let labels = [account.name(), secret.id()];
-                secret_matches.with_label_values(&labels);
-                retiring.with_label_values(&labels).set(secret.is_retiring().into());
-            }
-        }
+        registry.register(Box::new(secret_retiring.clone()))?;
         Ok(Self {
             routes: Route::ALL.map(|route| PerRoute {
                 outcomes: Outcome::ALL
@@ -125,6 +121,7 @@ impl Metrics {
             }),
             refusals: Refusal::ALL.map(|reason| refusals.with_label_values(&[reason.as_str()])),
             secret_matches,
+            secret_retiring,
             fallback_unrecorded: counter(
                 registry,
                 "offhook_fallback_unrecorded_total",
@@ -147,6 +144,32 @@ impl Metrics {
                 "Times that the system handed out no connection.",
             )?,
         })
+    }
+
+    /// Shows the series of every secret of a keyring.
+    pub(super) fn show_secrets(&self, keyring: &Keyring) {
+        for (labels, secret) in labelled(keyring) {
+            self.secret_matches.with_label_values(&labels);
+            self.secret_retiring.with_label_values(&labels).set(secret.is_retiring().into());
+        }
+    }
+
+    /// Shows no secret any more that is not of this keyring: however often secrets change, there
+    /// are no more series than secrets. A request that is under way may bring one back, which is
+    /// forgotten the next time.
+    pub(super) fn forget_secrets_but(&self, keyring: &Keyring) {
+        let known: HashSet<_> = labelled(keyring).map(|(labels, _)| labels).collect();
+        for family in self.secret_matches.collect() {
+            for series in family.get_metric() {
+                // In the order of their names, which is ours.
+                let [account, key_id] = series.get_label() else { continue };
+                let labels = [account.value(), key_id.value()];
+                if !known.contains(&labels) {
+                    let _ = self.secret_matches.remove_label_values(&labels);
+                    let _ = self.secret_retiring.remove_label_values(&labels);
+                }
+            }
+        }
     }
 
     /// A request ended.
@@ -192,6 +215,13 @@ impl Observer for Metrics {
     fn accept_failed(&self, _error: &io::Error) {
         self.accept_failures.inc();
     }
+}
+
+/// Each secret with its labels.
+fn labelled(keyring: &Keyring) -> impl Iterator<Item = ([&str; 2], &Secret)> {
+    keyring.accounts().iter().flat_map(|account| {
+        account.secrets().iter().map(|secret| ([account.name(), secret.id()], secret))
+    })
 }
 
 fn counters(

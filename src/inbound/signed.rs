@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
-use super::{Inbound, Refusal};
+use super::{Inbound, Refusal, Terms};
 use crate::http::refusals::shown;
 use crate::twilio::diagnosis::diagnose;
 use crate::twilio::params::Params;
@@ -70,7 +70,7 @@ impl Received {
         let unverified =
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
         let signed = unverified
-            .verify(&inbound.keyring)
+            .verify(&exchange.terms.keyring)
             .inspect_err(|error| self.explain(exchange, *error))?;
         let Verified { account, secret } = *signed.verified();
         exchange.account = Some(account.sid());
@@ -82,7 +82,7 @@ impl Received {
     /// occasion, since it costs more than refusing.
     fn explain(&self, exchange: &mut Exchange<'_>, error: SignatureError) {
         let inbound = exchange.inbound;
-        exchange.account = self.claimed_account(inbound);
+        exchange.account = self.claimed_account(exchange.terms);
         if error != SignatureError::Mismatch {
             return;
         }
@@ -90,7 +90,8 @@ impl Received {
         exchange.tried.dedup();
         if inbound.refusals.may_explain(inbound.clock.now()) {
             let (url, claim) = (&self.url, &self.claim);
-            exchange.diagnosis = diagnose(url, self.content, &self.body, claim, &inbound.keyring);
+            let keyring = &exchange.terms.keyring;
+            exchange.diagnosis = diagnose(url, self.content, &self.body, claim, keyring);
         }
     }
 
@@ -101,14 +102,14 @@ impl Received {
 
     /// The account that a refused request names, if it is one of ours: an operator needs to see
     /// whose secret is wrong.
-    fn claimed_account<'i>(&self, inbound: &'i Inbound) -> Option<&'i str> {
+    fn claimed_account<'i>(&self, terms: &'i Terms) -> Option<&'i str> {
         let params = match self.content {
             Content::Query => self.url.split_once('?')?.1.as_bytes(),
             Content::Form => &self.body,
             Content::Json => return None,
         };
         let claimed = Params::parse(params).get("AccountSid")?.into_owned();
-        let mut accounts = inbound.keyring.accounts().iter();
+        let mut accounts = terms.keyring.accounts().iter();
         accounts.find(|account| account.sid() == claimed).map(|account| account.sid())
     }
 }

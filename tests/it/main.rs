@@ -23,6 +23,7 @@ mod pooler;
 mod reads;
 mod reconnection;
 mod refusals;
+mod reload;
 mod services;
 mod shutdown;
 mod sink_battery;

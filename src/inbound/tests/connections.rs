@@ -201,7 +201,8 @@ async fn what_was_begun_is_answered_when_the_listener_stops() {
 #[tokio::test]
 async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) {
-        let _exchange = Exchange::begin(&inbound, Route::Status, Uri::default());
+        let terms = inbound.terms.now();
+        let _exchange = Exchange::begin(&inbound, &terms, Route::Status, Uri::default());
         panic!("as a bug would");
     }
     let (registry, (recorder, _queue)) = (Registry::new(), batcher::channel());

@@ -19,7 +19,7 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
-use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix};
+use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix, Terms, TermsInForce};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
@@ -73,14 +73,15 @@ impl Default for Setup {
 impl Setup {
     pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
+        let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
+        let terms = Terms { keyring, fallback: self.fallback };
         Inbound {
             config: self.config,
             public_url: PublicUrl::parse(self.public_url).expect("a base URL"),
-            fallback: self.fallback,
+            terms: Arc::new(TermsInForce::new(terms, Arc::clone(&metrics))),
             recorder,
             clock: Clock::System,
-            metrics: Arc::new(Metrics::new(registry, &keyring).expect("no name is taken")),
-            keyring: Arc::new(keyring),
+            metrics,
             refusals: Arc::default(),
             background: TaskTracker::new(),
         }

@@ -22,6 +22,8 @@ pub enum Signal {
     Continue,
     /// Finish, please.
     Terminate,
+    /// Read the configuration again.
+    Hangup,
     /// To Postgres: end at once, but leave no shared memory behind.
     Quit,
 }
@@ -33,6 +35,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Continue => "CONT",
             Self::Terminate => "TERM",
+            Self::Hangup => "HUP",
             Self::Quit => "QUIT",
         }
     }

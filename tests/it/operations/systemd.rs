@@ -1,5 +1,5 @@
 //! The unit of systemd: it is hardened, offhook takes what it is told there, and says when it is
-//! ready.
+//! ready, also after a reload.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -58,7 +58,7 @@ fn offhook_takes_what_the_unit_says() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+async fn systemd_is_told_when_it_is_ready_when_it_reloads_and_when_it_stops() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).expect("the directory is ours");
@@ -71,6 +71,12 @@ async fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     let stage = Stage::embedded();
     let settings = stage.settings.clone().set("NOTIFY_SOCKET", path.display().to_string());
     let mut offhook = Spawned::start(&settings);
+    assert_eq!(hear(), "READY=1");
+    offhook.signal(Signal::Hangup);
+    let reloading = hear();
+    let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+    let since = since.and_then(|since| since.parse::<u64>().ok());
+    assert!(since.is_some_and(|since| since > 0), "{reloading}");
     assert_eq!(hear(), "READY=1");
     offhook.signal(Signal::Terminate);
     assert_eq!(hear(), "STOPPING=1");

@@ -1,0 +1,52 @@
+//! A reload: what may change without a restart does, for every request that begins after it.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError, Fixed};
+use crate::inbound::{Terms, TermsInForce};
+use crate::telemetry::reloads::Reloads;
+use crate::twilio::keyring::Keyring;
+
+/// A hold on a server that runs, to change what it goes by.
+#[derive(Clone)]
+pub struct Reloader {
+    pub(super) started_with: Fixed,
+    /// `None` for a worker, which has none.
+    pub(super) terms: Option<Arc<TermsInForce>>,
+    pub(super) metrics: Reloads,
+    pub(super) clock: Clock,
+}
+
+impl Reloader {
+    /// Takes a configuration that was read again. One that is wrong changes nothing.
+    pub fn take(&self, next: &Result<Config, ConfigError>) {
+        let config = match next {
+            Ok(config) => config,
+            Err(ConfigError { key, origin, problem }) => {
+                self.metrics.failed();
+                error!(key, origin, problem, "configuration is wrong: the old one stays in force");
+                return;
+            }
+        };
+        let needs_restart = self.started_with.changed(&config.fixed).join(", ");
+        if !needs_restart.is_empty() {
+            warn!(keys = needs_restart, "changed, and needs a restart: the rest is taken");
+        }
+        if let Some(in_force) = &self.terms {
+            in_force.replace(terms(config));
+        }
+        self.metrics.taken(self.clock.now());
+        info!(accounts = config.accounts.len(), "configuration reloaded");
+    }
+}
+
+/// What the public listener goes by.
+pub(super) fn terms(config: &Config) -> Terms {
+    let accounts = config.accounts.iter().map(config::Account::secrets);
+    let keyring =
+        Keyring::new(accounts.collect()).expect("each account was found to have a secret");
+    Terms { keyring, fallback: config.fallback.clone() }
+}

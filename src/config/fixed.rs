@@ -1,0 +1,52 @@
+//! [`Fixed`]: what a reload cannot change, so that it can say what it did not take.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use config::{Map, Value, ValueKind};
+
+/// What a reload takes: whatever is below these. Every other key needs a restart.
+const RELOADED: [&str; 2] = ["account", "fallback"];
+
+/// Of every other key a fingerprint of what it says, or of what its file says: values are compared
+/// by it and cannot be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fixed(BTreeMap<String, u64>);
+
+impl Fixed {
+    /// Takes another layer in, which overrides those before.
+    pub(super) fn add(&mut self, values: &Map<String, Value>) {
+        let fixed = values.iter().filter(|(key, _)| !RELOADED.contains(&key.as_str()));
+        for (key, value) in fixed {
+            self.note(key.clone(), value);
+        }
+    }
+
+    fn note(&mut self, key: String, value: &Value) {
+        if let ValueKind::Table(table) = &value.kind {
+            for (name, value) in table {
+                self.note(format!("{key}.{name}"), value);
+            }
+            return;
+        }
+        let mut said = value.to_string();
+        if key.ends_with("_file") {
+            // One that cannot be read was complained about before, if it matters.
+            said += &std::fs::read_to_string(&said).unwrap_or_default();
+        }
+        let mut hasher = DefaultHasher::new();
+        said.hash(&mut hasher);
+        self.0.insert(key, hasher.finish());
+    }
+
+    /// The keys that say something else in `other`.
+    #[must_use]
+    pub fn changed<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let gone = self.0.keys().filter(|key| !other.0.contains_key(*key));
+        let differs = other.0.iter().filter(|(key, said)| self.0.get(*key) != Some(said));
+        let mut keys: Vec<_> =
+            differs.map(|(key, _)| key).chain(gone).map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+}

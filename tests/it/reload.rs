@@ -1,0 +1,234 @@
+//! SIGHUP: what may change does, nobody who is being served notices, and what is wrong changes
+//! nothing and is named.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use offhook::config::Role;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use crate::harness::{
+    ACCOUNT, Callback, OTHER_TOKEN, Signature, Spawned, Stage, TOKEN, both_modes, until,
+};
+use crate::metrics::scrape;
+use crate::services::{Signal, needs};
+
+both_modes! {
+    nobody_is_refused_or_dropped_while_it_reloads,
+    a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart,
+}
+
+/// A configuration file and what it names, which tests write again.
+struct Files(TempDir);
+
+impl Files {
+    /// These, and the settings of the stage to go by them.
+    fn on(stage: &mut Stage) -> Self {
+        let files = Self(tempfile::tempdir().expect("a temporary directory"));
+        stage.settings = stage
+            .settings
+            .clone()
+            .unset("TWILIO_ACCOUNT_SID")
+            .unset("TWILIO_AUTH_TOKEN")
+            .set("OFFHOOK_CONFIG", files.path("offhook.toml").display().to_string());
+        files.write("tokens", TOKEN);
+        files.configure("");
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("the directory is ours");
+    }
+
+    /// One account, whose tokens are in a file, and this.
+    fn configure(&self, more: &str) {
+        let tokens = self.path("tokens");
+        let account =
+            format!("sid = \"{ACCOUNT}\"\nname = \"main\"\nauth_tokens_file = {tokens:?}");
+        self.write("offhook.toml", &format!("{more}\n[[account]]\n{account}\n"));
+    }
+}
+
+const RELOADS: &str = "offhook_config_reloads_total";
+
+/// Has it read everything again, and returns once it has.
+async fn reload(offhook: &Spawned, result: &str) {
+    let series = format!("{RELOADS}{{result=\"{result}\"}}");
+    let before = scrape(&offhook.client).await.series[&series];
+    offhook.signal(Signal::Hangup);
+    until("it has reloaded", async || {
+        (scrape(&offhook.client).await.series[&series] > before).then_some(())
+    })
+    .await;
+}
+
+fn call(sender: usize, n: usize) -> Callback {
+    let sid = format!("CA{sender:04x}{n:028x}");
+    Callback::form(format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed"))
+}
+
+async fn status(offhook: &Spawned, n: usize, token: &'static str) -> u16 {
+    let callback = call(9, n).signed(Signature::Token(token));
+    offhook.client.send(&callback).await.status().as_u16()
+}
+
+async fn nobody_is_refused_or_dropped_while_it_reloads(mut stage: Stage) {
+    const SENDERS: usize = 4;
+    const RELOADS: usize = 30;
+    let files = Files::on(&mut stage);
+    let offhook = Spawned::start(&stage.settings);
+    let (enough, mut senders) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+    for sender in 0..SENDERS {
+        let (client, enough) = (offhook.client.clone(), Arc::clone(&enough));
+        senders.spawn(async move {
+            let mut sent = 0;
+            while !enough.load(Ordering::Relaxed) {
+                client.accepts(&call(sender, sent)).await;
+                sent += 1;
+            }
+            sent
+        });
+    }
+    for n in 0..RELOADS {
+        // The token in use moves to another place and back, among others that change.
+        files.write("tokens", &[format!("{n:032}\n{TOKEN}"), TOKEN.to_owned()][n % 2]);
+        reload(&offhook, "ok").await;
+    }
+    enough.store(true, Ordering::Relaxed);
+    let sent: usize = senders.join_all().await.iter().sum();
+    assert!(sent > RELOADS, "it was asked meanwhile");
+    stage.contents_of(sent).await;
+    // However often they changed, a secret that is gone has no series.
+    let series = scrape(&offhook.client).await.series;
+    let matches = series.keys().filter(|name| name.starts_with("offhook_secret_matches_total"));
+    assert_eq!(matches.count(), 1);
+}
+
+async fn a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart(mut stage: Stage) {
+    let files = Files::on(&mut stage);
+    let offhook = Spawned::start(&stage.settings);
+    assert_eq!(status(&offhook, 0, TOKEN).await, 200);
+    assert_eq!(status(&offhook, 1, OTHER_TOKEN).await, 403);
+
+    files.write("tokens", &format!("{TOKEN}\n{OTHER_TOKEN}\n"));
+    files.configure("");
+    reload(&offhook, "ok").await;
+    let second = "offhook_secret_matches_total{account=\"main\",key_id=\"auth_token_2\"}";
+    assert_eq!(scrape(&offhook.client).await.series[second], 0.0, "before it is used");
+    assert_eq!(status(&offhook, 2, TOKEN).await, 200);
+    assert_eq!(status(&offhook, 3, OTHER_TOKEN).await, 200);
+    assert_eq!(scrape(&offhook.client).await.series[second], 1.0);
+
+    files.write("tokens", OTHER_TOKEN);
+    reload(&offhook, "ok").await;
+    assert_eq!(status(&offhook, 4, TOKEN).await, 403);
+    assert_eq!(status(&offhook, 5, OTHER_TOKEN).await, 200);
+    assert!(!scrape(&offhook.client).await.series.contains_key(second), "it is gone");
+    assert!(!offhook.log().contains(OTHER_TOKEN), "{}", offhook.log());
+}
+
+#[tokio::test]
+async fn what_is_wrong_changes_nothing_and_is_named() {
+    let mut stage = Stage::embedded();
+    let files = Files::on(&mut stage);
+    let offhook = Spawned::start(&stage.settings);
+    let successful = "offhook_config_last_reload_successful";
+    assert_eq!(offhook.client.metric(successful).await, 1.0);
+
+    std::fs::remove_file(files.path("tokens")).expect("it is there");
+    reload(&offhook, "failed").await;
+    assert_eq!(status(&offhook, 0, TOKEN).await, 200, "the old one goes on");
+    assert_eq!(offhook.client.metric(successful).await, 0.0);
+    let log = offhook.log();
+    let said = log.lines().find(|line| line.contains("the old one stays in force"));
+    let said = said.unwrap_or_else(|| panic!("{log}"));
+    let (key, file) = ("\"key\":\"account[0].auth_tokens_file\"", files.path("offhook.toml"));
+    assert!(said.contains(key) && said.contains(&file.display().to_string()), "{said}");
+    assert!(said.contains("ERROR") && said.contains("tokens cannot be read"), "{said}");
+
+    files.write("offhook.toml", "[fallback");
+    reload(&offhook, "failed").await;
+    assert_eq!(status(&offhook, 1, TOKEN).await, 200, "the old one goes on");
+
+    files.write("tokens", TOKEN);
+    files.configure("");
+    reload(&offhook, "ok").await;
+    assert_eq!(offhook.client.metric(successful).await, 1.0);
+}
+
+#[tokio::test]
+async fn what_callers_hear_changes_without_a_restart() {
+    let mut stage = Stage::embedded();
+    let files = Files::on(&mut stage);
+    let say = |text: &str| format!("<Response><Say>{text}</Say></Response>");
+    let number = |name: &str| {
+        let path = files.path(name);
+        format!("[[fallback.number]]\nnumber = \"+15550100002\"\nvoice_file = {path:?}\n")
+    };
+    files.write("voice.xml", &say("one"));
+    files.write("number.xml", &say("one of its own"));
+    let voice = files.path("voice.xml");
+    files.configure(&format!("[fallback]\nvoice_file = {voice:?}\n{}", number("number.xml")));
+    let offhook = Spawned::start(&stage.settings);
+    let hears = async |to: &str| {
+        let body = format!("CallSid=CA1&AccountSid={ACCOUNT}&To=%2B{to}&CallStatus=in-progress");
+        let answer = offhook.client.send(&Callback::form(body).to("/voice-fallback")).await;
+        answer.text().await.expect("the whole answer")
+    };
+    assert_eq!(hears("15550100002").await, say("one of its own"));
+    assert_eq!(hears("15550100003").await, say("one"));
+    files.write("voice.xml", &say("two"));
+    files.write("number.xml", &say("two of its own"));
+    reload(&offhook, "ok").await;
+    assert_eq!(hears("15550100002").await, say("two of its own"));
+    assert_eq!(hears("15550100003").await, say("two"));
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
+    let mut stage = Stage::embedded();
+    let files = Files::on(&mut stage);
+    files.write("admin", "one");
+    let admin = format!("[admin]\ntoken_file = {:?}\n", files.path("admin"));
+    files.configure(&admin);
+    let offhook = Spawned::start(&stage.settings);
+    let reloaded = async || {
+        until("it has reloaded", async || {
+            offhook.log().contains("configuration reloaded").then_some(())
+        })
+        .await;
+    };
+    offhook.signal(Signal::Hangup);
+    reloaded().await;
+    assert!(!offhook.log().contains("needs a restart"), "{}", offhook.log());
+
+    files.write("admin", "two");
+    files.write("tokens", OTHER_TOKEN);
+    files.configure(&format!("{admin}[calls]\nlimit = 50\n[inbound]\nbody_limit = 65536\n"));
+    offhook.signal(Signal::Hangup);
+    let named = "\"keys\":\"admin.token_file, calls.limit\"";
+    until("it names both", async || offhook.log().contains(named).then_some(())).await;
+    until("the rest is taken", async || {
+        (status(&offhook, 0, OTHER_TOKEN).await == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_reads_its_configuration_again_and_goes_on() {
+    needs!(Redis, Postgres);
+    let mut stage = Stage::of(crate::harness::Mode::ScaleOut);
+    let files = Files::on(&mut stage);
+    let mut offhook = Spawned::start(&stage.role(Role::Worker));
+    reload(&offhook, "ok").await;
+    files.write("offhook.toml", "[fallback");
+    reload(&offhook, "failed").await;
+    offhook.signal(Signal::Terminate);
+    assert!(offhook.wait().success(), "{}", offhook.log());
+}
