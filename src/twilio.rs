@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
-//! [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
+//! [`privacy`] (what may be kept of
+//! one), [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
 //! an event), [`error_code`] (why something failed, as a label) and [`error_meaning`] (in words),
 //! [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try things out
 //! with).
@@ -14,6 +15,7 @@ pub mod error_code;
 pub mod error_meaning;
 pub mod keyring;
 pub mod params;
+pub mod privacy;
 pub mod public_url;
 pub mod sample;
 pub mod signature;

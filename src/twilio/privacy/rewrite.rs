@@ -1,0 +1,223 @@
+//! Walks through what was sent and writes it again where something in it is treated: forms, JSON,
+//! and either of them inside a value of the other, as in the debugger's `Payload`. Order,
+//! duplicates and everything plain stay as they were.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Class, Privacy, Treatment, text};
+
+/// As deep as it looks into one another. Twilio's go down to 8. Each level is read anew, so this
+/// bounds the work as well as the stack.
+const DEEPEST: usize = 24;
+
+/// What becomes of a part.
+enum Fate<T> {
+    Stays,
+    Becomes(T),
+    Goes,
+}
+
+impl<T> Fate<T> {
+    fn map<U>(self, write: impl FnOnce(T) -> U) -> Fate<U> {
+        match self {
+            Self::Stays => Fate::Stays,
+            Self::Becomes(text) => Fate::Becomes(write(text)),
+            Self::Goes => Fate::Goes,
+        }
+    }
+
+    fn stays(&self) -> bool {
+        matches!(self, Self::Stays)
+    }
+}
+
+/// What is empty now has gone.
+fn becomes(text: String) -> Fate<String> {
+    if text.is_empty() { Fate::Goes } else { Fate::Becomes(text) }
+}
+
+impl Privacy {
+    /// A form or a query; `None` if it stays as it is.
+    pub(super) fn form(&self, form: &[u8], depth: usize) -> Option<Vec<u8>> {
+        let pairs: Vec<_> =
+            form.split(|&byte| byte == b'&').map(|pair| (pair, self.pair(pair, depth))).collect();
+        if pairs.iter().all(|(_, fate)| fate.stays()) {
+            return None;
+        }
+        let left = pairs.iter().filter_map(|(pair, fate)| match fate {
+            Fate::Stays => Some(*pair),
+            Fate::Becomes(written) => Some(written.as_slice()),
+            Fate::Goes => None,
+        });
+        Some(left.collect::<Vec<_>>().join(&b'&'))
+    }
+
+    fn pair(&self, pair: &[u8], depth: usize) -> Fate<Vec<u8>> {
+        let Some((name, value)) = form_urlencoded::parse(pair).next() else { return Fate::Stays };
+        let Some(equals) = memchr::memchr(b'=', pair) else {
+            // It may be all value.
+            return self.text(None, &name, depth).map(|text| encoded(&text));
+        };
+        let fate = self.text(self.class(&name), &value, depth);
+        fate.map(|text| [&pair[..=equals], &encoded(&text)].concat())
+    }
+
+    /// A body of JSON; `None` if it stays as it is. What is none is treated as one text.
+    pub(super) fn json_body(&self, body: &[u8]) -> Option<String> {
+        let fate = match serde_json::from_slice::<&RawValue>(body) {
+            Ok(json) => self.json(json, None, 0),
+            Err(_) => self.unreadable(&String::from_utf8_lossy(body)).map(|text| quoted(&text)),
+        };
+        match fate {
+            Fate::Stays => None,
+            Fate::Becomes(json) => Some(json),
+            Fate::Goes => Some("null".to_owned()),
+        }
+    }
+
+    /// A value of JSON, in something of this class.
+    fn json(&self, json: &RawValue, class: Option<Class>, depth: usize) -> Fate<String> {
+        let raw = json.get();
+        match raw.as_bytes().first() {
+            Some(b'"') => match serde_json::from_str::<String>(raw) {
+                Ok(text) => self.text(class, &text, depth).map(|text| quoted(&text)),
+                Err(_) => self.unreadable(raw).map(|text| quoted(&text)),
+            },
+            Some(b'{' | b'[') if depth >= DEEPEST => self.unreadable(raw).map(|text| quoted(&text)),
+            Some(b'{') => match serde_json::from_str::<Members<'_>>(raw) {
+                Ok(Members(members)) => self.members(members, class, depth + 1),
+                Err(_) => self.unreadable(raw).map(|text| quoted(&text)),
+            },
+            Some(b'[') => {
+                let elements: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
+                let part = |json: &RawValue| self.json(json, class, depth + 1);
+                joined(elements.iter().map(|json| (String::new(), json.get(), part(json))), "[]")
+            }
+            Some(b'-' | b'0'..=b'9') if class.is_some() => {
+                self.text(class, raw, depth).map(|text| quoted(&text))
+            }
+            _ => Fate::Stays,
+        }
+    }
+
+    fn members<'j>(
+        &self,
+        members: Vec<(String, &'j RawValue)>,
+        class: Option<Class>,
+        depth: usize,
+    ) -> Fate<String> {
+        let part = |(name, json): (String, &'j RawValue)| {
+            let fate = self.json(json, self.class(&name).or(class), depth);
+            (format!("{}:", quoted(&name)), json.get(), fate)
+        };
+        joined(members.into_iter().map(part), "{}")
+    }
+
+    /// A text of this class. One without is looked into: it may be JSON, or a URL with a query, or
+    /// an address, or have numbers in it.
+    fn text(&self, class: Option<Class>, value: &str, depth: usize) -> Fate<String> {
+        if value.trim().is_empty() {
+            return Fate::Stays;
+        }
+        if let Some(class) = class {
+            return match self.treatment(class) {
+                Treatment::Plain => Fate::Stays,
+                _ => becomes(self.treated(class, value)),
+            };
+        }
+        if value.trim_start().starts_with(['{', '[']) {
+            match serde_json::from_str::<&RawValue>(value) {
+                Ok(json) => return self.json(json, None, depth + 1),
+                // Cut off, perhaps.
+                Err(_) if value.trim_start().starts_with('{') => return self.unreadable(value),
+                Err(_) => {}
+            }
+        }
+        if text::channel(value).is_some() {
+            return self.text(Some(Class::Numbers), value, depth);
+        }
+        self.url(value, depth).unwrap_or_else(|| self.numbers(value).map_or(Fate::Stays, becomes))
+    }
+
+    /// A URL with a query, and perhaps words around it; `None` if it is none.
+    fn url(&self, value: &str, depth: usize) -> Option<Fate<String>> {
+        let (place, query) = value.split_once('?').filter(|(place, _)| place.contains("://"))?;
+        if depth >= DEEPEST {
+            return Some(self.unreadable(value));
+        }
+        let form = self.form(query.as_bytes(), depth + 1);
+        let form = form.map(|form| format!("{place}?{}", String::from_utf8_lossy(&form)));
+        // In the words behind it a plus is a plus, and not a blank as in a query.
+        let numbers = self.numbers(form.as_deref().unwrap_or(value));
+        Some(numbers.or(form).map_or(Fate::Stays, Fate::Becomes))
+    }
+
+    /// A text with its numbers treated; `None` if it has none.
+    fn numbers(&self, value: &str) -> Option<String> {
+        if self.treatment(Class::Numbers) == Treatment::Plain {
+            return None;
+        }
+        text::replace_numbers(value, |number| self.treated(Class::Numbers, number))
+    }
+
+    /// What cannot be looked into may hold anything.
+    fn unreadable(&self, value: &str) -> Fate<String> {
+        becomes(self.treat(self.strictest(), value).into_owned())
+    }
+}
+
+/// An object or an array of these parts: what stands before each, as it was, and what becomes of it.
+fn joined<'j>(
+    parts: impl Iterator<Item = (String, &'j str, Fate<String>)>,
+    brackets: &str,
+) -> Fate<String> {
+    let parts: Vec<_> = parts.collect();
+    if parts.iter().all(|(_, _, fate)| fate.stays()) {
+        return Fate::Stays;
+    }
+    let left = parts.into_iter().filter_map(|(name, was, fate)| match fate {
+        Fate::Stays => Some(name + was),
+        Fate::Becomes(json) => Some(name + &json),
+        Fate::Goes => None,
+    });
+    let (open, close) = brackets.split_at(1);
+    Fate::Becomes(format!("{open}{}{close}", left.collect::<Vec<_>>().join(",")))
+}
+
+/// A value of a form.
+fn encoded(text: &str) -> Vec<u8> {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().into_bytes()
+}
+
+/// A text of JSON.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The members of an object in their order, duplicates kept.
+struct Members<'j>(Vec<(String, &'j RawValue)>);
+
+impl<'j> Deserialize<'j> for Members<'j> {
+    fn deserialize<D: Deserializer<'j>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'j> Visitor<'j> for InOrder {
+            type Value = Members<'j>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'j>>(self, mut map: A) -> Result<Members<'j>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
