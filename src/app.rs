@@ -7,6 +7,7 @@
 mod calls;
 mod durability;
 mod reload;
+mod retention;
 mod scaled;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 pub use self::reload::Reloader;
+use self::retention::Retention;
 use crate::admin::Admin;
 use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
@@ -130,16 +132,18 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
+    let retention = Retention::new(config.retention, config.clock, &registry, stop.clone())?;
     let mut tasks = JoinSet::new();
-    let Parts { reader, probes, recorder, durabilities, dead_letters, live } =
-        match &config.deployment {
-            Deployment::Embedded { store } => {
-                embedded(store, config.migrate, &metrics, &mut tasks).await?
-            }
-            Deployment::Scaled(scaled) => {
-                scaled::build(scaled, config.migrate, &metrics, &mut tasks, &stop).await?
-            }
-        };
+    let Parts { reader, probes, recorder, durabilities, dead_letters, live } = match &config
+        .deployment
+    {
+        Deployment::Embedded { store } => {
+            embedded(store, config.migrate, &metrics, &retention, &mut tasks).await?
+        }
+        Deployment::Scaled(scaled) => {
+            scaled::build(scaled, config.migrate, &metrics, retention, &mut tasks, &stop).await?
+        }
+    };
 
     if config.deployment.stores() {
         metrics.show_calls_limit(config.calls.limit);
@@ -205,6 +209,7 @@ async fn embedded(
     url: &str,
     migrate: bool,
     metrics: &Metrics,
+    retention: &Retention,
     tasks: &mut JoinSet<&'static str>,
 ) -> anyhow::Result<Parts> {
     let database = Arc::new(Database::lock(url)?);
@@ -213,6 +218,7 @@ async fn embedded(
     }
     let query = sqlite::Query::new(&database);
     let store = SqliteStore::open(Arc::clone(&database)).await?;
+    retention.spawn_embedded(&store, tasks);
     let live = Live::new(Stage::Stored, Clock::System);
     let store = live.observed(metrics.observed(store, Backend::Sqlite));
     let recorder = spawn_batcher(store, tasks);

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
 use crate::twilio::public_url::PublicUrl;
+use crate::worker::retention;
 use crate::{admin, inbound};
 
 /// Every key and its default.
@@ -59,6 +60,8 @@ pub struct Config {
     pub migrate: bool,
     /// Which calls are in progress, and how many may be.
     pub calls: Calls,
+    /// How old what is stored may become.
+    pub retention: retention::Config,
     /// The log.
     pub log: Log,
     /// Where the time comes from: the machine, unless a torture says otherwise.

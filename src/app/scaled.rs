@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::durability::Watch;
+use super::retention::Retention;
 use super::{Parts, spawn_batcher};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
-use crate::backend::redis::{Connector, Housekeeping, RedisConsumer, RedisStream};
+use crate::backend::redis::{self, Connector, Housekeeping, RedisConsumer, RedisStream};
 use crate::backend::sqlite::Spool;
 use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
@@ -41,6 +42,7 @@ pub(super) async fn build(
     scaled: &Scaled,
     migrate: bool,
     metrics: &Metrics,
+    retention: Retention,
     tasks: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Parts> {
@@ -75,6 +77,7 @@ pub(super) async fn build(
             // Callbacks must be taken while the store is away.
             (Need::Optional, Probe::Postgres(query.clone())),
         ];
+        retention.spawn_spool(spool.clone(), tasks);
         probes.truncate(if scaled.role.works() { 4 } else { 3 });
         recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
     } else {
@@ -85,8 +88,8 @@ pub(super) async fn build(
         let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
         let sink = live.observed(sink);
         let observer = Arc::new(metrics.of(Backend::Postgres));
-        let (connector, stop) = (connector.clone(), stop.clone());
-        tasks.spawn(work(connector, postgres, sink, observer, scaled.clone(), migrate, stop));
+        let (scaled, stop) = (scaled.clone(), stop.clone());
+        tasks.spawn(work(postgres, sink, observer, scaled, migrate, retention, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
     let dead_letters = scaled.dead_letters();
@@ -149,23 +152,28 @@ async fn watch_spool(spool: Spool, metrics: Metrics, stop: CancellationToken) ->
 
 /// The worker: waits for Postgres, then works until told to stop.
 async fn work(
-    connector: Connector,
     postgres: Postgres,
     sink: impl Sink,
     observer: Arc<impl Observer>,
     scaled: Scaled,
     migrate: bool,
+    retention: Retention,
     stop: CancellationToken,
 ) -> &'static str {
     const NAME: &str = "worker";
     if migrate && !migrated(&postgres, &stop).await {
         return NAME;
     }
-    let Scaled { names, worker, .. } = scaled;
+    let Scaled { stream: connector, names, worker, .. } = scaled;
+    let dead_letters = redis::Retention::new(&connector, &names);
     let name = consumer_name();
     info!(consumer.name = %name, "worker starts");
     let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
-    let mut source = worker::run(source, sink, observer, worker, stop).await;
+    let (mut source, ()) = tokio::join!(
+        worker::run(source, sink, observer, worker, stop),
+        // Only now are there tables.
+        retention.run_scaled(&postgres, dead_letters),
+    );
     if let Err(error) = source.leave().await {
         warn!(error = %error, "consumer could not leave its group");
     }

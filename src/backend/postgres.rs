@@ -2,6 +2,7 @@
 
 mod examine;
 mod query;
+mod retention;
 mod session;
 mod store;
 
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 pub use self::examine::{Examined, Tables};
 pub use self::query::Query;
+pub use self::retention::Retention;
 pub use self::store::PostgresStore;
 use super::BackendError;
 

@@ -7,6 +7,7 @@ mod dead_letters;
 mod event_log;
 mod examine;
 mod housekeeping;
+mod retention;
 
 pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
@@ -14,6 +15,7 @@ pub use self::dead_letters::DeadLetters;
 pub use self::event_log::RedisStream;
 pub use self::examine::Examined;
 pub use self::housekeeping::{Backlog, Blocker, Housekeeping};
+pub use self::retention::Retention;
 
 /// The names in Redis.
 #[derive(Clone, PartialEq, Eq, Debug)]

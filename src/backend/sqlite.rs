@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, one process.
 
 mod query;
+mod retention;
 mod spool;
 mod store;
 mod writer;
@@ -16,6 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::query::Query;
+pub use self::retention::Retention;
 pub use self::spool::{Bounds, Drainer, Fill, Spool};
 pub use self::store::SqliteStore;
 use super::BackendError;

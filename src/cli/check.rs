@@ -1,9 +1,11 @@
 //! `offhook check`: what the configuration means, with every secret hidden.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::callback_url::Urls;
 use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
+use crate::worker::retention::Config as Retention;
 
 /// Reads the configuration as `serve` would, and says what it means.
 ///
@@ -41,6 +43,7 @@ fn explain(config: &Config) -> String {
     }
     let migrate = if config.migrate { "yes" } else { "no: run `offhook migrate`" };
     lines.push(format!("migrate at start    {migrate}"));
+    lines.push(retention(config.retention));
     lines.join("\n") + "\n"
 }
 
@@ -60,6 +63,19 @@ fn account(account: &Account) -> String {
     )
     .trim_end()
     .to_owned()
+}
+
+fn retention(Retention { events, statuses, dead_letters }: Retention) -> String {
+    let days = |age: Option<Duration>| match age {
+        Some(age) => format!("{} days", age.as_secs() / (24 * 60 * 60)),
+        None => "for ever".to_owned(),
+    };
+    format!(
+        "kept                events {}, statuses {}, dead letters {}",
+        days(events),
+        days(statuses),
+        days(dead_letters)
+    )
 }
 
 fn scale_out(scaled: &Scaled) -> Vec<String> {
@@ -86,6 +102,7 @@ mod tests {
         let text = explain(&config);
         assert!(text.contains("http://127.0.0.1:8080/status#rc=5&rp=all"), "{text}");
         assert!(text.contains("AC1 (account_1): 1 auth token(s)"), "{text}");
+        assert!(text.contains("kept                events for ever, statuses for ever"), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Raw {
     pub(crate) spool: RawSpool,
     pub(crate) worker: RawWorker,
     pub(crate) calls: RawCalls,
+    pub(crate) retention: RawRetention,
     pub(crate) fallback: RawFallback,
     pub(crate) log: RawLog,
 }
@@ -108,6 +109,15 @@ pub(crate) struct RawWorker {
 pub(crate) struct RawCalls {
     pub(crate) limit: u64,
     pub(crate) max_age_s: u64,
+}
+
+/// Days; 0 is for ever.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawRetention {
+    pub(crate) events_days: u32,
+    pub(crate) statuses_days: u32,
+    pub(crate) dead_letters_days: u32,
 }
 
 #[derive(Debug, Deserialize)]

@@ -19,6 +19,7 @@ use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
+use crate::worker::retention;
 use crate::{admin, worker};
 
 /// Checks the whole.
@@ -37,6 +38,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         deployment: deployment(loaded, role)?,
         migrate: raw.store.migrate,
         calls: Calls { limit: raw.calls.limit, max_age: Duration::from_secs(raw.calls.max_age_s) },
+        retention: retention(loaded)?,
         log: Log { format: raw.log.format, filter },
         clock: Clock::System,
         fixed: loaded.fixed.clone(),
@@ -236,6 +238,37 @@ fn scaled(
             trim_every: Duration::from_millis(raw.worker.trim_every_ms.max(100)),
         },
     })))
+}
+
+fn retention(loaded: &Loaded) -> Result<retention::Config, ConfigError> {
+    const DAY: u64 = 24 * 60 * 60;
+    let raw = &loaded.raw.retention;
+    let age = |days: u32| (days > 0).then(|| Duration::from_secs(u64::from(days) * DAY));
+    let statuses = u64::from(raw.statuses_days);
+    let wrong = |problem| Err(loaded.error("retention.statuses_days", problem));
+    // Of a status that is gone, an old event that comes again would make one that is wrong.
+    if statuses > 0 && (raw.events_days == 0 || statuses < u64::from(raw.events_days)) {
+        let events = match raw.events_days {
+            0 => "for ever".to_owned(),
+            days => format!("for {days} days"),
+        };
+        return wrong(format!(
+            "a status must not go before its events, which are kept {events}: raise it, or lower \
+             retention.events_days"
+        ));
+    }
+    let calls = loaded.raw.calls.max_age_s;
+    if statuses > 0 && statuses * DAY < calls {
+        return wrong(format!(
+            "a call counts as being in progress for {calls} s (calls.max_age_s), and its status must \
+             not go before: raise it, or lower calls.max_age_s"
+        ));
+    }
+    Ok(retention::Config {
+        events: age(raw.events_days),
+        statuses: age(raw.statuses_days),
+        dead_letters: age(raw.dead_letters_days),
+    })
 }
 
 fn fallback(loaded: &Loaded) -> Result<Fallback, ConfigError> {

@@ -172,6 +172,27 @@ fn values_are_checked() {
 }
 
 #[test]
+fn a_status_is_never_kept_for_less_time_than_its_events() {
+    use std::time::Duration;
+    let retention = |text: &str| load(&MINIMAL, &format!("[retention]\n{text}"));
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
+    let config = load(&MINIMAL, "").expect("complete").retention;
+    assert_eq!(config, retention::Config { events: None, statuses: None, dead_letters: None });
+    let config = retention("events_days = 30\nstatuses_days = 30\ndead_letters_days = 7");
+    let (events, dead_letters) = (days(30), days(7));
+    let expected = retention::Config { events, statuses: events, dead_letters };
+    assert_eq!(config.expect("complete").retention, expected);
+    assert!(retention("events_days = 30").is_ok());
+    let key = "retention.statuses_days";
+    check_error(retention("statuses_days = 400"), &[key, "my.toml", "for ever"]);
+    let shorter = "events_days = 30\nstatuses_days = 29";
+    check_error(retention(shorter), &[key, "kept for 30 days", "retention.events_days"]);
+    let calls = "events_days = 1\nstatuses_days = 1\n[calls]\nmax_age_s = 86401";
+    check_error(retention(calls), &[key, "calls.max_age_s"]);
+    check_error(retention("events_days = -1"), &["events_days", "my.toml"]);
+}
+
+#[test]
 fn secrets_come_from_files_too() {
     use secrecy::ExposeSecret;
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -24,6 +24,7 @@ mod reads;
 mod reconnection;
 mod refusals;
 mod reload;
+mod retention;
 mod services;
 mod shutdown;
 mod sink_battery;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Executor as _, PgConnection, QueryBuilder, Row};
+use sqlx::{PgConnection, QueryBuilder, Row};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -18,8 +18,6 @@ use crate::event::Current;
 const SEARCHES: usize = 2;
 /// Longest search, waiting for its turn included. Postgres itself ends one a little earlier.
 const SEARCH: Duration = Duration::from_secs(6);
-/// What Postgres is told.
-const LIMIT_SEARCH: &str = "SET LOCAL statement_timeout = '5s'";
 
 /// Times as text, RFC 3339 in UTC with six decimals.
 macro_rules! utc {
@@ -224,27 +222,17 @@ impl Query {
         asked.await.map_err(late)?.map(|_| ())
     }
 
-    /// Every row of what may take long, and no longer than it may: Postgres goes on with a statement
-    /// whose client has gone, unless it was told.
+    /// Every row of what may take long, and no longer than it may.
     async fn search(
         &self,
         query: sqlx::query::Query<'_, sqlx::Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, BackendError> {
         let read = async |connection: &mut PgConnection, keep| {
-            // Behind a pooler there is a transaction already.
-            if keep {
-                connection.execute("BEGIN").await?;
-            }
-            connection.execute(LIMIT_SEARCH).await?;
-            let rows = query.persistent(keep).fetch_all(&mut *connection).await;
-            if keep {
-                connection.execute("ROLLBACK").await?;
-            }
-            rows
+            query.persistent(keep).fetch_all(connection).await
         };
         let found = timeout(SEARCH, async {
             let _turn = self.1.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            self.0.run(read).await
+            self.0.run_limited(read).await
         });
         let late = |_| BackendError("the search took too long".to_owned());
         Ok(found.await.map_err(late)??)

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use super::{CONNECT, Postgres, STATEMENT};
 
 const SIGN: &str = "offhook.direct";
+/// How long a statement may take that may take long.
+const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
 
 /// These options, with the sign.
 pub(super) fn signed(options: PgConnectOptions) -> PgConnectOptions {
@@ -67,6 +69,27 @@ impl Postgres {
             drop(lease.0.take());
         }
         done
+    }
+
+    /// The same for what may take long, in a transaction: Postgres goes on with a statement whose
+    /// client has gone, unless it was told.
+    pub(super) async fn run_limited<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        self.run(async |connection: &mut PgConnection, keep| {
+            // Behind a pooler there is a transaction already.
+            if keep {
+                connection.execute("BEGIN").await?;
+            }
+            connection.execute(LIMIT).await?;
+            let done = work(&mut *connection, keep).await;
+            if keep {
+                connection.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+            }
+            done
+        })
+        .await
     }
 
     /// A connection; from then on without the sign if a pooler refuses it.

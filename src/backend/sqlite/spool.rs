@@ -38,11 +38,11 @@ pub struct Bounds {
 
 /// Events that wait for the log. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct Spool(Arc<Inner>);
+pub struct Spool(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    writer: Writer,
+pub(super) struct Inner {
+    pub(super) writer: Writer,
     database: Arc<Database>,
     directory: PathBuf,
     bounds: Bounds,
@@ -235,7 +235,7 @@ impl Drainer {
                 "DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?1)) RETURNING bytes"
             }
             Some(_) => {
-                "UPDATE spool SET dead_reason = ?2 \
+                "UPDATE spool SET dead_reason = ?2, dead_at = unixepoch() \
                  WHERE id IN (SELECT value FROM json_each(?1)) RETURNING bytes"
             }
         };

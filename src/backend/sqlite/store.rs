@@ -25,7 +25,7 @@ pub(super) const ROWS: usize = 64;
 
 /// The embedded store's one writer.
 #[derive(Debug)]
-pub struct SqliteStore(Writer);
+pub struct SqliteStore(pub(super) Arc<Writer>);
 
 impl SqliteStore {
     /// Opens the store. The tables must be there.
@@ -34,7 +34,7 @@ impl SqliteStore {
     /// See [`OpenError`].
     pub async fn open(database: Arc<Database>) -> Result<Self, OpenError> {
         database.connect().await?.close().await.map_err(|error| database.error(error))?;
-        Ok(Self(Writer::new(database)))
+        Ok(Self(Arc::new(Writer::new(database))))
     }
 }
 

@@ -1,0 +1,83 @@
+//! Which retention runs where: in the embedded process that of its file, in a worker that of Postgres
+//! and of the dead letters, in a receiver that of its spool.
+
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::postgres::{self, Postgres};
+use crate::backend::redis;
+use crate::backend::sqlite::{self, Spool, SqliteStore};
+use crate::clock::Clock;
+use crate::pipeline::aging::Aging;
+use crate::worker::retention::{self, Config, Metrics, Table};
+
+/// What every retention of this process needs.
+#[derive(Clone)]
+pub(super) struct Retention {
+    config: Config,
+    clock: Clock,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl Retention {
+    pub(super) fn new(
+        config: Config,
+        clock: Clock,
+        registry: &Registry,
+        stop: CancellationToken,
+    ) -> prometheus::Result<Self> {
+        Ok(Self { config, clock, metrics: Metrics::new(registry)?, stop })
+    }
+
+    pub(super) fn spawn_embedded(&self, store: &SqliteStore, tasks: &mut JoinSet<&'static str>) {
+        let Config { events, statuses, .. } = self.config;
+        self.spawn(sqlite::Retention::of_events(store), Table::Events, events, tasks);
+        self.spawn(sqlite::Retention::of_statuses(store), Table::Statuses, statuses, tasks);
+    }
+
+    pub(super) fn spawn_spool(&self, spool: Spool, tasks: &mut JoinSet<&'static str>) {
+        let (spool, age) = (sqlite::Retention::of_spool(spool), self.config.dead_letters);
+        self.spawn(spool, Table::Spool, age, tasks);
+    }
+
+    /// Until it is told to stop, or at once if everything is kept for ever.
+    pub(super) async fn run_scaled(self, postgres: &Postgres, dead_letters: redis::Retention) {
+        let Config { events, statuses, dead_letters: dead } = self.config;
+        let of_events = postgres::Retention::of_events(postgres.clone());
+        let of_statuses = postgres::Retention::of_statuses(postgres.clone());
+        tokio::join!(
+            self.run(of_events, Table::Events, events),
+            self.run(of_statuses, Table::Statuses, statuses),
+            self.run(dead_letters, Table::DeadLetters, dead),
+        );
+    }
+
+    fn spawn(
+        &self,
+        aging: impl Aging,
+        table: Table,
+        age: Option<Duration>,
+        tasks: &mut JoinSet<&'static str>,
+    ) {
+        if age.is_some() {
+            let running = self.run(aging, table, age);
+            tasks.spawn(async move {
+                running.await;
+                "retention"
+            });
+        }
+    }
+
+    fn run<A: Aging>(
+        &self,
+        aging: A,
+        table: Table,
+        age: Option<Duration>,
+    ) -> impl Future<Output = ()> + Send + use<A> {
+        retention::run(aging, table, age, self.clock, self.metrics.clone(), self.stop.clone())
+    }
+}

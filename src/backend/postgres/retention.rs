@@ -1,0 +1,154 @@
+//! [`Retention`]: deletes what is old from the scale-out store, a page at a time.
+//!
+//! It never waits for a row that somebody else has locked, so it can neither hold up a commit nor
+//! deadlock with one: such a row is left for the next time. A page that a commit waits for takes
+//! milliseconds. Of several workers one deletes; the lock ends with the transaction, so it works
+//! behind a pooler, and nobody keeps it who died.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use time::OffsetDateTime;
+
+use super::Postgres;
+use crate::backend::rows;
+use crate::clock::Timestamp;
+use crate::pipeline::Cause;
+use crate::pipeline::aging::{Aging, Step};
+
+/// Rows that one step looks at.
+pub(super) const PAGE: i64 = 500;
+
+/// By the index of `received_at`; behind the last page, lest entries of rows that are gone, which a
+/// vacuum has not removed yet, be read again and again. Returns what [`Page`] reads.
+const EVENTS: &str = "
+    WITH old AS (
+        SELECT key, received_at FROM events
+        WHERE received_at < $1 AND (received_at, key) > ($2, $3)
+        ORDER BY received_at, key LIMIT $4
+        FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM events WHERE key IN (SELECT key FROM old) RETURNING key
+    )
+    SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), received_at, key
+    FROM old ORDER BY received_at DESC, key DESC LIMIT 1";
+
+/// By the index of `first_seen`, since none has `updated`: a status is old when nothing was said of
+/// its SID for long, and some that began long ago are not.
+const STATUSES: &str = r#"
+    WITH page AS (
+        SELECT sid, first_seen FROM statuses
+        WHERE first_seen < $1 AND (first_seen, sid) > ($2, $3)
+        ORDER BY first_seen, sid LIMIT $4
+    ), old AS (
+        SELECT sid FROM statuses WHERE sid IN (SELECT sid FROM page) AND updated < $1
+        FOR UPDATE SKIP LOCKED
+    ), gone AS (
+        DELETE FROM statuses WHERE sid IN (SELECT sid FROM old) AND updated < $1 RETURNING sid
+    )
+    SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM gone), first_seen, sid
+    FROM page ORDER BY first_seen DESC, sid DESC LIMIT 1"#;
+
+/// One table of the store.
+#[derive(Clone, Copy, Debug)]
+struct Table {
+    delete: &'static str,
+    oldest: &'static str,
+    /// An arbitrary number, the same in every version.
+    lock: i64,
+}
+
+/// Deletes what is old from one table.
+#[derive(Debug)]
+pub struct Retention {
+    postgres: Postgres,
+    table: Table,
+    /// The last row that was looked at.
+    after: (OffsetDateTime, String),
+}
+
+impl Retention {
+    /// Of `events`, by when they were received.
+    #[must_use]
+    pub fn of_events(postgres: Postgres) -> Self {
+        let oldest = "SELECT received_at FROM events ORDER BY received_at, key LIMIT 1";
+        let table = Table { delete: EVENTS, oldest, lock: 6_033_425_111_902 };
+        Self { postgres, table, after: start() }
+    }
+
+    /// Of `statuses`, by when something was last said of a SID.
+    #[must_use]
+    pub fn of_statuses(postgres: Postgres) -> Self {
+        let oldest = "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1";
+        let table = Table { delete: STATUSES, oldest, lock: 6_033_425_111_903 };
+        Self { postgres, table, after: start() }
+    }
+
+    /// The page behind `after`; `None` if another worker is at it.
+    async fn page(&self, cutoff: Timestamp) -> Result<Option<Page>, sqlx::Error> {
+        let Table { delete, lock, .. } = self.table;
+        let (at, id) = &self.after;
+        self.postgres
+            .run_limited(async |connection: &mut PgConnection, keep| {
+                let ask = "SELECT pg_try_advisory_xact_lock($1)";
+                let ask = sqlx::query_scalar(ask).bind(lock).persistent(keep);
+                if !ask.fetch_one(&mut *connection).await? {
+                    return Ok(None);
+                }
+                let delete = sqlx::query(delete).bind(cutoff.datetime()).bind(at).bind(id);
+                let delete = delete.bind(PAGE).persistent(keep);
+                let row = delete.fetch_optional(connection).await?;
+                row.as_ref().map_or(Ok(Page::default()), Page::of).map(Some)
+            })
+            .await
+    }
+}
+
+/// Before everything.
+fn start() -> (OffsetDateTime, String) {
+    (Timestamp::from_micros(i64::MIN).datetime(), String::new())
+}
+
+/// What was looked at.
+#[derive(Default)]
+struct Page {
+    rows: i64,
+    deleted: i64,
+    last: Option<(OffsetDateTime, String)>,
+}
+
+impl Page {
+    fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let last = Some((row.try_get(2)?, row.try_get(3)?));
+        Ok(Self { rows: row.try_get(0)?, deleted: row.try_get(1)?, last })
+    }
+}
+
+impl Aging for Retention {
+    async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+        let page = self.page(cutoff).await.map_err(|error| rows::cause(&error))?;
+        let Some(Page { rows, deleted, last }) = page else {
+            self.after = start();
+            return Ok(Step::Taken);
+        };
+        let deleted = deleted.unsigned_abs();
+        match last.filter(|_| rows == PAGE) {
+            Some(last) => {
+                self.after = last;
+                Ok(Step::More(deleted))
+            }
+            None => {
+                self.after = start();
+                Ok(Step::Done(deleted))
+            }
+        }
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+        let sql = self.table.oldest;
+        let ask = async |connection: &mut PgConnection, keep| {
+            sqlx::query_scalar(sql).persistent(keep).fetch_optional(connection).await
+        };
+        let oldest = self.postgres.run_limited(ask).await.map_err(|error| rows::cause(&error))?;
+        Ok(oldest.map(|at: OffsetDateTime| at.into()))
+    }
+}

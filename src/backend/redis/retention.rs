@@ -1,0 +1,61 @@
+//! [`Retention`]: deletes dead letters that are old. Redis names them by when they were put aside.
+
+use std::time::Duration;
+
+use redis::cmd;
+
+use super::Names;
+use super::conn::{Conn, ConnError, Connector};
+use super::housekeeping::time_of;
+use crate::clock::Timestamp;
+use crate::pipeline::Cause;
+use crate::pipeline::aging::{Aging, Step};
+
+/// Most entries of one step: well under a millisecond of Redis.
+const PAGE: u32 = 1000;
+/// Longest answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Deletes dead letters that are old. Several workers may do so at once.
+#[derive(Debug)]
+pub struct Retention {
+    conn: Conn,
+    dead: String,
+}
+
+impl Retention {
+    /// Of this stream.
+    #[must_use]
+    pub fn new(connector: &Connector, names: &Names) -> Self {
+        Self { conn: connector.conn(PATIENCE), dead: names.dead() }
+    }
+
+    async fn trim(&mut self, cutoff: Timestamp) -> Result<Step, ConnError> {
+        let first = cutoff.micros().max(0).div_euclid(1000).to_string();
+        let mut whole = cmd("XTRIM");
+        whole.arg(&self.dead).arg("MINID").arg("~").arg(&first).arg("LIMIT").arg(PAGE);
+        let deleted = self.conn.query(&whole).await?;
+        if deleted > 0 {
+            return Ok(Step::More(deleted));
+        }
+        // Only in whole nodes can Redis be told how many. Now none is old as a whole, so that it is
+        // a part of one that goes.
+        let mut rest = cmd("XTRIM");
+        rest.arg(&self.dead).arg("MINID").arg("=").arg(&first);
+        Ok(Step::Done(self.conn.query(&rest).await?))
+    }
+}
+
+impl Aging for Retention {
+    async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+        self.trim(cutoff).await.map_err(|error| error.to_string())
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+        let mut range = cmd("XRANGE");
+        range.arg(&self.dead).arg("-").arg("+").arg("COUNT").arg(1);
+        let first: Result<Vec<(String, redis::Value)>, _> = self.conn.query(&range).await;
+        let first = first.map_err(|error| error.to_string())?;
+        Ok(first.first().and_then(|(id, _)| time_of(id)))
+    }
+}

@@ -1,0 +1,139 @@
+//! [`Retention`]: deletes what is old from a file of this process, a page at a time.
+//!
+//! Through the one connection that writes, so that a commit waits for a page at most, and neither
+//! for the other's lock. Each page is a transaction of its own, so that the WAL does not grow by
+//! more than a commit makes it grow. What is freed is used again; the file does not shrink.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use sqlx::types::Json;
+
+use super::spool::Spool;
+use super::store::SqliteStore;
+use super::writer::Writer;
+use crate::clock::Timestamp;
+use crate::pipeline::Cause;
+use crate::pipeline::aging::{Aging, Step};
+
+/// Rows that one step looks at.
+const PAGE: u32 = 200;
+
+/// Where what is old lies.
+#[derive(Debug)]
+enum Table {
+    /// By when they were received.
+    Events(Arc<Writer>),
+    /// By when something was last said of a SID. No index has that, so the rows that began long ago
+    /// are looked at in turn, behind the last one.
+    Statuses(Arc<Writer>, (String, String)),
+    /// By when they were put aside.
+    Spool(Spool),
+}
+
+/// Deletes what is old from one table.
+#[derive(Debug)]
+pub struct Retention(Table);
+
+impl Retention {
+    /// Of `events`.
+    #[must_use]
+    pub fn of_events(store: &SqliteStore) -> Self {
+        Self(Table::Events(Arc::clone(&store.0)))
+    }
+
+    /// Of `statuses`.
+    #[must_use]
+    pub fn of_statuses(store: &SqliteStore) -> Self {
+        Self(Table::Statuses(Arc::clone(&store.0), Default::default()))
+    }
+
+    /// Of what the spool keeps aside; never of what waits in it.
+    #[must_use]
+    pub fn of_spool(spool: Spool) -> Self {
+        Self(Table::Spool(spool))
+    }
+
+    fn writer(&self) -> &Writer {
+        match &self.0 {
+            Table::Events(writer) | Table::Statuses(writer, _) => writer,
+            Table::Spool(spool) => &spool.0.writer,
+        }
+    }
+}
+
+impl Aging for Retention {
+    async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+        let done = match &mut self.0 {
+            Table::Events(writer) => {
+                let sql = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events \
+                           WHERE received_at < ? ORDER BY received_at, key LIMIT ?)";
+                delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(PAGE)).await
+            }
+            Table::Spool(spool) => {
+                let sql = "DELETE FROM spool WHERE id IN (SELECT id FROM spool \
+                           WHERE dead_at IS NOT NULL AND dead_at < ? ORDER BY dead_at LIMIT ?)";
+                let seconds = cutoff.micros().div_euclid(1_000_000);
+                delete(&spool.0.writer, sqlx::query(sql).bind(seconds).bind(PAGE)).await
+            }
+            Table::Statuses(writer, after) => delete_statuses(writer, after, cutoff).await,
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+        let sql = match &self.0 {
+            Table::Events(_) => "SELECT received_at FROM events ORDER BY received_at, key LIMIT 1",
+            Table::Statuses(..) => {
+                "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1"
+            }
+            Table::Spool(_) => {
+                "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', dead_at, 'unixepoch') FROM spool \
+                 WHERE dead_at IS NOT NULL ORDER BY dead_at LIMIT 1"
+            }
+        };
+        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
+        let oldest = held.run(async |connection: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, String>(sql).fetch_optional(connection).await
+        });
+        let oldest = oldest.await.map_err(|error| error.to_string())?;
+        Ok(oldest.as_deref().and_then(Timestamp::parse_rfc3339))
+    }
+}
+
+type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Runs a DELETE of at most [`PAGE`] rows.
+async fn delete(writer: &Writer, delete: Statement) -> Result<Step, crate::pipeline::CommitError> {
+    let held = writer.hold().await?;
+    let run = async |connection: &mut SqliteConnection| delete.execute(connection).await;
+    let deleted = held.run(run).await?.rows_affected();
+    Ok(if deleted < u64::from(PAGE) { Step::Done(deleted) } else { Step::More(deleted) })
+}
+
+/// Nobody else writes while the connection is held, so the two statements see the same.
+async fn delete_statuses(
+    writer: &Writer,
+    after: &mut (String, String),
+    cutoff: Timestamp,
+) -> Result<Step, crate::pipeline::CommitError> {
+    let page = "SELECT first_seen, sid, updated FROM statuses \
+                WHERE first_seen < ?1 AND (first_seen, sid) > (?2, ?3) \
+                ORDER BY first_seen, sid LIMIT ?4";
+    let cutoff = cutoff.to_string();
+    let page = sqlx::query_as(page).bind(&cutoff).bind(after.0.clone()).bind(after.1.clone());
+    let held = writer.hold().await?;
+    let run = async |connection: &mut SqliteConnection| {
+        let page: Vec<(String, String, String)> =
+            page.bind(PAGE).fetch_all(&mut *connection).await?;
+        let old = page.iter().filter(|(_, _, updated)| *updated < cutoff);
+        let old: Vec<&str> = old.map(|(_, sid, _)| sid.as_str()).collect();
+        let sql = "DELETE FROM statuses WHERE sid IN (SELECT value FROM json_each(?))";
+        let deleted = sqlx::query(sql).bind(Json(old)).execute(connection).await?;
+        Ok((page, deleted.rows_affected()))
+    };
+    let (page, deleted) = held.run(run).await?;
+    let last = page.last().filter(|_| page.len() == PAGE as usize);
+    *after = last.map(|(at, sid, _)| (at.clone(), sid.clone())).unwrap_or_default();
+    Ok(if last.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
+}

@@ -1,0 +1,38 @@
+//! [`Aging`]: a place in which things grow old, and from which they are deleted in small steps.
+
+use crate::clock::Timestamp;
+use crate::pipeline::Cause;
+
+/// What came of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// So many are gone, and more may be old enough.
+    More(u64),
+    /// So many are gone, and no others are old enough.
+    Done(u64),
+    /// Somebody else is at it.
+    Taken,
+}
+
+impl Step {
+    /// How many are gone.
+    #[must_use]
+    pub fn deleted(self) -> u64 {
+        match self {
+            Self::More(deleted) | Self::Done(deleted) => deleted,
+            Self::Taken => 0,
+        }
+    }
+}
+
+/// A place in which things grow old.
+pub trait Aging: Send + 'static {
+    /// Deletes some of what is older than `cutoff`, and nothing that is not. A step looks at a
+    /// bounded number of things, in bounded time, so that whoever writes there waits for
+    /// milliseconds. Steps go on where the last one stopped, and begin anew after [`Step::Done`].
+    /// A step that fails or is killed has deleted all of its things or none.
+    fn step(&mut self, cutoff: Timestamp) -> impl Future<Output = Result<Step, Cause>> + Send;
+
+    /// When the oldest that is there came.
+    fn oldest(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
+}
