@@ -64,7 +64,7 @@ impl Fixture {
         let request =
             SignedRequest::new(URL, Content::Form, &self.request.body, self.claim.clone());
         let request = request.verify(&self.keyring).expect("it is signed");
-        events(&request, Purpose::Status, self.at)
+        events(&request, Purpose::Status, &self.config.privacy, self.at)
     }
 
     fn event(&self) -> Event {
@@ -97,7 +97,9 @@ fn signature(c: &mut Criterion) {
     c.bench_function("make_events", |b| {
         let request = SignedRequest::new(URL, Content::Form, body, fixture.claim.clone());
         let request = request.verify(&fixture.keyring).expect("it is signed");
-        b.iter(|| events(black_box(&request), Purpose::Status, fixture.at));
+        b.iter(|| {
+            events(black_box(&request), Purpose::Status, &fixture.config.privacy, fixture.at)
+        });
     });
 }
 
@@ -143,7 +145,11 @@ fn inbound(c: &mut Criterion) {
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
     let accounts = fixture.config.accounts.iter().map(|account| account.secrets()).collect();
     let keyring = Keyring::new(accounts).expect("the account has a token");
-    let terms = Terms { keyring, fallback: fixture.config.fallback.clone() };
+    let terms = Terms {
+        keyring,
+        fallback: fixture.config.fallback.clone(),
+        privacy: Arc::clone(&fixture.config.privacy),
+    };
     let metrics = Arc::new(Metrics::new(&Registry::new()).expect("no name is taken"));
     let router: Router = Inbound {
         config: fixture.config.inbound.clone(),

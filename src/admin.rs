@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -30,6 +31,7 @@ use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::live::Live;
+use crate::twilio::privacy::Privacy;
 
 /// What the private listener grants. A tail is sent off a little before that.
 const LIMITS: Duration = Duration::from_secs(6 * 60);
@@ -62,6 +64,8 @@ pub struct Admin {
     pub live: Live,
     /// What the public listener refused last.
     pub refusals: Arc<Refusals>,
+    /// As what a number is stored.
+    pub privacy: Arc<ArcSwap<Privacy>>,
     /// What this process looked like during the last hour.
     pub watch: Watch,
     /// Who may ask.

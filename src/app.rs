@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -151,9 +152,11 @@ pub async fn start(
     }
 
     let refusals = Arc::new(Refusals::default());
+    let privacy = Arc::new(ArcSwap::new(Arc::clone(&config.privacy)));
     let mut reloader = Reloader {
         started_with: config.fixed.clone(),
         terms: None,
+        privacy: Arc::clone(&privacy),
         metrics: Reloads::new(&registry, config.clock.now())?,
         clock: config.clock,
     };
@@ -180,6 +183,7 @@ pub async fn start(
         dead_letters,
         live,
         refusals,
+        privacy,
         watch: admin::Watch::default(),
         gate: admin::Gate::new(config.admin.token.clone()),
         stop: stop.clone(),

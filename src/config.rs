@@ -9,6 +9,7 @@ mod resolve;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -22,6 +23,7 @@ use crate::backend::sqlite::Bounds;
 use crate::clock::Clock;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
+use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
 use crate::worker::retention;
 use crate::{admin, inbound};
@@ -52,6 +54,8 @@ pub struct Config {
     pub inbound: inbound::Config,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
+    /// What of a callback may be kept.
+    pub privacy: Arc<Privacy>,
     /// The private listener.
     pub admin: admin::Config,
     /// Where events go.

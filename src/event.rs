@@ -130,7 +130,7 @@ pub struct Event {
     /// The query of the callback URL, where users put identifiers of their own; empty for a GET,
     /// whose query is the body.
     pub query: String,
-    /// The parameters exactly as they were signed.
+    /// The parameters exactly as they were signed, but for what `[privacy]` treats.
     pub body: Bytes,
 }
 

@@ -140,7 +140,7 @@ impl Route {
 pub struct Inbound {
     /// Its section of the configuration.
     pub config: Config,
-    /// Whose signatures hold, and what is answered.
+    /// Whose signatures hold, what is answered, and what is kept.
     pub terms: Arc<TermsInForce>,
     /// What the signed URLs start with.
     pub public_url: PublicUrl,
@@ -220,7 +220,7 @@ impl Inbound {
         let medium = match route {
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
-            _ => return status::answer(self, &signed).await,
+            _ => return status::answer(exchange, &signed).await,
         };
         Ok(fallback::answer(exchange, medium, received.token(), &signed).await)
     }

@@ -13,6 +13,7 @@ use crate::twilio::callback::{self, Purpose};
 use crate::twilio::details::Details;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
+use crate::twilio::privacy::Privacy;
 use crate::twilio::signature::{
     BODY_HASH, Claim, Content, SignatureError, SignedRequest, body_hash, sign,
 };
@@ -122,7 +123,7 @@ pub fn callback(input: &[u8]) {
     let at = Timestamp::from_micros(1_764_000_000_000_000);
     let whole = if content == Content::Query { query.as_bytes() } else { &body };
     for purpose in [Purpose::Status, Purpose::Fallback(None), Purpose::Fallback(Some("token"))] {
-        let events = callback::events(&request, purpose, at);
+        let events = callback::events(&request, purpose, &Privacy::default(), at);
         assert!(!events.is_empty());
         if content != Content::Json || purpose != Purpose::Status {
             assert!(events.len() == 1 && events[0].body == whole);

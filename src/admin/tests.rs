@@ -58,6 +58,7 @@ impl Server {
             durabilities: Durabilities::default(),
             live: Live::new(Stage::Stored, Clock::System),
             refusals: Arc::default(),
+            privacy: Arc::default(),
             watch: Watch::default(),
             gate: Gate::new(None),
             stop: stopping.clone(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
@@ -9,6 +10,7 @@ use crate::config::{self, Config, ConfigError, Fixed};
 use crate::inbound::{Terms, TermsInForce};
 use crate::telemetry::reloads::Reloads;
 use crate::twilio::keyring::Keyring;
+use crate::twilio::privacy::Privacy;
 
 /// A hold on a server that runs, to change what it goes by.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub struct Reloader {
     pub(super) started_with: Fixed,
     /// `None` for a worker, which has none.
     pub(super) terms: Option<Arc<TermsInForce>>,
+    /// By which the admin listener searches.
+    pub(super) privacy: Arc<ArcSwap<Privacy>>,
     pub(super) metrics: Reloads,
     pub(super) clock: Clock,
 }
@@ -38,6 +42,7 @@ impl Reloader {
         if let Some(in_force) = &self.terms {
             in_force.replace(terms(config));
         }
+        self.privacy.store(Arc::clone(&config.privacy));
         self.metrics.taken(self.clock.now());
         info!(accounts = config.accounts.len(), "configuration reloaded");
     }
@@ -48,5 +53,5 @@ pub(super) fn terms(config: &Config) -> Terms {
     let accounts = config.accounts.iter().map(config::Account::secrets);
     let keyring =
         Keyring::new(accounts.collect()).expect("each account was found to have a secret");
-    Terms { keyring, fallback: config.fallback.clone() }
+    Terms { keyring, fallback: config.fallback.clone(), privacy: Arc::clone(&config.privacy) }
 }

@@ -8,6 +8,7 @@ use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
+use crate::twilio::privacy::Privacy;
 
 /// The most of one page.
 pub const PAGE: u32 = 500;
@@ -19,7 +20,8 @@ pub enum Needle {
     Prefix(String),
     /// Any part of a SID.
     Part(String),
-    /// A number or an address, in each form in which it may be stored.
+    /// A number or an address, in each form in which it may be stored: with its channel or without,
+    /// and as `[privacy]` makes it.
     Address(Vec<String>),
 }
 
@@ -32,20 +34,27 @@ impl Needle {
     /// Digits alone are a number if there are as many as a number has. Two letters at the start
     /// are those of a SID.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, privacy: &Privacy) -> Option<Self> {
+        let address = |forms: &[String]| {
+            let mut forms: Vec<_> = forms.iter().flat_map(|form| privacy.forms(form)).collect();
+            forms.sort();
+            forms.dedup();
+            Some(Self::Address(forms))
+        };
         let text = text.trim();
         if text.is_empty() {
             return None;
         }
-        if text.contains([':', '@']) {
-            return Some(Self::Address(vec![text.to_owned()]));
+        // The last is a number that was masked.
+        if text.contains([':', '@', '*']) {
+            return address(&[text.to_owned()]);
         }
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         let number = text.chars().all(|c| c.is_ascii_digit() || " +-().".contains(c));
         if number && (text.starts_with('+') || (7..=15).contains(&digits.len())) {
             let plain = [format!("+{digits}"), digits];
             let whatsapp = plain.iter().map(|number| format!("whatsapp:{number}"));
-            return Some(Self::Address(plain.iter().cloned().chain(whatsapp).collect()));
+            return address(&plain.iter().cloned().chain(whatsapp).collect::<Vec<_>>());
         }
         let head = text.get(..2).filter(|head| head.bytes().all(|b| b.is_ascii_alphabetic()));
         let hexadecimal = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -277,9 +286,10 @@ fn push_page<DB: Dialect>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::twilio::privacy::{Treatment, Treatments};
 
     fn check(typed: &str, expected: Option<Needle>) {
-        assert_eq!(Needle::parse(typed), expected, "{typed}");
+        assert_eq!(Needle::parse(typed, &Privacy::default()), expected, "{typed}");
     }
 
     #[test]
@@ -298,11 +308,28 @@ mod tests {
         let number = |plus: &str, digits: &str| {
             let forms = [plus.to_owned(), digits.to_owned()];
             let whatsapp = forms.clone().map(|form| format!("whatsapp:{form}"));
-            Some(Needle::Address([forms, whatsapp].concat()))
+            let mut forms = [forms, whatsapp].concat();
+            forms.sort();
+            Some(Needle::Address(forms))
         };
         check("+1 (555) 010-0", number("+15550100", "15550100"));
         check("15550100", number("+15550100", "15550100"));
         check("client:ana", Some(Needle::Address(vec!["client:ana".to_owned()])));
+        check("****0100", Some(Needle::Address(vec!["****0100".to_owned()])));
+    }
+
+    #[test]
+    fn a_number_is_also_sought_as_it_is_hashed() {
+        let key = "0123456789abcdef0123456789abcdef".into();
+        let treatments = Treatments { numbers: Treatment::Hash, ..Treatments::default() };
+        let privacy = Privacy::new(treatments, [], Some(&key)).expect("the key is long enough");
+        let Some(Needle::Address(forms)) = Needle::parse("15550100", &privacy) else {
+            panic!("it is a number")
+        };
+        let hashed: Vec<_> = forms.iter().filter(|form| form.contains("hash:")).collect();
+        // One for the number, however it is typed, and one for it on WhatsApp.
+        assert_eq!((forms.len(), hashed.len()), (6, 2), "{forms:?}");
+        assert_eq!(*hashed[1], format!("whatsapp:{}", hashed[0]));
     }
 
     #[test]

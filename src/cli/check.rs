@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::callback_url::Urls;
 use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
+use crate::twilio::privacy::Treatments;
 use crate::worker::retention::Config as Retention;
 
 /// Reads the configuration as `serve` would, and says what it means.
@@ -44,6 +45,8 @@ fn explain(config: &Config) -> String {
     let migrate = if config.migrate { "yes" } else { "no: run `offhook migrate`" };
     lines.push(format!("migrate at start    {migrate}"));
     lines.push(retention(config.retention));
+    let Treatments { numbers, names, bodies } = config.privacy.treatments();
+    lines.push(format!("privacy             numbers {numbers}, names {names}, bodies {bodies}"));
     lines.join("\n") + "\n"
 }
 

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// What a reload takes: whatever is below these. Every other key needs a restart.
-const RELOADED: [&str; 2] = ["account", "fallback"];
+const RELOADED: [&str; 3] = ["account", "fallback", "privacy"];
 
 /// Of every other key a fingerprint of what it says, or of what its file says: values are compared
 /// by it and cannot be shown.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::inbound;
 use crate::twilio::keyring::Algorithm;
+use crate::twilio::privacy::Treatment;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +24,7 @@ pub(crate) struct Raw {
     pub(crate) calls: RawCalls,
     pub(crate) retention: RawRetention,
     pub(crate) fallback: RawFallback,
+    pub(crate) privacy: RawPrivacy,
     pub(crate) log: RawLog,
 }
 
@@ -139,6 +141,19 @@ pub(crate) struct RawNumber {
     pub(crate) voice_file: Option<PathBuf>,
     pub(crate) sms: Option<String>,
     pub(crate) sms_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPrivacy {
+    pub(crate) numbers: Treatment,
+    pub(crate) names: Treatment,
+    pub(crate) bodies: Treatment,
+    pub(crate) key: Option<SecretString>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) also_numbers: Vec<String>,
+    pub(crate) also_names: Vec<String>,
+    pub(crate) also_bodies: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +18,7 @@ use crate::backend::sqlite::Bounds;
 use crate::clock::Clock;
 use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
+use crate::twilio::privacy::{Class, KeyError, Privacy, Treatment, Treatments};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 use crate::worker::retention;
@@ -34,6 +36,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         public_url: public_url(loaded)?,
         inbound: raw.inbound.clone(),
         fallback: fallback(loaded)?,
+        privacy: Arc::new(privacy(loaded)?),
         admin: admin(loaded)?,
         deployment: deployment(loaded, role)?,
         migrate: raw.store.migrate,
@@ -294,6 +297,34 @@ fn fallback(loaded: &Loaded) -> Result<Fallback, ConfigError> {
     let voice = twiml("voice", &raw.voice, &raw.voice_file, Medium::Voice)?;
     let sms = twiml("sms", &raw.sms, &raw.sms_file, Medium::Sms)?;
     Ok(Fallback { voice: voice.unwrap_or(Twiml::EMPTY), sms: sms.unwrap_or(Twiml::EMPTY), numbers })
+}
+
+fn privacy(loaded: &Loaded) -> Result<Privacy, ConfigError> {
+    let raw = &loaded.raw.privacy;
+    let key = one_of(raw.key.clone(), &raw.key_file)
+        .map_err(|problem| loaded.error("privacy.key_file", problem))?;
+    let treatments = [
+        ("privacy.numbers", raw.numbers),
+        ("privacy.names", raw.names),
+        ("privacy.bodies", raw.bodies),
+    ];
+    let also = [
+        (&raw.also_numbers, Class::Numbers),
+        (&raw.also_names, Class::Names),
+        (&raw.also_bodies, Class::Bodies),
+    ];
+    let also =
+        also.into_iter().flat_map(|(names, class)| names.iter().map(move |name| (&**name, class)));
+    let [(_, numbers), (_, names), (_, bodies)] = treatments;
+    Privacy::new(Treatments { numbers, names, bodies }, also, key.as_ref()).map_err(|error| {
+        let needs = treatments.iter().find(|(_, treatment)| *treatment != Treatment::Plain);
+        let key = match (error, needs) {
+            (KeyError::Missing, Some((key, _))) => key,
+            _ if raw.key_file.is_some() => "privacy.key_file",
+            _ => "privacy.key",
+        };
+        loaded.error(key, error.to_string())
+    })
 }
 
 fn twiml(

@@ -193,6 +193,28 @@ fn a_status_is_never_kept_for_less_time_than_its_events() {
 }
 
 #[test]
+fn what_is_not_plain_needs_a_key() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let hashed = "[privacy]\nnumbers = 'hash'\nalso_numbers = ['phone']\n";
+    let config = load(&MINIMAL, &format!("{hashed}key = '{key}'")).expect("complete");
+    let forms = config.privacy.forms("+15550100");
+    assert!(forms.len() == 2 && forms[1].starts_with("hash:"), "{forms:?}");
+    assert!(!format!("{config:?}").contains(key), "Debug shows the key");
+
+    check_error(
+        load(&MINIMAL, hashed),
+        &["privacy.numbers (", "my.toml", "privacy.key_file", "openssl"],
+    );
+    let dropped = "[privacy]\nbodies = 'drop'";
+    check_error(load(&MINIMAL, dropped), &["privacy.bodies (", "privacy.key_file"]);
+    let short = format!("{hashed}key = 't0ken'");
+    check_error(load(&MINIMAL, &short), &["privacy.key (", "my.toml", "less than 32"]);
+    let nowhere = format!("{hashed}key_file = '/nowhere/key'");
+    check_error(load(&MINIMAL, &nowhere), &["privacy.key_file", "/nowhere/key cannot be read"]);
+    check_error(load(&MINIMAL, "[privacy]\nnames = 'hide'"), &["privacy.names", "my.toml"]);
+}
+
+#[test]
 fn secrets_come_from_files_too() {
     use secrecy::ExposeSecret;
     let directory = tempfile::tempdir().expect("a temporary directory");

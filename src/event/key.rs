@@ -3,9 +3,13 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
+
+/// What makes a hash that nobody without it can.
+pub type Secret = Hmac<Sha256>;
 
 /// `<CallSid>-<CallStatus>` and the like: printable ASCII, at most [`EventKey::MAX`] bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,33 +41,45 @@ impl EventKey {
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
-    /// The key of something well signed that this version does not recognise.
+    /// The key of something well signed that this version does not recognise. With a `secret`
+    /// nobody else can tell by it what was in the body.
     #[must_use]
-    pub fn of_unrecognised(query: &str, body: &[u8]) -> Self {
-        let mut hash = Sha256::new();
+    pub fn of_unrecognised(secret: Option<Secret>, query: &str, body: &[u8]) -> Self {
         // A GET without parameters of its own still differs by its query.
-        hash.update(if body.is_empty() { query.as_bytes() } else { body });
-        Self(format!("other-{}", hex(&hash.finalize())))
+        let said = if body.is_empty() { query.as_bytes() } else { body };
+        Self(format!("other-{}", digest(secret, [said, b""])))
     }
 
     /// The key of a fallback request. Its parameters repeat a call's SID and status, so that they
     /// cannot be its identity. Twilio's idempotency token is, if one was sent; else each request
     /// is its own.
     #[must_use]
-    pub fn of_fallback(token: Option<&str>, body: &[u8], received_at: Timestamp) -> Self {
+    pub fn of_fallback(
+        token: Option<&str>,
+        secret: Option<Secret>,
+        body: &[u8],
+        received_at: Timestamp,
+    ) -> Self {
         if let Some(key) = token.and_then(|token| Self::of(&["fallback", token])) {
             return key;
         }
-        let mut hash = Sha256::new();
-        hash.update(body);
-        hash.update(received_at.micros().to_be_bytes());
-        Self(format!("fallback-{}", hex(&hash.finalize())))
+        let at = received_at.micros().to_be_bytes();
+        Self(format!("fallback-{}", digest(secret, [body, &at])))
     }
 
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// SHA-256 of all parts one after the other, or its HMAC.
+fn digest(secret: Option<Secret>, parts: [&[u8]; 2]) -> String {
+    let parts = parts.concat();
+    match secret {
+        None => hex(&Sha256::digest(&parts)),
+        Some(mac) => hex(&mac.chain_update(&parts).finalize().into_bytes()),
     }
 }
 
@@ -108,12 +124,13 @@ mod tests {
 
     #[test]
     fn a_fallback_without_token_is_its_own_event_each_time() {
-        let at =
-            |micros| EventKey::of_fallback(None, b"CallSid=CA1", Timestamp::from_micros(micros));
+        let at = |micros| {
+            EventKey::of_fallback(None, None, b"CallSid=CA1", Timestamp::from_micros(micros))
+        };
         assert_ne!(at(1), at(2));
         assert_eq!(
-            EventKey::of_fallback(Some("t-1"), b"a", Timestamp::from_micros(1)),
-            EventKey::of_fallback(Some("t-1"), b"b", Timestamp::from_micros(2)),
+            EventKey::of_fallback(Some("t-1"), None, b"a", Timestamp::from_micros(1)),
+            EventKey::of_fallback(Some("t-1"), None, b"b", Timestamp::from_micros(2)),
         );
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn answer(
 ) -> Twiml {
     let Exchange { inbound, terms, .. } = exchange;
     let purpose = Purpose::Fallback(token);
-    record(inbound, callback::events(request, purpose, inbound.clock.now())).await;
+    record(inbound, callback::events(request, purpose, &terms.privacy, inbound.clock.now())).await;
     terms.fallback.twiml(medium, request.params()).clone()
 }
 

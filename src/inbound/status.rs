@@ -1,6 +1,7 @@
 //! What happened: recorded, then acknowledged.
 
-use super::{Inbound, Refusal};
+use super::Refusal;
+use super::exchange::Exchange;
 use crate::pipeline::Recorded;
 use crate::twilio::callback::{self, Purpose};
 use crate::twilio::signature::{SignedRequest, Verified};
@@ -8,10 +9,11 @@ use crate::twilio::twiml::Twiml;
 
 /// Records the events of a status callback, of whatever kind, and answers when they are durable.
 pub(super) async fn answer(
-    inbound: &Inbound,
+    exchange: &Exchange<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
-    let events = callback::events(request, Purpose::Status, inbound.clock.now());
+    let Exchange { inbound, terms, .. } = exchange;
+    let events = callback::events(request, Purpose::Status, &terms.privacy, inbound.clock.now());
     let recorded = inbound.recorder.record(events).await?;
     Ok(acknowledge(recorded))
 }

@@ -6,14 +6,17 @@ use arc_swap::ArcSwap;
 
 use super::{Fallback, Metrics};
 use crate::twilio::keyring::Keyring;
+use crate::twilio::privacy::Privacy;
 
-/// Whose signatures hold, and what is answered. Never changed, only replaced as a whole, so that a
+/// Whose signatures hold, what is answered, and what is kept. Never changed, only replaced as a whole, so that a
 /// request goes by the same terms from its beginning to its end.
 pub struct Terms {
     /// Whose signatures hold.
     pub keyring: Keyring,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
+    /// What of a callback may be kept.
+    pub privacy: Arc<Privacy>,
 }
 
 /// The terms in force. They can be replaced while requests are answered: reading them takes no

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::details::Fields;
+use super::privacy::Privacy;
 use super::signature::{Content, SignedRequest, Verified};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKey, Format, Kind, Resource};
@@ -28,11 +29,13 @@ pub enum Purpose<'a> {
 }
 
 /// The events of a request: one, or one per element of an Event Streams array. Never none:
-/// what nobody recognises is kept under a hash of its body.
+/// what nobody recognises is kept under a hash of its body. They are recognised by what was signed;
+/// of that they hold what `privacy` lets be kept.
 #[must_use]
 pub fn events(
     request: &SignedRequest<'_, Verified<'_>>,
     purpose: Purpose<'_>,
+    privacy: &Privacy,
     received_at: Timestamp,
 ) -> Vec<Event> {
     let (body, query) = match request.content() {
@@ -43,7 +46,8 @@ pub fn events(
         Content::Query | Content::Form => Format::Form,
         Content::Json => Format::Json,
     };
-    let about = About { account: request.verified().account.sid(), received_at, format, query };
+    let account = request.verified().account.sid();
+    let about = About { account, received_at, format, query, privacy };
     match (purpose, format) {
         (Purpose::Fallback(token), _) => {
             vec![about.fallback(&Fields::Form(request.params()), token, body)]
@@ -64,12 +68,13 @@ struct About<'r> {
     received_at: Timestamp,
     format: Format,
     query: &'r str,
+    privacy: &'r Privacy,
 }
 
 impl About<'_> {
     fn event(&self, recognised: Recognised, body: Bytes) -> Event {
         let Recognised { key, kind, sid, resource, status, sequence, occurred_at } = recognised;
-        Event {
+        let mut event = Event {
             key,
             kind,
             account: self.account.to_owned(),
@@ -82,18 +87,20 @@ impl About<'_> {
             format: self.format,
             query: self.query.to_owned(),
             body,
-        }
+        };
+        self.privacy.apply(&mut event);
+        event
     }
 
     /// Kept under a hash of its body.
     fn unrecognised(&self, body: Bytes) -> Event {
-        let key = EventKey::of_unrecognised(self.query, &body);
+        let key = EventKey::of_unrecognised(self.privacy.identity(), self.query, &body);
         self.event(Recognised::nothing(key, Kind::Other), body)
     }
 
     fn fallback(&self, fields: &Fields<'_>, token: Option<&str>, body: Bytes) -> Event {
         let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| sid(fields, name));
-        let key = EventKey::of_fallback(token, &body, self.received_at);
+        let key = EventKey::of_fallback(token, self.privacy.identity(), &body, self.received_at);
         self.event(Recognised { sid, ..Recognised::nothing(key, Kind::Fallback) }, body)
     }
 }

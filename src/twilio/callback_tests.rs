@@ -3,11 +3,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::twilio::details::Details;
 use crate::twilio::keyring::{Account, Keyring, Secret};
+use crate::twilio::privacy::{Treatment, Treatments};
 use crate::twilio::signature::{BODY_HASH, Claim, body_hash, sign};
 
 const NOW: i64 = 1_764_000_000_000_000;
 
 fn events_of(content: Content, query: &str, body: &[u8], purpose: Purpose<'_>) -> Vec<Event> {
+    events_with(&Privacy::default(), content, query, body, purpose)
+}
+
+fn events_with(
+    privacy: &Privacy,
+    content: Content,
+    query: &str,
+    body: &[u8],
+    purpose: Purpose<'_>,
+) -> Vec<Event> {
     let token = "12345".into();
     let account = Account::new("AC1".into(), "main".into(), std::slice::from_ref(&token), &[]);
     let ring = Keyring::new(vec![account]).expect("has a token");
@@ -18,7 +29,7 @@ fn events_of(content: Content, query: &str, body: &[u8], purpose: Purpose<'_>) -
     let signature = sign(&Secret::auth_token(&token), &url, content, &body);
     let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
     let request = SignedRequest::new(&url, content, &body, claim).verify(&ring).expect("signed");
-    events(&request, purpose, Timestamp::from_micros(NOW))
+    events(&request, purpose, privacy, Timestamp::from_micros(NOW))
 }
 
 fn form(body: &str) -> Event {
@@ -238,4 +249,41 @@ proptest! {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         let _ = Details::of(&form(&body));
     }
+}
+
+#[test]
+fn an_event_is_what_was_signed_and_holds_what_may_be_kept() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let treatments = Treatments { numbers: Treatment::Drop, ..Treatments::default() };
+    let privacy = Privacy::new(treatments, [], Some(&key.into())).expect("the key is long enough");
+    let with = |content, query, body: &str, purpose| {
+        events_with(&privacy, content, query, body.as_bytes(), purpose)
+    };
+    let status = |body| with(Content::Form, "to=%2B15550100&a=1", body, Purpose::Status).remove(0);
+    let plain = "CallSid=CA1&CallStatus=ringing&SequenceNumber=2&From=%2B15550100";
+    let event = status(plain);
+    assert_eq!((event.key.as_str(), event.sequence), ("CA1-ringing", Some(2)));
+    assert_eq!(event.body, "CallSid=CA1&CallStatus=ringing&SequenceNumber=2");
+    assert_eq!(event.query, "a=1");
+    assert_eq!(event.position(), form(plain).position());
+
+    // One that nobody recognises is told by all that was signed, and does not tell it.
+    let (one, other) = (status("FaxSid=FX1&To=%2B15550100"), status("FaxSid=FX1&To=%2B15550101"));
+    assert_eq!(one.body, other.body);
+    assert_ne!(one.key, other.key);
+    assert_eq!(one.key, status("FaxSid=FX1&To=%2B15550100").key);
+    assert_ne!(one.key, form("FaxSid=FX1&To=%2B15550100").key);
+    let fallback =
+        |purpose| with(Content::Form, "", "CallSid=CA1&To=%2B15550100", purpose).remove(0);
+    let bare = events_of(Content::Form, "", b"CallSid=CA1&To=%2B15550100", Purpose::Fallback(None));
+    assert_ne!(fallback(Purpose::Fallback(None)).key, bare[0].key);
+    assert_eq!(fallback(Purpose::Fallback(Some("t"))).key.as_str(), "fallback-t");
+
+    let body = r#"[{"id":"EZ1","type":"com.twilio.messaging.message.sent","data":{"messageSid":"SM1","from":"+15550100"}}]"#;
+    let event = with(Content::Json, "", body, Purpose::Status).remove(0);
+    assert_eq!((event.key.as_str(), event.sid.as_deref()), ("EZ1", Some("SM1")));
+    let kept =
+        r#"{"id":"EZ1","type":"com.twilio.messaging.message.sent","data":{"messageSid":"SM1"}}"#;
+    assert_eq!(event.body, kept);
+    assert_eq!(event.query, "", "bodySHA256 tells what was dropped");
 }

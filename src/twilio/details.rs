@@ -1,7 +1,7 @@
 //! [`Details`]: what a store keeps of an event besides its header: the parameters as JSON, and
 //! the row of `statuses` that the event alone would make.
 //!
-//! Taken from the signed body when the event is stored, not when it is received: the receiver
+//! Taken from the body when the event is stored, not when it is received: the receiver
 //! only needs the key.
 
 use std::borrow::Cow;

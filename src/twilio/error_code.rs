@@ -62,7 +62,7 @@ mod tests {
 
     fn check(format: Format, body: &str, expected: &str) {
         let event = Event {
-            key: EventKey::of_unrecognised("", body.as_bytes()),
+            key: EventKey::of_unrecognised(None, "", body.as_bytes()),
             kind: Kind::Message,
             account: "AC1".to_owned(),
             sid: Some("SM1".to_owned()),

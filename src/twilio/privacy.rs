@@ -39,6 +39,17 @@ pub enum Treatment {
     Drop,
 }
 
+impl fmt::Display for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "plain",
+            Self::Mask => "mask",
+            Self::Hash => "hash",
+            Self::Drop => "drop",
+        })
+    }
+}
+
 /// A treatment for each class.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Treatments {

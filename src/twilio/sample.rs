@@ -395,6 +395,7 @@ mod tests {
     use super::*;
     use crate::twilio::callback::{Purpose, events};
     use crate::twilio::keyring::{Account, Keyring};
+    use crate::twilio::privacy::Privacy;
     use crate::twilio::signature::{Claim, SignedRequest};
 
     fn scene() -> Scene {
@@ -425,8 +426,10 @@ mod tests {
                     Kind::Fallback => Purpose::Fallback(None),
                     _ => Purpose::Status,
                 };
-                let seen: Vec<Kind> =
-                    events(&request, purpose, scene().at).iter().map(|event| event.kind).collect();
+                let seen: Vec<Kind> = events(&request, purpose, &Privacy::default(), scene().at)
+                    .iter()
+                    .map(|event| event.kind)
+                    .collect();
                 assert_eq!(seen, [kind]);
             }
         }

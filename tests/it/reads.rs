@@ -9,6 +9,7 @@ use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use offhook::pipeline::Sink;
+use offhook::twilio::privacy::Privacy;
 use tempfile::TempDir;
 
 use crate::services::{Durability, Postgres, needs};
@@ -79,7 +80,11 @@ impl<K: Sink> Store<K> {
     }
 
     async fn typed(&self, text: &str) -> Vec<String> {
-        self.sids(StatusSearch { needle: Needle::parse(text), ..StatusSearch::default() }).await
+        self.sids(StatusSearch {
+            needle: Needle::parse(text, &Privacy::default()),
+            ..StatusSearch::default()
+        })
+        .await
     }
 }
 
@@ -168,7 +173,7 @@ async fn every_filter_narrows_the_search(store: Store<impl Sink>) {
     // From, inclusive, until, exclusive.
     let span = Span { since: Some(at(20)), until: Some(at(40)) };
     assert_eq!(store.sids(StatusSearch { span, ..all() }).await, ["SM1", "CA2"]);
-    let needle = Needle::parse("SM");
+    let needle = Needle::parse("SM", &Privacy::default());
     let search = StatusSearch { needle, status: text("failed"), error: text("30005"), ..all() };
     assert_eq!(store.sids(search).await, ["SM2"]);
 }

@@ -8,6 +8,7 @@ use super::Problem;
 use crate::backend::search::{Cursor, EventSearch, Needle, PAGE, Span, StatusSearch};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Kind, Resource};
+use crate::twilio::privacy::Privacy;
 
 /// As many as fit a screen or two.
 const LIMIT: u32 = 100;
@@ -42,10 +43,10 @@ pub(in crate::admin) struct EventAsk {
 }
 
 impl StatusAsk {
-    pub(in crate::admin) fn search(&self) -> Result<StatusSearch, Problem> {
+    pub(in crate::admin) fn search(&self, privacy: &Privacy) -> Result<StatusSearch, Problem> {
         let known = Resource::ALL.map(Resource::as_str);
         Ok(StatusSearch {
-            needle: Needle::parse(&self.q),
+            needle: Needle::parse(&self.q, privacy),
             resource: one_of("kind", &self.kind, Resource::parse, &known)?,
             status: text(&self.status),
             account: text(&self.account),

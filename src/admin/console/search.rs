@@ -59,7 +59,7 @@ enum Found {
 }
 
 async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
-    let search = asked.search()?;
+    let search = asked.search(&admin.privacy.load())?;
     let found = admin.reader.find_statuses(&search).await?;
     if let Some(Needle::Prefix(sid)) = &search.needle {
         let exact = found.len() == 1 && found[0].sid == *sid;

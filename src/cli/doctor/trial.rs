@@ -78,7 +78,7 @@ async fn send(signed: &Signed) -> Result<Duration, Finding> {
 }
 
 async fn arrives(config: &Config, signed: &Signed) -> anyhow::Result<bool> {
-    let key = EventKey::of_unrecognised("", &signed.body).to_string();
+    let key = EventKey::of_unrecognised(config.privacy.identity(), "", &signed.body).to_string();
     let reader = reader(config)?;
     let until = Instant::now() + ARRIVAL;
     loop {

@@ -189,6 +189,7 @@ mod tests {
     use super::*;
     use crate::twilio::callback::{Purpose, events};
     use crate::twilio::keyring::{Account, Keyring};
+    use crate::twilio::privacy::Privacy;
     use crate::twilio::signature::{Claim, Content, SignedRequest};
 
     const URL: &str = "https://hooks.example.com/status?team=7";
@@ -205,7 +206,10 @@ mod tests {
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
             let request = SignedRequest::new(URL, Content::Form, &body, claim);
             let request = request.verify(keyring).expect("signed");
-            let [event] = &events(&request, Purpose::Status, Timestamp::from_micros(0))[..] else {
+            let [event] =
+                &events(&request, Purpose::Status, &Privacy::default(), Timestamp::from_micros(0))
+                    [..]
+            else {
                 panic!("a form is one event")
             };
             assert_eq!(event.key.as_str(), tape.key(&page));

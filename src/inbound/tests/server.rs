@@ -74,7 +74,7 @@ impl Setup {
     pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
         let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
-        let terms = Terms { keyring, fallback: self.fallback };
+        let terms = Terms { keyring, fallback: self.fallback, privacy: Arc::default() };
         Inbound {
             config: self.config,
             public_url: PublicUrl::parse(self.public_url).expect("a base URL"),
