@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::gate::Gate;
 pub use self::watch::Watch;
+use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
@@ -56,6 +57,8 @@ pub struct Admin {
     pub reader: Reader,
     /// What no worker could store.
     pub dead_letters: DeadLetters,
+    /// What deletes for good.
+    pub purge: Purge,
     /// What this process needs to do its job.
     pub probes: Vec<(Need, Probe)>,
     /// Which durability is in force.

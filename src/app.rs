@@ -27,6 +27,7 @@ use tracing::{error, info};
 pub use self::reload::Reloader;
 use self::retention::Retention;
 use crate::admin::Admin;
+use crate::backend::purge::{self, Purge};
 use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
@@ -135,9 +136,7 @@ pub async fn start(
     let metrics = Metrics::new(&registry)?;
     let retention = Retention::new(config.retention, config.clock, &registry, stop.clone())?;
     let mut tasks = JoinSet::new();
-    let Parts { reader, probes, recorder, durabilities, dead_letters, live } = match &config
-        .deployment
-    {
+    let Parts { reader, probes, recorder, durabilities, purge, live } = match &config.deployment {
         Deployment::Embedded { store } => {
             embedded(store, config.migrate, &metrics, &retention, &mut tasks).await?
         }
@@ -180,7 +179,8 @@ pub async fn start(
         reader,
         probes,
         durabilities,
-        dead_letters,
+        dead_letters: purge.dead_letters.clone(),
+        purge,
         live,
         refusals,
         privacy,
@@ -204,7 +204,7 @@ struct Parts {
     /// `None` for a worker.
     recorder: Option<Recorder>,
     durabilities: Durabilities,
-    dead_letters: DeadLetters,
+    purge: Purge,
     live: Live,
 }
 
@@ -223,6 +223,12 @@ async fn embedded(
     let query = sqlite::Query::new(&database);
     let store = SqliteStore::open(Arc::clone(&database)).await?;
     retention.spawn_embedded(&store, tasks);
+    let purge = Purge {
+        store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
+        dead_letters: DeadLetters::Absent,
+        stream: None,
+        spool: None,
+    };
     let live = Live::new(Stage::Stored, Clock::System);
     let store = live.observed(metrics.observed(store, Backend::Sqlite));
     let recorder = spawn_batcher(store, tasks);
@@ -235,7 +241,7 @@ async fn embedded(
         probes: vec![(Need::Must, probe)],
         recorder: Some(recorder),
         durabilities,
-        dead_letters: DeadLetters::Absent,
+        purge,
         live,
     })
 }

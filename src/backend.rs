@@ -1,11 +1,12 @@
 //! Where events go: one module per backend, none of which knows another.
 //!
-//! [`Reader`] with what is asked of it in [`search`], [`Probe`] and [`DeadLetters`] are all that the admin service sees of them.
+//! [`Reader`] with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all that the admin service sees of them.
 
 mod dead_letters;
 mod in_force;
 pub mod postgres;
 mod probe;
+pub mod purge;
 mod reader;
 pub mod redis;
 mod rows;

@@ -11,6 +11,7 @@ mod inspect;
 mod load;
 mod manual;
 mod migrate;
+mod purge;
 mod secrets;
 mod send;
 mod serve;
@@ -92,6 +93,12 @@ enum Command {
             offhook dead-letters replay --all --dry-run"
     )]
     DeadLetters(dead_letters::Command),
+    /// Delete what is known of somebody, or of some time, for good.
+    #[command(after_help = "Examples:\n  \
+        offhook purge --number +15550100 --dry-run\n  \
+        offhook purge --before 400d --yes\n\n\
+        Whatever is said must hold: --number … --before … is both.")]
+    Purge(purge::Purge),
     /// Inject faults under load, on private servers, and prove that nothing is lost.
     #[command(after_help = "Examples:\n  \
         offhook torture --list\n  \
@@ -154,6 +161,7 @@ impl Cli {
             Command::Tail(tail) => tail::run(config, tail).await,
             Command::Stats(stats) => stats::run(config, stats).await,
             Command::DeadLetters(command) => dead_letters::run(config, command).await,
+            Command::Purge(purge) => purge::run(config, purge).await,
             Command::Torture(torture) => torture::run(torture).await,
             Command::Migrate => migrate::run(config).await,
             Command::Check { role } => check::run(config, role),

@@ -6,6 +6,7 @@ mod dead_letters;
 mod events;
 mod live;
 mod problem;
+mod purge;
 mod refusals;
 mod stats;
 mod statuses;
@@ -30,7 +31,7 @@ use super::Admin;
 type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);
 
 /// Every route of the API.
-const ROUTES: [Route; 12] = [
+const ROUTES: [Route; 13] = [
     ("/api/openapi.json", || get(openapi)),
     ("/api/statuses", || get(statuses::list)),
     ("/api/statuses/{sid}", || get(statuses::show)),
@@ -43,6 +44,7 @@ const ROUTES: [Route; 12] = [
     ("/api/dead-letters/{id}", || get(dead_letters::show)),
     ("/api/dead-letters/replay", || post(dead_letters::replay)),
     ("/api/dead-letters/purge", || post(dead_letters::purge)),
+    ("/api/purge", || post(purge::purge)),
 ];
 
 pub(super) fn router() -> Router<Arc<Admin>> {

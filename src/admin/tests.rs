@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Admin, Gate, Watch};
 use crate::backend::postgres::{self, Postgres};
-use crate::backend::sqlite::{Database, Health, Query, SqliteStore};
+use crate::backend::purge::{self, Purge};
+use crate::backend::sqlite::{self, Database, Health, Query, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
@@ -50,11 +51,19 @@ impl Server {
         let counter = IntCounter::new("offhook_tests_total", "Tests.").expect("a name");
         let (registry, stopping) = (Registry::new(), CancellationToken::new());
         registry.register(Box::new(counter)).expect("no name is taken");
+        let store = SqliteStore::open(database.clone()).await.expect("a new file");
+        let purge = Purge {
+            store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
+            dead_letters: DeadLetters::Absent,
+            stream: None,
+            spool: None,
+        };
         let mut admin = Admin {
             registry,
             reader: Reader::Sqlite(query.clone()),
             probes: vec![(Need::Must, Probe::Sqlite(Health::new(Arc::clone(&database), query)))],
             dead_letters: DeadLetters::Absent,
+            purge,
             durabilities: Durabilities::default(),
             live: Live::new(Stage::Stored, Clock::System),
             refusals: Arc::default(),
@@ -77,7 +86,7 @@ impl Server {
         );
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
-        let store = live.observed(SqliteStore::open(database).await.expect("a new file"));
+        let store = live.observed(store);
         Self { address, refusals, store, stopping, stop, task, _directory: directory }
     }
 

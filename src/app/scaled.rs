@@ -14,6 +14,7 @@ use super::durability::Watch;
 use super::retention::Retention;
 use super::{Parts, spawn_batcher};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
+use crate::backend::purge::{self, Purge};
 use crate::backend::redis::{self, Connector, Housekeeping, RedisConsumer, RedisStream};
 use crate::backend::sqlite::Spool;
 use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
@@ -66,6 +67,12 @@ pub(super) async fn build(
     };
     watch.look().await?;
     tasks.spawn(watch.run(stop.clone()));
+    let mut purge = Purge {
+        store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
+        dead_letters: scaled.dead_letters(),
+        stream: Some((connector.clone(), scaled.names.clone())),
+        spool: None,
+    };
     let (mut probes, mut recorder) = (Vec::new(), None);
     if scaled.role.receives() {
         let spool = &scaled.spool;
@@ -78,6 +85,7 @@ pub(super) async fn build(
             (Need::Optional, Probe::Postgres(query.clone())),
         ];
         retention.spawn_spool(spool.clone(), tasks);
+        purge.spool = Some(spool.clone());
         probes.truncate(if scaled.role.works() { 4 } else { 3 });
         recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
     } else {
@@ -92,9 +100,8 @@ pub(super) async fn build(
         tasks.spawn(work(postgres, sink, observer, scaled, migrate, retention, stop));
     }
     tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
-    let dead_letters = scaled.dead_letters();
     let reader = Reader::Postgres(query);
-    Ok(Parts { reader, probes, recorder, durabilities, dead_letters, live })
+    Ok(Parts { reader, probes, recorder, durabilities, purge, live })
 }
 
 /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.

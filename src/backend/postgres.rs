@@ -1,6 +1,7 @@
 //! The scale-out store.
 
 mod examine;
+mod purge;
 mod query;
 mod retention;
 mod session;
@@ -17,6 +18,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
 pub use self::examine::{Examined, Tables};
+pub use self::purge::Purge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::store::PostgresStore;

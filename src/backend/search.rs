@@ -223,16 +223,27 @@ pub(crate) trait Dialect: Database {
     const POSITION: &str;
     /// Makes a time of text.
     const TIME: &str;
+
+    /// Makes text of a time: RFC 3339 in UTC with six decimals.
+    fn time_as_text(column: &str) -> String;
 }
 
 impl Dialect for sqlx::Sqlite {
     const POSITION: &str = "instr";
     const TIME: &str = "";
+
+    fn time_as_text(column: &str) -> String {
+        column.to_owned()
+    }
 }
 
 impl Dialect for sqlx::Postgres {
     const POSITION: &str = "strpos";
     const TIME: &str = "::timestamptz";
+
+    fn time_as_text(column: &str) -> String {
+        format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+    }
 }
 
 fn equal<DB: Dialect>(sql: &mut QueryBuilder<DB>, column: &str, value: Option<String>)
@@ -245,7 +256,7 @@ where
 }
 
 /// By what is in the index, as it is written there; then by the whole.
-fn push_addresses<DB: Dialect>(sql: &mut QueryBuilder<DB>, forms: &[String])
+pub(super) fn push_addresses<DB: Dialect>(sql: &mut QueryBuilder<DB>, forms: &[String])
 where
     String: for<'q> Encode<'q, DB> + Type<DB>,
 {

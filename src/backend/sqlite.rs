@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one process.
 
+mod purge;
 mod query;
 mod retention;
 mod spool;
@@ -16,6 +17,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+pub use self::purge::Purge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::spool::{Bounds, Drainer, Fill, Spool};
@@ -191,6 +193,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
+        // A row that moves to another page is overwritten where it was, which costs no I/O: else a
+        // purge would leave what it cannot find.
+        .pragma("secure_delete", "FAST")
         // An INSERT of each number of rows into two tables, and the others.
         .statement_cache_capacity(2 * store::ROWS + 32)
         .disable_statement_logging()

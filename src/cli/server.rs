@@ -94,6 +94,17 @@ impl Server {
         self.send(request).await
     }
 
+    /// JSON that one of its routes answers to JSON.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = client::new(PATIENCE)?.post(self.url(path, &[]));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let text = self.send(request).await?.text().await?;
+        serde_json::from_str(&text).with_context(|| format!("{} answers no JSON", self.base))
+    }
+
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
         let mut pairs = form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(query);

@@ -129,7 +129,15 @@ async fn what_changes_something_takes_json_only() {
     let answer: Value = serde_json::from_str(&settled.body).expect("JSON");
     check(&validator("/api/dead-letters/replay", "post", "200", "application/json"), &answer);
     assert_eq!(answer, json!({ "done": [], "missing": ["1-0"], "dry_run": true }));
+    let sid = r#"{"sid":"CA1","dry_run":true}"#;
+    let purged = post("/api/purge", "application/json", sid).await;
+    let answer: Value = serde_json::from_str(&purged.body).expect("JSON");
+    check(&validator("/api/purge", "post", "200", "application/json"), &answer);
+    assert_eq!((&answer["events"], &answer["statuses"]), (&json!(2), &json!(1)));
     for (target, kind, body, status) in [
+        ("/api/purge", "text/plain", sid, 415),
+        ("/api/purge", "application/json", "{}", 400),
+        ("/api/purge", "application/json", r#"{"sids":[]}"#, 422),
         ("/api/dead-letters/replay", "text/plain", ids, 415),
         ("/api/dead-letters/replay", "application/x-www-form-urlencoded", "ids=1-0", 415),
         ("/api/dead-letters/replay", "application/json", "{", 400),

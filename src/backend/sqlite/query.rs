@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
@@ -177,6 +177,14 @@ impl Query {
         let row = sqlx::query("SELECT 1 FROM events LIMIT 1");
         bounded(async { row.fetch_optional(&mut *self.connection().await?).await }).await?;
         Ok(())
+    }
+
+    /// Reads whatever it is, in bounded time.
+    pub(super) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        bounded(async { work(&mut *self.connection().await?).await }).await
     }
 
     /// Whose reads end after [`PATIENCE`]: SQLite goes on with a statement that nobody waits for,

@@ -257,12 +257,18 @@ impl Drainer {
 }
 
 fn delivery(row: &SqliteRow) -> Result<Delivery<i64>, sqlx::Error> {
+    let event = codec::decode(fields(row)?);
+    Ok(Delivery { id: row.try_get("id")?, count: 1, event })
+}
+
+/// Those of a stream entry.
+pub(super) fn fields(row: &SqliteRow) -> Result<Vec<(Bytes, Bytes)>, sqlx::Error> {
     let mut fields = Vec::with_capacity(codec::FIELDS.len());
     for name in codec::FIELDS {
         let value: Vec<u8> = row.try_get(name)?;
         fields.push((Bytes::from_static(name.as_bytes()), Bytes::from(value)));
     }
-    Ok(Delivery { id: row.try_get("id")?, count: 1, event: codec::decode(fields) })
+    Ok(fields)
 }
 
 fn failed(error: CommitError) -> SourceError {

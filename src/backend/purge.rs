@@ -1,0 +1,264 @@
+//! [`Purge`]: deletes what is known of somebody, or of some time, wherever it lies.
+//!
+//! In steps, each of which looks at a bounded number of rows: whoever asks says where to go on, so
+//! that nothing here remembers anything, and a purge that was cut short is simply asked for again.
+
+mod selection;
+mod sql;
+
+use std::fmt;
+
+pub use self::selection::Selection;
+pub(super) use self::sql::{EventHit, push_events, push_statuses};
+use super::redis::{Connector, Housekeeping, Names};
+use super::search::Cursor;
+use super::{Action, BackendError, DeadLetters, postgres, sqlite};
+
+/// Rows that one step looks at.
+pub(super) const PAGE: u32 = 500;
+/// Dead letters that one step looks at: their bodies come along.
+const LETTERS: usize = 50;
+
+/// Whether what is found is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Only say what would be.
+    Count,
+    /// For good.
+    Delete,
+}
+
+/// Where a purge goes on. In this order, since the numbers in `statuses` say which events to delete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The history, behind this row.
+    Events(Option<Cursor>),
+    /// What is true now.
+    Statuses(Option<Cursor>),
+    /// The dead letters, behind this id.
+    DeadLetters(Option<String>),
+    /// What the spool keeps aside, behind this id.
+    Spool(i64),
+}
+
+impl Place {
+    /// Where every purge begins.
+    pub const START: Self = Self::Events(None);
+
+    /// Reads what its `Display` wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (place, after) = text.split_once(':')?;
+        let cursor = || match after {
+            "" => Some(None),
+            after => Cursor::parse(after).map(Some),
+        };
+        match place {
+            "events" => cursor().map(Self::Events),
+            "statuses" => cursor().map(Self::Statuses),
+            "dead_letters" if after.is_empty() => Some(Self::DeadLetters(None)),
+            "dead_letters" if DeadLetters::is_id(after) => {
+                Some(Self::DeadLetters(Some(after.to_owned())))
+            }
+            "spool" => after.parse().ok().map(Self::Spool),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = |cursor: &Option<Cursor>| cursor.as_ref().map(Cursor::to_string);
+        match self {
+            Self::Events(cursor) => write!(f, "events:{}", after(cursor).unwrap_or_default()),
+            Self::Statuses(cursor) => write!(f, "statuses:{}", after(cursor).unwrap_or_default()),
+            Self::DeadLetters(id) => {
+                write!(f, "dead_letters:{}", id.as_deref().unwrap_or_default())
+            }
+            Self::Spool(id) => write!(f, "spool:{id}"),
+        }
+    }
+}
+
+/// How much was deleted, or would be.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Found {
+    /// Rows of `events`.
+    pub events: u64,
+    /// Rows of `statuses`.
+    pub statuses: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// What the spool of this process keeps aside.
+    pub spool: u64,
+}
+
+impl std::ops::AddAssign for Found {
+    fn add_assign(&mut self, more: Self) {
+        self.events += more.events;
+        self.statuses += more.statuses;
+        self.dead_letters += more.dead_letters;
+        self.spool += more.spool;
+    }
+}
+
+/// What is on its way to the store, whoever it is about: nobody looks into it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Waiting {
+    /// In the stream.
+    pub stream: u64,
+    /// In the spool of this process.
+    pub spool: u64,
+}
+
+/// The store, whichever it is.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// The embedded store.
+    Sqlite(sqlite::Purge),
+    /// The scale-out store.
+    Postgres(postgres::Purge),
+}
+
+/// Deletes from everything that this process can reach.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    /// Where events and statuses are.
+    pub store: Store,
+    /// What no worker could store.
+    pub dead_letters: DeadLetters,
+    /// The stream before the store, if there is one.
+    pub stream: Option<(Connector, Names)>,
+    /// That of a receiver.
+    pub spool: Option<sqlite::Spool>,
+}
+
+impl Purge {
+    /// Looks at what comes next, and deletes what is selected of it; where to go on, if there is
+    /// more to look at.
+    ///
+    /// # Errors
+    /// The backend does not answer in time. What the step has found is deleted or not; asking again
+    /// is right.
+    pub async fn step(
+        &self,
+        selection: &Selection,
+        place: Place,
+        mode: Mode,
+    ) -> Result<(Found, Option<Place>), BackendError> {
+        Ok(match place {
+            Place::Events(after) => {
+                let (found, last) = self.events(selection, after, mode).await?;
+                (found, Some(last.map_or(Place::Statuses(None), |at| Place::Events(Some(at)))))
+            }
+            Place::Statuses(after) => {
+                let (statuses, last) = self.statuses(selection, after, mode).await?;
+                let next = last.map_or(Place::DeadLetters(None), |at| Place::Statuses(Some(at)));
+                (Found { statuses, ..Found::default() }, Some(next))
+            }
+            Place::DeadLetters(after) => {
+                let (dead_letters, last) = self.letters(selection, after, mode).await?;
+                let next = last.map_or(Place::Spool(0), |id| Place::DeadLetters(Some(id)));
+                (Found { dead_letters, ..Found::default() }, Some(next))
+            }
+            Place::Spool(after) => {
+                let (spool, last) = match &self.spool {
+                    Some(spool) => spool.purge_aside(selection, after, mode).await?,
+                    None => (0, None),
+                };
+                if let (Store::Sqlite(store), Mode::Delete, None) = (&self.store, mode, last) {
+                    store.finish().await?;
+                }
+                (Found { spool, ..Found::default() }, last.map(Place::Spool))
+            }
+        })
+    }
+
+    /// What is still on its way.
+    ///
+    /// # Errors
+    /// The stream does not answer in time.
+    pub async fn waiting(&self) -> Result<Waiting, BackendError> {
+        let stream = match &self.stream {
+            Some((connector, names)) => {
+                let backlog = Housekeeping::new(connector, names.clone()).backlog().await?;
+                backlog.unread.saturating_add(backlog.pending)
+            }
+            None => 0,
+        };
+        let spool = self.spool.as_ref().map_or(0, |spool| spool.fill().events);
+        Ok(Waiting { stream, spool })
+    }
+
+    async fn events(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        mode: Mode,
+    ) -> Result<(Found, Option<Cursor>), BackendError> {
+        match &self.store {
+            Store::Sqlite(store) => store.events(selection, after, mode).await,
+            Store::Postgres(store) => store.events(selection, after, mode).await,
+        }
+    }
+
+    async fn statuses(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        mode: Mode,
+    ) -> Result<(u64, Option<Cursor>), BackendError> {
+        match &self.store {
+            Store::Sqlite(store) => store.statuses(selection, after, mode).await,
+            Store::Postgres(store) => store.statuses(selection, after, mode).await,
+        }
+    }
+
+    async fn letters(
+        &self,
+        selection: &Selection,
+        after: Option<String>,
+        mode: Mode,
+    ) -> Result<(u64, Option<String>), BackendError> {
+        let letters = self.dead_letters.list(after.as_deref(), LETTERS).await?;
+        let last = letters.last().filter(|_| letters.len() == LETTERS);
+        let last = last.map(|letter| letter.id.clone());
+        let mut found = 0;
+        for letter in letters {
+            let selected = match &letter.event {
+                Ok(event) => selection.takes(event),
+                Err(_) => selection.takes_fields(&letter.fields, letter.at),
+            };
+            found += u64::from(match (selected, mode) {
+                (true, Mode::Delete) => self.dead_letters.settle(&letter.id, Action::Purge).await?,
+                (selected, _) => selected,
+            });
+        }
+        Ok((found, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written() {
+        let cursor = || Some(Cursor { at: Timestamp::from_micros(17), id: "CA1-x:~y".to_owned() });
+        for place in [
+            Place::START,
+            Place::Events(cursor()),
+            Place::Statuses(None),
+            Place::Statuses(cursor()),
+            Place::DeadLetters(None),
+            Place::DeadLetters(Some("17-0".to_owned())),
+            Place::Spool(-3),
+        ] {
+            assert_eq!(Place::parse(&place.to_string()), Some(place));
+        }
+        for wrong in ["", "events", "events:x", "dead_letters:x", "spool:", "calls:"] {
+            assert_eq!(Place::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The SQL of a purge, made for both stores here, so that they cannot differ. A page of rows is read
+//! by an index; what is selected of it is found out behind that, so that a statement is bounded
+//! however few rows are.
+
+use sqlx::{ColumnIndex, Decode, Encode, QueryBuilder, Row, Type};
+
+use super::{PAGE, Selection};
+use crate::backend::search::{Cursor, Dialect, push_addresses};
+
+/// An event of a page.
+pub(in crate::backend) struct EventHit {
+    pub(in crate::backend) key: String,
+    pub(in crate::backend) at: String,
+    pub(in crate::backend) sid: Option<String>,
+    /// Whether its status is nobody else's business: a conference has several participants.
+    pub(in crate::backend) part: bool,
+    /// Whether it is selected.
+    pub(in crate::backend) selected: bool,
+}
+
+impl EventHit {
+    /// Reads a row of [`push_events`].
+    pub(in crate::backend) fn of<'r, R>(
+        row: &'r R,
+        selection: &Selection,
+    ) -> Result<Self, sqlx::Error>
+    where
+        R: Row,
+        &'static str: ColumnIndex<R>,
+        String: Decode<'r, R::Database> + Type<R::Database>,
+        bool: Decode<'r, R::Database> + Type<R::Database>,
+    {
+        let resource: Option<String> = row.try_get("resource")?;
+        let text = |column| row.try_get::<Option<String>, _>(column);
+        let (params, query) = (text("words")?, text("asked")?);
+        let has_status: bool = row.try_get("has_status")?;
+        let (account, related): (bool, bool) =
+            (row.try_get("of_account")?, row.try_get("related")?);
+        let (params, query) = (params.unwrap_or_default(), query.unwrap_or_default());
+        let meant = related || selection.is_meant(&params, &query, has_status);
+        Ok(Self {
+            key: row.try_get("key")?,
+            at: row.try_get("at")?,
+            sid: row.try_get("sid")?,
+            part: matches!(resource.as_deref(), Some("recording" | "transcription")),
+            selected: account && meant,
+        })
+    }
+}
+
+/// A page of events in the order in which they were received.
+pub(in crate::backend) fn push_events<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    selection: &Selection,
+    after: &Option<Cursor>,
+) where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    sql.push("SELECT key, sid, resource, ");
+    sql.push(DB::time_as_text("page.received_at")).push(" AS at, ");
+    push_account(sql, selection);
+    sql.push(" AS of_account, ");
+    if selection.addresses.is_empty() {
+        sql.push("TRUE AS related, FALSE AS has_status, NULL AS words, NULL AS asked");
+    } else {
+        push_meant(sql, selection);
+    }
+    sql.push(
+        " FROM (SELECT key, sid, resource, account, received_at, query, params FROM events \
+         WHERE TRUE",
+    );
+    push_page(sql, selection, "received_at", "key", after);
+    sql.push(") AS page ORDER BY page.received_at, key");
+}
+
+/// Whether an event belongs to a SID whose status has one of the addresses, whether it has a status at
+/// all, and its texts, if any of the addresses may be in them.
+fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection)
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    sql.push(
+        "EXISTS (SELECT 1 FROM statuses WHERE statuses.sid IN \
+         (page.sid, page.params ->> 'CallSid', page.params ->> 'MessageSid')",
+    );
+    push_addresses(sql, &selection.addresses);
+    sql.push(
+        ") AS related, EXISTS (SELECT 1 FROM statuses WHERE statuses.sid = page.sid) AS has_status",
+    );
+    for (text, name) in [("CAST(page.params AS text)", "words"), ("page.query", "asked")] {
+        sql.push(", CASE WHEN FALSE");
+        for core in selection.cores() {
+            sql.push(format_args!(" OR {}({text}, ", DB::POSITION)).push_bind(core.to_owned());
+            sql.push(") > 0");
+        }
+        sql.push(format_args!(" THEN {text} END AS {name}"));
+    }
+}
+
+/// A page of statuses in the order in which their SIDs were first seen: `sid`, `at`, `selected`.
+pub(in crate::backend) fn push_statuses<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    selection: &Selection,
+    after: &Option<Cursor>,
+) where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    sql.push("SELECT sid, ").push(DB::time_as_text("page.first_seen")).push(" AS at, ");
+    push_account(sql, selection);
+    if let Some(before) = selection.before {
+        sql.push(" AND updated < ").push_bind(before.to_string()).push(DB::TIME);
+    }
+    sql.push(
+        " AS selected FROM (SELECT sid, account, first_seen, updated FROM statuses WHERE TRUE",
+    );
+    if !selection.addresses.is_empty() {
+        push_addresses(sql, &selection.addresses);
+    }
+    push_page(sql, selection, "first_seen", "sid", after);
+    sql.push(") AS page ORDER BY page.first_seen, sid");
+}
+
+fn push_account<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection)
+where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    match &selection.account {
+        Some(account) => sql.push("account = ").push_bind(account.clone()),
+        None => sql.push("TRUE"),
+    };
+}
+
+fn push_page<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    selection: &Selection,
+    time: &str,
+    id: &str,
+    after: &Option<Cursor>,
+) where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    if let Some(sid) = &selection.sid {
+        sql.push(" AND sid = ").push_bind(sid.clone());
+    }
+    if let Some(before) = selection.before {
+        sql.push(format_args!(" AND {time} < ")).push_bind(before.to_string()).push(DB::TIME);
+    }
+    if let Some(Cursor { at, id: last }) = after {
+        sql.push(format_args!(" AND ({time}, {id}) > (")).push_bind(at.to_string());
+        sql.push(DB::TIME).push(", ").push_bind(last.clone()).push(")");
+    }
+    sql.push(format_args!(" ORDER BY {time}, {id} LIMIT {PAGE}"));
+}

@@ -1,0 +1,188 @@
+//! [`Purge`]: deletes what is selected from the embedded store, and from what a spool keeps aside, a
+//! page at a time. What is deleted is overwritten in the file, and not only given free.
+
+use std::sync::Arc;
+
+use sqlx::types::Json;
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+use super::query::Query;
+use super::spool::{self, Spool};
+use super::store::SqliteStore;
+use super::writer::Writer;
+use crate::backend::BackendError;
+use crate::backend::purge::{EventHit, Found, Mode, PAGE, Selection, push_events, push_statuses};
+use crate::backend::search::Cursor;
+use crate::clock::Timestamp;
+use crate::event::codec;
+use crate::pipeline::CommitError;
+
+/// Rows of a spool that one step looks at: their bodies come along.
+const ASIDE: u32 = 50;
+const OF_SIDS: &str = "sid IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR updated < ?2)";
+
+/// Deletes what is selected.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    writer: Arc<Writer>,
+    query: Query,
+}
+
+impl Purge {
+    /// Of a store: read as others read it, written by its one writer.
+    #[must_use]
+    pub fn new(store: &SqliteStore, query: Query) -> Self {
+        Self { writer: Arc::clone(&store.0), query }
+    }
+
+    pub(in crate::backend) async fn events(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        mode: Mode,
+    ) -> Result<(Found, Option<Cursor>), BackendError> {
+        let mut page = QueryBuilder::new("");
+        push_events(&mut page, selection, &after);
+        let read = async |connection: &mut SqliteConnection| {
+            let rows = page.build().fetch_all(connection).await?;
+            rows.iter().map(|row| EventHit::of(row, selection)).collect::<Result<Vec<_>, _>>()
+        };
+        let hits = self.query.read(read).await?;
+        let selected = || hits.iter().filter(|hit| hit.selected);
+        let parts = selected().filter(|hit| hit.part && !selection.addresses.is_empty());
+        let parts: Vec<&str> = parts.filter_map(|hit| hit.sid.as_deref()).collect();
+        let keys: Vec<&str> = selected().map(|hit| hit.key.as_str()).collect();
+        let statuses = self.settle_statuses(&parts, selection, mode).await?;
+        let mut events = keys.len() as u64;
+        if mode == Mode::Delete && events > 0 {
+            let sql = "DELETE FROM events WHERE key IN (SELECT value FROM json_each(?))";
+            events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
+        }
+        let last = hits.last().filter(|_| hits.len() == PAGE as usize);
+        let found = Found { events, statuses, ..Found::default() };
+        Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key))))
+    }
+
+    pub(in crate::backend) async fn statuses(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        mode: Mode,
+    ) -> Result<(u64, Option<Cursor>), BackendError> {
+        let mut page = QueryBuilder::new("");
+        push_statuses(&mut page, selection, &after);
+        let read = async |connection: &mut SqliteConnection| {
+            page.build_query_as().fetch_all(connection).await
+        };
+        let rows: Vec<(String, String, bool)> = self.query.read(read).await?;
+        let sids = rows.iter().filter(|(_, _, selected)| *selected);
+        let sids: Vec<&str> = sids.map(|(sid, _, _)| sid.as_str()).collect();
+        let found = self.settle_statuses(&sids, selection, mode).await?;
+        let last = rows.last().filter(|_| rows.len() == PAGE as usize);
+        Ok((found, last.and_then(|(sid, at, _)| cursor(at, sid))))
+    }
+
+    /// Of those, what nothing was said of meanwhile.
+    async fn settle_statuses(
+        &self,
+        sids: &[&str],
+        selection: &Selection,
+        mode: Mode,
+    ) -> Result<u64, BackendError> {
+        if sids.is_empty() {
+            return Ok(0);
+        }
+        let before = selection.before.map(|before| before.to_string());
+        match mode {
+            Mode::Delete => {
+                let sql = sqlx::AssertSqlSafe(format!("DELETE FROM statuses WHERE {OF_SIDS}"));
+                delete(&self.writer, sqlx::query(sql).bind(Json(sids)).bind(before)).await
+            }
+            Mode::Count => {
+                let sql = format!("SELECT count(*) FROM statuses WHERE {OF_SIDS}");
+                let read = async |connection: &mut SqliteConnection| {
+                    let count = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql));
+                    count.bind(Json(sids)).bind(before).fetch_one(connection).await
+                };
+                Ok(self.query.read(read).await?.unsigned_abs())
+            }
+        }
+    }
+
+    /// Takes what was deleted out of the WAL too, as far as nobody reads just now.
+    pub(in crate::backend) async fn finish(&self) -> Result<(), BackendError> {
+        let held = self.writer.hold().await.map_err(failed)?;
+        let checkpoint = async |connection: &mut SqliteConnection| {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await
+        };
+        held.run(checkpoint).await.map_err(failed).map(|_| ())
+    }
+}
+
+impl Spool {
+    /// Of what is kept aside, behind this id. What waits is not touched.
+    pub(in crate::backend) async fn purge_aside(
+        &self,
+        selection: &Selection,
+        after: i64,
+        mode: Mode,
+    ) -> Result<(u64, Option<i64>), BackendError> {
+        let sql = "SELECT * FROM spool INDEXED BY spool_dead \
+                   WHERE dead_at IS NOT NULL AND id > ? ORDER BY id LIMIT ?";
+        let writer = &self.0.writer;
+        let held = writer.hold().await.map_err(failed)?;
+        let read = async |connection: &mut SqliteConnection| {
+            let rows = sqlx::query(sql).bind(after).bind(ASIDE).fetch_all(connection).await?;
+            let rows = rows.iter().map(|row| {
+                let (id, at): (i64, i64) = (row.try_get("id")?, row.try_get("dead_at")?);
+                let fields = spool::fields(row)?;
+                let selected = match codec::decode(fields.iter().cloned()) {
+                    Ok(event) => selection.takes(&event),
+                    Err(_) => {
+                        let at = Timestamp::from_micros(at.saturating_mul(1_000_000));
+                        selection.takes_fields(&fields, at)
+                    }
+                };
+                Ok((id, selected))
+            });
+            rows.collect::<Result<Vec<(i64, bool)>, sqlx::Error>>()
+        };
+        let rows = held.run(read).await.map_err(failed)?;
+        let ids = rows.iter().filter(|(_, selected)| *selected);
+        let ids: Vec<i64> = ids.map(|(id, _)| *id).collect();
+        let mut found = ids.len() as u64;
+        if mode == Mode::Delete && found > 0 {
+            let sql = "DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?))";
+            found = delete(writer, sqlx::query(sql).bind(Json(ids))).await?;
+        }
+        let last = rows.last().filter(|_| rows.len() == ASIDE as usize);
+        Ok((found, last.map(|(id, _)| *id)))
+    }
+}
+
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// SQLite sets it when it reads the statement, so one that is kept prepared would set it only once.
+fn overwrite(pragma: &'static str) -> Statement<'static> {
+    sqlx::query(pragma).persistent(false)
+}
+
+/// Deletes, and overwrites.
+async fn delete(writer: &Writer, delete: Statement<'_>) -> Result<u64, BackendError> {
+    let held = writer.hold().await.map_err(failed)?;
+    let run = async |connection: &mut SqliteConnection| {
+        overwrite("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
+        let deleted = delete.execute(&mut *connection).await?;
+        overwrite("PRAGMA secure_delete = FAST").execute(connection).await?;
+        Ok(deleted.rows_affected())
+    };
+    held.run(run).await.map_err(failed)
+}
+
+fn failed(error: CommitError) -> BackendError {
+    BackendError(error.to_string())
+}
+
+fn cursor(at: &str, id: &str) -> Option<Cursor> {
+    Some(Cursor { at: Timestamp::parse_rfc3339(at)?, id: id.to_owned() })
+}

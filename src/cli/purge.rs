@@ -1,0 +1,166 @@
+//! `offhook purge`: deletes what is known of somebody, or of some time, for good.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{bail, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::server::{Asked, Server, say};
+
+const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    /// What is about this SID.
+    #[arg(long, required_unless_present_any = ["number", "account", "before"])]
+    sid: Option<String>,
+    /// Calls and messages from or to this number or address, what belongs to them, and whatever else
+    /// has it among its parameters.
+    #[arg(long)]
+    number: Option<String>,
+    /// What this account signed.
+    #[arg(long, value_name = "SID")]
+    account: Option<String>,
+    /// What came before this time, or longer ago than 2h, 400d. Of a status, the last that came.
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// Only say how much it would be.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Asks the server, which alone may write the embedded store, and has its spool.
+///
+/// # Errors
+/// The server does not answer; nobody said yes.
+pub(super) async fn run(config: Option<PathBuf>, purge: Purge) -> anyhow::Result<()> {
+    let sure = purge.yes || purge.dry_run;
+    ensure!(
+        sure || std::io::stdin().is_terminal(),
+        "nothing was deleted: say --yes, or --dry-run to see how much it would be"
+    );
+    let server = purge.asked.server(config)?;
+    if !sure {
+        let would = purge.walk(&server, true).await?;
+        eprintln!("{}{}", table(&would), left(&would));
+        confirm()?;
+    }
+    let purged = purge.walk(&server, purge.dry_run).await?;
+    Ok(say(&match purge.asked.for_people() {
+        true => format!("{}{}", table(&purged), left(&purged)),
+        false => format!("{purged}\n"),
+    })?)
+}
+
+impl Purge {
+    /// Asks again and again until there is no more, and adds up what was said.
+    async fn walk(&self, server: &Server, dry_run: bool) -> anyhow::Result<Value> {
+        let mut wanted = json!({
+            "sid": self.sid, "number": self.number, "account": self.account, "before": self.before,
+            "dry_run": dry_run,
+        });
+        let mut sums = [0; PLACES.len()];
+        let progress = Progress(std::io::stderr().is_terminal());
+        loop {
+            let mut answer = server.post("/api/purge", &wanted).await?;
+            for (sum, place) in sums.iter_mut().zip(PLACES) {
+                *sum += answer[place].as_u64().unwrap_or_default();
+                answer[place] = (*sum).into();
+            }
+            let Some(next) = answer["next"].as_str() else {
+                progress.end();
+                return Ok(answer);
+            };
+            progress.say(next, sums.iter().sum());
+            wanted["after"] = next.into();
+            wanted["before"] = answer["before"].clone();
+        }
+    }
+}
+
+/// One line on stderr that is written over: how far the rows were looked at, and what was found.
+struct Progress(bool);
+
+impl Progress {
+    fn say(&self, next: &str, found: u64) {
+        if self.0 {
+            let (place, after) = next.split_once(':').unwrap_or_default();
+            let at = after.get(..19).unwrap_or_default();
+            eprint!("{} {at}  {found} found\x1b[K\r", place.replace('_', " "));
+        }
+    }
+
+    fn end(&self) {
+        if self.0 {
+            let _ = std::io::stderr().write_all(b"\x1b[K");
+        }
+    }
+}
+
+fn confirm() -> anyhow::Result<()> {
+    eprint!("Delete all of it for good? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => bail!("nothing was deleted"),
+    }
+}
+
+fn table(purged: &Value) -> String {
+    let what = if purged["dry_run"] == true { "would be deleted" } else { "deleted" };
+    let line = |place: &str| {
+        let name = place.replace('_', " ");
+        format!("{name:<13} {:>9} {what}\n", purged[place].as_u64().unwrap_or_default())
+    };
+    PLACES.map(line).concat()
+}
+
+/// What it could not look into.
+fn left(purged: &Value) -> String {
+    let masked = match purged["masked"] == true {
+        true => {
+            "\nNumbers are masked or dropped here ([privacy]): of what was stored since, nobody can say \
+             whose it is. Select it by --sid or --before.\n"
+        }
+        false => "",
+    };
+    format!("{masked}{}", waiting(purged))
+}
+
+fn waiting(purged: &Value) -> String {
+    let waiting = &purged["waiting"];
+    let [stream, spool] = ["stream", "spool"].map(|place| waiting[place].as_u64().unwrap_or(0));
+    if stream + spool == 0 {
+        return String::new();
+    }
+    format!(
+        "\n{stream} events wait in the stream and {spool} in this server's spool. Whom they are about \
+         is not known before they are stored: run it again then.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_is_left() {
+        let waiting = json!({ "stream": 2, "spool": 0 });
+        let purged = json!({ "events": 12, "dry_run": true, "waiting": waiting });
+        assert!(table(&purged).starts_with("events               12 would be deleted\n"));
+        assert!(left(&purged).contains("2 events wait in the stream and 0 in"));
+        let nothing = json!({ "waiting": { "stream": 0, "spool": 0 } });
+        assert_eq!(left(&nothing), "");
+        let masked = json!({ "masked": true, "waiting": { "stream": 0, "spool": 0 } });
+        assert!(left(&masked).contains("--sid"));
+    }
+}
