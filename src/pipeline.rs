@@ -158,6 +158,12 @@ pub trait Observer: Send + Sync + 'static {
     fn source_failed(&self, _error: &SourceError) {}
 }
 
+impl<K: Sink> Sink for Arc<K> {
+    fn commit(&self, batch: &Batch) -> impl Future<Output = Result<Outcome, CommitError>> + Send {
+        K::commit(self, batch)
+    }
+}
+
 /// A sink of whose commits an observer is told.
 #[derive(Debug)]
 pub struct Observed<K, O> {

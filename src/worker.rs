@@ -13,6 +13,8 @@ use crate::pipeline::{Observer, Sink, Source};
 /// How a worker works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
+    /// Consumers of the group in one process.
+    pub consumers: u32,
     /// What another worker holds for this long without a sign of life is claimed.
     pub reclaim_idle: Duration,
     /// Deliveries after which an event becomes a dead letter.

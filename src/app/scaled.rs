@@ -48,7 +48,8 @@ pub(super) async fn build(
     stop: &CancellationToken,
 ) -> anyhow::Result<Parts> {
     let connector = scaled.stream.clone();
-    let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
+    let (store, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
+    let postgres = Postgres::with_writers(store, writers).context("store.url")?;
     let query = postgres::Query::new(postgres.clone());
     let redis = Probe::Redis(connector.clone());
     let mut watched = vec![redis.clone()];
@@ -171,21 +172,33 @@ async fn work(
     if migrate && !migrated(&postgres, &stop).await {
         return NAME;
     }
+    let dead_letters = redis::Retention::new(&scaled.stream, &scaled.names);
+    let (sink, mut consumers) = (Arc::new(sink), JoinSet::new());
+    for _ in 0..scaled.worker.consumers {
+        let (sink, observer) = (Arc::clone(&sink), Arc::clone(&observer));
+        consumers.spawn(consume(sink, observer, scaled.clone(), stop.clone()));
+    }
+    // Only now are there tables.
+    tokio::join!(consumers.join_all(), retention.run_scaled(&postgres, dead_letters));
+    postgres.close().await;
+    NAME
+}
+
+/// One consumer of the group, until told to stop.
+async fn consume(
+    sink: impl Sink,
+    observer: Arc<impl Observer>,
+    scaled: Scaled,
+    stop: CancellationToken,
+) {
     let Scaled { stream: connector, names, worker, .. } = scaled;
-    let dead_letters = redis::Retention::new(&connector, &names);
     let name = consumer_name();
-    info!(consumer.name = %name, "worker starts");
+    info!(consumer.name = %name, "consumer starts");
     let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
-    let (mut source, ()) = tokio::join!(
-        worker::run(source, sink, observer, worker, stop),
-        // Only now are there tables.
-        retention.run_scaled(&postgres, dead_letters),
-    );
+    let mut source = worker::run(source, sink, observer, worker, stop).await;
     if let Err(error) = source.leave().await {
         warn!(error = %error, "consumer could not leave its group");
     }
-    postgres.close().await;
-    NAME
 }
 
 /// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if

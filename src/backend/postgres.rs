@@ -58,6 +58,14 @@ impl Postgres {
     /// # Errors
     /// The URL is none. Its own text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
+        Self::with_writers(url, 1)
+    }
+
+    /// The same, with a connection for each of so many that write at one time.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_writers(url: &str, writers: u32) -> Result<Self, BackendError> {
         let options = PgConnectOptions::from_str(url).map_err(BackendError::from)?;
         let plain = options
             .application_name("offhook")
@@ -67,8 +75,8 @@ impl Postgres {
         let pooled = Arc::new(AtomicBool::new(false));
         let found = Arc::clone(&pooled);
         let pool = PgPoolOptions::new()
-            // One writes; a console page and a probe read.
-            .max_connections(4)
+            // The others: a console page and a probe read, and what is old is deleted.
+            .max_connections(3 + writers)
             .acquire_timeout(CONNECT)
             .after_connect(move |connection, _| {
                 let found = Arc::clone(&found);

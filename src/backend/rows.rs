@@ -1,5 +1,7 @@
 //! Rows of both SQL stores, which have the same columns, as values.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
@@ -8,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{Current, Event, EventKey, Format, Kind, Position, Resource};
 use crate::pipeline::Cause;
+use crate::twilio::details::Details;
 
 /// An error and its causes in one line. A database's own message may quote a value, so of one only
 /// its code and its primary message are told, in which Postgres and SQLite name columns and
@@ -25,6 +28,20 @@ pub(crate) fn cause(error: &sqlx::Error) -> Cause {
 
 fn malformed(column: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(format!("column `{column}` holds what this version does not know").into())
+}
+
+/// What the fresh events say, one row per SID.
+pub(crate) fn fold(details: Vec<Details>, fresh: &[bool]) -> BTreeMap<String, Current> {
+    let mut updates: BTreeMap<String, Current> = BTreeMap::new();
+    let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
+    for update in fresh.filter_map(|(details, _)| details.current) {
+        let merged = match updates.remove(&update.sid) {
+            Some(known) => known.merge(update),
+            None => update,
+        };
+        updates.insert(merged.sid.clone(), merged);
+    }
+    updates
 }
 
 /// Reads a row of `statuses`. Times must have been selected as text.

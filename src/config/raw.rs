@@ -100,6 +100,7 @@ pub enum Durability {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawWorker {
+    pub(crate) consumers: u32,
     pub(crate) reclaim_idle_ms: u64,
     pub(crate) max_deliveries: u32,
     pub(crate) mark_ttl_s: u64,

@@ -217,6 +217,9 @@ fn scaled(
             return Err(loaded.error(key, "it is empty"));
         }
     }
+    if !(1..=64).contains(&raw.worker.consumers) {
+        return Err(loaded.error("worker.consumers", "it must be from 1 to 64"));
+    }
     if raw.worker.max_deliveries == 0 {
         return Err(loaded.error("worker.max_deliveries", "it must be at least 1"));
     }
@@ -235,6 +238,7 @@ fn scaled(
             },
         },
         worker: worker::Config {
+            consumers: raw.worker.consumers,
             reclaim_idle: Duration::from_millis(raw.worker.reclaim_idle_ms),
             max_deliveries: raw.worker.max_deliveries,
             mark_ttl: Duration::from_secs(raw.worker.mark_ttl_s),

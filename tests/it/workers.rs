@@ -58,8 +58,11 @@ async fn release(mut holder: PgConnection) {
 async fn two_workers_share_a_stream_and_each_event_is_stored_by_one_of_them() {
     needs!(all Mode::ScaleOut.needs());
     let mut stage = Stage::of(Mode::ScaleOut);
-    // Neither takes the other, which has to wait here, for dead.
-    let patience = |role| stage.role(role).set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "120000");
+    // Neither takes the other, which has to wait here, for dead. Each holds one batch.
+    let patience = |role| {
+        let role = stage.role(role).set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "120000");
+        role.set("OFFHOOK_WORKER__CONSUMERS", "1")
+    };
     let (receives, works) = (patience(Role::Receiver), patience(Role::Worker));
     let receiver = Offhook::start(&receives);
     run(&works.clone().with_role(Role::All), &["migrate"]).well();
@@ -86,9 +89,9 @@ async fn two_workers_share_a_stream_and_each_event_is_stored_by_one_of_them() {
 /// What becomes of a commit whose worker is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Commit {
-    /// It is undone: the worker died before it.
+    /// It is undone: the worker died within it.
     Lost,
-    /// It is completed: the worker died between it and the ack.
+    /// It is completed: the worker died between it and the ack, which Redis did not take.
     Done,
 }
 
@@ -97,7 +100,7 @@ async fn a_worker_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
     needs!(all Mode::ScaleOut.needs());
     let mut stage = Stage::of(Mode::ScaleOut);
     let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let works = stage.role(Role::Worker);
+    let works = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
     let mut keys = Vec::new();
     for (round, commit) in
         [Commit::Lost, Commit::Done, Commit::Lost, Commit::Done].into_iter().enumerate()
@@ -114,13 +117,22 @@ async fn a_worker_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
         let worker = Spawned::start(&works);
         pending(&receiver.client, BATCH).await;
         until("the commit is under way", async || (waiting(&stage).await == 1).then_some(())).await;
-        worker.kill();
-        if commit == Commit::Lost {
-            let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                       WHERE wait_event_type = 'Lock'";
-            stage.postgres().execute(end).await;
+        match commit {
+            Commit::Lost => {
+                worker.kill();
+                release(holder).await;
+            }
+            Commit::Done => {
+                let acks = |allowed| {
+                    redis::cmd("ACL").arg("SETUSER").arg("default").arg(allowed).to_owned()
+                };
+                stage.redis().query::<()>(&acks("-xack"));
+                release(holder).await;
+                stage.contents_with(&keys).await;
+                worker.kill();
+                stage.redis().query::<()>(&acks("+xack"));
+            }
         }
-        release(holder).await;
 
         let rescuer = Spawned::start(&works);
         settled(&receiver.client).await;

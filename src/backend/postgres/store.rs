@@ -1,7 +1,8 @@
-//! [`PostgresStore`]: one statement per batch.
+//! [`PostgresStore`]: history and current status in one transaction.
 
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use std::collections::BTreeMap;
+
+use sqlx::{Executor, PgConnection, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
@@ -10,8 +11,9 @@ use crate::event::{Batch, Current, Event, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
 
-/// See the file for what it does and why it cannot deadlock.
-const COMMIT: &str = include_str!("commit.sql");
+/// See the files for what they do, and why they cannot deadlock.
+const INSERT: &str = include_str!("insert.sql");
+const MERGE: &str = include_str!("merge.sql");
 
 /// The scale-out store, as a sink.
 #[derive(Clone, Debug)]
@@ -23,35 +25,75 @@ impl PostgresStore {
     pub fn new(postgres: Postgres) -> Self {
         Self(postgres)
     }
-
-    async fn run(&self, columns: &Columns<'_>) -> Result<PgRow, CommitError> {
-        let commit = async |connection: &mut PgConnection, keep| {
-            columns.bind().persistent(keep).fetch_one(connection).await
-        };
-        self.0.run(commit).await.map_err(|error| classify(&error))
-    }
 }
 
 impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        let events = batch.events();
-        let details: Vec<Details> = events.iter().map(Details::of).collect();
-        let row = self.run(&Columns::of(events, &details)).await?;
-
-        let read = |error: sqlx::Error| CommitError::Transient(rows::cause(&error));
-        let keys: Vec<String> = row.try_get("fresh").map_err(read)?;
-        let count = |name: &str| -> Result<usize, CommitError> {
-            let count: i64 = row.try_get(name).map_err(read)?;
-            Ok(usize::try_from(count).unwrap_or_default())
-        };
-        let mut fresh = vec![false; events.len()];
-        for key in keys {
-            if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(&key)) {
-                fresh[at] = true;
+        let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
+        let work = async |connection: &mut PgConnection, keep| {
+            // Behind a pooler there is a transaction already.
+            if keep {
+                connection.execute("BEGIN").await?;
             }
-        }
-        Ok(Outcome::Stored { fresh, contradicted: count("contradicted")?, late: count("late")? })
+            let stored = store(connection, batch.events(), details, keep).await;
+            if keep {
+                connection.execute(if stored.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+            }
+            stored
+        };
+        self.0.run(work).await.map_err(|error| classify(&error))
     }
+}
+
+/// The events that are new, and what they say of their SIDs. `keep`: the statements stay prepared.
+async fn store(
+    connection: &mut PgConnection,
+    events: &[Event],
+    details: Vec<Details>,
+    keep: bool,
+) -> Result<Outcome, sqlx::Error> {
+    let fresh = insert(connection, events, &details, keep).await?;
+    let updates = rows::fold(details, &fresh);
+    let (contradicted, late) = match updates.is_empty() {
+        true => (0, 0),
+        false => merge(connection, &updates, keep).await?,
+    };
+    Ok(Outcome::Stored { fresh, contradicted, late })
+}
+
+/// Which of the events are new.
+async fn insert(
+    connection: &mut PgConnection,
+    events: &[Event],
+    details: &[Details],
+    keep: bool,
+) -> Result<Vec<bool>, sqlx::Error> {
+    let columns = EventColumns::of(events, details);
+    let inserted = columns.bind().persistent(keep).fetch_all(connection).await?;
+    let mut fresh = vec![false; events.len()];
+    for row in inserted {
+        let key: &str = row.try_get("key")?;
+        if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(key)) {
+            fresh[at] = true;
+        }
+    }
+    Ok(fresh)
+}
+
+/// How many rows ended in a contradiction, and how many updates came late.
+async fn merge(
+    connection: &mut PgConnection,
+    updates: &BTreeMap<String, Current>,
+    keep: bool,
+) -> Result<(usize, usize), sqlx::Error> {
+    let columns = StatusColumns::of(updates);
+    let (mut contradicted, mut late) = (0, 0);
+    for row in columns.bind().persistent(keep).fetch_all(connection).await? {
+        let Some(update) = updates.get(row.try_get::<&str, _>("sid")?) else { continue };
+        contradicted += usize::from(update.terminals != 0 && row.try_get("contradicted")?);
+        late += usize::from(row.try_get::<&[u8], _>("position")? > &*update.position.to_bytes());
+    }
+    Ok((contradicted, late))
 }
 
 /// Data that Postgres refuses, as opposed to a Postgres that is away: by the class of SQLSTATE.
@@ -67,9 +109,11 @@ fn classify(error: &sqlx::Error) -> CommitError {
     }
 }
 
-/// A batch as columns, the parameters of [`COMMIT`].
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Events as columns, the parameters of [`INSERT`].
 #[derive(Default)]
-struct Columns<'a> {
+struct EventColumns<'a> {
     key: Vec<&'a str>,
     kind: Vec<&'static str>,
     account: Vec<&'a str>,
@@ -84,26 +128,18 @@ struct Columns<'a> {
     query: Vec<&'a str>,
     params: Vec<&'a str>,
     body: Vec<&'a [u8]>,
-    position: Vec<Option<Vec<u8>>>,
-    is_final: Vec<Option<bool>>,
-    from: Vec<Option<&'a str>>,
-    to: Vec<Option<&'a str>>,
-    duration: Vec<Option<i64>>,
-    error_code: Vec<Option<&'a str>>,
-    terminals: Vec<Option<i16>>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> EventColumns<'a> {
     fn of(events: &'a [Event], details: &'a [Details]) -> Self {
         let mut columns = Self::default();
         for (event, details) in events.iter().zip(details) {
-            columns.push_event(event, &details.params);
-            columns.push_current(details.current.as_ref());
+            columns.push(event, &details.params);
         }
         columns
     }
 
-    fn push_event(&mut self, event: &'a Event, params: &'a str) {
+    fn push(&mut self, event: &'a Event, params: &'a str) {
         self.key.push(event.key.as_str());
         self.kind.push(event.kind.as_str());
         self.account.push(&event.account);
@@ -120,19 +156,8 @@ impl<'a> Columns<'a> {
         self.body.push(&event.body);
     }
 
-    fn push_current(&mut self, current: Option<&'a Current>) {
-        self.position.push(current.map(|row| row.position.to_bytes()));
-        self.is_final.push(current.map(Current::is_final));
-        self.from.push(current.and_then(|row| row.from.as_deref()));
-        self.to.push(current.and_then(|row| row.to.as_deref()));
-        self.duration.push(current.and_then(|row| row.duration));
-        let error = current.and_then(|row| row.error.as_ref());
-        self.error_code.push(error.map(|error| error.code.as_str()));
-        self.terminals.push(current.map(|row| row.terminals));
-    }
-
-    fn bind(&self) -> sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments> {
-        sqlx::query(COMMIT)
+    fn bind(&self) -> Query<'_> {
+        sqlx::query(INSERT)
             .bind(&self.key)
             .bind(&self.kind)
             .bind(&self.account)
@@ -147,12 +172,67 @@ impl<'a> Columns<'a> {
             .bind(&self.query)
             .bind(&self.params)
             .bind(&self.body)
-            .bind(&self.position)
+    }
+}
+
+/// Rows of `statuses` as columns, the parameters of [`MERGE`].
+#[derive(Default)]
+struct StatusColumns<'a> {
+    sid: Vec<&'a str>,
+    resource: Vec<&'static str>,
+    account: Vec<&'a str>,
+    status: Vec<&'a str>,
+    is_final: Vec<bool>,
+    from: Vec<Option<&'a str>>,
+    to: Vec<Option<&'a str>>,
+    duration: Vec<Option<i64>>,
+    error_code: Vec<Option<&'a str>>,
+    terminals: Vec<i16>,
+    first_seen: Vec<OffsetDateTime>,
+    updated: Vec<OffsetDateTime>,
+    position: Vec<Vec<u8>>,
+    error_position: Vec<Option<Vec<u8>>>,
+}
+
+impl<'a> StatusColumns<'a> {
+    fn of(updates: &'a BTreeMap<String, Current>) -> Self {
+        let mut columns = Self::default();
+        updates.values().for_each(|row| columns.push(row));
+        columns
+    }
+
+    fn push(&mut self, row: &'a Current) {
+        self.sid.push(&row.sid);
+        self.resource.push(row.resource.as_str());
+        self.account.push(&row.account);
+        self.status.push(&row.position.status);
+        self.is_final.push(row.is_final());
+        self.from.push(row.from.as_deref());
+        self.to.push(row.to.as_deref());
+        self.duration.push(row.duration);
+        self.error_code.push(row.error.as_ref().map(|error| error.code.as_str()));
+        self.terminals.push(row.terminals);
+        self.first_seen.push(row.first_seen.datetime());
+        self.updated.push(row.updated.datetime());
+        self.position.push(row.position.to_bytes());
+        self.error_position.push(row.error.as_ref().map(|error| error.position.to_bytes()));
+    }
+
+    fn bind(&self) -> Query<'_> {
+        sqlx::query(MERGE)
+            .bind(&self.sid)
+            .bind(&self.resource)
+            .bind(&self.account)
+            .bind(&self.status)
             .bind(&self.is_final)
             .bind(&self.from)
             .bind(&self.to)
             .bind(&self.duration)
             .bind(&self.error_code)
             .bind(&self.terminals)
+            .bind(&self.first_seen)
+            .bind(&self.updated)
+            .bind(&self.position)
+            .bind(&self.error_position)
     }
 }

@@ -52,7 +52,7 @@ async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outc
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let fresh = fresh(&mut transaction, batch).await?;
     insert_events(&mut transaction, batch.events(), &details, &fresh).await?;
-    let updates = fold(details, &fresh);
+    let updates = rows::fold(details, &fresh);
     let (contradicted, late) = merge_statuses(&mut transaction, updates).await?;
     transaction.commit().await?;
     Ok(Outcome::Stored { fresh, contradicted, late })
@@ -99,20 +99,6 @@ async fn insert_events(
 /// An array of strings, which SQL takes as one parameter.
 fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings always serialize")
-}
-
-/// What the fresh events say, one row per SID.
-fn fold(details: Vec<Details>, fresh: &[bool]) -> BTreeMap<String, Current> {
-    let mut updates: BTreeMap<String, Current> = BTreeMap::new();
-    let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
-    for update in fresh.filter_map(|(details, _)| details.current) {
-        let merged = match updates.remove(&update.sid) {
-            Some(known) => known.merge(update),
-            None => update,
-        };
-        updates.insert(merged.sid.clone(), merged);
-    }
-    updates
 }
 
 /// Merges into the stored rows; how many ended in a contradiction, and how many updates came late.

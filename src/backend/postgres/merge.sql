@@ -1,0 +1,27 @@
+-- The current status of each SID: `Current::merge` between the row that is there and what the fresh
+-- events say, one row per SID. Those come sorted by SID, so that two workers lock rows in one order
+-- and cannot deadlock.
+INSERT INTO statuses AS s (sid, resource, account, status, final, "from", "to", duration,
+                           error_code, terminals, first_seen, updated, position, error_position)
+SELECT * FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[],
+    $8::bigint[], $9::text[], $10::smallint[], $11::timestamptz[], $12::timestamptz[],
+    $13::bytea[], $14::bytea[]
+)
+ON CONFLICT (sid) DO UPDATE SET
+    account = greatest(s.account, excluded.account),
+    status = CASE WHEN excluded.position > s.position THEN excluded.status ELSE s.status END,
+    final = CASE WHEN excluded.position > s.position THEN excluded.final ELSE s.final END,
+    position = greatest(s.position, excluded.position),
+    "from" = greatest(s."from", excluded."from"),
+    "to" = greatest(s."to", excluded."to"),
+    duration = greatest(s.duration, excluded.duration),
+    error_code = CASE WHEN s.error_position IS NULL
+                        OR (excluded.error_position, excluded.error_code)
+                           > (s.error_position, s.error_code)
+                      THEN excluded.error_code ELSE s.error_code END,
+    error_position = greatest(s.error_position, excluded.error_position),
+    terminals = s.terminals | excluded.terminals,
+    first_seen = least(s.first_seen, excluded.first_seen),
+    updated = greatest(s.updated, excluded.updated)
+RETURNING sid, contradicted, position
