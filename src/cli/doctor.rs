@@ -60,7 +60,7 @@ impl Doctor {
             Deployment::Embedded { store } => findings.extend(disk::look_at_store(store)),
             Deployment::Scaled(scaled) => {
                 let (stream, store) =
-                    tokio::join!(stream::look(scaled), store::look(scaled, config.migrate));
+                    tokio::join!(stream::look(scaled), store::look(scaled, config));
                 findings.extend(stream);
                 findings.extend(store);
                 if scaled.role.receives() {

@@ -139,6 +139,23 @@ fn commands_that_an_acl_forbids_are_found() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_delete_is_found_if_there_is_a_retention() {
+    needs!(Redis, Postgres);
+    let (redis, postgres) = (Redis::start(), Postgres::start(Durability::Synced));
+    let url = postgres.url();
+    let settings = Settings::new(Role::Worker).set("REDIS_URL", redis.url());
+    run(&settings.clone().set("DATABASE_URL", &url), &["migrate"]).well();
+    postgres.execute("CREATE ROLE narrow LOGIN").await;
+    postgres.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO narrow").await;
+    postgres.execute("GRANT SELECT ON _sqlx_migrations TO narrow").await;
+    let settings = settings.set("DATABASE_URL", url.replace("//offhook@", "//narrow@"));
+    let said = doctor(&settings, &["--role", "worker"]).out;
+    assert!(!said.contains("delete"), "{said}");
+    let settings = settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    finds(&settings, &["--role", "worker"], &["our role may not delete", "GRANT DELETE ON events"]);
+}
+
+#[tokio::test]
 async fn a_postgres_that_offhook_cannot_rely_on_is_found() {
     needs!(Redis, Postgres);
     let (redis, mut postgres) = (Redis::start(), Postgres::start(Durability::Synced));

@@ -27,6 +27,8 @@ pub struct Examined {
     pub tables: Tables,
     /// Whether new tables may be made.
     pub may_create: bool,
+    /// Whether what is old may be deleted from the tables that are there.
+    pub may_delete: bool,
     /// What this role may not do with the tables that are there.
     pub forbidden: Vec<String>,
 }
@@ -67,7 +69,9 @@ async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
              (extract(epoch FROM clock_timestamp()) * 1000000)::int8, \
              pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on', \
              coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), \
-             to_regclass('_sqlx_migrations') IS NOT NULL",
+             to_regclass('_sqlx_migrations') IS NOT NULL, \
+             coalesce(has_table_privilege(to_regclass('events'), 'DELETE'), true) \
+             AND coalesce(has_table_privilege(to_regclass('statuses'), 'DELETE'), true)",
         )
         .await?;
     let there: bool = row.try_get(4)?;
@@ -77,6 +81,7 @@ async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
         read_only: row.try_get(2)?,
         may_create: row.try_get(3)?,
         tables: if there { tables(connection).await? } else { Tables::Behind(known().len()) },
+        may_delete: row.try_get(5)?,
         forbidden: forbidden(connection).await?,
     })
 }

@@ -5,17 +5,19 @@ use secrecy::ExposeSecret as _;
 use super::Finding;
 use crate::backend::postgres::{Examined, Postgres, Query, Tables};
 use crate::backend::{BackendError, Level};
-use crate::config::Scaled;
+use crate::config::{Config, Scaled};
+use crate::worker::retention;
 
 const SUBJECT: &str = "Postgres";
 /// 14.0, as Postgres counts.
 const OLDEST: i32 = 140_000;
 
-pub(super) async fn look(scaled: &Scaled, migrate: bool) -> Vec<Finding> {
+pub(super) async fn look(scaled: &Scaled, config: &Config) -> Vec<Finding> {
     match ask(scaled).await {
         Ok((examined, durability)) => {
             let mut findings = vec![version(examined.version), durability];
-            findings.extend(tables(&examined, migrate));
+            findings.extend(tables(&examined, config.migrate));
+            findings.extend(retention(&examined, config.retention));
             findings.push(Finding::of_clock(SUBJECT, examined.clock));
             findings
         }
@@ -49,6 +51,18 @@ async fn ask(scaled: &Scaled) -> Result<(Examined, Finding), BackendError> {
         ),
     };
     Ok((examined, durability))
+}
+
+fn retention(examined: &Examined, retention: retention::Config) -> Option<Finding> {
+    let deletes = retention.events.or(retention.statuses).is_some();
+    (deletes && !examined.may_delete).then(|| {
+        let text = "our role may not delete, so that [retention] does nothing";
+        Finding::failure(
+            SUBJECT,
+            text,
+            "GRANT DELETE ON events, statuses, as the owner of the tables",
+        )
+    })
 }
 
 fn version(version: i32) -> Finding {
