@@ -20,6 +20,7 @@ mod operations;
 mod order;
 mod outage;
 mod pooler;
+mod privacy;
 mod purge;
 mod reads;
 mod reconnection;

@@ -18,6 +18,7 @@ use crate::services::{Signal, needs};
 both_modes! {
     nobody_is_refused_or_dropped_while_it_reloads,
     a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart,
+    what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows_it,
 }
 
 /// A configuration file and what it names, which tests write again.
@@ -231,4 +232,38 @@ async fn a_worker_reads_its_configuration_again_and_goes_on() {
     reload(&offhook, "failed").await;
     offhook.signal(Signal::Terminate);
     assert!(offhook.wait().success(), "{}", offhook.log());
+}
+
+async fn what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows_it(
+    mut stage: Stage,
+) {
+    let files = Files::on(&mut stage);
+    let offhook = Spawned::start(&stage.settings);
+    let call = |sid: &str| {
+        let body =
+            format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy&To=%2B15550100&Vip=x");
+        Callback::form(body)
+    };
+    offhook.client.accepts(&call("CA1")).await;
+    files.write("key", "0123456789abcdef0123456789abcdef");
+    let key = files.path("key");
+    files.configure(&format!(
+        "[privacy]\nnumbers = \"hash\"\nnames = \"drop\"\nkey_file = {key:?}\nalso_names = [\"vip\"]"
+    ));
+    reload(&offhook, "ok").await;
+    offhook.client.accepts(&call("CA2")).await;
+    // Without its key nothing is taken, and what was in force stays so.
+    files.configure("[privacy]\nnumbers = \"hash\"");
+    reload(&offhook, "failed").await;
+    offhook.client.accepts(&call("CA3")).await;
+    let contents = stage.contents_of(3).await;
+    assert_eq!(contents.status("CA1").to.as_deref(), Some("+15550100"));
+    let hashed = contents.status("CA2").to.clone().expect("it has one");
+    assert!(hashed.starts_with("hash:"), "{hashed}");
+    assert_eq!(contents.status("CA3").to.as_deref(), Some(hashed.as_str()));
+    assert!(!contents.events[1].params.contains("Vip"), "{}", contents.events[1].params);
+    let (_, found) = offhook.client.json("/api/statuses?q=15550100").await;
+    assert_eq!(found["statuses"].as_array().map(Vec::len), Some(3), "{found}");
+    let log = offhook.log();
+    assert!(log.contains("privacy.numbers") && !log.contains("needs a restart"), "{log}");
 }

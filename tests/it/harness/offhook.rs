@@ -189,7 +189,12 @@ impl Client {
 
     /// One series of `/metrics`, by its name and labels as they are written there.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        let text = self.admin("/metrics").await.text().await.expect("the whole answer");
+        self.metric_as(series, None).await
+    }
+
+    /// The same, with a token.
+    pub(crate) async fn metric_as(&self, series: &str, token: Option<&str>) -> f64 {
+        let text = self.admin_as("/metrics", token).await.text().await.expect("the whole answer");
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series}:\n{text}"))
     }

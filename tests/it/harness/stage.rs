@@ -1,5 +1,7 @@
 //! [`Stage`]: what a mode needs, and an offhook on it; its contents to the last byte.
 
+use std::path::Path;
+
 use offhook::backend::{self, StoredEvent, postgres, sqlite};
 use offhook::config::Role;
 use offhook::event::Current;
@@ -138,6 +140,14 @@ impl Stage {
         match &mut self.services {
             Services::ScaleOut { postgres, .. } => postgres,
             Services::Embedded(_) => panic!("the embedded mode has no Postgres"),
+        }
+    }
+
+    /// Where the embedded mode has its files.
+    pub(crate) fn directory(&self) -> &Path {
+        match &self.services {
+            Services::Embedded(directory) => directory.path(),
+            Services::ScaleOut { .. } => panic!("each service has its own"),
         }
     }
 
