@@ -13,7 +13,7 @@ use crate::twilio::callback::{self, Purpose};
 use crate::twilio::details::Details;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
-use crate::twilio::privacy::Privacy;
+use crate::twilio::privacy::{Privacy, Treatment, Treatments};
 use crate::twilio::signature::{
     BODY_HASH, Claim, Content, SignatureError, SignedRequest, body_hash, sign,
 };
@@ -102,6 +102,14 @@ pub fn signature(input: &[u8]) {
     }
 }
 
+/// One of each treatment.
+fn hidden() -> Privacy {
+    let (numbers, names) = (Treatment::Hash, Treatment::Mask);
+    let treatments = Treatments { numbers, names, bodies: Treatment::Drop };
+    let key = token("0123456789abcdef0123456789abcdef");
+    Privacy::new(treatments, [], Some(&key)).expect("the key is long enough")
+}
+
 /// Every signed body becomes events that can be stored: of a form one with the body as it was, of
 /// JSON one per element. The first byte says how it was sent.
 pub fn callback(input: &[u8]) {
@@ -121,10 +129,21 @@ pub fn callback(input: &[u8]) {
     let Ok(request) = SignedRequest::new(&url, content, &body, claim).verify(&ring) else { return };
 
     let at = Timestamp::from_micros(1_764_000_000_000_000);
+    let (plain, hidden) = (Privacy::default(), hidden());
     let whole = if content == Content::Query { query.as_bytes() } else { &body };
     for purpose in [Purpose::Status, Purpose::Fallback(None), Purpose::Fallback(Some("token"))] {
-        let events = callback::events(&request, purpose, &Privacy::default(), at);
+        let events = callback::events(&request, purpose, &plain, at);
         assert!(!events.is_empty());
+        let same = |one: &Event, other: &Event| {
+            (one.kind, &one.sid, one.position()) == (other.kind, &other.sid, other.position())
+        };
+        let kept = callback::events(&request, purpose, &hidden, at);
+        assert!(kept.len() == events.len(), "what is kept is as many events");
+        assert!(
+            kept.iter().zip(&events).all(|(kept, event)| same(kept, event)),
+            "of the same kind"
+        );
+        kept.iter().for_each(storable);
         if content != Content::Json || purpose != Purpose::Status {
             assert!(events.len() == 1 && events[0].body == whole);
         }

@@ -33,7 +33,8 @@ pub enum Treatment {
     Plain,
     /// `****0100`: its last four characters, or none of less than eight.
     Mask,
-    /// `hash:` and 32 hexadecimal digits: the start of its HMAC-SHA256. Equal values stay equal.
+    /// `hash:` and 32 hexadecimal digits: the start of its HMAC-SHA256. Equal values stay equal, and
+    /// a number is its `+` and its digits, however it was written.
     Hash,
     /// It is left out, with its name.
     Drop,

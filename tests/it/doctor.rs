@@ -40,11 +40,18 @@ fn finds(settings: &Settings, arguments: &[&str], parts: &[&str]) {
 #[test]
 fn one_process_on_one_file_that_is_well_is_found_well() {
     let stage = Stage::embedded();
-    let settings = public(&stage.settings);
-    let _offhook = Offhook::start(&settings);
-    let said = doctor(&settings, &[]).well();
-    for part in ["embedded mode", "offhook answers there", "and is in the store", "\n0 failures"] {
-        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    let plain = public(&stage.settings);
+    let hashed = public(&stage.settings)
+        .set("OFFHOOK_PRIVACY__BODIES", "hash")
+        .set("OFFHOOK_PRIVACY__KEY", "0123456789abcdef0123456789abcdef");
+    for settings in [plain, hashed] {
+        let _offhook = Offhook::start(&settings);
+        let said = doctor(&settings, &[]).well();
+        let parts =
+            ["embedded mode", "offhook answers there", "and is in the store", "\n0 failures"];
+        for part in parts {
+            assert!(said.contains(part), "`{part}` is not in:\n{said}");
+        }
     }
 }
 
