@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::clock::{Clock, Timestamp};
+use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Step};
 use crate::retry::Backoff;
 
@@ -120,6 +121,9 @@ pub async fn run(
 ) {
     let Some(age) = age else { return };
     let (metrics, mut backoff) = (metrics.of(table), Backoff::default());
+    if let Err(error) = show_oldest(&mut aging, clock.now(), &metrics).await {
+        debug!(table = table.as_str(), error = %error, "the oldest row cannot be read");
+    }
     while !stop.is_cancelled() {
         let (began, now) = (Instant::now(), clock.now());
         let rest = match step(&mut aging, now, age, &metrics).await {
@@ -140,20 +144,30 @@ pub async fn run(
     }
 }
 
+/// Not after each step: rows that are gone and not vacuumed lie before the oldest in the index.
+async fn show_oldest(
+    aging: &mut impl Aging,
+    now: Timestamp,
+    metrics: &TableMetrics,
+) -> Result<(), Cause> {
+    let oldest = aging.oldest().await?;
+    metrics.oldest.set(oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+    Ok(())
+}
+
 async fn step(
     aging: &mut impl Aging,
     now: Timestamp,
     age: Duration,
     metrics: &TableMetrics,
-) -> Result<Step, crate::pipeline::Cause> {
+) -> Result<Step, Cause> {
     let step = aging.step(now.before(age)).await?;
     metrics.deleted.inc_by(step.deleted());
     if step.deleted() > 0 {
         debug!(rows = step.deleted(), "old rows deleted");
     }
     if !matches!(step, Step::More(_)) {
-        let oldest = aging.oldest().await?;
-        metrics.oldest.set(oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+        show_oldest(aging, now, metrics).await?;
     }
     Ok(step)
 }
@@ -163,7 +177,6 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
-    use crate::pipeline::Cause;
 
     /// Answers in turn, then stops.
     struct Script(VecDeque<Result<Step, Cause>>, CancellationToken);

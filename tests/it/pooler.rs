@@ -67,6 +67,45 @@ async fn a_pooler_that_ignores_what_it_does_not_know_is_worked_through() {
 }
 
 #[tokio::test]
+async fn what_is_old_and_what_is_purged_goes_through_a_pooler() {
+    needs!(Redis, Postgres, PgBouncer);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let pooler = PgBouncer::before(stage.postgres(), "");
+    stage.settings = stage.settings.clone().set("DATABASE_URL", pooler.url());
+    let offhook = stage.start();
+    let callbacks = [call(1, "completed"), call(2, "completed"), call(3, "completed")];
+    for (callback, _) in &callbacks {
+        offhook.client.accepts(callback).await;
+    }
+    stage.contents_of(3).await;
+    drop(offhook);
+    stage.execute("UPDATE events SET received_at = '2020-01-01Z' WHERE sid LIKE '%1'").await;
+    stage.execute("UPDATE statuses SET first_seen = '2020-01-01Z', updated = '2020-01-01Z' WHERE sid LIKE '%1'").await;
+
+    let days = ["EVENTS", "STATUSES"].map(|table| format!("OFFHOOK_RETENTION__{table}_DAYS"));
+    let settings = days.iter().fold(stage.role(Role::All), |all, name| all.set(name, "30"));
+    let offhooks = [(); 2].map(|()| Offhook::start(&settings));
+    until("the old rows are gone", async || {
+        let contents = stage.contents().await;
+        (contents.events.len() == 2 && contents.statuses.len() == 2).then_some(())
+    })
+    .await;
+    let client = &offhooks[0].client;
+    let wanted = serde_json::json!({ "sid": format!("CA{:032x}", 2) });
+    let (code, answer) = client.post_json("/api/purge", &wanted).await;
+    assert_eq!(
+        (code.as_u16(), &answer["events"], &answer["statuses"]),
+        (200, &1.into(), &1.into())
+    );
+    let contents = stage.contents().await;
+    assert_eq!((contents.keys(), contents.statuses.len()), (vec![callbacks[2].1.clone()], 1));
+    for table in ["events", "statuses"] {
+        let errors = format!("offhook_retention_errors_total{{table=\"{table}\"}}");
+        assert_eq!(client.metric(&errors).await, 0.0, "{}", pooler.log());
+    }
+}
+
+#[tokio::test]
 async fn processes_that_start_together_behind_a_pooler_make_the_tables_once() {
     needs!(Redis, Postgres, PgBouncer);
     let mut stage = Stage::scale_out(Durability::Unsynced);
