@@ -2,12 +2,14 @@
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
+# `otel`: traces.
+ARG FEATURES=
 # The dependencies by themselves: this layer is built again only when Cargo.toml or Cargo.lock
 # changes. Empty sources stand in for ours.
 COPY Cargo.toml Cargo.lock ./
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --features "$FEATURES" \
     && rm -r src
 COPY config/offhook.toml config/offhook.toml
 COPY migrations migrations
@@ -15,7 +17,7 @@ COPY src src
 # Newer than the stand-ins, or cargo would take those for built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     find src -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked
+    && cargo build --release --locked --features "$FEATURES"
 
 # All that the image holds: the program, the C library that it was built with, certificates (for
 # `rediss://`, Postgres with TLS, and public URLs), a user, and a directory that is the user's. No

@@ -13,6 +13,7 @@ use offhook::config::{Config, Role, Sources};
 use offhook::event::{Batch, Current, Event, codec};
 use offhook::inbound::{Inbound, Metrics, Terms, TermsInForce};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
+use offhook::spans::Spans;
 use offhook::twilio::callback::{Purpose, events};
 use offhook::twilio::details::Details;
 use offhook::twilio::keyring::{Keyring, Secret};
@@ -159,6 +160,7 @@ fn inbound(c: &mut Criterion) {
         clock: Clock::System,
         metrics,
         refusals: Arc::default(),
+        spans: Spans::default(),
         background: TaskTracker::new(),
     }
     .router();

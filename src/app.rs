@@ -2,7 +2,7 @@
 //!
 //! The order of stopping is the promise at work: first the public listener, which answers what it
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
-//! left in hand; last the admin listener, so that the end can be watched.
+//! left in hand; last the admin listener and the traces, so that the end can be watched.
 
 mod calls;
 mod durability;
@@ -36,9 +36,10 @@ use crate::http::refusals::Refusals;
 use crate::inbound::{Inbound, TermsInForce};
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Recorder, Sink, batcher};
+use crate::spans::Spans;
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::telemetry::reloads::Reloads;
-use crate::{admin, inbound};
+use crate::{admin, inbound, telemetry};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -52,9 +53,9 @@ pub struct Running {
     /// Changes what may change without a restart.
     pub reloader: Reloader,
     tasks: JoinSet<&'static str>,
-    admin_task: JoinSet<()>,
+    watching: JoinSet<()>,
     stop: CancellationToken,
-    stop_admin: CancellationToken,
+    stop_watching: CancellationToken,
 }
 
 impl Running {
@@ -80,8 +81,9 @@ impl Running {
             }
         };
         let in_time = timeout(STOP_WITHIN, rest).await.is_ok();
-        self.stop_admin.cancel();
-        let _ = timeout(Duration::from_secs(1), self.admin_task.join_next()).await;
+        self.stop_watching.cancel();
+        let watched = async { while self.watching.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_secs(1), watched).await;
         anyhow::ensure!(in_time, "not everything finished within {} s", STOP_WITHIN.as_secs());
         anyhow::ensure!(
             by_itself.is_none(),
@@ -133,7 +135,10 @@ pub async fn start(
     stop: CancellationToken,
 ) -> anyhow::Result<Running> {
     let registry = Registry::new();
-    let metrics = Metrics::new(&registry)?;
+    // They go on until the end, so that it can be watched.
+    let (mut watching, stop_watching) = (JoinSet::new(), CancellationToken::new());
+    let spans = telemetry::start_traces(&config, &registry, &mut watching, &stop_watching)?;
+    let metrics = Metrics::new(&registry, spans.clone())?;
     let retention = Retention::new(config.retention, config.clock, &registry, stop.clone())?;
     let mut tasks = JoinSet::new();
     let Parts { reader, probes, recorder, durabilities, purge, live } = match &config.deployment {
@@ -162,7 +167,7 @@ pub async fn start(
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let address = listener.local_addr()?;
-            let service = inbound_service(&config, recorder, &registry, &refusals)?;
+            let service = inbound_service(&config, recorder, spans, &registry, &refusals)?;
             reloader.terms = Some(Arc::clone(&service.terms));
             let stop = stop.clone();
             tasks.spawn(async move {
@@ -189,12 +194,10 @@ pub async fn start(
         stop: stop.clone(),
     };
     let admin_address = listeners.admin.local_addr()?;
-    let stop_admin = CancellationToken::new();
-    let mut admin_task = JoinSet::new();
-    admin_task.spawn(admin.run(listeners.admin, stop_admin.clone()));
+    watching.spawn(admin.run(listeners.admin, stop_watching.clone()));
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
-    Ok(Running { inbound, admin: admin_address, reloader, tasks, admin_task, stop, stop_admin })
+    Ok(Running { inbound, admin: admin_address, reloader, tasks, watching, stop, stop_watching })
 }
 
 /// What a mode gives to the services.
@@ -259,6 +262,7 @@ fn spawn_batcher(sink: impl Sink, tasks: &mut JoinSet<&'static str>) -> Recorder
 fn inbound_service(
     config: &Config,
     recorder: Recorder,
+    spans: Spans,
     registry: &Registry,
     refusals: &Arc<Refusals>,
 ) -> anyhow::Result<Inbound> {
@@ -271,6 +275,7 @@ fn inbound_service(
         public_url: config.public_url.clone(),
         recorder,
         clock: config.clock,
+        spans,
         refusals: Arc::clone(refusals),
         background: TaskTracker::new(),
     })

@@ -68,6 +68,8 @@ pub struct Config {
     pub retention: retention::Config,
     /// The log.
     pub log: Log,
+    /// Where traces go, if they are taken.
+    pub traces: Option<Traces>,
     /// Where the time comes from: the machine, unless a torture says otherwise.
     pub clock: Clock,
     /// What a reload cannot change.
@@ -115,6 +117,15 @@ pub struct Log {
     pub format: LogFormat,
     /// Which lines.
     pub filter: String,
+}
+
+/// Traces, which only a build with the feature `otel` takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// Of a collector.
+    pub endpoint: String,
+    /// The share of requests that is traced.
+    pub sample_ratio: f64,
 }
 
 /// The mode, with all that it needs and nothing that it does not.

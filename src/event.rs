@@ -4,12 +4,14 @@ pub mod batch;
 pub mod codec;
 pub mod key;
 pub mod status;
+pub mod trace;
 
 use bytes::Bytes;
 
 pub use self::batch::Batch;
 pub use self::key::EventKey;
 pub use self::status::{Current, Position, Resource};
+pub use self::trace::TraceContext;
 use crate::clock::Timestamp;
 
 /// What an event tells about. A closed set: it is a metric label.
@@ -132,6 +134,8 @@ pub struct Event {
     pub query: String,
     /// The parameters exactly as they were signed, but for what `[privacy]` treats.
     pub body: Bytes,
+    /// The request that brought it, if that is traced. Not stored.
+    pub trace: Option<TraceContext>,
 }
 
 impl Event {

@@ -45,6 +45,7 @@ use crate::clock::Clock;
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
+use crate::spans::Spans;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 
@@ -150,6 +151,8 @@ pub struct Inbound {
     pub clock: Clock,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// Whom it tells what took how long, for traces.
+    pub spans: Spans,
     /// What it refused last, for whoever looks.
     pub refusals: Arc<Refusals>,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.

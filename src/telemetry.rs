@@ -1,15 +1,21 @@
-//! Logs and metrics of the process: where lines go, and what the pipeline tells.
+//! Logs, metrics and traces of the process: where lines and spans go, and what the pipeline tells.
 
 pub mod metrics;
+#[cfg(feature = "otel")]
+mod otlp;
 mod outcomes;
 pub mod reloads;
 pub mod stream;
 
 use std::io::IsTerminal as _;
 
+use prometheus::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Config, Log, LogFormat};
+use crate::spans::Spans;
 
 /// Starts the log, on standard error. `RUST_LOG` overrides the configured filter.
 pub fn start_log(log: &Log) {
@@ -23,4 +29,33 @@ pub fn start_log(log: &Log) {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// Where to tell spans: a collector's, if the configuration has one. A task sends them, until `stop`.
+///
+/// # Errors
+/// The HTTP client cannot be made, or a name of a metric is taken.
+#[cfg(feature = "otel")]
+pub fn start_traces(
+    config: &Config,
+    registry: &Registry,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Spans> {
+    let Some(traces) = &config.traces else { return Ok(Spans::default()) };
+    otlp::start(traces, config.clock, registry, tasks, stop.clone())
+}
+
+/// Where to tell spans: nowhere, since this build takes no traces.
+///
+/// # Errors
+/// None.
+#[cfg(not(feature = "otel"))]
+pub fn start_traces(
+    _: &Config,
+    _: &Registry,
+    _: &mut JoinSet<()>,
+    _: &CancellationToken,
+) -> anyhow::Result<Spans> {
+    Ok(Spans::default())
 }

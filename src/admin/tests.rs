@@ -138,6 +138,7 @@ pub(super) fn event(sid: &str, status: &str, received: i64, body: &str) -> Event
         sequence: None,
         occurred_at: None,
         received_at: Timestamp::from_micros(received),
+        trace: None,
         format: Format::Form,
         query: "order=1".into(),
         body: body.to_owned().into(),

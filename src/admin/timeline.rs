@@ -78,6 +78,7 @@ mod tests {
             sequence: None,
             occurred_at: occurred.map(|seconds| Timestamp::from_micros(seconds * 1_000_000)),
             received_at: Timestamp::from_micros(received * 1_000_000),
+            trace: None,
             format: Format::Form,
             query: String::new(),
             body: "".into(),

@@ -101,6 +101,7 @@ where
         sequence: row.try_get("sequence")?,
         occurred_at: occurred_at.as_deref().and_then(parse_time),
         received_at: time(row, "received_at")?,
+        trace: None,
         format: Format::parse(&text("format")?).ok_or_else(|| malformed("format"))?,
         query: text("query")?,
         body: Bytes::from(row.try_get::<Vec<u8>, _>("body")?),

@@ -165,6 +165,17 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
             add(variable, key, text(value));
         }
     }
+    // As OpenTelemetry has them. In a build that takes no traces they are somebody else's.
+    if cfg!(feature = "otel") {
+        const WHOLE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        if let Some(url) = environment.get(WHOLE) {
+            add(WHOLE, "traces.endpoint", text(url));
+        } else if let Some(base) = environment.get(BASE) {
+            let url = format!("{}/v1/traces", base.trim_end_matches('/'));
+            add(BASE, "traces.endpoint", text(&url));
+        }
+    }
     layers
 }
 

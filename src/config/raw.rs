@@ -26,6 +26,7 @@ pub(crate) struct Raw {
     pub(crate) fallback: RawFallback,
     pub(crate) privacy: RawPrivacy,
     pub(crate) log: RawLog,
+    pub(crate) traces: RawTraces,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,4 +173,11 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTraces {
+    pub(crate) endpoint: Option<String>,
+    pub(crate) sample_ratio: f64,
 }

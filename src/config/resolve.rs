@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
-use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool};
+use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool, Traces};
 use crate::backend::BackendError;
 use crate::backend::redis::{Connector, Names};
 use crate::backend::sqlite::Bounds;
@@ -43,6 +43,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         calls: Calls { limit: raw.calls.limit, max_age: Duration::from_secs(raw.calls.max_age_s) },
         retention: retention(loaded)?,
         log: Log { format: raw.log.format, filter },
+        traces: traces(loaded)?,
         clock: Clock::System,
         fixed: loaded.fixed.clone(),
     })
@@ -149,6 +150,27 @@ fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
         ));
     }
     Ok(admin::Config { listen: raw.listen, token })
+}
+
+fn traces(loaded: &Loaded) -> Result<Option<Traces>, ConfigError> {
+    let raw = &loaded.raw.traces;
+    let sample_ratio = raw.sample_ratio;
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        return Err(loaded.error("traces.sample_ratio", "it is a share, from 0.0 to 1.0"));
+    }
+    let Some(endpoint) = raw.endpoint.clone().filter(|endpoint| !endpoint.is_empty()) else {
+        return Ok(None);
+    };
+    let wrong = |problem| Err(loaded.error("traces.endpoint", problem));
+    if !cfg!(feature = "otel") {
+        return wrong("this offhook was built without traces: build it with `--features otel`");
+    }
+    match reqwest::Url::parse(&endpoint) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) => {
+            Ok(Some(Traces { endpoint, sample_ratio }))
+        }
+        _ => wrong("it is no URL like http://localhost:4318/v1/traces"),
+    }
 }
 
 fn deployment(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::{Event, EventKey, Format, Kind, Resource};
+use super::{Event, EventKey, Format, Kind, Resource, TraceContext};
 use crate::clock::Timestamp;
 
 /// The names of the fields, in order.
@@ -25,6 +25,9 @@ pub const FIELDS: [&str; 12] = [
     "body",
 ];
 
+/// Comes after them, and only where the request that brought the event is traced.
+pub const TRACEPARENT: &str = "traceparent";
+
 /// Why an entry is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("entry is no event: field `{field}` is missing or malformed")]
@@ -34,7 +37,7 @@ pub struct Malformed {
 }
 
 /// Hands each field's name and value to `write`, in the order of [`FIELDS`]. Times are
-/// microseconds since the epoch.
+/// microseconds since the epoch. An event that is traced has [`TRACEPARENT`] after them.
 pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
     write("key", event.key.as_str().as_bytes());
@@ -49,6 +52,9 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     write("format", event.format.as_str().as_bytes());
     write("query", event.query.as_bytes());
     write("body", &event.body);
+    if let Some(context) = event.trace {
+        write(TRACEPARENT, context.traceparent().as_bytes());
+    }
 }
 
 /// Reads an event from its fields, in any order.
@@ -57,9 +63,13 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
 /// [`Malformed`] names the first field that is missing or that cannot be read.
 pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, Malformed> {
     let mut values: [Option<Bytes>; FIELDS.len()] = Default::default();
+    let mut trace = None;
     for (name, value) in fields {
         if let Some(place) = FIELDS.iter().position(|field| field.as_bytes() == name) {
             values[place] = Some(value);
+        } else if name == TRACEPARENT {
+            // No event is lost for it.
+            trace = TraceContext::parse(&value);
         }
     }
     let [
@@ -90,6 +100,7 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         format: parsed("format", text("format", format)?, Format::parse)?,
         query: text("query", query)?,
         body: body.ok_or(Malformed { field: "body" })?,
+        trace,
     };
     Ok(event)
 }
@@ -152,9 +163,16 @@ mod tests {
             ),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(time())),
             (time(), any::<bool>(), ".{0,20}", prop::collection::vec(any::<u8>(), 0..80)),
+            prop::option::of((1..=u128::MAX, 1..=u64::MAX)),
         )
             .prop_map(
-                |((key, kind, account), (sid, resource), (status, sequence, occurred_at), rest)| {
+                |(
+                    (key, kind, account),
+                    (sid, resource),
+                    (status, sequence, occurred_at),
+                    rest,
+                    trace,
+                )| {
                     let (received_at, form, query, body) = rest;
                     Event {
                         key: EventKey::parse(&key).expect("the strategy writes printable ASCII"),
@@ -169,6 +187,7 @@ mod tests {
                         format: if form { Format::Form } else { Format::Json },
                         query,
                         body: body.into(),
+                        trace: trace.map(|(trace, span)| TraceContext { trace, span }),
                     }
                 },
             )
@@ -203,11 +222,13 @@ mod tests {
             format: Format::Form,
             query: String::new(),
             body: Bytes::from_static(b"CallSid=CA1"),
+            trace: None,
         };
         let mut fields = fields(&event);
         let names: Vec<_> = fields.iter().map(|(name, _)| name.clone()).collect();
         assert_eq!(names, FIELDS.map(|name| Bytes::from_static(name.as_bytes())));
         fields.push((Bytes::from_static(b"traceparent"), Bytes::from_static(b"00-")));
+        fields.push((Bytes::from_static(b"later"), Bytes::from_static(b"1")));
         assert_eq!(decode(fields), Ok(event));
     }
 }

@@ -8,7 +8,9 @@ use tracing::{debug, info, warn};
 
 use super::metrics::Outcome;
 use super::{Inbound, Refusal, Route, Terms};
+use crate::event::{Event, TraceContext};
 use crate::http::refusals::{Refused, shown};
+use crate::spans::{Role, Span};
 use crate::twilio::diagnosis::Diagnosis;
 
 /// What is known of a request by the time it ends. Ends exactly once, however it does: a future
@@ -26,6 +28,8 @@ pub(super) struct Exchange<'i> {
     pub(super) tried: Vec<String>,
     /// Why the signature is wrong, if that was found out.
     pub(super) diagnosis: Option<Diagnosis>,
+    /// Of the trace that is taken of it, if one is.
+    pub(super) trace: Option<TraceContext>,
     uri: Uri,
     route: Route,
     started: Instant,
@@ -41,11 +45,20 @@ impl<'i> Exchange<'i> {
             account: None,
             tried: Vec::new(),
             diagnosis: None,
+            trace: inbound.spans.begin(),
             uri,
             route,
             started: Instant::now(),
             ended: false,
         }
+    }
+
+    /// These events are what it brought, in its trace.
+    pub(super) fn brought(&self, mut events: Vec<Event>) -> Vec<Event> {
+        if self.trace.is_some() {
+            events.iter_mut().for_each(|event| event.trace = self.trace);
+        }
+        events
     }
 
     pub(super) fn accepted(mut self) {
@@ -102,7 +115,29 @@ impl<'i> Exchange<'i> {
         let took = self.started.elapsed();
         self.ended = true;
         self.inbound.metrics.ended(self.route, outcome, took);
+        if let Some(context) = self.trace {
+            self.tell(context, outcome, took);
+        }
         took
+    }
+
+    fn tell(&self, context: TraceContext, outcome: Outcome, took: Duration) {
+        let mut attributes = vec![
+            ("route", self.route.as_str().into()),
+            ("outcome", outcome.as_str().into()),
+            ("body_bytes", self.body_bytes.into()),
+        ];
+        attributes.extend(self.account.map(|sid| ("account.sid", sid.into())));
+        self.inbound.spans.tell(Span {
+            name: "callback",
+            role: Role::Server,
+            context,
+            parent: None,
+            links: Vec::new(),
+            took,
+            attributes,
+            error: (outcome == Outcome::Error).then(|| "a handler panicked".to_owned()),
+        });
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) async fn answer(
 ) -> Twiml {
     let Exchange { inbound, terms, .. } = exchange;
     let purpose = Purpose::Fallback(token);
-    record(inbound, callback::events(request, purpose, &terms.privacy, inbound.clock.now())).await;
+    let events = callback::events(request, purpose, &terms.privacy, inbound.clock.now());
+    record(inbound, exchange.brought(events)).await;
     terms.fallback.twiml(medium, request.params()).clone()
 }
 

@@ -36,7 +36,9 @@ pub enum Outcome {
 impl Outcome {
     const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Abandoned, Self::Error];
 
-    fn as_str(self) -> &'static str {
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Refused => "refused",

@@ -14,7 +14,7 @@ pub(super) async fn answer(
 ) -> Result<Twiml, Refusal> {
     let Exchange { inbound, terms, .. } = exchange;
     let events = callback::events(request, Purpose::Status, &terms.privacy, inbound.clock.now());
-    let recorded = inbound.recorder.record(events).await?;
+    let recorded = inbound.recorder.record(exchange.brought(events)).await?;
     Ok(acknowledge(recorded))
 }
 

@@ -212,6 +212,7 @@ mod tests {
             sequence: None,
             occurred_at: None,
             received_at: Timestamp::from_micros(0),
+            trace: None,
             format: Format::Form,
             query: String::new(),
             body: "".into(),

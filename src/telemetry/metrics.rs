@@ -17,6 +17,7 @@ use crate::backend::sqlite::Fill;
 use crate::backend::{InForce, Level};
 use crate::event::{Batch, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
+use crate::spans::{self, Role, Spans};
 
 /// From half a millisecond, a commit on a fast disk, to the longest wait of anybody.
 const SECONDS: [f64; 14] =
@@ -72,14 +73,15 @@ pub struct Metrics {
     durability: GaugeVec,
     breach: GaugeVec,
     below: GaugeVec,
+    spans: Spans,
 }
 
 impl Metrics {
-    /// Registers every series, at zero.
+    /// Registers every series, at zero. Of commits `spans` are told as well.
     ///
     /// # Errors
     /// A name is registered already.
-    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, spans: Spans) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
         let counters =
             |name: &str, help: &str, labels: &[&str]| counters(registry, name, help, labels);
@@ -96,6 +98,7 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
+            spans,
             commit_seconds: histogram(
                 "offhook_commit_duration_seconds",
                 "Time to commit a batch, by backend; failed commits included",
@@ -183,8 +186,14 @@ impl Metrics {
         for error in ["transient", "refused", "full"] {
             self.commit_errors.with_label_values(&[label, error]);
         }
+        let step = match backend {
+            Backend::Sqlite => ("store", Role::Internal),
+            Backend::Postgres => ("store", Role::Consumer),
+            Backend::Redis | Backend::Spool => ("append", Role::Producer),
+        };
         BackendMetrics {
             backend: label,
+            step,
             commit_seconds: self.commit_seconds.with_label_values(&[label]),
             batch_events: self.batch_events.with_label_values(&[label]),
             folded: self.folded.with_label_values(&[label]),
@@ -289,14 +298,23 @@ fn build_info(registry: &Registry) -> prometheus::Result<()> {
     Ok(())
 }
 
-/// What is told about one backend: counted, and logged once per batch.
+/// What is told about one backend: counted, traced, and logged once per batch.
 #[derive(Clone)]
 pub struct BackendMetrics {
     backend: &'static str,
+    /// What a commit to it is to an event, in a trace.
+    step: (&'static str, Role),
     commit_seconds: Histogram,
     batch_events: Histogram,
     folded: IntCounter,
     all: Metrics,
+}
+
+impl BackendMetrics {
+    fn trace(&self, batch: &Batch, took: Duration, error: Option<&CommitError>) {
+        let (backend, (name, role)) = (self.backend, self.step);
+        self.all.spans.committed(&spans::Commit { name, role, backend, batch, took, error });
+    }
 }
 
 impl Observer for BackendMetrics {
@@ -315,6 +333,7 @@ impl Observer for BackendMetrics {
             self.all.contradicted.inc_by(*contradicted as u64);
             self.all.late.inc_by(*late as u64);
         }
+        self.trace(batch, took, None);
         debug!(
             backend = self.backend,
             batch.size = batch.events().len(),
@@ -331,6 +350,7 @@ impl Observer for BackendMetrics {
             CommitError::Full(_) => "full",
         };
         self.all.commit_errors.with_label_values(&[self.backend, label]).inc();
+        self.trace(batch, took, Some(error));
         warn!(
             backend = self.backend,
             batch.size = batch.events().len(),

@@ -147,6 +147,7 @@ mod tests {
             sequence: None,
             occurred_at: None,
             received_at: Timestamp::from_micros(1),
+            trace: None,
             format: Format::Form,
             query: String::new(),
             body: format!("CallSid=CA1&CallStatus={status}").into(),

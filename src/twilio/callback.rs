@@ -84,6 +84,7 @@ impl About<'_> {
             sequence,
             occurred_at,
             received_at: self.received_at,
+            trace: None,
             format: self.format,
             query: self.query.to_owned(),
             body,

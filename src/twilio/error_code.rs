@@ -71,6 +71,7 @@ mod tests {
             sequence: None,
             occurred_at: None,
             received_at: Timestamp::from_micros(0),
+            trace: None,
             format,
             query: String::new(),
             body: body.to_owned().into(),

@@ -37,6 +37,7 @@ const FLOORS: &[Floor] = &[
     Floor { module: "retry", below: &[], absent: NEUTRAL },
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
     Floor { module: "shutdown", below: &[], absent: NEUTRAL },
+    Floor { module: "spans", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor {
         module: "backend",
         below: &["clock", "retry", "event", "twilio", "pipeline"],
@@ -64,7 +65,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "inbound",
-        below: &["clock", "retry", "event", "twilio", "pipeline", "http"],
+        below: &["clock", "retry", "event", "twilio", "pipeline", "spans", "http"],
         absent: NO_BACKEND,
     },
     Floor {

@@ -35,4 +35,6 @@ mod spool;
 mod startup;
 mod strangers;
 mod torture;
+#[cfg(feature = "otel")]
+mod traces;
 mod workers;

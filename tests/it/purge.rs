@@ -283,6 +283,7 @@ fn event(sid: &str, body: &str) -> Event {
         sequence: None,
         occurred_at: None,
         received_at: Timestamp::from_micros(1_795_500_000_000_000),
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: body.as_bytes().to_vec().into(),

@@ -103,6 +103,7 @@ fn event(resource: Resource, sid: &str, status: &str, seconds: i64, body: &str) 
         sequence: None,
         occurred_at: None,
         received_at: at(seconds),
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: body.to_owned().into(),

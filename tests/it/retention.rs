@@ -31,6 +31,7 @@ fn call(sid: &str, status: &str, received: Timestamp) -> Event {
         sequence: None,
         occurred_at: None,
         received_at: received,
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: format!("CallSid={sid}&CallStatus={status}").into(),

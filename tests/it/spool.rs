@@ -26,6 +26,7 @@ fn event(n: usize, body: &[u8]) -> Event {
         sequence: None,
         occurred_at: None,
         received_at: Timestamp::from_micros(1_795_500_000_000_000),
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: body.to_vec().into(),

@@ -188,16 +188,17 @@ fn size(event: &Event) -> u64 {
 
 async fn insert(connection: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
     let columns = codec::FIELDS.map(|field| format!("\"{field}\"")).join(", ");
-    /// Those and `bytes`.
-    const COLUMNS: usize = codec::FIELDS.len() + 1;
+    /// Those, `traceparent` and `bytes`.
+    const COLUMNS: usize = codec::FIELDS.len() + 2;
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for events in batch.events().chunks(ROWS) {
         let values = placeholders(COLUMNS, events.len());
-        let sql = format!("INSERT INTO spool ({columns}, bytes) VALUES {values}");
+        let sql = format!("INSERT INTO spool ({columns}, traceparent, bytes) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for event in events {
-            let mut fields = Vec::with_capacity(codec::FIELDS.len());
-            codec::encode(event, |_, value| fields.push(value.to_vec()));
+            let mut fields = Vec::with_capacity(codec::FIELDS.len() + 1);
+            codec::encode(event, |_, value| fields.push(Some(value.to_vec())));
+            fields.resize(codec::FIELDS.len() + 1, None);
             for field in fields {
                 query = query.bind(field);
             }
@@ -267,6 +268,9 @@ pub(super) fn fields(row: &SqliteRow) -> Result<Vec<(Bytes, Bytes)>, sqlx::Error
     for name in codec::FIELDS {
         let value: Vec<u8> = row.try_get(name)?;
         fields.push((Bytes::from_static(name.as_bytes()), Bytes::from(value)));
+    }
+    if let Some(value) = row.try_get::<Option<Vec<u8>>, _>(codec::TRACEPARENT)? {
+        fields.push((Bytes::from_static(codec::TRACEPARENT.as_bytes()), Bytes::from(value)));
     }
     Ok(fields)
 }

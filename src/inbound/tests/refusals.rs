@@ -281,6 +281,7 @@ pub(super) async fn fill(server: &Server) {
         sequence: None,
         occurred_at: None,
         received_at: Timestamp::from_micros(1),
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: CALL.into(),

@@ -22,6 +22,7 @@ use crate::http::raw_client::{Client, Response};
 use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix, Terms, TermsInForce};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
+use crate::spans::Spans;
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::Twiml;
@@ -83,6 +84,7 @@ impl Setup {
             clock: Clock::System,
             metrics,
             refusals: Arc::default(),
+            spans: Spans::default(),
             background: TaskTracker::new(),
         }
     }

@@ -29,6 +29,7 @@ fn event(format: Format, query: &str, body: &[u8]) -> Event {
         sequence: None,
         occurred_at: None,
         received_at: Timestamp::from_micros(1),
+        trace: None,
         format,
         query: query.to_owned(),
         body: Bytes::copy_from_slice(body),

@@ -31,6 +31,7 @@ pub(super) fn call(n: u32, status: &str) -> Event {
         sequence: Some(i64::from(n)),
         occurred_at: Some(Timestamp::from_micros(NOW)),
         received_at: Timestamp::from_micros(NOW + i64::from(n)),
+        trace: None,
         format: Format::Form,
         query: String::new(),
         body: body.into(),
@@ -97,6 +98,7 @@ fn extreme_numbers() -> impl Iterator<Item = Event> {
         sequence: Some(number),
         occurred_at: time(number),
         received_at: Timestamp::from_micros(number),
+        trace: None,
         query: "tenant=%C3%A9&q='\"\\".to_owned(),
         ..call(3000 + n as u32, "ringing")
     })

@@ -112,6 +112,7 @@ fn event() -> impl Strategy<Value = Event> {
                 sequence,
                 occurred_at,
                 received_at,
+                trace: None,
                 format: Format::Form,
                 query: String::new(),
                 body: pairs.collect::<Vec<_>>().join("&").into(),

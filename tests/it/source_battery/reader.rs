@@ -46,6 +46,7 @@ impl Stream {
             sequence: None,
             occurred_at: None,
             received_at: Timestamp::from_micros(i64::from(n)),
+            trace: None,
             format: Format::Form,
             query: String::new(),
             body: Bytes::from(format!("n={n}")),
