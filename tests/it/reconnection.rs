@@ -145,7 +145,9 @@ async fn a_connection_that_takes_longer_to_make_than_a_request_waits_is_made_all
 async fn while_redis_is_away_it_is_asked_less_and_less() {
     needs!(Redis, Postgres);
     let mut stage = Stage::scale_out(Durability::Unsynced);
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    // Each waits for itself, and all of them are counted.
+    let settings = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
+    let worker = Offhook::start(&settings);
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
     let failures = async || worker.client.metric("offhook_stream_errors_total").await;
     let (before, started) = (failures().await, Instant::now());
