@@ -8,8 +8,8 @@ use super::{Fallback, Metrics};
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 
-/// Whose signatures hold, what is answered, and what is kept. Never changed, only replaced as a whole, so that a
-/// request goes by the same terms from its beginning to its end.
+/// Whose signatures hold, what is answered, and what is kept. Never changed, only replaced as a
+/// whole, so that a request goes by the same terms from its beginning to its end.
 pub struct Terms {
     /// Whose signatures hold.
     pub keyring: Keyring,

@@ -153,6 +153,12 @@ async fn what_is_wrong_changes_nothing_and_is_named() {
     assert!(said.contains(key) && said.contains(&file.display().to_string()), "{said}");
     assert!(said.contains("ERROR") && said.contains("tokens cannot be read"), "{said}");
 
+    until("the console says so", async || {
+        let page = offhook.client.admin("/").await.text().await.ok()?;
+        page.contains("is wrong: the one before is in force").then_some(())
+    })
+    .await;
+
     files.write("offhook.toml", "[fallback");
     reload(&offhook, "failed").await;
     assert_eq!(status(&offhook, 1, TOKEN).await, 200, "the old one goes on");

@@ -86,6 +86,11 @@ pub(super) fn verdict(vitals: &Vitals, durability: &[(&'static str, InForce)]) -
         let (age, depth) = (seconds(vitals.now.oldest), waiting(vitals.now.depth));
         say(Tone::Odd, format!("Workers are {age} behind: {depth} in Redis."), None);
     }
+    if vitals.now.reload_failed {
+        let text =
+            "The configuration was to be reloaded, and is wrong: the one before is in force.";
+        say(Tone::Odd, text.to_owned(), None);
+    }
     for (backend, in_force) in durability {
         if let Some(breach) = in_force.breach {
             say(
@@ -206,6 +211,15 @@ mod tests {
         vitals.now.depth = 1;
         let sentence = "Postgres is down since 02:58: events stay in Redis, 1 waits.";
         check(&vitals, Tone::Bad, sentence);
+    }
+
+    #[test]
+    fn a_configuration_that_was_not_taken_is_told() {
+        let mut vitals = vitals();
+        vitals.now.reload_failed = true;
+        let sentence =
+            "The configuration was to be reloaded, and is wrong: the one before is in force.";
+        check(&vitals, Tone::Odd, sentence);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(crate) struct Sample {
     pub(crate) dead_letters: u64,
     pub(crate) spool: u64,
     pub(crate) circuit_open: bool,
+    /// Whether what was written last is wrong, so that an older configuration is in force.
+    pub(crate) reload_failed: bool,
     pub(crate) depth: u64,
     /// Seconds.
     pub(crate) oldest: f64,
@@ -70,6 +72,9 @@ impl Sample {
             dead_letters: whole("offhook_dead_letters"),
             spool: whole("offhook_spool_events"),
             circuit_open: whole("offhook_circuit_open") > 0,
+            reload_failed: series("offhook_config_last_reload_successful")
+                .iter()
+                .any(|metric| metric.get_gauge().get_value() == 0.0),
             depth: whole("offhook_stream_depth"),
             oldest: gauge("offhook_stream_oldest_age_seconds"),
         }
