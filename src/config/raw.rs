@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::{Error as _, IntoDeserializer as _, value};
+use serde::{Deserialize, Deserializer};
 
 use crate::inbound;
 use crate::twilio::keyring::Algorithm;
@@ -77,6 +78,7 @@ pub(crate) struct RawStream {
     pub(crate) key: String,
     pub(crate) group: String,
     pub(crate) timeout_ms: u64,
+    #[serde(deserialize_with = "named")]
     pub(crate) durability: Durability,
 }
 
@@ -148,8 +150,11 @@ pub(crate) struct RawNumber {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPrivacy {
+    #[serde(deserialize_with = "named")]
     pub(crate) numbers: Treatment,
+    #[serde(deserialize_with = "named")]
     pub(crate) names: Treatment,
+    #[serde(deserialize_with = "named")]
     pub(crate) bodies: Treatment,
     pub(crate) key: Option<SecretString>,
     pub(crate) key_file: Option<PathBuf>,
@@ -161,6 +166,7 @@ pub(crate) struct RawPrivacy {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawLog {
+    #[serde(deserialize_with = "named")]
     pub(crate) format: LogFormat,
     pub(crate) filter: String,
 }
@@ -180,4 +186,18 @@ pub enum LogFormat {
 pub(crate) struct RawTraces {
     pub(crate) endpoint: Option<String>,
     pub(crate) sample_ratio: f64,
+}
+
+/// One of several names. Serde's error lists those that there are, the library's does not; what was
+/// given is left out, since it may be a secret in the wrong place.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    let name = String::deserialize(from)?.to_lowercase();
+    T::deserialize(name.into_deserializer()).map_err(|error: value::Error| {
+        let text = error.to_string();
+        let names = text.split_once("expected ").map_or("", |(_, names)| names);
+        D::Error::custom(format!(
+            "it is none of its values: {}",
+            names.trim_start_matches("one of ")
+        ))
+    })
 }
