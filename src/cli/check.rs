@@ -47,6 +47,7 @@ fn explain(config: &Config) -> String {
     lines.push(retention(config.retention));
     let Treatments { numbers, names, bodies } = config.privacy.treatments();
     lines.push(format!("privacy             numbers {numbers}, names {names}, bodies {bodies}"));
+    lines.push(traces(config));
     lines.join("\n") + "\n"
 }
 
@@ -57,7 +58,7 @@ fn token(config: &Config) -> &'static str {
 fn account(account: &Account) -> String {
     let ids: Vec<&str> = account.shared_keys.iter().map(|key| key.id.as_str()).collect();
     format!(
-        "account             {} ({}): {} auth token(s), {} shared key(s) {}",
+        "account             {} ({}): auth tokens {}, shared keys {} {}",
         account.sid,
         account.name,
         account.auth_tokens.len(),
@@ -79,6 +80,14 @@ fn retention(Retention { events, statuses, dead_letters }: Retention) -> String 
         days(statuses),
         days(dead_letters)
     )
+}
+
+/// Without the endpoint, which may hold a token.
+fn traces(config: &Config) -> String {
+    match &config.traces {
+        Some(traces) => format!("traces              share of requests {}", traces.sample_ratio),
+        None => "traces              none".to_owned(),
+    }
 }
 
 fn scale_out(scaled: &Scaled) -> Vec<String> {
@@ -104,7 +113,7 @@ mod tests {
         let config = Config::demo(directory.path(), "AC1", "s3cret", at).expect("complete");
         let text = explain(&config);
         assert!(text.contains("http://127.0.0.1:8080/status#rc=5&rp=all"), "{text}");
-        assert!(text.contains("AC1 (account_1): 1 auth token(s)"), "{text}");
+        assert!(text.contains("AC1 (account_1): auth tokens 1"), "{text}");
         assert!(text.contains("kept                events for ever, statuses for ever"), "{text}");
         assert!(!text.contains("s3cret"), "{text}");
     }

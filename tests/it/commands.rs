@@ -85,7 +85,7 @@ fn check_says_what_the_configuration_means_and_hides_every_secret() {
         "https://hooks.example.com/twilio/status#rc=5&rp=all",
         "https://hooks.example.com/twilio/voice-fallback",
         "0.0.0.0:8081, with a token",
-        "AC1 (main): 2 auth token(s), 1 shared key(s) KS1",
+        "AC1 (main): auth tokens 2, shared keys 1 KS1",
         "scale-out",
         "this process receives",
     ] {
