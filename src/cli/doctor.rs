@@ -45,7 +45,7 @@ pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Resu
     findings.iter().for_each(|finding| println!("{finding}"));
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (failures, warnings) = (count(Verdict::Failure), count(Verdict::Warning));
-    println!("\n{failures} failures, {warnings} warnings");
+    println!("\nfailures: {failures}, warnings: {warnings}");
     ensure!(failures == 0, "something has to be mended");
     Ok(())
 }
@@ -82,7 +82,7 @@ fn configuration(config: &Config) -> Vec<Finding> {
         Deployment::Embedded { .. } => "embedded",
         Deployment::Scaled(_) => "scale-out",
     };
-    let text = format!("{mode} mode, {} account(s)", config.accounts.len());
+    let text = format!("{mode} mode, accounts: {}", config.accounts.len());
     let mut findings = vec![Finding::ok("configuration", text)];
     findings.extend(config.accounts.iter().filter_map(token));
     findings
@@ -94,6 +94,6 @@ fn token(account: &Account) -> Option<Finding> {
     let is_one = |token: &str| token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit());
     let odd = account.auth_tokens.iter().position(|token| !is_one(token.expose_secret()))?;
     let text = format!("auth token {} of {} has not the form of one", odd + 1, account.sid);
-    let fix = "copy it again from the console: 32 digits of hexadecimal, nothing around them";
+    let fix = "copy it again from Twilio's console: 32 digits of hexadecimal, nothing around them";
     Some(Finding::warning("configuration", text, fix))
 }

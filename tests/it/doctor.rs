@@ -48,7 +48,7 @@ fn one_process_on_one_file_that_is_well_is_found_well() {
         let _offhook = Offhook::start(&settings);
         let said = doctor(&settings, &[]).well();
         let parts =
-            ["embedded mode", "offhook answers there", "and is in the store", "\n0 failures"];
+            ["embedded mode", "offhook answers there", "and is in the store", "\nfailures: 0"];
         for part in parts {
             assert!(said.contains(part), "`{part}` is not in:\n{said}");
         }
@@ -68,7 +68,7 @@ fn receivers_and_workers_that_are_well_are_found_well() {
         "ok       Redis          every command that is needed is allowed",
         "ok       Postgres       its tables are up to date",
         "ok       callback       answered in",
-        "\n0 failures",
+        "\nfailures: 0",
     ];
     for part in parts {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");

@@ -30,7 +30,7 @@ fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec
     let shown = directory.display();
     let written = tempfile::Builder::new().prefix(".doctor").tempfile_in(&place);
     let mut findings = vec![match written {
-        Ok(_) => Finding::ok(subject, format!("{shown} can be written")),
+        Ok(_) => Finding::ok(subject, format!("its directory can be written: {shown}")),
         Err(error) => Finding::failure(
             subject,
             format!("{shown} cannot be written: {error}"),
