@@ -77,7 +77,7 @@ A sink of Event Streams:
   twilio api:events:v1:sinks:create --description offhook --sink-type webhook \\
     --sink-configuration '{{\"destination\":\"{event_streams}\",\"method\":\"POST\",\"batch_events\":true}}'
 
-The debugger webhook is set in the console alone.
+The debugger webhook is set in Twilio's console alone.
 "
     )
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::server::{Asked, Server, say};
@@ -13,19 +13,20 @@ const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
 
 /// The arguments.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true))]
 pub(super) struct Purge {
     /// What is about this SID.
-    #[arg(long, required_unless_present_any = ["number", "account", "before"])]
+    #[arg(long, group = "what")]
     sid: Option<String>,
     /// Calls and messages from or to this number or address, what belongs to them, and whatever else
     /// has it among its parameters.
-    #[arg(long)]
+    #[arg(long, group = "what")]
     number: Option<String>,
     /// What this account signed.
-    #[arg(long, value_name = "SID")]
+    #[arg(long, value_name = "SID", group = "what")]
     account: Option<String>,
     /// What came before this time, or longer ago than 2h, 400d. Of a status, the last that came.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", group = "what")]
     before: Option<String>,
     /// Only say how much it would be.
     #[arg(long)]

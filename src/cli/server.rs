@@ -45,9 +45,7 @@ impl Asked {
     pub(super) fn server(&self, config: Option<PathBuf>) -> anyhow::Result<Server> {
         let config = Config::load(&Sources::of_process(config), Role::All);
         let (base, configured) = match (&self.admin, config) {
-            (Some(url), config) => {
-                (url.trim_end_matches('/').to_owned(), config.ok().and_then(|c| c.admin.token))
-            }
+            (Some(url), config) => (with_scheme(url), config.ok().and_then(|c| c.admin.token)),
             (None, config) => {
                 let admin = config.context("say --admin URL, or fix the configuration")?.admin;
                 (format!("http://{}", healthcheck::reachable(admin.listen)), admin.token)
@@ -55,6 +53,12 @@ impl Asked {
         };
         Ok(Server { base, token: self.token.clone().or(configured) })
     }
+}
+
+/// `127.0.0.1:8081` is what `admin.listen` is, and so what people say.
+fn with_scheme(url: &str) -> String {
+    let scheme = if url.contains("://") { "" } else { "http://" };
+    format!("{scheme}{}", url.trim_end_matches('/'))
 }
 
 /// A server's private listener.

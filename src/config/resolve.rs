@@ -93,7 +93,10 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
     };
     let sid = raw.sid.trim().to_owned();
     if !sid.starts_with("AC") || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(wrong("sid", "an account's SID starts with AC, as in the console".to_owned()));
+        return Err(wrong(
+            "sid",
+            "an account's SID starts with AC, as in Twilio's console".to_owned(),
+        ));
     }
     let mut auth_tokens = raw.auth_tokens.clone();
     if let Some(path) = &raw.auth_tokens_file {

@@ -204,7 +204,7 @@ async fn a_request_that_makes_no_sense_is_refused(stage: Stage) {
         (json!({}), "say a `sid`"),
         (json!({ "dry_run": true }), "say a `sid`"),
         (json!({ "sid": " " }), "`sid` is empty"),
-        (json!({ "number": "CA1" }), "`number` is none"),
+        (json!({ "number": "CA1" }), "`number` is no number"),
         (json!({ "before": "yesterday" }), "`before` is no time"),
         (json!({ "sid": "CA1\u{0}" }), "NUL"),
         (json!({ "sid": "CA1", "after": "x" }), "`after`"),

@@ -45,7 +45,7 @@ impl Wanted {
         let number = set("number", &self.number)?;
         let no_number = || {
             Problem::bad(
-                "`number` is none, nor an address such as client:name; one that is masked is that of several people",
+                "`number` is no number (+15550100) and no address (client:name); a masked one is that of several people",
             )
         };
         let no_time =
