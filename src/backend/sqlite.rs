@@ -192,6 +192,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // An INSERT of many rows keeps what it may have to undo, which would be a file each time.
+        .pragma("temp_store", "MEMORY")
         .busy_timeout(Duration::from_secs(5))
         // A row that moves to another page is overwritten where it was, which costs no I/O: else a
         // purge would leave what it cannot find.

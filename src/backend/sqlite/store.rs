@@ -1,10 +1,10 @@
 //! [`SqliteStore`]: history and current status in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Connection, Sqlite, SqliteConnection, query::Query as SqlQuery};
+use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, query::Query as SqlQuery};
 
 use super::writer::Writer;
 use super::{Database, OpenError};
@@ -45,36 +45,48 @@ impl Sink for SqliteStore {
     }
 }
 
-/// Each statement is a trip to the thread of the connection and back, so there are few: which
-/// events are known, those that are not, what is known of their SIDs, and what is true now.
+/// What is known of a batch's events and of their SIDs. Nobody else writes, so that this holds until
+/// the end of the transaction.
+const LOOK: &str = "BEGIN IMMEDIATE; \
+    SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?)); \
+    SELECT * FROM statuses WHERE sid IN (SELECT value FROM json_each(?))";
+
+/// Each query is a trip to the thread of the connection and back, so there are three: what is known,
+/// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let fresh = fresh(&mut transaction, batch).await?;
-    insert_events(&mut transaction, batch.events(), &details, &fresh).await?;
-    let updates = rows::fold(details, &fresh);
-    let (contradicted, late) = merge_statuses(&mut transaction, updates).await?;
-    transaction.commit().await?;
+    let (fresh, known) = look(connection, batch, &details).await?;
+    insert_events(connection, batch.events(), &details, &fresh).await?;
+    let (rows, contradicted, late) = merge(known, rows::fold(details, &fresh));
+    put_statuses(connection, &rows).await?;
     Ok(Outcome::Stored { fresh, contradicted, late })
 }
 
-/// Which of the events the store does not have. Nobody else writes, so this holds until the end of
-/// the transaction.
-async fn fresh(connection: &mut SqliteConnection, batch: &Batch) -> Result<Vec<bool>, sqlx::Error> {
+/// Which of the events the store does not have, and the rows of their SIDs.
+async fn look(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    details: &[Details],
+) -> Result<(Vec<bool>, BTreeMap<String, Current>), sqlx::Error> {
     let keys = json(batch.events().iter().map(|event| event.key.as_str()));
-    let known: Vec<String> =
-        sqlx::query_scalar("SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))")
-            .bind(keys)
-            .fetch_all(connection)
-            .await?;
-    let mut fresh = vec![true; batch.events().len()];
-    for key in known {
-        let at = batch.events().binary_search_by(|event| event.key.as_str().cmp(&key));
-        if let Ok(at) = at {
-            fresh[at] = false;
+    let sids = details.iter().filter_map(|details| details.current.as_ref());
+    let sids: BTreeSet<&str> = sids.map(|current| &*current.sid).collect();
+    let look = sqlx::query(LOOK).bind(keys).bind(json(sids.into_iter()));
+    let (mut fresh, mut known) = (vec![true; batch.events().len()], BTreeMap::new());
+    for row in look.fetch_all(connection).await? {
+        // The first of the two gives a column, the second a row of the table.
+        if row.len() == 1 {
+            let key: &str = row.try_get("key")?;
+            let at = batch.events().binary_search_by(|event| event.key.as_str().cmp(key));
+            if let Ok(at) = at {
+                fresh[at] = false;
+            }
+        } else {
+            let current = rows::current(&row)?;
+            known.insert(current.sid.clone(), current);
         }
     }
-    Ok(fresh)
+    Ok((fresh, known))
 }
 
 async fn insert_events(
@@ -101,25 +113,11 @@ fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings always serialize")
 }
 
-/// Merges into the stored rows; how many ended in a contradiction, and how many updates came late.
-async fn merge_statuses(
-    connection: &mut SqliteConnection,
+/// What is true now; how many rows ended in a contradiction, and how many updates came late.
+fn merge(
+    mut known: BTreeMap<String, Current>,
     updates: BTreeMap<String, Current>,
-) -> Result<(usize, usize), sqlx::Error> {
-    if updates.is_empty() {
-        return Ok((0, 0));
-    }
-    let sids = json(updates.keys().map(String::as_str));
-    let stored =
-        sqlx::query("SELECT * FROM statuses WHERE sid IN (SELECT value FROM json_each(?))")
-            .bind(sids)
-            .fetch_all(&mut *connection)
-            .await?;
-    let mut known: BTreeMap<String, Current> = BTreeMap::new();
-    for row in &stored {
-        let current = rows::current(row)?;
-        known.insert(current.sid.clone(), current);
-    }
+) -> (Vec<Current>, usize, usize) {
     let (mut contradicted, mut late) = (0, 0);
     let mut rows = Vec::with_capacity(updates.len());
     for (sid, update) in updates {
@@ -134,21 +132,35 @@ async fn merge_statuses(
         contradicted += usize::from(reports_terminal && merged.is_contradicted());
         rows.push(merged);
     }
-    for rows in rows.chunks(ROWS) {
-        let replace = "(sid) DO UPDATE SET status = excluded.status, final = excluded.final, \
-            \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
-            error_code = excluded.error_code, terminals = excluded.terminals, \
-            first_seen = excluded.first_seen, updated = excluded.updated, \
-            account = excluded.account, position = excluded.position, \
-            error_position = excluded.error_position";
-        let sql = insert("statuses", STATUS_COLUMNS, rows.len()) + " ON CONFLICT " + replace;
+    (rows, contradicted, late)
+}
+
+/// Writes the rows, and commits with the last of them.
+async fn put_statuses(
+    connection: &mut SqliteConnection,
+    rows: &[Current],
+) -> Result<(), sqlx::Error> {
+    let replace = "(sid) DO UPDATE SET status = excluded.status, final = excluded.final, \
+        \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
+        error_code = excluded.error_code, terminals = excluded.terminals, \
+        first_seen = excluded.first_seen, updated = excluded.updated, \
+        account = excluded.account, position = excluded.position, \
+        error_position = excluded.error_position";
+    let mut chunks = rows.chunks(ROWS).peekable();
+    if chunks.peek().is_none() {
+        sqlx::query("COMMIT").execute(&mut *connection).await?;
+    }
+    while let Some(rows) = chunks.next() {
+        let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
+        let insert = insert("statuses", STATUS_COLUMNS, rows.len());
+        let sql = format!("{insert} ON CONFLICT {replace}{end}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in rows {
             query = bind_status(query, row);
         }
         query.execute(&mut *connection).await?;
     }
-    Ok((contradicted, late))
+    Ok(())
 }
 
 fn insert(table: &str, columns: &str, rows: usize) -> String {
