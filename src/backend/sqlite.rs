@@ -25,15 +25,24 @@ pub use self::store::SqliteStore;
 use super::BackendError;
 use crate::pipeline::Cause;
 
-static STORE: Migrator = sqlx::migrate!("migrations/sqlite");
-static SPOOL: Migrator = sqlx::migrate!("migrations/spool");
+/// 16 MiB of log: the longer it grows, the fewer pages are copied more than once.
+static STORE: Kind = Kind { tables: sqlx::migrate!("migrations/sqlite"), log_pages: "4000" };
+/// 4 MiB: deleting what was drained needs room in the log too, and its disk may be full.
+static SPOOL: Kind = Kind { tables: sqlx::migrate!("migrations/spool"), log_pages: "1000" };
+
+/// What kind of file it is.
+#[derive(Debug)]
+struct Kind {
+    tables: Migrator,
+    /// Pages of the log after which they are copied into the file, and it begins anew.
+    log_pages: &'static str,
+}
 
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// What is in it.
-    tables: &'static Migrator,
+    kind: &'static Kind,
     /// Why nothing is written to it any more.
     failure: OnceLock<Cause>,
     /// Locked while it is open.
@@ -79,8 +88,8 @@ impl Database {
         Self::lock_file(path_of(url)?, &STORE)
     }
 
-    /// Takes a file with these tables for this process, making it and its directory if need be.
-    fn lock_file(path: PathBuf, tables: &'static Migrator) -> Result<Self, OpenError> {
+    /// Takes a file of this kind for this process, making it and its directory if need be.
+    fn lock_file(path: PathBuf, kind: &'static Kind) -> Result<Self, OpenError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
@@ -96,7 +105,7 @@ impl Database {
             .open(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, tables, failure: OnceLock::new(), _lock: lock }),
+            Ok(()) => Ok(Self { path, kind, failure: OnceLock::new(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
         }
@@ -108,7 +117,7 @@ impl Database {
     /// The file is no database, is newer than this version, or cannot be written.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         let mut connection = self.connect().await?;
-        let migrated = self.tables.run(&mut connection).await;
+        let migrated = self.kind.tables.run(&mut connection).await;
         migrated.map_err(|error| OpenError::Database {
             path: self.path.clone(),
             error: BackendError(format!("migrations: {error}")),
@@ -140,7 +149,8 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
-        options(&self.path).connect().await.map_err(|error| self.error(error))
+        let options = options(&self.path).pragma("wal_autocheckpoint", self.kind.log_pages);
+        options.connect().await.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: sqlx::Error) -> OpenError {
@@ -192,8 +202,6 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // In pages: 16 MiB. The longer it waits, the fewer pages are copied more than once.
-        .pragma("wal_autocheckpoint", "4000")
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.
         .pragma("temp_store", "MEMORY")
         .busy_timeout(Duration::from_secs(5))
