@@ -1,8 +1,12 @@
 #!lua flags=allow-oom
 -- Puts an entry aside and acks it, in one step: a crash can neither lose it nor leave it in both
--- places. The original's own id stays with it. Returns whether the entry was still there.
+-- places. The original's own id stays with it. Returns whether the entry was still there. One that is
+-- pending no longer was settled by whoever took it over from a reader that was thought dead.
 -- Even if Redis is full: the entry only moves, and what is done with before it can be freed.
 -- KEYS: the stream, the stream of dead letters. ARGV: group, id, deliveries, reason.
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then
+    return 0
+end
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if entry then
     local fields = entry[2]

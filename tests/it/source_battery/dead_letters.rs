@@ -8,6 +8,7 @@ use redis::cmd;
 
 use super::ids;
 use super::reader::{STREAM, Stream};
+use crate::harness::until;
 use crate::services::needs;
 
 type Entry = (String, HashMap<String, String>);
@@ -51,6 +52,26 @@ async fn what_is_no_event_keeps_its_bytes_as_a_dead_letter() {
         stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"));
     let own: Vec<_> = entries[0].1.iter().take(2).map(|(a, b)| (&**a, &**b)).collect();
     assert_eq!(own, [("some", "thing"), ("some", "thing else")]);
+}
+
+#[tokio::test]
+async fn what_two_readers_put_aside_is_one_dead_letter() {
+    needs!(Redis);
+    let stream = Stream::start();
+    stream.append(0..1).await;
+    let mut stalled = stream.reader("thought dead");
+    let read = stalled.read(1).await.expect("Redis is there");
+    let mut other = stream.reader("takes over");
+    let claimed = until("it is idle for long enough", async || {
+        let claimed = other.claim(1).await.expect("Redis is there").deliveries;
+        (claimed.len() == 1).then_some(claimed)
+    })
+    .await;
+    other.dead_letter(&claimed[0].id, 2, "the first").await.expect("Redis is there");
+    stalled.dead_letter(&read[0].id, 1, "the second").await.expect("Redis is there");
+    let dead = dead(&stream);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].1["dead_reason"], "the first");
 }
 
 #[tokio::test]
