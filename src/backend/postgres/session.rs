@@ -71,23 +71,33 @@ impl Postgres {
         done
     }
 
-    /// The same for what may take long, in a transaction: Postgres goes on with a statement whose
-    /// client has gone, unless it was told.
-    pub(super) async fn run_limited<T>(
+    /// The same in a transaction. Behind a pooler there is one already.
+    pub(super) async fn transact<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
         self.run(async |connection: &mut PgConnection, keep| {
-            // Behind a pooler there is a transaction already.
             if keep {
                 connection.execute("BEGIN").await?;
             }
-            connection.execute(LIMIT).await?;
             let done = work(&mut *connection, keep).await;
             if keep {
                 connection.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
             }
             done
+        })
+        .await
+    }
+
+    /// The same for what may take long: Postgres goes on with a statement whose client has gone,
+    /// unless it was told.
+    pub(super) async fn run_limited<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        self.transact(async |connection: &mut PgConnection, keep| {
+            connection.execute(LIMIT).await?;
+            work(connection, keep).await
         })
         .await
     }

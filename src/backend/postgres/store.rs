@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Executor, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
@@ -31,17 +31,9 @@ impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
         let work = async |connection: &mut PgConnection, keep| {
-            // Behind a pooler there is a transaction already.
-            if keep {
-                connection.execute("BEGIN").await?;
-            }
-            let stored = store(connection, batch.events(), details, keep).await;
-            if keep {
-                connection.execute(if stored.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-            }
-            stored
+            store(connection, batch.events(), details, keep).await
         };
-        self.0.run(work).await.map_err(|error| classify(&error))
+        self.0.transact(work).await.map_err(|error| classify(&error))
     }
 }
 
