@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer as _};
 use serde_json::Value;
 
-use super::params::{Params, printable};
+use super::params::{Params, printable, start_of};
 use crate::event::status::LatestError;
 use crate::event::{Current, Event, Format};
 
@@ -112,7 +112,9 @@ fn to_json(params: &Params<'_>) -> String {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
         params.iter().map(|(name, value)| (printable(name), printable(value))).collect();
     // Stable, so that the values of one name keep their order.
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    pairs.sort_by(|(a, _), (b, _)| {
+        start_of(a.as_bytes()).cmp(&start_of(b.as_bytes())).then_with(|| a.cmp(b))
+    });
     let object = pairs.chunk_by(|(a, _), (b, _)| a == b).map(|same| match same {
         [(name, value)] => (name, OneOrMany::One(value)),
         _ => (&same[0].0, OneOrMany::Many(same.iter().map(|(_, value)| &**value).collect())),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr3_iter};
 
 /// Decoded pairs as bytes, since a signed value need not be UTF-8.
 ///
@@ -25,6 +25,13 @@ enum Text {
     Decoded(Range<usize>),
 }
 
+impl Text {
+    fn len(&self) -> usize {
+        let (Self::Sent(range) | Self::Decoded(range)) = self;
+        range.len()
+    }
+}
+
 impl<'a> Params<'a> {
     /// Reads `application/x-www-form-urlencoded`: `+` is a space, `%XX` a byte, and a `%` that
     /// starts no such pair stands for itself. Nothing is an error: what was signed is kept.
@@ -34,23 +41,32 @@ impl<'a> Params<'a> {
         const PAIR: usize = 16;
         let pairs = Vec::with_capacity(form.len() / PAIR + 1);
         let mut params = Self { sent: form, decoded: Vec::new(), pairs };
-        let mut start = 0;
-        for end in memchr_iter(b'&', form).chain([form.len()]) {
+        let (mut start, mut escaped) = (0, false);
+        // Once over all of it: most names and values are too short for a search of their own.
+        for end in memchr3_iter(b'&', b'+', b'%', form).chain([form.len()]) {
+            if form.get(end).is_some_and(|&byte| byte != b'&') {
+                escaped = true;
+                continue;
+            }
             if start < end {
                 let equals = memchr(b'=', &form[start..end]).map(|at| start + at);
-                let name = params.text(start..equals.unwrap_or(end));
-                let value = params.text(equals.map_or(end, |at| at + 1)..end);
-                params.pairs.push((name, value));
+                let (name, value) =
+                    (start..equals.unwrap_or(end), equals.map_or(end, |at| at + 1)..end);
+                let pair = match escaped {
+                    true => (params.decoded(name), params.decoded(value)),
+                    false => (Text::Sent(name), Text::Sent(value)),
+                };
+                params.pairs.push(pair);
             }
-            start = end + 1;
+            (start, escaped) = (end + 1, false);
         }
         params
     }
 
     /// The text at `range` of what was sent, decoded if need be.
-    fn text(&mut self, range: Range<usize>) -> Text {
+    fn decoded(&mut self, range: Range<usize>) -> Text {
         let sent = &self.sent[range.clone()];
-        if memchr2(b'+', b'%', sent).is_none() {
+        if !sent.iter().any(|byte| b"+%".contains(byte)) {
             return Text::Sent(range);
         }
         // All of them together are no longer than what was sent.
@@ -76,14 +92,22 @@ impl<'a> Params<'a> {
     /// Postgres cannot hold in text, become U+FFFD.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        let (_, value) = self.iter().find(|(key, _)| *key == name.as_bytes())?;
+        let (_, value) = self.find(name)?;
+        let value = self.bytes(value);
         (!value.is_empty()).then(|| printable(value))
     }
 
     /// Whether a pair of this name is there, blank or not.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.iter().any(|(key, _)| key == name.as_bytes())
+        self.find(name).is_some()
+    }
+
+    /// The first pair of this name. Nearly all others have another length, which is known without
+    /// looking at them.
+    fn find(&self, name: &str) -> Option<&(Text, Text)> {
+        let same = |key: &Text| key.len() == name.len() && self.bytes(key) == name.as_bytes();
+        self.pairs.iter().find(|(key, _)| same(key))
     }
 
     /// The pairs in the order in which they were sent.
@@ -96,7 +120,7 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn signed_pairs(&self) -> Vec<(&[u8], &[u8])> {
         let mut pairs: Vec<_> = self.iter().collect();
-        pairs.sort_unstable();
+        pairs.sort_by_cached_key(|&(name, value)| (start_of(name), name, value));
         pairs.dedup();
         pairs
     }
@@ -132,9 +156,18 @@ impl Eq for Params<'_> {}
 /// Text for a column: invalid UTF-8 and NUL become U+FFFD.
 pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
     match String::from_utf8_lossy(bytes) {
-        text if text.contains('\0') => Cow::Owned(text.replace('\0', "\u{FFFD}")),
+        text if memchr(0, text.as_bytes()).is_some() => Cow::Owned(text.replace('\0', "\u{FFFD}")),
         text => text,
     }
+}
+
+/// The first bytes of a text as a number, whose order is theirs: it tells most names apart, and is
+/// compared at once.
+pub(crate) fn start_of(text: &[u8]) -> u64 {
+    let mut start = [0; 8];
+    let taken = text.len().min(start.len());
+    start[..taken].copy_from_slice(&text[..taken]);
+    u64::from_be_bytes(start)
 }
 
 #[cfg(test)]
