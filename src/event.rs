@@ -159,3 +159,13 @@ impl Event {
         self.body.len() + self.query.len() + self.key.as_str().len() + REST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_own_place() {
+        assert!(Kind::ALL.iter().enumerate().all(|(place, &kind)| kind as usize == place));
+    }
+}

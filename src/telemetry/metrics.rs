@@ -178,11 +178,8 @@ impl Metrics {
     #[must_use]
     pub fn of(&self, backend: Backend) -> BackendMetrics {
         let label = backend.as_str();
-        for kind in Kind::ALL {
-            for freshness in ["fresh", "duplicate"] {
-                self.events.with_label_values(&[kind.as_str(), freshness]);
-            }
-        }
+        let stored =
+            |kind: Kind, freshness| self.events.with_label_values(&[kind.as_str(), freshness]);
         for error in ["transient", "refused", "full"] {
             self.commit_errors.with_label_values(&[label, error]);
         }
@@ -197,6 +194,7 @@ impl Metrics {
             commit_seconds: self.commit_seconds.with_label_values(&[label]),
             batch_events: self.batch_events.with_label_values(&[label]),
             folded: self.folded.with_label_values(&[label]),
+            stored: Kind::ALL.map(|kind| ["duplicate", "fresh"].map(|is| stored(kind, is))),
             all: self.clone(),
         }
     }
@@ -307,6 +305,8 @@ pub struct BackendMetrics {
     commit_seconds: Histogram,
     batch_events: Histogram,
     folded: IntCounter,
+    /// By kind, duplicates and fresh events.
+    stored: [[IntCounter; 2]; Kind::ALL.len()],
     all: Metrics,
 }
 
@@ -324,8 +324,7 @@ impl Observer for BackendMetrics {
         self.folded.inc_by(batch.folded() as u64);
         if let Outcome::Stored { fresh, contradicted, late } = outcome {
             for (event, fresh) in batch.events().iter().zip(fresh) {
-                let freshness = if *fresh { "fresh" } else { "duplicate" };
-                self.all.events.with_label_values(&[event.kind.as_str(), freshness]).inc();
+                self.stored[event.kind as usize][usize::from(*fresh)].inc();
                 if *fresh {
                     self.all.outcomes.count(event);
                 }
