@@ -24,7 +24,9 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use crate::config::Role;
 
@@ -149,30 +151,13 @@ enum Command {
 
 impl Cli {
     /// Runs the command.
-    pub async fn run(self) -> ExitCode {
+    #[must_use]
+    pub fn run(self) -> ExitCode {
         let config = self.config;
         let result = match self.command {
-            Command::Serve { role, clock_offset } => serve::run(config, role, clock_offset).await,
-            Command::Demo(demo) => demo::run(demo).await,
-            Command::Send(send) => send::run(config, *send).await,
-            Command::Bench(bench) => bench::run(config, *bench).await,
-            Command::Verify(verify) => verify::run(config, &verify),
-            Command::Inspect(inspect) => inspect::run(config, inspect).await,
-            Command::Tail(tail) => tail::run(config, tail).await,
-            Command::Stats(stats) => stats::run(config, stats).await,
-            Command::DeadLetters(command) => dead_letters::run(config, command).await,
-            Command::Purge(purge) => purge::run(config, purge).await,
-            Command::Torture(torture) => torture::run(torture).await,
-            Command::Migrate => migrate::run(config).await,
-            Command::Check { role } => check::run(config, role),
-            Command::Doctor(doctor) => doctor::run(config, doctor).await,
-            Command::CallbackUrl => callback_url::run(config),
-            Command::Healthcheck { role } => healthcheck::run(config, role).await,
-            Command::Completions { shell } => {
-                manual::completions(shell);
-                Ok(())
-            }
-            Command::Man { directory } => manual::pages(directory),
+            // How many threads it has depends on its configuration.
+            Command::Serve { role, clock_offset } => serve::run(config, role, clock_offset),
+            command => run_on(&mut Builder::new_multi_thread(), command.run(config)),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -183,4 +168,39 @@ impl Cli {
             }
         }
     }
+}
+
+impl Command {
+    async fn run(self, config: Option<PathBuf>) -> anyhow::Result<()> {
+        match self {
+            Self::Serve { .. } => unreachable!("it runs on a runtime of its own"),
+            Self::Demo(demo) => demo::run(demo).await,
+            Self::Send(send) => send::run(config, *send).await,
+            Self::Bench(bench) => bench::run(config, *bench).await,
+            Self::Verify(verify) => verify::run(config, &verify),
+            Self::Inspect(inspect) => inspect::run(config, inspect).await,
+            Self::Tail(tail) => tail::run(config, tail).await,
+            Self::Stats(stats) => stats::run(config, stats).await,
+            Self::DeadLetters(command) => dead_letters::run(config, command).await,
+            Self::Purge(purge) => purge::run(config, purge).await,
+            Self::Torture(torture) => torture::run(torture).await,
+            Self::Migrate => migrate::run(config).await,
+            Self::Check { role } => check::run(config, role),
+            Self::Doctor(doctor) => doctor::run(config, doctor).await,
+            Self::CallbackUrl => callback_url::run(config),
+            Self::Healthcheck { role } => healthcheck::run(config, role).await,
+            Self::Completions { shell } => {
+                manual::completions(shell);
+                Ok(())
+            }
+            Self::Man { directory } => manual::pages(directory),
+        }
+    }
+}
+
+fn run_on(
+    runtime: &mut Builder,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    runtime.enable_all().build().context("the runtime cannot start")?.block_on(work)
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
+use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
+use super::run_on;
 use crate::app::{self, Listeners, Reloader};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Role, Sources};
@@ -17,11 +19,7 @@ use crate::{sabotage, shutdown, telemetry};
 /// # Errors
 /// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
 /// clean.
-pub(super) async fn run(
-    config: Option<PathBuf>,
-    role: Role,
-    clock_offset: i64,
-) -> anyhow::Result<()> {
+pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> anyhow::Result<()> {
     let sources = Sources::of_process(config);
     sabotage::arm(&sources.environment);
     let mut config = Config::load(&sources, role)?;
@@ -29,6 +27,18 @@ pub(super) async fn run(
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }
     telemetry::start_log(&config.log);
+    let mut runtime = match config.deployment.threads() {
+        1 => Builder::new_current_thread(),
+        threads => {
+            let mut several = Builder::new_multi_thread();
+            several.worker_threads(threads);
+            several
+        }
+    };
+    run_on(&mut runtime, serve(config, &sources, role))
+}
+
+async fn serve(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;
@@ -37,7 +47,7 @@ pub(super) async fn run(
     let reloader = running.reloader.clone();
     // It is cancelled by whatever makes the server stop, so neither waits for ever.
     let until_stopping = async {
-        stop.run_until_cancelled(reload_on(hangup, &reloader, &sources, role)).await;
+        stop.run_until_cancelled(reload_on(hangup, &reloader, sources, role)).await;
         tell(&[NotifyState::Stopping]);
     };
     let (stopped, ()) = tokio::join!(running.stopped(), until_stopping);
