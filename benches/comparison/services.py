@@ -66,6 +66,7 @@ class Postgres:
         command = [
             program("postgres"), "-D", data, "-p", self.port, "-k", "", "-h", "127.0.0.1",
             "-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB",
+            "-c", "track_commit_timestamp=on",
         ]  # fmt: skip
         self.process = Process(command, directory / "log", user=user, stop=signal.SIGQUIT)
         self.url = f"postgres://offhook@127.0.0.1:{self.port}/postgres"
@@ -89,6 +90,15 @@ class Postgres:
         """How many events are stored; none before their table is made."""
         ran = self.psql("SELECT count(*) FROM events")
         return int(ran.stdout) if ran.returncode == 0 else 0
+
+    def rows_per_second(self):
+        """Rows committed after the first commit of any, by the times that Postgres gave them."""
+        return float(self.query("""
+            SELECT sum(rows) FILTER (WHERE place > 1) / extract(epoch FROM max(at) - min(at))
+            FROM (SELECT count(*) AS rows, at, row_number() OVER (ORDER BY at) AS place
+                  FROM (SELECT pg_xact_commit_timestamp(xmin) AS at FROM events) AS each
+                  GROUP BY at) AS commits
+        """))
 
 
 def program(name):
