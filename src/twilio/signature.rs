@@ -182,7 +182,7 @@ impl<'a> SignedRequest<'a, Unverified> {
     ) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
         self.check_body_hash()?;
         let Self { url, content, body, params, state: Unverified(claim) } = self;
-        let hint = params.get("AccountSid").map(std::borrow::Cow::into_owned);
+        let hint = params.get("AccountSid");
         let wanted = Wanted { key_id: claim.key_id.as_deref(), algorithm: claim.algorithm };
 
         let known = hint.as_deref().is_none_or(|sid| keyring.knows(sid));
