@@ -5,7 +5,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -20,8 +20,11 @@ use crate::twilio::signature::{
     Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignatureError, SignedRequest, Verified,
 };
 
+// As names that were parsed once: a callback is asked for all of them.
+static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
+static SETTINGS: HeaderName = HeaderName::from_static(SETTINGS_HEADER);
 /// Tells a retry by Twilio from a new request.
-const TOKEN_HEADER: &str = "i-twilio-idempotency-token";
+static TOKEN: HeaderName = HeaderName::from_static("i-twilio-idempotency-token");
 
 /// A request that was read in full, and that nobody has vouched for.
 pub(super) struct Received {
@@ -46,8 +49,8 @@ impl Received {
             return Err(Refusal::BodyTooLarge);
         }
         let claim = Claim::parse(
-            head.headers.get_all(SIGNATURE_HEADER).iter().map(HeaderValue::as_bytes),
-            head.headers.get_all(SETTINGS_HEADER).iter().map(HeaderValue::as_bytes),
+            head.headers.get_all(&SIGNATURE).iter().map(HeaderValue::as_bytes),
+            head.headers.get_all(&SETTINGS).iter().map(HeaderValue::as_bytes),
         )?;
         let body = match content {
             // Twilio sends none, and it would not be signed.
@@ -57,7 +60,7 @@ impl Received {
         exchange.body_bytes = body.len();
         let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
         let url = inbound.public_url.join(path_and_query);
-        let token = head.headers.get(TOKEN_HEADER).cloned();
+        let token = head.headers.get(&TOKEN).cloned();
         Ok(Self { url, content, claim, body, token })
     }
 

@@ -10,14 +10,13 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::request::{CALL, Request};
 use super::server::{Behind, LONG, Server, Setup, metric};
 use crate::http::raw_client::Client;
 use crate::http::{Limits, serve};
 use crate::inbound::exchange::Exchange;
-use crate::inbound::{Inbound, Route, panicked};
+use crate::inbound::{Inbound, Route, answered};
 use crate::pipeline::batcher;
 
 fn call(status: &str) -> Request {
@@ -200,15 +199,17 @@ async fn what_was_begun_is_answered_when_the_listener_stops() {
 /// No handler of ours panics that we know of, so one is made that does.
 #[tokio::test]
 async fn a_handler_that_panics_answers_500_and_is_counted() {
-    async fn broken(State(inbound): State<Arc<Inbound>>) {
+    async fn broken(State(inbound): State<Arc<Inbound>>) -> axum::response::Response {
         let terms = inbound.terms.now();
-        let _exchange = Exchange::begin(&inbound, &terms, Route::Status, Uri::default());
-        panic!("as a bug would");
+        let broken = async {
+            let _exchange = Exchange::begin(&inbound, &terms, Route::Status, Uri::default());
+            panic!("as a bug would");
+        };
+        answered(broken).await
     }
     let (registry, (recorder, _queue)) = (Registry::new(), batcher::channel());
     let router = Router::new()
         .route("/status", any(broken))
-        .layer(CatchPanicLayer::custom(panicked))
         .with_state(Arc::new(Setup::default().inbound(recorder, &registry)));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
