@@ -15,7 +15,7 @@ async fn put_aside(stage: &mut Stage, calls: usize) -> Vec<String> {
     for n in 0..calls {
         let body = format!("CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=busy&To=%2B15550100");
         offhook.client.accepts(&Callback::form(body)).await;
-        // One after the other: the halves of a batch, and a worker's two consumers, have no order.
+        // One after the other: the halves of a batch, and a worker's consumers, have no order.
         until("it is put aside", async || {
             let put_aside = offhook.client.metric("offhook_dead_letters_total").await;
             (put_aside == (n + 1) as f64).then_some(())
