@@ -127,6 +127,19 @@ fn the_stores_url_decides_the_mode() {
 }
 
 #[test]
+fn a_process_has_one_thread_for_each_of_its_roles() {
+    let scaled = minimal(&[("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")]);
+    let threads = |environment: &[(&str, &str)], role| {
+        load_as(environment, "", role).expect("complete").deployment.threads()
+    };
+    assert_eq!(
+        [Role::Receiver, Role::Worker, Role::All].map(|role| threads(&scaled, role)),
+        [1, 1, 2]
+    );
+    assert_eq!(threads(&MINIMAL, Role::All), 1);
+}
+
+#[test]
 fn what_nobody_knows_is_named_with_its_place() {
     check_error(load(&MINIMAL, "[inbuond]\nlisten = '1'"), &["inbuond", "my.toml"]);
     check_error(load(&MINIMAL, "[inbound]\nlissten = '1'"), &["lissten", "my.toml"]);
