@@ -34,15 +34,6 @@ impl Algorithm {
     pub fn parse(name: &str) -> Option<Self> {
         [Self::HmacSha1, Self::HmacSha256].into_iter().find(|known| known.as_str() == name)
     }
-
-    /// How many bytes a signature has.
-    #[must_use]
-    pub fn signature_bytes(self) -> usize {
-        match self {
-            Self::HmacSha1 => 20,
-            Self::HmacSha256 => 32,
-        }
-    }
 }
 
 /// A key with its padding already hashed, which saves two of the compressions of each signature.

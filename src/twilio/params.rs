@@ -16,20 +16,32 @@ pub struct Params<'a> {
     pairs: Vec<(Text, Text)>,
 }
 
-/// A name or a value.
+/// A name or a value. Small, since a form has forty of them: nothing of it is beyond 4 GiB.
 #[derive(Clone, Debug)]
 enum Text {
     /// As it was sent.
-    Sent(Range<usize>),
+    Sent(u32, u32),
     /// Its escapes were decoded.
-    Decoded(Range<usize>),
+    Decoded(u32, u32),
 }
 
 impl Text {
-    fn len(&self) -> usize {
-        let (Self::Sent(range) | Self::Decoded(range)) = self;
-        range.len()
+    fn sent(range: Range<usize>) -> Self {
+        Self::Sent(place(range.start), place(range.end))
     }
+
+    fn decoded(range: Range<usize>) -> Self {
+        Self::Decoded(place(range.start), place(range.end))
+    }
+
+    fn len(&self) -> usize {
+        let (Self::Sent(start, end) | Self::Decoded(start, end)) = self;
+        (end - start) as usize
+    }
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 impl<'a> Params<'a> {
@@ -54,7 +66,7 @@ impl<'a> Params<'a> {
                     (start..equals.unwrap_or(end), equals.map_or(end, |at| at + 1)..end);
                 let pair = match escaped {
                     true => (params.decoded(name), params.decoded(value)),
-                    false => (Text::Sent(name), Text::Sent(value)),
+                    false => (Text::sent(name), Text::sent(value)),
                 };
                 params.pairs.push(pair);
             }
@@ -67,7 +79,7 @@ impl<'a> Params<'a> {
     fn decoded(&mut self, range: Range<usize>) -> Text {
         let sent = &self.sent[range.clone()];
         if !sent.iter().any(|byte| b"+%".contains(byte)) {
-            return Text::Sent(range);
+            return Text::sent(range);
         }
         // All of them together are no longer than what was sent.
         self.decoded.reserve(self.sent.len() - self.decoded.len());
@@ -78,13 +90,13 @@ impl<'a> Params<'a> {
             }
             self.decoded.extend(percent_encoding::percent_decode(part));
         }
-        Text::Decoded(start..self.decoded.len())
+        Text::decoded(start..self.decoded.len())
     }
 
     fn bytes(&self, text: &Text) -> &[u8] {
-        match text {
-            Text::Sent(range) => &self.sent[range.clone()],
-            Text::Decoded(range) => &self.decoded[range.clone()],
+        match *text {
+            Text::Sent(start, end) => &self.sent[start as usize..end as usize],
+            Text::Decoded(start, end) => &self.decoded[start as usize..end as usize],
         }
     }
 
@@ -145,7 +157,7 @@ impl<'a> Params<'a> {
         let mut lossy = |bytes: &[u8]| {
             let start = replaced.decoded.len();
             replaced.decoded.extend(String::from_utf8_lossy(bytes).as_bytes());
-            Text::Decoded(start..replaced.decoded.len())
+            Text::decoded(start..replaced.decoded.len())
         };
         let pairs = self.iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
         Some(Params { pairs, ..replaced })

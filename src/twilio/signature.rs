@@ -22,12 +22,41 @@ pub const SETTINGS_HEADER: &str = "x-twilio-webhooks-signature-settings";
 /// The query parameter that carries a JSON body's hash.
 pub const BODY_HASH: &str = "bodySHA256";
 
-/// What the headers claim: a signature of the right length, and how it was made.
+/// What the headers claim: a signature, and how it was made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claim {
-    signature: Vec<u8>,
-    algorithm: Algorithm,
+    signature: Signature,
     key_id: Option<String>,
+}
+
+/// A signature has the length of its algorithm, and no other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Signature {
+    Sha1([u8; 20]),
+    Sha256([u8; 32]),
+}
+
+impl Signature {
+    fn new(bytes: &[u8], algorithm: Algorithm) -> Option<Self> {
+        Some(match algorithm {
+            Algorithm::HmacSha1 => Self::Sha1(bytes.try_into().ok()?),
+            Algorithm::HmacSha256 => Self::Sha256(bytes.try_into().ok()?),
+        })
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha1(_) => Algorithm::HmacSha1,
+            Self::Sha256(_) => Algorithm::HmacSha256,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Sha1(bytes) => bytes,
+            Self::Sha256(bytes) => bytes,
+        }
+    }
 }
 
 /// Why the headers claim nothing.
@@ -58,13 +87,19 @@ impl Claim {
             return Err(ClaimError::Malformed("more than one signature header"));
         }
         let (key_id, algorithm) = parse_settings(settings)?;
-        // The longest well-formed one is 44 characters; decode nothing longer.
-        let decoded = (signature.len() <= 64).then(|| STANDARD.decode(signature).ok()).flatten();
-        let signature = decoded.ok_or(ClaimError::Malformed("not base64"))?;
-        if signature.len() != algorithm.signature_bytes() {
-            return Err(ClaimError::Malformed("wrong length for its algorithm"));
-        }
-        Ok(Self { signature, algorithm, key_id })
+        // The longest well-formed one is 44 characters; nothing longer than 64 fits.
+        let mut decoded = [0; 48];
+        let length = STANDARD.decode_slice(signature, &mut decoded);
+        let length = length.map_err(|_| ClaimError::Malformed("not base64"))?;
+        let signature = Signature::new(&decoded[..length], algorithm);
+        let signature = signature.ok_or(ClaimError::Malformed("wrong length for its algorithm"))?;
+        Ok(Self { signature, key_id })
+    }
+}
+
+impl Claim {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted { key_id: self.key_id.as_deref(), algorithm: self.signature.algorithm() }
     }
 }
 
@@ -183,18 +218,15 @@ impl<'a> SignedRequest<'a, Unverified> {
         self.check_body_hash()?;
         let Self { url, content, body, params, state: Unverified(claim) } = self;
         let hint = params.get("AccountSid");
-        let wanted = Wanted { key_id: claim.key_id.as_deref(), algorithm: claim.algorithm };
+        let (wanted, signature) = (claim.wanted(), claim.signature.bytes());
 
         let known = hint.as_deref().is_none_or(|sid| keyring.knows(sid));
         let matched = if known {
-            find(url, content, &params, &claim.signature, || {
-                keyring.lookup(hint.as_deref(), wanted)
-            })
+            find(url, content, &params, signature, || keyring.lookup(hint.as_deref(), wanted))
         } else {
-            let decoy = keyring.decoy(claim.algorithm);
+            let decoy = keyring.decoy(wanted.algorithm);
             let none = &keyring.accounts()[0];
-            let found =
-                find(url, content, &params, &claim.signature, || std::iter::once((none, decoy)));
+            let found = find(url, content, &params, signature, || std::iter::once((none, decoy)));
             std::hint::black_box(found.is_some());
             return Err(SignatureError::UnknownAccount);
         };
@@ -206,14 +238,14 @@ impl<'a> SignedRequest<'a, Unverified> {
     #[must_use]
     pub fn trials(&self, keyring: &Keyring) -> Vec<Trial> {
         let Unverified(claim) = &self.state;
-        let wanted = Wanted { key_id: claim.key_id.as_deref(), algorithm: claim.algorithm };
+        let wanted = claim.wanted();
         let pairs = signed_pairs(self.content, &self.params);
         let hint = self.params.get("AccountSid");
         let mut trials = Vec::new();
         for url in candidates(self.url) {
             for (account, secret) in keyring.lookup(hint.as_deref(), wanted) {
                 trials.push(Trial {
-                    matched: secret.verifies(&url, &pairs, &claim.signature),
+                    matched: secret.verifies(&url, &pairs, claim.signature.bytes()),
                     url: url.clone().into_owned(),
                     account: account.sid().to_owned(),
                     secret: secret.id().to_owned(),
