@@ -248,6 +248,11 @@ fn scaled(
     if raw.worker.max_deliveries == 0 {
         return Err(loaded.error("worker.max_deliveries", "it must be at least 1"));
     }
+    if raw.spool.min_free_bytes < Bounds::LEAST_FREE {
+        let least = Bounds::LEAST_FREE;
+        let problem = format!("it must be at least {least}: a full spool is not emptied without");
+        return Err(loaded.error("spool.min_free_bytes", problem));
+    }
     Ok(Deployment::Scaled(Box::new(Scaled {
         role,
         store,

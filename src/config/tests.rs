@@ -126,6 +126,15 @@ fn the_stores_url_decides_the_mode() {
     check_error(load(&MINIMAL, "[store]\nurl = 'mysql://h'"), &["store.url", "my.toml", "sqlite:"]);
 }
 
+/// A spool that filled such a disk could not be emptied again.
+#[test]
+fn a_spools_disk_keeps_the_room_that_emptying_it_needs() {
+    let scaled = minimal(&[("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")]);
+    let error = load(&scaled, "[spool]\nmin_free_bytes = 16777215");
+    check_error(error, &["spool.min_free_bytes", "my.toml", "16777216"]);
+    assert!(load(&scaled, "[spool]\nmin_free_bytes = 16777216").is_ok());
+}
+
 #[test]
 fn a_process_has_one_thread_for_each_of_its_roles() {
     let scaled = minimal(&[("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")]);

@@ -36,6 +36,13 @@ pub struct Bounds {
     pub min_free_bytes: u64,
 }
 
+impl Bounds {
+    /// What must stay free at the least. To take out what was drained, SQLite's log grows to 4 MiB,
+    /// and its pages are then copied to the end of the file, which may be as much again. A disk
+    /// without that room holds what is in the spool for ever. Twice that, to be sure.
+    pub const LEAST_FREE: u64 = 16 * 1024 * 1024;
+}
+
 /// Events that wait for the log. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Spool(pub(super) Arc<Inner>);

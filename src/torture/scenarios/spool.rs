@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::backend::sqlite::Bounds;
 use crate::torture::Run;
 use crate::torture::play::Play;
 use crate::torture::report::Report;
 use crate::torture::stage::{Setup, Stage};
 
-/// The whole disk.
-const DISK_KIB: u64 = 6 * 1024;
+/// The whole disk: what must stay free, and 6 MiB.
+const DISK_KIB: u64 = Bounds::LEAST_FREE / 1024 + 6 * 1024;
 /// What somebody else has on it, and takes away later.
 const BALLAST_KIB: u64 = 3 * 1024;
 
@@ -45,7 +46,7 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     let receiver = &mut stage.receivers[0];
     let what = match &disk {
         Some(_) => {
-            receiver.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", (256 * 1024).to_string());
+            receiver.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", Bounds::LEAST_FREE.to_string());
             std::fs::write(&ballast, vec![1; BALLAST_KIB as usize * 1024])?;
             format!("tmpfs of {DISK_KIB} KiB")
         }
