@@ -9,12 +9,14 @@
 mod body;
 pub mod listen;
 mod phase;
+mod places;
 pub mod refusals;
 
 use std::io;
 use std::time::Duration;
 
 pub use self::listen::serve;
+pub use self::places::Caller;
 
 /// What a listener grants its clients.
 ///
@@ -25,7 +27,8 @@ pub struct Limits {
     /// From the first byte of a request to the end of its head: 10 s. An honest head is one packet;
     /// this leaves room for three retransmissions.
     pub header_timeout: Duration,
-    /// Between two requests, and before the first: 75 s. Longer than the keep-alive of a load
+    /// Between two requests: 75 s. Before the first it is [`header_timeout`](Self::header_timeout),
+    /// for a client that never asks must not hold a place. Longer than the keep-alive of a load
     /// balancer, so that it is the balancer that closes: the other way round it would now and then
     /// send a request into a connection that we are just closing, and answer Twilio with a 502.
     pub idle_timeout: Duration,
@@ -33,9 +36,16 @@ pub struct Limits {
     /// what lasts twice as long is a client that does not read.
     pub request_timeout: Duration,
     /// Connections at one time: 10,000. Each costs some kilobytes and a file descriptor. At the cap
-    /// no more are accepted, and clients wait in the kernel's backlog.
+    /// the oldest closes that [nobody vouched for](Caller::vouch); if there is none, no more are
+    /// accepted, and clients wait in the kernel's backlog.
     pub max_connections: usize,
-    /// Bytes of a request's head: 32 KiB. Balancers cut off at 8 to 64; Twilio sends under 2.
+    /// Of these, how many are never vouched for, so that a newcomer always finds a place: none.
+    pub kept_for_strangers: usize,
+    /// Connections at one time from one address, of IPv6 from one /64: 0, which is any number. Behind
+    /// a load balancer all have the same.
+    pub max_connections_per_address: usize,
+    /// Bytes of a request's head: 16 KiB. Twilio sends under 2, and a balancer adds less than that;
+    /// 10,000 heads that never end take 160 MB.
     pub max_header_bytes: usize,
     /// From the order to stop until the last connection is cut: 15 s. Nobody at Twilio waits for an
     /// answer any longer, and orchestrators kill after 30 s.
@@ -49,7 +59,9 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             max_connections: 10_000,
-            max_header_bytes: 32 * 1024,
+            kept_for_strangers: 0,
+            max_connections_per_address: 0,
+            max_header_bytes: 16 * 1024,
             drain_timeout: Duration::from_secs(15),
         }
     }
@@ -67,6 +79,12 @@ pub enum Cut {
     Request,
     /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
     Drain,
+    /// No byte came for [`Limits::header_timeout`] after it was opened.
+    Silent,
+    /// It was the oldest that nobody vouched for when there was no place left.
+    GaveWay,
+    /// Its address has [`Limits::max_connections_per_address`] already.
+    Address,
     /// What came is no HTTP/1, or a head of more than [`Limits::max_header_bytes`]. Answered, if at
     /// all, before there is a request: TLS on a plain port, a balancer that adds too many headers.
     Unreadable,
@@ -74,8 +92,16 @@ pub enum Cut {
 
 impl Cut {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 5] =
-        [Self::Idle, Self::Head, Self::Request, Self::Drain, Self::Unreadable];
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Head,
+        Self::Request,
+        Self::Drain,
+        Self::Silent,
+        Self::GaveWay,
+        Self::Address,
+        Self::Unreadable,
+    ];
 
     /// The name in metrics and logs.
     #[must_use]
@@ -85,6 +111,9 @@ impl Cut {
             Self::Head => "head",
             Self::Request => "request",
             Self::Drain => "drain",
+            Self::Silent => "silent",
+            Self::GaveWay => "gave_way",
+            Self::Address => "address",
             Self::Unreadable => "unreadable",
         }
     }
@@ -98,7 +127,7 @@ pub trait Observer: Send + Sync + 'static {
     fn closed(&self) {}
     /// A connection was closed by us, against its client's will.
     fn cut(&self, _why: Cut) {}
-    /// [`Limits::max_connections`] are open: the next is accepted when one closes.
+    /// [`Limits::max_connections`] are open: for the next one another gives way, or it waits.
     fn saturated(&self) {}
     /// The system handed out no connection.
     fn accept_failed(&self, _error: &io::Error) {}

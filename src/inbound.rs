@@ -69,6 +69,8 @@ pub struct Config {
     pub request_timeout_ms: u64,
     /// [`Limits::max_connections`].
     pub max_connections: NonZeroUsize,
+    /// [`Limits::max_connections_per_address`].
+    pub max_connections_per_address: usize,
 }
 
 impl Config {
@@ -80,6 +82,7 @@ impl Config {
             idle_timeout: millis(self.idle_timeout_ms),
             request_timeout: millis(self.request_timeout_ms),
             max_connections: self.max_connections.get(),
+            max_connections_per_address: self.max_connections_per_address,
             ..Limits::default()
         }
     }
@@ -220,6 +223,7 @@ impl Inbound {
         }
         let received = Received::read(exchange, request).await?;
         let signed = received.verify(exchange)?;
+        received.vouch();
         let medium = match route {
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,

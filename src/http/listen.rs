@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use super::body::Answer;
 use super::phase::{Phase, Watched};
+use super::places::{Caller, Place, Places, TooMany};
 use super::{Cut, Limits, Observer};
 use crate::retry::Backoff;
 
@@ -43,24 +44,30 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let router: Router = router.with_state(());
-    let mut slots = Slots::new(limits.max_connections);
+    let mut door = Door { places: Places::new(&limits), full: false };
     let mut backoff: Option<Backoff> = None;
-    while let Some(slot) = slots.next(observer.as_ref(), &stop).await {
+    loop {
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 backoff = None;
-                let connection = Connection {
-                    router: router.clone(),
-                    limits,
-                    observer: Arc::clone(&observer),
-                    stop: stop.clone(),
-                };
-                connections.spawn(connection.run(stream, slot));
+                match stop.run_until_cancelled(door.admit(from.ip(), observer.as_ref())).await {
+                    Some(Ok(place)) => {
+                        let connection = Connection {
+                            router: router.clone(),
+                            limits,
+                            observer: Arc::clone(&observer),
+                            stop: stop.clone(),
+                        };
+                        connections.spawn(connection.run(stream, place));
+                    }
+                    Some(Err(TooMany)) => observer.cut(Cut::Address),
+                    None => break,
+                }
             }
             Err(error) if concerns_one_connection(&error) => {}
             // Most likely no file descriptor is left; asking again at once would only spin.
@@ -82,37 +89,32 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The places for connections.
-struct Slots {
-    free: Arc<Semaphore>,
-    saturated: bool,
+/// Where connections come in.
+struct Door {
+    places: Places,
+    /// Whether the last one found no place.
+    full: bool,
 }
 
-impl Slots {
-    fn new(max: usize) -> Self {
-        let free = Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { free, saturated: false }
-    }
-
-    /// A place, once there is one; `None` if told to stop before.
-    async fn next(
-        &mut self,
-        observer: &impl Observer,
-        stop: &CancellationToken,
-    ) -> Option<OwnedSemaphorePermit> {
-        if let Ok(slot) = Arc::clone(&self.free).try_acquire_owned() {
-            self.saturated = false;
-            return Some(slot);
+impl Door {
+    /// A place, once there is one: at the cap a stranger gives way, if there is a stranger.
+    async fn admit(&mut self, from: IpAddr, observer: &impl Observer) -> Result<Place, TooMany> {
+        if let Some(place) = self.places.take(from)? {
+            self.full = false;
+            return Ok(place);
         }
-        // Once, not for each of the connections that wait.
-        if !self.saturated {
-            warn!("as many connections are open as may be: the next ones wait");
+        // Once, not for each of the connections that come.
+        if !self.full {
+            warn!("as many connections are open as may be: the oldest without a request gives way");
             observer.saturated();
         }
-        self.saturated = true;
-        tokio::select! {
-            slot = Arc::clone(&self.free).acquire_owned() => slot.ok(),
-            () = stop.cancelled() => None,
+        self.full = true;
+        self.places.make_room();
+        loop {
+            self.places.freed().await;
+            if let Some(place) = self.places.take(from)? {
+                return Ok(place);
+            }
         }
     }
 }
@@ -125,25 +127,26 @@ struct Connection<O> {
 }
 
 impl<O: Observer> Connection<O> {
-    async fn run(self, stream: TcpStream, _slot: OwnedSemaphorePermit) {
+    async fn run(self, stream: TcpStream, place: Place) {
         let _open = Open::new(self.observer.as_ref());
         // Answers are small and must not wait for more. A socket that refuses works all the same.
         let _ = stream.set_nodelay(true);
-        if let Err(cut) = self.drive(stream).await {
+        if let Err(cut) = self.drive(stream, &place).await {
             debug!(phase = cut.as_str(), "connection cut");
             self.observer.cut(cut);
         }
     }
 
-    async fn drive(&self, stream: TcpStream) -> Result<(), Cut> {
-        let phase = Phase::new();
-        let service = service_fn(|request| answer(&self.router, request, &phase));
+    async fn drive(&self, stream: TcpStream, place: &Place) -> Result<(), Cut> {
+        let (phase, caller) = (Phase::new(), place.caller());
+        let service = service_fn(|request| answer(&self.router, request, &phase, &caller));
         let io = TokioIo::new(Watched { stream, phase: phase.clone() });
         let mut connection = self.builder().serve_connection(io, service);
 
         let ended = tokio::select! {
             biased;
             ended = self.watch(&mut connection, &phase) => Some(ended),
+            () = place.gives_way() => Some(Err(Cut::GaveWay)),
             () = self.stop.cancelled() => None,
         };
         match ended {
@@ -196,9 +199,11 @@ async fn answer(
     router: &Router,
     request: hyper::Request<hyper::body::Incoming>,
     phase: &Phase,
+    caller: &Caller,
 ) -> Result<hyper::Response<Answer>, Infallible> {
     phase.serving();
-    let request: Request = request.map(axum::body::Body::new);
+    let mut request: Request = request.map(axum::body::Body::new);
+    request.extensions_mut().insert(caller.clone());
     let response = router.clone().call(request).await?;
     Ok(response.map(|body| Answer { body, phase: phase.clone() }))
 }

@@ -2,7 +2,8 @@
 //! [`Watched`] socket, so that each phase has a deadline of its own.
 //!
 //! ```text
-//! Idle ──first byte──► Head ──end of head──► Serving ──whole answer made──► Flushing ──written──► Idle
+//! Fresh ─┐
+//! Idle ──┴─first byte──► Head ──end of head──► Serving ──whole answer made──► Flushing ──written──► Idle
 //! ```
 
 use std::io;
@@ -20,6 +21,9 @@ use super::{Cut, Limits};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Doing {
+    /// Nothing, ever.
+    Fresh,
+    /// Nothing, since its last request.
     Idle,
     Head,
     Serving,
@@ -27,10 +31,11 @@ enum Doing {
 }
 
 impl Doing {
-    const ALL: [Self; 4] = [Self::Idle, Self::Head, Self::Serving, Self::Flushing];
+    const ALL: [Self; 5] = [Self::Fresh, Self::Idle, Self::Head, Self::Serving, Self::Flushing];
 
     fn allowance(self, limits: &Limits) -> (Duration, Cut) {
         match self {
+            Self::Fresh => (limits.header_timeout, Cut::Silent),
             Self::Idle => (limits.idle_timeout, Cut::Idle),
             Self::Head => (limits.header_timeout, Cut::Head),
             Self::Serving | Self::Flushing => (limits.request_timeout, Cut::Request),
@@ -42,7 +47,7 @@ impl Doing {
 /// in one task: a single word, so that a request costs no lock and no timer.
 #[derive(Clone, Debug)]
 pub(super) struct Phase {
-    /// Microseconds since `origin`, then two bits of [`Doing`].
+    /// Microseconds since `origin`, then three bits of [`Doing`].
     word: Arc<AtomicU64>,
     origin: Instant,
 }
@@ -50,7 +55,7 @@ pub(super) struct Phase {
 impl Phase {
     /// A connection that was just opened.
     pub(super) fn new() -> Self {
-        Self { word: Arc::new(AtomicU64::new(Doing::Idle as u64)), origin: Instant::now() }
+        Self { word: Arc::new(AtomicU64::new(Doing::Fresh as u64)), origin: Instant::now() }
     }
 
     /// The head of a request is complete.
@@ -60,7 +65,7 @@ impl Phase {
 
     /// The answer is complete, and has yet to be written. The time of the request goes on.
     pub(super) fn answered(&self) {
-        let since = self.word.load(Ordering::Relaxed) & !3;
+        let since = self.word.load(Ordering::Relaxed) & !7;
         self.word.store(since | Doing::Flushing as u64, Ordering::Relaxed);
     }
 
@@ -83,11 +88,11 @@ impl Phase {
 
     fn get(&self) -> (Doing, Instant) {
         let word = self.word.load(Ordering::Relaxed);
-        (Self::doing(word), self.origin + Duration::from_micros(word >> 2))
+        (Self::doing(word), self.origin + Duration::from_micros(word >> 3))
     }
 
     fn doing(word: u64) -> Doing {
-        Doing::ALL[usize::from(word as u8 & 3)]
+        Doing::ALL[usize::from(word as u8 & 7)]
     }
 
     fn is(&self, doing: Doing) -> bool {
@@ -95,9 +100,9 @@ impl Phase {
     }
 
     fn enter(&self, doing: Doing) {
-        // 62 bits of microseconds last for 146,000 years.
+        // 61 bits of microseconds last for 73,000 years.
         let since = self.origin.elapsed().as_micros() as u64;
-        self.word.store(since << 2 | doing as u64, Ordering::Relaxed);
+        self.word.store(since << 3 | doing as u64, Ordering::Relaxed);
     }
 }
 
@@ -116,7 +121,8 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before && self.phase.is(Doing::Idle) {
+        let waited = self.phase.is(Doing::Idle) || self.phase.is(Doing::Fresh);
+        if buf.filled().len() > before && waited {
             self.phase.enter(Doing::Head);
         }
         Poll::Ready(Ok(()))

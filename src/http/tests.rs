@@ -3,10 +3,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::StatusCode;
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::raw_client::Client;
-use super::{Cut, Limits, Observer, serve};
+use super::{Caller, Cut, Limits, Observer, serve};
 
 const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(30);
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+const KNOWN: &str = "GET /known HTTP/1.1\r\nHost: h\r\n\r\n";
 const BIG: usize = 64 * 1024 * 1024;
 
 /// What the listener did.
@@ -74,6 +75,7 @@ impl Server {
         };
         let router = Router::new()
             .route("/", any(|| async { "hello" }))
+            .route("/known", get(known))
             .route("/big", get(|| async { "x".repeat(BIG) }))
             .route("/length", any(|body: Body| async { length(body).await }))
             .route("/refuse", any(|| async { StatusCode::PAYLOAD_TOO_LARGE }))
@@ -97,6 +99,12 @@ impl Server {
         assert_eq!(*self.seen.open.lock().expect("no test panics here"), 0);
         self.seen.cuts.lock().expect("no test panics here").clone()
     }
+}
+
+/// As for a request that was verified.
+async fn known(Extension(caller): Extension<Caller>) -> &'static str {
+    caller.vouch();
+    "known"
 }
 
 async fn length(body: Body) -> String {
@@ -129,13 +137,23 @@ async fn a_client_that_sends_its_head_byte_by_byte_is_closed() {
 async fn an_idle_connection_outlives_the_header_timeout_and_ends_at_its_own() {
     let times = Limits { header_timeout: SHORT, idle_timeout: 4 * SHORT, ..limits() };
     let server = Server::start(times).await;
-    let (mut used, mut unused) = (server.client().await, server.client().await);
+    let mut used = server.client().await;
     let started = Instant::now();
     used.send(GET).await;
     assert_eq!(used.response().await.map(|response| response.body), Some("hello".into()));
-    tokio::join!(used.closed(), unused.closed());
+    used.closed().await;
     assert!(started.elapsed() >= times.idle_timeout, "{:?}", started.elapsed());
-    assert_eq!(server.stop().await, [Cut::Idle, Cut::Idle]);
+    assert_eq!(server.stop().await, [Cut::Idle]);
+}
+
+#[tokio::test]
+async fn a_connection_that_never_asks_has_no_longer_than_a_head() {
+    let server = Server::start(Limits { header_timeout: SHORT, ..limits() }).await;
+    let mut silent = server.client().await;
+    let started = Instant::now();
+    silent.closed().await;
+    assert!(started.elapsed() < limits().idle_timeout, "{:?}", started.elapsed());
+    assert_eq!(server.stop().await, [Cut::Silent]);
 }
 
 #[tokio::test]
@@ -174,10 +192,10 @@ async fn a_body_that_does_not_come_ends_with_the_request() {
 }
 
 #[tokio::test]
-async fn at_the_cap_the_next_connection_waits_until_one_closes() {
+async fn at_the_cap_the_next_connection_waits_while_all_are_vouched_for() {
     let server = Server::start(Limits { max_connections: 1, ..limits() }).await;
     let mut first = server.client().await;
-    first.send(GET).await;
+    first.send(KNOWN).await;
     assert!(first.response().await.is_some());
     let mut second = server.client().await;
     second.send(GET).await;
@@ -187,6 +205,64 @@ async fn at_the_cap_the_next_connection_waits_until_one_closes() {
     drop(first);
     assert_eq!(second.response().await.map(|response| response.status), Some(200));
     assert_eq!(server.stop().await, []);
+}
+
+/// What one machine can do without sending a byte: take every place, and take them again.
+#[tokio::test]
+async fn silent_connections_shut_out_neither_a_newcomer_nor_a_balancer() {
+    const PLACES: usize = 20;
+    let server = Server::start(Limits { max_connections: PLACES, ..limits() }).await;
+    let mut balancer = server.client().await;
+    balancer.send(KNOWN).await;
+    assert!(balancer.response().await.is_some());
+    let mut silent = Vec::new();
+    for _ in 0..3 * PLACES {
+        silent.push(server.client().await);
+        let mut newcomer = server.client().await;
+        newcomer.send(GET).await;
+        assert_eq!(newcomer.response().await.map(|response| response.status), Some(200));
+    }
+    // Half a head or half a body is no request, either.
+    let halves = ["GET / HTT", "POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx"];
+    for n in 0..2 * PLACES {
+        let mut half = server.client().await;
+        half.send(halves[n % 2]).await;
+        silent.push(half);
+    }
+    let mut newcomer = server.client().await;
+    newcomer.send(GET).await;
+    assert_eq!(newcomer.response().await.map(|response| response.status), Some(200));
+    balancer.send(GET).await;
+    assert_eq!(balancer.response().await.map(|response| response.body), Some("hello".into()));
+    // The oldest went first.
+    silent[0].closed().await;
+    drop((silent, newcomer, balancer));
+    let cuts = server.stop().await;
+    assert!(cuts.len() >= 3 * PLACES && cuts.iter().all(|cut| *cut == Cut::GaveWay), "{cuts:?}");
+}
+
+#[tokio::test]
+async fn an_address_has_no_more_connections_than_it_may() {
+    let server = Server::start(Limits { max_connections_per_address: 2, ..limits() }).await;
+    let (mut one, mut two) = (server.client().await, server.client().await);
+    for client in [&mut one, &mut two] {
+        client.send(GET).await;
+        assert!(client.response().await.is_some());
+    }
+    server.client().await.closed().await;
+    drop(one);
+    let mut again = None;
+    let started = Instant::now();
+    while again.is_none() {
+        assert!(started.elapsed() < LONG, "the place of the one that left is not free");
+        let mut client = server.client().await;
+        if client.try_send(GET.as_bytes()).await {
+            again = client.response().await;
+        }
+    }
+    assert_eq!(again.map(|response| response.status), Some(200));
+    drop(two);
+    assert!(server.stop().await.iter().all(|cut| *cut == Cut::Address));
 }
 
 #[tokio::test]

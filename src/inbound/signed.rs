@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::{Inbound, Refusal, Terms};
+use crate::http::Caller;
 use crate::http::refusals::shown;
 use crate::twilio::diagnosis::diagnose;
 use crate::twilio::params::Params;
@@ -33,6 +34,8 @@ pub(super) struct Received {
     claim: Claim,
     body: Bytes,
     token: Option<HeaderValue>,
+    /// `None` in a test without a listener.
+    caller: Option<Caller>,
 }
 
 impl Received {
@@ -42,7 +45,7 @@ impl Received {
         request: Request,
     ) -> Result<Self, Refusal> {
         let inbound = exchange.inbound;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let content = content(&head)?;
         if content != Content::Query && body.size_hint().lower() > inbound.config.body_limit as u64
         {
@@ -61,7 +64,8 @@ impl Received {
         let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
         let url = inbound.public_url.join(path_and_query);
         let token = head.headers.get(&TOKEN).cloned();
-        Ok(Self { url, content, claim, body, token })
+        let caller = head.extensions.remove();
+        Ok(Self { url, content, claim, body, token, caller })
     }
 
     /// Checks the signature.
@@ -79,6 +83,13 @@ impl Received {
         exchange.account = Some(account.sid());
         inbound.metrics.matched(account, secret);
         Ok(signed)
+    }
+
+    /// Says of the connection that it carries requests of Twilio's: only of a verified one.
+    pub(super) fn vouch(&self) {
+        if let Some(caller) = &self.caller {
+            caller.vouch();
+        }
     }
 
     /// Notes what an operator needs to see: whose secret is wrong, or which URL. Not on every

@@ -150,6 +150,37 @@ async fn a_client_that_sends_byte_by_byte_is_cut_and_counted() {
 }
 
 #[tokio::test]
+async fn a_verified_request_vouches_for_its_connection_and_a_forged_one_does_not() {
+    let mut setup = Setup::default();
+    setup.config.max_connections = 2.try_into().expect("it is not zero");
+    let server = Server::start_with(setup).await;
+    let (mut balancer, mut forger) = (server.client().await, server.client().await);
+    balancer.send(call("a").bytes()).await;
+    assert_eq!(balancer.response().await.map(|response| response.status), Some(200));
+    let forged =
+        Request::form("/status", CALL).header("X-Twilio-Signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    forger.send(forged.bytes()).await;
+    assert_eq!(forger.response().await.map(|response| response.status), Some(403));
+    let mut silent = Vec::new();
+    for status in ["b", "c", "d"] {
+        silent.push(server.client().await);
+        // Twilio itself comes over a new connection.
+        let mut twilio = server.client().await;
+        twilio.send(call(status).bytes()).await;
+        assert_eq!(twilio.response().await.map(|response| response.status), Some(200));
+        balancer.send(call(&format!("{status}2")).bytes()).await;
+        assert_eq!(balancer.response().await.map(|response| response.status), Some(200));
+    }
+    forger.closed().await;
+    for connection in &mut silent {
+        connection.closed().await;
+    }
+    server.until_metric("offhook_connections_cut_total", &["gave_way=4"]).await;
+    assert_eq!(server.stored().await.len(), 7);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_is_counted_as_having_left() {
     let server = Server::start_behind(Behind::Stuck).await;
     let mut client = server.client().await;

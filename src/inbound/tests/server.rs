@@ -64,6 +64,7 @@ impl Default for Setup {
             idle_timeout_ms: long,
             request_timeout_ms: long,
             max_connections: 100.try_into().expect("it is not zero"),
+            max_connections_per_address: 0,
         };
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
         let accounts = vec![account(&[TOKEN], &[])];
