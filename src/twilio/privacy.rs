@@ -200,6 +200,7 @@ impl Privacy {
             Class::Numbers => self.treatments.numbers,
             Class::Names => self.treatments.names,
             Class::Bodies => self.treatments.bodies,
+            Class::Mixed => self.strictest(),
             Class::BodyHash => Treatment::Drop,
         }
     }
@@ -215,7 +216,7 @@ impl Privacy {
         let treatment = self.treatment(class);
         let (channel, address) = match class {
             Class::Numbers => text::channel(value).unwrap_or(("", value)),
-            Class::Names | Class::Bodies | Class::BodyHash => ("", value),
+            Class::Names | Class::Bodies | Class::Mixed | Class::BodyHash => ("", value),
         };
         match treatment {
             Treatment::Drop => String::new(),

@@ -9,13 +9,22 @@ pub enum Class {
     Names,
     /// What was said, written or keyed in.
     Bodies,
+    /// Several of these at once: treated in the strictest way of all.
+    Mixed,
     /// Twilio's bare hash of a JSON body: who knows the rest finds out by it what was hashed.
     BodyHash,
 }
 
 impl Class {
     /// The class of a parameter, by its name as [`plain_name`] writes it.
+    ///
+    /// Those that Twilio documents are listed. Others are told by how they end, so that a new
+    /// `…PhoneNumber` is not kept for want of a line here.
     pub(super) fn of(name: &str) -> Option<Self> {
+        Self::listed(name).or_else(|| Self::by_affix(name))
+    }
+
+    fn listed(name: &str) -> Option<Self> {
         Some(match name {
             "from" | "to" | "caller" | "called" | "callee" | "forwardedfrom" | "calledvia"
             | "callerid" | "phonenumber" | "originalto" | "originalfrom" | "waid" | "bsuid"
@@ -23,6 +32,8 @@ impl Class {
             | "messagingbindingaddress" | "messagingbindingproxyaddress" | "author" | "identity"
             | "recipient" | "sender" | "email" | "emailaddress" | "refertransfertarget"
             | "transfertarget" | "diversion"
+            // Where a SIP call came from: an address, also within its id.
+            | "sipsourceip" | "sipcallid" | "ip" | "ipaddress"
             // Tokens in which both numbers can be read.
             | "stirpassporttoken" | "calltoken" | "parentcallinfotoken" => Self::Numbers,
 
@@ -33,19 +44,50 @@ impl Class {
             | "callercity" | "callerstate" | "callerzip" | "callercountry"
             | "calledcity" | "calledstate" | "calledzip" | "calledcountry"
             | "latitude" | "longitude" | "address" | "label"
+            // Chosen by users of Twilio, and often after a person.
+            | "friendlyname" | "uniquename" | "workername" | "roomname" | "participantname"
+            | "customername"
             // What others know about a number, in whatever form.
             | "addons" => Self::Names,
 
-            "body" | "messagebody" | "mediaurl" | "buttontext" | "buttonpayload"
+            "body" | "messagebody" | "mediaurl" | "media" | "buttontext" | "buttonpayload"
             | "listid" | "listtitle" | "listdescription" | "interactivedata" | "flowdata"
             | "referralbody" | "referralheadline" | "contentvariables"
             | "speechresult" | "stablespeechresult" | "unstablespeechresult"
             | "transcriptiontext" | "transcriptiondata" | "transcript" | "transcription"
-            | "digits" | "dtmf" => Self::Bodies,
+            | "recordingurl" | "transcriptionurl" | "handoffdata"
+            | "digits" | "dtmf"
+            // What `<Pay>` was told, besides all that begins with Payment.
+            | "securitycode" | "expirationdate" | "bankaccountnumber" | "bankroutingnumber"
+            | "postalcode" => Self::Bodies,
 
             "bodysha" => Self::BodyHash,
             _ => return None,
         })
+    }
+
+    fn by_affix(name: &str) -> Option<Self> {
+        const ENDS: [(&str, Class); 11] = [
+            ("phonenumber", Class::Numbers),
+            ("emailaddress", Class::Numbers),
+            ("ipaddress", Class::Numbers),
+            ("identity", Class::Numbers),
+            ("label", Class::Names),
+            ("username", Class::Names),
+            ("displayname", Class::Names),
+            ("profilename", Class::Names),
+            ("mediaurl", Class::Bodies),
+            ("recordingurl", Class::Bodies),
+            ("transcriptionurl", Class::Bodies),
+        ];
+        if name.starts_with("sipheader") {
+            // `"Alice" <sip:+15550100@…>`, or whatever a caller's own system says.
+            return Some(Self::Mixed);
+        }
+        if name.starts_with("payment") {
+            return Some(Self::Bodies);
+        }
+        ENDS.iter().find(|(end, _)| name.ends_with(end)).map(|(_, class)| *class)
     }
 }
 

@@ -13,6 +13,16 @@ use super::{Class, Privacy, Treatment, text};
 /// bounds the work as well as the stack.
 const DEEPEST: usize = 24;
 
+/// How a text begins that is JSON, or was before it was cut.
+const LIKE_JSON: [&str; 4] = ["{", "[", "\"{", "\"["];
+
+/// What may stand before JSON, a byte order mark for one, and is not seen.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
+}
+
 /// What becomes of a part.
 enum Fate<T> {
     Stays,
@@ -62,7 +72,19 @@ impl Privacy {
             return self.text(None, &name, depth).map(|text| encoded(&text));
         };
         let fate = self.text(self.class(&name), &value, depth);
-        fate.map(|text| [&pair[..=equals], &encoded(&text)].concat())
+        // A number may be a name: `?%2B15550100=1`.
+        let Some(treated) = self.numbers(&name) else {
+            return fate.map(|text| [&pair[..=equals], &encoded(&text)].concat());
+        };
+        let value = match fate {
+            Fate::Stays => pair[equals + 1..].to_vec(),
+            Fate::Becomes(text) => encoded(&text),
+            Fate::Goes => return Fate::Goes,
+        };
+        match treated.trim().is_empty() {
+            true => Fate::Goes,
+            false => Fate::Becomes([&encoded(&treated)[..], b"=", &value].concat()),
+        }
     }
 
     /// A body of JSON; `None` if it stays as it is. What is none is treated as one text.
@@ -111,7 +133,16 @@ impl Privacy {
     ) -> Fate<String> {
         let part = |(name, json): (String, &'j RawValue)| {
             let fate = self.json(json, self.class(&name).or(class), depth);
-            (format!("{}:", quoted(&name)), json.get(), fate)
+            let Some(treated) = self.numbers(&name) else {
+                return (format!("{}:", quoted(&name)), json.get(), fate);
+            };
+            // A number as a name goes with what it names, if it goes.
+            let fate = match fate {
+                _ if treated.trim().is_empty() => Fate::Goes,
+                Fate::Stays => Fate::Becomes(json.get().to_owned()),
+                other => other,
+            };
+            (format!("{}:", quoted(&treated)), json.get(), fate)
         };
         joined(members.into_iter().map(part), "{}")
     }
@@ -128,11 +159,14 @@ impl Privacy {
                 _ => becomes(self.treated(class, value)),
             };
         }
-        if value.trim_start().starts_with(['{', '[']) {
-            match serde_json::from_str::<&RawValue>(value) {
+        let start = value.trim_start_matches(is_invisible);
+        if start.starts_with(['{', '[', '"']) {
+            match serde_json::from_str::<&RawValue>(start) {
                 Ok(json) => return self.json(json, None, depth + 1),
-                // Cut off, perhaps.
-                Err(_) if value.trim_start().starts_with('{') => return self.unreadable(value),
+                // Cut off, perhaps. Words in quotation marks are no JSON.
+                Err(_) if LIKE_JSON.iter().any(|like| start.starts_with(like)) => {
+                    return self.unreadable(value);
+                }
                 Err(_) => {}
             }
         }
@@ -142,17 +176,32 @@ impl Privacy {
         self.url(value, depth).unwrap_or_else(|| self.numbers(value).map_or(Fate::Stays, becomes))
     }
 
-    /// A URL with a query, and perhaps words around it; `None` if it is none.
+    /// A URL with a query, and perhaps words around it, or a form; `None` if it is neither.
     fn url(&self, value: &str, depth: usize) -> Option<Fate<String>> {
-        let (place, query) = value.split_once('?').filter(|(place, _)| place.contains("://"))?;
+        let (place, query) = self.query(value)?;
         if depth >= DEEPEST {
             return Some(self.unreadable(value));
         }
         let form = self.form(query.as_bytes(), depth + 1);
-        let form = form.map(|form| format!("{place}?{}", String::from_utf8_lossy(&form)));
+        let form = form.map(|form| format!("{place}{}", String::from_utf8_lossy(&form)));
         // In the words behind it a plus is a plus, and not a blank as in a query.
         let numbers = self.numbers(form.as_deref().unwrap_or(value));
         Some(numbers.or(form).map_or(Fate::Stays, Fate::Becomes))
+    }
+
+    /// A text that holds a query or a form: what stands before it, and the pairs.
+    fn query<'v>(&self, value: &'v str) -> Option<(&'v str, &'v str)> {
+        let (place, query) = value.split_at(value.find('?').map_or(0, |at| at + 1));
+        if !place.is_empty() && place.contains("://") {
+            return Some((place, query));
+        }
+        // Words may have a question mark and an equals sign in them: it is one if it names something
+        // that is treated.
+        let named = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+            !value.is_empty()
+                && self.class(&name).is_some_and(|class| self.treatment(class) != Treatment::Plain)
+        });
+        (query.contains('=') && named).then_some((place, query))
     }
 
     /// A text with its numbers treated; `None` if it has none.

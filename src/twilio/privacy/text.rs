@@ -43,8 +43,8 @@ pub(super) fn hashed(mac: &[u8]) -> String {
     format!("hash:{}", hex(&mac[..16]))
 }
 
-/// The text with every number in it replaced; `None` if there is none. A number is `+`, or a `%2B`
-/// that nobody has decoded, and its digits; at the start a blank may stand for the plus.
+/// The text with every number in it replaced; `None` if there is none. A number is a plus, and its
+/// digits in groups; at the start a blank may stand for the plus.
 pub(super) fn replace_numbers(text: &str, become_: impl Fn(&str) -> String) -> Option<String> {
     let (mut written, mut copied, mut at) = (String::new(), 0, 0);
     while at < text.len() {
@@ -52,24 +52,56 @@ pub(super) fn replace_numbers(text: &str, become_: impl Fn(&str) -> String) -> O
             at += 1;
             continue;
         };
-        let digits = text.as_bytes()[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-        if DIGITS.contains(&digits) {
+        let end = number_end(text.as_bytes(), start);
+        if end > start {
+            let digits = text[start..end].chars().filter(char::is_ascii_digit);
             written.push_str(&text[copied..at]);
-            written.push_str(&become_(&format!("+{}", &text[start..start + digits])));
-            copied = start + digits;
+            written.push_str(&become_(&format!("+{}", digits.collect::<String>())));
+            copied = end;
         }
-        at = start + digits;
+        let run = digits_at(text.as_bytes(), start);
+        at = end.max(start + run);
     }
     (copied > 0).then(|| written + &text[copied..])
 }
 
-/// Behind the plus that is at this place.
+/// Where a number ends whose digits start here; here, if it is none. Its groups may be apart, as in
+/// `1 (555) 010-0002`.
+fn number_end(text: &[u8], start: usize) -> usize {
+    /// `) ` and ` (`
+    const APART: usize = 2;
+    let (mut at, mut end, mut digits) = (start, start, 0);
+    loop {
+        let run = digits_at(text, at);
+        if run == 0 || digits + run > *DIGITS.end() {
+            break;
+        }
+        digits += run;
+        end = at + run;
+        let separators = text[end..].iter().take_while(|byte| b" -.()".contains(byte)).count();
+        if separators == 0 || separators > APART {
+            break;
+        }
+        at = end + separators;
+    }
+    if DIGITS.contains(&digits) { end } else { start }
+}
+
+fn digits_at(text: &[u8], at: usize) -> usize {
+    text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Behind the plus that is at this place: itself, or a `%2B` that was not decoded, however often it was
+/// encoded.
 fn plus(text: &str, at: usize) -> Option<usize> {
     let rest = &text.as_bytes()[at..];
     match rest {
         [b'+', ..] => Some(at + 1),
         [b' ', ..] if at == 0 => Some(1),
-        [b'%', b'2', b'B' | b'b', ..] => Some(at + 3),
+        [b'%', encoded @ ..] => {
+            let again = encoded.chunks_exact(2).take_while(|pair| *pair == b"25").count() * 2;
+            matches!(encoded[again..], [b'2', b'B' | b'b', ..]).then_some(at + 1 + again + 2)
+        }
         _ => None,
     }
 }
