@@ -17,9 +17,14 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, Log, LogFormat};
 use crate::spans::Spans;
 
+/// Never logged, at whatever level.
+const SILENT: &str = "sqlx::postgres::notice=off";
+
 /// Starts the log, on standard error. `RUST_LOG` overrides the configured filter.
 pub fn start_log(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.filter));
+    // What a trigger in the user's database has to say may quote a row.
+    let filter = filter.add_directive(SILENT.parse().expect("a directive"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

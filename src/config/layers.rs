@@ -11,8 +11,9 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
 
 use super::fixed::Fixed;
-use super::raw::Raw;
+use super::raw::{NOT_A_NAME, Raw};
 use super::{ConfigError, DEFAULTS};
+use crate::inbound::PathPrefixError;
 
 /// What to read.
 #[derive(Debug, Clone, Default)]
@@ -128,7 +129,7 @@ fn file_layer(name: &str, text: &str) -> Result<Layer, ConfigError> {
     let values = config::Source::collect(&source).map_err(|cause| ConfigError {
         key: "the file".to_owned(),
         origin: name.to_owned(),
-        problem: format!("it is no TOML: {}", without_values(&cause)),
+        problem: format!("it is not valid TOML: {}", explain(&cause).1),
     })?;
     Ok(Layer { name: name.to_owned(), values })
 }
@@ -241,19 +242,78 @@ fn explain(cause: &Cause) -> (String, String) {
             (joined.collect::<Vec<_>>().join("."), problem)
         }
         Cause::Type { expected, key, .. } => {
-            (key.clone().unwrap_or_default(), format!("the value is not {expected}"))
+            (key.clone().unwrap_or_default(), format!("the value is not {}", in_words(expected)))
         }
         Cause::NotFound(key) => (key.clone(), "is missing".to_owned()),
-        other => (String::new(), without_values(other)),
+        Cause::FileParse { cause, .. } => (String::new(), place_in_file(&cause.to_string())),
+        Cause::Message(text) => (String::new(), without_value(text)),
+        // No other text is known to be free of values.
+        _ => (String::new(), DOES_NOT_FIT.to_owned()),
     }
 }
 
-/// An error's text up to where a value might be quoted.
-fn without_values(cause: &Cause) -> String {
-    let text = cause.to_string();
-    let first = text.lines().next().unwrap_or_default().to_owned();
-    match first.find("invalid value") {
-        Some(at) => format!("{}the value does not fit", &first[..at]),
-        None => first,
+const DOES_NOT_FIT: &str = "the value does not fit";
+
+/// Serde's text, in which values are quoted: of one that is known, only the part without.
+fn without_value(text: &str) -> String {
+    // Our own, or about a key rather than a value.
+    let known = [NOT_A_NAME, "unknown field `", "missing field `", "duplicate field `"];
+    if known.iter().any(|known| text.starts_with(known)) || text == PathPrefixError.to_string() {
+        return text.to_owned();
+    }
+    // The value stands before, and may itself hold these words.
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) if is_plain(expected) => {
+            format!("the value is not {}", in_words(expected))
+        }
+        _ => DOES_NOT_FIT.to_owned(),
+    }
+}
+
+/// Whether it is one of the texts with which serde says what it expected of our types, none of
+/// which holds a digit or a quotation mark.
+fn is_plain(expected: &str) -> bool {
+    const KNOWN: [&str; 9] = [
+        "a sequence",
+        "a string",
+        "a map",
+        "a boolean",
+        "a number",
+        "path string",
+        "an integer",
+        "socket address",
+        "a nonzero usize",
+    ];
+    KNOWN.contains(&expected) || expected.strip_prefix("struct ").is_some_and(is_word)
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with("Raw") && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+        || text == "Config"
+}
+
+/// What was expected, for a person who writes a file.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "a sequence" => "a list: [\"…\"]".to_owned(),
+        "path string" => "a path".to_owned(),
+        "a map" => "a section with keys of its own".to_owned(),
+        _ if expected.starts_with("struct ") => "a section with keys of its own".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// `line 3, column 5`, if the parser says so: what it quotes is a line of the file.
+fn place_in_file(text: &str) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    let place = first.split_once(" at ").map_or("", |(_, place)| place);
+    let words: Vec<&str> = place.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    match words.as_slice() {
+        ["line", line, "column", column]
+            if [line, column].iter().all(|n| n.bytes().all(|byte| byte.is_ascii_digit())) =>
+        {
+            format!("it cannot be read at line {line}, column {column}")
+        }
+        _ => "it cannot be read".to_owned(),
     }
 }

@@ -50,6 +50,7 @@ pub(crate) struct RawSharedKey {
     pub(crate) id: String,
     pub(crate) secret: Option<SecretString>,
     pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "algorithm")]
     pub(crate) algorithm: Option<Algorithm>,
 }
 
@@ -188,16 +189,25 @@ pub(crate) struct RawTraces {
     pub(crate) sample_ratio: f64,
 }
 
-/// One of several names. Serde's error lists those that there are, the library's does not; what was
-/// given is left out, since it may be a secret in the wrong place.
+/// How the error of [`named`] begins.
+pub(crate) const NOT_A_NAME: &str = "it must be one of ";
+
+/// One of several names, in whatever case. Serde's error lists the names, the library's does not; what
+/// was given is left out, since it may be a secret in the wrong place.
 fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     let name = String::deserialize(from)?.to_lowercase();
     T::deserialize(name.into_deserializer()).map_err(|error: value::Error| {
         let text = error.to_string();
-        let names = text.split_once("expected ").map_or("", |(_, names)| names);
-        D::Error::custom(format!(
-            "it is none of its values: {}",
-            names.trim_start_matches("one of ")
-        ))
+        let names = text.rsplit_once("expected ").map_or("", |(_, names)| names);
+        D::Error::custom(format!("{NOT_A_NAME}{}", names.trim_start_matches("one of ")))
+    })
+}
+
+/// An algorithm by Twilio's name for it.
+fn algorithm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Algorithm>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    Algorithm::parse(&name).map(Some).ok_or_else(|| {
+        let names = Algorithm::ALL.map(|algorithm| format!("`{}`", algorithm.as_str()));
+        D::Error::custom(format!("{NOT_A_NAME}{}", names.join(", ")))
     })
 }

@@ -1,7 +1,7 @@
 //! From what was written to what is meant, or the first thing that is wrong with it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use sqlx::postgres::PgConnectOptions;
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
 use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool, Traces};
-use crate::backend::BackendError;
 use crate::backend::redis::{Connector, Names};
 use crate::backend::sqlite::Bounds;
 use crate::clock::Clock;
@@ -77,9 +76,12 @@ fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
         return Err(loaded.error("account", problem));
     }
     let mut names = HashSet::new();
-    if let Some(twice) = accounts.iter().find(|account| !names.insert(&account.name)) {
-        let problem = format!("the name `{}` is there twice; metrics need it once", twice.name);
-        return Err(loaded.error("account", problem));
+    if let Some(twice) = accounts.iter().position(|account| !names.insert(&account.name)) {
+        return Err(ConfigError {
+            key: format!("account[{twice}].name"),
+            origin: loaded.origin("account"),
+            problem: "another account has this name; metrics need it once".to_owned(),
+        });
     }
     Ok(accounts)
 }
@@ -104,7 +106,7 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         auth_tokens.extend(lines.map(SecretString::from));
     }
-    if auth_tokens.iter().any(|token| token.expose_secret().trim().is_empty()) {
+    if auth_tokens.iter().any(is_blank) {
         return Err(wrong("auth_tokens", "a token is empty".to_owned()));
     }
     let shared_keys = raw
@@ -112,6 +114,14 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         .iter()
         .map(|raw| shared_key(raw).map_err(|problem| wrong("shared_keys", problem)))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut ids = HashSet::new();
+    if let Some(twice) = shared_keys.iter().find(|key| !ids.insert(&key.id)) {
+        let problem = format!(
+            "two keys have the id {}: by it metrics and `retiring` tell them apart",
+            twice.id
+        );
+        return Err(wrong("shared_keys", problem));
+    }
     if auth_tokens.is_empty() && shared_keys.is_empty() {
         let problem = "the account has no secret: set TWILIO_AUTH_TOKEN, or auth_tokens in the \
                        file, to its auth token";
@@ -121,19 +131,41 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
     let account = Account { sid, name, auth_tokens, shared_keys, retiring: raw.retiring.clone() };
     let secrets = account.secrets();
     let ids: Vec<&str> = secrets.secrets().iter().map(Secret::id).collect();
-    if let Some(unknown) = account.retiring.iter().find(|id| !ids.contains(&id.as_str())) {
-        let problem = format!("`{unknown}` is none of its secrets, which are {}", ids.join(", "));
+    // Without what is there: a token may have been put in the place of its id.
+    if account.retiring.iter().any(|id| !ids.contains(&id.as_str())) {
+        let problem =
+            format!("it names ids of the account's secrets, which are {}", ids.join(", "));
         return Err(wrong("retiring", problem));
     }
     Ok(account)
 }
 
+/// An HMAC takes an empty key, and then anybody can sign: a variable that was not set, most likely.
+fn is_blank(secret: &SecretString) -> bool {
+    secret.expose_secret().trim().is_empty()
+}
+
 fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
-    if raw.id.is_empty() || raw.id.contains([',', '=']) {
+    /// Fewer may be guessed, and are not what Twilio gives.
+    const SHORTEST: usize = 16;
+    let id = &raw.id;
+    if id.trim().is_empty() || id.contains([',', '=']) {
         return Err("a shared key needs the id that Twilio gave it".to_owned());
     }
+    if id.strip_prefix("auth_token_").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(format!("{id} is what an auth token is called: give the key another id"));
+    }
     let secret = one_of(raw.secret.clone(), &raw.secret_file)?;
-    let secret = secret.ok_or_else(|| format!("shared key {} has no secret", raw.id))?;
+    let secret = secret.ok_or_else(|| format!("shared key {id} has no secret"))?;
+    if is_blank(&secret) {
+        return Err(format!("the secret of shared key {id} is empty"));
+    }
+    if secret.expose_secret().chars().count() < SHORTEST {
+        return Err(format!(
+            "the secret of shared key {id} has fewer than {SHORTEST} characters, so that it may be \
+             guessed: take the one that Twilio gave"
+        ));
+    }
     let algorithm = raw.algorithm.unwrap_or(Algorithm::HmacSha256);
     Ok(SharedKey { id: raw.id.clone(), secret, algorithm })
 }
@@ -142,7 +174,7 @@ fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
     let raw = &loaded.raw.admin;
     let token = one_of(raw.token.clone(), &raw.token_file)
         .map_err(|problem| loaded.error("admin.token_file", problem))?;
-    if token.as_ref().is_some_and(|token| token.expose_secret().is_empty()) {
+    if token.as_ref().is_some_and(is_blank) {
         return Err(loaded.error("admin.token", "it is empty"));
     }
     if token.is_none() && !raw.listen.ip().is_loopback() {
@@ -226,16 +258,15 @@ fn scaled(
              redis:// URL",
         ));
     };
-    // The libraries' own words: they name a part of the URL, never its value.
-    let url = store.expose_secret();
-    PgConnectOptions::from_str(url).map_err(BackendError::from).map_err(|error| {
-        loaded.error("store.url", format!("it is no URL like postgres://user@host/name: {error}"))
+    postgres_url(store.expose_secret()).map_err(|problem| {
+        let like = "it is not a URL like postgres://user@host/name";
+        loaded.error("store.url", format!("{like}: {problem}"))
     })?;
     let ca = raw.stream.ca_file.as_ref().map(read).transpose();
     let ca = ca.map_err(|problem| loaded.error("stream.ca_file", problem))?;
     let connector = Connector::with_ca(stream.expose_secret(), ca.as_deref().map(str::as_bytes));
     let stream = connector.map_err(|error| {
-        loaded.error("stream.url", format!("it is no URL like redis://host:6379: {error}"))
+        loaded.error("stream.url", format!("it is not a URL like redis://host:6379: {error}"))
     })?;
     for (key, value) in [("stream.key", &raw.stream.key), ("stream.group", &raw.stream.group)] {
         if value.is_empty() {
@@ -275,6 +306,26 @@ fn scaled(
             trim_every: Duration::from_millis(raw.worker.trim_every_ms.max(100)),
         },
     })))
+}
+
+/// What is wrong with a URL of Postgres, without the words of its library, which quote values.
+fn postgres_url(url: &str) -> Result<(), String> {
+    // Its own errors are fixed texts.
+    let parsed = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
+    if PgConnectOptions::from_str(url).is_ok() {
+        return Ok(());
+    }
+    let alone = |name: &str, value: &str| {
+        let mut alone = reqwest::Url::parse("postgres://h/d").expect("a URL");
+        alone.query_pairs_mut().append_pair(name, value);
+        PgConnectOptions::from_str(alone.as_str()).is_ok()
+    };
+    const KNOWN: [&str; 4] = ["sslmode", "ssl-mode", "port", "statement-cache-capacity"];
+    let mut pairs = parsed.query_pairs();
+    match pairs.find(|(name, value)| KNOWN.contains(&&**name) && !alone(name, value)) {
+        Some((name, _)) => Err(format!("the value of {name} does not fit")),
+        None => Err("a part of it cannot be read".to_owned()),
+    }
 }
 
 fn retention(loaded: &Loaded) -> Result<retention::Config, ConfigError> {
@@ -387,7 +438,15 @@ fn one_of(
 
 fn read(path: &PathBuf) -> Result<String, String> {
     let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = text.map_err(|error| format!("{} cannot be read: {error}", shown(path)))?;
     let text = text.trim().to_owned();
-    if text.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(text) }
+    if text.is_empty() { Err(format!("{} is empty", shown(path))) } else { Ok(text) }
+}
+
+/// A path, if it cannot be the secret itself in the place of its file.
+fn shown(path: &Path) -> String {
+    let plain = path.to_str().is_some_and(|text| {
+        ["/", "./", "../"].iter().any(|start| text.starts_with(start)) && !text.contains([':', '@'])
+    });
+    if plain { path.display().to_string() } else { "the file that it names".to_owned() }
 }

@@ -9,17 +9,18 @@ use sha1::Sha1;
 use sha2::Sha256;
 
 /// How a signature is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
     /// HMAC-SHA1: auth tokens, and shared keys that say so.
-    #[serde(rename = "HMAC_SHA1")]
     HmacSha1,
     /// HMAC-SHA256: shared keys.
-    #[serde(rename = "HMAC_SHA256")]
     HmacSha256,
 }
 
 impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 2] = [Self::HmacSha1, Self::HmacSha256];
+
     /// Twilio's name for it, as in `X-Twilio-Webhooks-Signature-Settings`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -32,7 +33,7 @@ impl Algorithm {
     /// The algorithm of this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::HmacSha1, Self::HmacSha256].into_iter().find(|known| known.as_str() == name)
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
 }
 

@@ -72,8 +72,8 @@ fn check_says_what_the_configuration_means_and_hides_every_secret() {
     let text = "public_url = 'https://hooks.example.com/twilio'\n\
                 [[account]]\nsid = 'AC1'\nname = 'main'\n\
                 auth_tokens = ['secret-1', 'secret-2']\n\
-                shared_keys = [{ id = 'KS1', secret = 'secret-3' }]\n\
-                [admin]\nlisten = '0.0.0.0:8081'\ntoken = 'secret-4'\n\
+                shared_keys = [{ id = 'KS1', secret = 'secret-3-0123456789' }]\n\
+                [admin]\nlisten = '0.0.0.0:8081'\ntoken = 'secret-4-0123456789abcdef'\n\
                 [store]\nurl = 'postgres://user:secret-5@db/offhook'\n\
                 [stream]\nurl = 'redis://:secret-6@cache'\n";
     std::fs::write(file.path(), text).expect("the file is ours");

@@ -11,7 +11,9 @@ use reqwest::StatusCode;
 use serde_json::Value;
 
 use self::marked::{CALL, Marked, NUMBER, signatures};
-use crate::harness::{Client, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, until};
+use crate::harness::{
+    Callback, Client, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, until,
+};
 use crate::services::{Durability, Redis, needs};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -303,4 +305,50 @@ async fn a_hashed_number_is_found_by_the_number(stage: Stage) {
     let page = offhook.client.admin(&format!("/search?q=%2B1{NUMBER}")).await;
     let page = page.text().await.expect("the whole answer");
     assert!(page.contains("SM1") && page.contains(CALL), "{page}");
+}
+
+/// A database of the user's own has indexes and triggers, and their errors quote rows.
+#[tokio::test]
+async fn what_postgres_quotes_of_a_row_is_in_no_log_and_in_no_dead_letter() {
+    needs!(Redis, Postgres);
+    const PIN: &str = "Thornbridgepin";
+    let stage = Stage::scale_out(Durability::Unsynced);
+    let settings = stage.settings.clone().set("OFFHOOK_LOG__FILTER", "trace");
+    let offhook = Spawned::start(&settings);
+    stage.contents_with(&[]).await;
+    stage.execute("CREATE INDEX poison ON events (((params->>'Body')::numeric))").await;
+    stage
+        .execute(
+            "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                RAISE WARNING 'a row with %', NEW.params;
+                IF NEW.params ? 'Raised' THEN
+                    RAISE EXCEPTION 'not % again', NEW.params USING ERRCODE = '23514';
+                END IF;
+                RETURN NEW;
+             END $$",
+        )
+        .await;
+    stage
+        .execute("CREATE TRIGGER tell BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION tell()")
+        .await;
+    for sid in ["SM1", "SM2&Raised=1"] {
+        let body = format!("MessageSid={sid}&MessageStatus=received&Body=my+pin+is+{PIN}");
+        offhook.client.accepts(&Callback::form(body)).await;
+    }
+    until("both are dead letters", async || {
+        (offhook.client.metric("offhook_dead_letters_total").await == 2.0).then_some(())
+    })
+    .await;
+    let (_, letters) = offhook.client.json("/api/dead-letters").await;
+    let letters = letters["dead_letters"].as_array().expect("a list");
+    let mut reasons: Vec<&str> =
+        letters.iter().filter_map(|letter| letter["reason"].as_str()).collect();
+    reasons.sort_unstable();
+    let said = reasons.join("; ");
+    assert!(said.contains("(22P02") && said.contains("(23514"), "{said}");
+    assert!(!said.contains(PIN), "{said}");
+    let log = offhook.log();
+    assert!(log.contains("22P02"), "{log}");
+    let quoted = log.lines().find(|line| line.contains(PIN));
+    assert!(quoted.is_none(), "{quoted:?}");
 }

@@ -123,8 +123,8 @@ async fn a_request_of_each_secret_is_accepted(mut stage: Stage) {
     let text = format!(
         "[[account]]\nsid = \"AC00000000000000000000000000000001\"\nname = \"main\"\n\
          auth_tokens = [\"old\", \"new\"]\nshared_keys = [\n\
-         {{ id = \"WK1\", secret = \"s1\", algorithm = \"HMAC_SHA256\" }},\n\
-         {{ id = \"WK2\", secret = \"s2\", algorithm = \"HMAC_SHA1\" }}]\n\
+         {{ id = \"WK1\", secret = \"s1-0123456789abcdef\", algorithm = \"HMAC_SHA256\" }},\n\
+         {{ id = \"WK2\", secret = \"s2-0123456789abcdef\", algorithm = \"HMAC_SHA1\" }}]\n\
          [[account]]\nsid = \"{OTHER_ACCOUNT}\"\nauth_tokens = [\"{OTHER_TOKEN}\"]\n"
     );
     std::fs::write(file.path(), text).expect("the file is ours");
@@ -134,8 +134,8 @@ async fn a_request_of_each_secret_is_accepted(mut stage: Stage) {
 
     let body = String::from_utf8(fixture("call.form")).expect("text");
     let theirs = body.replace("AC00000000000000000000000000000001", OTHER_ACCOUNT);
-    let sha256 = key("WK1", "s1", Algorithm::HmacSha256);
-    let sha1 = key("WK2", "s2", Algorithm::HmacSha1);
+    let sha256 = key("WK1", "s1-0123456789abcdef", Algorithm::HmacSha256);
+    let sha1 = key("WK2", "s2-0123456789abcdef", Algorithm::HmacSha1);
     for (signature, body, account, id) in [
         (Signature::Token("old"), &body, "main", "auth_token_1"),
         (Signature::Token("new"), &body, "main", "auth_token_2"),

@@ -74,7 +74,8 @@ impl Connector {
     /// # Errors
     /// The same; or the URL asks for no TLS, or that is no PEM.
     pub fn with_ca(url: &str, ca: Option<&[u8]>) -> Result<Self, BackendError> {
-        let address = Address::new(url, ca).map_err(|error| BackendError(error.to_string()))?;
+        let address =
+            Address::new(url, ca).map_err(|error| BackendError(without_detail(&error)))?;
         Ok(Self(Arc::new(address)))
     }
 
@@ -117,6 +118,13 @@ impl Connector {
         let setting = |place: usize| settings[place].as_deref();
         Ok(in_force::of_redis(setting(0), setting(1), setting(2)))
     }
+}
+
+/// Of an error about a URL what is wrong with it: the detail quotes a part of it.
+fn without_detail(error: &redis::RedisError) -> String {
+    let text = error.to_string();
+    let detail = error.detail().map(|detail| format!(": {detail}"));
+    detail.and_then(|detail| text.strip_suffix(&detail)).unwrap_or(&text).to_owned()
 }
 
 /// What Redis tells, or nothing if it does not tell that to us.
