@@ -89,6 +89,8 @@ pub struct Account {
     pub shared_keys: Vec<SharedKey>,
     /// The ids of those that are about to be taken out.
     pub retiring: Vec<String>,
+    /// The accounts that it may speak for.
+    pub subaccounts: Vec<String>,
 }
 
 impl Account {
@@ -98,6 +100,7 @@ impl Account {
         let (sid, name) = (self.sid.clone(), self.name.clone());
         keyring::Account::new(sid, name, &self.auth_tokens, &self.shared_keys)
             .retiring(&self.retiring)
+            .with_subaccounts(self.subaccounts.clone())
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct RawAccount {
     pub(crate) shared_keys: Vec<RawSharedKey>,
     #[serde(default)]
     pub(crate) retiring: Vec<String>,
+    #[serde(default)]
+    pub(crate) subaccounts: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -83,6 +83,12 @@ fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
             problem: "another account has this name; metrics need it once".to_owned(),
         });
     }
+    let mut parents = HashSet::new();
+    let mut subaccounts = accounts.iter().flat_map(|account| &account.subaccounts);
+    if let Some(twice) = subaccounts.find(|sid| !parents.insert(*sid)) {
+        let problem = format!("the sub-account {twice} is listed twice; it has one parent");
+        return Err(loaded.error("account", problem));
+    }
     Ok(accounts)
 }
 
@@ -93,12 +99,17 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         origin: loaded.origin("account"),
         problem,
     };
-    let sid = raw.sid.trim().to_owned();
-    if !sid.starts_with("AC") || !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(wrong(
-            "sid",
-            "an account's SID starts with AC, as in Twilio's console".to_owned(),
-        ));
+    let account_sid = |name: &str, text: &str| {
+        let sid = text.trim();
+        let ok = sid.starts_with("AC") && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let problem = "an account's SID starts with AC, as in Twilio's console";
+        ok.then(|| sid.to_owned()).ok_or_else(|| wrong(name, problem.to_owned()))
+    };
+    let sid = account_sid("sid", &raw.sid)?;
+    let subaccounts = raw.subaccounts.iter().map(|sid| account_sid("subaccounts", sid));
+    let subaccounts: Vec<String> = subaccounts.collect::<Result<_, _>>()?;
+    if subaccounts.contains(&sid) {
+        return Err(wrong("subaccounts", format!("{sid} cannot be a sub-account of itself")));
     }
     let mut auth_tokens = raw.auth_tokens.clone();
     if let Some(path) = &raw.auth_tokens_file {
@@ -128,7 +139,8 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         return Err(wrong("auth_tokens", problem.to_owned()));
     }
     let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
-    let account = Account { sid, name, auth_tokens, shared_keys, retiring: raw.retiring.clone() };
+    let retiring = raw.retiring.clone();
+    let account = Account { sid, name, auth_tokens, shared_keys, retiring, subaccounts };
     let secrets = account.secrets();
     let ids: Vec<&str> = secrets.secrets().iter().map(Secret::id).collect();
     // Without what is there: a token may have been put in the place of its id.

@@ -451,3 +451,19 @@ fn secrets_come_from_files_too() {
         &["admin.token_file", "keep one"],
     );
 }
+
+#[test]
+fn a_sub_account_is_an_account_with_one_parent() {
+    let file = |subaccounts: &str| {
+        format!(
+            "[[account]]\nsid = 'AC1'\nauth_tokens = ['a']\nsubaccounts = {subaccounts}\n\
+             [[account]]\nsid = 'AC2'\nauth_tokens = ['b']\nsubaccounts = ['AC3']"
+        )
+    };
+    let config = load(&MINIMAL, &file("[' AC4 ']")).expect("complete");
+    assert!(config.accounts[0].secrets().speaks_for("AC4"));
+    assert!(!config.accounts[0].secrets().speaks_for("AC3"));
+    check_error(load(&MINIMAL, &file("['SK1']")), &["account[0].subaccounts", "AC"]);
+    check_error(load(&MINIMAL, &file("['AC1']")), &["account[0].subaccounts", "itself"]);
+    check_error(load(&MINIMAL, &file("['AC3']")), &["account", "AC3 is listed twice"]);
+}

@@ -15,6 +15,8 @@ pub enum Diagnosis {
     TrailingSlash,
     /// The query is missing in what was signed, or something added one on the way.
     WithoutQuery,
+    /// The parameters of the query were signed in another order than they arrived in.
+    QueryOrder,
     /// The body has a line end that was not sent, as files have that were written by hand.
     BodyLineEnd,
     /// The form's parameters were not signed: it was sent as something else, or as a GET.
@@ -37,6 +39,10 @@ impl Diagnosis {
             Self::WithoutQuery => {
                 "the signature matches without the query: something between Twilio and offhook \
                  adds one"
+            }
+            Self::QueryOrder => {
+                "the signature matches with the query's parameters in another order: give Twilio \
+                 the URL with its parameters sorted by name"
             }
             Self::BodyLineEnd => {
                 "the signature matches without the line end at the end of the body: the file has \
@@ -72,6 +78,9 @@ pub fn diagnose(
     if url.split_once('?').is_some_and(|(path, _)| same_body(path)) {
         return Some(Diagnosis::WithoutQuery);
     }
+    if other_orders(url).iter().any(|url| same_body(url)) {
+        return Some(Diagnosis::QueryOrder);
+    }
     let stripped = body.strip_suffix(b"\n").map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
     if stripped.is_some_and(|rest| holds(url, content, &body.slice_ref(rest))) {
         return Some(Diagnosis::BodyLineEnd);
@@ -94,6 +103,33 @@ fn other_slash(url: &str) -> String {
         Some(path) => format!("{path}{query}"),
         None => format!("{path}/{query}"),
     }
+}
+
+/// The URL with its query's parameters in every other order, if they are few; else sorted, and
+/// sorted backwards.
+fn other_orders(url: &str) -> Vec<String> {
+    /// Of so many every order is tried: 119 others.
+    const FEW: usize = 5;
+    let Some((path, query)) = url.split_once('?') else { return Vec::new() };
+    let pairs: Vec<&str> = query.split('&').collect();
+    let mut orders: Vec<Vec<&str>> = vec![Vec::new()];
+    if pairs.len() <= FEW {
+        for pair in pairs {
+            let mut longer = Vec::new();
+            for order in &orders {
+                let placed = |at| [&order[..at], &[pair], &order[at..]].concat();
+                longer.extend((0..=order.len()).map(placed));
+            }
+            orders = longer;
+        }
+    } else {
+        let mut sorted = pairs;
+        sorted.sort_unstable();
+        let backwards = sorted.iter().rev().copied().collect();
+        orders = vec![sorted, backwards];
+    }
+    let urls = orders.into_iter().map(|order| format!("{path}?{}", order.join("&")));
+    urls.filter(|other| other != url).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +158,10 @@ mod tests {
         check((url, FORM), ("http://h.example/status", FORM), Some(OtherScheme));
         check((url, FORM), ("https://h.example/status/", FORM), Some(TrailingSlash));
         check((url, FORM), ("https://h.example/status?x=1", FORM), Some(WithoutQuery));
+        let few = ("https://h.example/status?c=3&a=1&b=2", FORM);
+        check(few, ("https://h.example/status?b=2&c=3&a=1", FORM), Some(QueryOrder));
+        let many = ("https://h.example/status?a=1&b=2&c=3&d=4&e=5&f=6", FORM);
+        check(many, ("https://h.example/status?c=3&a=1&b=2&f=6&e=5&d=4", FORM), Some(QueryOrder));
         check((url, FORM), (url, b"CallSid=CA1&AccountSid=AC1\r\n"), Some(BodyLineEnd));
         check((url, b""), (url, FORM), Some(BodyNotSigned));
         check((url, FORM), ("https://other.example/status", FORM), None);

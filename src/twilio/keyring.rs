@@ -148,6 +148,7 @@ pub struct SharedKey {
 pub struct Account {
     sid: String,
     name: String,
+    subaccounts: Vec<String>,
     secrets: Vec<Secret>,
 }
 
@@ -159,7 +160,13 @@ impl Account {
             Secret::new(format!("auth_token_{}", place + 1), false, Algorithm::HmacSha1, token)
         });
         let secrets = tokens.chain(keys.iter().map(Secret::shared_key)).collect();
-        Self { sid, name, secrets }
+        Self { sid, name, subaccounts: Vec::new(), secrets }
+    }
+
+    /// The same with these sub-accounts: what it signs about one of them is that one's own.
+    #[must_use]
+    pub fn with_subaccounts(self, subaccounts: Vec<String>) -> Self {
+        Self { subaccounts, ..self }
     }
 
     /// The same with the secrets of these ids about to be taken out.
@@ -177,6 +184,12 @@ impl Account {
         &self.sid
     }
 
+    /// Whether it may speak for the account of this SID: its own, or that of a sub-account.
+    #[must_use]
+    pub fn speaks_for(&self, sid: &str) -> bool {
+        self.sid == sid || self.subaccounts.iter().any(|known| known == sid)
+    }
+
     /// The name in metrics.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -187,6 +200,26 @@ impl Account {
     #[must_use]
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
+    }
+}
+
+/// The accounts that a form or a query names as those that may have signed it. An untrusted hint.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Named<'a> {
+    /// `AccountSid`: what it is about.
+    pub account: Option<&'a str>,
+    /// `ParentAccountSid`: the debugger tells an account what happened in its sub-accounts, too
+    /// (<https://www.twilio.com/docs/usage/troubleshooting/debugging-event-webhooks>).
+    pub parent: Option<&'a str>,
+}
+
+impl Named<'_> {
+    /// Whether this account may have signed a request that names these.
+    fn allows(self, known: &Account) -> bool {
+        match self.account {
+            None => true,
+            Some(sid) => known.speaks_for(sid) || self.parent == Some(&known.sid),
+        }
     }
 }
 
@@ -231,15 +264,15 @@ impl Keyring {
         &self.accounts
     }
 
-    /// The secrets to try for a request that names this account, or for one that names none.
+    /// The secrets to try for a request that names these accounts; all of them if it names none.
     pub(crate) fn lookup<'k, 'w>(
         &'k self,
-        account: Option<&'w str>,
+        named: Named<'w>,
         wanted: Wanted<'w>,
     ) -> impl Iterator<Item = (&'k Account, &'k Secret)> + use<'k, 'w> {
         self.accounts
             .iter()
-            .filter(move |known| account.is_none_or(|sid| known.sid == sid))
+            .filter(move |known| named.allows(known))
             .flat_map(|known| known.secrets.iter().map(move |secret| (known, secret)))
             .filter(move |(_, secret)| {
                 secret.algorithm() == wanted.algorithm
@@ -255,9 +288,9 @@ impl Keyring {
         }
     }
 
-    /// Whether an account of this SID is known.
+    /// Whether any account may have signed a request that names these.
     #[must_use]
-    pub fn knows(&self, sid: &str) -> bool {
-        self.accounts.iter().any(|account| account.sid == sid)
+    pub fn knows(&self, named: Named<'_>) -> bool {
+        self.accounts.iter().any(|account| named.allows(account))
     }
 }

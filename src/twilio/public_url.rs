@@ -96,8 +96,8 @@ impl<'a> Parts<'a> {
 ///
 /// As it is; without its port (voice over HTTPS drops it, SMS keeps it); with the scheme's default
 /// port (official libraries accept that too); each also without userinfo, which Twilio drops; each
-/// also with `'` in the query as `%27` and the other way round. A fragment is never signed: Twilio
-/// takes its connection overrides from there.
+/// also with the query in the other writings that were seen in the field (see [`writings`]). A
+/// fragment is never signed: Twilio takes its connection overrides from there.
 #[must_use]
 pub fn candidates(url: &str) -> Vec<Cow<'_, str>> {
     let url = url.split('#').next().unwrap_or(url);
@@ -106,11 +106,10 @@ pub fn candidates(url: &str) -> Vec<Cow<'_, str>> {
 
     let userinfos = [parts.userinfo, ""];
     let ports = [parts.port, "", parts.default_port()];
-    let rests = apostrophes(parts.rest);
-    for rest in &rests {
+    for rest in writings(parts.rest) {
         for userinfo in userinfos {
             for port in ports {
-                let candidate = [parts.scheme, userinfo, parts.host, port, rest].concat();
+                let candidate = [parts.scheme, userinfo, parts.host, port, &rest].concat();
                 if !all.iter().any(|known| *known == candidate) {
                     all.push(candidate.into());
                 }
@@ -120,16 +119,35 @@ pub fn candidates(url: &str) -> Vec<Cow<'_, str>> {
     all
 }
 
-fn apostrophes(rest: &str) -> Vec<Cow<'_, str>> {
+/// The writings of a query that mean the same, each class of characters in one writing throughout:
+/// the one that signs writes a query with one encoder. `+` and `%20` for a blank, `'` and `:` and
+/// `@` and their escapes. As it is comes first; the path stays as it is.
+fn writings(rest: &str) -> Vec<Cow<'_, str>> {
+    /// The plain writing of each class, and the escapes that stand for it.
+    const CLASSES: [&[(&str, &str)]; 3] =
+        [&[("'", "%27")], &[("+", "%20")], &[(":", "%3A"), ("@", "%40")]];
     let mut all = vec![Cow::Borrowed(rest)];
     let Some(at) = rest.find('?') else { return all };
     let (path, query) = rest.split_at(at);
-    if query.contains("%27") {
-        all.push(format!("{path}{}", query.replace("%27", "'")).into());
+    let mut queries = vec![query.to_owned()];
+    for class in CLASSES {
+        for known in queries.clone() {
+            let plain = class.iter().fold(known.clone(), |query, (plain, escaped)| {
+                let query = query.replace(escaped, plain);
+                query.replace(&escaped.to_ascii_lowercase(), plain)
+            });
+            let escaped = |query: String, (plain, escaped): &(&str, &str)| {
+                query.replace(plain, escaped).replace(&escaped.to_ascii_lowercase(), escaped)
+            };
+            let escaped = class.iter().fold(known, escaped);
+            for other in [plain, escaped] {
+                if !queries.contains(&other) {
+                    queries.push(other);
+                }
+            }
+        }
     }
-    if query.contains('\'') {
-        all.push(format!("{path}{}", query.replace('\'', "%27")).into());
-    }
+    all.extend(queries.into_iter().skip(1).map(|query| format!("{path}{query}").into()));
     all
 }
 
@@ -178,6 +196,32 @@ mod tests {
         assert!(both.contains(&"http://h.example:80/it's?a='&b='".into()));
         assert!(both.contains(&"http://h.example/it's?a=%27&b=%27".into()));
         assert!(!both.iter().any(|url| url.contains("it%27s")));
+    }
+
+    #[test]
+    fn a_query_is_tried_in_the_writings_of_other_encoders() {
+        let query = |url: &str| {
+            let all = candidates(url);
+            let queries = all.iter().filter_map(|url| url.strip_prefix("http://h.example/a:@+?"));
+            queries.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let check = |wire: &str, signed: &[&str]| {
+            let tried = query(&format!("http://h.example/a:@+?{wire}"));
+            assert_eq!(tried[0], wire);
+            for signed in signed {
+                assert!(tried.iter().any(|tried| tried == signed), "{signed} of {wire}: {tried:?}");
+            }
+        };
+        check("name=Jane+Doe", &["name=Jane%20Doe"]);
+        check("name=Jane%20Doe", &["name=Jane+Doe"]);
+        check("to=sip%3a1%40h.example", &["to=sip:1@h.example", "to=sip%3A1%40h.example"]);
+        check("to=sip:1@h.example", &["to=sip%3A1%40h.example"]);
+        let all = ["a='+%3A", "a=%27%20:", "a='%20:", "a=%27+:", "a=%27%20%3A", "a='%20%3A"];
+        check("a='+:", &all);
+        assert_eq!(query("http://h.example/a:@+?b=1&c=%C3%B1"), ["b=1&c=%C3%B1"]);
+        // However it is written, the work is bounded: three classes, three ports, two userinfos.
+        let most = candidates("http://u:p@h.example:81/?a='%27+%20:%3A@%40").len();
+        assert!(most <= 6 * 27, "{most}");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! full URL; of a form POST, then each parameter's name and value, sorted; of JSON, the URL alone,
 //! which then carries the body's SHA-256 as `bodySHA256`.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::keyring::{Account, Algorithm, Keyring, Secret, Wanted};
+use super::keyring::{Account, Algorithm, Keyring, Named, Secret, Wanted};
 use super::params::Params;
 use super::public_url::candidates;
 use crate::event::key::hex;
@@ -217,12 +219,12 @@ impl<'a> SignedRequest<'a, Unverified> {
     ) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
         self.check_body_hash()?;
         let Self { url, content, body, params, state: Unverified(claim) } = self;
-        let hint = params.get("AccountSid");
         let (wanted, signature) = (claim.wanted(), claim.signature.bytes());
+        let [about, parent] = accounts(&params);
+        let named = Named { account: about.as_deref(), parent: parent.as_deref() };
 
-        let known = hint.as_deref().is_none_or(|sid| keyring.knows(sid));
-        let matched = if known {
-            find(url, content, &params, signature, || keyring.lookup(hint.as_deref(), wanted))
+        let matched = if keyring.knows(named) {
+            find(url, content, &params, signature, || keyring.lookup(named, wanted))
         } else {
             let decoy = keyring.decoy(wanted.algorithm);
             let none = &keyring.accounts()[0];
@@ -240,10 +242,11 @@ impl<'a> SignedRequest<'a, Unverified> {
         let Unverified(claim) = &self.state;
         let wanted = claim.wanted();
         let pairs = signed_pairs(self.content, &self.params);
-        let hint = self.params.get("AccountSid");
+        let [about, parent] = accounts(&self.params);
+        let named = Named { account: about.as_deref(), parent: parent.as_deref() };
         let mut trials = Vec::new();
         for url in candidates(self.url) {
-            for (account, secret) in keyring.lookup(hint.as_deref(), wanted) {
+            for (account, secret) in keyring.lookup(named, wanted) {
                 trials.push(Trial {
                     matched: secret.verifies(&url, &pairs, claim.signature.bytes()),
                     url: url.clone().into_owned(),
@@ -268,6 +271,11 @@ impl<'a> SignedRequest<'a, Unverified> {
             false => Err(SignatureError::WrongBodyHash),
         }
     }
+}
+
+/// The account that the parameters are about, and its parent, if they name them.
+fn accounts<'p>(params: &'p Params<'_>) -> [Option<Cow<'p, str>>; 2] {
+    ["AccountSid", "ParentAccountSid"].map(|name| params.get(name))
 }
 
 /// The pairs that are signed after the URL.

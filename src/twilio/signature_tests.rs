@@ -234,3 +234,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_parent_signs_for_its_sub_accounts_and_for_nobody_else() {
+    let [one, two] = ["token-one", "token-two"].map(SecretString::from);
+    let account = |sid: &str, token: &SecretString| {
+        Account::new(sid.into(), sid.into(), std::slice::from_ref(token), &[])
+    };
+    let parent = account("AC1", &one).with_subaccounts(vec!["AC4".into()]);
+    let ring = Keyring::new(vec![parent, account("AC2", &two)]).expect("has tokens");
+    let url = "https://h.example/debugger";
+    let check = |body: &str, expected: Result<&str, SignatureError>| {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let signature = sign(&Secret::auth_token(&one), url, Content::Form, &body);
+        let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
+        let verified = SignedRequest::new(url, Content::Form, &body, claim).verify(&ring);
+        let signer = verified.map(|request| request.verified().account.sid().to_owned());
+        assert_eq!(signer.as_deref(), expected.as_ref().map(|sid| *sid), "{body:?}");
+    };
+    check("AccountSid=AC1&Sid=NO1", Ok("AC1"));
+    check("AccountSid=AC4&Sid=NO1", Ok("AC1"));
+    check("AccountSid=AC9&ParentAccountSid=AC1&Sid=NO1", Ok("AC1"));
+    check("AccountSid=AC2&ParentAccountSid=AC1&Sid=NO1", Ok("AC1"));
+    check("AccountSid=AC2&Sid=NO1", Err(SignatureError::Mismatch));
+    check("AccountSid=AC9&Sid=NO1", Err(SignatureError::UnknownAccount));
+    check("AccountSid=AC9&ParentAccountSid=AC8&Sid=NO1", Err(SignatureError::UnknownAccount));
+}
