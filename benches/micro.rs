@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
 use offhook::event::{Batch, Current, Event, codec};
-use offhook::inbound::{Inbound, Metrics, Terms, TermsInForce};
+use offhook::inbound::{Health, Inbound, Metrics, Terms, TermsInForce};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::spans::Spans;
 use offhook::twilio::callback::{Purpose, events};
@@ -22,6 +22,7 @@ use offhook::twilio::sample::{self, Scene, Signed};
 use offhook::twilio::signature::{Claim, Content, SIGNATURE_HEADER, SignedRequest};
 use prometheus::Registry;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
@@ -161,6 +162,8 @@ fn inbound(c: &mut Criterion) {
         metrics,
         refusals: Arc::default(),
         spans: Spans::default(),
+        health: Health::default(),
+        stop: CancellationToken::new(),
         background: TaskTracker::new(),
     }
     .router();

@@ -2,11 +2,13 @@
 //! one.
 
 mod api;
+mod conditions;
 mod console;
 mod gate;
 mod guard;
 mod health;
 mod timeline;
+mod verdict;
 mod watch;
 
 use std::net::SocketAddr;
@@ -25,6 +27,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::purge::Purge;

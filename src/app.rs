@@ -6,6 +6,7 @@
 
 mod calls;
 mod durability;
+mod health;
 mod reload;
 mod retention;
 mod scaled;
@@ -33,7 +34,7 @@ use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{Config, Deployment};
 use crate::http::refusals::Refusals;
-use crate::inbound::{Inbound, TermsInForce};
+use crate::inbound::{Health, Inbound, TermsInForce};
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::spans::Spans;
@@ -167,8 +168,9 @@ pub async fn start(
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let address = listener.local_addr()?;
-            let service = inbound_service(&config, recorder, spans, &registry, &refusals)?;
+            let service = inbound_service(&config, recorder, spans, &registry, &refusals, &stop)?;
             reloader.terms = Some(Arc::clone(&service.terms));
+            tasks.spawn(health::watch(probes.clone(), service.health.clone(), stop.clone()));
             let stop = stop.clone();
             tasks.spawn(async move {
                 service.run(listener, stop).await;
@@ -265,6 +267,7 @@ fn inbound_service(
     spans: Spans,
     registry: &Registry,
     refusals: &Arc<Refusals>,
+    stop: &CancellationToken,
 ) -> anyhow::Result<Inbound> {
     let metrics = Arc::new(inbound::Metrics::new(registry)?);
     let terms = TermsInForce::new(reload::terms(config), Arc::clone(&metrics));
@@ -277,6 +280,8 @@ fn inbound_service(
         clock: config.clock,
         spans,
         refusals: Arc::clone(refusals),
+        health: Health::default(),
+        stop: stop.clone(),
         background: TaskTracker::new(),
     })
 }

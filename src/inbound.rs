@@ -1,4 +1,4 @@
-//! The public listener: Twilio's callbacks in, and nothing else. Knows no Redis and no SQL, and
+//! The public listener: Twilio's callbacks in, probes of a load balancer, and nothing else. Knows no Redis and no SQL, and
 //! makes nothing durable itself: it hands events to a [`Recorder`], and answers what comes back.
 //!
 //! Read in this order: [`Inbound::router`] (the public URL space), [`signed`] (a request becomes a
@@ -6,6 +6,7 @@
 
 mod exchange;
 mod fallback;
+mod health;
 mod metrics;
 mod path_prefix;
 mod refusal;
@@ -23,7 +24,7 @@ use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt as _;
@@ -35,6 +36,7 @@ use tracing::error;
 
 use self::exchange::Exchange;
 pub use self::fallback::{Fallback, PerNumber};
+pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::{Metrics, Outcome};
 pub use self::path_prefix::{PathPrefix, PathPrefixError};
 use self::refusal::BodyRead;
@@ -57,6 +59,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// In front of every route.
     pub path_prefix: PathPrefix,
+    /// Where a load balancer asks whether this receiver can take callbacks; without the prefix.
+    pub health_path: HealthPath,
     /// Most bytes of a body.
     pub body_limit: usize,
     /// Longest that a body may take.
@@ -85,6 +89,16 @@ impl Config {
             max_connections_per_address: self.max_connections_per_address,
             ..Limits::default()
         }
+    }
+
+    /// Whether the path for probes is one of a route of callbacks.
+    #[must_use]
+    pub fn health_is_a_route(&self) -> bool {
+        self.health_path.as_str().is_some_and(|path| {
+            let below = path.strip_prefix(self.path_prefix.as_str()).unwrap_or_default();
+            let name = below.trim_end_matches('/').strip_prefix('/').unwrap_or_default();
+            Route::CALLBACKS.iter().any(|route| route.as_str() == name)
+        })
     }
 
     fn body_timeout(&self) -> Duration {
@@ -126,6 +140,10 @@ impl Route {
         Self::Other,
     ];
 
+    /// Those that Twilio is given.
+    pub const CALLBACKS: [Self; 5] =
+        [Self::Status, Self::EventStreams, Self::Debugger, Self::VoiceFallback, Self::SmsFallback];
+
     /// The name in metrics and logs: the path below the prefix.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -156,8 +174,12 @@ pub struct Inbound {
     pub metrics: Arc<Metrics>,
     /// Whom it tells what took how long, for traces.
     pub spans: Spans,
-    /// What it refused last, for whoever looks.
+    /// What it refused last, for the people who run it.
     pub refusals: Arc<Refusals>,
+    /// What a load balancer is told.
+    pub health: Health,
+    /// Cancelled when the process stops: a balancer is then told to send nothing more.
+    pub stop: CancellationToken,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.
     pub background: TaskTracker,
 }
@@ -176,7 +198,8 @@ impl Inbound {
     /// The public URL space.
     ///
     /// Methods are checked by the handlers, so that a wrong one is refused, counted and logged
-    /// like every other wrong thing.
+    /// like every other wrong thing. A slash at the end of a route is taken: Twilio signs it as it was
+    /// given, and means the same.
     pub fn router(self) -> Router {
         let to = |route| {
             move |State(inbound): State<Arc<Self>>, request| async move {
@@ -185,14 +208,24 @@ impl Inbound {
         };
         let prefix = self.config.path_prefix.clone();
         let at = |path: &str| format!("{}{path}", prefix.as_str());
-        Router::new()
-            .route(&at("/status"), any(to(Route::Status)))
-            .route(&at("/event-streams"), any(to(Route::EventStreams)))
-            .route(&at("/debugger"), any(to(Route::Debugger)))
-            .route(&at("/voice-fallback"), any(to(Route::VoiceFallback)))
-            .route(&at("/sms-fallback"), any(to(Route::SmsFallback)))
-            .fallback(to(Route::Other))
-            .with_state(Arc::new(self))
+        let mut router = Router::new();
+        for route in Route::CALLBACKS {
+            for end in ["", "/"] {
+                router = router.route(&at(&format!("/{}{end}", route.as_str())), any(to(route)));
+            }
+        }
+        if let Some(path) = self.config.health_path.as_str() {
+            router = router.route(path, any(Self::probed));
+        }
+        router.fallback(to(Route::Other)).with_state(Arc::new(self))
+    }
+
+    /// A probe is no request of Twilio's: it is neither counted nor refused, and it waits for nothing.
+    async fn probed(State(inbound): State<Arc<Self>>, request: Request) -> Response {
+        match *request.method() {
+            Method::GET | Method::HEAD => inbound.health.answer(inbound.stop.is_cancelled()),
+            _ => answered(inbound.answer(Route::Other, request)).await,
+        }
     }
 
     async fn answer(&self, route: Route, request: Request) -> Response {
@@ -219,7 +252,7 @@ impl Inbound {
         request: Request,
     ) -> Result<Twiml, Refusal> {
         if route == Route::Other {
-            return Err(Refusal::UnknownRoute);
+            return Err(self.elsewhere(exchange, request).await);
         }
         let received = Received::read(exchange, request).await?;
         let signed = received.verify(exchange)?;
@@ -230,6 +263,36 @@ impl Inbound {
             _ => return status::answer(exchange, &signed).await,
         };
         Ok(fallback::answer(exchange, medium, received.token(), &signed).await)
+    }
+}
+
+impl Inbound {
+    /// Why a request to no route is refused: a scanner's, unless Twilio signed it, for then callbacks are
+    /// being lost. What has no signature is not read.
+    async fn elsewhere(&self, exchange: &mut Exchange<'_>, request: Request) -> Refusal {
+        if !signed::claims_a_signature(&request) {
+            return Refusal::UnknownRoute;
+        }
+        match Received::read(exchange, request).await {
+            Ok(received) if received.is_signed_to(self.meant(received.url()), exchange) => {
+                Refusal::SignedUnknownRoute
+            }
+            _ => Refusal::UnknownRoute,
+        }
+    }
+
+    /// The URLs that Twilio may have signed where a request comes to no route: the one that was asked for;
+    /// with the prefix, which a proxy took off; without the path of `public_url`, which stands there twice.
+    fn meant(&self, asked: &str) -> Vec<String> {
+        let base = self.public_url.as_str();
+        let path = asked.strip_prefix(base).unwrap_or_default();
+        let mut urls = vec![asked.to_owned()];
+        if !self.config.path_prefix.as_str().is_empty() {
+            urls.push(format!("{base}{}{path}", self.config.path_prefix.as_str()));
+        }
+        let host = base.find("://").and_then(|at| base[at + 3..].find('/').map(|end| at + 3 + end));
+        urls.extend(host.map(|end| format!("{}{path}", &base[..end])));
+        urls
     }
 }
 

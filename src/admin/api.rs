@@ -11,6 +11,7 @@ mod refusals;
 mod stats;
 mod statuses;
 mod timeline;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use super::Admin;
 type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);
 
 /// Every route of the API.
-const ROUTES: [Route; 13] = [
+const ROUTES: [Route; 14] = [
     ("/api/openapi.json", || get(openapi)),
     ("/api/statuses", || get(statuses::list)),
     ("/api/statuses/{sid}", || get(statuses::show)),
@@ -39,6 +40,7 @@ const ROUTES: [Route; 13] = [
     ("/api/events", || get(events::list)),
     ("/api/live", || get(live::stream)),
     ("/api/stats", || get(stats::show)),
+    ("/api/verdict", || get(verdict::show)),
     ("/api/refusals", || get(refusals::list)),
     ("/api/dead-letters", || get(dead_letters::list)),
     ("/api/dead-letters/{id}", || get(dead_letters::show)),

@@ -12,8 +12,7 @@ mod plot;
 mod refusals;
 mod search;
 mod timeline;
-mod verdict;
-mod words;
+pub(super) mod words;
 
 use std::sync::Arc;
 

@@ -76,16 +76,10 @@ pub(super) async fn dependencies(admin: &Admin) -> Vec<Dependency> {
 /// Whether this process can do its job right now.
 pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
     let dependencies = dependencies(&admin).await;
-    let (mut must, mut either) = (true, None);
-    for ((need, _), Dependency { ready, .. }) in admin.probes.iter().zip(&dependencies) {
-        match need {
-            Need::Must => must &= ready,
-            Need::Either => either = Some(ready | either.unwrap_or(false)),
-            Need::Optional => {}
-        }
-    }
+    let needs = admin.probes.iter().zip(&dependencies);
+    let able = Need::are_met(needs.map(|((need, _), there)| (*need, there.ready)));
     let stopping = admin.stop.is_cancelled();
-    let ready = !stopping && must && either.unwrap_or(true);
+    let ready = !stopping && able;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let seen = admin.durabilities.all().into_iter();
     let durability = seen.map(|(backend, in_force)| (backend, in_force.into())).collect();

@@ -69,6 +69,12 @@ pub(super) struct Vitals {
 }
 
 impl Vitals {
+    /// As it was that long ago, or when we began, if that is not as long ago.
+    pub(super) fn before(&self, span: Duration) -> &Sample {
+        let old = self.samples.iter().rev().find(|sample| self.now.at.since(sample.at) >= span);
+        old.or(self.samples.first()).unwrap_or(&self.now)
+    }
+
     /// How many were refused for this reason since that sample.
     pub(super) fn refused_since(&self, earlier: &Sample, reason: &str) -> u64 {
         let at = |sample: &Sample| sample.refusals.get(reason).copied().unwrap_or_default();

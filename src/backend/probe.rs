@@ -29,6 +29,20 @@ pub enum Need {
 }
 
 impl Need {
+    /// Whether a process can do its job, by what each of its dependencies means for it and whether that is
+    /// there.
+    pub fn are_met(dependencies: impl IntoIterator<Item = (Self, bool)>) -> bool {
+        let (mut must, mut either) = (true, None);
+        for (need, there) in dependencies {
+            match need {
+                Self::Must => must &= there,
+                Self::Either => either = Some(there | either.unwrap_or(false)),
+                Self::Optional => {}
+            }
+        }
+        must && either.unwrap_or(true)
+    }
+
     /// The name in `/readyz`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -30,6 +30,9 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
     if tracing_subscriber::EnvFilter::try_new(&filter).is_err() {
         return Err(loaded.error("log.filter", "it is no filter; write `info` or `offhook=debug`"));
     }
+    if raw.inbound.health_is_a_route() {
+        return Err(loaded.error("inbound.health_path", "it is a route of callbacks: use another"));
+    }
     Ok(Config {
         accounts: accounts(loaded)?,
         public_url: public_url(loaded)?,

@@ -13,8 +13,10 @@ use crate::twilio::signature::{ClaimError, SignatureError};
 pub enum Refusal {
     /// Neither GET nor POST.
     MethodNotAllowed,
-    /// None of our routes.
+    /// To no route.
     UnknownRoute,
+    /// To no route, and Twilio signed it.
+    SignedUnknownRoute,
     /// Neither a form nor JSON.
     UnsupportedContentType,
     /// More than `body_limit`.
@@ -47,9 +49,10 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 impl Refusal {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MethodNotAllowed,
         Self::UnknownRoute,
+        Self::SignedUnknownRoute,
         Self::UnsupportedContentType,
         Self::BodyTooLarge,
         Self::SlowBody,
@@ -70,6 +73,7 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", No),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route", No),
+            Self::SignedUnknownRoute => (StatusCode::NOT_FOUND, "signed_unknown_route", Yes),
             Self::UnsupportedContentType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", No)
             }
@@ -107,6 +111,10 @@ impl Refusal {
                 "a scanner, or the URL at Twilio has a wrong path: compare it with the routes, and \
                  with inbound.path_prefix"
             }
+            Self::SignedUnknownRoute => {
+                "your account signed it, and the path is not a route, so that callbacks are being lost: \
+                 correct the URL at Twilio, or, if a proxy changes the path, its rule"
+            }
             Self::UnsupportedContentType => "not Twilio: it sends forms and JSON only",
             Self::BodyTooLarge => "more than inbound.body_limit: Twilio sends at most 64 kB",
             Self::SlowBody => "a slow client, or a proxy that holds the body back",
@@ -140,6 +148,7 @@ impl Refusal {
     fn told(self) -> &'static str {
         match self.status() {
             StatusCode::FORBIDDEN => "forbidden",
+            StatusCode::NOT_FOUND => Self::UnknownRoute.as_str(),
             _ => self.as_str(),
         }
     }

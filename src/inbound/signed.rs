@@ -92,6 +92,28 @@ impl Received {
         }
     }
 
+    /// As it was asked for, below the public URL.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether a secret of ours signed it to one of these URLs, which is noted.
+    pub(super) fn is_signed_to(&self, urls: Vec<String>, exchange: &mut Exchange<'_>) -> bool {
+        let keyring = &exchange.terms.keyring;
+        for url in urls {
+            let claimed = SignedRequest::new(&url, self.content, &self.body, self.claim.clone());
+            if let Ok(signed) = claimed.verify(keyring) {
+                let Verified { account, secret } = *signed.verified();
+                exchange.account = Some(account.sid());
+                exchange.inbound.metrics.matched(account, secret);
+                exchange.tried = vec![shown(&url)];
+                self.vouch();
+                return true;
+            }
+        }
+        false
+    }
+
     /// Notes what an operator needs to see: whose secret is wrong, or which URL. Not on every
     /// occasion, since it costs more than refusing.
     fn explain(&self, exchange: &mut Exchange<'_>, error: SignatureError) {
@@ -126,6 +148,11 @@ impl Received {
         let mut accounts = terms.keyring.accounts().iter();
         accounts.find(|account| account.sid() == claimed).map(|account| account.sid())
     }
+}
+
+/// Whether it can be one that Twilio signed.
+pub(super) fn claims_a_signature(request: &Request) -> bool {
+    request.headers().contains_key(&SIGNATURE)
 }
 
 /// Where the parameters are, by method and content type.

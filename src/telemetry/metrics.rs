@@ -38,6 +38,9 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// Every backend of any deployment, so that a query for one is right in each.
+    const ALL: [Self; 4] = [Self::Sqlite, Self::Redis, Self::Postgres, Self::Spool];
+
     /// The label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -94,6 +97,16 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         build_info(registry)?;
+        let commit_errors = counters(
+            "offhook_commit_errors_total",
+            "Batches that were not committed, by what went wrong",
+            &["backend", "error"],
+        )?;
+        for backend in Backend::ALL {
+            for error in ["transient", "refused", "full"] {
+                commit_errors.with_label_values(&[backend.as_str(), error]);
+            }
+        }
         // Memory, file descriptors, CPU time.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -105,11 +118,7 @@ impl Metrics {
                 &SECONDS,
             )?,
             batch_events: histogram("offhook_batch_events", "Events of a batch", &EVENTS)?,
-            commit_errors: counters(
-                "offhook_commit_errors_total",
-                "Batches that were not committed, by what went wrong",
-                &["backend", "error"],
-            )?,
+            commit_errors,
             events: counters(
                 "offhook_events_total",
                 "Events that reached the store, and whether it had them already",
@@ -180,9 +189,6 @@ impl Metrics {
         let label = backend.as_str();
         let stored =
             |kind: Kind, freshness| self.events.with_label_values(&[kind.as_str(), freshness]);
-        for error in ["transient", "refused", "full"] {
-            self.commit_errors.with_label_values(&[label, error]);
-        }
         let step = match backend {
             Backend::Sqlite => ("store", Role::Internal),
             Backend::Postgres => ("store", Role::Consumer),

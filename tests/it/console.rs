@@ -38,7 +38,7 @@ fn message(n: u32, rest: &str) -> Callback {
 async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     needs!(Redis, Postgres);
     let programs = programs!();
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut stage = Stage::scale_out(Durability::Synced);
     let offhook = stage.start();
     let base = format!("http://{}", offhook.client.admin_address());
     let browser = Browser::start(&programs).await;

@@ -38,9 +38,11 @@ fn wrong() -> Vec<(&'static str, Callback, u16, &'static str)> {
     vec![
         ("PUT", call().with_method(Method::PUT), 405, "method_not_allowed"),
         ("DELETE", call().with_method(Method::DELETE), 405, "method_not_allowed"),
-        ("no route", call().to("/"), 404, "unknown_route"),
-        ("a route and more", call().to("/status/"), 404, "unknown_route"),
-        ("the other listener's", call().to("/metrics"), 404, "unknown_route"),
+        ("no route", call().to("/").signed(Signature::Missing), 404, "unknown_route"),
+        ("forged", call().to("/").signed(Signature::Token("x")), 404, "unknown_route"),
+        ("signed, to no route", call().to("/Status"), 404, "signed_unknown_route"),
+        ("signed, with a slash too many", call().to("//status"), 404, "signed_unknown_route"),
+        ("the other listener's", call().to("/metrics"), 404, "signed_unknown_route"),
         ("text", call().with_content_type(Some("text/plain")), 415, "unsupported_content_type"),
         ("no type", call().with_content_type(None), 415, "unsupported_content_type"),
         ("a large form", Callback::form(large()), 413, "body_too_large"),
@@ -76,7 +78,11 @@ async fn every_wrong_request_is_refused_and_nothing_of_it_is_stored(stage: Stage
         // Twilio reads text aloud.
         assert_eq!(header(&answer, "content-type").as_deref(), Some("application/json"), "{what}");
         let told = answer.text().await.expect("the whole answer");
-        let expected = if code == 403 { "forbidden" } else { reason };
+        let expected = match code {
+            403 => "forbidden",
+            404 => "unknown_route",
+            _ => reason,
+        };
         assert_eq!(told, format!("{{\"error\":\"{expected}\"}}"), "{what}");
         assert_eq!(offhook.client.metric(&series).await, before + 1.0, "{what}");
     }

@@ -88,6 +88,7 @@ async fn answers_are_as_described() {
         ("/api/events", "/api/events?limit=1&kind=call"),
         ("/api/stats", "/api/stats?since=2026-11-24T08:00:00Z"),
         ("/api/stats", "/api/stats?since=1970-01-01T00:00:00Z"),
+        ("/api/verdict", "/api/verdict"),
         ("/api/refusals", "/api/refusals"),
         ("/api/dead-letters", "/api/dead-letters"),
     ] {

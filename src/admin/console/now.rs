@@ -11,11 +11,11 @@ use maud::{Markup, html};
 
 use self::figures::figures;
 use super::layout::{self, Here};
-use super::verdict::{Finding, name, verdict};
 use super::words::{self, count};
 use crate::admin::Admin;
 use crate::admin::api::Line;
 use crate::admin::gate::Visitor;
+use crate::admin::verdict::{Finding, name, verdict};
 use crate::admin::watch::Vitals;
 use crate::clock::Timestamp;
 use crate::pipeline::live::Stage;

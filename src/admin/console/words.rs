@@ -13,7 +13,7 @@ const MINUTE: &[FormatItem<'_>] = format_description!("[hour]:[minute]");
 const DAY: &[FormatItem<'_>] = format_description!("[day padding:none] [month repr:short]");
 
 /// `12,345`
-pub(super) fn count(number: u64) -> String {
+pub(in crate::admin) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -26,12 +26,12 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// `1 dead letter waits`, `2 dead letters wait`: the right one of two, with the number before it.
-pub(super) fn number_of(number: u64, one: &str, many: &str) -> String {
+pub(in crate::admin) fn number_of(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
 /// A rate: three digits at most, and no more precise than it is.
-pub(super) fn rate(per_second: f64) -> String {
+pub(in crate::admin) fn rate(per_second: f64) -> String {
     match per_second {
         0.0 => "0".to_owned(),
         rate if rate < 0.01 => "<0.01".to_owned(),
@@ -42,7 +42,7 @@ pub(super) fn rate(per_second: f64) -> String {
 }
 
 /// `2.1 ms`, `340 ms`, `3.2 s`, `4 min`, `2 h`, `3 days`
-pub(super) fn duration(duration: Duration) -> String {
+pub(in crate::admin) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match seconds {
         _ if seconds < 0.01 => format!("{:.1} ms", seconds * 1e3),
@@ -54,17 +54,17 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
-pub(super) fn seconds(seconds: f64) -> String {
+pub(in crate::admin) fn seconds(seconds: f64) -> String {
     duration(Duration::from_secs_f64(seconds.max(0.0)))
 }
 
 /// The time of day, and the day unless it is today.
-pub(super) fn time(at: Timestamp, now: Timestamp) -> Markup {
+pub(in crate::admin) fn time(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(at) { (written(at, now, TIME)) } }
 }
 
 /// To the minute, for a sentence.
-pub(super) fn minute(at: Timestamp, now: Timestamp) -> String {
+pub(in crate::admin) fn minute(at: Timestamp, now: Timestamp) -> String {
     written(at, now, MINUTE)
 }
 
@@ -78,12 +78,12 @@ fn written(at: Timestamp, now: Timestamp, format: &[FormatItem<'_>]) -> String {
 }
 
 /// How a status looks. The word itself is always there: nobody has to see the colour.
-pub(super) fn status(status: &str) -> Markup {
+pub(in crate::admin) fn status(status: &str) -> Markup {
     html! { span class={ "status " (tone(status)) } { (status) } }
 }
 
 /// `good`, `odd`, `bad` or `plain`.
-pub(super) fn tone(status: &str) -> &'static str {
+pub(in crate::admin) fn tone(status: &str) -> &'static str {
     match status {
         "completed" | "delivered" | "read" | "received" => "good",
         "failed" | "undelivered" | "transcription-error" => "bad",
@@ -93,17 +93,17 @@ pub(super) fn tone(status: &str) -> &'static str {
 }
 
 /// A SID that leads to its timeline.
-pub(super) fn sid(sid: &str) -> Markup {
+pub(in crate::admin) fn sid(sid: &str) -> Markup {
     html! { a class="sid" href={ "/sid/" (in_path(sid)) } { (sid) } }
 }
 
 /// Text as a part of a path.
-pub(super) fn in_path(text: &str) -> String {
+pub(in crate::admin) fn in_path(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Twilio's page about an error.
-pub(super) fn error_code(code: &str) -> Markup {
+pub(in crate::admin) fn error_code(code: &str) -> Markup {
     let known = !code.is_empty() && code.len() <= 6 && code.bytes().all(|b| b.is_ascii_digit());
     html! {
         @if known {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::Registry;
-use prometheus::proto::{Metric, MetricFamily};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::clock::Timestamp;
 
@@ -27,6 +27,8 @@ pub(crate) struct Sample {
     pub(crate) depth: u64,
     /// Seconds.
     pub(crate) oldest: f64,
+    /// Every counter and gauge of offhook's, for the conditions.
+    pub(crate) figures: Figures,
 }
 
 impl Default for Sample {
@@ -77,7 +79,52 @@ impl Sample {
                 .any(|metric| metric.get_gauge().get_value() == 0.0),
             depth: whole("offhook_stream_depth"),
             oldest: gauge("offhook_stream_oldest_age_seconds"),
+            figures: Figures::of(families),
         }
+    }
+}
+
+/// Counters and gauges by name. What is 0 is left out, so that an hour of them is small while all is well.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures(BTreeMap<String, Vec<(Pairs, f64)>>);
+
+/// The labels of a series, by name.
+type Pairs = Vec<(String, String)>;
+
+impl Figures {
+    fn of(families: &[MetricFamily]) -> Self {
+        let mut figures = Self::default();
+        for family in families.iter().filter(|family| family.name().starts_with("offhook_")) {
+            for metric in family.get_metric() {
+                let value = match family.get_field_type() {
+                    MetricType::COUNTER => metric.get_counter().get_value(),
+                    MetricType::GAUGE => metric.get_gauge().get_value(),
+                    _ => continue,
+                };
+                let pairs = metric.get_label().iter();
+                let labels = pairs.map(|pair| (pair.name().to_owned(), pair.value().to_owned()));
+                figures.set(family.name(), labels.collect(), value);
+            }
+        }
+        figures
+    }
+
+    /// Notes one.
+    pub(crate) fn set(&mut self, name: &str, labels: Pairs, value: f64) {
+        if value != 0.0 {
+            self.0.entry(name.to_owned()).or_default().push((labels, value));
+        }
+    }
+
+    /// The series of a metric that are not 0.
+    pub(crate) fn series(&self, name: &str) -> impl Iterator<Item = (&[(String, String)], f64)> {
+        let series = self.0.get(name).into_iter().flatten();
+        series.map(|(labels, value)| (labels.as_slice(), *value))
+    }
+
+    /// All series of a metric that have these labels together.
+    pub(crate) fn sum(&self, name: &str, which: impl Fn(&[(String, String)]) -> bool) -> f64 {
+        self.series(name).filter(|(labels, _)| which(labels)).map(|(_, value)| value).sum()
     }
 }
 

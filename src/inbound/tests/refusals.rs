@@ -9,12 +9,12 @@ use tracing::instrument::WithSubscriber as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::request::{ACCOUNT, CALL, Request, TOKEN, token};
+use super::request::{ACCOUNT, BASE, CALL, Request, TOKEN, token};
 use super::server::{Behind, LONG, Server, Setup};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKey, Format, Kind};
 use crate::http::raw_client::Response;
-use crate::inbound::Refusal;
+use crate::inbound::{HealthPath, PathPrefix, Refusal};
 use crate::pipeline::RecordError;
 use crate::twilio::signature::body_hash;
 
@@ -87,13 +87,87 @@ async fn what_cannot_be_twilios_is_refused_by_its_head() {
     let unknown = call().signed().header("X-Twilio-Webhooks-Signature-Settings", "algorithm=MD5");
     check_refused(unknown, MalformedSignature, 403, "forbidden", true).await;
 
-    for unknown in ["/", "/status/", "/STATUS", "/status/x", "//status", "/%73tatus", "/metrics"] {
-        let request = Request::form(unknown, CALL).signed();
-        check_refused(request, UnknownRoute, 404, "unknown_route", true).await;
+    for unknown in ["/", "/status/x", "/STATUS", "//status", "/status//", "/%73tatus", "/metrics"] {
+        let unsigned = Request::form(unknown, CALL);
+        check_refused(unsigned, UnknownRoute, 404, "unknown_route", true).await;
+        let forged = Request::form(unknown, CALL).signed_with(&token("another"));
+        check_refused(forged, UnknownRoute, 404, "unknown_route", true).await;
     }
     // Without a body nothing is left to read, and the connection goes on.
     check_refused(Request::get("/nowhere"), UnknownRoute, 404, "unknown_route", false).await;
     check_refused(Request::get("/status"), MissingSignature, 400, "missing_signature", false).await;
+}
+
+#[tokio::test]
+async fn what_twilio_signed_to_no_route_is_told_from_a_scanner() {
+    let to = |path: &str| format!("{BASE}{path}");
+    // As asked; and of a public URL with a path, what a proxy takes off, or adds a second time.
+    for (base, prefix, asked, signed) in [
+        (BASE, "", "/STATUS", to("/STATUS")),
+        (BASE, "", "//status", to("//status")),
+        (BASE, "", "/status%2F", to("/status%2F")),
+        (BASE, "", "/status?a=1", to("/Status?a=1")),
+        (BASE, "/twilio", "/status", to("/twilio/status")),
+        ("https://hooks.example.com/in", "", "/in/status", to("/in/status")),
+    ] {
+        let mut setup = Setup { public_url: base, ..Setup::default() };
+        setup.config.path_prefix = PathPrefix::parse(prefix).expect("a prefix");
+        let server = Server::start_with(setup).await;
+        let request = Request::form(asked, CALL).signed_for(&signed, &token(TOKEN));
+        let response = server.ask(&request).await;
+        if asked == "/status?a=1" {
+            assert_eq!(response.status, 403, "it is a route, and was signed to another");
+        } else {
+            let refusal = Refusal::SignedUnknownRoute;
+            check(&response, refusal, 404, "unknown_route", false);
+            check_counted(&server, refusal);
+            let seen = server.refusals.last().remove(0);
+            assert_eq!(seen.reason, "signed_unknown_route");
+            assert_eq!(seen.account.as_deref(), Some(ACCOUNT));
+            assert!(seen.hint.contains("callbacks are being lost"), "{}", seen.hint);
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_a_route_is_taken() {
+    let server = Server::start().await;
+    for route in ["status", "event-streams", "debugger", "voice-fallback", "sms-fallback"] {
+        let body = CALL.replace("CA", &format!("CA{route}"));
+        let request = Request::form(&format!("/{route}/"), body).signed();
+        assert_eq!(server.ask(&request).await.status, 200, "{route}");
+    }
+    assert_eq!(server.metric("offhook_refusals_total"), [""; 0]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_balancer_is_told_whether_a_callback_can_be_taken_and_is_no_refusal() {
+    let server = Server::start().await;
+    let ask = async |method: &str| {
+        let mut client = server.client().await;
+        client.send(format!("{method} /healthz HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+        client.response().await.expect("an answer")
+    };
+    assert_eq!(
+        (ask("GET").await.status, ask("GET").await.body.as_str()),
+        (503, "cannot make a callback durable\n")
+    );
+    server.health.set(true);
+    assert_eq!((ask("GET").await.status, ask("GET").await.body.as_str()), (200, "ok\n"));
+    assert_eq!(server.metric("offhook_refusals_total"), [""; 0]);
+    assert_eq!(server.metric("offhook_requests_total"), [""; 0]);
+    assert_eq!(ask("POST").await.status, 404, "no callback is lost there without a word");
+    server.stopping.cancel();
+    assert_eq!(ask("GET").await.body, "draining\n");
+    server.stop().await;
+
+    let mut setup = Setup::default();
+    setup.config.health_path = HealthPath::default();
+    let server = Server::start_with(setup).await;
+    assert_eq!(server.ask(&Request::get("/healthz")).await.status, 404);
+    server.stop().await;
 }
 
 #[tokio::test]

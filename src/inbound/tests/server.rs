@@ -19,7 +19,10 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
-use crate::inbound::{Config, Fallback, Inbound, Metrics, PathPrefix, Terms, TermsInForce};
+use crate::http::refusals::Refusals;
+use crate::inbound::{
+    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Terms, TermsInForce,
+};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
 use crate::spans::Spans;
@@ -58,6 +61,7 @@ impl Default for Setup {
         let config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             path_prefix: PathPrefix::default(),
+            health_path: HealthPath::parse("/healthz").expect("a path"),
             body_limit: 64 * 1024,
             body_timeout_ms: long,
             header_timeout_ms: long,
@@ -85,6 +89,8 @@ impl Setup {
             clock: Clock::System,
             metrics,
             refusals: Arc::default(),
+            health: Health::default(),
+            stop: CancellationToken::new(),
             spans: Spans::default(),
             background: TaskTracker::new(),
         }
@@ -102,6 +108,10 @@ pub(super) struct Server {
     registry: Registry,
     store: Query,
     stuck: Option<(Recorder, Queue)>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) health: Health,
+    /// What the process is told by a signal.
+    pub(super) stopping: CancellationToken,
     stop: CancellationToken,
     listener: JoinHandle<()>,
     batcher: JoinSet<()>,
@@ -139,10 +149,23 @@ impl Server {
         let inbound = setup.inbound(recorder, &registry);
         let listener = TcpListener::bind(inbound.config.listen).await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let stop = CancellationToken::new();
+        let (refusals, health) = (Arc::clone(&inbound.refusals), inbound.health.clone());
+        let (stop, stopping) = (CancellationToken::new(), inbound.stop.clone());
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let listener = tokio::spawn(inbound.run(listener, stop.clone()));
-        Self { address, registry, store, stuck, stop, listener, batcher, _directory: directory }
+        Self {
+            address,
+            registry,
+            store,
+            stuck,
+            refusals,
+            health,
+            stopping,
+            stop,
+            listener,
+            batcher,
+            _directory: directory,
+        }
     }
 
     pub(super) async fn client(&self) -> Client {

@@ -279,7 +279,6 @@ fn is_refused() -> Vec<Row> {
     }
     for path in [
         "//status",
-        "/status/",
         "/./status",
         "/x/../status",
         "/status%2F",
@@ -292,7 +291,9 @@ fn is_refused() -> Vec<Row> {
         "/..",
         "*",
     ] {
-        rows.push(refused("another path", at(path), &[404], "unknown_route"));
+        let forged = whole(&x.clone().signed(Signature::Token("forged")).to(path), "");
+        rows.push(refused("another path, forged", forged, &[404], "unknown_route"));
+        rows.push(refused("another path", at(path), &[404, 404], "signed_unknown_route"));
     }
     for signature in [
         "",

@@ -1,8 +1,10 @@
 //! The alerts: `promtool` takes them, and they are raised by what they are for.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use offhook::admin;
 use serde_json::Value;
 
 use super::{path, query, yaml};
@@ -75,6 +77,22 @@ fn each_alert_is_tested_and_says_what_to_do() {
             assert!(!text(&rule, &format!("/annotations/{annotation}")).is_empty(), "{name}");
         }
     }
+}
+
+/// So that the page never says that all is well while somebody is woken.
+#[test]
+fn each_alert_is_a_condition_that_the_verdict_names() {
+    let rules = rules();
+    let severity = |rule: &Value| text(rule, "/labels/severity").to_owned();
+    let mut alerts: BTreeMap<_, _> =
+        rules.iter().map(|rule| (text(rule, "/alert").to_owned(), severity(rule))).collect();
+    for (alert, why) in admin::ELSEWHERE {
+        assert!(alerts.remove(*alert).is_some() && !why.is_empty(), "{alert} is no alert");
+    }
+    let named: BTreeMap<_, _> = admin::alerts()
+        .map(|(alert, severity)| (alert.to_owned(), severity.as_str().to_owned()))
+        .collect();
+    assert_eq!(named, alerts);
 }
 
 async fn alerts_ask_for_what_a_server_exports(stage: Stage) {

@@ -1,0 +1,26 @@
+//! Whether all is well, as the page says it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+
+use crate::admin::Admin;
+use crate::admin::verdict::{Finding, Tone, verdict};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Answer {
+    /// The worst of the findings.
+    tone: Tone,
+    findings: Vec<Finding>,
+}
+
+/// `GET /api/verdict`, the worst first.
+pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Json<Answer> {
+    let vitals = admin.watch.vitals(&admin).await;
+    let durability: Vec<_> = admin.durabilities.all().into_iter().collect();
+    let findings = verdict(&vitals, &durability);
+    let tone = findings.first().map_or(Tone::Good, |worst| worst.tone);
+    Json(Answer { tone, findings })
+}

@@ -1,0 +1,128 @@
+//! What goes wrong between Twilio and a durable event.
+
+use std::time::Duration;
+
+use super::{Scene, Sign, minutes};
+use crate::admin::console::words::{count, number_of, seconds};
+use crate::admin::verdict::Tone;
+
+/// Longer than this for one answer in twenty.
+const SLOW_S: f64 = 5.0;
+/// What no route was reached by, or what no callback is: balancers' probes and scanners.
+const NOISE: [&str; 2] = ["unknown_route", "method_not_allowed"];
+/// Told of by conditions of their own.
+const ELSEWHERE: [&str; 3] = ["not_durable", "overloaded", SIGNED_TO_NO_ROUTE];
+const SIGNED_TO_NO_ROUTE: &str = "signed_unknown_route";
+const REFUSALS: &str = "offhook_refusals_total";
+const REQUESTS: &str = "offhook_requests_total";
+
+fn refused(number: u64) -> String {
+    number_of(number, "callback was refused", "callbacks were refused")
+}
+
+pub(super) fn not_durable(scene: &Scene<'_>) -> Vec<Sign> {
+    let lost = scene.rose(minutes(5), REFUSALS, |labels| {
+        ["not_durable", "overloaded"].contains(&labels.get("reason"))
+    });
+    let text = format!("{} in the last 5 minutes: nothing could make them durable.", refused(lost));
+    (lost > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+pub(super) fn internal_errors(scene: &Scene<'_>) -> Vec<Sign> {
+    let errors = scene.rose(minutes(10), REQUESTS, |labels| labels.get("outcome") == "error");
+    let text = format!(
+        "{} answered with 500 in the last 10 minutes: a defect of offhook, please report it.",
+        number_of(errors, "callback was", "callbacks were")
+    );
+    (errors > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
+    let lost =
+        scene.rose(minutes(10), REFUSALS, |labels| labels.get("reason") == SIGNED_TO_NO_ROUTE);
+    let text = format!(
+        "{} in the last 10 minutes that your account signed, to a path that is not a route: callbacks are \
+         being lost. Correct the URL at Twilio, or what the proxy makes of its path.",
+        number_of(lost, "request was refused", "requests were refused")
+    );
+    (lost > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+/// One is enough to be told; whether it is urgent goes by its share, as in the alert.
+pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
+    let span = minutes(10);
+    let mut reasons: Vec<(&str, u64)> = scene
+        .vitals
+        .now
+        .refusals
+        .keys()
+        .filter_map(|reason| {
+            let told = !NOISE.contains(&&**reason) && !ELSEWHERE.contains(&&**reason);
+            let times = scene.vitals.refused_since(scene.vitals.before(span), reason);
+            (told && times > 0).then_some((&**reason, times))
+        })
+        .collect();
+    let total: u64 = reasons.iter().map(|(_, times)| times).sum();
+    if total == 0 {
+        return Vec::new();
+    }
+    reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let of = reasons
+        .iter()
+        .map(|(reason, times)| format!("{} {}", reason.replace('_', " "), count(*times)));
+    let of = of.collect::<Vec<_>>().join(", ");
+    let requests = scene.rose(span, REQUESTS, |labels| labels.get("route") != "other");
+    let text = format!("{} in the last 10 minutes: {of}.", refused(total));
+    let urgent = requests > 20 && total as f64 / requests as f64 > 0.05;
+    // A scanner that tries the route once is no reason to get up.
+    let stray = total < 3 && reasons.iter().all(|(reason, _)| *reason == "missing_signature");
+    vec![match (urgent, stray) {
+        (true, _) => Sign::new(text),
+        (false, true) => Sign::with(Tone::Later, text),
+        (false, false) => Sign::with(Tone::Odd, text),
+    }]
+}
+
+/// Of the last hour alone; the alert knows yesterday and the week before.
+pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
+    const QUIET: Duration = minutes(20);
+    let accepted = |labels: &super::Labels<'_>| labels.get("outcome") == "accepted";
+    let watched = scene.vitals.now.at.since(scene.vitals.hour.at);
+    let (recent, hour) =
+        (scene.rose(QUIET, REQUESTS, accepted), scene.rose(Duration::MAX, REQUESTS, accepted));
+    if !scene.receives() || watched <= QUIET || recent > 0 || hour <= 20 {
+        return Vec::new();
+    }
+    vec![Sign::new(format!(
+        "No callback has been accepted for 20 minutes, after {} in the time before. Can Twilio reach the \
+         public URL?",
+        count(hour)
+    ))]
+}
+
+pub(super) fn slow_answers(scene: &Scene<'_>) -> Vec<Sign> {
+    let slow = scene.vitals.p95.filter(|p95| *p95 > SLOW_S);
+    let text = |p95| {
+        format!(
+            "One callback in twenty waits for {} or longer. At 15 s Twilio gives up.",
+            seconds(p95)
+        )
+    };
+    slow.map(|p95| Sign::new(text(p95))).into_iter().collect()
+}
+
+pub(super) fn connections_not_taken(scene: &Scene<'_>) -> Vec<Sign> {
+    let failures = scene.rose(minutes(5), "offhook_accept_failures_total", |_| true);
+    let text = "Connections wait without an answer: the system gives this process no more files. Raise its \
+                limit of open files, or lower inbound.max_connections.";
+    (failures > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+pub(super) fn fallback_unrecorded(scene: &Scene<'_>) -> Vec<Sign> {
+    let lost = scene.rose(minutes(10), "offhook_fallback_unrecorded_total", |_| true);
+    let text = format!(
+        "{} answered in the last 10 minutes, and could not be recorded.",
+        number_of(lost, "fallback request was", "fallback requests were")
+    );
+    (lost > 0).then(|| Sign::new(text)).into_iter().collect()
+}

@@ -1,0 +1,197 @@
+//! Each condition is named by the verdict while it holds, and by nothing less.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::admin::verdict::verdict;
+use crate::admin::watch::{Sample, Seen};
+use crate::backend::Level;
+use crate::clock::Timestamp;
+
+/// A receiver and worker in one, two minutes before its last hour is over.
+fn quiet() -> Vitals {
+    let at = |minutes: i64| Timestamp::from_micros(minutes * 60_000_000);
+    let sample = |minute| Sample { at: at(minute), ..Sample::default() };
+    let mut now = sample(60);
+    now.refusals.insert("not_durable".to_owned(), 0);
+    Vitals { samples: (0..60).map(sample).collect(), hour: sample(0), now, ..Vitals::default() }
+}
+
+fn set(sample: &mut Sample, series: &str, value: f64) {
+    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+    let pairs = labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='));
+    let labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    sample.figures.set(name, labels, value);
+}
+
+/// A quiet hour in which this counter rose, or this gauge stands there, by now.
+fn with(series: &[(&str, f64)]) -> Vitals {
+    let mut vitals = quiet();
+    for (series, value) in series {
+        set(&mut vitals.now, series, *value);
+    }
+    vitals
+}
+
+fn changed(change: impl FnOnce(&mut Vitals)) -> Vitals {
+    let mut vitals = quiet();
+    change(&mut vitals);
+    vitals
+}
+
+/// Each alert, and the least that it is about.
+fn scenes() -> Vec<(&'static str, Vitals)> {
+    let refused = |reason: &str| {
+        let series = format!("offhook_refusals_total{{reason={reason}}}");
+        let mut vitals = with(&[(&series, 1.0)]);
+        vitals.now.refusals.insert(reason.to_owned(), 1);
+        vitals
+    };
+    let silent = || {
+        let mut vitals = quiet();
+        let accepted = "offhook_requests_total{route=status,outcome=accepted}";
+        vitals.samples[30..].iter_mut().for_each(|sample| set(sample, accepted, 21.0));
+        set(&mut vitals.now, accepted, 21.0);
+        vitals
+    };
+    let outcome = |status| format!("offhook_outcomes_total{{resource=message,status={status}}}");
+    let secret = "{account=main,key_id=auth_token_1}";
+    vec![
+        ("OffhookNotDurable", refused("not_durable")),
+        ("OffhookNotDurable", refused("overloaded")),
+        (
+            "OffhookInternalErrors",
+            with(&[("offhook_requests_total{route=status,outcome=error}", 1.0)]),
+        ),
+        ("OffhookSignedToNoRoute", refused("signed_unknown_route")),
+        ("OffhookRefusals", refused("wrong_signature")),
+        ("OffhookRefusals", refused("missing_signature")),
+        ("OffhookRefusals", refused("malformed_signature")),
+        ("OffhookRefusals", refused("unknown_account")),
+        ("OffhookRefusals", refused("missing_body_hash")),
+        ("OffhookRefusals", refused("wrong_body_hash")),
+        ("OffhookRefusals", refused("unsupported_content_type")),
+        ("OffhookRefusals", refused("body_too_large")),
+        ("OffhookNoCallbacks", silent()),
+        ("OffhookSlowAnswers", changed(|vitals| vitals.p95 = Some(5.1))),
+        ("OffhookConnectionsNotTaken", with(&[("offhook_accept_failures_total", 1.0)])),
+        (
+            "OffhookDurabilityBelowConfigured",
+            with(&[("offhook_durability_below_configured{backend=redis}", 1.0)]),
+        ),
+        ("OffhookOldestAge", changed(|vitals| vitals.now.oldest = 61.0)),
+        ("OffhookCircuitOpen", changed(|vitals| vitals.circuit_open = Some(vitals.now.at))),
+        ("OffhookSpoolNotEmpty", changed(|vitals| vitals.now.spool = 1)),
+        (
+            "OffhookCommitsFail",
+            with(&[("offhook_commit_errors_total{backend=postgres,error=transient}", 1.0)]),
+        ),
+        ("OffhookStreamErrors", with(&[("offhook_stream_errors_total", 1.0)])),
+        ("OffhookStreamGrowing", changed(|vitals| vitals.now.depth = 513)),
+        ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
+        ("OffhookBlockedByAnotherGroup", with(&[("offhook_stream_blocking_groups", 1.0)])),
+        ("OffhookFallbackUnrecorded", with(&[("offhook_fallback_unrecorded_total", 1.0)])),
+        ("OffhookReloadFailed", changed(|vitals| vitals.now.reload_failed = true)),
+        (
+            "OffhookDeliveryFailures",
+            with(&[(&outcome("failed"), 2.0), (&outcome("delivered"), 50.0)]),
+        ),
+        (
+            "OffhookConcurrentCalls",
+            with(&[("offhook_calls_in_progress", 41.0), ("offhook_calls_limit", 50.0)]),
+        ),
+        ("OffhookContradictedStatuses", with(&[("offhook_contradicted_statuses_total", 1.0)])),
+        (
+            "OffhookRetiringSecretStillMatches",
+            with(&[
+                (&format!("offhook_secret_retiring{secret}"), 1.0),
+                (&format!("offhook_secret_matches_total{secret}"), 1.0),
+            ]),
+        ),
+        ("OffhookRetentionFails", with(&[("offhook_retention_errors_total{table=events}", 1.0)])),
+    ]
+}
+
+fn everysec() -> [(&'static str, InForce); 1] {
+    let settings = "appendonly yes, appendfsync everysec".to_owned();
+    [("redis", InForce { level: Level::EverySecond, settings, breach: None })]
+}
+
+#[test]
+fn a_condition_that_holds_is_named_and_all_is_not_well() {
+    for (alert, vitals) in scenes() {
+        let findings = verdict(&vitals, &everysec());
+        let named: Vec<_> = findings.iter().filter_map(|finding| finding.alert).collect();
+        assert_eq!(named, [alert], "{findings:?}");
+        assert_ne!(findings[0].tone, Tone::Good, "{findings:?}");
+        assert!(!findings[0].text.contains("Everything is well"), "{findings:?}");
+    }
+}
+
+#[test]
+fn every_condition_has_a_scene() {
+    let tried: BTreeSet<_> = scenes().into_iter().map(|(alert, _)| alert).collect();
+    let known: BTreeSet<_> = alerts().map(|(alert, _)| alert).collect();
+    assert_eq!(tried, known);
+}
+
+#[test]
+fn an_hour_in_which_nothing_happened_has_none() {
+    let findings = verdict(&quiet(), &everysec());
+    assert_eq!((findings.len(), findings[0].tone), (1, Tone::Good), "{findings:?}");
+}
+
+#[test]
+fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
+    for (alert, vitals) in scenes() {
+        let mut later = vitals.clone();
+        // All that was counted had been counted an hour ago.
+        later.samples = vec![Sample { at: later.samples[0].at, ..vitals.now.clone() }];
+        later.hour = later.samples[0].clone();
+        let named = |vitals: &Vitals| {
+            let findings = verdict(vitals, &everysec());
+            findings.iter().any(|finding| finding.alert == Some(alert))
+        };
+        let gauge = [
+            "OffhookSlowAnswers",
+            "OffhookDurabilityBelowConfigured",
+            "OffhookOldestAge",
+            "OffhookCircuitOpen",
+            "OffhookSpoolNotEmpty",
+            "OffhookDeadLetters",
+            "OffhookBlockedByAnotherGroup",
+            "OffhookReloadFailed",
+            "OffhookConcurrentCalls",
+        ];
+        assert_eq!(named(&later), gauge.contains(&alert), "{alert}");
+    }
+}
+
+#[test]
+fn a_redis_that_is_away_is_told_of_once() {
+    let mut vitals = with(&[("offhook_stream_errors_total", 9.0)]);
+    let now = vitals.now.at;
+    vitals.dependencies =
+        vec![Seen { name: "redis", need: "either", away: Some(now), error: None }];
+    (vitals.now.oldest, vitals.now.spool, vitals.circuit_open) = (99.0, 7, Some(now));
+    let findings = verdict(&vitals, &everysec());
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].text.contains("7 events wait"), "{findings:?}");
+}
+
+#[test]
+fn a_share_of_refusals_is_urgent_and_a_stray_scanner_is_not() {
+    let told = |reason: &str, refused: u64, requests: f64| {
+        let mut vitals =
+            with(&[("offhook_requests_total{route=status,outcome=accepted}", requests)]);
+        // Probes and scanners are no requests for a route.
+        set(&mut vitals.now, "offhook_requests_total{route=other,outcome=refused}", 100_000.0);
+        vitals.now.refusals.insert(reason.to_owned(), refused);
+        verdict(&vitals, &everysec()).remove(0).tone
+    };
+    assert_eq!(told("wrong_signature", 6, 100.0), Tone::Bad);
+    assert_eq!(told("wrong_signature", 5, 100.0), Tone::Odd);
+    assert_eq!(told("missing_signature", 2, 100.0), Tone::Later);
+    assert_eq!(told("missing_signature", 3, 100.0), Tone::Odd);
+    assert_eq!(told("unknown_route", 1000, 100.0), Tone::Good);
+}

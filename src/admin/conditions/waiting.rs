@@ -1,0 +1,151 @@
+//! What does not get on from where it lies, and what is put aside.
+
+use super::{Scene, Sign, minutes};
+use crate::admin::console::words::{count, minute, number_of, seconds};
+use crate::admin::verdict::{Tone, name};
+use crate::admin::watch::Seen;
+
+/// A worker's own pace is seconds at most.
+const LATE_S: f64 = 60.0;
+/// From then on the alert fires: it waits for two minutes.
+const ALERT_S: f64 = 180.0;
+/// More than one batch of a worker.
+const MANY: u64 = 512;
+
+fn wait(number: u64) -> String {
+    match number {
+        0 => "nothing waits".to_owned(),
+        1 => "1 event waits".to_owned(),
+        many => format!("{} events wait", count(many)),
+    }
+}
+
+/// Each dependency that does not answer, with what becomes of the events.
+pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
+    let away = scene.vitals.dependencies.iter().filter(|seen| seen.away.is_some());
+    away.map(|seen| {
+        let tone = match (seen.name, seen.need) {
+            // The receivers answer, and keep what Redis does not take.
+            ("redis", _) | (_, "either" | "optional") => Tone::Odd,
+            _ => Tone::Bad,
+        };
+        Sign::with(tone, away_text(seen, scene))
+    })
+    .collect()
+}
+
+fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
+    let now = &scene.vitals.now;
+    let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
+    match away.name {
+        "redis" if scene.receives() => {
+            let spool = wait(now.spool);
+            format!(
+                "Redis has been down since {since}. Callbacks are answered and go to the spool: {spool} there."
+            )
+        }
+        "redis" => format!(
+            "Redis has been down since {since}. Callbacks are answered and wait in the receivers' spools."
+        ),
+        // Where Redis does not answer either, nobody knows how many.
+        "postgres" if scene.away("redis") => {
+            format!("Postgres has been down since {since}. Nothing is stored until it is back.")
+        }
+        "postgres" => {
+            let depth = wait(now.depth);
+            format!("Postgres has been down since {since}. Events stay in Redis: {depth} there.")
+        }
+        "sqlite" => {
+            format!(
+                "The store's file has not worked since {since}: callbacks are refused and lost."
+            )
+        }
+        "spool_disk" => format!("The spool's disk has not worked since {since}."),
+        "spool" => format!("The spool has been full since {since}."),
+        other => format!("{} has been down since {since}.", name(other)),
+    }
+}
+
+pub(super) fn oldest(scene: &Scene<'_>) -> Vec<Sign> {
+    let now = &scene.vitals.now;
+    // What was last seen of a Redis that is away is of no time.
+    if now.oldest <= LATE_S || scene.away("redis") {
+        return Vec::new();
+    }
+    let text = format!("Workers are {} behind: {} in Redis.", seconds(now.oldest), wait(now.depth));
+    vec![if now.oldest > ALERT_S { Sign::new(text) } else { Sign::with(Tone::Odd, text) }]
+}
+
+pub(super) fn circuit(scene: &Scene<'_>) -> Vec<Sign> {
+    let since = scene.vitals.circuit_open.filter(|_| !scene.away("redis"));
+    let text = |at| {
+        let (since, spool) = (minute(at, scene.vitals.now.at), wait(scene.vitals.now.spool));
+        format!("Redis has taken no events since {since}. They go to the spool: {spool} there.")
+    };
+    since.map(|at| Sign::new(text(at))).into_iter().collect()
+}
+
+pub(super) fn spool(scene: &Scene<'_>) -> Vec<Sign> {
+    let (vitals, waits) = (scene.vitals, scene.vitals.now.spool);
+    let told = vitals.circuit_open.is_some() || scene.away("redis");
+    let text = format!("The spool is being emptied: {}.", wait(waits));
+    (waits > 0 && !told).then(|| Sign::new(text)).into_iter().collect()
+}
+
+/// A batch that its backend did not take is tried again, or it goes to the spool.
+pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
+    let mut signs = Vec::new();
+    for backend in ["postgres", "sqlite", "spool"] {
+        let failed = scene.rose(minutes(1), "offhook_commit_errors_total", |labels| {
+            labels.get("backend") == backend && labels.get("error") != "refused"
+        });
+        if failed > 0 && !scene.away(backend) {
+            let batches = number_of(failed, "batch was", "batches were");
+            let depth = match backend {
+                "postgres" => format!(": {} in Redis", wait(scene.vitals.now.depth)),
+                _ => String::new(),
+            };
+            signs.push(Sign::new(format!(
+                "{batches} not taken by {} in the last minute{depth}. The log has the reason.",
+                name(backend)
+            )));
+        }
+    }
+    signs
+}
+
+pub(super) fn stream_errors(scene: &Scene<'_>) -> Vec<Sign> {
+    let failed = scene.rose(minutes(1), "offhook_stream_errors_total", |_| true);
+    let text = format!(
+        "Redis failed {} of the worker in the last minute. The log has the reason.",
+        number_of(failed, "command", "commands")
+    );
+    (failed > 0 && !scene.away("redis")).then(|| Sign::new(text)).into_iter().collect()
+}
+
+pub(super) fn growing(scene: &Scene<'_>) -> Vec<Sign> {
+    let (now, before) = (scene.vitals.now.depth, scene.vitals.before(minutes(5)).depth);
+    if now <= MANY || now <= before || scene.away("redis") {
+        return Vec::new();
+    }
+    vec![Sign::new(format!(
+        "The stream is growing: {} in Redis, {} of them since 5 minutes ago.",
+        wait(now),
+        count(now - before)
+    ))]
+}
+
+pub(super) fn dead_letters(scene: &Scene<'_>) -> Vec<Sign> {
+    let letters = scene.vitals.now.dead_letters;
+    let text = number_of(letters, "dead letter waits", "dead letters wait");
+    (letters > 0).then(|| Sign::new(format!("{text} for you to look at."))).into_iter().collect()
+}
+
+pub(super) fn blocked(scene: &Scene<'_>) -> Vec<Sign> {
+    let groups = scene.gauge("offhook_stream_blocking_groups") as u64;
+    let text = format!(
+        "{} not offhook's keeps entries from being freed, and Redis fills up. The log has the name.",
+        number_of(groups, "consumer group that is", "consumer groups, each of them")
+    );
+    (groups > 0).then(|| Sign::new(text)).into_iter().collect()
+}

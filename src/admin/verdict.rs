@@ -1,0 +1,175 @@
+//! [`Verdict`]: whether all is well, and if not, what is wrong, the worst first. No I/O.
+
+use serde::Serialize;
+
+use super::conditions::{CONDITIONS, Scene};
+use super::console::words::{rate, seconds};
+use super::watch::Vitals;
+use crate::backend::InForce;
+
+/// How bad it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tone {
+    /// Nothing to do.
+    Good,
+    /// It can wait for the morning.
+    Later,
+    /// Nothing is lost, and it needs a look.
+    Odd,
+    /// Act now.
+    Bad,
+}
+
+impl Tone {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Later => "later",
+            Self::Odd => "odd",
+            Self::Bad => "bad",
+        }
+    }
+
+    /// In words, for those who do not see the colour.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Good => "Good",
+            Self::Later => "Can wait",
+            Self::Odd => "Look at this",
+            Self::Bad => "Act now",
+        }
+    }
+}
+
+/// A sentence, and where there is more about it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) tone: Tone,
+    pub(super) text: String,
+    /// A page of the console.
+    pub(super) page: Option<&'static str>,
+    /// The alert that tells of the same.
+    pub(super) alert: Option<&'static str>,
+}
+
+/// What there is to say, the worst first; never empty.
+pub(super) fn verdict(vitals: &Vitals, durability: &[(&'static str, InForce)]) -> Vec<Finding> {
+    let scene = Scene { vitals, durability };
+    let mut findings: Vec<Finding> = Vec::new();
+    for condition in CONDITIONS {
+        let (page, alert) = (condition.page, condition.alert);
+        findings.extend((condition.look)(&scene).into_iter().map(|sign| Finding {
+            tone: condition.tone(&sign),
+            text: sign.text,
+            page,
+            alert,
+        }));
+    }
+    if findings.is_empty() {
+        findings.push(Finding { tone: Tone::Good, text: well(vitals), page: None, alert: None });
+    }
+    // Stable, so that those of one tone stay in the order of the list.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.tone));
+    findings
+}
+
+fn well(vitals: &Vitals) -> String {
+    let Some(p95) = vitals.p95.filter(|_| vitals.per_second > 0.0) else {
+        return "Everything is well: no callback in the last minute.".to_owned();
+    };
+    let rate = rate(vitals.per_second);
+    format!("Everything is well: {rate} callbacks per second, p95 {}.", seconds(p95))
+}
+
+/// A dependency as people call it.
+pub(super) fn name(dependency: &str) -> &str {
+    match dependency {
+        "redis" => "Redis",
+        "postgres" => "Postgres",
+        "sqlite" => "the store's file",
+        "spool" => "the spool",
+        "spool_disk" => "the spool's disk",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::watch::{Sample, Seen};
+    use crate::clock::Timestamp;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).expect("a time")
+    }
+
+    fn vitals() -> Vitals {
+        let now = Sample { at: at("2026-11-24T03:10:00Z"), ..Sample::default() };
+        Vitals { now, ..Vitals::default() }
+    }
+
+    fn away(name: &'static str, need: &'static str) -> Seen {
+        Seen { name, need, away: Some(at("2026-11-24T02:58:30Z")), error: None }
+    }
+
+    #[track_caller]
+    fn check(vitals: &Vitals, tone: Tone, sentence: &str) {
+        let first = verdict(vitals, &[]).remove(0);
+        assert_eq!((first.tone, first.text.as_str()), (tone, sentence));
+    }
+
+    #[test]
+    fn when_all_is_well_it_says_so() {
+        check(&vitals(), Tone::Good, "Everything is well: no callback in the last minute.");
+        let busy = Vitals { per_second: 12.4, p95: Some(0.0031), ..vitals() };
+        let sentence = "Everything is well: 12 callbacks per second, p95 3.1 ms.";
+        check(&busy, Tone::Good, sentence);
+    }
+
+    #[test]
+    fn what_is_down_is_said_with_what_becomes_of_the_events() {
+        let mut vitals = vitals();
+        vitals.dependencies = vec![away("redis", "must")];
+        let sentence = "Redis has been down since 02:58. Callbacks are answered and wait in the \
+                        receivers' spools.";
+        check(&vitals, Tone::Odd, sentence);
+        vitals.now.spool = 12_345;
+        vitals.now.refusals.insert("not_durable".to_owned(), 0);
+        vitals.dependencies = vec![away("redis", "either")];
+        let sentence = "Redis has been down since 02:58. Callbacks are answered and go to the spool: \
+                        12,345 events wait there.";
+        check(&vitals, Tone::Odd, sentence);
+        assert_eq!(verdict(&vitals, &[]).len(), 1, "the spool is not told of twice");
+        vitals.now.spool = 0;
+        vitals.dependencies = vec![away("postgres", "must")];
+        vitals.now.depth = 1;
+        let sentence =
+            "Postgres has been down since 02:58. Events stay in Redis: 1 event waits there.";
+        check(&vitals, Tone::Bad, sentence);
+    }
+
+    #[test]
+    fn a_configuration_that_was_not_taken_is_told() {
+        let mut vitals = vitals();
+        vitals.now.reload_failed = true;
+        let sentence =
+            "The configuration was to be reloaded, and is wrong: the one before is in force.";
+        check(&vitals, Tone::Odd, sentence);
+    }
+
+    #[test]
+    fn the_worst_comes_first() {
+        let mut vitals = vitals();
+        vitals.now.dead_letters = 1;
+        check(&vitals, Tone::Odd, "1 dead letter waits for you to look at.");
+        vitals.samples = vec![Sample::default()];
+        let labels = vec![("reason".to_owned(), "not_durable".to_owned())];
+        vitals.now.figures.set("offhook_refusals_total", labels, 2.0);
+        let findings = verdict(&vitals, &[]);
+        assert_eq!(findings.len(), 2);
+        let sentence =
+            "2 callbacks were refused in the last 5 minutes: nothing could make them durable.";
+        check(&vitals, Tone::Bad, sentence);
+    }
+}
