@@ -165,6 +165,7 @@ fn inbound(c: &mut Criterion) {
         health: Health::default(),
         stop: CancellationToken::new(),
         background: TaskTracker::new(),
+        explaining: offhook::inbound::explaining(),
     }
     .router();
     c.bench_function("inbound", |b| {

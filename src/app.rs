@@ -283,6 +283,7 @@ fn inbound_service(
         health: Health::default(),
         stop: stop.clone(),
         background: TaskTracker::new(),
+        explaining: inbound::explaining(),
     })
 }
 

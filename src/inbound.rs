@@ -4,6 +4,7 @@
 //! Read in this order: [`Inbound::router`] (the public URL space), [`signed`] (a request becomes a
 //! verified one), [`status`] and [`fallback`] (what is answered), [`Refusal`] (what is not).
 
+mod aftermath;
 mod exchange;
 mod fallback;
 mod health;
@@ -30,6 +31,7 @@ use axum::routing::any;
 use futures_util::FutureExt as _;
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -182,6 +184,14 @@ pub struct Inbound {
     pub stop: CancellationToken,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.
     pub background: TaskTracker,
+    /// Room for refused requests whose cause is still to be found out.
+    pub explaining: Arc<Semaphore>,
+}
+
+/// Room for refused requests that are looked at after their answer.
+#[must_use]
+pub fn explaining() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(aftermath::MOST))
 }
 
 impl Inbound {
@@ -228,9 +238,9 @@ impl Inbound {
         }
     }
 
-    async fn answer(&self, route: Route, request: Request) -> Response {
+    async fn answer(self: Arc<Self>, route: Route, request: Request) -> Response {
         let terms = self.terms.now();
-        let mut exchange = Exchange::begin(self, &terms, route, request.uri().clone());
+        let mut exchange = Exchange::begin(&self, &terms, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
         match self.twiml(&mut exchange, route, request).await {
             Ok(twiml) => {
@@ -255,7 +265,13 @@ impl Inbound {
             return Err(self.elsewhere(exchange, request).await);
         }
         let received = Received::read(exchange, request).await?;
-        let signed = received.verify(exchange)?;
+        let signed = match received.verify(exchange) {
+            Ok(signed) => signed,
+            Err(refusal) => {
+                exchange.wrongly_signed = Some(received.without_caller());
+                return Err(refusal);
+            }
+        };
         received.vouch();
         let medium = match route {
             Route::VoiceFallback => Medium::Voice,

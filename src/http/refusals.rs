@@ -1,5 +1,6 @@
 //! [`Refusals`]: the last requests that a listener refused, for the people who run it. Bounded by
-//! reason, so that a scan of the whole URL space leaves in place what says that a secret is wrong.
+//! reason, by whether it is of a configured account, and by whether its cause was found: so that neither a scan
+//! of the URL space nor a flood of forgeries takes the place of what says that a secret or a URL is wrong.
 //! Holds no body, no signature, no secret, and of a query only the names.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,9 +9,10 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// The last ones that are remembered of each reason.
-const REMEMBERED: usize = 32;
-/// Explaining one costs as much as verifying some requests, so it is not done more often than this.
+/// The last ones that are remembered of each group.
+pub const REMEMBERED: usize = 32;
+/// Explaining one costs as much as verifying some requests, so of each reason, of configured accounts and of
+/// others, it is not done more often than this.
 const EXPLAIN_EVERY: Duration = Duration::from_millis(200);
 /// Longest URL that is shown.
 const SHOWN: usize = 300;
@@ -30,6 +32,8 @@ pub struct Refused {
     pub account: Option<String>,
     /// The URLs that its signature was tried against; of others, the one that was asked for.
     pub urls: Vec<String>,
+    /// Whether its own cause was looked for and found.
+    pub explained: bool,
     /// The usual cause of that; of a wrong signature the very cause, if it was looked for and found.
     pub hint: &'static str,
 }
@@ -40,38 +44,61 @@ pub struct Refusals(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    by_reason: BTreeMap<&'static str, VecDeque<Refused>>,
-    explained: Option<Timestamp>,
+    last: BTreeMap<Group, VecDeque<Refused>>,
+    counted: BTreeMap<&'static str, Counted>,
+    /// When one was explained last.
+    explained: BTreeMap<(&'static str, bool), Timestamp>,
+}
+
+/// What has places of its own: the reason, whether the account is configured, whether a cause was found.
+type Group = (&'static str, bool, bool);
+
+/// How many there were, which is more than are remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// Since the process started.
+    pub times: u64,
+    /// When the first one came.
+    pub since: Timestamp,
 }
 
 impl Refusals {
     /// Remembers one.
     pub fn push(&self, refused: Refused) {
         let mut memory = self.memory();
-        let same = memory.by_reason.entry(refused.reason).or_default();
+        let first = Counted { times: 0, since: refused.at };
+        memory.counted.entry(refused.reason).or_insert(first).times += 1;
+        let group = (refused.reason, refused.account.is_some(), refused.explained);
+        let same = memory.last.entry(group).or_default();
         if same.len() == REMEMBERED {
             same.pop_front();
         }
         same.push_back(refused);
     }
 
-    /// Whether one may be explained now, which it then must be.
-    pub fn may_explain(&self, now: Timestamp) -> bool {
+    /// Whether one of this reason, of a configured account or not, may be explained now, which it then must be.
+    pub fn may_explain(&self, now: Timestamp, reason: &'static str, known: bool) -> bool {
         let mut memory = self.memory();
         // A clock that was set back must not stop it for as long.
         let rested = |last: Timestamp| now < last || now.since(last) >= EXPLAIN_EVERY;
-        let may = memory.explained.is_none_or(rested);
+        let may = memory.explained.get(&(reason, known)).copied().is_none_or(rested);
         if may {
-            memory.explained = Some(now);
+            memory.explained.insert((reason, known), now);
         }
         may
     }
 
-    /// The last ones of every reason, the latest first.
+    /// How many there were of each reason.
+    #[must_use]
+    pub fn counted(&self) -> BTreeMap<&'static str, Counted> {
+        self.memory().counted.clone()
+    }
+
+    /// The last ones of every group, the latest first.
     #[must_use]
     pub fn last(&self) -> Vec<Refused> {
         let memory = self.memory();
-        let mut all: Vec<Refused> = memory.by_reason.values().flatten().cloned().collect();
+        let mut all: Vec<Refused> = memory.last.values().flatten().cloned().collect();
         all.sort_by_key(|refused| std::cmp::Reverse(refused.at));
         all
     }
@@ -121,6 +148,7 @@ mod tests {
             status: 403,
             account: None,
             urls: Vec::new(),
+            explained: false,
             hint: "",
         }
     }
@@ -134,16 +162,37 @@ mod tests {
         assert_eq!(last.len(), REMEMBERED + 1);
         assert_eq!(last[0].at.micros(), 999);
         assert_eq!(last[REMEMBERED].reason, "wrong_signature");
+        let counted = refusals.counted()["unknown_route"];
+        assert_eq!((counted.times, counted.since.micros()), (999, 1));
+    }
+
+    #[test]
+    fn a_flood_of_forgeries_does_not_wash_away_what_is_of_an_account_or_was_explained() {
+        let refusals = Refusals::default();
+        let known = Some("AC1".to_owned());
+        refusals.push(Refused { account: known.clone(), ..refused(0, "wrong_signature") });
+        let cause =
+            Refused { account: known.clone(), explained: true, ..refused(1, "wrong_signature") };
+        refusals.push(cause);
+        (2..1000).for_each(|at| refusals.push(refused(at, "wrong_signature")));
+        let kept = refusals.last().into_iter().filter(|refused| refused.account == known).count();
+        assert_eq!(kept, 2);
+        let of_the_account =
+            |at| Refused { account: known.clone(), ..refused(at, "wrong_signature") };
+        (1000..2000).for_each(|at| refusals.push(of_the_account(at)));
+        assert!(refusals.last().iter().any(|refused| refused.explained));
     }
 
     #[test]
     fn explanations_are_rationed() {
         let refusals = Refusals::default();
         let at = |millis: i64| Timestamp::from_micros(millis * 1000);
-        assert!(refusals.may_explain(at(1000)));
-        assert!(!refusals.may_explain(at(1199)));
-        assert!(refusals.may_explain(at(1200)));
-        assert!(refusals.may_explain(at(0)), "the clock was set back");
+        let may = |millis, known| refusals.may_explain(at(millis), "wrong_signature", known);
+        assert!(may(1000, false));
+        assert!(!may(1199, false));
+        assert!(may(1199, true), "forgeries without an account do not take its turn");
+        assert!(may(1200, false));
+        assert!(may(0, false), "the clock was set back");
     }
 
     #[test]

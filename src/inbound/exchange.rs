@@ -1,33 +1,35 @@
 //! [`Exchange`]: one request and its answer, as the log and the metrics see it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::aftermath::Aftermath;
 use super::metrics::Outcome;
+use super::signed::Received;
 use super::{Inbound, Refusal, Route, Terms};
 use crate::event::{Event, TraceContext};
-use crate::http::refusals::{Refused, shown};
+use crate::http::refusals::shown;
 use crate::spans::{Role, Span};
-use crate::twilio::diagnosis::Diagnosis;
 
 /// What is known of a request by the time it ends. Ends exactly once, however it does: a future
 /// that is dropped or that panics is counted, too.
 ///
 /// Holds nothing that a log must not: no body, number, query or signature.
 pub(super) struct Exchange<'i> {
-    pub(super) inbound: &'i Inbound,
+    pub(super) inbound: &'i Arc<Inbound>,
     /// What it goes by, whatever is in force when it ends.
-    pub(super) terms: &'i Terms,
+    pub(super) terms: &'i Arc<Terms>,
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
-    /// The URLs that the signature was tried against, as they may be shown.
+    /// The URL that the signature holds for, of a request to no route, as it may be shown.
     pub(super) tried: Vec<String>,
-    /// Why the signature is wrong, if that was found out.
-    pub(super) diagnosis: Option<Diagnosis>,
+    /// The request, if its signature is wrong.
+    pub(super) wrongly_signed: Option<Received>,
     /// Of the trace that is taken of it, if one is.
     pub(super) trace: Option<TraceContext>,
     uri: Uri,
@@ -37,14 +39,19 @@ pub(super) struct Exchange<'i> {
 }
 
 impl<'i> Exchange<'i> {
-    pub(super) fn begin(inbound: &'i Inbound, terms: &'i Terms, route: Route, uri: Uri) -> Self {
+    pub(super) fn begin(
+        inbound: &'i Arc<Inbound>,
+        terms: &'i Arc<Terms>,
+        route: Route,
+        uri: Uri,
+    ) -> Self {
         Self {
             inbound,
             terms,
             body_bytes: 0,
             account: None,
             tried: Vec::new(),
-            diagnosis: None,
+            wrongly_signed: None,
             trace: inbound.spans.begin(),
             uri,
             route,
@@ -72,43 +79,26 @@ impl<'i> Exchange<'i> {
         );
     }
 
+    /// Counts it; the rest is for after the answer.
     pub(super) fn refused(mut self, refusal: Refusal) {
-        /// Somebody's configuration is wrong, or somebody forges: an operator wants to know.
-        macro_rules! log {
-            ($level:ident, $took:expr) => {
-                $level!(
-                    route = self.route.as_str(),
-                    reason = refusal.as_str(),
-                    account.sid = self.account,
-                    body_bytes = self.body_bytes,
-                    duration_ms = millis($took),
-                    "refused a request"
-                )
-            };
-        }
         let took = self.end(Outcome::Refused);
         self.inbound.metrics.refused(refusal);
-        self.remember(refusal);
-        match refusal.status() {
-            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => log!(warn, took),
-            _ => log!(info, took),
-        }
-    }
-
-    fn remember(&mut self, refusal: Refusal) {
         if self.tried.is_empty() {
             let asked = self.uri.path_and_query().map_or("/", |raw| raw.as_str());
             self.tried.push(shown(&self.inbound.public_url.join(asked)));
         }
-        self.inbound.refusals.push(Refused {
-            at: self.inbound.clock.now(),
-            route: self.route.as_str(),
-            reason: refusal.as_str(),
-            status: refusal.status().as_u16(),
+        let aftermath = Aftermath {
+            inbound: Arc::clone(self.inbound),
+            terms: Arc::clone(self.terms),
+            refusal,
+            route: self.route,
             account: self.account.map(str::to_owned),
+            body_bytes: self.body_bytes,
+            took,
             urls: std::mem::take(&mut self.tried),
-            hint: self.diagnosis.map_or(refusal.usual_cause(), Diagnosis::advice),
-        });
+            received: self.wrongly_signed.take(),
+        };
+        aftermath.begin();
     }
 
     fn end(&mut self, outcome: Outcome) -> Duration {

@@ -14,11 +14,11 @@ use super::exchange::Exchange;
 use super::{Inbound, Refusal, Terms};
 use crate::http::Caller;
 use crate::http::refusals::shown;
-use crate::twilio::diagnosis::diagnose;
+use crate::twilio::diagnosis::{Diagnosis, diagnose};
 use crate::twilio::params::Params;
 use crate::twilio::public_url::candidates;
 use crate::twilio::signature::{
-    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignatureError, SignedRequest, Verified,
+    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignedRequest, Verified,
 };
 
 // As names that were parsed once: a callback is asked for all of them.
@@ -76,13 +76,18 @@ impl Received {
         let inbound = exchange.inbound;
         let unverified =
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
-        let signed = unverified
-            .verify(&exchange.terms.keyring)
-            .inspect_err(|error| self.explain(exchange, *error))?;
+        let terms: &'i Terms = exchange.terms;
+        let signed = unverified.verify(&terms.keyring)?;
         let Verified { account, secret } = *signed.verified();
         exchange.account = Some(account.sid());
         inbound.metrics.matched(account, secret);
         Ok(signed)
+    }
+
+    /// Without its connection, which must not wait for it.
+    pub(super) fn without_caller(mut self) -> Self {
+        self.caller = None;
+        self
     }
 
     /// Says of the connection that it carries requests of Twilio's: only of a verified one.
@@ -98,8 +103,9 @@ impl Received {
     }
 
     /// Whether a secret of ours signed it to one of these URLs, which is noted.
-    pub(super) fn is_signed_to(&self, urls: Vec<String>, exchange: &mut Exchange<'_>) -> bool {
-        let keyring = &exchange.terms.keyring;
+    pub(super) fn is_signed_to<'i>(&self, urls: Vec<String>, exchange: &mut Exchange<'i>) -> bool {
+        let terms: &'i Terms = exchange.terms;
+        let keyring = &terms.keyring;
         for url in urls {
             let claimed = SignedRequest::new(&url, self.content, &self.body, self.claim.clone());
             if let Ok(signed) = claimed.verify(keyring) {
@@ -114,21 +120,17 @@ impl Received {
         false
     }
 
-    /// Notes what an operator needs to see: whose secret is wrong, or which URL. Not on every
-    /// occasion, since it costs more than refusing.
-    fn explain(&self, exchange: &mut Exchange<'_>, error: SignatureError) {
-        let inbound = exchange.inbound;
-        exchange.account = self.claimed_account(exchange.terms);
-        if error != SignatureError::Mismatch {
-            return;
-        }
-        exchange.tried = candidates(&self.url).iter().map(|url| shown(url)).collect();
-        exchange.tried.dedup();
-        if inbound.refusals.may_explain(inbound.clock.now()) {
-            let (url, claim) = (&self.url, &self.claim);
-            let keyring = &exchange.terms.keyring;
-            exchange.diagnosis = diagnose(url, self.content, &self.body, claim, keyring);
-        }
+    /// The URLs that the signature was tried against, as they may be shown.
+    pub(super) fn tried(&self) -> Vec<String> {
+        let mut tried: Vec<_> = candidates(&self.url).iter().map(|url| shown(url)).collect();
+        tried.dedup();
+        tried
+    }
+
+    /// Why the signature is wrong. Slow, so that it is neither asked before the answer, nor on the thread
+    /// that answers.
+    pub(super) fn diagnose(&self, terms: &Terms) -> Option<Diagnosis> {
+        diagnose(&self.url, self.content, &self.body, &self.claim, &terms.keyring)
     }
 
     /// Twilio's idempotency token.
@@ -138,7 +140,7 @@ impl Received {
 
     /// The account that a refused request names, if it is one of ours: an operator needs to see
     /// whose secret is wrong.
-    fn claimed_account<'i>(&self, terms: &'i Terms) -> Option<&'i str> {
+    pub(super) fn claimed_account<'i>(&self, terms: &'i Terms) -> Option<&'i str> {
         let params = match self.content {
             Content::Query => self.url.split_once('?')?.1.as_bytes(),
             Content::Form => &self.body,

@@ -106,8 +106,12 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     let forged = call(4, "completed").with_query("From=%2B15550100009");
     let answer = offhook.client.send(&forged.signed(Signature::Token("another token"))).await;
     assert_eq!(answer.status(), 403);
-    browser.open(&format!("{base}/refusals")).await;
-    let refusals = browser.shows(".refusals", "rong signature").await;
+    // It is remembered after its answer.
+    let refusals = until("the refusal is there", async || {
+        browser.open(&format!("{base}/refusals")).await;
+        browser.text("main").await.filter(|text| text.contains("rong signature"))
+    })
+    .await;
     assert!(refusals.contains("auth token"), "{refusals}");
     browser.click(".refusals summary").await;
     let urls = browser.shows(".refusals", "https://hooks.example.com/status?From=…").await;

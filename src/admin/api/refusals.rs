@@ -1,5 +1,6 @@
 //! The last requests that the public listener of this process refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,6 +13,8 @@ use crate::http::refusals::Refused;
 
 #[derive(Debug, Serialize)]
 pub(super) struct List {
+    /// How many there were of each reason since the process started.
+    counts: BTreeMap<&'static str, u64>,
     refusals: Vec<View>,
 }
 
@@ -23,17 +26,20 @@ struct View {
     status: u16,
     account: Option<String>,
     urls: Vec<String>,
+    explained: bool,
     hint: &'static str,
 }
 
 impl From<Refused> for View {
     fn from(refused: Refused) -> Self {
-        let Refused { at, route, reason, status, account, urls, hint } = refused;
-        Self { at, route, reason, status, account, urls, hint }
+        let Refused { at, route, reason, status, account, urls, explained, hint } = refused;
+        Self { at, route, reason, status, account, urls, explained, hint }
     }
 }
 
 /// `GET /api/refusals`, the latest first.
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<List> {
-    Json(List { refusals: admin.refusals.last().into_iter().map(View::from).collect() })
+    let counted = admin.refusals.counted().into_iter();
+    let counts = counted.map(|(reason, counted)| (reason, counted.times)).collect();
+    Json(List { counts, refusals: admin.refusals.last().into_iter().map(View::from).collect() })
 }

@@ -12,24 +12,56 @@ use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::gate::Visitor;
 use crate::clock::{Clock, Timestamp};
-use crate::http::refusals::Refused;
+use crate::http::refusals::{Counted, Refused};
 
 /// `GET /refusals`
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
-    let (groups, now) = (alike(admin.refusals.last()), Clock::System.now());
+    let (now, counted) = (Clock::System.now(), admin.refusals.counted());
+    let mut reasons: Vec<(&str, Vec<Alike>)> = Vec::new();
+    for group in alike(admin.refusals.last()) {
+        let reason = group.last.reason;
+        match reasons.iter_mut().find(|(of, _)| *of == reason) {
+            Some((_, groups)) => groups.push(group),
+            None => reasons.push((reason, vec![group])),
+        }
+    }
     let body = html! {
         h1 { "Refusals" }
-        @if groups.is_empty() {
+        @if reasons.is_empty() {
             p class="empty" { "Nothing was refused since this process started." }
         } @else {
-            p { "The last requests that this process refused, at most 32 of each reason." }
-            ul class="refusals" { @for group in &groups { (item(group, now)) } }
+            p { "Requests that this process refused. Another receiver has a page of its own." }
+            @for (reason, groups) in &reasons {
+                section aria-label=(reason) {
+                    div class="head" {
+                        h2 class="capital" { (reason.replace('_', " ")) }
+                        @if let Some(counted) = counted.get(reason) {
+                            span class="note" { (total(counted, groups, now)) }
+                        }
+                    }
+                    ul class="refusals" { @for group in groups { (item(group, now)) } }
+                }
+            }
         }
     };
     layout::page(&admin, &visitor, Here::Refusals, "Refusals", &body)
+}
+
+/// `527 since 14:03, the last 32 below`: how many there were is not how many are remembered.
+fn total(counted: &Counted, groups: &[Alike], now: Timestamp) -> String {
+    let remembered: u64 = groups.iter().map(|group| group.times).sum();
+    let since = words::minute(counted.since, now);
+    match counted.times.saturating_sub(remembered) {
+        0 => format!("{} since {since}", words::count(counted.times)),
+        _ => format!(
+            "{} since {since}, the last {} below",
+            words::count(counted.times),
+            words::count(remembered)
+        ),
+    }
 }
 
 /// Refusals that differ in nothing but their time.
@@ -59,14 +91,16 @@ fn item(Alike { last, first, times }: &Alike, now: Timestamp) -> Markup {
     html! {
         li {
             div class="head" {
-                h2 { (last.reason.replace('_', " ")) }
                 span class="note" {
                     (number_of(*times, "time", "times")) ", "
                     @if *times > 1 { "from " (words::time(*first, now)) " to " }
                     (words::time(last.at, now))
                 }
             }
-            p class="hint" { (sentence(last.hint)) }
+            p class="hint" {
+                @if last.explained { strong { "Found: " } }
+                (sentence(last.hint))
+            }
             dl class="facts" {
                 div { dt { "Route" } dd { (last.route) } }
                 div { dt { "Answer" } dd { (last.status) } }
@@ -102,6 +136,7 @@ mod tests {
             status: 403,
             account: None,
             urls: vec!["https://h.example/status".to_owned()],
+            explained: false,
             hint,
         };
         let groups =
@@ -111,5 +146,9 @@ mod tests {
         assert_eq!(told, [(3, 4), (1, 3)]);
         assert_eq!(groups[0].first.micros(), 1);
         assert_eq!(sentence("not Twilio"), "Not Twilio.");
+        let counted = |times| Counted { times, since: Timestamp::from_micros(1) };
+        let total = |times| total(&counted(times), &groups, Timestamp::from_micros(2));
+        assert_eq!(total(527), "527 since 00:00, the last 4 below");
+        assert_eq!(total(4), "4 since 00:00");
     }
 }

@@ -132,6 +132,7 @@ async fn what_twilio_sent_is_text_and_nothing_else() {
         status: 403,
         account: Some(odd.into()),
         urls: vec![odd.into()],
+        explained: false,
         hint: "a hint",
     });
     let encoded: String = odd.bytes().map(|byte| format!("%{byte:02X}")).collect();

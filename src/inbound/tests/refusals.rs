@@ -121,13 +121,52 @@ async fn what_twilio_signed_to_no_route_is_told_from_a_scanner() {
             let refusal = Refusal::SignedUnknownRoute;
             check(&response, refusal, 404, "unknown_route", false);
             check_counted(&server, refusal);
-            let seen = server.refusals.last().remove(0);
+            let seen = server.until_refused(|_| true).await;
             assert_eq!(seen.reason, "signed_unknown_route");
             assert_eq!(seen.account.as_deref(), Some(ACCOUNT));
             assert!(seen.hint.contains("callbacks are being lost"), "{}", seen.hint);
         }
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn why_a_signature_is_wrong_is_found_out_after_the_answer() {
+    let server = Server::start().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let asked = async {
+        // Another process forges, and names accounts that are not configured.
+        for n in 0..50 {
+            let forged = CALL.replace(ACCOUNT, &format!("AC{n}"));
+            let forged = Request::form("/status", forged).signed_with(&token("another"));
+            assert_eq!(server.ask(&forged).await.status, 403);
+        }
+        let other_scheme = call().signed_for("http://hooks.example.com/status", &token(TOKEN));
+        assert_eq!(server.ask(&other_scheme).await.status, 403);
+        server.until_refused(|refused| refused.explained).await
+    };
+    let seen = asked.with_current_subscriber().await;
+    drop(guard);
+    assert_eq!((seen.reason, seen.account.as_deref()), ("wrong_signature", Some(ACCOUNT)));
+    assert!(seen.hint.contains("http or https"), "{}", seen.hint);
+    assert!(seen.urls.iter().any(|url| url == "https://hooks.example.com/status"), "{seen:?}");
+    let counted = server.refusals.counted();
+    assert_eq!((counted["unknown_account"].times, counted["wrong_signature"].times), (50, 1));
+    let log = String::from_utf8(log.0.lock().expect("no test panics here").clone()).expect("text");
+    assert!(log.contains("cause=\"the signature matches with the other scheme"), "{log}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn while_too_many_wait_to_be_explained_the_rest_is_remembered_without() {
+    let server = Server::start_with(Setup { explaining: 0, ..Setup::default() }).await;
+    let wrong = call().signed_with(&token("another"));
+    assert_eq!(server.ask(&wrong).await.status, 403);
+    let seen = server.until_refused(|_| true).await;
+    assert_eq!((seen.explained, seen.account, seen.urls.len()), (false, None, 1));
+    server.stop().await;
 }
 
 #[tokio::test]

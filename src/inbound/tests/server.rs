@@ -9,6 +9,7 @@ use prometheus::proto::MetricType;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
-use crate::http::refusals::Refusals;
+use crate::http::refusals::{Refusals, Refused};
 use crate::inbound::{
     Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Terms, TermsInForce,
 };
@@ -53,6 +54,8 @@ pub(super) struct Setup {
     pub(super) public_url: &'static str,
     pub(super) accounts: Vec<Account>,
     pub(super) fallback: Fallback,
+    /// Refused requests whose cause may be looked for at a time.
+    pub(super) explaining: usize,
 }
 
 impl Default for Setup {
@@ -72,7 +75,7 @@ impl Default for Setup {
         };
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
         let accounts = vec![account(&[TOKEN], &[])];
-        Self { behind: Behind::Store, config, public_url: BASE, accounts, fallback }
+        Self { behind: Behind::Store, config, public_url: BASE, accounts, fallback, explaining: 64 }
     }
 }
 
@@ -93,6 +96,7 @@ impl Setup {
             stop: CancellationToken::new(),
             spans: Spans::default(),
             background: TaskTracker::new(),
+            explaining: Arc::new(Semaphore::new(self.explaining)),
         }
     }
 }
@@ -196,6 +200,19 @@ impl Server {
 
     pub(super) fn metric(&self, name: &str) -> Vec<String> {
         metric(&self.registry, name)
+    }
+
+    /// Waits for a refusal that is remembered: that is done after its answer.
+    pub(super) async fn until_refused(&self, wanted: impl Fn(&Refused) -> bool) -> Refused {
+        let found = async {
+            loop {
+                if let Some(refused) = self.refusals.last().into_iter().find(&wanted) {
+                    return refused;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(LONG, found).await.expect("it is remembered")
     }
 
     /// Waits until a metric reads so.

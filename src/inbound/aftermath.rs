@@ -1,0 +1,107 @@
+//! [`Aftermath`]: what remains to do of a refusal once its client has its answer: find out why the signature is
+//! wrong, write it into the log, and remember it for the page.
+//!
+//! After the answer, since trying the usual mistakes costs as much as some requests, and since how long that
+//! takes would tell a forger which accounts are configured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tracing::instrument::WithSubscriber as _;
+use tracing::{info, warn};
+
+use super::signed::Received;
+use super::{Inbound, Refusal, Route, Terms};
+use crate::http::refusals::Refused;
+use crate::twilio::diagnosis::Diagnosis;
+
+/// Most refusals whose requests wait in memory to be looked at. Of more, no cause is looked for.
+pub(super) const MOST: usize = 64;
+
+/// A refusal that was answered.
+pub(super) struct Aftermath {
+    pub(super) inbound: Arc<Inbound>,
+    /// What the request went by.
+    pub(super) terms: Arc<Terms>,
+    pub(super) refusal: Refusal,
+    pub(super) route: Route,
+    /// The configured account that it is of, as far as that is known.
+    pub(super) account: Option<String>,
+    pub(super) body_bytes: usize,
+    pub(super) took: Duration,
+    /// The URLs that it was tried against, as they may be shown.
+    pub(super) urls: Vec<String>,
+    /// The request, if its signature is what was wrong.
+    pub(super) received: Option<Received>,
+}
+
+impl Aftermath {
+    /// Sees to it, now or in a task.
+    pub(super) fn begin(mut self) {
+        let Some(received) = self.received.take() else { return self.tell(None) };
+        let Ok(place) = Arc::clone(&self.inbound.explaining).try_acquire_owned() else {
+            return self.tell(None);
+        };
+        let background = self.inbound.background.clone();
+        let explain = async move {
+            let cause = self.explain(received).await;
+            self.tell(cause);
+            drop(place);
+        };
+        background.spawn(explain.with_current_subscriber());
+    }
+
+    /// Whose secret is wrong, which URLs were tried, and the cause, if it is this one's turn.
+    async fn explain(&mut self, received: Received) -> Option<Diagnosis> {
+        self.account = received.claimed_account(&self.terms).map(str::to_owned);
+        if self.refusal != Refusal::WrongSignature {
+            return None;
+        }
+        self.urls = received.tried();
+        let now = self.inbound.clock.now();
+        if !self.inbound.refusals.may_explain(now, self.refusal.as_str(), self.account.is_some()) {
+            return None;
+        }
+        // Callbacks are answered by this thread.
+        let terms = Arc::clone(&self.terms);
+        let found = self.inbound.background.spawn_blocking(move || received.diagnose(&terms)).await;
+        found.ok().flatten()
+    }
+
+    fn tell(self, cause: Option<Diagnosis>) {
+        let Self { inbound, refusal, route, account, body_bytes, took, urls, .. } = self;
+        let hint = cause.map_or(refusal.usual_cause(), Diagnosis::advice);
+        macro_rules! log {
+            ($level:ident, $path:expr) => {
+                $level!(
+                    route = route.as_str(),
+                    reason = refusal.as_str(),
+                    account.sid = account,
+                    url = $path,
+                    cause = cause.map(Diagnosis::advice),
+                    body_bytes,
+                    duration_ms = took.as_secs_f64() * 1e3,
+                    "refused a request"
+                )
+            };
+        }
+        // Of what is lost, an operator needs to see where it went.
+        let lost = (refusal == Refusal::SignedUnknownRoute).then(|| urls.first()).flatten();
+        match refusal.status() {
+            StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => log!(warn, lost),
+            _ if lost.is_some() => log!(warn, lost),
+            _ => log!(info, lost),
+        }
+        inbound.refusals.push(Refused {
+            at: inbound.clock.now(),
+            route: route.as_str(),
+            reason: refusal.as_str(),
+            status: refusal.status().as_u16(),
+            account,
+            urls,
+            explained: cause.is_some(),
+            hint,
+        });
+    }
+}
