@@ -265,7 +265,7 @@ impl Inbound {
             return Err(self.elsewhere(exchange, request).await);
         }
         let received = Received::read(exchange, request).await?;
-        let signed = match received.verify(exchange) {
+        let signed = match received.verify(exchange).await {
             Ok(signed) => signed,
             Err(refusal) => {
                 exchange.wrongly_signed = Some(received.without_caller());
@@ -289,11 +289,12 @@ impl Inbound {
         if !signed::claims_a_signature(&request) {
             return Refusal::UnknownRoute;
         }
-        match Received::read(exchange, request).await {
-            Ok(received) if received.is_signed_to(self.meant(received.url()), exchange) => {
-                Refusal::SignedUnknownRoute
-            }
-            _ => Refusal::UnknownRoute,
+        let Ok(received) = Received::read(exchange, request).await else {
+            return Refusal::UnknownRoute;
+        };
+        match received.is_signed_to(self.meant(received.url()), exchange).await {
+            true => Refusal::SignedUnknownRoute,
+            false => Refusal::UnknownRoute,
         }
     }
 

@@ -14,8 +14,10 @@ pub const REMEMBERED: usize = 32;
 /// Explaining one costs as much as verifying some requests, so of each reason, of configured accounts and of
 /// others, it is not done more often than this.
 const EXPLAIN_EVERY: Duration = Duration::from_millis(200);
-/// Longest URL that is shown.
+/// Longest URL that is shown, in characters.
 const SHOWN: usize = 300;
+/// After so many bytes there are as many characters.
+const ENOUGH: usize = 4 * SHOWN;
 
 /// A request that was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,10 +117,14 @@ pub fn shown(url: &str) -> String {
     let (path, query) =
         url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
     let mut text = without_userinfo(path);
+    text = without_numbers(&text);
     for (place, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        if text.len() > ENOUGH {
+            break;
+        }
         text.push(if place == 0 { '?' } else { '&' });
         match pair.split_once('=') {
-            Some((name, _)) => text.extend([name, "=…"]),
+            Some((name, _)) => text.extend([&without_numbers(name), "=…"]),
             // It may be all value.
             None => text.push('…'),
         }
@@ -127,6 +133,30 @@ pub fn shown(url: &str) -> String {
         text = text.chars().take(SHOWN).chain(['…']).collect();
     }
     text
+}
+
+/// A number may stand in a path, or be the name of a parameter: `/status/+15550100`.
+fn without_numbers(text: &str) -> String {
+    /// Of a telephone number; the digits within a SID have letters beside them.
+    const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
+    let (mut shown, mut copied, mut at) = (String::with_capacity(text.len()), 0, 0);
+    while let Some(start) = text[at..].find(|c: char| c.is_ascii_digit()).map(|found| at + found) {
+        let digits = text[start..].bytes().take_while(u8::is_ascii_digit).count();
+        at = start + digits;
+        let (before, after) = (&text[..start], &text[at..]);
+        // The B of a plus that is encoded is no letter.
+        let plus = before.ends_with("%2B") || before.ends_with("%2b");
+        let apart = |beside: Option<char>| !beside.is_some_and(char::is_alphanumeric);
+        if DIGITS.contains(&digits)
+            && (plus || apart(before.chars().next_back()))
+            && apart(after.chars().next())
+        {
+            shown.push_str(&text[copied..start]);
+            shown.push('…');
+            copied = at;
+        }
+    }
+    shown + &text[copied..]
 }
 
 fn without_userinfo(url: &str) -> String {
@@ -201,6 +231,12 @@ mod tests {
         check("https://h.example/status", "https://h.example/status");
         check("https://h.example/s?From=%2B1555&x=", "https://h.example/s?From=…&x=…");
         check("https://h.example/s?%2B15550100", "https://h.example/s?…");
+        check("https://h.example/s?%2B15550100=1&15550100=", "https://h.example/s?%2B…=…&…=…");
+        check("https://h.example/s/+15550100/x", "https://h.example/s/+…/x");
+        check("https://h.example/s/%2B15550100", "https://h.example/s/%2B…");
+        check("https://h.example/15550100", "https://h.example/…");
+        let sid = "https://h.example/s/CA00000000000000000000000000000001";
+        check(sid, sid);
         check("https://u:p@h.example:1/a@b", "https://h.example:1/a@b");
         assert_eq!(shown(&"é".repeat(1000)).chars().count(), SHOWN + 1);
     }

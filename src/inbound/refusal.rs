@@ -37,6 +37,8 @@ pub enum Refusal {
     MissingBodyHash,
     /// JSON with another `bodySHA256` than its own.
     WrongBodyHash,
+    /// More parameters than Twilio sends, or more work to check than one request may cost.
+    TooCostly,
     /// Too many events wait to be committed.
     Overloaded,
     /// Nothing could make the event durable.
@@ -49,7 +51,7 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 impl Refusal {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MethodNotAllowed,
         Self::UnknownRoute,
         Self::SignedUnknownRoute,
@@ -63,6 +65,7 @@ impl Refusal {
         Self::UnknownAccount,
         Self::MissingBodyHash,
         Self::WrongBodyHash,
+        Self::TooCostly,
         Self::Overloaded,
         Self::NotDurable,
     ];
@@ -86,6 +89,7 @@ impl Refusal {
             Self::UnknownAccount => (StatusCode::FORBIDDEN, "unknown_account", Yes),
             Self::MissingBodyHash => (StatusCode::FORBIDDEN, "missing_body_hash", Yes),
             Self::WrongBodyHash => (StatusCode::FORBIDDEN, "wrong_body_hash", Yes),
+            Self::TooCostly => (StatusCode::FORBIDDEN, "too_costly", Yes),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Yes),
             Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, "not_durable", Yes),
         }
@@ -136,6 +140,10 @@ impl Refusal {
                 "JSON whose URL has no bodySHA256: not Twilio, or a proxy in front changes the query"
             }
             Self::WrongBodyHash => "a proxy in front changes the body, or the request was forged",
+            Self::TooCostly => {
+                "forged: it has more parameters than Twilio sends, or is so long that not every URL and \
+                 secret was tried"
+            }
             Self::Overloaded => {
                 "more callbacks than can be made durable: look at commit latency and at the disk"
             }
@@ -203,6 +211,7 @@ impl From<SignatureError> for Refusal {
             SignatureError::MissingBodyHash => Self::MissingBodyHash,
             SignatureError::WrongBodyHash => Self::WrongBodyHash,
             SignatureError::Mismatch => Self::WrongSignature,
+            SignatureError::TooCostly => Self::TooCostly,
         }
     }
 }
@@ -233,6 +242,6 @@ mod tests {
     fn one_403_cannot_be_told_from_another() {
         let forbidden = Refusal::ALL.iter().filter(|refusal| refusal.status() == 403);
         let told: Vec<_> = forbidden.map(|refusal| refusal.told()).collect();
-        assert_eq!(told, ["forbidden"; 5]);
+        assert_eq!(told, ["forbidden"; 6]);
     }
 }

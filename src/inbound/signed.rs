@@ -18,7 +18,8 @@ use crate::twilio::diagnosis::{Diagnosis, diagnose};
 use crate::twilio::params::Params;
 use crate::twilio::public_url::candidates;
 use crate::twilio::signature::{
-    Claim, Content, SETTINGS_HEADER, SIGNATURE_HEADER, SignedRequest, Verified,
+    Claim, Content, MOST_HASHED, MOST_PAIRS, SETTINGS_HEADER, SIGNATURE_HEADER, Search,
+    SignatureError, SignedRequest, Step, Verified,
 };
 
 // As names that were parsed once: a callback is asked for all of them.
@@ -26,6 +27,9 @@ static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 static SETTINGS: HeaderName = HeaderName::from_static(SETTINGS_HEADER);
 /// Tells a retry by Twilio from a new request.
 static TOKEN: HeaderName = HeaderName::from_static("i-twilio-idempotency-token");
+
+/// URLs of a wrong signature that are shown: the likeliest.
+const TRIED: usize = 12;
 
 /// A request that was read in full, and that nobody has vouched for.
 pub(super) struct Received {
@@ -68,8 +72,9 @@ impl Received {
         Ok(Self { url, content, claim, body, token, caller })
     }
 
-    /// Checks the signature.
-    pub(super) fn verify<'r, 'i: 'r>(
+    /// Checks the signature. Lets others go on in between: what is forged with care takes as long as
+    /// thirty callbacks.
+    pub(super) async fn verify<'r, 'i: 'r>(
         &'r self,
         exchange: &mut Exchange<'i>,
     ) -> Result<SignedRequest<'r, Verified<'i>>, Refusal> {
@@ -77,7 +82,7 @@ impl Received {
         let unverified =
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
         let terms: &'i Terms = exchange.terms;
-        let signed = unverified.verify(&terms.keyring)?;
+        let signed = steps(unverified.search(&terms.keyring)?).await?;
         let Verified { account, secret } = *signed.verified();
         exchange.account = Some(account.sid());
         inbound.metrics.matched(account, secret);
@@ -103,12 +108,17 @@ impl Received {
     }
 
     /// Whether a secret of ours signed it to one of these URLs, which is noted.
-    pub(super) fn is_signed_to<'i>(&self, urls: Vec<String>, exchange: &mut Exchange<'i>) -> bool {
+    pub(super) async fn is_signed_to<'i>(
+        &self,
+        urls: Vec<String>,
+        exchange: &mut Exchange<'i>,
+    ) -> bool {
         let terms: &'i Terms = exchange.terms;
-        let keyring = &terms.keyring;
+        let (keyring, each) = (&terms.keyring, MOST_HASHED / urls.len().max(1));
         for url in urls {
             let claimed = SignedRequest::new(&url, self.content, &self.body, self.claim.clone());
-            if let Ok(signed) = claimed.verify(keyring) {
+            let Ok(search) = claimed.search_within(each, keyring) else { continue };
+            if let Ok(signed) = steps(search).await {
                 let Verified { account, secret } = *signed.verified();
                 exchange.account = Some(account.sid());
                 exchange.inbound.metrics.matched(account, secret);
@@ -122,7 +132,7 @@ impl Received {
 
     /// The URLs that the signature was tried against, as they may be shown.
     pub(super) fn tried(&self) -> Vec<String> {
-        let mut tried: Vec<_> = candidates(&self.url).iter().map(|url| shown(url)).collect();
+        let mut tried: Vec<_> = candidates(&self.url).take(TRIED).map(|url| shown(&url)).collect();
         tried.dedup();
         tried
     }
@@ -143,8 +153,8 @@ impl Received {
     pub(super) fn claimed_account<'i>(&self, terms: &'i Terms) -> Option<&'i str> {
         let params = match self.content {
             Content::Query => self.url.split_once('?')?.1.as_bytes(),
-            Content::Form => &self.body,
-            Content::Json => return None,
+            Content::Form if Params::count(&self.body) <= MOST_PAIRS => &self.body,
+            Content::Form | Content::Json => return None,
         };
         let claimed = Params::parse(params).get("AccountSid")?.into_owned();
         let mut accounts = terms.keyring.accounts().iter();
@@ -155,6 +165,19 @@ impl Received {
 /// Whether it can be one that Twilio signed.
 pub(super) fn claims_a_signature(request: &Request) -> bool {
     request.headers().contains_key(&SIGNATURE)
+}
+
+/// Takes a search to its end.
+async fn steps<'a, 'k>(
+    mut search: Search<'a, 'k>,
+) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
+    loop {
+        match search.step() {
+            Step::Ended(ended) => return ended,
+            Step::More(rest) => search = rest,
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Where the parameters are, by method and content type.
@@ -194,7 +217,14 @@ async fn read(inbound: &Inbound, body: Body) -> Result<Bytes, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use secrecy::SecretString;
+
     use super::*;
+    use crate::twilio::keyring::{Account, Keyring};
 
     fn check(values: &[&'static str], expected: Option<Content>) {
         let mut headers = HeaderMap::new();
@@ -202,6 +232,29 @@ mod tests {
             headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
         }
         assert_eq!(content_type(&headers), expected, "{values:?}");
+    }
+
+    /// Of a request that is forged with care others are answered while it is checked.
+    #[tokio::test]
+    async fn a_long_search_lets_others_go_on_in_between() {
+        let tokens = [(); 40].map(|()| SecretString::from("t0ken"));
+        let account = Account::new("AC1".into(), "main".into(), &tokens, &[]);
+        let keyring = Keyring::new(vec![account]).expect("tokens");
+        let body = Bytes::from(format!("AccountSid=AC1&A={}", "x".repeat(60_000)));
+        let forged = Claim::parse([&b"AAAAAAAAAAAAAAAAAAAAAAAAAAA="[..]], None);
+        let url = "https://h.example/status";
+        let request = SignedRequest::new(url, Content::Form, &body, forged.expect("well-formed"));
+        let mut searching = pin!(steps(request.search(&keyring).expect("it has a secret")));
+        let mut others = 0;
+        let ended = poll_fn(|context| match searching.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|_| ())),
+            Poll::Pending => {
+                others += 1;
+                Poll::Pending
+            }
+        });
+        assert_eq!(ended.await, Err(SignatureError::TooCostly));
+        assert!(others >= 8, "only {others} times");
     }
 
     #[test]

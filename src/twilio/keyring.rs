@@ -100,36 +100,29 @@ impl Secret {
         }
     }
 
-    /// The signature of a URL and of pairs that are already as Twilio signs them.
+    /// The signature of a URL and of [what is signed](super::params::Params::signed) of a form.
     #[must_use]
-    pub fn sign(&self, url: &str, pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+    pub fn sign(&self, url: &str, params: &[u8]) -> Vec<u8> {
         match &self.key {
-            Key::Sha1(mac) => fed(mac, url, pairs).finalize().into_bytes().to_vec(),
-            Key::Sha256(mac) => fed(mac, url, pairs).finalize().into_bytes().to_vec(),
+            Key::Sha1(mac) => fed(mac, url, params).finalize().into_bytes().to_vec(),
+            Key::Sha256(mac) => fed(mac, url, params).finalize().into_bytes().to_vec(),
         }
     }
 
-    /// Whether `signature` is that of the URL and the pairs, in constant time.
+    /// Whether `signature` is that of the URL and the parameters, in constant time.
     #[must_use]
-    pub fn verifies(&self, url: &str, pairs: &[(&[u8], &[u8])], signature: &[u8]) -> bool {
+    pub fn verifies(&self, url: &str, params: &[u8], signature: &[u8]) -> bool {
         match &self.key {
-            Key::Sha1(mac) => fed(mac, url, pairs).verify_slice(signature).is_ok(),
-            Key::Sha256(mac) => fed(mac, url, pairs).verify_slice(signature).is_ok(),
+            Key::Sha1(mac) => fed(mac, url, params).verify_slice(signature).is_ok(),
+            Key::Sha256(mac) => fed(mac, url, params).verify_slice(signature).is_ok(),
         }
     }
 }
 
-/// All of it at once: a hash of many small pieces takes longer than copying them into one.
-fn fed<M: Mac + Clone>(mac: &M, url: &str, pairs: &[(&[u8], &[u8])]) -> M {
-    let length = pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    let mut signed = Vec::with_capacity(url.len() + length);
-    signed.extend_from_slice(url.as_bytes());
-    for (name, value) in pairs {
-        signed.extend_from_slice(name);
-        signed.extend_from_slice(value);
-    }
+fn fed<M: Mac + Clone>(mac: &M, url: &str, params: &[u8]) -> M {
     let mut mac = mac.clone();
-    mac.update(&signed);
+    mac.update(url.as_bytes());
+    mac.update(params);
     mac
 }
 
@@ -236,6 +229,8 @@ pub struct Wanted<'a> {
 pub struct Keyring {
     accounts: Vec<Account>,
     decoys: [Secret; 2],
+    /// How many secrets of each algorithm the account has that has most of them.
+    most: [usize; 2],
 }
 
 /// The keyring would hold no secret at all.
@@ -255,7 +250,13 @@ impl Keyring {
         let decoy = |algorithm| {
             Secret::new(String::new(), false, algorithm, &SecretString::from("no account has this"))
         };
-        Ok(Self { accounts, decoys: [decoy(Algorithm::HmacSha1), decoy(Algorithm::HmacSha256)] })
+        let most = Algorithm::ALL.map(|algorithm| {
+            let of = |account: &Account| {
+                account.secrets.iter().filter(|secret| secret.algorithm() == algorithm).count()
+            };
+            accounts.iter().map(of).max().unwrap_or_default()
+        });
+        Ok(Self { accounts, decoys: Algorithm::ALL.map(decoy), most })
     }
 
     /// The accounts, in the order of the configuration.
@@ -280,12 +281,14 @@ impl Keyring {
             })
     }
 
-    /// A secret that verifies nothing, so that an unknown account costs what a known one does.
-    pub(crate) fn decoy(&self, algorithm: Algorithm) -> &Secret {
-        match algorithm {
-            Algorithm::HmacSha1 => &self.decoys[0],
-            Algorithm::HmacSha256 => &self.decoys[1],
-        }
+    /// A secret that verifies nothing, and how often it is to be tried besides `tried` secrets, so that
+    /// every account that a request may name, known or not, costs what the one with most secrets does.
+    pub(crate) fn decoys(&self, algorithm: Algorithm, tried: usize) -> (&Secret, usize) {
+        let place = match algorithm {
+            Algorithm::HmacSha1 => 0,
+            Algorithm::HmacSha256 => 1,
+        };
+        (&self.decoys[place], self.most[place].max(1).saturating_sub(tried))
     }
 
     /// Whether any account may have signed a request that names these.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use memchr::{memchr, memchr3_iter};
+use memchr::{memchr, memchr_iter, memchr3_iter};
 
 /// Decoded pairs as bytes, since a signed value need not be UTF-8.
 ///
@@ -143,6 +143,25 @@ impl<'a> Params<'a> {
         let mut pairs: Vec<_> = order.into_iter().map(|(_, pair)| self.pair(pair)).collect();
         pairs.dedup();
         pairs
+    }
+
+    /// The pairs as Twilio signs them, behind the URL: each name and its value, and nothing between.
+    #[must_use]
+    pub fn signed(&self) -> Vec<u8> {
+        let pairs = self.signed_pairs();
+        let length = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let mut signed = Vec::with_capacity(length);
+        for (name, value) in pairs {
+            signed.extend_from_slice(name);
+            signed.extend_from_slice(value);
+        }
+        signed
+    }
+
+    /// At most how many pairs there are in a form, without reading it.
+    #[must_use]
+    pub fn count(form: &[u8]) -> usize {
+        memchr_iter(b'&', form).count() + 1
     }
 
     /// The same with invalid UTF-8 replaced by U+FFFD, as most form libraries decode it; `None`

@@ -180,7 +180,23 @@ pub enum SignatureError {
     /// No candidate URL and no secret gives this signature.
     #[error("the signature is wrong")]
     Mismatch,
+    /// It has more than [`MOST_PAIRS`], or [`MOST_HASHED`] bytes were hashed before everything was tried.
+    #[error("it has more parameters, or takes more work to check, than what Twilio sends")]
+    TooCostly,
 }
+
+/// Parameters of one form: Twilio sends fewer than 200. They are sorted before anything is known of
+/// who sent them.
+pub const MOST_PAIRS: usize = 1_000;
+/// Bytes that are hashed for one request: a form of 64 kB with 16 writings and secrets, one of 2 kB
+/// with 500. Without a bound a forged form costs as many times that as there are secrets.
+pub const MOST_HASHED: usize = 1024 * 1024;
+/// Bytes that are hashed in one [step](Search::step): 50 µs of work.
+const STEP: usize = 64 * 1024;
+/// What a hash costs besides its bytes, as bytes.
+const PER_HASH: usize = 128;
+/// What a byte of another writing of a URL costs, as bytes that are hashed.
+const PER_WRITTEN: usize = 4;
 
 /// One combination that was tried, to explain a refusal. Never holds a signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -202,38 +218,83 @@ impl<'a> SignedRequest<'a, Unverified> {
     pub fn new(url: &'a str, content: Content, body: &'a Bytes, claim: Claim) -> Self {
         let params = match content {
             Content::Query => Params::parse(query_of(url).as_bytes()),
+            // One that is refused for its pairs is not read.
+            Content::Form if Params::count(body) > MOST_PAIRS => Params::default(),
             Content::Form => Params::parse(body),
             Content::Json => Params::default(),
         };
         Self { url, content, body, params, state: Unverified(claim) }
     }
 
-    /// Checks the signature against every candidate URL and every secret that it may have been
-    /// made with. `AccountSid` only narrows the search: nobody has vouched for it yet.
+    /// Checks the signature against the URLs and secrets that it may have been made with, all at
+    /// once. See [`search`](Self::search).
     ///
     /// # Errors
-    /// See [`SignatureError`]. An unknown account costs the same work as a wrong signature.
+    /// See [`SignatureError`].
     pub fn verify<'k>(
         self,
         keyring: &'k Keyring,
     ) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
-        self.check_body_hash()?;
-        let Self { url, content, body, params, state: Unverified(claim) } = self;
-        let (wanted, signature) = (claim.wanted(), claim.signature.bytes());
-        let [about, parent] = accounts(&params);
-        let named = Named { account: about.as_deref(), parent: parent.as_deref() };
+        let mut search = self.search(keyring)?;
+        loop {
+            match search.step() {
+                Step::Ended(ended) => return ended,
+                Step::More(rest) => search = rest,
+            }
+        }
+    }
 
-        let matched = if keyring.knows(named) {
-            find(url, content, &params, signature, || keyring.lookup(named, wanted))
-        } else {
-            let decoy = keyring.decoy(wanted.algorithm);
-            let none = &keyring.accounts()[0];
-            let found = find(url, content, &params, signature, || std::iter::once((none, decoy)));
-            std::hint::black_box(found.is_some());
-            return Err(SignatureError::UnknownAccount);
+    /// Begins to check the signature. `AccountSid` only narrows the search: nobody has vouched for it
+    /// yet.
+    ///
+    /// Another writing of the URL or of the form is tried for the account that a form names, or if
+    /// there is only one. What names none, as JSON does, is tried with every secret; a form as it is,
+    /// and what is signed by its URL alone, which is short, in every writing.
+    ///
+    /// # Errors
+    /// See [`SignatureError`]; those that need no secret.
+    pub fn search<'k>(self, keyring: &'k Keyring) -> Result<Search<'a, 'k>, SignatureError> {
+        self.search_within(MOST_HASHED, keyring)
+    }
+
+    /// The same where a request is held against several URLs, each of which may cost a part of
+    /// [`MOST_HASHED`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn search_within<'k>(
+        self,
+        bytes: usize,
+        keyring: &'k Keyring,
+    ) -> Result<Search<'a, 'k>, SignatureError> {
+        if self.content == Content::Form && Params::count(self.body) > MOST_PAIRS {
+            return Err(SignatureError::TooCostly);
+        }
+        self.check_body_hash()?;
+        let Unverified(claim) = &self.state;
+        let wanted = claim.wanted();
+        let [about, parent] = accounts(&self.params);
+        let named = Named { account: about.as_deref(), parent: parent.as_deref() };
+        let secrets: Vec<_> = keyring.lookup(named, wanted).collect();
+        let decoys = match named.account {
+            Some(_) => keyring.decoys(wanted.algorithm, secrets.len()),
+            None => keyring.decoys(wanted.algorithm, usize::MAX),
         };
-        let (account, secret) = matched.ok_or(SignatureError::Mismatch)?;
-        Ok(SignedRequest { url, content, body, params, state: Verified { account, secret } })
+        let alone = keyring.accounts().len() == 1;
+        let secrets_are_none = secrets.is_empty();
+        Ok(Search {
+            every_writing: named.account.is_some() || alone || self.content != Content::Form,
+            known: keyring.knows(named),
+            secrets,
+            decoys,
+            signed: signed(self.content, &self.params),
+            url: without_fragment(self.url).into(),
+            others: None,
+            round: Round { decoys: secrets_are_none, replaced: false, secret: 0 },
+            hashed: 0,
+            most: bytes,
+            request: self,
+        })
     }
 
     /// Every combination of candidate URL and secret, in the order in which they are tried.
@@ -241,14 +302,14 @@ impl<'a> SignedRequest<'a, Unverified> {
     pub fn trials(&self, keyring: &Keyring) -> Vec<Trial> {
         let Unverified(claim) = &self.state;
         let wanted = claim.wanted();
-        let pairs = signed_pairs(self.content, &self.params);
+        let signed = signed(self.content, &self.params);
         let [about, parent] = accounts(&self.params);
         let named = Named { account: about.as_deref(), parent: parent.as_deref() };
         let mut trials = Vec::new();
         for url in candidates(self.url) {
             for (account, secret) in keyring.lookup(named, wanted) {
                 trials.push(Trial {
-                    matched: secret.verifies(&url, &pairs, claim.signature.bytes()),
+                    matched: secret.verifies(&url, &signed, claim.signature.bytes()),
                     url: url.clone().into_owned(),
                     account: account.sid().to_owned(),
                     secret: secret.id().to_owned(),
@@ -278,39 +339,167 @@ fn accounts<'p>(params: &'p Params<'_>) -> [Option<Cow<'p, str>>; 2] {
     ["AccountSid", "ParentAccountSid"].map(|name| params.get(name))
 }
 
-/// The pairs that are signed after the URL.
-fn signed_pairs<'p>(content: Content, params: &'p Params<'_>) -> Vec<(&'p [u8], &'p [u8])> {
+/// What is signed after the URL.
+fn signed(content: Content, params: &Params<'_>) -> Vec<u8> {
     match content {
-        Content::Form => params.signed_pairs(),
+        Content::Form => params.signed(),
         Content::Query | Content::Json => Vec::new(),
     }
 }
 
-/// The first secret that gives `signature` for one of the candidate URLs.
-fn find<'k, I: Iterator<Item = (&'k Account, &'k Secret)>>(
-    url: &str,
-    content: Content,
-    params: &Params<'_>,
-    signature: &[u8],
-    secrets: impl Fn() -> I,
-) -> Option<(&'k Account, &'k Secret)> {
-    let pairs = signed_pairs(content, params);
-    let try_all = |url: &str, pairs: &[(&[u8], &[u8])]| {
-        secrets().find(|(_, secret)| secret.verifies(url, pairs, signature))
-    };
-    // Nearly always it is the first, so the others are not even written down before.
-    let raw = url.split('#').next().unwrap_or(url);
-    if let Some(found) = try_all(raw, &pairs) {
-        return Some(found);
+/// A search for the secret that made a signature. It is taken a step at a time, so that who takes them
+/// can do something else in between.
+pub struct Search<'a, 'k> {
+    request: SignedRequest<'a, Unverified>,
+    /// Whether the account that it names, if it names one, is known.
+    known: bool,
+    every_writing: bool,
+    secrets: Vec<(&'k Account, &'k Secret)>,
+    /// Tried after all secrets, and how often.
+    decoys: (&'k Secret, usize),
+    /// What is tried: the URL, and what is signed after it.
+    url: Cow<'a, str>,
+    signed: Vec<u8>,
+    /// What else may have been signed. Nearly always it is what was sent, so the others are not even
+    /// written down before.
+    others: Option<Others<'a>>,
+    round: Round,
+    hashed: usize,
+    most: usize,
+}
+
+/// Other writings than the one that was sent.
+struct Others<'a> {
+    urls: Box<dyn Iterator<Item = Cow<'a, str>> + Send + 'a>,
+    /// Invalid UTF-8: whether Twilio signs the bytes or their replacement is not documented.
+    replaced: Option<Vec<u8>>,
+}
+
+/// What is tried next, of the writing that is tried.
+#[derive(Clone, Copy)]
+struct Round {
+    decoys: bool,
+    replaced: bool,
+    secret: usize,
+}
+
+/// What a step of a search came to.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub enum Step<'a, 'k> {
+    /// There is more to try.
+    More(Search<'a, 'k>),
+    /// That was all.
+    Ended(Result<SignedRequest<'a, Verified<'k>>, SignatureError>),
+}
+
+impl<'a, 'k> Search<'a, 'k> {
+    /// Tries the likeliest that were not yet tried, as many as can be hashed in a few dozen µs.
+    #[must_use]
+    pub fn step(mut self) -> Step<'a, 'k> {
+        let until = self.hashed + STEP;
+        while self.hashed < until {
+            match self.try_next() {
+                Tried::Nothing => {}
+                Tried::Right(account, secret) => return Step::Ended(Ok(self.by(account, secret))),
+                Tried::All if self.known => return Step::Ended(Err(SignatureError::Mismatch)),
+                Tried::All => return Step::Ended(Err(SignatureError::UnknownAccount)),
+                Tried::TooMuch => return Step::Ended(Err(SignatureError::TooCostly)),
+            }
+        }
+        Step::More(self)
     }
-    let urls = candidates(url);
-    if let Some(found) = urls.iter().skip(1).find_map(|url| try_all(url, &pairs)) {
-        return Some(found);
+
+    fn by(self, account: &'k Account, secret: &'k Secret) -> SignedRequest<'a, Verified<'k>> {
+        let SignedRequest { url, content, body, params, state: _ } = self.request;
+        SignedRequest { url, content, body, params, state: Verified { account, secret } }
     }
-    // Invalid UTF-8: whether Twilio signs the bytes or their replacement is not documented.
-    let replaced = (content == Content::Form).then(|| params.with_replacements()).flatten()?;
-    let pairs = replaced.signed_pairs();
-    urls.iter().find_map(|url| try_all(url, &pairs))
+
+    fn try_next(&mut self) -> Tried<'k> {
+        let Round { decoys, replaced, secret } = self.round;
+        let (decoy, repeats) = self.decoys;
+        if secret == if decoys { repeats } else { self.secrets.len() } {
+            return self.next_round();
+        }
+        self.round.secret += 1;
+        let Unverified(claim) = &self.request.state;
+        let signed = match &self.others {
+            Some(Others { replaced: Some(other), .. }) if replaced => other,
+            _ => &self.signed,
+        };
+        let cost = self.url.len() + signed.len() + PER_HASH;
+        if self.hashed > 0 && self.hashed + cost > self.most {
+            return self.too_much();
+        }
+        let (account, secret) = match decoys {
+            true => (None, decoy),
+            false => (Some(self.secrets[secret].0), self.secrets[secret].1),
+        };
+        let right = secret.verifies(&self.url, signed, claim.signature.bytes());
+        self.hashed += cost;
+        match account {
+            Some(account) if right => Tried::Right(account, secret),
+            _ => {
+                std::hint::black_box(right);
+                Tried::Nothing
+            }
+        }
+    }
+
+    /// The next writing with every secret; after the last, all writings again with decoys.
+    fn next_round(&mut self) -> Tried<'k> {
+        self.round.secret = 0;
+        if self.every_writing {
+            let request = &self.request;
+            let others = self.others.get_or_insert_with(|| Others {
+                urls: Box::new(candidates(request.url).skip(1)),
+                replaced: (request.content == Content::Form)
+                    .then(|| request.params.with_replacements())
+                    .flatten()
+                    .map(|replaced| replaced.signed()),
+            });
+            if others.replaced.is_some() && !self.round.replaced {
+                self.round.replaced = true;
+                return Tried::Nothing;
+            }
+            self.round.replaced = false;
+            if self.hashed > self.most {
+                return self.too_much();
+            }
+            if let Some(url) = others.urls.next() {
+                self.hashed += PER_WRITTEN * url.len();
+                self.url = url;
+                return Tried::Nothing;
+            }
+        }
+        if self.round.decoys || self.decoys.1 == 0 {
+            return Tried::All;
+        }
+        self.round.decoys = true;
+        self.url = without_fragment(self.request.url).into();
+        if let Some(others) = &mut self.others {
+            others.urls = Box::new(candidates(self.request.url).skip(1));
+        }
+        Tried::Nothing
+    }
+
+    fn too_much(&self) -> Tried<'k> {
+        // Of what is left nothing could match.
+        if self.round.decoys { Tried::All } else { Tried::TooMuch }
+    }
+}
+
+/// What came of one trial.
+enum Tried<'k> {
+    Nothing,
+    Right(&'k Account, &'k Secret),
+    /// There is nothing left to try.
+    All,
+    TooMuch,
+}
+
+/// Twilio takes its connection overrides from the fragment, and signs the rest.
+fn without_fragment(url: &str) -> &str {
+    url.split('#').next().unwrap_or(url)
 }
 
 impl<'a, 'k> SignedRequest<'a, Verified<'k>> {
@@ -346,8 +535,7 @@ impl<'a, 'k> SignedRequest<'a, Verified<'k>> {
 }
 
 fn query_of(url: &str) -> &str {
-    let url = url.split('#').next().unwrap_or(url);
-    url.split_once('?').map_or("", |(_, query)| query)
+    without_fragment(url).split_once('?').map_or("", |(_, query)| query)
 }
 
 /// What `bodySHA256` is for this body: lower-case hexadecimal.
@@ -364,7 +552,7 @@ pub fn sign(secret: &Secret, url: &str, content: Content, body: &[u8]) -> String
         Content::Form => Params::parse(body),
         Content::Query | Content::Json => Params::default(),
     };
-    STANDARD.encode(secret.sign(url.split('#').next().unwrap_or(url), &params.signed_pairs()))
+    STANDARD.encode(secret.sign(without_fragment(url), &params.signed()))
 }
 
 #[cfg(test)]
