@@ -7,6 +7,7 @@
 mod calls;
 mod durability;
 mod health;
+mod local_log;
 mod reload;
 mod retention;
 mod scaled;
@@ -230,9 +231,9 @@ async fn embedded(
     retention.spawn_embedded(&store, tasks);
     let purge = Purge {
         store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
-        dead_letters: DeadLetters::Absent,
+        dead_letters: DeadLetters::default(),
         stream: None,
-        spool: None,
+        log: None,
     };
     let live = Live::new(Stage::Stored, Clock::System);
     let store = live.observed(metrics.observed(store, Backend::Sqlite));

@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod in_force;
+pub mod local_log;
 pub mod postgres;
 mod probe;
 pub mod purge;

@@ -9,6 +9,7 @@ mod doctor;
 mod healthcheck;
 mod inspect;
 mod load;
+mod local_log;
 mod manual;
 mod migrate;
 mod purge;
@@ -95,6 +96,14 @@ enum Command {
             offhook dead-letters replay --all --dry-run"
     )]
     DeadLetters(dead_letters::Command),
+    /// Files of the local log that its disk has spoilt: list, replay, purge.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  \
+            offhook local-log list\n  \
+            offhook local-log replay --all"
+    )]
+    LocalLog(local_log::Command),
     /// Delete what is known of somebody, or of some time, for good.
     #[command(after_help = "Examples:\n  \
         offhook purge --number +15550100 --dry-run\n  \
@@ -182,6 +191,7 @@ impl Command {
             Self::Tail(tail) => tail::run(config, tail).await,
             Self::Stats(stats) => stats::run(config, stats).await,
             Self::DeadLetters(command) => dead_letters::run(config, command).await,
+            Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,
             Self::Migrate => migrate::run(config).await,

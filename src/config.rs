@@ -18,8 +18,8 @@ pub use self::fixed::Fixed;
 pub use self::layers::Sources;
 pub use self::raw::{Durability, LogFormat};
 use crate::backend::DeadLetters;
+use crate::backend::local_log::{Bounds, LocalDeadLetters};
 use crate::backend::redis::{self, Connector, Names};
-use crate::backend::sqlite::Bounds;
 use crate::clock::Clock;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::{self, SharedKey};
@@ -144,14 +144,25 @@ pub enum Deployment {
 }
 
 impl Scaled {
-    /// The dead letters of the stream.
+    /// The dead letters of the stream, and those of the spool of a receiver on this machine.
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
-        DeadLetters::Redis(redis::DeadLetters::new(self.stream.clone(), self.names.clone()))
+        let stream = redis::DeadLetters::new(self.stream.clone(), self.names.clone());
+        let local = LocalDeadLetters::new(self.spool.directory.clone());
+        DeadLetters { stream: Some(stream), local: self.role.receives().then_some(local) }
     }
 }
 
 impl Deployment {
+    /// The dead letters that can be reached from here.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        match self {
+            Self::Embedded { .. } => DeadLetters::default(),
+            Self::Scaled(scaled) => scaled.dead_letters(),
+        }
+    }
+
     /// Whether this process takes callbacks.
     #[must_use]
     pub fn receives(&self) -> bool {
@@ -199,15 +210,15 @@ pub struct Scaled {
     pub stream_timeout: Duration,
     /// Where a callback must be before it is answered.
     pub durability: Durability,
-    /// A receiver's spool.
-    pub spool: Spool,
+    /// What stands behind the stream: a receiver's spool.
+    pub spool: LocalLog,
     /// How the worker works.
     pub worker: crate::worker::Config,
 }
 
-/// Where events wait that Redis does not take.
+/// The local log of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spool {
+pub struct LocalLog {
     /// Its directory.
     pub directory: PathBuf,
     /// How much it may hold.

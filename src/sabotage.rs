@@ -15,6 +15,12 @@ pub enum Point {
     Unspooled,
     /// The spool has a batch, and nobody was told.
     Spooled,
+    /// The local log has a new file to write to.
+    Begun,
+    /// A batch is written to the local log, and not synced.
+    Written,
+    /// It is noted how far the local log is settled, and no file was deleted.
+    Released,
     /// The batcher's batch is committed, and no request was answered.
     Recorded,
     /// A pump has read deliveries.
@@ -54,6 +60,9 @@ impl Point {
             Self::Gathered => "gathered",
             Self::Unspooled => "unspooled",
             Self::Spooled => "spooled",
+            Self::Begun => "begun",
+            Self::Written => "written",
+            Self::Released => "released",
             Self::Recorded => "recorded",
             Self::Read => "read",
             Self::Claimed => "claimed",

@@ -54,15 +54,15 @@ impl Server {
         let store = SqliteStore::open(database.clone()).await.expect("a new file");
         let purge = Purge {
             store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
-            dead_letters: DeadLetters::Absent,
+            dead_letters: DeadLetters::default(),
             stream: None,
-            spool: None,
+            log: None,
         };
         let mut admin = Admin {
             registry,
             reader: Reader::Sqlite(query.clone()),
             probes: vec![(Need::Must, Probe::Sqlite(Health::new(Arc::clone(&database), query)))],
-            dead_letters: DeadLetters::Absent,
+            dead_letters: DeadLetters::default(),
             purge,
             durabilities: Durabilities::default(),
             live: Live::new(Stage::Stored, Clock::System),

@@ -7,9 +7,10 @@ use prometheus::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::local_log::{self, LocalLog};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::redis;
-use crate::backend::sqlite::{self, Spool, SqliteStore};
+use crate::backend::sqlite::{self, SqliteStore};
 use crate::clock::Clock;
 use crate::pipeline::aging::Aging;
 use crate::worker::retention::{self, Config, Metrics, Table};
@@ -39,9 +40,9 @@ impl Retention {
         self.spawn(sqlite::Retention::of_statuses(store), Table::Statuses, statuses, tasks);
     }
 
-    pub(super) fn spawn_spool(&self, spool: Spool, tasks: &mut JoinSet<&'static str>) {
-        let (spool, age) = (sqlite::Retention::of_spool(spool), self.config.dead_letters);
-        self.spawn(spool, Table::Spool, age, tasks);
+    pub(super) fn spawn_local_log(&self, log: &LocalLog, tasks: &mut JoinSet<&'static str>) {
+        let letters = local_log::Retention::new(log);
+        self.spawn(letters, Table::Spool, self.config.dead_letters, tasks);
     }
 
     /// Until it is told to stop, or at once if everything is kept for ever.

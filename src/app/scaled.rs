@@ -12,11 +12,11 @@ use tracing::{error, info, warn};
 
 use super::durability::Watch;
 use super::retention::Retention;
-use super::{Parts, spawn_batcher};
+use super::{Parts, local_log, spawn_batcher};
+use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::purge::{self, Purge};
 use crate::backend::redis::{self, Connector, Housekeeping, RedisConsumer, RedisStream};
-use crate::backend::sqlite::Spool;
 use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
@@ -72,12 +72,11 @@ pub(super) async fn build(
         store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
         dead_letters: scaled.dead_letters(),
         stream: Some((connector.clone(), scaled.names.clone())),
-        spool: None,
+        log: None,
     };
     let (mut probes, mut recorder) = (Vec::new(), None);
     if scaled.role.receives() {
-        let spool = &scaled.spool;
-        let spool = Spool::open(&spool.directory, spool.bounds).await.context("spool.directory")?;
+        let spool = local_log::open(&scaled.spool).await?;
         probes = vec![
             (Need::Either, redis),
             (Need::Either, Probe::Spool(spool.clone())),
@@ -85,8 +84,8 @@ pub(super) async fn build(
             // Callbacks must be taken while the store is away.
             (Need::Optional, Probe::Postgres(query.clone())),
         ];
-        retention.spawn_spool(spool.clone(), tasks);
-        purge.spool = Some(spool.clone());
+        retention.spawn_local_log(&spool, tasks);
+        purge.log = Some(spool.clone());
         probes.truncate(if scaled.role.works() { 4 } else { 3 });
         recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
     } else {
@@ -109,7 +108,7 @@ pub(super) async fn build(
 fn receive(
     connector: &Connector,
     scaled: &Scaled,
-    spool: &Spool,
+    spool: &LocalLog,
     metrics: &Metrics,
     live: &Live,
     tasks: &mut JoinSet<&'static str>,
@@ -122,7 +121,7 @@ fn receive(
         Drain::new(stream, circuit.clone(), Arc::clone(&observer))
     };
     let drainer = pump(
-        spool.drainer(),
+        spool.reader(Release::AtOnce),
         log(DRAIN_PATIENCE),
         Arc::clone(&observer),
         Options::default(),
@@ -132,7 +131,7 @@ fn receive(
         drainer.await;
         "drainer"
     });
-    tasks.spawn(watch_spool(spool.clone(), metrics.clone(), stop.clone()));
+    tasks.spawn(local_log::tend(spool.clone(), metrics.clone(), stop.clone()));
     let first = match scaled.durability {
         Durability::Stream => First::Log,
         Durability::Spool => First::Spool,
@@ -142,19 +141,6 @@ fn receive(
     match live.stage() {
         Stage::Received => spawn_batcher(live.observed(sink), tasks),
         Stage::Stored => spawn_batcher(sink, tasks),
-    }
-}
-
-/// Shows what waits in the spool.
-async fn watch_spool(spool: Spool, metrics: Metrics, stop: CancellationToken) -> &'static str {
-    /// As often as metrics are looked at, and more.
-    const EVERY: Duration = Duration::from_secs(1);
-    loop {
-        metrics.show_spool(spool.fill());
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return "spool watch",
-        }
     }
 }
 

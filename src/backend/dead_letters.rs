@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::local_log::LocalDeadLetters;
 use super::{BackendError, redis};
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -27,19 +28,20 @@ pub struct DeadLetter {
 /// What to do with a dead letter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Put it back into the stream, where a worker takes it as new.
+    /// Put it back into the log that it came from, as new.
     Replay,
     /// Delete it for good.
     Purge,
 }
 
-/// Where dead letters lie.
-#[derive(Clone, Debug)]
-pub enum DeadLetters {
-    /// In the embedded mode nothing is delivered, so nothing is put aside.
-    Absent,
-    /// Beside the stream.
-    Redis(redis::DeadLetters),
+/// Where dead letters lie, as far as this process can reach them. All of them are one list, in the
+/// order of their ids.
+#[derive(Clone, Default, Debug)]
+pub struct DeadLetters {
+    /// Beside the stream: what no worker could store.
+    pub stream: Option<redis::DeadLetters>,
+    /// In the local log of this process: what could not be moved out of it.
+    pub local: Option<LocalDeadLetters>,
 }
 
 impl DeadLetters {
@@ -49,8 +51,7 @@ impl DeadLetters {
     /// Whether it can be the id of a dead letter: two numbers, `1764000000000-0`.
     #[must_use]
     pub fn is_id(text: &str) -> bool {
-        let number = |text: &str| text.parse::<u64>().is_ok() && !text.starts_with('+');
-        text.split_once('-').is_some_and(|(millis, rest)| number(millis) && number(rest))
+        !text.contains('+') && order(text).is_some()
     }
 
     /// Those after `after`, oldest first, at most `limit` and [`Self::PAGE`].
@@ -62,10 +63,17 @@ impl DeadLetters {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BackendError> {
-        match self {
-            Self::Absent => Ok(Vec::new()),
-            Self::Redis(letters) => letters.list(after, limit.min(Self::PAGE)).await,
+        let limit = limit.min(Self::PAGE);
+        let mut letters = match &self.stream {
+            Some(stream) => stream.list(after, limit).await?,
+            None => Vec::new(),
+        };
+        if let Some(local) = &self.local {
+            letters.extend(local.list(after, limit).await?);
+            letters.sort_by_key(|letter| order(&letter.id));
+            letters.truncate(limit);
         }
+        Ok(letters)
     }
 
     /// The one of this id.
@@ -73,10 +81,17 @@ impl DeadLetters {
     /// # Errors
     /// The backend does not answer in time.
     pub async fn get(&self, id: &str) -> Result<Option<DeadLetter>, BackendError> {
-        match self {
-            _ if !Self::is_id(id) => Ok(None),
-            Self::Absent => Ok(None),
-            Self::Redis(letters) => letters.get(id).await,
+        if !Self::is_id(id) {
+            return Ok(None);
+        }
+        if let Some(local) = &self.local
+            && let Some(letter) = local.get(id).await?
+        {
+            return Ok(Some(letter));
+        }
+        match &self.stream {
+            Some(stream) => stream.get(id).await,
+            None => Ok(None),
         }
     }
 
@@ -85,10 +100,17 @@ impl DeadLetters {
     /// # Errors
     /// The backend does not answer in time; it may have been done all the same.
     pub async fn settle(&self, id: &str, action: Action) -> Result<bool, BackendError> {
-        match self {
-            _ if !Self::is_id(id) => Ok(false),
-            Self::Absent => Ok(false),
-            Self::Redis(letters) => letters.settle(id, action).await,
+        if !Self::is_id(id) {
+            return Ok(false);
+        }
+        if let Some(local) = &self.local
+            && local.settle(id, action).await?
+        {
+            return Ok(true);
+        }
+        match &self.stream {
+            Some(stream) => stream.settle(id, action).await,
+            None => Ok(false),
         }
     }
 
@@ -97,9 +119,28 @@ impl DeadLetters {
     /// # Errors
     /// The backend does not answer in time.
     pub async fn count(&self) -> Result<u64, BackendError> {
-        match self {
-            Self::Absent => Ok(0),
-            Self::Redis(letters) => letters.count().await,
+        let stream = match &self.stream {
+            Some(stream) => stream.count().await?,
+            None => 0,
+        };
+        let local = match &self.local {
+            Some(local) => local.count().await?,
+            None => 0,
+        };
+        Ok(stream + local)
+    }
+
+    /// Only those of the stream, or only those of the local log.
+    pub(super) fn only(&self, stream: bool) -> Self {
+        match stream {
+            true => Self { stream: self.stream.clone(), local: None },
+            false => Self { stream: None, local: self.local.clone() },
         }
     }
+}
+
+/// Where an id stands among others.
+fn order(id: &str) -> Option<(u64, u64)> {
+    let (millis, rest) = id.split_once('-')?;
+    Some((millis.parse().ok()?, rest.parse().ok()?))
 }

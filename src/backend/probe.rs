@@ -1,5 +1,6 @@
 //! [`Probe`]: a dependency as the admin service asks it.
 
+use super::local_log::LocalLog;
 use super::{BackendError, InForce, postgres, redis, sqlite};
 
 /// Asks one dependency whether it can do its job right now.
@@ -11,10 +12,10 @@ pub enum Probe {
     Postgres(postgres::Query),
     /// The stream.
     Redis(redis::Connector),
-    /// Whether the spool has room.
-    Spool(sqlite::Spool),
-    /// Whether the spool's disk works.
-    SpoolDisk(sqlite::Spool),
+    /// Whether the local log has room.
+    Spool(LocalLog),
+    /// Whether the local log's disk works.
+    SpoolDisk(LocalLog),
 }
 
 /// What it means for a process that one of its dependencies is away.
@@ -88,8 +89,8 @@ impl Probe {
             Self::Sqlite(health) => health.check().await,
             Self::Postgres(query) => query.ping().await,
             Self::Redis(connector) => connector.ping().await,
-            Self::Spool(spool) => spool.check(),
-            Self::SpoolDisk(spool) => spool.check_disk(),
+            Self::Spool(log) => log.check(),
+            Self::SpoolDisk(log) => log.check_disk(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 
 pub use self::selection::Selection;
 pub(super) use self::sql::{EventHit, push_events, push_statuses};
+use super::local_log::LocalLog;
 use super::redis::{Connector, Housekeeping, Names};
 use super::search::Cursor;
 use super::{Action, BackendError, DeadLetters, postgres, sqlite};
@@ -37,8 +38,8 @@ pub enum Place {
     Statuses(Option<Cursor>),
     /// The dead letters, behind this id.
     DeadLetters(Option<String>),
-    /// What the spool keeps aside, behind this id.
-    Spool(i64),
+    /// What the local log keeps aside, behind this id.
+    Spool(Option<String>),
 }
 
 impl Place {
@@ -56,11 +57,8 @@ impl Place {
         match place {
             "events" => cursor().map(Self::Events),
             "statuses" => cursor().map(Self::Statuses),
-            "dead_letters" if after.is_empty() => Some(Self::DeadLetters(None)),
-            "dead_letters" if DeadLetters::is_id(after) => {
-                Some(Self::DeadLetters(Some(after.to_owned())))
-            }
-            "spool" => after.parse().ok().map(Self::Spool),
+            "dead_letters" => letter(after).map(Self::DeadLetters),
+            "spool" => letter(after).map(Self::Spool),
             _ => None,
         }
     }
@@ -75,8 +73,16 @@ impl fmt::Display for Place {
             Self::DeadLetters(id) => {
                 write!(f, "dead_letters:{}", id.as_deref().unwrap_or_default())
             }
-            Self::Spool(id) => write!(f, "spool:{id}"),
+            Self::Spool(id) => write!(f, "spool:{}", id.as_deref().unwrap_or_default()),
         }
+    }
+}
+
+/// Behind which dead letter.
+fn letter(after: &str) -> Option<Option<String>> {
+    match after {
+        "" => Some(None),
+        id => DeadLetters::is_id(id).then(|| Some(id.to_owned())),
     }
 }
 
@@ -87,9 +93,9 @@ pub struct Found {
     pub events: u64,
     /// Rows of `statuses`.
     pub statuses: u64,
-    /// Dead letters.
+    /// Dead letters of the stream.
     pub dead_letters: u64,
-    /// What the spool of this process keeps aside.
+    /// Dead letters of the local log of this process.
     pub spool: u64,
 }
 
@@ -107,7 +113,7 @@ impl std::ops::AddAssign for Found {
 pub struct Waiting {
     /// In the stream.
     pub stream: u64,
-    /// In the spool of this process.
+    /// In the local log of this process.
     pub spool: u64,
 }
 
@@ -125,12 +131,12 @@ pub enum Store {
 pub struct Purge {
     /// Where events and statuses are.
     pub store: Store,
-    /// What no worker could store.
+    /// What could not be stored.
     pub dead_letters: DeadLetters,
     /// The stream before the store, if there is one.
     pub stream: Option<(Connector, Names)>,
-    /// That of a receiver.
-    pub spool: Option<sqlite::Spool>,
+    /// The local log of a process that receives.
+    pub log: Option<LocalLog>,
 }
 
 impl Purge {
@@ -157,21 +163,35 @@ impl Purge {
                 (Found { statuses, ..Found::default() }, Some(next))
             }
             Place::DeadLetters(after) => {
-                let (dead_letters, last) = self.letters(selection, after, mode).await?;
-                let next = last.map_or(Place::Spool(0), |id| Place::DeadLetters(Some(id)));
+                let letters = self.dead_letters.only(true);
+                let (dead_letters, last) = self::letters(&letters, selection, after, mode).await?;
+                let next = last.map_or(Place::Spool(None), |id| Place::DeadLetters(Some(id)));
                 (Found { dead_letters, ..Found::default() }, Some(next))
             }
             Place::Spool(after) => {
-                let (spool, last) = match &self.spool {
-                    Some(spool) => spool.purge_aside(selection, after, mode).await?,
-                    None => (0, None),
-                };
-                if let (Store::Sqlite(store), Mode::Delete, None) = (&self.store, mode, last) {
-                    store.finish().await?;
+                let letters = self.dead_letters.only(false);
+                let (spool, last) = self::letters(&letters, selection, after, mode).await?;
+                if last.is_none() && mode == Mode::Delete {
+                    self.finish().await?;
                 }
-                (Found { spool, ..Found::default() }, last.map(Place::Spool))
+                (Found { spool, ..Found::default() }, last.map(|id| Place::Spool(Some(id))))
             }
         })
+    }
+
+    /// Takes what was deleted out of the files that are done with: of the log it has gone through, and
+    /// of the embedded store.
+    async fn finish(&self) -> Result<(), BackendError> {
+        let settled = self.log.as_ref().map(LocalLog::settled);
+        if let Store::Sqlite(store) = &self.store {
+            store.finish().await?;
+        }
+        if let (Some(log), Some(settled)) = (&self.log, settled) {
+            // What was settled before is synced by now, whatever the store.
+            log.release(settled).await;
+            log.forget().await?;
+        }
+        Ok(())
     }
 
     /// What is still on its way.
@@ -186,7 +206,7 @@ impl Purge {
             }
             None => 0,
         };
-        let spool = self.spool.as_ref().map_or(0, |spool| spool.fill().events);
+        let spool = self.log.as_ref().map_or(0, |log| log.fill().events);
         Ok(Waiting { stream, spool })
     }
 
@@ -213,29 +233,29 @@ impl Purge {
             Store::Postgres(store) => store.statuses(selection, after, mode).await,
         }
     }
+}
 
-    async fn letters(
-        &self,
-        selection: &Selection,
-        after: Option<String>,
-        mode: Mode,
-    ) -> Result<(u64, Option<String>), BackendError> {
-        let letters = self.dead_letters.list(after.as_deref(), LETTERS).await?;
-        let last = letters.last().filter(|_| letters.len() == LETTERS);
-        let last = last.map(|letter| letter.id.clone());
-        let mut found = 0;
-        for letter in letters {
-            let selected = match &letter.event {
-                Ok(event) => selection.takes(event),
-                Err(_) => selection.takes_fields(&letter.fields, letter.at),
-            };
-            found += u64::from(match (selected, mode) {
-                (true, Mode::Delete) => self.dead_letters.settle(&letter.id, Action::Purge).await?,
-                (selected, _) => selected,
-            });
-        }
-        Ok((found, last))
+async fn letters(
+    from: &DeadLetters,
+    selection: &Selection,
+    after: Option<String>,
+    mode: Mode,
+) -> Result<(u64, Option<String>), BackendError> {
+    let letters = from.list(after.as_deref(), LETTERS).await?;
+    let last = letters.last().filter(|_| letters.len() == LETTERS);
+    let last = last.map(|letter| letter.id.clone());
+    let mut found = 0;
+    for letter in letters {
+        let selected = match &letter.event {
+            Ok(event) => selection.takes(event),
+            Err(_) => selection.takes_fields(&letter.fields, letter.at),
+        };
+        found += u64::from(match (selected, mode) {
+            (true, Mode::Delete) => from.settle(&letter.id, Action::Purge).await?,
+            (selected, _) => selected,
+        });
     }
+    Ok((found, last))
 }
 
 #[cfg(test)]
@@ -253,11 +273,12 @@ mod tests {
             Place::Statuses(cursor()),
             Place::DeadLetters(None),
             Place::DeadLetters(Some("17-0".to_owned())),
-            Place::Spool(-3),
+            Place::Spool(None),
+            Place::Spool(Some("17-4294967296".to_owned())),
         ] {
             assert_eq!(Place::parse(&place.to_string()), Some(place));
         }
-        for wrong in ["", "events", "events:x", "dead_letters:x", "spool:", "calls:"] {
+        for wrong in ["", "events", "events:x", "dead_letters:x", "spool:-3", "calls:"] {
             assert_eq!(Place::parse(wrong), None, "{wrong}");
         }
     }

@@ -20,29 +20,20 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 pub use self::purge::Purge;
 pub use self::query::Query;
 pub use self::retention::Retention;
-pub use self::spool::{Bounds, Drainer, Fill, Spool};
+pub use self::spool::{OldRow, OldSpool};
 pub use self::store::SqliteStore;
 use super::BackendError;
 use crate::pipeline::Cause;
 
-/// 16 MiB of log: the longer it grows, the fewer pages are copied more than once.
-static STORE: Kind = Kind { tables: sqlx::migrate!("migrations/sqlite"), log_pages: "4000" };
-/// 4 MiB: deleting what was drained needs room in the log too, and its disk may be full.
-static SPOOL: Kind = Kind { tables: sqlx::migrate!("migrations/spool"), log_pages: "1000" };
-
-/// What kind of file it is.
-#[derive(Debug)]
-struct Kind {
-    tables: Migrator,
-    /// Pages of the log after which they are copied into the file, and it begins anew.
-    log_pages: &'static str,
-}
+static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
+/// Pages of the log after which they are copied into the file, and it begins anew: 16 MiB. The longer it
+/// grows, the fewer pages are copied more than once.
+const LOG_PAGES: &str = "4000";
 
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    kind: &'static Kind,
     /// Why nothing is written to it any more.
     failure: OnceLock<Cause>,
     /// Locked while it is open.
@@ -85,11 +76,11 @@ impl Database {
     /// # Errors
     /// See [`OpenError`].
     pub fn lock(url: &str) -> Result<Self, OpenError> {
-        Self::lock_file(path_of(url)?, &STORE)
+        Self::lock_file(path_of(url)?)
     }
 
-    /// Takes a file of this kind for this process, making it and its directory if need be.
-    fn lock_file(path: PathBuf, kind: &'static Kind) -> Result<Self, OpenError> {
+    /// Takes a file for this process, making it and its directory if need be.
+    fn lock_file(path: PathBuf) -> Result<Self, OpenError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
@@ -105,7 +96,7 @@ impl Database {
             .open(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, kind, failure: OnceLock::new(), _lock: lock }),
+            Ok(()) => Ok(Self { path, failure: OnceLock::new(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
         }
@@ -117,7 +108,7 @@ impl Database {
     /// The file is no database, is newer than this version, or cannot be written.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         let mut connection = self.connect().await?;
-        let migrated = self.kind.tables.run(&mut connection).await;
+        let migrated = TABLES.run(&mut connection).await;
         migrated.map_err(|error| OpenError::Database {
             path: self.path.clone(),
             error: BackendError(format!("migrations: {error}")),
@@ -149,7 +140,7 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
-        let options = options(&self.path).pragma("wal_autocheckpoint", self.kind.log_pages);
+        let options = options(&self.path).pragma("wal_autocheckpoint", LOG_PAGES);
         options.connect().await.map_err(|error| self.error(error))
     }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 
 use crate::backend::{Action, DeadLetter, DeadLetters};
-use crate::config::{Config, Deployment, Role, Sources};
+use crate::config::{Config, Role, Sources};
 
 /// The arguments.
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(super) enum Command {
         /// Its id, as `list` prints it.
         id: String,
     },
-    /// Put them back into the stream, once their reason is mended.
+    /// Put them back into the log that they came from, once their reason is mended.
     Replay(Which),
     /// Delete them for good.
     Purge(Which),
@@ -42,17 +42,14 @@ pub(super) struct Which {
     dry_run: bool,
 }
 
-/// Asks the backend itself, so that it works while no server runs.
+/// Asks the backend itself, so that it works while no server runs. Those of a receiver's local log are
+/// among them where its directory is.
 ///
 /// # Errors
-/// The embedded mode, which has none; a backend that does not answer; an id that is not there.
+/// A backend that does not answer; an id that is not there.
 pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), Role::All)?;
-    let Deployment::Scaled(scaled) = config.deployment else {
-        println!("the embedded mode has no dead letters: nothing is delivered between processes");
-        return Ok(());
-    };
-    let letters = scaled.dead_letters();
+    let letters = config.deployment.dead_letters();
     match command {
         Command::List { limit } => list(&letters, limit).await,
         Command::Show { id } => {

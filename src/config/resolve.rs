@@ -11,9 +11,9 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
-use super::{Account, Calls, Config, ConfigError, Deployment, Log, Role, Scaled, Spool, Traces};
+use super::{Account, Calls, Config, ConfigError, Deployment, LocalLog, Log, Role, Scaled, Traces};
+use crate::backend::local_log::Bounds;
 use crate::backend::redis::{Connector, Names};
-use crate::backend::sqlite::Bounds;
 use crate::clock::Clock;
 use crate::inbound::{Fallback, PerNumber};
 use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
@@ -306,7 +306,7 @@ fn scaled(
         names: Names { stream: raw.stream.key.clone(), group: raw.stream.group.clone() },
         stream_timeout: Duration::from_millis(raw.stream.timeout_ms.max(1)),
         durability: raw.stream.durability,
-        spool: Spool {
+        spool: LocalLog {
             directory: raw.spool.directory.clone(),
             bounds: Bounds {
                 max_bytes: raw.spool.max_bytes,

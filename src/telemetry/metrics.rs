@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
-use crate::backend::sqlite::Fill;
+use crate::backend::local_log::Fill;
 use crate::backend::{InForce, Level};
 use crate::event::{Batch, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
@@ -231,11 +231,13 @@ impl Metrics {
         self.calls_in_progress.set(i64::try_from(in_progress).unwrap_or(i64::MAX));
     }
 
-    /// Shows what waits in the spool.
-    pub fn show_spool(&self, fill: Fill) {
+    /// Shows what waits in the local log, and how much was put aside there.
+    pub fn show_local_log(&self, fill: Fill, dead_letters: u64, damaged: u64) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.spool.events.set(gauge(fill.events));
         self.spool.bytes.set(gauge(fill.bytes));
+        self.spool.dead_letters.set(gauge(dead_letters));
+        self.spool.damaged.set(gauge(damaged));
     }
 
     /// What is told about the stream as a whole.
@@ -245,11 +247,13 @@ impl Metrics {
     }
 }
 
-/// Metrics of the spool and of the circuit before the stream.
+/// Metrics of the local log, and of the circuit before the stream.
 #[derive(Clone)]
 struct SpoolMetrics {
     events: IntGauge,
     bytes: IntGauge,
+    dead_letters: IntGauge,
+    damaged: IntGauge,
     circuit_open: IntGauge,
     circuit_opened: IntCounter,
 }
@@ -264,9 +268,18 @@ impl SpoolMetrics {
         Ok(Self {
             events: gauge(
                 "offhook_spool_events",
-                "Events in the spool, which wait for the stream",
+                "Events in the local log that wait: for the store, or, where it stands behind the stream, \
+                 for that",
             )?,
-            bytes: gauge("offhook_spool_bytes", "About how many bytes they take")?,
+            bytes: gauge("offhook_spool_bytes", "How many bytes they take")?,
+            dead_letters: gauge(
+                "offhook_spool_dead_letters",
+                "Events that were put aside in the local log and are still there",
+            )?,
+            damaged: gauge(
+                "offhook_spool_damaged_files",
+                "Files of the local log that its disk has spoilt, and that were put aside",
+            )?,
             circuit_open: gauge(
                 "offhook_circuit_open",
                 "1 while events go to the spool without asking the stream",

@@ -28,7 +28,7 @@ pub struct Config {
     pub events: Option<Duration>,
     /// Rows of `statuses`: at least as old as `events`.
     pub statuses: Option<Duration>,
-    /// Dead letters, and what a spool keeps aside.
+    /// Dead letters, wherever they lie.
     pub dead_letters: Option<Duration>,
 }
 
@@ -41,7 +41,7 @@ pub enum Table {
     Statuses,
     /// What no worker could store.
     DeadLetters,
-    /// What a receiver could not bring into the stream.
+    /// What could not be moved out of the local log.
     Spool,
 }
 

@@ -51,6 +51,8 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_secret_retiring", "gauge"),
     ("offhook_skipped_deliveries_total", "counter"),
     ("offhook_spool_bytes", "gauge"),
+    ("offhook_spool_damaged_files", "gauge"),
+    ("offhook_spool_dead_letters", "gauge"),
     ("offhook_spool_events", "gauge"),
     ("offhook_stream_blocking_groups", "gauge"),
     ("offhook_stream_depth", "gauge"),

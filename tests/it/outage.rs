@@ -3,7 +3,7 @@
 use offhook::config::Role;
 use reqwest::StatusCode;
 
-use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, header, until};
+use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Stage, header, until};
 use crate::services::{Durability, Fsync, Redis, needs};
 
 /// A call's callback, and its key.
@@ -205,4 +205,111 @@ async fn what_postgres_refuses_as_data_becomes_a_dead_letter_alone_and_can_be_re
     assert_eq!(stage.contents_with(&keys).await.events.len(), keys.len());
     let (_, letters) = offhook.client.json("/api/dead-letters").await;
     assert_eq!(letters["dead_letters"], serde_json::json!([]));
+}
+
+/// The spool of version 0.1: two events that wait, and one that was kept aside.
+async fn old_spool(directory: &std::path::Path, sids: [&str; 3]) {
+    use sqlx::Connection as _;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+    const COLUMNS: [&str; 12] = [
+        "key",
+        "kind",
+        "account",
+        "sid",
+        "resource",
+        "status",
+        "sequence",
+        "occurred_at",
+        "received_at",
+        "format",
+        "query",
+        "body",
+    ];
+    let path = directory.join("spool.db");
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.expect("it is ours");
+    for sql in [
+        include_str!("../fixtures/spool/0001_spool.sql"),
+        include_str!("../fixtures/spool/0002_dead_at.sql"),
+        include_str!("../fixtures/spool/0003_traceparent.sql"),
+    ] {
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("as it was made");
+    }
+    let names = COLUMNS.map(|name| format!("\"{name}\"")).join(", ");
+    let sql = format!(
+        "INSERT INTO spool ({names}, bytes, dead_reason, dead_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 500, ?, ?)"
+    );
+    for (place, sid) in sids.into_iter().enumerate() {
+        let aside = place == 2;
+        let (key, body) = (format!("{sid}-ringing"), format!("CallSid={sid}&CallStatus=ringing"));
+        let at = "1795500000000000";
+        let values =
+            [&key, "call", ACCOUNT, sid, "call", "ringing", "", "", at, "form", "", body.as_str()];
+        let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql.clone()));
+        for value in values {
+            insert = insert.bind(value.as_bytes().to_vec());
+        }
+        insert = insert.bind(aside.then_some("it was refused"));
+        insert = insert.bind(aside.then_some(1_795_500_000_i64));
+        insert.execute(&mut connection).await.expect("as it was written");
+    }
+}
+
+#[tokio::test]
+async fn the_spool_of_the_version_before_is_taken_over_however_often_that_begins() {
+    needs!(Redis, Postgres);
+    let stage = Stage::scale_out(Durability::Unsynced);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    old_spool(directory.path(), ["CA1", "CA2", "CA3"]).await;
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    std::fs::copy(directory.path().join("spool.db"), copy.path().join("spool.db")).expect("room");
+    let path = directory.path().display().to_string();
+    let settings = stage.role(Role::All).set("OFFHOOK_SPOOL__DIRECTORY", path);
+    let letters = async |offhook: &Offhook| {
+        let (_, listed) = offhook.client.json("/api/dead-letters").await;
+        listed["dead_letters"].as_array().expect("a list").clone()
+    };
+    for again in [false, true] {
+        if again {
+            // As if it had died before the file was deleted.
+            let to = directory.path().join("spool.db");
+            std::fs::copy(copy.path().join("spool.db"), to).expect("there is room");
+        }
+        let offhook = Offhook::start(&settings);
+        stage.contents_with(&["CA1-ringing".to_owned(), "CA2-ringing".to_owned()]).await;
+        until("the old file is gone", async || {
+            (!directory.path().join("spool.db").exists()).then_some(())
+        })
+        .await;
+        let aside = letters(&offhook).await;
+        assert_eq!(aside.len(), 1, "{aside:?}");
+        assert_eq!(aside[0]["reason"], "it was refused");
+        assert_eq!(aside[0]["at"], "2026-11-24T06:00:00.000000Z", "{aside:?}");
+    }
+    // Its reason is mended.
+    let offhook = Offhook::start(&settings);
+    let id = letters(&offhook).await[0]["id"].clone();
+    let wanted = serde_json::json!({ "ids": [id] });
+    let (status, answer) = offhook.client.post_json("/api/dead-letters/replay", &wanted).await;
+    assert!(status.is_success(), "{answer}");
+    let all = ["CA1-ringing", "CA2-ringing", "CA3-ringing"].map(str::to_owned);
+    stage.contents_with(&all).await;
+    assert!(letters(&offhook).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_damaged_spool_of_the_version_before_keeps_nobody_from_starting() {
+    needs!(Redis, Postgres);
+    let stage = Stage::scale_out(Durability::Unsynced);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(directory.path().join("spool.db"), vec![0xaa; 16 * 4096]).expect("it is ours");
+    let path = directory.path().display().to_string();
+    let offhook = Offhook::start(&stage.role(Role::All).set("OFFHOOK_SPOOL__DIRECTORY", path));
+    offhook.client.accepts(&call(1, "completed").0).await;
+    stage.contents_of(1).await;
+    until("it is put aside", async || {
+        directory.path().join("spool.db.damaged").exists().then_some(())
+    })
+    .await;
 }

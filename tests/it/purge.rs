@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offhook::backend::sqlite::{Bounds, Spool};
+use offhook::backend::local_log::{Bounds, LocalLog, Release};
 use offhook::clock::Timestamp;
 use offhook::config::Role;
 use offhook::event::{Batch, Event, EventKey, Format, Kind, codec};
@@ -293,11 +293,11 @@ fn event(sid: &str, body: &str) -> Event {
 /// A spool in which one of theirs is kept aside, and one of somebody else's.
 async fn spool(directory: &Path) {
     let bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: 0 };
-    let spool = Spool::open(directory, bounds).await.expect("nobody else has it");
+    let spool = LocalLog::open(directory, bounds).await.expect("nobody else has it");
     let theirs = event("CA1", &format!("CallSid=CA1&From={THEIRS}"));
     let mut events = vec![theirs, event("CA2", "CallSid=CA2&From=%2B15550200")];
     spool.commit(&Batch::take_from(&mut events).expect("two")).await.expect("there is room");
-    let mut drainer = spool.drainer();
+    let mut drainer = spool.reader(Release::AtOnce);
     for delivery in drainer.read(9).await.expect("the disk works") {
         drainer.dead_letter(&delivery.id, 1, "no event").await.expect("the disk works");
     }

@@ -64,13 +64,6 @@ fn said(asked: &Asked) -> Markup {
 }
 
 fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
-    if matches!(admin.dead_letters, DeadLetters::Absent) {
-        return html! {
-            p class="empty" {
-                "The embedded mode has none: an event is in the store when its callback is answered."
-            }
-        };
-    }
     if letters.is_empty() {
         return html! { p class="empty" { "None. Whatever was received is stored, or on its way." } };
     }

@@ -71,7 +71,7 @@ impl Sample {
             answered: Answered::of(series("offhook_request_duration_seconds")),
             stored: counted("offhook_events_total", "fresh"),
             duplicates: counted("offhook_events_total", "duplicate"),
-            dead_letters: whole("offhook_dead_letters"),
+            dead_letters: whole("offhook_dead_letters") + whole("offhook_spool_dead_letters"),
             spool: whole("offhook_spool_events"),
             circuit_open: whole("offhook_circuit_open") > 0,
             reload_failed: series("offhook_config_last_reload_successful")

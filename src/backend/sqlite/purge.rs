@@ -1,24 +1,20 @@
-//! [`Purge`]: deletes what is selected from the embedded store, and from what a spool keeps aside, a
-//! page at a time. What is deleted is overwritten in the file, and not only given free.
+//! [`Purge`]: deletes what is selected from the embedded store, a page at a time. What is deleted is
+//! overwritten in the file, and not only given free.
 
 use std::sync::Arc;
 
 use sqlx::types::Json;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::query::Query;
-use super::spool::{self, Spool};
 use super::store::SqliteStore;
 use super::writer::Writer;
 use crate::backend::BackendError;
 use crate::backend::purge::{EventHit, Found, Mode, PAGE, Selection, push_events, push_statuses};
 use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
-use crate::event::codec;
 use crate::pipeline::CommitError;
 
-/// Rows of a spool that one step looks at: their bodies come along.
-const ASIDE: u32 = 50;
 const OF_SIDS: &str = "sid IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR updated < ?2)";
 
 /// Deletes what is selected.
@@ -116,47 +112,6 @@ impl Purge {
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await
         };
         held.run(checkpoint).await.map_err(failed).map(|_| ())
-    }
-}
-
-impl Spool {
-    /// Of what is kept aside, behind this id. What waits is not touched.
-    pub(in crate::backend) async fn purge_aside(
-        &self,
-        selection: &Selection,
-        after: i64,
-        mode: Mode,
-    ) -> Result<(u64, Option<i64>), BackendError> {
-        let sql = "SELECT * FROM spool INDEXED BY spool_dead \
-                   WHERE dead_at IS NOT NULL AND id > ? ORDER BY id LIMIT ?";
-        let writer = &self.0.writer;
-        let held = writer.hold().await.map_err(failed)?;
-        let read = async |connection: &mut SqliteConnection| {
-            let rows = sqlx::query(sql).bind(after).bind(ASIDE).fetch_all(connection).await?;
-            let rows = rows.iter().map(|row| {
-                let (id, at): (i64, i64) = (row.try_get("id")?, row.try_get("dead_at")?);
-                let fields = spool::fields(row)?;
-                let selected = match codec::decode(fields.iter().cloned()) {
-                    Ok(event) => selection.takes(&event),
-                    Err(_) => {
-                        let at = Timestamp::from_micros(at.saturating_mul(1_000_000));
-                        selection.takes_fields(&fields, at)
-                    }
-                };
-                Ok((id, selected))
-            });
-            rows.collect::<Result<Vec<(i64, bool)>, sqlx::Error>>()
-        };
-        let rows = held.run(read).await.map_err(failed)?;
-        let ids = rows.iter().filter(|(_, selected)| *selected);
-        let ids: Vec<i64> = ids.map(|(id, _)| *id).collect();
-        let mut found = ids.len() as u64;
-        if mode == Mode::Delete && found > 0 {
-            let sql = "DELETE FROM spool WHERE id IN (SELECT value FROM json_each(?))";
-            found = delete(writer, sqlx::query(sql).bind(Json(ids))).await?;
-        }
-        let last = rows.last().filter(|_| rows.len() == ASIDE as usize);
-        Ok((found, last.map(|(id, _)| *id)))
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 use sqlx::types::Json;
 
-use super::spool::Spool;
 use super::store::SqliteStore;
 use super::writer::Writer;
 use crate::clock::Timestamp;
@@ -27,8 +26,6 @@ enum Table {
     /// By when something was last said of a SID. No index has that, so the rows that began long ago
     /// are looked at in turn, behind the last one.
     Statuses(Arc<Writer>, (String, String)),
-    /// By when they were put aside.
-    Spool(Spool),
 }
 
 /// Deletes what is old from one table.
@@ -48,16 +45,9 @@ impl Retention {
         Self(Table::Statuses(Arc::clone(&store.0), Default::default()))
     }
 
-    /// Of what the spool keeps aside; never of what waits in it.
-    #[must_use]
-    pub fn of_spool(spool: Spool) -> Self {
-        Self(Table::Spool(spool))
-    }
-
     fn writer(&self) -> &Writer {
         match &self.0 {
             Table::Events(writer) | Table::Statuses(writer, _) => writer,
-            Table::Spool(spool) => &spool.0.writer,
         }
     }
 }
@@ -70,12 +60,6 @@ impl Aging for Retention {
                            WHERE received_at < ? ORDER BY received_at, key LIMIT ?)";
                 delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(PAGE)).await
             }
-            Table::Spool(spool) => {
-                let sql = "DELETE FROM spool WHERE id IN (SELECT id FROM spool \
-                           WHERE dead_at IS NOT NULL AND dead_at < ? ORDER BY dead_at LIMIT ?)";
-                let seconds = cutoff.micros().div_euclid(1_000_000);
-                delete(&spool.0.writer, sqlx::query(sql).bind(seconds).bind(PAGE)).await
-            }
             Table::Statuses(writer, after) => delete_statuses(writer, after, cutoff).await,
         };
         done.map_err(|error| error.to_string())
@@ -86,10 +70,6 @@ impl Aging for Retention {
             Table::Events(_) => "SELECT received_at FROM events ORDER BY received_at, key LIMIT 1",
             Table::Statuses(..) => {
                 "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1"
-            }
-            Table::Spool(_) => {
-                "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', dead_at, 'unixepoch') FROM spool \
-                 WHERE dead_at IS NOT NULL ORDER BY dead_at LIMIT 1"
             }
         };
         let held = self.writer().hold().await.map_err(|error| error.to_string())?;

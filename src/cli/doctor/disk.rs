@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::Finding;
-use crate::config::Spool;
+use crate::config::LocalLog;
 
 /// What Linux calls file systems that do not outlive a container, or the machine.
 const OVERLAY: u64 = 0x794c_7630;
 const TMPFS: u64 = 0x0102_1994;
 const MIB: u64 = 1024 * 1024;
 
-pub(super) fn look_at_spool(spool: &Spool) -> Vec<Finding> {
+pub(super) fn look_at_spool(spool: &LocalLog) -> Vec<Finding> {
     let needed = spool.bounds.max_bytes.saturating_add(spool.bounds.min_free_bytes);
     look("spool", &spool.directory, needed, spool.bounds.min_free_bytes)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::backend::sqlite::Bounds;
+use crate::backend::local_log::Bounds;
 use crate::torture::Run;
 use crate::torture::play::Play;
 use crate::torture::report::Report;

@@ -1,7 +1,7 @@
 //! Retention as it runs in a server, and of what lies beside the store.
 
+use offhook::backend::local_log::{self, Bounds, LocalLog, Release};
 use offhook::backend::redis::{self, Connector, Names};
-use offhook::backend::sqlite::{self, Bounds, Spool};
 use offhook::clock::Clock;
 use offhook::config::Role;
 use offhook::event::Batch;
@@ -155,16 +155,16 @@ async fn dead_letters_go_by_their_age_and_no_other_entry_does() {
 async fn of_a_spool_only_what_is_kept_aside_grows_old() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: 0 };
-    let spool = Spool::open(directory.path(), bounds).await.expect("nobody else has it");
+    let spool = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
     let mut events = (0..10).map(|n| call(&format!("CA{n}"), "busy", day(-9000))).collect();
     let batch = Batch::take_from(&mut events).expect("ten");
     spool.commit(&batch).await.expect("there is room");
-    let mut drainer = spool.drainer();
+    let mut drainer = spool.reader(Release::AtOnce);
     let deliveries = drainer.read(4).await.expect("the disk works");
     for delivery in &deliveries {
         drainer.dead_letter(&delivery.id, 1, "no event").await.expect("the disk works");
     }
-    let mut aging = sqlite::Retention::of_spool(spool.clone());
+    let mut aging = local_log::Retention::new(&spool);
     let now = Clock::System.now();
     let hour = std::time::Duration::from_secs(3600);
     assert!(now.since(aging.oldest().await.expect("the disk works").expect("four")) < hour);

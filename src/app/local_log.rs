@@ -1,0 +1,126 @@
+//! The local log of this process: how it is opened, what an earlier version left in its directory, and
+//! what is done again and again while it is there.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::backend::local_log::LocalLog;
+use crate::backend::sqlite::{OldSpool, OpenError};
+use crate::config;
+use crate::pipeline::CommitError;
+use crate::telemetry::metrics::Metrics;
+
+/// As often as metrics are looked at, and more; and as long as a replay may be waited for.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Turns after which it is tried again to take over what could not be: it is in use, or there is no
+/// room.
+const TAKE_OVER_EVERY: u64 = 10;
+
+/// Opens it.
+///
+/// # Errors
+/// The directory cannot be written, or another process has it.
+pub(super) async fn open(log: &config::LocalLog) -> anyhow::Result<LocalLog> {
+    LocalLog::open(&log.directory, log.bounds).await.context("spool.directory")
+}
+
+/// Shows what waits in it, appends what an operator wants replayed, and takes over what an earlier
+/// version left, until told to stop.
+pub(super) async fn tend(log: LocalLog, metrics: Metrics, stop: CancellationToken) -> &'static str {
+    let (mut taken_over, mut turn) = (false, 0_u64);
+    loop {
+        if !taken_over && turn.is_multiple_of(TAKE_OVER_EVERY) {
+            taken_over = take_over(&log).await;
+        }
+        turn += 1;
+        if let Err(error) = log.replay().await {
+            warn!(error = %error, "what was replayed cannot be appended to the local log yet");
+        }
+        let aside = log.dead_letters().count().await.unwrap_or_default();
+        metrics.show_local_log(log.fill(), aside, log.damaged());
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return "local log",
+        }
+    }
+}
+
+/// Takes over the spool of version 0.1; whether there is nothing left to do. What was appended before a
+/// crash is appended again, and stored once.
+async fn take_over(log: &LocalLog) -> bool {
+    let old = match OldSpool::open(log.directory()).await {
+        Ok(None) => return true,
+        Ok(Some(old)) => old,
+        Err(error @ OpenError::Database { .. }) => return put_aside(log, 0, &error).is_ok(),
+        Err(error) => {
+            warn!(error = %error, "the spool of an earlier version cannot be taken over yet");
+            return false;
+        }
+    };
+    match append_all(log, old).await {
+        Ok(events) => {
+            info!(events, "the spool of an earlier version was taken over");
+            true
+        }
+        Err(error) => {
+            warn!(error = %error, "the spool of an earlier version cannot be taken over yet");
+            false
+        }
+    }
+}
+
+async fn append_all(log: &LocalLog, mut old: OldSpool) -> anyhow::Result<u64> {
+    let (mut events, mut damage) = (0, None);
+    loop {
+        let rows = match damage {
+            None => old.page().await,
+            Some(_) => old.page_behind_damage().await,
+        };
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) if damage.is_none() => {
+                damage = Some(error);
+                continue;
+            }
+            Err(_) => Vec::new(),
+        };
+        if rows.is_empty() {
+            break;
+        }
+        events += rows.len() as u64;
+        let (aside, waiting): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.aside.is_some());
+        let fields: Vec<_> = waiting.into_iter().map(|row| row.fields).collect();
+        log.append_fields(&fields)
+            .await
+            .map_err(|error: CommitError| anyhow::anyhow!("{error}"))?;
+        for row in aside {
+            let Some((reason, at)) = row.aside else { continue };
+            log.dead_letters().put_old(row.id, &row.fields, &reason, at)?;
+        }
+    }
+    match damage {
+        None => old.remove().await?,
+        Some(damage) => {
+            drop(old);
+            put_aside(log, events, &damage)?;
+        }
+    }
+    Ok(events)
+}
+
+fn put_aside(log: &LocalLog, events: u64, damage: &dyn std::fmt::Display) -> std::io::Result<()> {
+    let aside = OldSpool::put_aside(log.directory())?;
+    error!(
+        file = %aside.display(),
+        error = %damage,
+        events,
+        "the spool of an earlier version is damaged: what could be read of it was taken over, and the \
+         file was put aside"
+    );
+    Ok(())
+}

@@ -1,0 +1,383 @@
+//! [`LocalDeadLetters`]: what was put aside, a file each; and the damaged files, as an operator sees
+//! them. It needs no lock: what is to be appended again is moved to where the process that has the log
+//! looks for it, so all of it works beside a server and without one.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use tracing::{error, info};
+
+use super::files::{self, ASIDE, DAMAGED, REPLAY};
+use super::record::{self, Frames};
+use super::state::RecordId;
+use super::{LocalLog, Ordering};
+use crate::backend::BackendError;
+use crate::backend::dead_letters::{Action, DeadLetter};
+use crate::clock::Timestamp;
+use crate::event::codec;
+use crate::pipeline::CommitError;
+
+/// A dead letter is a file of one record, under this number.
+const LETTER: u64 = 0;
+/// Most records of one append.
+const BATCH: usize = 256;
+
+type Fields = Vec<(Bytes, Bytes)>;
+
+/// What was put aside.
+#[derive(Clone, Debug)]
+pub struct LocalDeadLetters(PathBuf);
+
+/// A damaged file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damaged {
+    /// Its name, which names it to the commands.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How many events can be read of it. Some of them may be stored already.
+    pub events: u64,
+    /// How many bytes are spoilt.
+    pub spoilt: u64,
+}
+
+/// What came of a replay.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Replayed {
+    /// Events that were appended again.
+    pub events: u64,
+    /// Bytes that no event could be read of.
+    pub spoilt: u64,
+}
+
+impl LocalDeadLetters {
+    /// Those of a local log's directory, which need not be there.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self(directory)
+    }
+
+    pub(crate) async fn list(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BackendError> {
+        let after = after.and_then(parse_id);
+        self.run(move |letters| {
+            let ids = letters.ids()?.into_iter().filter(|id| Some(*id) > after);
+            // One that is purged meanwhile is not there.
+            ids.take(limit).filter_map(|id| letters.read(id).transpose()).collect()
+        })
+        .await
+    }
+
+    pub(crate) async fn get(&self, id: &str) -> Result<Option<DeadLetter>, BackendError> {
+        let Some(id) = parse_id(id) else { return Ok(None) };
+        self.run(move |letters| letters.read(id)).await
+    }
+
+    pub(crate) async fn settle(&self, id: &str, action: Action) -> Result<bool, BackendError> {
+        let Some(id) = parse_id(id) else { return Ok(false) };
+        self.run(move |letters| {
+            let done = match action {
+                Action::Purge => wipe(&letters.path(id)),
+                Action::Replay => letters.move_to_replay(&letters.path(id)),
+            };
+            there(done)
+        })
+        .await
+    }
+
+    pub(crate) async fn count(&self) -> Result<u64, BackendError> {
+        self.run(|letters| Ok(letters.ids()?.len() as u64)).await
+    }
+
+    /// The damaged files.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn damaged(&self) -> Result<Vec<Damaged>, BackendError> {
+        self.run(|letters| letters.in_part(DAMAGED)?.iter().map(|path| look(path)).collect()).await
+    }
+
+    /// Has the process that has the log append what can be read of a damaged file; now, or when it
+    /// starts. Whether there is such a file.
+    ///
+    /// # Errors
+    /// It cannot be moved.
+    pub async fn replay_damaged(&self, name: &str) -> Result<bool, BackendError> {
+        self.with_damaged(name, |letters, path| letters.move_to_replay(path)).await
+    }
+
+    /// Deletes a damaged file, and what could still be read of it. Whether there is such a file.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub async fn purge_damaged(&self, name: &str) -> Result<bool, BackendError> {
+        self.with_damaged(name, |_, path| wipe(path)).await
+    }
+
+    async fn with_damaged(
+        &self,
+        name: &str,
+        act: impl FnOnce(&Self, &Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<bool, BackendError> {
+        let name = name.to_owned();
+        self.run(move |letters| {
+            let paths = letters.in_part(DAMAGED)?;
+            let path = paths.iter().find(|path| path.file_name().is_some_and(|is| is == &*name));
+            path.map_or(Ok(false), |path| there(act(letters, path)))
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let letters = self.clone();
+        let failed =
+            |error: &dyn std::fmt::Display| BackendError(format!("{}: {error}", self.0.display()));
+        let done = spawn_blocking(move || work(&letters)).await;
+        done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    }
+
+    /// Puts a record aside. The same one twice is one letter.
+    pub(super) fn put(
+        &self,
+        id: RecordId,
+        fields: &Fields,
+        deliveries: u32,
+        reason: &str,
+    ) -> io::Result<()> {
+        let place = id.place;
+        self.write(
+            (received(fields), place.number << 32 | place.offset),
+            fields,
+            deliveries,
+            reason,
+        )
+        .map(|_| ())
+    }
+
+    /// Puts aside what an earlier version kept aside under this number, at this time.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put_old(
+        &self,
+        number: u64,
+        fields: &Fields,
+        reason: &str,
+        at: Timestamp,
+    ) -> io::Result<()> {
+        /// Of no file: there are fewer.
+        const OLD: u64 = 1 << 63;
+        let file = self.write((received(fields), OLD | number), fields, 1, reason)?;
+        let since = u64::try_from(at.micros()).map(std::time::Duration::from_micros);
+        file.set_modified(SystemTime::UNIX_EPOCH + since.unwrap_or_default())
+    }
+
+    fn write(
+        &self,
+        id: (u64, u64),
+        fields: &Fields,
+        deliveries: u32,
+        reason: &str,
+    ) -> io::Result<File> {
+        let mut fields = fields.clone();
+        fields.push((Bytes::from_static(b"dead_deliveries"), deliveries.to_string().into()));
+        fields
+            .push((Bytes::from_static(b"dead_reason"), Bytes::copy_from_slice(reason.as_bytes())));
+        let mut frames = Frames::default();
+        frames.push(&fields);
+        let path = self.path(id);
+        let begun = path.with_extension("new");
+        let file = files::create(&begun)?;
+        file.write_all_at(frames.seal(LETTER, 0), 0)?;
+        file.sync_all()?;
+        std::fs::rename(begun, path)?;
+        files::sync_directory(&self.0.join(ASIDE))?;
+        Ok(file)
+    }
+
+    fn path(&self, (millis, rest): (u64, u64)) -> PathBuf {
+        self.0.join(ASIDE).join(format!("{millis}-{rest}"))
+    }
+
+    /// Every letter, in order.
+    pub(super) fn ids(&self) -> io::Result<Vec<(u64, u64)>> {
+        let names = self.in_part(ASIDE)?;
+        let mut ids: Vec<_> =
+            names.iter().filter_map(|path| parse_id(path.file_name()?.to_str()?)).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// What lies in a part of the directory; nothing where there is none.
+    fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(self.0.join(part)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// When a letter was put aside.
+    pub(super) fn put_at(&self, id: (u64, u64)) -> io::Result<Option<Timestamp>> {
+        match std::fs::metadata(self.path(id)) {
+            Ok(metadata) => Ok(Some(timestamp(metadata.modified()?))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn delete(&self, id: (u64, u64)) -> io::Result<bool> {
+        there(wipe(&self.path(id)))
+    }
+
+    fn read(&self, id: (u64, u64)) -> io::Result<Option<DeadLetter>> {
+        let Some(at) = self.put_at(id)? else { return Ok(None) };
+        let bytes = match files::read_what_can_be(&self.path(id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let mut all = Vec::new();
+        record::scan(&bytes, LETTER, |_, record| all = record.fields());
+        let (told, fields): (Vec<_>, Vec<_>) = all.into_iter().partition(is_told);
+        let text = |wanted: &str| {
+            let found = told.iter().find(|(name, _)| name == wanted);
+            found.map_or_else(String::new, |(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let mut reason = text("dead_reason");
+        if reason.is_empty() {
+            reason = "its file is damaged".to_owned();
+        }
+        Ok(Some(DeadLetter {
+            id: format!("{}-{}", id.0, id.1),
+            at,
+            deliveries: text("dead_deliveries").parse().unwrap_or_default(),
+            reason,
+            event: codec::decode(fields.iter().cloned()),
+            fields,
+        }))
+    }
+
+    fn move_to_replay(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        let to = self.0.join(REPLAY);
+        std::fs::rename(path, to.join(name))?;
+        files::sync_directory(&to)
+    }
+}
+
+impl LocalLog {
+    /// Appends records of these fields, be they events or not.
+    ///
+    /// # Errors
+    /// As of a commit.
+    pub async fn append_fields(&self, records: &[Fields]) -> Result<(), CommitError> {
+        for records in records.chunks(BATCH) {
+            let mut frames = Frames::default();
+            records.iter().for_each(|fields| frames.push(fields));
+            self.append(frames).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends again what an operator has put into `replay`. Called again and again.
+    ///
+    /// # Errors
+    /// It could not be appended; it stays there. Some of it may have been.
+    pub async fn replay(&self) -> Result<Replayed, CommitError> {
+        let failed = |error: &dyn std::fmt::Display| CommitError::Transient(error.to_string());
+        let letters = self.dead_letters();
+        let list = spawn_blocking(move || {
+            Ok::<_, io::Error>((letters.in_part(REPLAY)?, letters.in_part(DAMAGED)?.len()))
+        });
+        let (paths, damaged) =
+            list.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        self.0.damaged.store(damaged as u64, Ordering::Relaxed);
+        let mut replayed = Replayed::default();
+        for path in paths {
+            let from = path.clone();
+            let reading = spawn_blocking(move || read_all(&from));
+            let read = reading.await.map_err(|error| failed(&error))?;
+            let (records, spoilt) = read.map_err(|error| failed(&error))?;
+            self.append_fields(&records).await?;
+            let (events, gone) = (records.len() as u64, path.clone());
+            let wiping = spawn_blocking(move || wipe(&gone));
+            wiping.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+            info!(file = %path.display(), events, "appended to the local log again");
+            if spoilt > 0 {
+                error!(file = %path.display(), bytes = spoilt, "what was damaged could not be read");
+            }
+            replayed.events += events;
+            replayed.spoilt += spoilt;
+        }
+        Ok(replayed)
+    }
+}
+
+fn look(path: &Path) -> io::Result<Damaged> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = files::read_what_can_be(path)?;
+    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, _| {});
+    Ok(Damaged { name, path: path.to_owned(), events: found.records, spoilt: found.damaged })
+}
+
+/// Its records without what was told about their deaths, and how many bytes are spoilt.
+fn read_all(path: &Path) -> io::Result<(Vec<Fields>, u64)> {
+    let bytes = files::read_what_can_be(path)?;
+    let mut records = Vec::new();
+    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, record| {
+        records.push(record.fields().into_iter().filter(|field| !is_told(field)).collect());
+    });
+    Ok((records, found.damaged))
+}
+
+fn is_told((name, _): &(Bytes, Bytes)) -> bool {
+    name.starts_with(b"dead_")
+}
+
+/// When the event was received, in ms: what its letter is called by, since that is always the same.
+fn received(fields: &Fields) -> u64 {
+    let found = fields.iter().find(|(name, _)| name == "received_at");
+    let micros = found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+    micros.unwrap_or_default() / 1000
+}
+
+fn parse_id(text: &str) -> Option<(u64, u64)> {
+    let (millis, rest) = text.split_once('-')?;
+    Some((millis.parse().ok()?, rest.parse().ok()?))
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Whether it was there.
+fn there(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a file, and overwrites what was in it.
+fn wipe(path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    // A disk that cannot be written there does not keep the file from going.
+    let _ = file.write_all_at(&vec![0; length], 0).and_then(|()| file.sync_data());
+    std::fs::remove_file(path)
+}

@@ -1,0 +1,176 @@
+//! [`Files`]: the directory of a local log, and what is done to the files in it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Length of a file for events: at 15,000 callbacks a second it lasts for a second.
+pub(super) const LENGTH: u64 = 16 * 1024 * 1024;
+/// A disk with less room gets shorter files, but none below this.
+const SHORTEST: u64 = 256 * 1024;
+/// Zeros that are written at once.
+const ZEROS: usize = 256 * 1024;
+
+/// Where dead letters lie.
+pub(super) const ASIDE: &str = "aside";
+/// Where damaged files lie.
+pub(super) const DAMAGED: &str = "damaged";
+/// Where lies what is to be appended again.
+pub(super) const REPLAY: &str = "replay";
+
+/// The directory of a local log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Files(PathBuf);
+
+impl Files {
+    /// Makes it and its parts, readable by this user alone: events hold numbers and texts.
+    pub(super) fn make(directory: &Path) -> io::Result<Self> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        for part in ["", ASIDE, DAMAGED, REPLAY] {
+            builder.create(directory.join(part))?;
+        }
+        Ok(Self(directory.to_owned()))
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.0
+    }
+
+    /// Of the file of this number.
+    pub(super) fn path(&self, number: u64) -> PathBuf {
+        self.0.join(format!("{number:020}.log"))
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.0.join("spare")
+    }
+
+    /// Which files there are, in order.
+    pub(super) fn numbers(&self) -> io::Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            numbers.extend(number(&entry?.path()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// A file of this number that is as long as it may become, so that a sync writes events and no
+    /// metadata: one that is done with if there is one, else a new one full of zeros. Its name is on
+    /// the disk when this returns. Its length is what the disk has room for.
+    pub(super) fn prepare(&self, number: u64, room: u64) -> io::Result<(File, u64)> {
+        let path = self.path(number);
+        if std::fs::rename(self.spare(), &path).is_ok() {
+            let file = File::options().read(true).write(true).open(&path)?;
+            let length = file.metadata()?.len();
+            self.sync()?;
+            return Ok((file, length));
+        }
+        let length = LENGTH.min(room / 2).max(SHORTEST);
+        let file = create(&path)?;
+        let zeros = vec![0; ZEROS];
+        let mut at = 0;
+        while at < length {
+            let rest = usize::try_from(length - at).map_or(ZEROS, |rest| rest.min(ZEROS));
+            if let Err(error) = file.write_all_at(&zeros[..rest], at) {
+                let _ = std::fs::remove_file(&path);
+                return Err(error);
+            }
+            at += rest as u64;
+        }
+        file.sync_all()?;
+        self.sync()?;
+        Ok((file, length))
+    }
+
+    /// Gives a file up of which all is done with: it is used again, or deleted.
+    pub(super) fn recycle(&self, number: u64) -> io::Result<()> {
+        let (path, spare) = (self.path(number), self.spare());
+        let length = std::fs::metadata(&path)?.len();
+        // Cut when it was full, so that it lacks at most what one batch takes.
+        if length >= LENGTH / 2 && !spare.exists() {
+            return std::fs::rename(path, spare);
+        }
+        std::fs::remove_file(path)
+    }
+
+    /// Deletes the file that would be used again, whose events could still be read in it.
+    pub(super) fn forget_spare(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.spare()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a damaged file where nothing reads it but a replay; its new place.
+    pub(super) fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
+        let to = unused(&self.0.join(DAMAGED), number);
+        std::fs::rename(self.path(number), &to)?;
+        self.sync()?;
+        Ok(to)
+    }
+
+    /// What lies in a part of the directory.
+    pub(super) fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(self.0.join(part))? {
+            paths.push(entry?.path());
+        }
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// What is free on its disk.
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.0)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// What was renamed, made or deleted is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.0)
+    }
+}
+
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// A file of this user's alone, empty.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// The number of a file, by its name.
+pub(super) fn number(path: &Path) -> Option<u64> {
+    let (number, rest) = path.file_name()?.to_str()?.split_once('.')?;
+    number.parse().ok().filter(|_| rest.ends_with("log"))
+}
+
+/// This name in a directory, or one like it that is not taken.
+fn unused(directory: &Path, number: u64) -> PathBuf {
+    let mut names = (1..).map(|count| match count {
+        1 => format!("{number:020}.log"),
+        count => format!("{number:020}.{count}.log"),
+    });
+    let free = names.find(|name| !directory.join(name).exists());
+    directory.join(free.expect("numbers do not end"))
+}
+
+/// All of a file; where its disk cannot be read there are zeros.
+pub(super) fn read_what_can_be(path: &Path) -> io::Result<Vec<u8>> {
+    const PAGE: usize = 4096;
+    let file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    if file.read_exact_at(&mut bytes, 0).is_err() {
+        for (page, bytes) in bytes.chunks_mut(PAGE).enumerate() {
+            if file.read_exact_at(bytes, (page * PAGE) as u64).is_err() {
+                bytes.fill(0);
+            }
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,63 @@
+//! [`Retention`]: deletes dead letters of a local log that are old. What waits never is.
+
+use tokio::task::spawn_blocking;
+
+use super::LocalLog;
+use super::aside::LocalDeadLetters;
+use crate::clock::Timestamp;
+use crate::pipeline::Cause;
+use crate::pipeline::aging::{Aging, Step};
+
+/// Letters that one step looks at.
+const PAGE: usize = 200;
+
+/// Deletes by when they were put aside.
+#[derive(Debug)]
+pub struct Retention {
+    letters: LocalDeadLetters,
+    /// The last one that was looked at: they lie in the order in which their events came.
+    after: Option<(u64, u64)>,
+}
+
+impl Retention {
+    /// Of a local log.
+    #[must_use]
+    pub fn new(log: &LocalLog) -> Self {
+        Self { letters: log.dead_letters(), after: None }
+    }
+}
+
+impl Aging for Retention {
+    async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+        let (letters, after) = (self.letters.clone(), self.after);
+        let deleting = spawn_blocking(move || {
+            let ids = letters.ids()?;
+            let page: Vec<_> = ids.into_iter().filter(|id| Some(*id) > after).take(PAGE).collect();
+            let mut deleted = 0;
+            for id in &page {
+                if letters.put_at(*id)?.is_some_and(|at| at < cutoff) {
+                    deleted += u64::from(letters.delete(*id)?);
+                }
+            }
+            Ok::<_, std::io::Error>((page, deleted))
+        });
+        let done = deleting.await.map_err(|error| error.to_string())?;
+        let (page, deleted) = done.map_err(|error| error.to_string())?;
+        self.after = page.last().copied().filter(|_| page.len() == PAGE);
+        Ok(if self.after.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+        let letters = self.letters.clone();
+        let looking = spawn_blocking(move || {
+            let mut oldest: Option<Timestamp> = None;
+            for id in letters.ids()? {
+                let at = letters.put_at(id)?;
+                oldest = oldest.into_iter().chain(at).min();
+            }
+            Ok::<_, std::io::Error>(oldest)
+        });
+        let oldest = looking.await.map_err(|error| error.to_string())?;
+        oldest.map_err(|error| error.to_string())
+    }
+}
