@@ -39,10 +39,13 @@ pub enum Point {
 
 impl Point {
     /// In a receiver, drainer included.
-    pub const RECEIVER: [Self; 8] = [
+    pub const RECEIVER: [Self; 11] = [
         Self::Gathered,
         Self::Unspooled,
+        Self::Begun,
+        Self::Written,
         Self::Spooled,
+        Self::Released,
         Self::Recorded,
         Self::Read,
         Self::Filtered,

@@ -157,6 +157,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookSlowAnswers", Critical, None, callbacks::slow_answers),
     row("OffhookConnectionsNotTaken", Critical, None, callbacks::connections_not_taken),
     row("OffhookDurabilityBelowConfigured", Critical, None, process::durability),
+    row("OffhookLocalLogDamaged", Critical, None, waiting::damaged),
     row("OffhookOldestAge", Critical, None, waiting::oldest),
     row("OffhookCircuitOpen", Warning, None, waiting::circuit),
     row("OffhookSpoolNotEmpty", Warning, None, waiting::spool),

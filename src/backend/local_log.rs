@@ -85,8 +85,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// What must stay free at the least. Taking events out of the log needs no room, but the embedded
-    /// store, which is often on the same disk, does: its own log grows by 4 MiB, and the same again may
-    /// be copied to the end of its file. Twice that, to be sure.
+    /// store, which is often on the same disk, does, and so does whatever else is there.
     pub const LEAST_FREE: u64 = 16 * 1024 * 1024;
 }
 

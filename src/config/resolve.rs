@@ -296,7 +296,8 @@ fn scaled(
     }
     if raw.spool.min_free_bytes < Bounds::LEAST_FREE {
         let least = Bounds::LEAST_FREE;
-        let problem = format!("it must be at least {least}: a full spool is not emptied without");
+        let problem =
+            format!("it must be at least {least}: a disk without it stops whatever else is on it");
         return Err(loaded.error("spool.min_free_bytes", problem));
     }
     Ok(Deployment::Scaled(Box::new(Scaled {

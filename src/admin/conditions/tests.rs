@@ -79,6 +79,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             "OffhookDurabilityBelowConfigured",
             with(&[("offhook_durability_below_configured{backend=redis}", 1.0)]),
         ),
+        ("OffhookLocalLogDamaged", with(&[("offhook_spool_damaged_files", 1.0)])),
         ("OffhookOldestAge", changed(|vitals| vitals.now.oldest = 61.0)),
         ("OffhookCircuitOpen", changed(|vitals| vitals.circuit_open = Some(vitals.now.at))),
         ("OffhookSpoolNotEmpty", changed(|vitals| vitals.now.spool = 1)),
@@ -155,6 +156,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
         let gauge = [
             "OffhookSlowAnswers",
             "OffhookDurabilityBelowConfigured",
+            "OffhookLocalLogDamaged",
             "OffhookOldestAge",
             "OffhookCircuitOpen",
             "OffhookSpoolNotEmpty",

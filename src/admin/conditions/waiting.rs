@@ -141,6 +141,15 @@ pub(super) fn dead_letters(scene: &Scene<'_>) -> Vec<Sign> {
     (letters > 0).then(|| Sign::new(format!("{text} for you to look at."))).into_iter().collect()
 }
 
+pub(super) fn damaged(scene: &Scene<'_>) -> Vec<Sign> {
+    let files = scene.gauge("offhook_spool_damaged_files") as u64;
+    let text = format!(
+        "{} damaged and put aside. Callbacks are taken into a new one. Look at the disk, then run offhook local-log replay.",
+        number_of(files, "file of the local log is", "files of the local log are")
+    );
+    (files > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
 pub(super) fn blocked(scene: &Scene<'_>) -> Vec<Sign> {
     let groups = scene.gauge("offhook_stream_blocking_groups") as u64;
     let text = format!(

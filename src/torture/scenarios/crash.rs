@@ -72,8 +72,10 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
             break;
         }
         let direct = matches!(point, Point::Gathered | Point::Recorded);
-        let drainer = !direct && !matches!(point, Point::Unspooled | Point::Spooled);
-        let passes = if drainer { 1 } else { 1 + play.any(4) };
+        let into_spool = [Point::Unspooled, Point::Begun, Point::Written, Point::Spooled];
+        let drainer = !direct && !into_spool.contains(&point);
+        // Only the first of these is sure to come.
+        let passes = if drainer || point == Point::Begun { 1 } else { 1 + play.any(4) };
         arm(&mut play.stage.receivers[0], point, passes)?;
         while !play.stage.receivers[0].announce() && play.stage.receivers[0].ended().is_none() {
             sleep(POLL).await;
