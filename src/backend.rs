@@ -2,6 +2,7 @@
 //!
 //! [`Reader`] with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all that the admin service sees of them.
 
+pub mod certificate;
 mod dead_letters;
 mod in_force;
 pub mod local_log;

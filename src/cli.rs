@@ -19,6 +19,7 @@ mod serve;
 mod server;
 mod stats;
 mod tail;
+mod terminal;
 mod torture;
 mod verify;
 
@@ -169,10 +170,14 @@ impl Cli {
             command => run_on(&mut Builder::new_multi_thread(), command.run(config)),
         };
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) if terminal::is_whole() => ExitCode::SUCCESS,
+            Ok(()) => {
+                terminal::errln!("offhook: not all could be written to standard output");
+                ExitCode::FAILURE
+            }
             Err(error) if server::is_enough(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("offhook: {error:#}");
+                terminal::errln!("offhook: {error:#}");
                 ExitCode::FAILURE
             }
         }

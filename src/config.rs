@@ -6,6 +6,8 @@ mod fixed;
 pub mod layers;
 mod raw;
 mod resolve;
+mod urls;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use secrecy::SecretString;
 pub use self::fixed::Fixed;
 pub use self::layers::Sources;
 pub use self::raw::{Durability, LogFormat};
+pub use self::warnings::lets_errors_through;
 use crate::backend::DeadLetters;
 use crate::backend::local_log::{Bounds, LocalDeadLetters};
 use crate::backend::redis::{self, Connector, Names};
@@ -74,6 +77,8 @@ pub struct Config {
     pub clock: Clock,
     /// What a reload cannot change.
     pub fixed: Fixed,
+    /// What can be read, and most likely is not meant.
+    pub warnings: Vec<ConfigError>,
 }
 
 /// An account and its secrets.
@@ -258,7 +263,9 @@ impl Config {
     /// The first thing that is wrong.
     pub fn load(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
         let loaded = layers::load(sources)?;
-        resolve::resolve(&loaded, role)
+        let mut config = resolve::resolve(&loaded, role)?;
+        config.warnings = warnings::of(&loaded, &config);
+        Ok(config)
     }
 
     /// Embedded mode in `directory`, with one account, whose public listener is at `inbound`: what

@@ -13,6 +13,9 @@
 //! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`]; [`torture`], which looks at all of it
 //!    from outside.
 
+// They panic on a pipe that nobody reads: commands print by `cli::terminal`.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod admin;
 pub mod app;
 pub mod backend;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, lets_errors_through};
 use crate::spans::Spans;
 
 /// Never logged, at whatever level.
@@ -22,7 +22,16 @@ const SILENT: &str = "sqlx::postgres::notice=off";
 
 /// Starts the log, on standard error. `RUST_LOG` overrides the configured filter.
 pub fn start_log(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.filter));
+    let set = EnvFilter::try_from_default_env();
+    let blind = match &set {
+        Ok(set) => !lets_errors_through(&set.to_string()),
+        Err(_) => !lets_errors_through(&log.filter),
+    };
+    let mut filter = set.unwrap_or_else(|_| EnvFilter::new(&log.filter));
+    // A typing error in the filter must not hide that nothing can be stored.
+    if blind {
+        filter = filter.add_directive("offhook=warn".parse().expect("a directive"));
+    }
     // What a trigger in the user's database has to say may quote a row.
     let filter = filter.add_directive(SILENT.parse().expect("a directive"));
     let builder = tracing_subscriber::fmt()

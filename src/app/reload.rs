@@ -35,6 +35,12 @@ impl Reloader {
                 return;
             }
         };
+        for ConfigError { key, origin, problem } in &config.warnings {
+            warn!(
+                key,
+                origin, problem, "configuration can be read, and is most likely not meant so"
+            );
+        }
         let needs_restart = self.started_with.changed(&config.fixed).join(", ");
         if !needs_restart.is_empty() {
             warn!(keys = needs_restart, "changed, and needs a restart: the rest is taken");

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::report::{Report, WarmUp};
 use super::load::{self, Measured, Plan, Quantiles, Target, Watch};
 use super::secrets;
+use super::terminal::{errln, out, outln, progress};
 use crate::backend::Reader;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
@@ -95,9 +96,9 @@ pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result
     };
     let report = measured.with(|tally| Report::new(&bench, took, tally, warmed, seen.as_ref()));
     if bench.json {
-        println!("{}", serde_json::to_string(&report)?);
+        outln!("{}", serde_json::to_string(&report)?);
     } else {
-        print!("{report}");
+        out!("{report}");
     }
     ensure!(
         measured.with(|tally| tally.accepted()) > 0,
@@ -154,12 +155,15 @@ impl Progress {
             (tally.answered(), wrong, tally.latencies.quantiles())
         });
         self.seconds += 1;
-        let end = if io::stderr().is_terminal() { "\x1b[K\r" } else { "\n" };
-        eprint!(
-            "{:>4} s  {:>7}/s  p50 {p50:.2} ms  p99 {p99:.2} ms  {failed} not accepted{end}",
+        let line = format!(
+            "{:>4} s  {:>7}/s  p50 {p50:.2} ms  p99 {p99:.2} ms  {failed} not accepted",
             self.seconds,
             answered - self.answered,
         );
+        match io::stderr().is_terminal() {
+            true => progress(&line),
+            false => errln!("{line}"),
+        }
         self.answered = answered;
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::terminal::out;
 use crate::config::{Config, Role, Sources};
 
 /// Asks Twilio for five retries, after every kind of failure. By default it tries once more, and
@@ -19,7 +20,16 @@ pub(super) struct Urls {
 
 impl Urls {
     pub(super) fn of(config: &Config) -> Self {
-        let base = format!("{}{}", config.public_url.as_str(), config.inbound.path_prefix.as_str());
+        Self::below(config.public_url.as_str(), config)
+    }
+
+    /// To be shown where nothing is pasted from: Twilio is given the password, nobody else.
+    pub(super) fn without_password(config: &Config) -> Self {
+        Self::below(&without_password(config.public_url.as_str()), config)
+    }
+
+    fn below(base: &str, config: &Config) -> Self {
+        let base = format!("{base}{}", config.inbound.path_prefix.as_str());
         let url = |route: &str, fragment: &str| format!("{base}{route}{fragment}");
         Self {
             status: url("/status", RETRY),
@@ -31,13 +41,23 @@ impl Urls {
     }
 }
 
+/// `https://user:…@host`, where there is a password.
+pub(super) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@').map(|(login, host)| (login.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:…@{host}{path}"),
+        _ => url.to_owned(),
+    }
+}
+
 /// Prints them.
 ///
 /// # Errors
 /// The configuration is wrong.
 pub(super) fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), Role::All)?;
-    print!("{}", explain(&Urls::of(&config)));
+    out!("{}", explain(&Urls::of(&config)));
     Ok(())
 }
 
@@ -85,6 +105,14 @@ The debugger webhook is set in Twilio's console alone.
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let check = |url: &str, shown: &str| assert_eq!(without_password(url), shown);
+        check("https://u:p@ss@h.example:1/a@b", "https://u:…@h.example:1/a@b");
+        check("https://u@h.example/a:b@c", "https://u@h.example/a:b@c");
+        check("https://h.example", "https://h.example");
+    }
 
     #[test]
     fn urls_ask_for_retries_and_are_quoted_for_a_shell() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::callback_url::Urls;
+use super::terminal::out;
 use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
 use crate::twilio::privacy::Treatments;
 use crate::worker::retention::Config as Retention;
@@ -14,15 +15,20 @@ use crate::worker::retention::Config as Retention;
 /// The configuration is wrong; the error is what `serve` would say.
 pub(super) fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), role)?;
-    print!("{}", explain(&config));
+    out!("{}", explain(&config));
     Ok(())
 }
 
 /// One fact a line. URLs of stores are left out: they may hold passwords.
 fn explain(config: &Config) -> String {
-    let urls = Urls::of(config);
-    let mut lines = vec![
-        "the configuration is good".to_owned(),
+    let urls = Urls::without_password(config);
+    let mut lines = vec![match config.warnings.len() {
+        0 => "the configuration is good".to_owned(),
+        1 => "the configuration can be read, with 1 warning".to_owned(),
+        many => format!("the configuration can be read, with {many} warnings"),
+    }];
+    lines.extend(config.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.extend([
         String::new(),
         format!("status callbacks    {}", urls.status),
         format!("event streams       {}", urls.event_streams),
@@ -31,9 +37,9 @@ fn explain(config: &Config) -> String {
         format!("SMS fallback        {}", urls.sms_fallback),
         format!("  called numbers with TwiML of their own: {}", config.fallback.numbers.len()),
         String::new(),
-        format!("public listener     {}", config.inbound.listen),
+        format!("public listener     {}, for probes {}", config.inbound.listen, probes(config)),
         format!("admin listener      {}{}", config.admin.listen, token(config)),
-    ];
+    ]);
     lines.extend(config.accounts.iter().map(account));
     match &config.deployment {
         Deployment::Embedded { store } => {
@@ -49,6 +55,10 @@ fn explain(config: &Config) -> String {
     lines.push(format!("privacy             numbers {numbers}, names {names}, bodies {bodies}"));
     lines.push(traces(config));
     lines.join("\n") + "\n"
+}
+
+fn probes(config: &Config) -> &str {
+    config.inbound.health_path.as_str().unwrap_or("nowhere")
 }
 
 fn token(config: &Config) -> &'static str {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 
+use super::terminal::{out, outln, say};
 use crate::backend::{Action, DeadLetter, DeadLetters};
 use crate::config::{Config, Role, Sources};
 
@@ -54,7 +55,7 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
         Command::List { limit } => list(&letters, limit).await,
         Command::Show { id } => {
             let letter = letters.get(&id).await?;
-            print!("{}", show(&letter.with_context(|| format!("there is no dead letter {id}"))?));
+            out!("{}", show(&letter.with_context(|| format!("there is no dead letter {id}"))?));
             Ok(())
         }
         Command::Replay(which) => settle(&letters, which, Action::Replay).await,
@@ -68,10 +69,10 @@ async fn list(letters: &DeadLetters, limit: usize) -> anyhow::Result<()> {
         let page = letters.list(after.as_deref(), left).await?;
         let Some(last) = page.last() else { break };
         (after, left) = (Some(last.id.clone()), left - page.len());
-        page.iter().for_each(|letter| println!("{}", line(letter)));
+        say(&page.iter().map(|letter| line(letter) + "\n").collect::<String>())?;
     }
     let all = letters.count().await?;
-    println!("{} of {all} dead letters", limit - left);
+    outln!("{} of {all} dead letters", limit - left);
     Ok(())
 }
 
@@ -110,10 +111,10 @@ async fn settle(letters: &DeadLetters, which: Which, action: Action) -> anyhow::
             (true, true) => "would be done",
             (false, _) => "is not there",
         };
-        println!("{verb} {id}: {said}");
+        outln!("{verb} {id}: {said}");
         missing += usize::from(!found);
     }
-    println!("{} of {total}", total - missing);
+    outln!("{} of {total}", total - missing);
     ensure!(missing == 0, "{missing} of {total} dead letters are not there");
     Ok(())
 }

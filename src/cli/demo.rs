@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::outcome::Outcome;
+use super::terminal::{out, outln};
 use crate::app::{self, Listeners, Running};
 use crate::backend::sqlite::Query;
 use crate::client;
@@ -70,21 +71,21 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
     let start = Timestamp::from_micros(Clock::System.now().micros() - 3_600_000_000);
     let traffic = Traffic::hour(seed, &stage.account, start, VOLUME);
 
-    println!("offhook demo: an hour of a small business, in seconds (seed {seed})\n");
+    outln!("offhook demo: an hour of a small business, in seconds (seed {seed})\n");
     let began = Instant::now();
     let answers = stage.play(&traffic.requests).await?;
     let outcome =
         Outcome::gather(answers, began.elapsed(), &stage.query, stage.running.admin).await?;
-    print!("{}", report::table(&traffic, &outcome));
+    out!("{}", report::table(&traffic, &outcome));
     let wrong = outcome.compare(&traffic);
     for problem in &wrong {
-        println!("  WRONG: {problem}");
+        outln!("  WRONG: {problem}");
     }
     if wrong.is_empty() {
-        println!("\nEvery event that was acknowledged is stored once, and every status is right.");
+        outln!("\nEvery event that was acknowledged is stored once, and every status is right.");
     }
     if !demo.exit && !stop.is_cancelled() {
-        print!("{}", stage.invite(&traffic));
+        out!("{}", stage.invite(&traffic));
         stop.cancelled().await;
     }
     stop.cancel();

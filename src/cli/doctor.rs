@@ -4,6 +4,7 @@
 mod disk;
 mod finding;
 mod public;
+mod running;
 mod store;
 mod stream;
 mod trial;
@@ -14,17 +15,19 @@ use anyhow::ensure;
 use clap::Args;
 
 use self::finding::{Finding, Verdict};
-use crate::config::{Account, Config, Deployment, Role, Sources};
+use super::terminal::outln;
+use crate::config::{Config, Deployment, Role, Sources};
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// What the process does that is to be looked at.
+    /// Which role to check.
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
-    /// After how long the load balancer closes an idle connection.
-    #[arg(long, value_name = "S", default_value_t = 60)]
-    balancer_idle: u32,
+    /// After how long the load balancer closes an idle connection, in seconds; most do after 60, Google's
+    /// after 600.
+    #[arg(long, value_name = "S")]
+    balancer_idle: Option<u32>,
     /// Send no callback. It would stay in the table of events, as one of kind `other`.
     #[arg(long)]
     no_callback: bool,
@@ -42,17 +45,20 @@ pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Resu
             vec![Finding::failure("configuration", error.to_string(), fix)]
         }
     };
-    findings.iter().for_each(|finding| println!("{finding}"));
+    findings.iter().for_each(|finding| outln!("{finding}"));
     let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
     let (failures, warnings) = (count(Verdict::Failure), count(Verdict::Warning));
-    println!("\nfailures: {failures}, warnings: {warnings}");
-    ensure!(failures == 0, "something has to be mended");
+    outln!("\nfailures: {failures}, warnings: {warnings}");
+    let checks = if failures == 1 { "check" } else { "checks" };
+    ensure!(failures == 0, "{failures} {checks} failed");
     Ok(())
 }
 
 impl Doctor {
     async fn look(&self, config: &Config) -> Vec<Finding> {
         let mut findings = configuration(config);
+        // Before anything is sent to it.
+        findings.extend(running::look(config).await);
         if config.deployment.receives() {
             findings.extend(public::look(config, self.balancer_idle).await);
         }
@@ -84,16 +90,8 @@ fn configuration(config: &Config) -> Vec<Finding> {
     };
     let text = format!("{mode} mode, accounts: {}", config.accounts.len());
     let mut findings = vec![Finding::ok("configuration", text)];
-    findings.extend(config.accounts.iter().filter_map(token));
+    // Each says what to do by itself.
+    let warnings = config.warnings.iter();
+    findings.extend(warnings.map(|found| Finding::warning("configuration", found.to_string(), "")));
     findings
-}
-
-/// Twilio's tokens have 32 digits of hexadecimal, and are often pasted with something around them.
-fn token(account: &Account) -> Option<Finding> {
-    use secrecy::ExposeSecret as _;
-    let is_one = |token: &str| token.len() == 32 && token.bytes().all(|b| b.is_ascii_hexdigit());
-    let odd = account.auth_tokens.iter().position(|token| !is_one(token.expose_secret()))?;
-    let text = format!("auth token {} of {} has not the form of one", odd + 1, account.sid);
-    let fix = "copy it again from Twilio's console: 32 digits of hexadecimal, nothing around them";
-    Some(Finding::warning("configuration", text, fix))
 }

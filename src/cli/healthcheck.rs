@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::terminal::outln;
 use crate::client;
 use crate::config::{Config, Role, Sources};
 
@@ -29,7 +30,7 @@ pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<(
     if !status.is_success() {
         bail!("not ready: {body}");
     }
-    println!("{body}");
+    outln!("{body}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 
+use super::terminal::outln;
 use crate::backend::local_log::{Damaged, LocalDeadLetters};
 use crate::config::{Config, Role, Sources};
 
@@ -40,8 +41,8 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
     match command {
         Command::List => {
             let damaged = local.damaged().await?;
-            damaged.iter().for_each(|file| println!("{}", line(file)));
-            println!("{} damaged files", damaged.len());
+            damaged.iter().for_each(|file| outln!("{}", line(file)));
+            outln!("{} damaged files", damaged.len());
             Ok(())
         }
         Command::Replay(which) => act(&local, which, "replay").await,
@@ -65,11 +66,11 @@ async fn act(local: &LocalDeadLetters, which: Which, verb: &str) -> anyhow::Resu
             "purge" => local.purge_damaged(name).await?,
             _ => local.replay_damaged(name).await?,
         };
-        println!("{verb} {name}: {}", if found { "done" } else { "is not there" });
+        outln!("{verb} {name}: {}", if found { "done" } else { "is not there" });
         missing += usize::from(!found);
     }
     if verb == "replay" {
-        println!("the server appends them within a second, or when it starts");
+        outln!("the server appends them within a second, or when it starts");
     }
     ensure!(missing == 0, "{missing} of {} files are not there", names.len());
     Ok(())

@@ -1,6 +1,5 @@
 //! `offhook completions` and `offhook man`: what a shell and `man` read about the commands.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,10 +7,13 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::Cli;
+use super::terminal::{out, outln, say};
 
 /// Prints the completions of a shell.
 pub(super) fn completions(shell: Shell) {
-    clap_complete::generate(shell, &mut Cli::command(), "offhook", &mut io::stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "offhook", &mut text);
+    out!("{}", String::from_utf8_lossy(&text));
 }
 
 /// Prints the manual page, or writes it and one for each command into a directory.
@@ -20,7 +22,11 @@ pub(super) fn completions(shell: Shell) {
 /// They cannot be written.
 pub(super) fn pages(directory: Option<PathBuf>) -> anyhow::Result<()> {
     match directory {
-        None => Ok(clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?),
+        None => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            Ok(say(&String::from_utf8_lossy(&text))?)
+        }
         Some(directory) => write(&directory).context(directory.display().to_string()),
     }
 }
@@ -28,6 +34,6 @@ pub(super) fn pages(directory: Option<PathBuf>) -> anyhow::Result<()> {
 fn write(directory: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)?;
     clap_mangen::generate_to(Cli::command(), directory)?;
-    println!("man -l {}", directory.join("offhook.1").display());
+    outln!("man -l {}", directory.join("offhook.1").display());
     Ok(())
 }

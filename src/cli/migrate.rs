@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::ExposeSecret;
 
+use super::terminal::outln;
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Database;
 use crate::config::{Config, Deployment, Role, Sources};
@@ -18,13 +19,13 @@ pub(super) async fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
         Deployment::Embedded { store } => {
             let database = Database::lock(store)?;
             database.migrate().await?;
-            println!("{} is up to date", database.path().display());
+            outln!("{} is up to date", database.path().display());
         }
         Deployment::Scaled(scaled) => {
             let postgres = Postgres::new(scaled.store.expose_secret())?;
             postgres.migrate().await?;
             postgres.close().await;
-            println!("the Postgres tables are up to date");
+            outln!("the Postgres tables are up to date");
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::server::{Asked, Server, say};
+use super::terminal::{err, errln, progress};
 
 const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
 
@@ -51,7 +52,7 @@ pub(super) async fn run(config: Option<PathBuf>, purge: Purge) -> anyhow::Result
     let server = purge.asked.server(config)?;
     if !sure {
         let would = purge.walk(&server, true).await?;
-        eprintln!("{}{}", table(&would), left(&would));
+        errln!("{}{}", table(&would), left(&would));
         confirm()?;
     }
     let purged = purge.walk(&server, purge.dry_run).await?;
@@ -95,7 +96,7 @@ impl Progress {
         if self.0 {
             let (place, after) = next.split_once(':').unwrap_or_default();
             let at = after.get(..19).unwrap_or_default();
-            eprint!("{} {at}  {found} found\x1b[K\r", place.replace('_', " "));
+            progress(&format!("{} {at}  {found} found", place.replace('_', " ")));
         }
     }
 
@@ -107,7 +108,7 @@ impl Progress {
 }
 
 fn confirm() -> anyhow::Result<()> {
-    eprint!("Delete all of it for good? [y/N] ");
+    err!("Delete all of it for good? [y/N] ");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     match answer.trim().to_ascii_lowercase().as_str() {

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use reqwest::header::CONTENT_TYPE;
 
 use super::secrets;
+use super::terminal::outln;
 use crate::client;
 use crate::clock::Clock;
 use crate::event::Kind;
@@ -71,11 +72,11 @@ pub(super) async fn run(config: Option<PathBuf>, send: Send) -> anyhow::Result<(
     let signature = Some(signed.signature.as_str());
     let answer = client::deliver(&client::new(PATIENCE)?, &sent_to, &signed, signature).await;
     let answer = answer.with_context(|| format!("no answer from {asked}"))?;
-    println!("\n{} in {:.1} ms", answer.status, answer.took.as_secs_f64() * 1e3);
+    outln!("\n{} in {:.1} ms", answer.status, answer.took.as_secs_f64() * 1e3);
     if let Some(content_type) = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
-        println!("  content-type: {content_type}");
+        outln!("  content-type: {content_type}");
     }
-    println!("  {}", String::from_utf8_lossy(&answer.body));
+    outln!("  {}", String::from_utf8_lossy(&answer.body));
     ensure!(
         answer.status.as_u16() != 403,
         "refused: the server has another secret, or another public_url than {public} (say \
@@ -112,16 +113,16 @@ impl Send {
 }
 
 fn print_request(signed: &Signed, sent_to: &str, callback: &Callback) {
-    println!("{} {sent_to}", client::method(signed));
+    outln!("{} {sent_to}", client::method(signed));
     if signed.url != sent_to {
-        println!("  signed for {}", signed.url);
+        outln!("  signed for {}", signed.url);
     }
     match (callback, signed.content) {
         (_, Content::Query) => {}
         (Callback::Form(params), _) => {
-            params.iter().for_each(|(name, value)| println!("  {name}={value}"));
+            params.iter().for_each(|(name, value)| outln!("  {name}={value}"));
         }
-        (Callback::Json(json), _) => println!("  {json:#}"),
+        (Callback::Json(json), _) => outln!("  {json:#}"),
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }
     telemetry::start_log(&config.log);
+    for ConfigError { key, origin, problem } in &config.warnings {
+        warn!(key, origin, problem, "configuration can be read, and is most likely not meant so");
+    }
     let mut runtime = match config.deployment.threads() {
         1 => Builder::new_current_thread(),
         threads => {

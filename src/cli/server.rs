@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::healthcheck;
+pub(super) use super::terminal::say;
 use crate::client;
 use crate::config::{Config, Role, Sources};
 
@@ -133,17 +134,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Prints it. Whoever reads may have had enough, which is an end and no failure; see [`is_enough`].
-///
-/// # Errors
-/// Standard output takes no more.
-pub(super) fn say(text: &str) -> std::io::Result<()> {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }
 
 /// Whether a command ended since nobody reads any more what it says.

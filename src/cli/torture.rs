@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum as _};
 
+use super::terminal::{errln, outln};
 use crate::sabotage::CAN_BE_NAIVE;
 use crate::torture::{Run, Scenario};
 
@@ -39,7 +40,7 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
     };
     if torture.list {
         for (name, what) in scenarios.iter().map(|scenario| scenario.describe()) {
-            println!("{name:20} {what}");
+            outln!("{name:20} {what}");
         }
         return Ok(());
     }
@@ -58,11 +59,11 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
     let mut bad = Vec::new();
     for scenario in scenarios {
         let (name, what) = scenario.describe();
-        eprintln!("{name}: {what}");
+        errln!("{name}: {what}");
         let report = scenario.run(&run).await.with_context(|| name.clone())?;
-        println!("{report}");
+        outln!("{report}");
         for failure in report.failures() {
-            eprintln!("{name}: WRONG: {failure}");
+            errln!("{name}: WRONG: {failure}");
         }
         if !report.failures().is_empty() {
             bad.push(name);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use clap::Args;
 
 use super::secrets;
+use super::terminal::outln;
 use crate::twilio::diagnosis::diagnose;
 use crate::twilio::keyring::Keyring;
 use crate::twilio::params::Params;
@@ -52,7 +53,7 @@ pub(super) fn run(config: Option<PathBuf>, verify: &Verify) -> anyhow::Result<()
     let keyring = verify.secret.keyring(config, names.as_deref())?;
     let settings = verify.settings.as_ref().map(String::as_bytes);
     let claim = Claim::parse([verify.signature.trim().as_bytes()], settings)?;
-    println!("{}", explain(&verify.url, content, &body, &claim, &keyring)?);
+    outln!("{}", explain(&verify.url, content, &body, &claim, &keyring)?);
     Ok(())
 }
 

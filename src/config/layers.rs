@@ -193,8 +193,9 @@ fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     .collect()
 }
 
+/// As a file is read: a line end or a blank around a value is not a part of it.
 fn text(value: &str) -> Value {
-    Value::new(None, ValueKind::String(value.to_owned()))
+    Value::new(None, ValueKind::String(value.trim().to_owned()))
 }
 
 /// `a.b` = value, as nested tables.

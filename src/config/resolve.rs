@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
+use super::warnings::trimmed;
 use super::{Account, Calls, Config, ConfigError, Deployment, LocalLog, Log, Role, Scaled, Traces};
 use crate::backend::local_log::Bounds;
 use crate::backend::redis::{Connector, Names};
@@ -48,6 +49,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         traces: traces(loaded)?,
         clock: Clock::System,
         fixed: loaded.fixed.clone(),
+        warnings: Vec::new(),
     })
 }
 
@@ -105,7 +107,8 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
     let account_sid = |name: &str, text: &str| {
         let sid = text.trim();
         let ok = sid.starts_with("AC") && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let problem = "an account's SID starts with AC, as in Twilio's console";
+        let problem = "it is not the SID of an account, which has 34 characters: AC and 32 digits of \
+                       hexadecimal, as in Twilio's console";
         ok.then(|| sid.to_owned()).ok_or_else(|| wrong(name, problem.to_owned()))
     };
     let sid = account_sid("sid", &raw.sid)?;
@@ -114,7 +117,7 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
     if subaccounts.contains(&sid) {
         return Err(wrong("subaccounts", format!("{sid} cannot be a sub-account of itself")));
     }
-    let mut auth_tokens = raw.auth_tokens.clone();
+    let mut auth_tokens: Vec<_> = raw.auth_tokens.iter().map(trimmed).collect();
     if let Some(path) = &raw.auth_tokens_file {
         let text = read(path).map_err(|problem| wrong("auth_tokens_file", problem))?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -170,7 +173,7 @@ fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
     if id.strip_prefix("auth_token_").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())) {
         return Err(format!("{id} is what an auth token is called: give the key another id"));
     }
-    let secret = one_of(raw.secret.clone(), &raw.secret_file)?;
+    let secret = one_of(raw.secret.as_ref().map(trimmed), &raw.secret_file)?;
     let secret = secret.ok_or_else(|| format!("shared key {id} has no secret"))?;
     if is_blank(&secret) {
         return Err(format!("the secret of shared key {id} is empty"));
@@ -187,7 +190,7 @@ fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
 
 fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
     let raw = &loaded.raw.admin;
-    let token = one_of(raw.token.clone(), &raw.token_file)
+    let token = one_of(raw.token.as_ref().map(trimmed), &raw.token_file)
         .map_err(|problem| loaded.error("admin.token_file", problem))?;
     if token.as_ref().is_some_and(is_blank) {
         return Err(loaded.error("admin.token", "it is empty"));
@@ -232,8 +235,10 @@ fn deployment(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {
         ),
         _ => raw.store.url.clone().unwrap_or_default(),
     };
-    let stream = one_of(raw.stream.url.clone(), &raw.stream.url_file)
-        .map_err(|problem| loaded.error("stream.url_file", problem))?;
+    let stream = || {
+        one_of(raw.stream.url.clone(), &raw.stream.url_file)
+            .map_err(|problem| loaded.error("stream.url_file", problem))
+    };
     let scheme = url.expose_secret().split(':').next().unwrap_or_default().to_owned();
     match scheme.as_str() {
         "sqlite" if role != Role::All => Err(loaded.error(
@@ -241,18 +246,23 @@ fn deployment(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {
             "a SQLite store belongs to one process, which receives and stores: --role needs a \
              postgres:// store",
         )),
-        "sqlite" => embedded(loaded, url.expose_secret(), stream.is_some()),
-        "postgres" | "postgresql" => scaled(loaded, role, url, stream),
+        "sqlite" => embedded(loaded, url.expose_secret()),
+        "postgres" | "postgresql" => scaled(loaded, role, url, stream()?),
         _ => Err(loaded.error("store.url", "it must start with sqlite: or postgres://")),
     }
 }
 
-fn embedded(loaded: &Loaded, url: &str, stream: bool) -> Result<Deployment, ConfigError> {
-    // A REDIS_URL that lies about in the environment is not meant; one in our own settings is.
-    let meant = !loaded.origin("stream.url").contains("REDIS_URL");
-    if stream && meant {
+fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
+    // A REDIS_URL or REDIS_URL_FILE that lies about in the environment is not meant, nor read; one in our own
+    // settings is.
+    let set = [
+        ("stream.url", loaded.raw.stream.url.is_some()),
+        ("stream.url_file", loaded.raw.stream.url_file.is_some()),
+    ];
+    let meant = set.iter().find(|(key, set)| *set && !loaded.origin(key).contains("REDIS_URL"));
+    if let Some((key, _)) = meant {
         return Err(loaded.error(
-            "stream.url",
+            key,
             "a SQLite store uses no stream: remove it, or set store.url to a postgres:// URL",
         ));
     }
@@ -273,6 +283,11 @@ fn scaled(
              redis:// URL",
         ));
     };
+    for (key, url) in [("store.url", &store), ("stream.url", &stream)] {
+        if let Some(problem) = super::urls::problem(url.expose_secret()) {
+            return Err(loaded.error(key, problem));
+        }
+    }
     postgres_url(store.expose_secret()).map_err(|problem| {
         let like = "it is not a URL like postgres://user@host/name";
         loaded.error("store.url", format!("{like}: {problem}"))

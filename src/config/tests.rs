@@ -467,3 +467,92 @@ fn a_sub_account_is_an_account_with_one_parent() {
     check_error(load(&MINIMAL, &file("['AC1']")), &["account[0].subaccounts", "itself"]);
     check_error(load(&MINIMAL, &file("['AC3']")), &["account", "AC3 is listed twice"]);
 }
+
+/// Each is good enough to start with, and is warned of by key, with what follows.
+#[test]
+fn what_can_be_read_and_is_most_likely_not_meant_is_warned_of() {
+    const SID: (&str, &str) = ("TWILIO_ACCOUNT_SID", "AC0123456789abcdef0123456789abcdef");
+    const TOKEN: (&str, &str) = ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef");
+    let warnings = |more: &[(&'static str, &'static str)], file: &str| {
+        let mut environment = vec![SID, TOKEN, MINIMAL[2]];
+        environment.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
+        environment.extend(more);
+        let config = load(&environment, file).expect("it can be read");
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(&[], ""), [""; 0]);
+    // What stands around a value is not a part of it.
+    let padded =
+        [("TWILIO_AUTH_TOKEN", " 0123456789abcdef0123456789abcdef\r\n"), ("REDIS_URL", "")];
+    let found = warnings(&padded[..1], "[inbound]\nhealth_path = ''");
+    assert_eq!(found, [""; 0]);
+
+    let check = |more: &[(&'static str, &'static str)], file: &str, key: &str, part: &str| {
+        let found = warnings(more, file);
+        let told = matches!(&found[..], [one] if one.starts_with(key) && one.contains(part));
+        assert!(told, "{key}: {found:?}");
+        assert!(!found[0].contains("0123456789abcdef0123"), "{found:?}");
+    };
+    let token = |token| [("TWILIO_AUTH_TOKEN", token)];
+    let key = "account[0].auth_tokens (environment variable TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN)";
+    check(&token("\"0123456789abcdef0123456789abcdef\""), "", key, "quotes");
+    check(&token("0123456789abcdef 0123456789abcdef"), "", key, "blanks");
+    check(&token("SK23456789abcdef0123456789abcdef"), "", key, "API key");
+    check(&token("0123456789"), "", key, "32 digits");
+    check(&[("TWILIO_ACCOUNT_SID", "AC123")], "", "account[0].sid", "32 digits");
+    for (section, name) in [
+        ("inbound", "body_limit"),
+        ("inbound", "body_timeout_ms"),
+        ("inbound", "header_timeout_ms"),
+        ("inbound", "idle_timeout_ms"),
+        ("inbound", "request_timeout_ms"),
+        ("stream", "timeout_ms"),
+        ("spool", "max_bytes"),
+        ("worker", "reclaim_idle_ms"),
+        ("worker", "trim_every_ms"),
+        ("calls", "max_age_s"),
+    ] {
+        let file = format!("[{section}]\n{name} = 0");
+        check(&[], &file, &format!("{section}.{name}"), "with 0");
+    }
+    let url = |url| [("OFFHOOK_PUBLIC_URL", url)];
+    check(&url("https://h.example/status"), "", "public_url", "/status/status");
+    check(&url("https://h.example/a/sms-fallback/"), "", "public_url", "which is a route");
+    let prefix = "[inbound]\npath_prefix = '/twilio'";
+    check(&url("https://h.example/twilio"), prefix, "inbound.path_prefix", "/twilio/twilio/status");
+    check(
+        &[("REDIS_URL", "redis://h")],
+        "",
+        "stream.url (environment variable REDIS_URL)",
+        "DATABASE_URL",
+    );
+    for filter in ["offhok=debug", "verbose!!"] {
+        check(&[("OFFHOOK_LOG__FILTER", filter)], "", "log.filter", "no line of offhook");
+    }
+}
+
+#[test]
+fn a_redis_url_that_lies_about_is_not_read() {
+    let stray = minimal(&[("REDIS_URL_FILE", "/nowhere/redis")]);
+    let config = load(&stray, "").expect("a SQLite process needs no Redis");
+    assert!(config.warnings.iter().any(|warning| warning.key == "stream.url_file"));
+    check_error(
+        load(&MINIMAL, "[stream]\nurl_file = '/nowhere'"),
+        &["stream.url_file", "SQLite store uses no stream"],
+    );
+}
+
+#[test]
+fn a_password_that_is_not_encoded_is_named() {
+    let scaled =
+        |store, stream| load(&minimal(&[("DATABASE_URL", store), ("REDIS_URL", stream)]), "");
+    let (store, stream) = ("postgres://u@h/d", "redis://h");
+    assert!(scaled(store, stream).is_ok());
+    check_error(scaled("postgres://u:p#w/d@h/d", stream), &["store.url", "percent-encoded"]);
+    check_error(scaled(store, "redis://:p#w/d@h"), &["stream.url", "percent-encoded"]);
+    check_error(
+        scaled(store, "redis+sentinel://:p#w/d=@h/main"),
+        &["stream.url", "percent-encoded"],
+    );
+    check_error(scaled(store, "rediss://h/#insecure"), &["stream.url", "stream.ca_file"]);
+}

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod send;
+mod terminal;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,36 @@ fn check_says_what_the_configuration_means_and_hides_every_secret() {
         assert!(printed.contains(part), "`{part}` is not in: {printed}");
     }
     assert!(!printed.contains("secret-"), "{printed}");
+}
+
+#[test]
+fn check_and_doctor_show_no_password_of_the_public_url() {
+    let settings = Settings::new(Role::All)
+        .set("OFFHOOK_PUBLIC_URL", "https://user:hunter2@127.0.0.1:1")
+        .set("OFFHOOK_ADMIN__LISTEN", "127.0.0.1:1");
+    let printed = run(&settings, &["check"]).well();
+    assert!(printed.contains("https://user:…@127.0.0.1:1/status"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let ended = run(&settings, &["doctor", "--no-callback"]);
+    assert!(!ended.out.contains("hunter2") && !ended.error.contains("hunter2"), "{ended:?}");
+    // What is pasted into Twilio needs it.
+    assert!(run(&settings, &["callback-url"]).well().contains("user:hunter2@"));
+}
+
+#[test]
+fn check_and_doctor_warn_of_the_same() {
+    let settings = Settings::new(Role::All)
+        .set("TWILIO_AUTH_TOKEN", "'0123456789abcdef0123456789abcdef'")
+        .set("OFFHOOK_PUBLIC_URL", "http://127.0.0.1:1/status")
+        .set("OFFHOOK_ADMIN__LISTEN", "127.0.0.1:1")
+        .set("OFFHOOK_LOG__FILTER", "offhok=debug");
+    let printed = run(&settings, &["check"]).well();
+    let found = run(&settings, &["doctor", "--no-callback"]).out;
+    for part in ["account[0].auth_tokens", "quotes", "/status/status", "log.filter"] {
+        assert!(printed.contains(part), "`{part}` is not in: {printed}");
+        assert!(found.contains(part), "`{part}` is not in: {found}");
+    }
+    assert!(!printed.contains("0123456789abcdef0123"), "{printed}");
 }
 
 #[test]

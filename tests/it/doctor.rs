@@ -4,7 +4,9 @@ use std::net::TcpListener;
 
 use offhook::config::Role;
 
-use crate::harness::{Ended, OTHER_TOKEN, Offhook, Settings, Stage, TOKEN, run};
+use crate::harness::{
+    Callback, Ended, OTHER_TOKEN, Offhook, Settings, Signature, Stage, TOKEN, fixture, run,
+};
 use crate::services::{Durability, Fsync, Postgres, Redis, needs};
 
 /// Where one offhook will listen, and Twilio is told to send to.
@@ -73,6 +75,69 @@ fn receivers_and_workers_that_are_well_are_found_well() {
     for part in parts {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
+}
+
+/// By the same list of conditions as its page and the alerts.
+#[tokio::test]
+async fn what_the_running_server_knows_of_itself_is_told() {
+    let stage = Stage::embedded();
+    let offhook = Offhook::start(&public(&stage.settings));
+    let admin = offhook.client.private().to_string();
+    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", &admin);
+    let said = doctor(&settings, &["--no-callback"]).out;
+    assert!(said.contains("ok       running server Everything is well"), "{said}");
+    let forged = Callback::form(fixture("call.form")).signed(Signature::Token("another"));
+    assert_eq!(offhook.client.send(&forged).await.status(), 403);
+    let said = doctor(&settings, &["--no-callback"]).out;
+    assert!(said.contains("warning  running server 1 callback was refused"), "{said}");
+    assert!(said.contains("OffhookRefusals"), "{said}");
+}
+
+#[test]
+fn a_path_that_goes_by_where_one_stands_is_shown_whole() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings).set("OFFHOOK_STORE__URL", "sqlite:sub/offhook.db");
+    let said = doctor(&settings, &["--no-callback"]).out;
+    let here = std::env::current_dir().expect("it is there").join("sub").display().to_string();
+    assert!(said.contains(&format!("its directory can be written: {here}")), "{said}");
+    assert!(said.contains("its path, sub, goes by where offhook is started"), "{said}");
+}
+
+#[test]
+fn what_answers_in_the_place_of_offhook_is_quoted() {
+    let stage = Stage::embedded();
+    let settings = public(&stage.settings);
+    let address = settings.environment()["OFFHOOK_INBOUND__LISTEN"].clone();
+    let listener = TcpListener::bind(address).expect("it was free");
+    let answering = std::thread::spawn(move || {
+        for answer in [
+            "401 Unauthorized\r\n\r\n<h1>Please sign in</h1>",
+            "301 Moved\r\nLocation: https://new.example/status\r\n\r\n",
+        ] {
+            let (mut stream, _) = listener.accept().expect("doctor asks");
+            let mut head = [0; 4096];
+            let read = std::io::Read::read(&mut stream, &mut head).expect("a request");
+            assert!(read > 0);
+            let answer = format!("HTTP/1.1 {answer}");
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).expect("it reads");
+        }
+    });
+    finds(&settings, &["--no-callback"], &["401", "It says: Please sign in"]);
+    finds(&settings, &["--no-callback"], &["301", "to https://new.example/status"]);
+    answering.join().expect("both were asked");
+}
+
+#[tokio::test]
+async fn a_role_that_lacks_a_right_is_told_from_no_answer() {
+    needs!(Redis, Postgres);
+    let (redis, postgres) = (Redis::start(), Postgres::start(Durability::Synced));
+    let url = postgres.url();
+    let settings = Settings::new(Role::Worker).set("REDIS_URL", redis.url());
+    run(&settings.clone().set("DATABASE_URL", &url), &["migrate"]).well();
+    postgres.execute("CREATE ROLE narrow LOGIN").await;
+    let narrow = settings.set("DATABASE_URL", url.replace("//offhook@", "//narrow@"));
+    let parts = ["failure  Postgres       refused: ", "permission denied", "GRANT it"];
+    finds(&narrow, &["--role", "worker"], &parts);
 }
 
 #[test]

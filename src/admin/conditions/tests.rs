@@ -90,6 +90,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookStreamErrors", with(&[("offhook_stream_errors_total", 1.0)])),
         ("OffhookStreamGrowing", changed(|vitals| vitals.now.depth = 513)),
         ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
+        ("OffhookDeadLetters", with(&[("offhook_spool_dead_letters", 1.0)])),
         ("OffhookBlockedByAnotherGroup", with(&[("offhook_stream_blocking_groups", 1.0)])),
         ("OffhookFallbackUnrecorded", with(&[("offhook_fallback_unrecorded_total", 1.0)])),
         ("OffhookReloadFailed", changed(|vitals| vitals.now.reload_failed = true)),

@@ -26,8 +26,10 @@ pub(super) fn look_at_store(url: &str) -> Vec<Finding> {
 }
 
 fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec<Finding> {
-    let place = existing(directory);
-    let shown = directory.display();
+    // As the server would find it that is started where we stand.
+    let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let place = existing(&whole);
+    let shown = whole.display();
     let written = tempfile::Builder::new().prefix(".doctor").tempfile_in(&place);
     let mut findings = vec![match written {
         Ok(_) => Finding::ok(subject, format!("its directory can be written: {shown}")),
@@ -37,6 +39,12 @@ fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec
             "give it to the user that offhook runs as",
         ),
     }];
+    if directory.is_relative() {
+        let fix =
+            "give it a whole path: a server that is started in another directory uses another";
+        let text = format!("its path, {}, goes by where offhook is started", directory.display());
+        findings.push(Finding::warning(subject, text, fix));
+    }
     let Ok(disk) = rustix::fs::statvfs(&place) else { return findings };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} MiB are free", free / MIB);

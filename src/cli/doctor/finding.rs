@@ -54,8 +54,14 @@ impl Finding {
         if apart <= MOST_S {
             return Self::ok(subject, "its clock agrees with ours");
         }
-        let text = format!("its clock and ours are {apart} s apart");
-        Self::warning(subject, text, "let NTP set the clocks of both machines")
+        let which = if ours > theirs { "ahead of" } else { "behind" };
+        let text = format!(
+            "our clock is {apart} s {which} its clock: times in the tables and ages in the metrics are wrong by that, \
+             and so is what [retention] deletes"
+        );
+        let fix =
+            "let NTP set the clocks of both machines; the one that all others agree with is right";
+        Self::warning(subject, text, fix)
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use reqwest::{Response, StatusCode};
 
 use super::Finding;
-use crate::cli::callback_url::Urls;
+use crate::backend::certificate;
+use crate::cli::callback_url::{Urls, without_password};
 use crate::client;
 use crate::config::Config;
 
@@ -15,9 +16,9 @@ const SUBJECT: &str = "public URL";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks as anybody on the internet may ask: without a signature, which offhook refuses in its own way.
-pub(super) async fn look(config: &Config, balancer_idle_s: u32) -> Vec<Finding> {
+pub(super) async fn look(config: &Config, balancer_idle_s: Option<u32>) -> Vec<Finding> {
     let urls = Urls::of(config);
-    let mut findings = vec![host(config.public_url.as_str())];
+    let mut findings = vec![host(&without_password(config.public_url.as_str()))];
     findings.push(match client::new(PATIENCE) {
         Ok(client) => match client.get(&urls.status).send().await {
             Ok(answer) => answered(answer).await,
@@ -25,7 +26,12 @@ pub(super) async fn look(config: &Config, balancer_idle_s: u32) -> Vec<Finding> 
         },
         Err(error) => Finding::failure(SUBJECT, format!("{error:#}"), "install ca-certificates"),
     });
-    findings.push(Finding::ok(SUBJECT, format!("give Twilio {}", urls.status)));
+    let shown = Urls::without_password(config).status;
+    findings.push(Finding::ok(SUBJECT, format!("give Twilio {shown}")));
+    findings.push(Finding::ok(
+        SUBJECT,
+        "whether the account's token is the one that Twilio has is not checked: a callback of Twilio's tells",
+    ));
     findings.push(idle(Duration::from_millis(config.inbound.idle_timeout_ms), balancer_idle_s));
     findings
 }
@@ -54,8 +60,17 @@ fn host(url: &str) -> Finding {
 /// What an unsigned request was answered with.
 async fn answered(answer: Response) -> Finding {
     let status = answer.status();
+    let location = answer.headers().get("location").and_then(|to| to.to_str().ok());
+    let location = location.map_or_else(String::new, |to| format!(", to {to}"));
     let text = answer.text().await.unwrap_or_default();
-    let said = |what: &str| format!("{status} to an unsigned request: {what}");
+    let quoted = quoted(&text);
+    let said = |what: &str| format!("{status} to an unsigned request: {what}{quoted}");
+    if text.contains("plain HTTP request was sent to HTTPS port")
+        || text.contains("HTTP request to an HTTPS server")
+    {
+        let fix = "write https:// into public_url, and give Twilio the same";
+        return Finding::failure(SUBJECT, said("its port wants https"), fix);
+    }
     match status {
         StatusCode::BAD_REQUEST if text.contains("missing_signature") => {
             Finding::ok(SUBJECT, "offhook answers there, and refuses what is not signed")
@@ -68,7 +83,7 @@ async fn answered(answer: Response) -> Finding {
         ),
         status if status.is_redirection() => Finding::failure(
             SUBJECT,
-            said("it leads elsewhere"),
+            format!("{status} to an unsigned request: it leads elsewhere{location}"),
             "give Twilio the URL where that ends: it signs the one that it was given",
         ),
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -86,6 +101,28 @@ async fn answered(answer: Response) -> Finding {
     }
 }
 
+/// The beginning of what answered in the place of offhook, on one line and without its markup.
+fn quoted(text: &str) -> String {
+    /// Enough to know it by.
+    const MOST: usize = 120;
+    let mut plain = String::new();
+    let mut markup = false;
+    for letter in text.chars() {
+        match letter {
+            '<' => markup = true,
+            '>' if markup => {
+                markup = false;
+                plain.push(' ');
+            }
+            _ if markup => {}
+            _ => plain.push(letter),
+        }
+    }
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    let line: String = words.join(" ").chars().take(MOST).collect();
+    if line.is_empty() { line } else { format!(". It says: {line}") }
+}
+
 fn unreachable(error: &reqwest::Error) -> Finding {
     let mut causes = vec![error.to_string()];
     let mut next = error.source();
@@ -96,8 +133,14 @@ fn unreachable(error: &reqwest::Error) -> Finding {
     // The first says the URL, which is known, and the last what is wrong.
     let cause = causes.pop().unwrap_or_default();
     let lower = causes.join(" ").to_lowercase() + &cause.to_lowercase();
+    let meaning = certificate::explain(&format!("{} {cause}", causes.join(" ")));
+    let cause = match meaning {
+        Some(meaning) => format!("{meaning} ({cause})"),
+        None => cause,
+    };
     let fix = if lower.contains("certificate") {
-        "Twilio wants a certificate of a public authority, for this name, with its whole chain"
+        "Twilio wants a certificate of a public authority, for this name, with its whole chain. An authority of your own is found \
+         by SSL_CERT_FILE, and Twilio does not know it"
     } else if lower.contains("dns") || lower.contains("lookup") {
         "make an entry in DNS for the host, or mend the one in public_url"
     } else if error.is_timeout() {
@@ -109,8 +152,24 @@ fn unreachable(error: &reqwest::Error) -> Finding {
 }
 
 /// Whoever closes an idle connection first must not be us: the balancer would send into it.
-fn idle(ours: Duration, balancer_s: u32) -> Finding {
+fn idle(ours: Duration, told: Option<u32>) -> Finding {
+    /// What most do.
+    const USUAL_S: u32 = 60;
     let ours = ours.as_secs();
+    let Some(balancer_s) = told else {
+        let text = format!(
+            "idle connections stay for {ours} s, and most balancers close them after {USUAL_S} s: say \
+             --balancer-idle if yours does later"
+        );
+        return match ours > u64::from(USUAL_S) {
+            true => Finding::ok("keep-alive", text),
+            false => Finding::failure(
+                "keep-alive",
+                text,
+                "set inbound.idle_timeout_ms above the balancer's time",
+            ),
+        };
+    };
     if ours > u64::from(balancer_s) {
         let text = format!("idle connections stay for {ours} s, the balancer's for {balancer_s} s");
         return Finding::ok("keep-alive", text);
@@ -140,7 +199,19 @@ mod tests {
 
     #[test]
     fn the_balancer_must_close_first() {
-        assert_eq!(idle(Duration::from_secs(75), 60).verdict, Verdict::Ok);
-        assert_eq!(idle(Duration::from_secs(60), 60).verdict, Verdict::Failure);
+        assert_eq!(idle(Duration::from_secs(75), None).verdict, Verdict::Ok);
+        assert_eq!(idle(Duration::from_secs(30), None).verdict, Verdict::Failure);
+        assert_eq!(idle(Duration::from_secs(75), Some(600)).verdict, Verdict::Failure);
+        assert_eq!(idle(Duration::from_secs(75), Some(60)).verdict, Verdict::Ok);
+        assert_eq!(idle(Duration::from_secs(60), Some(60)).verdict, Verdict::Failure);
+    }
+
+    #[test]
+    fn what_answered_is_quoted_without_its_markup() {
+        let page =
+            "<html>\n<head><title>Sign in</title></head><body class='a'>Who are\nyou?</body>";
+        assert_eq!(quoted(page), ". It says: Sign in Who are you?");
+        assert_eq!(quoted(""), "");
+        assert!(quoted(&"x".repeat(1000)).len() < 140);
     }
 }

@@ -4,7 +4,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Finding;
 use crate::backend::postgres::{Examined, Postgres, Query, Tables};
-use crate::backend::{BackendError, Level};
+use crate::backend::{BackendError, Level, certificate};
 use crate::config::{Config, Scaled};
 use crate::worker::retention;
 
@@ -21,12 +21,32 @@ pub(super) async fn look(scaled: &Scaled, config: &Config) -> Vec<Finding> {
             findings.push(Finding::of_clock(SUBJECT, examined.clock));
             findings
         }
-        Err(error) => vec![Finding::failure(
-            SUBJECT,
-            format!("no answer: {error}"),
-            "start it, or mend store.url; until then events wait in Redis",
-        )],
+        Err(error) => vec![refused(&error.to_string())],
     }
+}
+
+/// No answer, or one that says no: each has a fix of its own.
+fn refused(error: &str) -> Finding {
+    let fix = match error {
+        _ if error.contains("permission denied") => {
+            "it answers, and our role lacks a right: GRANT it, as the owner of the tables"
+        }
+        _ if error.contains("authentication failed") || error.contains("no pg_hba.conf entry") => {
+            "it answers, and does not let us in: mend user and password in store.url, or its pg_hba.conf"
+        }
+        _ if error.contains("does not exist") => {
+            "it answers, and lacks that: make it, or mend the name in store.url"
+        }
+        _ => {
+            let text = match certificate::explain(error) {
+                Some(meaning) => format!("no connection: {meaning} ({error})"),
+                None => format!("no answer: {error}"),
+            };
+            let fix = "start it, or mend store.url; until then events wait in Redis";
+            return Finding::failure(SUBJECT, text, fix);
+        }
+    };
+    Finding::failure(SUBJECT, format!("refused: {error}"), fix)
 }
 
 async fn ask(scaled: &Scaled) -> Result<(Examined, Finding), BackendError> {

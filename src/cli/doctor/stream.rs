@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::backend::redis::Examined;
-use crate::backend::{InForce, Level};
+use crate::backend::{InForce, Level, certificate};
 use crate::config::{Durability, Scaled};
 
 const SUBJECT: &str = "Redis";
@@ -13,8 +13,7 @@ pub(super) async fn look(scaled: &Scaled) -> Vec<Finding> {
     let examined = match scaled.stream.examine(&scaled.names).await {
         Ok(examined) => examined,
         Err(error) => {
-            let fix = "start it, or mend stream.url; until then callbacks go to the spool";
-            return vec![Finding::failure(SUBJECT, format!("no answer: {error}"), fix)];
+            return vec![away(&error.to_string())];
         }
     };
     let mut findings = vec![version(&examined.version)];
@@ -37,6 +36,22 @@ pub(super) async fn look(scaled: &Scaled) -> Vec<Finding> {
     });
     findings.extend(examined.clock.map(|clock| Finding::of_clock(SUBJECT, clock)));
     findings
+}
+
+/// No answer, or one that says no: each has a fix of its own.
+fn away(error: &str) -> Finding {
+    if let Some(meaning) = certificate::explain(error) {
+        let fix = "name the authority that signed it in stream.ca_file, as PEM; a certificate of a public authority \
+                   needs none";
+        return Finding::failure(SUBJECT, format!("no connection: {meaning} ({error})"), fix);
+    }
+    let said_no = ["NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"];
+    if said_no.iter().any(|word| error.contains(word)) {
+        let fix = "it answers, and does not let us in: mend user and password in stream.url";
+        return Finding::failure(SUBJECT, format!("refused: {error}"), fix);
+    }
+    let fix = "start it, or mend stream.url; until then callbacks go to the spool";
+    Finding::failure(SUBJECT, format!("no answer: {error}"), fix)
 }
 
 fn version(version: &str) -> Finding {

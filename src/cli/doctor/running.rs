@@ -1,0 +1,55 @@
+//! The server that runs with this configuration on this machine: what it says of itself. It goes by the same list
+//! of conditions as the page and the alerts.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::Finding;
+use crate::cli::healthcheck::reachable;
+use crate::cli::server::text;
+use crate::client;
+use crate::config::Config;
+
+const SUBJECT: &str = "running server";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn look(config: &Config) -> Vec<Finding> {
+    let address = reachable(config.admin.listen);
+    let Ok(client) = client::new(PATIENCE) else { return Vec::new() };
+    let mut request = client.get(format!("http://{address}/api/verdict"));
+    if let Some(token) = &config.admin.token {
+        request = request.bearer_auth(token.expose_secret());
+    }
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let text =
+                format!("none answers on {address} (admin.listen), so its own state is not known");
+            return vec![Finding::ok(SUBJECT, text)];
+        }
+    };
+    let status = answer.status();
+    let body: Value =
+        serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
+    let Some(findings) = body["findings"].as_array().filter(|_| status.is_success()) else {
+        let found = format!("what answers on {address} (admin.listen) says {status}");
+        let fix = "is it offhook, of this version, with this admin.token?";
+        return vec![Finding::warning(SUBJECT, found, fix)];
+    };
+    findings.iter().map(finding).collect()
+}
+
+fn finding(found: &Value) -> Finding {
+    let said = text(&found["text"]);
+    let fix = match found["alert"].as_str() {
+        Some(alert) => format!("docs/operations.md has what to do, under the alert {alert}"),
+        None => String::new(),
+    };
+    match found["tone"].as_str() {
+        Some("bad") => Finding::failure(SUBJECT, said, fix),
+        Some("odd") => Finding::warning(SUBJECT, said, fix),
+        _ => Finding::ok(SUBJECT, said),
+    }
+}
