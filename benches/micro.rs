@@ -166,6 +166,7 @@ fn inbound(c: &mut Criterion) {
         stop: CancellationToken::new(),
         background: TaskTracker::new(),
         explaining: offhook::inbound::explaining(),
+        ration: offhook::inbound::Ration::default(),
     }
     .router();
     c.bench_function("inbound", |b| {

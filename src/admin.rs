@@ -39,8 +39,8 @@ use crate::twilio::privacy::Privacy;
 
 /// What the private listener grants. A tail is sent off a little before that.
 const LIMITS: Duration = Duration::from_secs(6 * 60);
-/// Dozens of people and scrapers.
-const CONNECTIONS: usize = 256;
+/// One place in so many is never taken for good, so that a probe always finds one.
+const KEPT: usize = 4;
 
 /// Where it listens, and who may ask.
 #[derive(Debug, Clone)]
@@ -82,10 +82,16 @@ pub struct Admin {
 
 impl Admin {
     /// Serves, and watches, until `stop`.
-    pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
+    ///
+    /// `connections` is how many there may be, of which some are always left for health checks.
+    pub async fn run(self, listener: TcpListener, connections: usize, stop: CancellationToken) {
         let admin = Arc::new(self);
-        let limits =
-            Limits { max_connections: CONNECTIONS, request_timeout: LIMITS, ..Limits::default() };
+        let limits = Limits {
+            max_connections: connections,
+            kept_for_strangers: connections.div_ceil(KEPT),
+            request_timeout: LIMITS,
+            ..Limits::default()
+        };
         let router = Self::router(Arc::clone(&admin));
         let serving = http::serve(listener, router, limits, Arc::new(()), stop.clone());
         tokio::join!(serving, Watch::run(&admin, stop));

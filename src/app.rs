@@ -13,6 +13,7 @@ mod retention;
 mod scaled;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 pub use self::reload::Reloader;
 use self::retention::Retention;
@@ -38,6 +39,7 @@ use crate::http::refusals::Refusals;
 use crate::inbound::{Health, Inbound, TermsInForce};
 use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Recorder, Sink, batcher};
+use crate::process::{self, Connections};
 use crate::spans::Spans;
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::telemetry::reloads::Reloads;
@@ -132,11 +134,13 @@ impl Listeners {
 /// The embedded store cannot be opened. A Redis or Postgres that is away is no error: it may come
 /// back.
 pub async fn start(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<Running> {
     let registry = Registry::new();
+    telemetry::log::register(&registry)?;
+    let connections = allowed_connections(&mut config);
     // They go on until the end, so that it can be watched.
     let (mut watching, stop_watching) = (JoinSet::new(), CancellationToken::new());
     let spans = telemetry::start_traces(&config, &registry, &mut watching, &stop_watching)?;
@@ -197,7 +201,7 @@ pub async fn start(
         stop: stop.clone(),
     };
     let admin_address = listeners.admin.local_addr()?;
-    watching.spawn(admin.run(listeners.admin, stop_watching.clone()));
+    watching.spawn(admin.run(listeners.admin, connections.admin, stop_watching.clone()));
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
     Ok(Running { inbound, admin: admin_address, reloader, tasks, watching, stop, stop_watching })
@@ -285,7 +289,26 @@ fn inbound_service(
         stop: stop.clone(),
         background: TaskTracker::new(),
         explaining: inbound::explaining(),
+        ration: inbound::Ration::default(),
     })
+}
+
+/// How many connections there may be, as far as files go: each is one, and with none left there is neither
+/// a health check nor a commit.
+fn allowed_connections(config: &mut Config) -> Connections {
+    let wanted = config.inbound.max_connections;
+    let allowed = Connections::within(process::most_files(), wanted.get());
+    if let Some(fewer) = NonZeroUsize::new(allowed.public).filter(|fewer| *fewer < wanted) {
+        if config.deployment.receives() {
+            warn!(
+                wanted,
+                allowed = fewer,
+                "fewer connections than inbound.max_connections: the limit on open files is too low"
+            );
+        }
+        config.inbound.max_connections = fewer;
+    }
+    allowed
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

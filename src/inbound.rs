@@ -10,6 +10,7 @@ mod fallback;
 mod health;
 mod metrics;
 mod path_prefix;
+mod ration;
 mod refusal;
 mod signed;
 mod status;
@@ -41,6 +42,7 @@ pub use self::fallback::{Fallback, PerNumber};
 pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::{Metrics, Outcome};
 pub use self::path_prefix::{PathPrefix, PathPrefixError};
+pub use self::ration::Ration;
 use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
 use self::signed::Received;
@@ -186,6 +188,8 @@ pub struct Inbound {
     pub background: TaskTracker,
     /// Room for refused requests whose cause is still to be found out.
     pub explaining: Arc<Semaphore>,
+    /// How much of it the log gets.
+    pub ration: Ration,
 }
 
 /// Room for refused requests that are looked at after their answer.
@@ -199,6 +203,7 @@ impl Inbound {
     /// Holds its [`Recorder`] no longer than that.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
         let (limits, metrics) = (self.config.limits(), Arc::clone(&self.metrics));
+        metrics.limited(limits.max_connections);
         let background = self.background.clone();
         http::serve(listener, self.router(), limits, metrics, stop).await;
         background.close();

@@ -10,7 +10,7 @@
 //! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`admin`] (metrics,
 //!    health, API), over [`http`].
-//! 4. Assembly: [`config`], [`telemetry`], [`app`], [`cli`]; [`torture`], which looks at all of it
+//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`torture`], which looks at all of it
 //!    from outside.
 
 // They panic on a pipe that nobody reads: commands print by `cli::terminal`.
@@ -27,6 +27,7 @@ pub mod event;
 pub mod http;
 pub mod inbound;
 pub mod pipeline;
+mod process;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod retry;

@@ -1,5 +1,6 @@
 //! Logs, metrics and traces of the process: where lines and spans go, and what the pipeline tells.
 
+pub mod log;
 pub mod metrics;
 #[cfg(feature = "otel")]
 mod otlp;
@@ -20,8 +21,9 @@ use crate::spans::Spans;
 /// Never logged, at whatever level.
 const SILENT: &str = "sqlx::postgres::notice=off";
 
-/// Starts the log, on standard error. `RUST_LOG` overrides the configured filter.
-pub fn start_log(log: &Log) {
+/// Starts the log, on standard error and on a thread of its own. `RUST_LOG` overrides the configured
+/// filter.
+pub fn start_log(log: &Log) -> log::Queue {
     let set = EnvFilter::try_from_default_env();
     let blind = match &set {
         Ok(set) => !lets_errors_through(&set.to_string()),
@@ -34,15 +36,17 @@ pub fn start_log(log: &Log) {
     }
     // What a trigger in the user's database has to say may quote a row.
     let filter = filter.add_directive(SILENT.parse().expect("a directive"));
+    let queue = log::Queue::start();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(queue.clone())
         .with_ansi(std::io::stderr().is_terminal());
     // A log that is started twice keeps its first form: tests do that.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+    queue
 }
 
 /// Where to tell spans: a collector's, if the configuration has one. A task sends them, until `stop`.

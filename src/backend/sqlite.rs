@@ -7,12 +7,14 @@ mod spool;
 mod store;
 mod writer;
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -82,21 +84,23 @@ impl Database {
     /// Takes a file for this process, making it and its directory if need be.
     fn lock_file(path: PathBuf) -> Result<Self, OpenError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(directory)
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
                 .map_err(|error| OpenError::File { path: directory.to_owned(), error })?;
         }
         let mut lock_path = path.clone().into_os_string();
         lock_path.push(".lock");
         let lock_path = PathBuf::from(lock_path);
         // Beside the file rather than on it, so that anybody may read it with other tools.
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
+        let lock = own_file(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, failure: OnceLock::new(), _lock: lock }),
+            Ok(()) => {
+                own_files(&path)?;
+                Ok(Self { path, failure: OnceLock::new(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
         }
@@ -173,6 +177,31 @@ impl Health {
         }
         self.query.ping().await
     }
+}
+
+/// Opens a file for writing, and makes it if need be: this user's own, and none that a link leads to, which
+/// another may have put there.
+fn own_file(path: &Path) -> std::io::Result<File> {
+    let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(no_link);
+    options.open(path)
+}
+
+/// Makes the file before SQLite does, whose own would be read by everybody; those beside it get its mode.
+fn own_files(path: &Path) -> Result<(), OpenError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        let file = PathBuf::from(file);
+        if file.is_symlink() {
+            let error = std::io::Error::other("it is a symbolic link, which may lead anywhere");
+            return Err(OpenError::File { path: file, error });
+        }
+    }
+    // One that cannot be written is what SQLite has something to say about.
+    let _ = own_file(path);
+    Ok(())
 }
 
 fn path_of(url: &str) -> Result<PathBuf, OpenError> {

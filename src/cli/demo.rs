@@ -60,7 +60,7 @@ pub(super) struct Demo {
 /// # Errors
 /// Something that is stored, answered or counted is not as it must be.
 pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
-    telemetry::start_log(&crate::config::Log {
+    let _log = telemetry::start_log(&crate::config::Log {
         format: LogFormat::Text,
         // Refusals are part of the show, and in the table.
         filter: "warn,offhook::inbound=error".to_owned(),

@@ -2,6 +2,7 @@
 //! mend. Every look is bounded, and changes nothing but for one callback, which is a made-up one.
 
 mod disk;
+mod files;
 mod finding;
 mod public;
 mod running;
@@ -9,7 +10,7 @@ mod store;
 mod stream;
 mod trial;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use clap::Args;
@@ -38,8 +39,9 @@ pub(super) struct Doctor {
 /// # Errors
 /// Something failed that keeps offhook from its job. A warning is no error.
 pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Result<()> {
+    let file = config.clone();
     let findings = match Config::load(&Sources::of_process(config), doctor.role) {
-        Ok(config) => doctor.look(&config).await,
+        Ok(config) => doctor.look(file.as_deref(), &config).await,
         Err(error) => {
             let fix = "mend that, then ask again: nothing else can be looked at before";
             vec![Finding::failure("configuration", error.to_string(), fix)]
@@ -55,8 +57,9 @@ pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Resu
 }
 
 impl Doctor {
-    async fn look(&self, config: &Config) -> Vec<Finding> {
+    async fn look(&self, file: Option<&Path>, config: &Config) -> Vec<Finding> {
         let mut findings = configuration(config);
+        findings.extend(files::look(file, config));
         // Before anything is sent to it.
         findings.extend(running::look(config).await);
         if config.deployment.receives() {

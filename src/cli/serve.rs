@@ -1,6 +1,7 @@
 //! `offhook serve`: the server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use sd_notify::NotifyState;
@@ -12,7 +13,10 @@ use super::run_on;
 use crate::app::{self, Listeners, Reloader};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Role, Sources};
-use crate::{sabotage, shutdown, telemetry};
+use crate::{process, sabotage, shutdown, telemetry};
+
+/// Longest wait for the reader of the log at the end.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT. SIGHUP reloads the configuration.
 ///
@@ -20,13 +24,14 @@ use crate::{sabotage, shutdown, telemetry};
 /// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
 /// clean.
 pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> anyhow::Result<()> {
+    process::prepare();
     let sources = Sources::of_process(config);
     sabotage::arm(&sources.environment);
     let mut config = Config::load(&sources, role)?;
     if clock_offset != 0 {
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }
-    telemetry::start_log(&config.log);
+    let log = telemetry::start_log(&config.log);
     for ConfigError { key, origin, problem } in &config.warnings {
         warn!(key, origin, problem, "configuration can be read, and is most likely not meant so");
     }
@@ -38,7 +43,9 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
             several
         }
     };
-    run_on(&mut runtime, serve(config, &sources, role))
+    let ended = run_on(&mut runtime, serve(config, &sources, role));
+    log.flush(LAST_LINES);
+    ended
 }
 
 async fn serve(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {

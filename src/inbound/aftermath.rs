@@ -72,6 +72,9 @@ impl Aftermath {
     fn tell(self, cause: Option<Diagnosis>) {
         let Self { inbound, refusal, route, account, body_bytes, took, urls, .. } = self;
         let hint = cause.map_or(refusal.usual_cause(), Diagnosis::advice);
+        let now = inbound.clock.now();
+        let withheld = inbound.ration.refusal(now, refusal, account.is_some());
+        let unwritten = withheld.filter(|count| *count > 0);
         macro_rules! log {
             ($level:ident, $path:expr) => {
                 $level!(
@@ -82,6 +85,7 @@ impl Aftermath {
                     cause = cause.map(Diagnosis::advice),
                     body_bytes,
                     duration_ms = took.as_secs_f64() * 1e3,
+                    unwritten,
                     "refused a request"
                 )
             };
@@ -89,12 +93,13 @@ impl Aftermath {
         // Of what is lost, an operator needs to see where it went.
         let lost = (refusal == Refusal::SignedUnknownRoute).then(|| urls.first()).flatten();
         match refusal.status() {
+            _ if withheld.is_none() => {}
             StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE => log!(warn, lost),
             _ if lost.is_some() => log!(warn, lost),
             _ => log!(info, lost),
         }
         inbound.refusals.push(Refused {
-            at: inbound.clock.now(),
+            at: now,
             route: route.as_str(),
             reason: refusal.as_str(),
             status: refusal.status().as_u16(),

@@ -142,11 +142,13 @@ impl Drop for Exchange<'_> {
             return;
         }
         let took = self.end(Outcome::Abandoned);
+        let Some(withheld) = self.inbound.ration.left(self.inbound.clock.now()) else { return };
         info!(
             route = self.route.as_str(),
             account.sid = self.account,
             body_bytes = self.body_bytes,
             duration_ms = millis(took),
+            unwritten = (withheld > 0).then_some(withheld),
             "a client left before its answer"
         );
     }

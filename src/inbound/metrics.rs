@@ -57,6 +57,7 @@ pub struct Metrics {
     secret_retiring: IntGaugeVec,
     fallback_unrecorded: IntCounter,
     connections: IntGauge,
+    connections_limit: IntGauge,
     connections_saturated: IntCounter,
     connections_cut: [IntCounter; Cut::ALL.len()],
     accept_failures: IntCounter,
@@ -134,6 +135,11 @@ impl Metrics {
                 "offhook_connections",
                 "Connections that are open on the public listener.",
             )?,
+            connections_limit: gauge(
+                registry,
+                "offhook_connections_limit",
+                "Connections that may be open on the public listener.",
+            )?,
             connections_saturated: counter(
                 registry,
                 "offhook_connections_saturated_total",
@@ -172,6 +178,11 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// As many connections may be open.
+    pub(super) fn limited(&self, connections: usize) {
+        self.connections_limit.set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 
     /// A request ended.

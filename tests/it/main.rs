@@ -27,6 +27,7 @@ mod reads;
 mod reconnection;
 mod refusals;
 mod reload;
+mod resources;
 mod retention;
 mod services;
 mod shutdown;

@@ -19,10 +19,15 @@ pub(super) fn look_at_store(url: &str) -> Vec<Finding> {
     /// Hours of a busy system; offhook itself needs next to nothing.
     const WANTED: u64 = 1024 * MIB;
     const LEAST: u64 = 64 * MIB;
-    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let path = Path::new(path.split('?').next().unwrap_or_default());
+    let path = path_of(url);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     look("store", directory.unwrap_or(Path::new(".")), WANTED, LEAST)
+}
+
+/// The file of a `sqlite:` URL.
+pub(super) fn path_of(url: &str) -> PathBuf {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    path.split('?').next().unwrap_or_default().into()
 }
 
 fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec<Finding> {

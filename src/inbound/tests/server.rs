@@ -22,7 +22,7 @@ use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
 use crate::http::refusals::{Refusals, Refused};
 use crate::inbound::{
-    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Terms, TermsInForce,
+    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Terms, TermsInForce,
 };
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
@@ -97,6 +97,7 @@ impl Setup {
             spans: Spans::default(),
             background: TaskTracker::new(),
             explaining: Arc::new(Semaphore::new(self.explaining)),
+            ration: Ration::default(),
         }
     }
 }

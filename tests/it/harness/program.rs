@@ -9,6 +9,12 @@ use crate::services::{Signal, guarded};
 /// A command with these settings, and nothing else of our own environment.
 pub(crate) fn program(settings: &Settings, arguments: &[&str]) -> Command {
     let mut command = guarded(Path::new(env!("CARGO_BIN_EXE_offhook")), Signal::Kill);
+    if let Some(limit) = settings.files() {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={limit}")).arg(command.get_program());
+        limited.args(command.get_args());
+        command = limited;
+    }
     command.args(arguments).env_clear().envs(settings.environment());
     // `setpriv` is looked for in it.
     command.env("PATH", env!("PATH"));

@@ -21,17 +21,19 @@ pub(crate) const PUBLIC_URL: &str = "https://hooks.example.com";
 pub(crate) struct Settings {
     environment: BTreeMap<String, String>,
     pub(crate) role: Role,
+    /// Soft and hard limit on open files.
+    files: Option<&'static str>,
 }
 
 impl Settings {
     /// Of somebody who has no configuration.
     pub(crate) fn none() -> Self {
-        Self { environment: BTreeMap::new(), role: Role::All }
+        Self { environment: BTreeMap::new(), role: Role::All, files: None }
     }
 
     /// On free ports of loopback.
     pub(crate) fn new(role: Role) -> Self {
-        let settings = Self { environment: BTreeMap::new(), role };
+        let settings = Self { environment: BTreeMap::new(), role, files: None };
         settings
             .set("OFFHOOK_PUBLIC_URL", PUBLIC_URL)
             .set("OFFHOOK_INBOUND__LISTEN", "127.0.0.1:0")
@@ -52,6 +54,16 @@ impl Settings {
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.environment.remove(name);
         self
+    }
+
+    /// Of a process that may open so many files: `soft:hard`.
+    pub(crate) fn with_files(mut self, limit: &'static str) -> Self {
+        self.files = Some(limit);
+        self
+    }
+
+    pub(crate) fn files(&self) -> Option<&'static str> {
+        self.files
     }
 
     /// Of a process that does only this.

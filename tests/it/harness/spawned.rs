@@ -21,29 +21,52 @@ pub(crate) struct Spawned {
     pub(crate) client: Client,
     process: Process,
     log: Arc<Mutex<String>>,
+    /// Has its log read, if that has stopped.
+    read: mpsc::Sender<()>,
     _spool: Option<TempDir>,
 }
 
 impl Spawned {
     /// Starts it, and returns once its log says that it listens, and where.
     pub(crate) fn start(settings: &Settings) -> Self {
+        Self::start_reading(settings, Reads::All)
+    }
+
+    /// Starts one whose log is read no further than to there, until [`read_log`](Self::read_log).
+    pub(crate) fn start_unread(settings: &Settings) -> Self {
+        Self::start_reading(settings, Reads::UntilItRuns)
+    }
+
+    fn start_reading(settings: &Settings, reads: Reads) -> Self {
         let (settings, spool) = settings.with_own_spool();
-        let (mut process, log, addresses) = spawn(&settings);
+        let (read, paused) = mpsc::channel();
+        let (mut process, log, addresses) = spawn(&settings, reads, paused);
         let Ok((inbound, admin)) = addresses.recv_timeout(DEADLINE) else {
             process.kill();
             panic!("it does not start:\n{}", log.lock().expect("no panic"));
         };
-        Self { client: Client::new(inbound, admin), process, log, _spool: spool }
+        Self { client: Client::new(inbound, admin), process, log, read, _spool: spool }
     }
 
     /// Starts one that cannot run; how it ended and what it said.
     pub(crate) fn fails(settings: &Settings) -> (ExitStatus, String) {
         let (settings, _spool) = settings.with_own_spool();
-        let (mut process, log, addresses) = spawn(&settings);
+        let (_read, paused) = mpsc::channel();
+        let (mut process, log, addresses) = spawn(&settings, Reads::All, paused);
         // Its log ends when it does.
         assert!(addresses.recv_timeout(DEADLINE).is_err(), "it runs");
         let ended = process.wait(DEADLINE).expect("it ends by itself");
         (ended, log.lock().expect("no panic").clone())
+    }
+
+    /// Reads its log on.
+    pub(crate) fn read_log(&self) {
+        self.read.send(()).expect("it is waited for");
+    }
+
+    /// Its process.
+    pub(crate) fn id(&mut self) -> u32 {
+        self.process.child().id()
     }
 
     /// `kill -9`
@@ -76,7 +99,18 @@ impl Spawned {
 
 type Addresses = (Option<SocketAddr>, SocketAddr);
 
-fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Addresses>) {
+/// How far a log is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    All,
+    UntilItRuns,
+}
+
+fn spawn(
+    settings: &Settings,
+    reads: Reads,
+    paused: mpsc::Receiver<()>,
+) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Addresses>) {
     let role = match settings.role {
         Role::All => "all",
         Role::Receiver => "receiver",
@@ -94,6 +128,9 @@ fn spawn(settings: &Settings) -> (Process, Arc<Mutex<String>>, mpsc::Receiver<Ad
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if let Some(addresses) = addresses_of(&line) {
                 let _ = found.send(addresses);
+                if reads == Reads::UntilItRuns && paused.recv().is_err() {
+                    return;
+                }
             }
             let mut log = written.lock().expect("no panic");
             log.push_str(&line);
