@@ -66,10 +66,8 @@ impl Queue {
             // Without a standard error there is no log.
             Err(_) => drain(&queue, &written, &mut io::sink()),
         };
-        let thread = std::thread::Builder::new().name("log".to_owned()).spawn(write);
-        if let Err(error) = thread {
-            eprintln!("offhook: no thread can be started for the log: {error}");
-        }
+        // Without a thread every line counts as dropped.
+        let _ = std::thread::Builder::new().name("log".to_owned()).spawn(write);
         Self { lines, waiting }
     }
 
