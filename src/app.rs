@@ -11,6 +11,7 @@ mod local_log;
 mod reload;
 mod retention;
 mod scaled;
+mod stream;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -158,6 +158,8 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookConnectionsNotTaken", Critical, None, callbacks::connections_not_taken),
     row("OffhookDurabilityBelowConfigured", Critical, None, process::durability),
     row("OffhookLocalLogDamaged", Critical, None, waiting::damaged),
+    row("OffhookStreamUnsupported", Critical, None, waiting::unsupported),
+    row("OffhookStreamTakenAway", Critical, None, waiting::taken_away),
     row("OffhookOldestAge", Critical, None, waiting::oldest),
     row("OffhookCircuitOpen", Warning, None, waiting::circuit),
     row("OffhookSpoolNotEmpty", Warning, None, waiting::spool),

@@ -12,12 +12,13 @@ use tracing::{error, info, warn};
 
 use super::durability::Watch;
 use super::retention::Retention;
+use super::stream::{self, Rehearsals};
 use super::{Parts, local_log, spawn_batcher};
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::purge::{self, Purge};
-use crate::backend::redis::{self, Connector, Housekeeping, RedisConsumer, RedisStream};
-use crate::backend::{BackendError, Durabilities, Need, Probe, Reader};
+use crate::backend::redis::{self, Connector, RedisConsumer, RedisStream};
+use crate::backend::{Durabilities, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
 use crate::pipeline::live::{Live, Stage};
@@ -26,12 +27,8 @@ use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use crate::pipeline::{Observer, Recorder, Sink};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
-use crate::telemetry::stream::StreamMetrics;
 use crate::worker;
 
-/// A consumer that was not heard of for so many times `worker.reclaim_idle_ms` is gone. Whatever it
-/// held was claimed by then.
-const REAP_AFTER: u32 = 10;
 /// How long the drainer waits for Redis to take a batch: nobody waits for the drainer.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -68,6 +65,8 @@ pub(super) async fn build(
     };
     watch.look().await?;
     tasks.spawn(watch.run(stop.clone()));
+    let rehearsals = Rehearsals::new(scaled, metrics);
+    tasks.spawn(rehearsals.begin().await?.run(stop.clone()));
     let mut purge = Purge {
         store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
         dead_letters: scaled.dead_letters(),
@@ -99,7 +98,7 @@ pub(super) async fn build(
         let (scaled, stop) = (scaled.clone(), stop.clone());
         tasks.spawn(work(postgres, sink, observer, scaled, migrate, retention, stop));
     }
-    tasks.spawn(housekeep(connector, scaled.clone(), metrics.clone(), stop.clone()));
+    tasks.spawn(stream::keep(connector.clone(), scaled.clone(), metrics.clone(), stop.clone()));
     let reader = Reader::Postgres(query);
     Ok(Parts { reader, probes, recorder, durabilities, purge, live })
 }
@@ -158,6 +157,13 @@ async fn work(
     if migrate && !migrated(&postgres, &stop).await {
         return NAME;
     }
+    // Not worth a wait: `doctor` says it, too.
+    if let Ok(examined) = postgres.examine().await
+        && examined.version < postgres::OLDEST
+    {
+        let (version, oldest) = (examined.version / 10_000, postgres::OLDEST / 10_000);
+        warn!(version, oldest, "this Postgres is too old to be supported");
+    }
     let dead_letters = redis::Retention::new(&scaled.stream, &scaled.names);
     let (sink, mut consumers) = (Arc::new(sink), JoinSet::new());
     for _ in 0..scaled.worker.consumers {
@@ -212,51 +218,4 @@ fn consumer_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "worker" } else { host.trim() };
     format!("{host}-{:016x}", rand::random::<u64>())
-}
-
-/// Shows what waits in the stream, and who else keeps it from being freed.
-async fn look(
-    keeper: &mut Housekeeping,
-    metrics: &StreamMetrics,
-    blockers: &mut Vec<String>,
-) -> Result<(), BackendError> {
-    let (backlog, now) = (keeper.backlog().await?, keeper.now().await?);
-    metrics.show(backlog, now);
-    metrics.show_blockers(&keeper.blockers().await?, blockers);
-    Ok(())
-}
-
-/// Frees what everybody is done with, and forgets workers that are gone for good.
-async fn tidy(
-    keeper: &mut Housekeeping,
-    metrics: &StreamMetrics,
-    forgotten: Duration,
-) -> Result<(), BackendError> {
-    metrics.trimmed(keeper.trim().await?);
-    metrics.reaped(keeper.reap(forgotten).await?);
-    Ok(())
-}
-
-/// Shows what waits in the stream, and frees what is done with.
-async fn housekeep(
-    connector: Connector,
-    scaled: Scaled,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> &'static str {
-    const NAME: &str = "housekeeping";
-    let (metrics, works) = (metrics.stream(), scaled.role.works());
-    let mut keeper = Housekeeping::new(&connector, scaled.names);
-    let (forgotten, mut blockers) = (REAP_AFTER * scaled.worker.reclaim_idle, Vec::new());
-    loop {
-        if let Err(error) = look(&mut keeper, metrics, &mut blockers).await {
-            warn!(error = %error, "stream cannot be looked at");
-        } else if works && let Err(error) = tidy(&mut keeper, metrics, forgotten).await {
-            warn!(error = %error, "stream cannot be trimmed");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(scaled.worker.trim_every) => {}
-            () = stop.cancelled() => return NAME,
-        }
-    }
 }

@@ -89,7 +89,7 @@ pub(crate) fn of_redis(
     let evicts = policy.is_some_and(|policy| policy.starts_with("allkeys"));
     let breach = evicts.then_some(
         "Redis evicts: it would drop the stream when memory runs out; set maxmemory-policy to \
-         noeviction",
+         volatile-ttl or noeviction",
     );
     let said = |name: &str, value: Option<&str>| format!("{name} {}", value.unwrap_or("hidden"));
     let settings = [

@@ -31,6 +31,10 @@ const STATEMENT: Duration = Duration::from_secs(30);
 /// Longest wait for migrations, which wait for one another when several processes start.
 const MIGRATION: Duration = Duration::from_secs(300);
 
+/// The oldest version that is supported, as Postgres counts: 14.0. Those before it store correctly as far as
+/// they take the tables, and are not tested.
+pub const OLDEST: i32 = 140_000;
+
 /// Why the tables are not up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {

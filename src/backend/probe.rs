@@ -87,8 +87,8 @@ impl Probe {
     pub async fn check(&self) -> Result<(), BackendError> {
         match self {
             Self::Sqlite(health) => health.check().await,
-            Self::Postgres(query) => query.ping().await,
-            Self::Redis(connector) => connector.ping().await,
+            Self::Postgres(query) => query.check().await,
+            Self::Redis(connector) => connector.check().await,
             Self::Spool(log) => log.check(),
             Self::SpoolDisk(log) => log.check_disk(),
         }

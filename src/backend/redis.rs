@@ -7,6 +7,8 @@ mod dead_letters;
 mod event_log;
 mod examine;
 mod housekeeping;
+mod known;
+mod rehearsal;
 mod retention;
 
 pub use self::conn::{Conn, Connector};
@@ -14,7 +16,9 @@ pub use self::consumer::RedisConsumer;
 pub use self::dead_letters::DeadLetters;
 pub use self::event_log::RedisStream;
 pub use self::examine::Examined;
-pub use self::housekeeping::{Backlog, Blocker, Housekeeping};
+pub use self::housekeeping::{Backlog, Blocker, Housekeeping, TRIMMED_AT_ONCE};
+pub use self::known::Known;
+pub use self::rehearsal::{Failure, Parts, Rehearsal};
 pub use self::retention::Retention;
 
 /// The names in Redis.
@@ -30,12 +34,57 @@ impl Names {
     /// Where dead letters go: a stream of its own.
     #[must_use]
     pub fn dead(&self) -> String {
-        format!("{}:dead", self.stream)
+        self.beside("dead")
+    }
+
+    /// Where they went in 0.1, unless that is the same.
+    #[must_use]
+    pub fn old_dead(&self) -> Option<String> {
+        let old = format!("{}:dead", self.stream);
+        (old != self.dead()).then_some(old)
+    }
+
+    /// Where it is tried what can be done.
+    #[must_use]
+    pub fn probe(&self) -> String {
+        self.beside("probe")
+    }
+
+    /// A key in the stream's slot: with a hash tag, which is the stream's name unless that has one. So what
+    /// needs several keys at once works in a cluster, too.
+    fn beside(&self, what: &str) -> String {
+        match has_tag(&self.stream) {
+            true => format!("{}:{what}", self.stream),
+            false => format!("{{{}}}:{what}", self.stream),
+        }
     }
 
     /// The mark that says that an event is in the store.
     #[must_use]
     pub fn mark(&self, key: &crate::event::EventKey) -> String {
         format!("{}:done:{key}", self.stream)
+    }
+}
+
+/// Whether only a part of a key says in which slot of a cluster it is: what is between the first `{` and
+/// the next `}`, if that is not nothing.
+fn has_tag(key: &str) -> bool {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    tag.is_some_and(|(tag, _)| !tag.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_the_stream_is_in_its_slot() {
+        let names = |stream: &str| Names { stream: stream.to_owned(), group: String::new() };
+        let plain = names("offhook:events");
+        assert_eq!(plain.dead(), "{offhook:events}:dead");
+        assert_eq!(plain.old_dead().as_deref(), Some("offhook:events:dead"));
+        let tagged = names("{offhook}:events");
+        assert_eq!((&*tagged.dead(), tagged.old_dead()), ("{offhook}:events:dead", None));
+        assert_eq!(names("a{}b").probe(), "{a{}b}:probe", "an empty tag is none");
     }
 }

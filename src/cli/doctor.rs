@@ -29,6 +29,9 @@ pub(super) struct Doctor {
     /// after 600.
     #[arg(long, value_name = "S")]
     balancer_idle: Option<u32>,
+    /// Callbacks a second that are expected: says for how long Redis's memory lasts. Default: as of now.
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
     /// Send no callback. It would stay in the table of events, as one of kind `other`.
     #[arg(long)]
     no_callback: bool,
@@ -69,7 +72,7 @@ impl Doctor {
             Deployment::Embedded { store } => findings.extend(disk::look_at_store(store)),
             Deployment::Scaled(scaled) => {
                 let (stream, store) =
-                    tokio::join!(stream::look(scaled), store::look(scaled, config));
+                    tokio::join!(stream::look(scaled, self.rate), store::look(scaled, config));
                 findings.extend(stream);
                 findings.extend(store);
                 if scaled.role.receives() {

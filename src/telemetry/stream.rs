@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounter, IntGauge, Registry};
-use tracing::warn;
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry};
+use tracing::{error, warn};
 
-use super::metrics::register;
-use crate::backend::redis::{Backlog, Blocker};
+use super::metrics::{counters, register};
+use crate::backend::redis::{Backlog, Blocker, Failure, Known};
 use crate::clock::Timestamp;
 
 /// A group of somebody else's that is so far behind is taken for one that nobody reads any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
+
+/// What can be taken away: labels.
+const STREAM: &str = "stream";
+const GROUP: &str = "group";
 
 /// Metrics of the stream.
 #[derive(Clone)]
@@ -24,6 +28,11 @@ pub struct StreamMetrics {
     reaped: IntCounter,
     blocking: IntGauge,
     kept: Gauge,
+    usable: IntGauge,
+    unsupported: IntGauge,
+    refusing: IntGauge,
+    marks_given_up: IntGauge,
+    resets: IntCounterVec,
 }
 
 impl StreamMetrics {
@@ -31,6 +40,15 @@ impl StreamMetrics {
         let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         let age = |name: &str, help: &str| register(registry, Gauge::new(name, help)?);
         let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
+        let resets = counters(
+            registry,
+            "offhook_stream_resets_total",
+            "Times that the stream, or our group in it, was taken away by somebody",
+            &["what"],
+        )?;
+        for what in [STREAM, GROUP] {
+            resets.with_label_values(&[what]);
+        }
         Ok(Self {
             length: gauge(
                 "offhook_stream_length",
@@ -59,7 +77,57 @@ impl StreamMetrics {
                 "offhook_stream_kept_age_seconds",
                 "Age of the oldest entry that only a consumer group of others keeps; 0 if none",
             )?,
+            usable: gauge(
+                "offhook_stream_usable",
+                "1 if Redis took all that this process does with it when that was last tried",
+            )?,
+            unsupported: gauge(
+                "offhook_stream_unsupported",
+                "1 if this is a Redis that offhook cannot work with",
+            )?,
+            refusing: gauge(
+                "offhook_stream_refusing",
+                "1 if Redis answers, and refuses something that is needed",
+            )?,
+            marks_given_up: gauge(
+                "offhook_marks_given_up",
+                "1 while no marks are written, since more than half of Redis's maxmemory is used",
+            )?,
+            resets,
         })
+    }
+
+    /// Shows whether Redis can be used.
+    pub fn show_known(&self, known: &Known) {
+        let outcome = known.outcome();
+        self.usable.set(i64::from(outcome.is_ok()));
+        self.unsupported.set(i64::from(known.unsupported().is_some()));
+        self.refusing.set(i64::from(matches!(outcome, Err(Failure::Refused { .. }))));
+        self.marks_given_up.set(i64::from(known.marks_given_up()));
+    }
+
+    /// The stream is not as far as it was: somebody took it away. What was in it then is told, in the log.
+    pub fn stream_lost(&self, before: Backlog) {
+        self.resets.with_label_values(&[STREAM]).inc();
+        let Backlog { unread, pending, .. } = before;
+        error!(
+            unread,
+            pending,
+            "the stream went back: FLUSHALL, DEL or a failover took away events that were answered; so many \
+             waited when it was last looked at, and those that no worker had stored are lost"
+        );
+    }
+
+    /// Our group was made again, from the first entry that is there.
+    pub fn groups_made_again(&self, times: u64) {
+        if times > 0 {
+            self.resets.with_label_values(&[GROUP]).inc_by(times);
+            error!(
+                times,
+                "the consumer group was gone, and was made again from the first entry that is left: \
+                 FLUSHALL, DEL or XGROUP DESTROY took it away, and perhaps events that were not stored yet"
+            );
+        }
     }
 
     /// Shows what waits; `now` by the clock that gave the entries their times.

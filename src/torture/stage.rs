@@ -20,7 +20,7 @@ pub(super) const TOKEN: &str = "00000000000000000000000000000a01";
 pub(super) const PUBLIC_URL: &str = "https://hooks.example.com";
 /// The stream, and where its dead letters lie.
 pub(super) const STREAM: &str = "offhook:events";
-pub(super) const DEAD: &str = "offhook:events:dead";
+pub(super) const DEAD: &str = "{offhook:events}:dead";
 /// After which a worker takes over what another one holds: much less than by default, so that a
 /// short run sees it often.
 pub(super) const RECLAIM_IDLE_MS: u64 = 1000;

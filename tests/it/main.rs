@@ -38,4 +38,5 @@ mod strangers;
 mod torture;
 #[cfg(feature = "otel")]
 mod traces;
+mod unfit;
 mod workers;

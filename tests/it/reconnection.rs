@@ -167,10 +167,11 @@ async fn sentinels_say_where_the_primary_is_before_and_after_a_failover() {
     let mut primary = on_port(one, &[]);
     let replica = on_port(other, &["--replicaof", &format!("127.0.0.1 {one}")]);
     replicated(&primary, &replica).await;
-    let sentinel = Sentinel::of("main", one);
-    // The first one is away: that costs nothing.
-    let (away, there) = (free_port(), sentinel.port());
-    let url = format!("redis+sentinel://127.0.0.1:{away},127.0.0.1:{there}/main");
+    let sentinels = [Sentinel::of("main", one), Sentinel::of("main", one)];
+    // The first one is away: that costs nothing, as long as the others are most of them.
+    let (away, [second, third]) = (free_port(), sentinels.each_ref().map(Sentinel::port));
+    let hosts = format!("127.0.0.1:{away},127.0.0.1:{second},127.0.0.1:{third}");
+    let url = format!("redis+sentinel://{hosts}/main");
     stage.settings = stage.settings.clone().set("REDIS_URL", url);
     let offhook = stage.start();
     let mut keys = Vec::new();

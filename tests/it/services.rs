@@ -3,6 +3,7 @@
 
 mod browser;
 mod certificates;
+mod gateway;
 mod pgbouncer;
 mod postgres;
 mod proxy;
@@ -17,6 +18,7 @@ pub(crate) use offhook::torture::servers::{
 
 pub(crate) use self::browser::{Browser, Programs};
 pub(crate) use self::certificates::Certificates;
+pub(crate) use self::gateway::{Gateway, Then};
 pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::proxy::Proxy;

@@ -89,6 +89,9 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ),
         ("OffhookStreamErrors", with(&[("offhook_stream_errors_total", 1.0)])),
         ("OffhookStreamGrowing", changed(|vitals| vitals.now.depth = 513)),
+        ("OffhookStreamUnsupported", with(&[("offhook_stream_unsupported", 1.0)])),
+        ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=stream}", 1.0)])),
+        ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=group}", 1.0)])),
         ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
         ("OffhookDeadLetters", with(&[("offhook_spool_dead_letters", 1.0)])),
         ("OffhookBlockedByAnotherGroup", with(&[("offhook_stream_blocking_groups", 1.0)])),
@@ -161,6 +164,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookOldestAge",
             "OffhookCircuitOpen",
             "OffhookSpoolNotEmpty",
+            "OffhookStreamUnsupported",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
             "OffhookReloadFailed",
@@ -180,6 +184,16 @@ fn a_redis_that_is_away_is_told_of_once() {
     let findings = verdict(&vitals, &everysec());
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].text.contains("7 events wait"), "{findings:?}");
+}
+
+#[test]
+fn what_redis_refuses_is_said_in_its_own_words() {
+    let mut vitals = with(&[("offhook_stream_refusing", 1.0)]);
+    let (away, error) = (Some(vitals.now.at), Some("XADD: NOREPLICAS Not enough".to_owned()));
+    vitals.dependencies = vec![Seen { name: "redis", need: "either", away, error }];
+    let text = verdict(&vitals, &everysec()).remove(0).text;
+    let parts = ["refused what is needed since", "NOREPLICAS Not enough", "go to the spool"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
 }
 
 #[test]

@@ -37,7 +37,18 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
 fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
     let now = &scene.vitals.now;
     let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
+    let refused = scene.gauge("offhook_stream_refusing") > 0.0;
     match away.name {
+        "redis" if refused && away.error.is_some() => {
+            let error = away.error.as_deref().unwrap_or_default();
+            let what = match scene.receives() {
+                true => {
+                    format!("Callbacks are answered and go to the spool: {} there", wait(now.spool))
+                }
+                false => "Callbacks are answered".to_owned(),
+            };
+            format!("Redis has refused what is needed since {since} ({error}). {what}.")
+        }
         "redis" if scene.receives() => {
             let spool = wait(now.spool);
             format!(
@@ -64,6 +75,27 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
         "spool" => format!("The spool has been full since {since}."),
         other => format!("{} has been down since {since}.", name(other)),
     }
+}
+
+pub(super) fn unsupported(scene: &Scene<'_>) -> Vec<Sign> {
+    let text = "Redis is one that offhook cannot work with: nothing is stored, and callbacks wait in the \
+                receivers' spools. /readyz says what is needed.";
+    (scene.gauge("offhook_stream_unsupported") > 0.0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+/// What is lost with it, only the log can say.
+pub(super) fn taken_away(scene: &Scene<'_>) -> Vec<Sign> {
+    let rose = |what: &str| {
+        scene.rose(minutes(15), "offhook_stream_resets_total", |labels| labels.get("what") == what)
+    };
+    if rose("stream") > 0 {
+        let text = "The stream in Redis was taken away (FLUSHALL, DEL or a failover): events that were \
+                    answered may be lost. The log has how many waited.";
+        return vec![Sign::new(text)];
+    }
+    let text = "The consumer group in Redis was taken away and made again: what is still there is read \
+                once more.";
+    (rose("group") > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn oldest(scene: &Scene<'_>) -> Vec<Sign> {

@@ -212,14 +212,39 @@ impl Query {
         Ok(in_force::of_postgres(&commit, &fsync))
     }
 
-    /// Whether it answers and its tables are there.
+    /// Whether it answers, and a worker can store: the tables are there, and may be written. A session that
+    /// finds that it may not is thrown away, so that the next one finds out whether that is over.
     ///
     /// # Errors
-    /// They are not, or it takes too long.
-    pub async fn ping(&self) -> Result<(), BackendError> {
+    /// A worker cannot, or it takes too long.
+    pub async fn check(&self) -> Result<(), BackendError> {
+        const SQL: &str = "SELECT pg_is_in_recovery(), \
+            current_setting('transaction_read_only') = 'on', \
+            has_table_privilege('events', 'INSERT'), \
+            has_table_privilege('statuses', 'INSERT') \
+            AND has_table_privilege('statuses', 'UPDATE'), \
+            EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM statuses)";
+        let ask = async |connection: &mut PgConnection, keep| {
+            let row = sqlx::query(SQL).persistent(keep).fetch_one(connection).await?;
+            let wrong = if row.try_get(0)? {
+                "it is a standby, which cannot be written"
+            } else if row.try_get(1)? {
+                "its sessions are read-only (default_transaction_read_only)"
+            } else if !row.try_get(2)? {
+                "our role may not insert into events"
+            } else if !row.try_get(3)? {
+                "our role may not insert into statuses and update it"
+            } else {
+                return Ok(());
+            };
+            Err(sqlx::Error::Protocol(wrong.to_owned()))
+        };
         let late = |_| BackendError("no answer in time".to_owned());
-        let asked = timeout(CONNECT, self.all(sqlx::query("SELECT 1 FROM events LIMIT 1")));
-        asked.await.map_err(late)?.map(|_| ())
+        let checked = timeout(CONNECT, self.0.run(ask)).await.map_err(late)?;
+        checked.map_err(|error| match error {
+            sqlx::Error::Protocol(wrong) => BackendError(wrong),
+            error => error.into(),
+        })
     }
 
     /// Every row of what may take long, and no longer than it may.

@@ -64,8 +64,11 @@ impl Postgres {
             Ok(value)
         });
         let done = done.await.unwrap_or_else(|_| Err(late()));
-        // A direct connection is as good as before, even after an error that Postgres told.
-        if done.is_ok() || (!pooled && matches!(done, Err(sqlx::Error::Database(_)))) {
+        let as_good_as_before = match &done {
+            Ok(_) => true,
+            Err(error) => !pooled && is_the_statements_fault(error),
+        };
+        if as_good_as_before {
             drop(lease.0.take());
         }
         done
@@ -113,6 +116,17 @@ impl Postgres {
             acquired => acquired,
         }
     }
+}
+
+/// Whether the statement alone is to blame, so that the session is as good as before: data that Postgres
+/// refuses, or a lock or an answer that took too long. Everything else may be the session's fault, which
+/// a new one does not have: it was opened on a primary that is a replica now, or with a `search_path`,
+/// a role or a setting that has been mended since. Kept, such a session would fail for as long as the
+/// pool lives.
+fn is_the_statements_fault(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    // Data exception, integrity violation, limit of a program; lock not available, query canceled.
+    matches!(code.get(..2), Some("22" | "23" | "54")) || matches!(&*code, "55P03" | "57014")
 }
 
 /// Protocol violation, as PgBouncer calls a parameter that it does not know, or feature not

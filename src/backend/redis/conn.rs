@@ -6,20 +6,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script, cmd};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Script, Value, cmd};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::address::{Address, CONNECT};
+use super::address::{Address, FRESH, Link, REACH};
+use super::known::Known;
 use crate::backend::{BackendError, InForce, in_force};
 
 /// Longest wait of a probe.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// Makes connections to one Redis. Cheap to clone.
+/// Makes connections to one Redis, and knows what was found out about it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Connector(Arc<Address>);
+pub struct Connector(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    address: Address,
+    known: Known,
+}
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -36,25 +42,27 @@ pub enum ConnError {
     /// The consumer group is gone, and the stream perhaps with it.
     #[error("{0}")]
     NoGroup(String),
+    /// The key is on another node of a cluster. Nothing was carried out; the next connection leads there.
+    #[error("{0}")]
+    Moved(String),
 }
 
 impl From<RedisError> for ConnError {
     fn from(error: RedisError) -> Self {
-        // `RedisError`'s text has the server's answer, which names keys and commands, no values.
         let text = error.to_string();
-        let code = error.code().map(str::to_owned);
         // Of a pipeline, each command may have failed; nearly always for the reason of the first.
-        // Asking the error itself for a code finds only those of the library's own list.
-        let (code, text) = match error.into_server_errors().as_deref() {
-            Some([(_, only)]) => (Some(only.code().to_owned()), text),
-            Some([(_, first), ..]) => (Some(first.code().to_owned()), first.to_string()),
-            _ => (code, text),
+        let first = error.into_server_errors().and_then(|errors| Some(errors.first()?.1.clone()));
+        let Some(first) = first else { return Self::Away(text) };
+        // In the server's own words, which name keys and commands, no values.
+        let text = match first.details() {
+            Some(details) => format!("{} {details}", first.code()),
+            None => first.code().to_owned(),
         };
-        match code.as_deref() {
-            Some("OOM") => Self::Full(text),
-            Some("NOGROUP") => Self::NoGroup(text),
-            Some(_) => Self::Refused(text),
-            None => Self::Away(text),
+        match first.code() {
+            "OOM" => Self::Full(text),
+            "NOGROUP" => Self::NoGroup(text),
+            "MOVED" => Self::Moved(text),
+            _ => Self::Refused(text),
         }
     }
 }
@@ -76,23 +84,38 @@ impl Connector {
     pub fn with_ca(url: &str, ca: Option<&[u8]>) -> Result<Self, BackendError> {
         let address =
             Address::new(url, ca).map_err(|error| BackendError(without_detail(&error)))?;
-        Ok(Self(Arc::new(address)))
+        Ok(Self(Arc::new(Shared { address, known: Known::default() })))
     }
 
     /// A connection of its own, made when first used, on which every answer comes within
     /// `patience`.
     #[must_use]
     pub fn conn(&self, patience: Duration) -> Conn {
-        Conn { connector: self.clone(), patience, open: None, opening: JoinSet::new() }
+        let (open, opening) = (None, JoinSet::new());
+        Conn { connector: self.clone(), patience, appends: false, open, opening }
     }
 
-    /// Whether Redis answers.
+    /// The same for appending events. Behind Sentinels they are asked again whether it still leads to the
+    /// primary when it was silent for [`FRESH`].
+    #[must_use]
+    pub(super) fn appending(&self, patience: Duration) -> Conn {
+        Conn { appends: true, ..self.conn(patience) }
+    }
+
+    /// What was found out about this Redis.
+    #[must_use]
+    pub fn known(&self) -> &Known {
+        &self.0.known
+    }
+
+    /// Whether Redis answers, and took all that was tried last.
     ///
     /// # Errors
-    /// It does not, in time, or it answers with an error, such as while it loads its data.
-    pub async fn ping(&self) -> Result<(), BackendError> {
+    /// It does not, in time, or it refuses something that is needed.
+    pub async fn check(&self) -> Result<(), BackendError> {
         let pong = self.conn(PROBE).query::<String>(&cmd("PING")).await;
-        pong.map(|_| ()).map_err(|error| BackendError(error.to_string()))
+        pong.map_err(|error| BackendError(error.to_string()))?;
+        self.known().outcome().map_err(|failure| BackendError(failure.to_string()))
     }
 }
 
@@ -145,9 +168,18 @@ async fn told<T: FromRedisValue + Default>(
 pub struct Conn {
     connector: Connector,
     patience: Duration,
-    open: Option<MultiplexedConnection>,
+    /// Whether something is written here that must not go to a primary that was deposed.
+    appends: bool,
+    open: Option<Open>,
     /// At most one, which is being made.
-    opening: JoinSet<Result<MultiplexedConnection, ConnError>>,
+    opening: JoinSet<Result<Open, ConnError>>,
+}
+
+/// A connection, and when it last proved that it leads to the primary.
+#[derive(Debug)]
+struct Open {
+    link: Link,
+    proven: Instant,
 }
 
 impl Conn {
@@ -156,9 +188,17 @@ impl Conn {
     /// # Errors
     /// See [`ConnError`]; the connection is then gone, and the next command makes another.
     pub async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, ConnError> {
+        match self.query_once(command).await {
+            Err(ConnError::Moved(_)) => self.query_once(command).await,
+            answer => answer,
+        }
+    }
+
+    async fn query_once<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, ConnError> {
         let mut open = self.take().await?;
-        let answer = timeout(self.patience, command.query_async(&mut open)).await;
-        self.settle(open, answer)
+        let asked = Instant::now();
+        let answer = timeout(self.patience, command.query_async(&mut open.link.connection)).await;
+        self.settle(open, asked, answer).await
     }
 
     /// Runs a pipeline.
@@ -166,9 +206,37 @@ impl Conn {
     /// # Errors
     /// See [`ConnError`]; of a pipeline that is no transaction, a part may have been carried out.
     pub async fn pipeline<T: FromRedisValue>(&mut self, pipe: &Pipeline) -> Result<T, ConnError> {
+        match self.pipeline_once(pipe).await {
+            Err(ConnError::Moved(_)) => self.pipeline_once(pipe).await,
+            answer => answer,
+        }
+    }
+
+    async fn pipeline_once<T: FromRedisValue>(&mut self, pipe: &Pipeline) -> Result<T, ConnError> {
         let mut open = self.take().await?;
-        let answer = timeout(self.patience, pipe.query_async(&mut open)).await;
-        self.settle(open, answer)
+        let asked = Instant::now();
+        let answer = timeout(self.patience, pipe.query_async(&mut open.link.connection)).await;
+        self.settle(open, asked, answer).await
+    }
+
+    /// Runs commands in one transaction: all or none are carried out. Where `MULTI` itself is refused, each
+    /// may have been carried out alone. Written out, since the library does not expect that refusal.
+    ///
+    /// # Errors
+    /// See [`ConnError`].
+    pub async fn transaction(&mut self, commands: &[Cmd]) -> Result<(), ConnError> {
+        let mut pipe = Pipeline::with_capacity(commands.len() + 2);
+        pipe.add_command(cmd("MULTI")).ignore();
+        for command in commands {
+            pipe.add_command(command.clone()).ignore();
+        }
+        pipe.add_command(cmd("EXEC"));
+        let answers: Vec<Vec<Value>> = self.pipeline(&pipe).await?;
+        let failed = answers.into_iter().flatten().find_map(|answer| match answer {
+            Value::ServerError(error) => Some(RedisError::from(error)),
+            _ => None,
+        });
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Runs a script.
@@ -176,6 +244,18 @@ impl Conn {
     /// # Errors
     /// See [`ConnError`].
     pub async fn script<T: FromRedisValue>(
+        &mut self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&str],
+    ) -> Result<T, ConnError> {
+        match self.script_once(script, keys, args).await {
+            Err(ConnError::Moved(_)) => self.script_once(script, keys, args).await,
+            answer => answer,
+        }
+    }
+
+    async fn script_once<T: FromRedisValue>(
         &mut self,
         script: &Script,
         keys: &[&str],
@@ -189,29 +269,41 @@ impl Conn {
         for arg in args {
             call.arg(arg);
         }
-        let answer = timeout(self.patience, call.invoke_async(&mut open)).await;
-        self.settle(open, answer)
+        let asked = Instant::now();
+        let answer = timeout(self.patience, call.invoke_async(&mut open.link.connection)).await;
+        self.settle(open, asked, answer).await
     }
 
     /// The connection is taken out while a command runs on it, so that a command that is dropped
     /// half-way leaves none behind.
-    ///
+    async fn take(&mut self) -> Result<Open, ConnError> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.reach().await?,
+        };
+        // A primary that hung for long enough to be deposed has answered nothing meanwhile. So one that
+        // was silent is taken for the primary only if the Sentinels say so.
+        if self.appends && open.proven.elapsed() > FRESH {
+            self.connector.0.address.confirm(&open.link).await?;
+        }
+        Ok(open)
+    }
+
     /// Making one goes on when whoever waited for it has given up: it may take longer than a request
     /// may wait, over TLS or by way of Sentinels, and would else never be made.
-    async fn take(&mut self) -> Result<MultiplexedConnection, ConnError> {
-        if let Some(open) = self.open.take() {
-            return Ok(open);
-        }
+    async fn reach(&mut self) -> Result<Open, ConnError> {
         while let Some(made) = self.opening.try_join_next() {
             if let Ok(Ok(open)) = made {
                 return Ok(open);
             }
         }
         if self.opening.is_empty() {
-            let (connector, patience) = (self.connector.clone(), CONNECT.max(self.patience));
+            let connector = self.connector.clone();
             self.opening.spawn(async move {
                 let late = |_| Err(ConnError::Away("no connection in time".to_owned()));
-                timeout(patience, connector.0.connect()).await.unwrap_or_else(late)
+                let reached = timeout(REACH, connector.0.address.connect());
+                let link = reached.await.unwrap_or_else(late)?;
+                Ok(Open { link, proven: Instant::now() })
             });
         }
         match self.opening.join_next().await {
@@ -220,17 +312,30 @@ impl Conn {
         }
     }
 
-    fn settle<T>(
+    async fn settle<T>(
         &mut self,
-        open: MultiplexedConnection,
+        open: Open,
+        asked: Instant,
         answer: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, ConnError> {
         match answer {
             Ok(Ok(value)) => {
-                self.open = Some(open);
+                // It was silent for long before it said so.
+                if self.appends && asked.elapsed() > FRESH {
+                    self.connector.0.address.confirm(&open.link).await?;
+                }
+                self.open = Some(Open { proven: Instant::now(), ..open });
                 Ok(value)
             }
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => {
+                let error = ConnError::from(error);
+                if let ConnError::Moved(text) = &error
+                    && let Some(place) = text.split_ascii_whitespace().nth(2)
+                {
+                    self.connector.0.address.follow(place);
+                }
+                Err(error)
+            }
             Err(_) => Err(ConnError::Away("no answer in time".to_owned())),
         }
     }

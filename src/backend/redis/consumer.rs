@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Script, cmd};
+use redis::{Cmd, Script, cmd};
+use tokio::time::{Instant, sleep};
 
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
@@ -13,12 +14,17 @@ use crate::pipeline::{Claimed, Delivery, Settled, Source, SourceError};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
+/// How long it waits where Redis does not: some gateways take no `BLOCK`, and some leave it out.
+const POLL: Duration = Duration::from_millis(900);
+/// After how long a Redis that refused to wait is asked again whether it would.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Longest answer to a command that does not wait. Redis may be busy rewriting its files.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
 type Fields = Option<Vec<Vec<u8>>>;
 type Entries = Vec<(String, Fields)>;
+type Streams = Option<Vec<(String, Entries)>>;
 /// Id, consumer, milliseconds, deliveries.
 type Idle = (String, String, u64, u32);
 
@@ -28,12 +34,17 @@ type Idle = (String, String, u64, u32);
 /// one still holds. Two connections, since a read that waits would hold up the acks.
 #[derive(Debug)]
 pub struct RedisConsumer {
+    connector: Connector,
     reads: Conn,
     commands: Conn,
     names: Names,
     name: String,
     /// Whether the group is known to be there.
     joined: bool,
+    /// Whether it ever was.
+    was_joined: bool,
+    /// Since when reads wait here, because Redis refuses to.
+    polls: Option<Instant>,
     idle: Duration,
     mark_ttl: Duration,
 }
@@ -50,11 +61,14 @@ impl RedisConsumer {
         mark_ttl: Duration,
     ) -> Self {
         Self {
+            connector: connector.clone(),
             reads: connector.conn(BLOCK + PATIENCE),
             commands: connector.conn(PATIENCE),
             names,
             name,
             joined: false,
+            was_joined: false,
+            polls: None,
             idle,
             mark_ttl,
         }
@@ -74,17 +88,21 @@ impl RedisConsumer {
     /// Makes the group if it is not there, from the first entry on: after Redis lost the stream,
     /// what has been appended since must not be passed over.
     async fn join(&mut self) -> Result<(), SourceError> {
+        if let Some(why) = self.connector.known().unsupported() {
+            return Err(SourceError(why));
+        }
         if self.joined {
             return Ok(());
         }
         let script = Script::new(include_str!("join.lua"));
         let (keys, args) = ([&*self.names.stream], [&*self.names.group]);
         match self.commands.script::<()>(&script, &keys, &args).await {
+            Ok(()) if self.was_joined => self.connector.known().group_made_again(),
             Ok(()) => {}
             Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => {}
             Err(error) => return Err(SourceError(error.to_string())),
         }
-        self.joined = true;
+        (self.joined, self.was_joined) = (true, true);
         Ok(())
     }
 
@@ -103,6 +121,22 @@ impl RedisConsumer {
         answer.map_err(|error| self.failed(&error))
     }
 
+    /// Whether reads wait here.
+    fn polls(&mut self) -> bool {
+        self.polls = self.polls.filter(|since| since.elapsed() < ASK_AGAIN);
+        self.polls.is_some()
+    }
+
+    fn xreadgroup(&self, limit: usize, block: bool) -> redis::Cmd {
+        let mut read = cmd("XREADGROUP");
+        read.arg("GROUP").arg(&self.names.group).arg(&self.name).arg("COUNT").arg(limit);
+        if block {
+            read.arg("BLOCK").arg(millis(BLOCK));
+        }
+        read.arg("STREAMS").arg(&self.names.stream).arg(">");
+        read
+    }
+
     /// Of what is this reader's own, or was: whatever its idle time.
     fn xclaim(&self, ids: &[String]) -> redis::Cmd {
         let mut claim = cmd("XCLAIM");
@@ -117,14 +151,21 @@ impl Source for RedisConsumer {
 
     async fn read(&mut self, limit: usize) -> Result<Vec<Delivery<String>>, SourceError> {
         self.join().await?;
-        let mut read = cmd("XREADGROUP");
-        read.arg("GROUP").arg(&self.names.group).arg(&self.name);
-        read.arg("COUNT").arg(limit).arg("BLOCK").arg(millis(BLOCK));
-        read.arg("STREAMS").arg(&self.names.stream).arg(">");
-        let answer = self.reads.query::<Option<Vec<(String, Entries)>>>(&read).await;
+        let (began, polls) = (Instant::now(), self.polls());
+        let mut answer = self.reads.query::<Streams>(&self.xreadgroup(limit, !polls)).await;
+        if let (false, Err(ConnError::Refused(_))) = (polls, &answer) {
+            // What stands in for Redis may refuse only to wait. Whatever else is wrong is so once more.
+            answer = self.reads.query(&self.xreadgroup(limit, false)).await;
+            self.polls = answer.is_ok().then(Instant::now);
+        }
         let streams = answer.map_err(|error| self.failed(&error))?;
         let entries = streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries);
-        Ok(entries.map(|(id, fields)| delivery(id, 1, fields)).collect())
+        let read: Vec<_> = entries.map(|(id, fields)| delivery(id, 1, fields)).collect();
+        if read.is_empty() {
+            // One that did not wait would else be asked again at once, without end.
+            sleep(POLL.saturating_sub(began.elapsed())).await;
+        }
+        Ok(read)
     }
 
     async fn claim(&mut self, limit: usize) -> Result<Claimed<String>, SourceError> {
@@ -159,22 +200,26 @@ impl Source for RedisConsumer {
     }
 
     async fn ack(&mut self, settled: &Settled<String>) -> Result<(), SourceError> {
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        for (_, key) in settled.entries() {
-            let set = pipe.cmd("SET").arg(self.names.mark(key)).arg(1);
-            set.arg("NX").arg("EX").arg(self.mark_ttl.as_secs().max(1)).ignore();
-        }
         let mut ack = cmd("XACK");
         ack.arg(&self.names.stream).arg(&self.names.group);
         for (id, _) in settled.entries() {
             ack.arg(id);
         }
-        pipe.add_command(ack.clone()).ignore();
-        match self.commands.pipeline::<()>(&pipe).await {
+        if self.connector.known().marks_given_up() {
+            return self.command::<()>(&ack).await;
+        }
+        let mark = |key| {
+            let mut set = cmd("SET");
+            set.arg(self.names.mark(key)).arg(1).arg("NX");
+            set.arg("EX").arg(self.mark_ttl.as_secs().max(1));
+            set
+        };
+        let mut commands: Vec<Cmd> = settled.entries().iter().map(|(_, key)| mark(key)).collect();
+        commands.push(ack.clone());
+        match self.commands.transaction(&commands).await {
             // A full Redis takes no marks, which only save work. Without the acks it would never
-            // be anything but full.
-            Err(ConnError::Full(_)) => self.command::<()>(&ack).await,
+            // be anything but full. Nor must one that forbids marks keep what is stored for ever.
+            Err(ConnError::Full(_) | ConnError::Refused(_)) => self.command::<()>(&ack).await,
             answer => answer.map_err(|error| self.failed(&error)),
         }
     }

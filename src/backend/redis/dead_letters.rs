@@ -59,7 +59,9 @@ impl DeadLetters {
     }
 
     pub(crate) async fn count(&self) -> Result<u64, BackendError> {
-        self.conn().query(cmd("XLEN").arg(self.names.dead())).await.map_err(failed)
+        let mut conn = self.conn();
+        self.names.gather_dead(&mut conn).await.map_err(failed)?;
+        conn.query(cmd("XLEN").arg(self.names.dead())).await.map_err(failed)
     }
 
     async fn range(
@@ -75,12 +77,35 @@ impl DeadLetters {
             .arg("COUNT")
             .arg(limit)
             .to_owned();
-        let entries: Vec<Entry> = self.conn().query(range).await.map_err(failed)?;
+        let mut conn = self.conn();
+        self.names.gather_dead(&mut conn).await.map_err(failed)?;
+        let entries: Vec<Entry> = conn.query(range).await.map_err(failed)?;
         Ok(entries.into_iter().map(dead_letter).collect())
     }
 
     fn conn(&self) -> Conn {
         self.connector.conn(PATIENCE)
+    }
+}
+
+impl Names {
+    /// Moves what workers of 0.1 put aside, or still do, to where it is looked for; whether there may be
+    /// any. For this version alone.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub(super) async fn gather_dead(&self, conn: &mut Conn) -> Result<bool, ConnError> {
+        let Some(old) = self.old_dead() else { return Ok(false) };
+        let (script, dead) = (Script::new(include_str!("move_dead.lua")), self.dead());
+        loop {
+            match conn.script::<u64>(&script, &[&old, &dead], &[]).await {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                // In a cluster the old key was of no use, so nothing can be there.
+                Err(ConnError::Refused(text)) if text.starts_with("CROSSSLOT") => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -97,8 +122,10 @@ fn dead_letter((id, values): Entry) -> DeadLetter {
         let found = told.iter().find(|(name, _)| name == wanted);
         found.map_or_else(String::new, |(_, value)| String::from_utf8_lossy(value).into_owned())
     };
+    let moved = text("dead_at").parse::<i64>().ok();
+    let moved = moved.map(|millis| Timestamp::from_micros(millis.saturating_mul(1000)));
     DeadLetter {
-        at: time_of(&id).unwrap_or(Timestamp::from_micros(0)),
+        at: moved.or_else(|| time_of(&id)).unwrap_or(Timestamp::from_micros(0)),
         id,
         deliveries: text("dead_deliveries").parse().unwrap_or_default(),
         reason: text("dead_reason"),

@@ -14,6 +14,7 @@ use crate::pipeline::{CommitError, Outcome, Sink};
 /// The stream, as a sink.
 #[derive(Debug)]
 pub struct RedisStream {
+    connector: Connector,
     conn: Mutex<Conn>,
     names: Names,
     patience: Duration,
@@ -23,7 +24,8 @@ impl RedisStream {
     /// Appends to the stream, with an answer within `patience`.
     #[must_use]
     pub fn new(connector: &Connector, names: Names, patience: Duration) -> Self {
-        Self { conn: Mutex::new(connector.conn(patience)), names, patience }
+        let conn = Mutex::new(connector.appending(patience));
+        Self { connector: connector.clone(), conn, names, patience }
     }
 
     fn append_one(&self, event: &Event) -> Cmd {
@@ -47,6 +49,10 @@ impl Sink for RedisStream {
     /// duplicates, which the store folds. Redis with `appendfsync always` syncs once for all
     /// commands of a pipeline, before it answers any.
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+        // It would take them, and no worker could ever read them.
+        if let Some(why) = self.connector.known().unsupported() {
+            return Err(CommitError::Transient(why));
+        }
         let mut pipe = redis::Pipeline::with_capacity(batch.events().len());
         for event in batch.events() {
             pipe.add_command(self.append_one(event)).ignore();

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use redis::{Script, Value, cmd};
+use redis::cmd;
 
 use super::Names;
-use super::conn::{ConnError, Connector};
+use super::conn::{Conn, ConnError, Connector};
+use super::housekeeping::time_of;
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 
@@ -21,13 +22,15 @@ pub struct Examined {
     pub clock: Option<Timestamp>,
     /// `maxmemory`; 0 is none, `None` is hidden.
     pub max_memory: Option<u64>,
+    /// Events a second, by the times of the last ones in the stream; `None` if they are too few to tell.
+    pub rate: Option<f64>,
     /// Commands that offhook needs and that are refused, each with the answer.
     pub refused: Vec<String>,
 }
 
 impl Connector {
-    /// Looks, and tries on a key of its own every command that offhook needs: what an ACL forbids is
-    /// found in no other way that an ACL would not forbid, too.
+    /// Looks, and tries what offhook does, as a [`Rehearsal`](super::Rehearsal): what an ACL forbids is found
+    /// in no other way that an ACL would not forbid, too.
     ///
     /// # Errors
     /// Redis does not answer in time.
@@ -45,60 +48,27 @@ impl Connector {
                 Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros))
             }),
             max_memory: memory.and_then(|pair| pair.get(1)?.parse().ok()),
-            refused: self.try_commands(names).await?,
+            rate: rate(&hidden(recent(&mut conn, names).await)?.unwrap_or_default()),
+            refused: self.refused(names).await.map_err(|error| BackendError(error.to_string()))?,
         })
     }
+}
 
-    async fn try_commands(&self, names: &Names) -> Result<Vec<String>, BackendError> {
-        let key = format!("{}:doctor", names.stream);
-        let (group, mark) = ("doctor", format!("{key}:done"));
-        let command = |words: &[&str]| {
-            let mut command = cmd(words[0]);
-            words[1..].iter().for_each(|word| {
-                command.arg(*word);
-            });
-            command
-        };
-        let tries = [
-            command(&["XADD", &key, "*", "a", "b"]),
-            command(&["XGROUP", "CREATE", &key, group, "0"]),
-            command(&["XREADGROUP", "GROUP", group, "c", "COUNT", "1", "STREAMS", &key, ">"]),
-            command(&["XPENDING", &key, group]),
-            command(&["XCLAIM", &key, group, "c", "0", "0-1"]),
-            command(&["XACK", &key, group, "0-1"]),
-            command(&["XINFO", "GROUPS", &key]),
-            command(&["XRANGE", &key, "-", "+", "COUNT", "1"]),
-            command(&["XLEN", &key]),
-            command(&["XDEL", &key, "0-1"]),
-            command(&["XTRIM", &key, "MAXLEN", "0"]),
-            command(&["SET", &mark, "1", "NX", "EX", "1"]),
-            command(&["MGET", &mark]),
-        ];
-        let mut conn = self.conn(PATIENCE);
-        let mut refused = Vec::new();
-        let mut note = |name: String, answer: Result<Value, ConnError>| match answer {
-            Ok(_) => Ok(()),
-            // A group that an earlier examination left is as good.
-            Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => Ok(()),
-            Err(ConnError::Away(text)) => Err(BackendError(text)),
-            Err(error) => {
-                refused.push(format!("{name}: {error}"));
-                Ok(())
-            }
-        };
-        for command in tries {
-            let name = command.args_iter().next().map_or_else(String::new, |name| match name {
-                redis::Arg::Simple(name) => String::from_utf8_lossy(name).into_owned(),
-                _ => String::new(),
-            });
-            note(name, conn.query(&command).await)?;
-        }
-        let script = Script::new("return 1");
-        note("EVALSHA".to_owned(), conn.script(&script, &[&key], &[]).await)?;
-        // offhook deletes no key, so it need not be allowed to.
-        let _: Result<Value, ConnError> = conn.query(cmd("DEL").arg(&key)).await;
-        Ok(refused)
-    }
+/// The ids of the last entries, newest first.
+async fn recent(conn: &mut Conn, names: &Names) -> Result<Vec<String>, ConnError> {
+    let mut range = cmd("XREVRANGE");
+    range.arg(&names.stream).arg("+").arg("-").arg("COUNT").arg(200);
+    let entries: Vec<(String, redis::Value)> = conn.query(&range).await?;
+    Ok(entries.into_iter().map(|(id, _)| id).collect())
+}
+
+fn rate(newest_first: &[String]) -> Option<f64> {
+    /// Fewer would be chance.
+    const LEAST: usize = 20;
+    let (last, first) = (time_of(newest_first.first()?)?, time_of(newest_first.last()?)?);
+    let seconds = last.since(first).as_secs_f64();
+    let enough = newest_first.len() >= LEAST && seconds > 0.0;
+    enough.then(|| (newest_first.len() - 1) as f64 / seconds)
 }
 
 /// Managed services hide some of what a Redis knows about itself.

@@ -15,6 +15,11 @@ const MAX_GROUPS: usize = 100;
 /// Longest answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many entries one call frees, less one node of them, if there are as many.
+pub const TRIMMED_AT_ONCE: u64 = 5_000;
+/// Up to so many unread entries are counted one by one; what is more goes by what Redis says.
+const COUNTED: u64 = 500;
+
 /// What waits in the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Backlog {
@@ -44,16 +49,36 @@ pub struct Blocker {
 pub struct Housekeeping {
     conn: Conn,
     names: Names,
+    /// How far the stream was when it was last looked at, and what waited in it.
+    seen: Option<(Extent, Backlog)>,
+    /// Whether there may be dead letters where 0.1 put them.
+    gathers: bool,
+}
+
+/// How far a stream ever was: what only grows, unless somebody takes the stream away.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Extent {
+    /// Entries that were ever appended.
+    added: u64,
+    /// The greatest id.
+    last: (u64, u64),
+}
+
+impl Extent {
+    fn is_behind(self, before: Self) -> bool {
+        self.added < before.added || self.last < before.last
+    }
 }
 
 impl Housekeeping {
     /// Of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: Names) -> Self {
-        Self { conn: connector.conn(PATIENCE), names }
+        Self { conn: connector.conn(PATIENCE), names, seen: None, gathers: true }
     }
 
-    /// Frees entries that every group has acked; about how many.
+    /// Frees entries that every group has acked; about how many. If it is no less than
+    /// [`TRIMMED_AT_ONCE`], there may be more.
     ///
     /// # Errors
     /// Redis does not answer.
@@ -90,8 +115,42 @@ impl Housekeeping {
         self.look().await.map_err(|error| BackendError(error.to_string()))
     }
 
+    /// What waits; and if the stream is not as far as it was when it was last looked at, so that somebody
+    /// deleted it, flushed Redis, or failed over to one that had less: what waited then.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn compare(&mut self) -> Result<(Backlog, Option<Backlog>), BackendError> {
+        let failed = |error: ConnError| BackendError(error.to_string());
+        let extent = self.extent().await.map_err(failed)?;
+        let backlog = self.backlog().await?;
+        let before = self.seen.replace((extent, backlog));
+        let gone = before.filter(|(before, _)| extent.is_behind(*before));
+        Ok((backlog, gone.map(|(_, waited)| waited)))
+    }
+
+    async fn extent(&mut self) -> Result<Extent, ConnError> {
+        let info = self.conn.query(cmd("XINFO").arg("STREAM").arg(&self.names.stream)).await;
+        let mut info: HashMap<String, Value> = match info {
+            Ok(info) => info,
+            Err(ConnError::Refused(text)) if is_no_stream(&text) => return Ok(Extent::default()),
+            Err(error) => return Err(error),
+        };
+        let added = info.remove("entries-added").map(u64::from_redis_value);
+        let last = info.remove("last-generated-id").map(String::from_redis_value);
+        let last = last.and_then(Result::ok).and_then(|id| {
+            let (millis, number) = id.split_once('-')?;
+            Some((millis.parse().ok()?, number.parse().ok()?))
+        });
+        let added = added.and_then(Result::ok).unwrap_or_default();
+        Ok(Extent { added, last: last.unwrap_or_default() })
+    }
+
     async fn look(&mut self) -> Result<Backlog, ConnError> {
         let stream = self.names.stream.clone();
+        if self.gathers {
+            self.gathers = self.names.gather_dead(&mut self.conn).await?;
+        }
         let length: u64 = self.conn.query(cmd("XLEN").arg(&stream)).await?;
         let dead: u64 = self.conn.query(cmd("XLEN").arg(self.names.dead())).await?;
         let groups = self.groups().await?;
@@ -101,11 +160,26 @@ impl Housekeeping {
             return Ok(Backlog { length, unread: length, pending: 0, dead, oldest });
         };
         let (oldest_pending, oldest_unread) = self.oldest(ours).await?;
-        // Redis does not know it after entries were deleted in the middle; then it is a bound.
-        let unread = ours.lag.unwrap_or_else(|| length.saturating_sub(ours.pending));
-        let unread = if oldest_unread.is_none() { 0 } else { unread };
+        let unread = match oldest_unread {
+            None => 0,
+            Some(_) => self.unread(ours, length).await?,
+        };
         let oldest = oldest_pending.into_iter().chain(oldest_unread).min();
         Ok(Backlog { length, unread, pending: ours.pending, dead, oldest })
+    }
+
+    /// How many entries a group has not read. Redis says so, unless entries were deleted in the middle; and
+    /// after a restart it says too much, by all that was read before. So a few are counted, and of many, no
+    /// more are believed than there can be.
+    async fn unread(&mut self, group: &Group, length: u64) -> Result<u64, ConnError> {
+        let script = Script::new(include_str!("unread.lua"));
+        let (keys, most) = ([&*self.names.stream], COUNTED.to_string());
+        let counted = self.conn.script(&script, &keys, &[&group.last_delivered, &most]).await?;
+        if counted < COUNTED {
+            return Ok(counted);
+        }
+        let most = length.saturating_sub(group.pending).max(counted);
+        Ok(group.lag.unwrap_or(most).clamp(counted, most))
     }
 
     /// Groups of others that keep entries in the stream with which ours is done.

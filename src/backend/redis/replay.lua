@@ -8,7 +8,7 @@ end
 local fields = {}
 for i = 1, #entry[2], 2 do
     local name = entry[2][i]
-    if name ~= 'dead_id' and name ~= 'dead_deliveries' and name ~= 'dead_reason' then
+    if name ~= 'dead_id' and name ~= 'dead_deliveries' and name ~= 'dead_reason' and name ~= 'dead_at' then
         fields[#fields + 1] = name
         fields[#fields + 1] = entry[2][i + 1]
     end

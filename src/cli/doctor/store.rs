@@ -3,14 +3,12 @@
 use secrecy::ExposeSecret as _;
 
 use super::Finding;
-use crate::backend::postgres::{Examined, Postgres, Query, Tables};
+use crate::backend::postgres::{Examined, OLDEST, Postgres, Query, Tables};
 use crate::backend::{BackendError, Level, certificate};
 use crate::config::{Config, Scaled};
 use crate::worker::retention;
 
 const SUBJECT: &str = "Postgres";
-/// 14.0, as Postgres counts.
-const OLDEST: i32 = 140_000;
 
 pub(super) async fn look(scaled: &Scaled, config: &Config) -> Vec<Finding> {
     match ask(scaled).await {
@@ -90,7 +88,8 @@ fn version(version: i32) -> Finding {
     if version >= OLDEST {
         return Finding::ok(SUBJECT, text);
     }
-    Finding::failure(SUBJECT, format!("{text} is too old"), "use Postgres 14 or later")
+    let fix = "use Postgres 14 or later, which offhook is tested with";
+    Finding::warning(SUBJECT, format!("{text} is too old to be supported"), fix)
 }
 
 fn tables(examined: &Examined, migrate: bool) -> Vec<Finding> {

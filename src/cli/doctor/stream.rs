@@ -1,7 +1,9 @@
 //! Redis: whether it keeps what it takes, and lets offhook do what it needs to.
 
+use std::time::Duration;
+
 use super::Finding;
-use crate::backend::redis::Examined;
+use crate::backend::redis::{Examined, Names};
 use crate::backend::{InForce, Level, certificate};
 use crate::config::{Durability, Scaled};
 
@@ -9,7 +11,7 @@ const SUBJECT: &str = "Redis";
 /// The oldest major version whose streams do what is needed.
 const OLDEST: u32 = 7;
 
-pub(super) async fn look(scaled: &Scaled) -> Vec<Finding> {
+pub(super) async fn look(scaled: &Scaled, rate: Option<u32>) -> Vec<Finding> {
     let examined = match scaled.stream.examine(&scaled.names).await {
         Ok(examined) => examined,
         Err(error) => {
@@ -25,15 +27,9 @@ pub(super) async fn look(scaled: &Scaled) -> Vec<Finding> {
             "ask again when it is less busy",
         )),
     }
-    findings.extend(memory(&examined));
-    findings.push(match examined.refused.as_slice() {
-        [] => Finding::ok(SUBJECT, "every command that is needed is allowed"),
-        refused => Finding::failure(
-            SUBJECT,
-            format!("it refuses {}", refused.join("; ")),
-            format!("allow these to our user, on the keys {}*", scaled.names.stream),
-        ),
-    });
+    let rate = rate.map(f64::from).or(examined.rate);
+    findings.extend(memory(&examined, rate, scaled.worker.mark_ttl));
+    findings.extend(refused(&examined.refused, &scaled.names));
     findings.extend(examined.clock.map(|clock| Finding::of_clock(SUBJECT, clock)));
     findings
 }
@@ -52,6 +48,45 @@ fn away(error: &str) -> Finding {
     }
     let fix = "start it, or mend stream.url; until then callbacks go to the spool";
     Finding::failure(SUBJECT, format!("no answer: {error}"), fix)
+}
+
+/// Each refusal with what mends it: that is another thing for each cause.
+fn refused(refused: &[String], names: &Names) -> Vec<Finding> {
+    if refused.is_empty() {
+        return vec![Finding::ok(SUBJECT, "every command that is needed is allowed")];
+    }
+    let mut findings = Vec::new();
+    let mut rest: Vec<&String> = refused.iter().collect();
+    let keys = format!("{}*", names.probe().trim_end_matches(":probe"));
+    let causes = [
+        ("NOPERM", format!("allow these to our user, on the keys {}* and {keys}", names.stream)),
+        (
+            "CROSSSLOT",
+            "in a cluster stream.key must have no braces, or one {tag} of at least one letter"
+                .into(),
+        ),
+        ("WRONGTYPE", "another program uses that key: remove it, or set stream.key".into()),
+        ("NOREPLICAS", "bring its replicas back, or lower min-replicas-to-write".into()),
+        ("MISCONF", "see Redis's log: it cannot write its files, so that it takes nothing".into()),
+        ("READONLY", "give stream.url the primary: this one is a replica".into()),
+        (
+            "XREADGROUP BLOCK",
+            "use a Redis that lets a read wait: until then workers ask again and again".into(),
+        ),
+    ];
+    for (cause, fix) in causes {
+        let (these, others) = rest.into_iter().partition(|refusal| refusal.contains(cause));
+        rest = others;
+        findings.extend(finding(these, fix));
+    }
+    findings.extend(finding(rest, "ask who runs it what its answer means".into()));
+    findings
+}
+
+fn finding(refused: Vec<&String>, fix: String) -> Option<Finding> {
+    let texts: Vec<&str> = refused.into_iter().map(String::as_str).collect();
+    (!texts.is_empty())
+        .then(|| Finding::failure(SUBJECT, format!("it refuses {}", texts.join("; ")), fix))
 }
 
 fn version(version: &str) -> Finding {
@@ -91,28 +126,75 @@ fn durability(in_force: &InForce, wanted: Durability) -> Vec<Finding> {
         ),
     }];
     if let Some(breach) = in_force.breach {
-        findings.push(Finding::failure(SUBJECT, breach, "set maxmemory-policy noeviction"));
+        findings.push(Finding::failure(SUBJECT, breach, "set maxmemory-policy volatile-ttl"));
     }
     findings
 }
 
-fn memory(examined: &Examined) -> Option<Finding> {
-    const MIB: u64 = 1024 * 1024;
-    match examined.max_memory? {
-        0 => Some(Finding::warning(
-            SUBJECT,
-            "it has no maxmemory",
-            "set one: then it refuses what it has no room for, and the spool takes over; without \
-             one the system kills it",
-        )),
-        bytes => Some(Finding::ok(SUBJECT, format!("maxmemory is {} MiB", bytes / MIB))),
+/// Whether there is a limit, and for how long it lasts at this rate while Postgres is away.
+fn memory(examined: &Examined, rate: Option<f64>, mark_ttl: Duration) -> Option<Finding> {
+    const MIB: f64 = 1024.0 * 1024.0;
+    /// Measured with callbacks of 300 bytes; larger ones take as much more.
+    const EVENT: f64 = 750.0;
+    const MARK: f64 = 165.0;
+    /// Shorter than people take to wake up and bring a Postgres back.
+    const SHORT_S: f64 = 15.0 * 60.0;
+    let bytes = match examined.max_memory? {
+        0 => {
+            return Some(Finding::warning(
+                SUBJECT,
+                "it has no maxmemory",
+                "set one: then it refuses what it has no room for, and the spool takes over; without \
+                 one the system kills it",
+            ));
+        }
+        bytes => bytes as f64,
+    };
+    let text = format!("maxmemory is {:.0} MiB", bytes / MIB);
+    let Some(rate) = rate.filter(|rate| *rate >= 1.0) else {
+        return Some(Finding::ok(SUBJECT, text));
+    };
+    // More than a half is never theirs.
+    let marks = (rate * mark_ttl.as_secs_f64() * MARK).min(bytes / 2.0);
+    let lasts = (bytes - marks) / (rate * EVENT);
+    let (minutes, marks) = (lasts / 60.0, marks / MIB);
+    let text = format!(
+        "{text}: at {rate:.0} callbacks a second it holds {minutes:.0} min of events while Postgres is \
+         away, beside {marks:.0} MiB of marks"
+    );
+    if lasts >= SHORT_S {
+        return Some(Finding::ok(SUBJECT, text));
     }
+    let fix =
+        "give it more memory, or see that the spools are large enough: they take what it cannot";
+    Some(Finding::warning(SUBJECT, text, fix))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Verdict;
     use super::*;
+
+    #[test]
+    fn memory_is_held_against_the_rate() {
+        let examined = |max_memory| Examined {
+            version: "7.0.15".to_owned(),
+            clock: None,
+            max_memory,
+            rate: None,
+            refused: Vec::new(),
+        };
+        let look = |mib: u64, rate: Option<f64>| {
+            let ttl = Duration::from_secs(600);
+            memory(&examined(Some(mib * 1024 * 1024)), rate, ttl).expect("it is known").to_string()
+        };
+        assert!(look(512, None).contains("maxmemory is 512 MiB"));
+        let enough = look(512, Some(300.0));
+        assert!(enough.starts_with("ok") && enough.contains("holds 38 min"), "{enough}");
+        assert!(enough.contains("28 MiB of marks"), "{enough}");
+        assert!(look(64, Some(300.0)).starts_with("warning"));
+        assert!(look(0, Some(300.0)).contains("no maxmemory"));
+    }
 
     #[test]
     fn an_old_redis_is_found() {

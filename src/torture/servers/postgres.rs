@@ -162,6 +162,29 @@ impl Postgres {
         Ok(())
     }
 
+    /// A standby of what it has now, on a socket of its own; it follows no further. Restarts this one.
+    ///
+    /// # Errors
+    /// One of the two does not start.
+    pub fn standby(&mut self) -> anyhow::Result<Self> {
+        // What a standby must find in the log of writes that it begins with.
+        self.tell(vec!["-c".to_owned(), "wal_level=replica".to_owned()])?;
+        if let Some(process) = &mut self.process {
+            process.signal(Signal::Interrupt);
+            process.wait(PATIENCE).context("postgres does not end")?;
+        }
+        let directory = tempfile::tempdir().context("no temporary directory")?;
+        let data = directory.path().join("data");
+        copy(&self.directory.path().join("data"), &data)?;
+        File::create(data.join("standby.signal"))?;
+        give(directory.path())?;
+        self.restart()?;
+        let (durability, arguments) = (self.durability, self.arguments.clone());
+        let mut standby = Self { directory, durability, arguments, process: None };
+        standby.restart()?;
+        Ok(standby)
+    }
+
     fn url_of(&self, database: &str) -> String {
         let host = self.directory.path().display().to_string().replace('/', "%2F");
         format!("postgres://{USER}@{host}/{database}")
@@ -174,7 +197,7 @@ fn is_ready(directory: &Path, process: &mut Process) -> bool {
     let mut lines = pid.lines();
     // One that was killed leaves its file: the first line tells whose it is.
     let ours = lines.next().is_some_and(|pid| pid == process.child().id().to_string());
-    ours && lines.last().is_some_and(|status| status.trim() == "ready")
+    ours && lines.last().is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
 }
 
 /// A cluster that was made once, and is copied for each.

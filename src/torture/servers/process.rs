@@ -22,6 +22,8 @@ pub enum Signal {
     Continue,
     /// Finish, please.
     Terminate,
+    /// To Postgres: finish now, and keep all of it.
+    Interrupt,
     /// Read the configuration again.
     Hangup,
     /// To Postgres: end at once, but leave no shared memory behind.
@@ -35,6 +37,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Continue => "CONT",
             Self::Terminate => "TERM",
+            Self::Interrupt => "INT",
             Self::Hangup => "HUP",
             Self::Quit => "QUIT",
         }

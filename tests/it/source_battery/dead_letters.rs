@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use offhook::backend::Action;
 use offhook::event::codec;
 use offhook::pipeline::Source as _;
 use redis::cmd;
@@ -14,7 +15,7 @@ use crate::services::needs;
 type Entry = (String, HashMap<String, String>);
 
 fn dead(stream: &Stream) -> Vec<Entry> {
-    stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"))
+    stream.redis.query(cmd("XRANGE").arg(format!("{{{STREAM}}}:dead")).arg("-").arg("+"))
 }
 
 #[tokio::test]
@@ -49,9 +50,45 @@ async fn what_is_no_event_keeps_its_bytes_as_a_dead_letter() {
     let read = reader.read(10).await.expect("Redis is there");
     reader.dead_letter(&read[0].id, 1, "no event").await.expect("Redis is there");
     let entries: Vec<(String, Vec<(String, String)>)> =
-        stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"));
+        stream.redis.query(cmd("XRANGE").arg(format!("{{{STREAM}}}:dead")).arg("-").arg("+"));
     let own: Vec<_> = entries[0].1.iter().take(2).map(|(a, b)| (&**a, &**b)).collect();
     assert_eq!(own, [("some", "thing"), ("some", "thing else")]);
+}
+
+#[tokio::test]
+async fn what_an_older_version_put_aside_is_found_where_it_lies_now() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let put = |key: &str, id: &str, n: u32| {
+        let mut add = cmd("XADD");
+        add.arg(key).arg(id);
+        codec::encode(&stream.event(n), |name, value| {
+            add.arg(name).arg(value);
+        });
+        add.arg("dead_id").arg("1-1").arg("dead_deliveries").arg(1).arg("dead_reason").arg("old");
+        stream.redis.query::<String>(&add);
+    };
+    let old = format!("{STREAM}:dead");
+    put(&old, "1000-0", 0);
+    put(&old, "2000-0", 1);
+    let mut housekeeping = stream.housekeeping();
+    assert_eq!(housekeeping.backlog().await.expect("Redis is there").dead, 2);
+    let ids: Vec<_> = dead(&stream).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, ["1000-0", "2000-0"], "they keep their ids");
+    assert_eq!(stream.redis.query::<u64>(cmd("EXISTS").arg(&old)), 0);
+    // A worker of the older version is still there, and later ones are there already.
+    put(&old, "1500-0", 2);
+    let letters = stream.dead_letters();
+    let listed = letters.list(None, 10).await.expect("Redis is there");
+    let times: Vec<_> = listed.iter().map(|letter| letter.at.micros() / 1000).collect();
+    assert_eq!(times, [1000, 2000, 1500], "when it was put aside is not forgotten");
+    let key = |n| stream.event(n).key;
+    let moved = listed[2].event.as_ref().expect("it is an event");
+    assert_eq!((&moved.key, &*listed[2].reason), (&key(2), "old"));
+    assert!(letters.settle(&listed[2].id, Action::Replay).await.expect("Redis is there"));
+    let again = stream.reader("one").read(10).await.expect("Redis is there");
+    assert_eq!(again[0].event.as_ref().expect("it is an event").key, key(2));
+    assert_eq!(dead(&stream).len(), 2);
 }
 
 #[tokio::test]
@@ -102,7 +139,7 @@ async fn an_entry_with_very_many_fields_can_be_put_aside() {
     reader.dead_letter(&read[0].id, 1, "no event").await.expect("or it blocks all after it");
     assert!(stream.pending().is_empty());
     let entries: Vec<(String, HashMap<String, Vec<u8>>)> =
-        stream.redis.query(cmd("XRANGE").arg(format!("{STREAM}:dead")).arg("-").arg("+"));
+        stream.redis.query(cmd("XRANGE").arg(format!("{{{STREAM}}}:dead")).arg("-").arg("+"));
     let fields = &entries[0].1;
     assert_eq!(fields["dead_reason"], b"no event");
     // MessagePack: an array of 40,000 strings, the last of which is an x.

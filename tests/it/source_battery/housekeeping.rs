@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offhook::backend::redis::Backlog;
+use offhook::backend::redis::{Backlog, TRIMMED_AT_ONCE};
 use offhook::clock::Timestamp;
 use offhook::pipeline::Source as _;
 use redis::cmd;
@@ -226,4 +226,96 @@ async fn a_group_that_keeps_what_the_workers_are_done_with_is_named() {
     read.arg("GROUP").arg("theirs").arg("them").arg("NOACK").arg("STREAMS").arg(STREAM).arg(">");
     stream.redis.query::<redis::Value>(&read);
     assert_eq!(housekeeping.blockers().await, Ok(vec![]), "they have read it all");
+}
+
+/// What has been read for long, since Redis was started and last rewrote its file.
+async fn read_and_freed(stream: &Stream, entries: u32) {
+    let (mut reader, mut housekeeping) = (stream.reader("one"), stream.housekeeping());
+    stream.append(0..entries).await;
+    for _ in 0..entries.div_ceil(300) {
+        let read = reader.read(300).await.expect("Redis is there");
+        reader.ack(&settled(read)).await.expect("Redis is there");
+    }
+    housekeeping.trim().await.expect("Redis is there");
+}
+
+#[tokio::test]
+async fn the_backlog_is_right_after_a_restart_of_redis() {
+    needs!(Redis);
+    let mut stream = stream_with(0).await;
+    read_and_freed(&stream, 900).await;
+    stream.append(0..30).await;
+    let read = stream.reader("two").read(10).await.expect("Redis is there");
+    assert_eq!(read.len(), 10);
+    for _ in 0..2 {
+        stream.redis.restart();
+        let backlog = stream.housekeeping().backlog().await.expect("Redis is there");
+        assert_eq!((backlog.unread, backlog.pending), (20, 10));
+    }
+    // More than are counted one by one: then no more than there are.
+    stream.append(0..600).await;
+    stream.redis.restart();
+    let backlog = stream.housekeeping().backlog().await.expect("Redis is there");
+    assert_eq!(backlog.pending, 10);
+    let there = stream.redis.ids(STREAM).len() as u64;
+    assert!((620..=there).contains(&backlog.unread), "{backlog:?} of {there}");
+}
+
+#[tokio::test]
+async fn what_one_call_cannot_free_is_told_so_that_the_next_one_follows() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let mut add = cmd("EVAL");
+    let script = "for i = 1, 25000 do redis.call('XADD', KEYS[1], '*', 'a', 'b') end";
+    add.arg(script).arg(1).arg(STREAM);
+    stream.redis.query::<()>(&add);
+    let mut join = cmd("XGROUP");
+    join.arg("CREATE").arg(STREAM).arg(GROUP).arg("$");
+    stream.redis.query::<()>(&join);
+    let mut housekeeping = stream.housekeeping();
+    let mut freed = Vec::new();
+    loop {
+        freed.push(housekeeping.trim().await.expect("Redis is there"));
+        if freed.last().is_some_and(|freed| *freed < TRIMMED_AT_ONCE) {
+            break;
+        }
+    }
+    assert!(freed.len() >= 3 && freed.iter().sum::<u64>() >= 24_900, "{freed:?}");
+}
+
+#[tokio::test]
+async fn what_was_taken_away_is_told_once() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let (mut reader, mut housekeeping) = (stream.reader("one"), stream.housekeeping());
+    assert_eq!(housekeeping.compare().await.expect("Redis is there").1, None, "nothing was there");
+    stream.append(0..5).await;
+    let read = reader.read(2).await.expect("Redis is there");
+    assert_eq!(housekeeping.compare().await.expect("Redis is there").1, None);
+    reader.ack(&settled(read)).await.expect("Redis is there");
+    assert_eq!(housekeeping.compare().await.expect("Redis is there").1, None);
+    for command in ["FLUSHALL", "DEL"] {
+        let mut lose = cmd(command);
+        if command == "DEL" {
+            lose.arg(STREAM);
+        }
+        stream.redis.query::<redis::Value>(&lose);
+        let (now, before) = housekeeping.compare().await.expect("Redis is there");
+        let before = before.expect("it is not as far as it was");
+        assert_eq!((now.unread, before.unread, before.pending), (0, 3, 0), "{command}");
+        assert_eq!(housekeeping.compare().await.expect("Redis is there").1, None, "once");
+        stream.append(0..3).await;
+        until("the group is made again", async || reader.read(1).await.ok()).await;
+        assert_eq!(stream.groups_made_again(), 1, "{command}");
+        reader.read(10).await.expect("Redis is there");
+        assert_eq!(stream.groups_made_again(), 0);
+        let pending = housekeeping.compare().await.expect("Redis is there").0.pending;
+        assert_eq!(pending, 3);
+        // The next round begins as this one did.
+        let ids = stream.pending();
+        let ack = cmd("XACK").arg(STREAM).arg(GROUP).arg(&ids).to_owned();
+        stream.redis.query::<u64>(&ack);
+        stream.append(3..6).await;
+        assert_eq!(housekeeping.compare().await.expect("Redis is there").1, None);
+    }
 }

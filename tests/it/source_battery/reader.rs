@@ -4,7 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use offhook::backend::redis::{Connector, Housekeeping, Names, RedisConsumer, RedisStream};
+use offhook::backend;
+use offhook::backend::redis::{
+    self as redis_backend, Connector, Housekeeping, Names, RedisConsumer, RedisStream,
+};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Format, Kind};
 use offhook::pipeline::{Delivery, Pending, Settled, Sink as _};
@@ -74,8 +77,18 @@ impl Stream {
         RedisConsumer::new(&self.connector, Self::names(), name.to_owned(), idle, mark_ttl)
     }
 
+    pub(super) fn dead_letters(&self) -> backend::DeadLetters {
+        let letters = redis_backend::DeadLetters::new(self.connector.clone(), Self::names());
+        backend::DeadLetters { stream: Some(letters), local: None }
+    }
+
     pub(super) fn housekeeping(&self) -> Housekeeping {
         Housekeeping::new(&self.connector, Self::names())
+    }
+
+    /// How often our group was made again, as readers have told.
+    pub(super) fn groups_made_again(&self) -> u64 {
+        self.connector.known().take_groups_made_again()
     }
 
     /// Ids of what was read and is not settled, sorted.

@@ -1,0 +1,92 @@
+//! [`Known`]: what was found out about a Redis, for those who use it and those who ask whether they can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+
+use super::rehearsal::Failure;
+
+/// What was found out about a Redis.
+#[derive(Default, Debug)]
+pub struct Known {
+    /// How the last rehearsal ended; `None` before the first.
+    rehearsed: ArcSwapOption<Result<(), Failure>>,
+    /// Why it cannot be used at all.
+    unsupported: ArcSwapOption<String>,
+    marks_given_up: AtomicBool,
+    groups_made_again: AtomicU64,
+}
+
+impl Known {
+    /// Notes how a rehearsal ended; whether that is news. One that Redis did not answer says nothing about
+    /// which Redis it is.
+    pub fn rehearsed(&self, outcome: Result<(), Failure>) -> bool {
+        let unsupported = match &outcome {
+            Ok(()) => Some(None),
+            Err(Failure::Unsupported(why)) => Some(Some(Arc::new(why.clone()))),
+            Err(Failure::Away(_)) => None,
+            Err(Failure::Refused { .. }) => Some(None),
+        };
+        if let Some(unsupported) = unsupported {
+            self.unsupported.store(unsupported);
+        }
+        let outcome = Arc::new(outcome);
+        self.rehearsed.swap(Some(Arc::clone(&outcome))) != Some(outcome)
+    }
+
+    /// Whether all that is done with it can be done, as of the last rehearsal.
+    ///
+    /// # Errors
+    /// It cannot, or nobody has tried yet.
+    pub fn outcome(&self) -> Result<(), Failure> {
+        match self.rehearsed.load_full() {
+            Some(outcome) => Result::clone(&outcome),
+            None => Err(Failure::Away("not tried yet".to_owned())),
+        }
+    }
+
+    /// Why it must not be used at all, if that is so: events would be appended and never stored.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<String> {
+        self.unsupported.load_full().map(|why| String::clone(&why))
+    }
+
+    /// Whether marks take room that events need.
+    #[must_use]
+    pub fn marks_given_up(&self) -> bool {
+        self.marks_given_up.load(Ordering::Relaxed)
+    }
+
+    /// How often our group was made again since this was last asked: somebody destroyed it, or took the
+    /// stream away with all that was in it.
+    pub fn take_groups_made_again(&self) -> u64 {
+        self.groups_made_again.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn group_made_again(&self) {
+        self.groups_made_again.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn give_up_marks(&self, given_up: bool) {
+        self.marks_given_up.store(given_up, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redis_that_is_away_stays_what_it_was_found_to_be() {
+        let known = Known::default();
+        known.outcome().expect_err("nobody has tried");
+        let old = || Failure::Unsupported("version 6.2.14".to_owned());
+        assert!(known.rehearsed(Err(old())));
+        assert!(!known.rehearsed(Err(old())), "that is no news");
+        known.rehearsed(Err(Failure::Away("no answer in time".to_owned())));
+        assert_eq!(known.unsupported().as_deref(), Some("version 6.2.14"));
+        assert!(known.rehearsed(Ok(())));
+        assert_eq!((known.unsupported(), known.outcome()), (None, Ok(())));
+    }
+}
