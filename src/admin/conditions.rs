@@ -170,6 +170,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookBlockedByAnotherGroup", Warning, None, waiting::blocked),
     row("OffhookFallbackUnrecorded", Warning, None, callbacks::fallback_unrecorded),
     row("OffhookReloadFailed", Warning, None, process::reload),
+    row("OffhookRetentionHeld", Warning, None, process::retention_held),
     row("OffhookDeliveryFailures", Warning, Some("/search"), outcomes::delivery_failures),
     row("OffhookConcurrentCalls", Warning, None, outcomes::concurrent_calls),
     row("OffhookContradictedStatuses", Info, None, outcomes::contradicted),

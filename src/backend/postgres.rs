@@ -28,8 +28,9 @@ use super::BackendError;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for a statement. A batch takes milliseconds; a lock may take a while.
 const STATEMENT: Duration = Duration::from_secs(30);
-/// Longest wait for migrations, which wait for one another when several processes start.
-const MIGRATION: Duration = Duration::from_secs(300);
+/// Longest wait for migrations, which wait for one another when several processes start. One may rewrite a
+/// table of a hundred million rows, and one that is given up begins anew.
+const MIGRATION: Duration = Duration::from_secs(3600);
 
 /// The oldest version that is supported, as Postgres counts: 14.0. Those before it store correctly as far as
 /// they take the tables, and are not tested.

@@ -25,6 +25,15 @@ impl Step {
     }
 }
 
+/// What is known of a place before something is deleted from it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Outlook {
+    /// The time, by the clock that gave things their times; `None` if that is this process's own.
+    pub now: Option<Timestamp>,
+    /// When the newest thing came; `None` if there is none, or if it is no wonder that all are old.
+    pub newest: Option<Timestamp>,
+}
+
 /// A place in which things grow old.
 pub trait Aging: Send + 'static {
     /// Deletes some of what is older than `cutoff`, and nothing that is not. A step looks at a
@@ -32,6 +41,9 @@ pub trait Aging: Send + 'static {
     /// milliseconds. Steps go on where the last one stopped, and begin anew after [`Step::Done`].
     /// A step that fails or is killed has deleted all of its things or none.
     fn step(&mut self, cutoff: Timestamp) -> impl Future<Output = Result<Step, Cause>> + Send;
+
+    /// What is known of it before something is deleted.
+    fn outlook(&mut self) -> impl Future<Output = Result<Outlook, Cause>> + Send;
 
     /// When the oldest that is there came.
     fn oldest(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;

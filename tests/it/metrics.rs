@@ -49,6 +49,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_requests_total", "counter"),
     ("offhook_retention_deleted_total", "counter"),
     ("offhook_retention_errors_total", "counter"),
+    ("offhook_retention_held", "gauge"),
     ("offhook_retention_oldest_age_seconds", "gauge"),
     ("offhook_secret_matches_total", "counter"),
     ("offhook_secret_retiring", "gauge"),

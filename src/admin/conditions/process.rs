@@ -52,6 +52,18 @@ pub(super) fn retiring_secret(scene: &Scene<'_>) -> Vec<Sign> {
         .collect()
 }
 
+pub(super) fn retention_held(scene: &Scene<'_>) -> Vec<Sign> {
+    let held =
+        scene.series("offhook_retention_held").map(|(labels, _)| labels.get("table").to_owned());
+    held.map(|table| {
+        let table = table.replace('_', " ");
+        Sign::new(format!(
+            "Nothing is deleted from {table}: a clock seems to be wrong. The log says which, and what to do."
+        ))
+    })
+    .collect()
+}
+
 pub(super) fn retention(scene: &Scene<'_>) -> Vec<Sign> {
     const ERRORS: &str = "offhook_retention_errors_total";
     let failing = scene.series(ERRORS).filter_map(|(labels, _)| {

@@ -113,6 +113,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
                 (&format!("offhook_secret_matches_total{secret}"), 1.0),
             ]),
         ),
+        ("OffhookRetentionHeld", with(&[("offhook_retention_held{table=events}", 1.0)])),
         ("OffhookRetentionFails", with(&[("offhook_retention_errors_total{table=events}", 1.0)])),
     ]
 }
@@ -165,6 +166,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookCircuitOpen",
             "OffhookSpoolNotEmpty",
             "OffhookStreamUnsupported",
+            "OffhookRetentionHeld",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
             "OffhookReloadFailed",

@@ -6,7 +6,7 @@ use super::LocalLog;
 use super::aside::LocalDeadLetters;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Step};
+use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Letters that one step looks at.
 const PAGE: usize = 200;
@@ -45,6 +45,10 @@ impl Aging for Retention {
         let (page, deleted) = done.map_err(|error| error.to_string())?;
         self.after = page.last().copied().filter(|_| page.len() == PAGE);
         Ok(if self.after.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
+    }
+
+    async fn outlook(&mut self) -> Result<Outlook, Cause> {
+        Ok(Outlook::default())
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {

@@ -13,24 +13,24 @@ use super::Postgres;
 use crate::backend::rows;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Step};
+use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Rows that one step looks at.
 pub(super) const PAGE: i64 = 500;
 
-/// By the index of `received_at`; behind the last page, lest entries of rows that are gone, which a
+/// By the index of `stored_at`; behind the last page, lest entries of rows that are gone, which a
 /// vacuum has not removed yet, be read again and again. Returns what [`Page`] reads.
 const EVENTS: &str = "
     WITH old AS (
-        SELECT key, received_at FROM events
-        WHERE received_at < $1 AND (received_at, key) > ($2, $3)
-        ORDER BY received_at, key LIMIT $4
+        SELECT key, stored_at FROM events
+        WHERE stored_at < $1 AND (stored_at, key) > ($2, $3)
+        ORDER BY stored_at, key LIMIT $4
         FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM events WHERE key IN (SELECT key FROM old) RETURNING key
     )
-    SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), received_at, key
-    FROM old ORDER BY received_at DESC, key DESC LIMIT 1";
+    SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), stored_at, key
+    FROM old ORDER BY stored_at DESC, key DESC LIMIT 1";
 
 /// By the index of `first_seen`, since none has `updated`: a status is old when nothing was said of
 /// its SID for long, and some that began long ago are not.
@@ -53,6 +53,7 @@ const STATUSES: &str = r#"
 struct Table {
     delete: &'static str,
     oldest: &'static str,
+    newest: &'static str,
     /// An arbitrary number, the same in every version.
     lock: i64,
 }
@@ -67,11 +68,12 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Of `events`, by when they were received.
+    /// Of `events`, by when they were stored.
     #[must_use]
     pub fn of_events(postgres: Postgres) -> Self {
-        let oldest = "SELECT received_at FROM events ORDER BY received_at, key LIMIT 1";
-        let table = Table { delete: EVENTS, oldest, lock: 6_033_425_111_902 };
+        let oldest = "SELECT stored_at FROM events ORDER BY stored_at, key LIMIT 1";
+        let newest = "SELECT clock_timestamp(), (SELECT max(stored_at) FROM events)";
+        let table = Table { delete: EVENTS, oldest, newest, lock: 6_033_425_111_902 };
         Self { postgres, table, after: start() }
     }
 
@@ -79,7 +81,8 @@ impl Retention {
     #[must_use]
     pub fn of_statuses(postgres: Postgres) -> Self {
         let oldest = "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1";
-        let table = Table { delete: STATUSES, oldest, lock: 6_033_425_111_903 };
+        let newest = "SELECT clock_timestamp(), (SELECT max(first_seen) FROM statuses)";
+        let table = Table { delete: STATUSES, oldest, newest, lock: 6_033_425_111_903 };
         Self { postgres, table, after: start() }
     }
 
@@ -141,6 +144,17 @@ impl Aging for Retention {
                 Ok(Step::Done(deleted))
             }
         }
+    }
+
+    async fn outlook(&mut self) -> Result<Outlook, Cause> {
+        let sql = self.table.newest;
+        let ask = async |connection: &mut PgConnection, keep| {
+            sqlx::query_as(sql).persistent(keep).fetch_one(connection).await
+        };
+        let told: Result<(OffsetDateTime, Option<OffsetDateTime>), _> =
+            self.postgres.run_limited(ask).await;
+        let (now, newest) = told.map_err(|error| rows::cause(&error))?;
+        Ok(Outlook { now: Some(now.into()), newest: newest.map(Into::into) })
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {

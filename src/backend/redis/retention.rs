@@ -9,7 +9,7 @@ use super::conn::{Conn, ConnError, Connector};
 use super::housekeeping::time_of;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Step};
+use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Most entries of one step: well under a millisecond of Redis.
 const PAGE: u32 = 1000;
@@ -49,6 +49,14 @@ impl Retention {
 impl Aging for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         self.trim(cutoff).await.map_err(|error| error.to_string())
+    }
+
+    async fn outlook(&mut self) -> Result<Outlook, Cause> {
+        let now = self.conn.query(&cmd("TIME")).await;
+        let (seconds, micros): (i64, i64) = now.map_err(|error| error.to_string())?;
+        let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        // Where nothing was put aside for long, all that was is old.
+        Ok(Outlook { now: Some(Timestamp::from_micros(now)), newest: None })
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {

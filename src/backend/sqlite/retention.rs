@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
 use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::store::SqliteStore;
+use super::store::{NOW, SqliteStore};
 use super::writer::Writer;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Step};
+use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Rows that one step looks at.
 const PAGE: u32 = 200;
@@ -21,7 +21,7 @@ const PAGE: u32 = 200;
 /// Where what is old lies.
 #[derive(Debug)]
 enum Table {
-    /// By when they were received.
+    /// By when they were stored.
     Events(Arc<Writer>),
     /// By when something was last said of a SID. No index has that, so the rows that began long ago
     /// are looked at in turn, behind the last one.
@@ -57,7 +57,7 @@ impl Aging for Retention {
         let done = match &mut self.0 {
             Table::Events(writer) => {
                 let sql = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events \
-                           WHERE received_at < ? ORDER BY received_at, key LIMIT ?)";
+                           WHERE stored_at < ? ORDER BY stored_at, key LIMIT ?)";
                 delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(PAGE)).await
             }
             Table::Statuses(writer, after) => delete_statuses(writer, after, cutoff).await,
@@ -65,9 +65,26 @@ impl Aging for Retention {
         done.map_err(|error| error.to_string())
     }
 
+    async fn outlook(&mut self) -> Result<Outlook, Cause> {
+        let newest = match &self.0 {
+            Table::Events(_) => "SELECT max(stored_at) FROM events",
+            Table::Statuses(..) => "SELECT max(first_seen) FROM statuses",
+        };
+        let sql = format!("SELECT {NOW}, ({newest})");
+        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
+        let told = held.run(async |connection: &mut SqliteConnection| {
+            sqlx::query_as::<_, (String, Option<String>)>(AssertSqlSafe(sql))
+                .fetch_one(connection)
+                .await
+        });
+        let (now, newest) = told.await.map_err(|error| error.to_string())?;
+        let newest = newest.as_deref().and_then(Timestamp::parse_rfc3339);
+        Ok(Outlook { now: Timestamp::parse_rfc3339(&now), newest })
+    }
+
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
         let sql = match &self.0 {
-            Table::Events(_) => "SELECT received_at FROM events ORDER BY received_at, key LIMIT 1",
+            Table::Events(_) => "SELECT stored_at FROM events ORDER BY stored_at, key LIMIT 1",
             Table::Statuses(..) => {
                 "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1"
             }

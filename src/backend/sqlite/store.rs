@@ -19,6 +19,8 @@ const STATUS_COLUMNS: &str = "sid, resource, account, status, final, \"from\", \
     error_code, terminals, first_seen, updated, position, error_position";
 /// Both lists have this many.
 const COLUMNS: usize = 14;
+/// The store's own clock, written as [`Timestamp`](crate::clock::Timestamp)s are.
+pub(super) const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
 /// Most rows of one INSERT. Each number of rows is a statement of its own, prepared once.
 pub(super) const ROWS: usize = 64;
@@ -98,7 +100,9 @@ async fn insert_events(
     let rows = events.iter().zip(details).zip(fresh);
     let rows: Vec<_> = rows.filter_map(|(row, fresh)| fresh.then_some(row)).collect();
     for rows in rows.chunks(ROWS) {
-        let sql = insert("events", EVENT_COLUMNS, rows.len());
+        let row = format!("({}, {NOW})", vec!["?"; COLUMNS].join(", "));
+        let values = vec![row; rows.len()].join(", ");
+        let sql = format!("INSERT INTO events ({EVENT_COLUMNS}, stored_at) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (event, details) in rows {
             query = bind_event(query, event, &details.params);
@@ -152,7 +156,8 @@ async fn put_statuses(
     }
     while let Some(rows) = chunks.next() {
         let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
-        let insert = insert("statuses", STATUS_COLUMNS, rows.len());
+        let values = placeholders(COLUMNS, rows.len());
+        let insert = format!("INSERT INTO statuses ({STATUS_COLUMNS}) VALUES {values}");
         let sql = format!("{insert} ON CONFLICT {replace}{end}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in rows {
@@ -161,10 +166,6 @@ async fn put_statuses(
         query.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-fn insert(table: &str, columns: &str, rows: usize) -> String {
-    format!("INSERT INTO {table} ({columns}) VALUES {}", placeholders(COLUMNS, rows))
 }
 
 /// `(?, ?), (?, ?)`

@@ -18,6 +18,82 @@ both_modes! {
     a_server_deletes_what_is_old_and_says_so,
     one_that_is_killed_while_it_deletes_goes_on_after_it,
     without_a_retention_everything_is_kept,
+    a_receiver_whose_clock_is_behind_makes_nothing_old,
+    where_all_is_too_old_nothing_goes_until_somebody_says_so,
+    rows_of_an_older_version_are_as_old_as_they_were,
+}
+
+async fn a_receiver_whose_clock_is_behind_makes_nothing_old(mut stage: Stage) {
+    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
+    let offhook = stage.start();
+    offhook.client.accepts(&callback("CA1")).await;
+    offhook.client.accepts(&callback("CA2")).await;
+    stage.contents_of(2).await;
+    drop(offhook);
+    let rows = format!("UPDATE events SET received_at = '{OLD}' WHERE sid = 'CA1'");
+    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    let rows = format!("UPDATE events SET stored_at = '{OLD}' WHERE sid = 'CA2'");
+    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    let _offhook = stage.start();
+    until("what was stored long ago is gone", async || {
+        (stage.contents().await.keys() == ["CA1-busy"]).then_some(())
+    })
+    .await;
+}
+
+async fn where_all_is_too_old_nothing_goes_until_somebody_says_so(mut stage: Stage) {
+    let held = "offhook_retention_held{table=\"events\"}";
+    let offhook = stage.start();
+    for sid in ["CA1", "CA2", "CA3"] {
+        offhook.client.accepts(&callback(sid)).await;
+    }
+    stage.contents_of(3).await;
+    drop(offhook);
+    let rows = format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}'");
+    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    let offhook = stage.start();
+    let is_held = async |value: f64| {
+        until("it holds, or does not", async || {
+            (offhook.client.metric(held).await == value).then_some(())
+        })
+        .await;
+    };
+    is_held(1.0).await;
+    // What comes now proves nothing: the same clock gave it its time.
+    offhook.client.accepts(&callback("CA4")).await;
+    stage.contents_of(4).await;
+    is_held(1.0).await;
+    assert_eq!(offhook.client.metric(EVENTS).await, 0.0);
+    let page = offhook.client.admin("/").await.text().await.expect("the whole page");
+    assert!(page.contains("Nothing is deleted from events"), "{page}");
+    let purge = serde_json::json!({ "before": "2021-01-01T00:00:00Z" });
+    let (status, answer) = offhook.client.post_json("/api/purge", &purge).await;
+    assert_eq!(status, 200, "{answer}");
+    is_held(0.0).await;
+    assert_eq!(stage.contents().await.keys(), ["CA4-busy"]);
+}
+
+async fn rows_of_an_older_version_are_as_old_as_they_were(stage: Stage) {
+    let offhook = stage.start();
+    offhook.client.accepts(&callback("CA1")).await;
+    stage.contents_of(1).await;
+    drop(offhook);
+    for statement in [
+        "DROP INDEX events_stored_at",
+        "ALTER TABLE events DROP COLUMN stored_at",
+        "DELETE FROM _sqlx_migrations WHERE version = 6",
+        "UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'",
+    ] {
+        stage.execute(statement).await;
+    }
+    let offhook = stage.start();
+    offhook.client.accepts(&callback("CA2")).await;
+    stage.contents_of(2).await;
+    let taken = "SELECT key FROM events WHERE stored_at = received_at";
+    assert_eq!(stage.column(taken).await, ["CA1-busy"]);
+    let new = "SELECT key FROM events WHERE stored_at > received_at";
+    assert_eq!(stage.column(new).await, ["CA2-busy"], "its own time comes from the store");
 }
 
 const EVENTS: &str = "offhook_retention_deleted_total{table=\"events\"}";
@@ -28,13 +104,15 @@ async fn make_old(stage: &Stage) {
     let sql = match stage.mode() {
         Mode::Embedded => {
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
-             INSERT INTO events (key, kind, account, received_at, format, query, params, body) \
-             SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00.000000Z', 'form', '', '{}', \
+             INSERT INTO events (key, kind, account, received_at, stored_at, format, query, params, \
+             body) SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00.000000Z', \
+             '2020-01-01T00:00:00.000000Z', 'form', '', '{}', \
              zeroblob(500) FROM n"
         }
         Mode::ScaleOut => {
-            "INSERT INTO events (key, kind, account, received_at, format, query, params, body) \
-             SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00Z', 'form', '', '{}', '' \
+            "INSERT INTO events (key, kind, account, received_at, stored_at, format, query, params, \
+             body) SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00Z', \
+             '2020-01-01T00:00:00Z', 'form', '', '{}', '' \
              FROM generate_series(1, 60000) AS n"
         }
     };
@@ -56,7 +134,8 @@ async fn a_server_deletes_what_is_old_and_says_so(mut stage: Stage) {
     offhook.client.accepts(&callback("CA2")).await;
     stage.contents_of(2).await;
     drop(offhook);
-    let rows = format!("UPDATE events SET received_at = '{OLD}' WHERE sid = 'CA1'");
+    let rows =
+        format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}' WHERE sid = 'CA1'");
     stage.execute(Box::leak(rows.into_boxed_str())).await;
     let rows =
         format!("UPDATE statuses SET first_seen = '{OLD}', updated = '{OLD}' WHERE sid = 'CA1'");
@@ -119,7 +198,7 @@ async fn without_a_retention_everything_is_kept(stage: Stage) {
     offhook.client.accepts(&callback("CA1")).await;
     stage.contents_of(1).await;
     drop(offhook);
-    stage.execute("UPDATE events SET received_at = '0001-01-01T00:00:00.000000Z'").await;
+    stage.execute("UPDATE events SET stored_at = '0001-01-01T00:00:00.000000Z'").await;
     let offhook = stage.start();
     offhook.client.accepts(&callback("CA2")).await;
     stage.contents_of(2).await;

@@ -7,8 +7,8 @@ use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::event::{Batch, Current};
 use offhook::pipeline::aging::Aging;
 use offhook::pipeline::{CommitError, Outcome, Sink};
-use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::services::{Durability, Postgres};
@@ -28,6 +28,13 @@ pub(super) trait Store {
         self.statuses_now().await.into_iter().map(|row| row.sid).collect()
     }
 }
+
+/// As if each event were stored when it was received: a store's own clock cannot be told what to say.
+const STORED_AS_RECEIVED: &str = "CREATE FUNCTION as_received () RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN NEW.stored_at := NEW.received_at; RETURN NEW; END $$; \
+    CREATE TRIGGER as_received BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION as_received ()";
+const STORED_AS_RECEIVED_IN_SQLITE: &str = "CREATE TRIGGER as_received AFTER INSERT ON events \
+    BEGIN UPDATE events SET stored_at = received_at WHERE rowid = NEW.rowid; END";
 
 /// The embedded one.
 pub(super) struct SqlitePlace {
@@ -51,6 +58,8 @@ impl SqlitePlace {
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let database = Arc::new(Database::lock(&url).expect("a file of our own"));
         database.migrate().await.expect("a new file");
+        let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
+        connection.execute(STORED_AS_RECEIVED_IN_SQLITE).await.expect("a good statement");
         let query = sqlite::Query::new(&database);
         let store = SqliteStore::open(database).await.expect("a new file");
         Self { store: Arc::new(store), query, directory }
@@ -94,6 +103,7 @@ impl PostgresPlace {
         let server = Postgres::start(Durability::Unsynced);
         let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
         pool.migrate().await.expect("empty tables can be made");
+        server.execute(STORED_AS_RECEIVED).await;
         Self { pool, server }
     }
 
