@@ -75,6 +75,23 @@ impl Vitals {
         old.or(self.samples.first()).unwrap_or(&self.now)
     }
 
+    /// Whether this process has such a dependency, and whether it answers.
+    fn answers(&self, name: &str) -> Option<bool> {
+        let seen = self.dependencies.iter().find(|seen| seen.name == name)?;
+        Some(seen.away.is_none())
+    }
+
+    /// Whether this process has a stream, and what waits in it; `None` in the place of what was seen last,
+    /// where Redis cannot be asked.
+    pub(super) fn in_stream(&self, value: u64) -> Option<Option<u64>> {
+        self.answers("redis").map(|answers| answers.then_some(value))
+    }
+
+    /// Whether this process has a spool: a worker has none, and knows nothing of those of the receivers.
+    pub(super) fn has_spool(&self) -> bool {
+        self.answers("spool").is_some()
+    }
+
     /// How many were refused for this reason since that sample.
     pub(super) fn refused_since(&self, earlier: &Sample, reason: &str) -> u64 {
         let at = |sample: &Sample| sample.refusals.get(reason).copied().unwrap_or_default();

@@ -107,9 +107,12 @@ fn explain(
             if trials.is_empty() {
                 lines.push("  nothing: no account has a secret of this kind".to_owned());
             }
-            if let Some(diagnosis) = diagnose(url, content, body, claim, keyring) {
-                lines.push(diagnosis.advice().to_owned());
-            }
+            lines.push(match diagnose(url, content, body, claim, keyring) {
+                Some(diagnosis) => diagnosis.advice().to_owned(),
+                None => "none of the usual mistakes (scheme, port, slash, query, line end) explains it: the token is \
+                         another one, or the host or path is; or the request was changed. An API key signs nothing"
+                    .to_owned(),
+            });
             bail!("{}", lines.join("\n"))
         }
     }

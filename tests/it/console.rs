@@ -33,6 +33,28 @@ fn message(n: u32, rest: &str) -> Callback {
     Callback::form(format!("MessageSid=SM{n:032x}&{rest}&AccountSid={account}&{numbers}"))
 }
 
+/// A phone and a laptop.
+const SCREENS: [(u32, u32); 2] = [(390, 844), (1280, 900)];
+
+/// On each screen, in the light and in the dark, nothing has to be pushed sideways to be seen.
+async fn looks_well(browser: &Browser, page: &str) {
+    for (width, height) in SCREENS {
+        for (dark, theme) in [(false, "light"), (true, "dark")] {
+            browser.screen(width, height, dark).await;
+            let wide = "const root = document.documentElement; \
+                        const wide = [...document.querySelectorAll('*')].filter((one) => \
+                          one.scrollWidth > one.clientWidth + 1 \
+                          && ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)); \
+                        if (root.scrollWidth > root.clientWidth) wide.push(root); \
+                        return wide.map((one) => `${one.tagName} ${one.className} ${one.scrollWidth}`);";
+            let wide = browser.run(wide, &[]).await;
+            assert_eq!(wide, serde_json::json!([]), "{page} at {width}, {theme}");
+            browser.screenshot(&format!("{page}-{width}-{theme}")).await;
+        }
+    }
+    browser.screen(1280, 900, false).await;
+}
+
 /// One test, since a browser takes seconds to start.
 #[tokio::test]
 async fn the_console_shows_finds_and_replays_and_no_page_complains() {
@@ -52,35 +74,53 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     }
     offhook.client.accepts(&call(1, "completed")).await;
     offhook.client.accepts(&message(2, "MessageStatus=failed&ErrorCode=30003")).await;
+    let long = "MessageStatus=delivered&To=whatsapp%3A%2B15625550100123&From=sip%3Aa-rather-long-name%40example.com";
+    let account = crate::harness::ACCOUNT;
+    let whatsapp = format!("MessageSid=SM{:032x}&{long}&AccountSid={account}", 5);
+    offhook.client.accepts(&Callback::form(whatsapp)).await;
     browser.shows("#live", "30003").await;
     let rows = browser.shows("#live", &sid(1)).await;
     assert!(rows.contains("completed"), "{rows}");
     assert_eq!(browser.run("return window.unchanged", &[]).await, true, "without a reload");
-    browser.screenshot("now").await;
-    for (name, width, height, dark) in
-        [("now-phone", 390, 844, false), ("now-dark", 1280, 900, true)]
-    {
-        browser.screen(width, height, dark).await;
-        // No page is wider than a phone; a table scrolls by itself.
-        let fits = "return document.documentElement.scrollWidth <= window.innerWidth";
-        assert_eq!(browser.run(fits, &[]).await, true, "{name}");
-        browser.screenshot(name).await;
-    }
-    browser.screen(1280, 900, false).await;
+    looks_well(&browser, "now").await;
 
     // Search, by the keyboard alone: a part of a SID, then the first of what is found.
     browser.click("nav a[href='/search']").await;
     browser.type_into("#q", "CA0000").await;
     browser.press(ENTER).await;
     browser.shows("tbody", &sid(1)).await;
-    browser.screenshot("search").await;
+    looks_well(&browser, "search").await;
     browser.click("tbody a.sid").await;
     browser.shows("h1", &sid(1)).await;
     let timeline = browser.shows(".timeline", "completed").await;
     assert!(timeline.contains("ringing"), "{timeline}");
-    browser.screenshot("timeline").await;
+    browser.click(".timeline details summary").await;
+    looks_well(&browser, "timeline").await;
     browser.open(&format!("{base}/search?q=%2B15550100003")).await;
     browser.shows("tbody", "failed").await;
+    // To whom, and why it failed, are seen on every screen.
+    for (width, height) in SCREENS {
+        browser.screen(width, height, false).await;
+        for (cell, text) in [(".to", "+15550100003"), (".why", "30003")] {
+            let seen = "const cell = document.querySelector('tbody ' + arguments[0]); \
+                        const place = cell.getBoundingClientRect(); \
+                        return place.left >= 0 && place.right <= window.innerWidth \
+                          && cell.scrollWidth <= cell.clientWidth && cell.innerText;";
+            let seen = browser.run(seen, &[cell]).await;
+            assert!(
+                seen.as_str().is_some_and(|seen| seen.contains(text)),
+                "{width} {cell}: {seen}"
+            );
+        }
+    }
+    looks_well(&browser, "found").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    for page in ["/sid/CA9", "/search?kind=x"] {
+        browser.open(&format!("{base}{page}")).await;
+        looks_well(&browser, "failure").await;
+    }
+    // That the first is not there.
+    assert_eq!(browser.complaints().await.len(), 1);
 
     // A dead letter is replayed, after a question.
     let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
@@ -92,11 +132,11 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     })
     .await;
     stage.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
-    browser.screenshot("dead-letters").await;
+    looks_well(&browser, "dead-letters").await;
     browser.click("#all").await;
     browser.click("button[value=replay]").await;
     browser.shows("h1", "Replay 1 dead letter?").await;
-    browser.screenshot("dead-letters-confirm").await;
+    looks_well(&browser, "dead-letters-confirm").await;
     browser.click("button[value=replay]").await;
     browser.shows(".said", "1 was replayed").await;
     browser.shows(".empty", "None").await;
@@ -116,7 +156,7 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     browser.click(".refusals summary").await;
     let urls = browser.shows(".refusals", "https://hooks.example.com/status?From=…").await;
     assert!(!urls.contains("15550100009"), "{urls}");
-    browser.screenshot("refusals").await;
+    looks_well(&browser, "refusals").await;
 
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
@@ -130,7 +170,7 @@ async fn with_a_token_one_logs_in_by_the_keyboard_and_out_again() {
     let browser = Browser::start(&programs).await;
     browser.open(&format!("http://{}/dead-letters", offhook.client.admin_address())).await;
     browser.shows("h1", "Log in").await;
-    browser.screenshot("login").await;
+    looks_well(&browser, "login").await;
     // The field has the focus.
     for key in ["s", "3", "c", "r", "e", "t", ENTER] {
         browser.press(key).await;

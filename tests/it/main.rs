@@ -39,4 +39,5 @@ mod torture;
 #[cfg(feature = "otel")]
 mod traces;
 mod unfit;
+mod verdict;
 mod workers;

@@ -82,7 +82,8 @@ pub(super) async fn list(
     if after.as_deref().is_some_and(|id| !DeadLetters::is_id(id)) {
         return Err(Problem::bad("`after` is no id of a dead letter"));
     }
-    let letters = admin.dead_letters.list(after.as_deref(), limit).await?;
+    let letters =
+        admin.dead_letters.list(after.as_deref(), limit).await.map_err(Problem::of_letters)?;
     let next = letters.last().filter(|_| letters.len() == limit).map(|last| last.id.clone());
     Ok(Json(List { dead_letters: letters.into_iter().map(View::of).collect(), next }))
 }
@@ -92,7 +93,7 @@ pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<View>, Problem> {
-    let letter = admin.dead_letters.get(&id?.0).await?;
+    let letter = admin.dead_letters.get(&id?.0).await.map_err(Problem::of_letters)?;
     let letter = letter.ok_or_else(|| Problem::missing("there is no such dead letter"))?;
     Ok(Json(View::whole(letter)))
 }

@@ -37,6 +37,17 @@ impl From<BackendError> for Problem {
     }
 }
 
+impl Problem {
+    /// The same, of dead letters, which lie in Redis and in the local log.
+    pub(in crate::admin) fn of_letters(error: BackendError) -> Self {
+        warn!(error = %error, "dead letters cannot be read");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "dead letters cannot be read: Redis, or the disk of the local log, does not answer",
+        )
+    }
+}
+
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
         Self::bad(rejection.body_text())

@@ -55,13 +55,16 @@ struct Process {
     /// Events that it brought into the store.
     stored: u64,
     duplicates: u64,
-    stream_depth: u64,
-    /// Seconds.
-    stream_oldest_age: f64,
-    spool_events: u64,
+    /// Null where there is no stream, or where Redis cannot be asked.
+    stream_depth: Option<u64>,
+    /// Seconds; null likewise.
+    stream_oldest_age: Option<f64>,
+    /// Null in a worker, which has none.
+    spool_events: Option<u64>,
     /// Since when events go to the spool without asking Redis.
     circuit_open: Option<Timestamp>,
-    dead_letters: u64,
+    /// Null where Redis cannot be asked.
+    dead_letters: Option<u64>,
     dependencies: Vec<Dependency>,
     /// Who watches events as they are committed.
     watchers: usize,
@@ -93,11 +96,11 @@ impl Process {
             latency_p95: vitals.p95,
             stored: now.stored.saturating_sub(hour.stored),
             duplicates: now.duplicates.saturating_sub(hour.duplicates),
-            stream_depth: now.depth,
-            stream_oldest_age: now.oldest,
-            spool_events: now.spool,
+            stream_depth: vitals.in_stream(now.depth).flatten(),
+            stream_oldest_age: vitals.in_stream(0).flatten().map(|_| now.oldest),
+            spool_events: vitals.has_spool().then_some(now.spool),
             circuit_open: *circuit_open,
-            dead_letters: now.dead_letters,
+            dead_letters: vitals.in_stream(now.dead_letters).unwrap_or(Some(now.dead_letters)),
             dependencies: dependencies
                 .map(|Seen { name, need, away, error }| Dependency { name, need, away, error })
                 .collect(),
@@ -120,7 +123,9 @@ pub(super) async fn show(
 ) -> Result<Json<Stats>, Problem> {
     let Query(Asked { since }) = query?;
     let since = ask::when(since.as_deref().unwrap_or(SINCE), Clock::System.now());
-    let since = since.ok_or_else(|| Problem::bad("`since` is no time, nor how long ago: 1h"))?;
+    let since = since.ok_or_else(|| {
+        Problem::bad("`since` is not a time (2026-11-24T08:00:00Z) or an age (15m, 2h, 7d)")
+    })?;
     let Counts { events, statuses, errors } = admin.reader.counts(since).await?;
     let mut by_resource: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
     for (resource, status, count) in statuses {

@@ -93,7 +93,6 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=stream}", 1.0)])),
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=group}", 1.0)])),
         ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
-        ("OffhookDeadLetters", with(&[("offhook_spool_dead_letters", 1.0)])),
         ("OffhookBlockedByAnotherGroup", with(&[("offhook_stream_blocking_groups", 1.0)])),
         ("OffhookFallbackUnrecorded", with(&[("offhook_fallback_unrecorded_total", 1.0)])),
         ("OffhookReloadFailed", changed(|vitals| vitals.now.reload_failed = true)),

@@ -168,8 +168,7 @@ pub(super) fn growing(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn dead_letters(scene: &Scene<'_>) -> Vec<Sign> {
-    let aside = scene.gauge("offhook_spool_dead_letters") as u64;
-    let letters = scene.vitals.now.dead_letters + aside;
+    let letters = scene.vitals.now.dead_letters;
     let text = number_of(letters, "dead letter waits", "dead letters wait");
     (letters > 0).then(|| Sign::new(format!("{text} for you to look at."))).into_iter().collect()
 }

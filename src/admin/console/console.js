@@ -35,17 +35,22 @@ const element = (name, className, text) => {
 
 const rowOf = (event) => {
   const row = element("tr", "new");
-  const cells = [0, 1, 2, 3, 4].map(() => row.appendChild(element("td")));
+  const names = ["at", "kind-of", "now", "which", "why", "notes"];
+  const cells = names.map((name) => row.appendChild(element("td", name)));
   const time = element("time", "", event.at.slice(11, 19));
   time.dateTime = time.title = event.at;
   cells[0].append(time);
   cells[1].append(event.kind.replace("_", " "));
   if (event.status) cells[2].append(element("span", `status ${toneOf(event.status)}`, event.status));
-  const sid = element(event.sid ? "a" : "span", "sid", event.sid ?? event.key);
+  const text = event.sid ?? event.key;
+  const sid = element(event.sid ? "a" : "span", "sid");
+  sid.title = text;
+  if (text.length > 5) sid.append(element("span", "start", text.slice(0, -5)));
+  sid.append(text.slice(-5));
   if (event.sid) sid.href = `/sid/${encodeURIComponent(event.sid)}`;
   cells[3].append(sid);
-  if (event.error_code) cells[4].append("error ", element("span", "code", event.error_code), " ");
-  if (event.duplicate) cells[4].append(element("span", "tag", "again"));
+  if (event.error_code) cells[4].append(element("span", "code", event.error_code));
+  if (event.duplicate) cells[5].append(element("span", "tag", "duplicate"));
   return row;
 };
 
@@ -83,7 +88,7 @@ if (rows) {
   pause.hidden = false;
   pause.onclick = () => {
     paused = !paused;
-    pause.textContent = paused ? "Go on" : "Pause";
+    pause.textContent = paused ? "Resume" : "Pause";
     show();
   };
 }

@@ -41,7 +41,7 @@ pub(super) async fn page(
     let listed = match admin.dead_letters.list(after, PAGE).await {
         Ok(letters) => list(&admin, &visitor, &letters),
         Err(error) => {
-            let problem = Problem::from(error);
+            let problem = Problem::of_letters(error);
             html! { p class="error" role="alert" { "No answer: " (problem.detail) "." } }
         }
     };
@@ -154,7 +154,7 @@ pub(super) async fn confirm(
             button name="action" value=(name) class=[(what == Action::Purge).then_some("danger")] {
                 (verb) " " (count(ids.len() as u64))
             }
-            a class="button quiet" href="/dead-letters" { "Leave them" }
+            a class="button quiet" href="/dead-letters" { "Cancel" }
         }
         ul { @for id in &ids { li class="sid" { (id) } } }
     };

@@ -88,7 +88,7 @@ fn parts(vitals: &Vitals) -> Markup {
                         @match part.away {
                             None => { " works." }
                             Some(at) => {
-                                " is away since " (words::time(at, vitals.now.at))
+                                " has been down since " (words::time(at, vitals.now.at))
                                 @if let Some(error) = &part.error { ": " (error) }
                             }
                         }
@@ -138,20 +138,19 @@ fn live(admin: &Admin, now: Timestamp) -> Markup {
                 p class="note" { (stage) ". " span id="live-state" {} }
                 button id="pause" type="button" class="quiet" hidden { "Pause" }
             }
-            div class="scroll" {
-                table data-live={ "/api/live" } data-rows=(ROWS) data-last=(number) {
-                    thead {
-                        tr {
-                            th scope="col" { "Time" }
-                            th scope="col" { "Kind" }
-                            th scope="col" { "Status" }
-                            th scope="col" { "SID" }
-                            th scope="col" { "Notes" }
-                        }
+            table class="rows" data-live={ "/api/live" } data-rows=(ROWS) data-last=(number) {
+                thead {
+                    tr {
+                        th scope="col" { "Time" }
+                        th scope="col" { "Kind" }
+                        th scope="col" { "Status" }
+                        th scope="col" { "SID" }
+                        th scope="col" { "Error" }
+                        th scope="col" { "Notes" }
                     }
-                    tbody id="live" {
-                        @for seen in last.iter().rev().take(ROWS) { (row(&Line::of(admin, seen), now)) }
-                    }
+                }
+                tbody id="live" {
+                    @for seen in last.iter().rev().take(ROWS) { (row(&Line::of(admin, seen), now)) }
                 }
             }
             p id="nothing" class="empty" hidden[!last.is_empty()] {
@@ -166,14 +165,17 @@ fn live(admin: &Admin, now: Timestamp) -> Markup {
 fn row(line: &Line, now: Timestamp) -> Markup {
     html! {
         tr {
-            td { (words::time(line.at, now)) }
-            td { (line.kind.replace('_', " ")) }
-            td { @if let Some(status) = &line.status { (words::status(status)) } }
-            td { @match &line.sid { Some(sid) => (words::sid(sid)), None => span class="sid" { (line.key) } } }
-            td {
-                @if let Some(code) = &line.error_code { "error " (words::error_code(code)) " " }
-                @if line.duplicate == Some(true) { span class="tag" { "again" } }
+            td class="at" { (words::time(line.at, now)) }
+            td class="kind-of" { (line.kind.replace('_', " ")) }
+            td class="now" { @if let Some(status) = &line.status { (words::status(status)) } }
+            td class="which" {
+                @match &line.sid {
+                    Some(sid) => (words::sid(sid)),
+                    None => span class="sid" title=(line.key) { (words::parts(&line.key)) },
+                }
             }
+            td class="why" { @if let Some(code) = &line.error_code { (words::error_code(code)) } }
+            td class="notes" { @if line.duplicate == Some(true) { span class="tag" { "duplicate" } } }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn plot(name: &str, values: &[Option<f64>], write: impl Fn(f64) -> St
         return html! { p class="plot none" { "No history yet" } };
     };
     let (last, most) = (write(last), write(highest));
-    let label = format!("{name} in the last hour: at most {most}, at the end {last}");
+    let label = format!("{name} in the last hour: peak {most}, at the end {last}");
     let scale = if highest > 0.0 { highest } else { 1.0 };
     html! {
         svg class="plot" viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } preserveAspectRatio="none"
@@ -25,7 +25,7 @@ pub(super) fn plot(name: &str, values: &[Option<f64>], write: impl Fn(f64) -> St
                 path class="line" d=(line(&run)) vector-effect="non-scaling-stroke" {}
             }
         }
-        p class="most" { "at most " (most) }
+        p class="most" { "peak " (most) ", last hour" }
     }
 }
 
@@ -67,7 +67,7 @@ mod tests {
     fn a_plot_says_in_words_what_it_draws() {
         let values = [Some(1.0), None, Some(4.0), Some(2.0)];
         let drawn = plot("Depth", &values, |value| format!("{value}")).into_string();
-        assert!(drawn.contains("Depth in the last hour: at most 4, at the end 2"), "{drawn}");
+        assert!(drawn.contains("Depth in the last hour: peak 4, at the end 2"), "{drawn}");
         assert_eq!(drawn.matches("class=\"line\"").count(), 2, "a gap parts it");
     }
 

@@ -123,27 +123,25 @@ fn field(name: &str, label: &str, value: &str, example: &str) -> Markup {
 fn results(found: &[Current], now: Timestamp) -> Markup {
     if found.is_empty() {
         return html! {
-            p class="empty" { "Nothing was found. Numbers are looked for as a whole, SIDs also by a part." }
+            p class="empty" { "Nothing was found. Give a number in full; part of a SID is enough." }
         };
     }
     html! {
-        div class="scroll" {
-            table {
-                caption class="hidden" { "What was found, the latest first" }
-                thead {
-                    tr {
-                        th scope="col" { "First seen" }
-                        th scope="col" { "Kind" }
-                        th scope="col" { "Status" }
-                        th scope="col" { "SID" }
-                        th scope="col" { "From" }
-                        th scope="col" { "To" }
-                        th scope="col" { "Error" }
-                        th scope="col" { "Last event" }
-                    }
+        table class="rows found" {
+            caption class="hidden" { "What was found, the latest first" }
+            thead {
+                tr {
+                    th scope="col" { "First seen" }
+                    th scope="col" { "Kind" }
+                    th scope="col" { "Status" }
+                    th scope="col" { "SID" }
+                    th scope="col" { "From" }
+                    th scope="col" { "To" }
+                    th scope="col" { "Error" }
+                    th scope="col" { "Last event" }
                 }
-                tbody { @for current in found { (row(current, now)) } }
             }
+            tbody { @for current in found { (row(current, now)) } }
         }
     }
 }
@@ -151,17 +149,17 @@ fn results(found: &[Current], now: Timestamp) -> Markup {
 fn row(current: &Current, now: Timestamp) -> Markup {
     html! {
         tr {
-            td { (words::time(current.first_seen, now)) }
-            td { (current.resource.as_str()) }
-            td {
+            td class="at" { (words::time(current.first_seen, now)) }
+            td class="kind-of" { (current.resource.as_str()) }
+            td class="now" {
                 (words::status(&current.position.status))
                 @if current.is_contradicted() { " " span class="tag" { "contradicted" } }
             }
-            td { (words::sid(&current.sid)) }
-            td class="address" { (current.from.as_deref().unwrap_or_default()) }
-            td class="address" { (current.to.as_deref().unwrap_or_default()) }
-            td { @if let Some(error) = &current.error { (words::error_code(&error.code)) } }
-            td { (words::time(current.updated, now)) }
+            td class="which" { (words::sid(&current.sid)) }
+            td class="from address" { (current.from.as_deref().unwrap_or_default()) }
+            td class="to address" { (current.to.as_deref().unwrap_or_default()) }
+            td class="why" { @if let Some(error) = &current.error { (words::error_code(&error.code)) } }
+            td class="last" { (words::time(current.updated, now)) }
         }
     }
 }

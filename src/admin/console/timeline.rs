@@ -74,7 +74,13 @@ fn summary(current: &Current, now: Timestamp) -> Markup {
             @if !took.is_zero() { ", " (duration(took)) " after the first" }
             "."
         }
-        @if let Some(error) = &current.error { (error_line(&error.code)) }
+        @if let Some(error) = &current.error {
+            @if words::tone(&current.position.status) == "good" {
+                // In red beside a green status it would contradict it.
+                p class="note" { "An earlier event had an error." }
+            }
+            (error_line(&error.code))
+        }
         @if current.is_contradicted() {
             p class="odd" {
                 "Twilio reported final statuses that exclude each other. All of them are below."

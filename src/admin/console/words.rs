@@ -94,7 +94,16 @@ pub(in crate::admin) fn tone(status: &str) -> &'static str {
 
 /// A SID that leads to its timeline.
 pub(in crate::admin) fn sid(sid: &str) -> Markup {
-    html! { a class="sid" href={ "/sid/" (in_path(sid)) } { (sid) } }
+    html! { a class="sid" href={ "/sid/" (in_path(sid)) } title=(sid) { (parts(sid)) } }
+}
+
+/// Text in two parts, of which a narrow place cuts the first: what tells SIDs apart is at their end.
+pub(in crate::admin) fn parts(text: &str) -> Markup {
+    /// As many as one remembers for a moment.
+    const END: usize = 5;
+    let cut = text.char_indices().rev().nth(END - 1).map_or(0, |(at, _)| at);
+    let (start, end) = text.split_at(cut);
+    html! { @if !start.is_empty() { span class="start" { (start) } } (end) }
 }
 
 /// Text as a part of a path.

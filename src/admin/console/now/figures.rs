@@ -14,12 +14,11 @@ use crate::pipeline::live::Stage;
 /// Those that this process has.
 pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
     let receives = !vitals.now.refusals.is_empty();
-    let streams = admin.probes.iter().any(|(_, probe)| probe.name() == "redis");
     html! {
         section class="figures" aria-label="Figures" {
             @if receives { (received(vitals)) }
             @if admin.live.stage() == Stage::Stored { (stored(vitals)) }
-            @if streams { (waiting(vitals)) }
+            (waiting(vitals))
         }
     }
 }
@@ -27,7 +26,7 @@ pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
 fn received(vitals: &Vitals) -> Markup {
     let counted = |of: fn(&Sample) -> u64| {
         let number = of(&vitals.now).saturating_sub(of(&vitals.hour));
-        format!("{} since {}", count(number), since(vitals))
+        format!("mean of a minute; {} since {}", count(number), since(vitals))
     };
     let accepted = per_second(vitals, |sample| sample.accepted);
     let refused = per_second(vitals, |sample| sample.refused);
@@ -36,13 +35,13 @@ fn received(vitals: &Vitals) -> Markup {
         between(vitals, 6, |before, after| after.answered.since(&before.answered).quantile(0.95));
     let answered = vitals.p95.map_or("–".to_owned(), seconds);
     let median = vitals.median.map_or("no answer in five minutes".to_owned(), |median| {
-        format!("95 of 100; half within {}", seconds(median))
+        format!("median {}, of five minutes", seconds(median))
     });
     html! {
         (figure("Callbacks per second", &rate(vitals.per_second),
             &counted(|sample| sample.accepted), &plot("Callbacks per second", &accepted, rate)))
-        (figure("Answered within", &answered, &median,
-            &plot("Time of 95 of 100 answers", &p95, seconds)))
+        (figure("Answer time, p95", &answered, &median,
+            &plot("Answer time, p95", &p95, seconds)))
         (figure("Refused per second", &rate(vitals.refused_per_second),
             &counted(|sample| sample.refused), &plot("Refused per second", &refused, rate)))
     }
@@ -64,18 +63,30 @@ fn waiting(vitals: &Vitals) -> Markup {
         plot(name, &values, |value| count(value.round() as u64))
     };
     let Sample { depth, spool, dead_letters, oldest, .. } = vitals.now;
-    let oldest = match depth {
-        0 => "for a worker".to_owned(),
-        _ => format!("for a worker, the oldest for {}", seconds(oldest)),
+    let stream = vitals.in_stream(depth);
+    let oldest = match stream {
+        Some(None) => "Redis does not answer".to_owned(),
+        Some(Some(0)) | None => "for a worker".to_owned(),
+        Some(Some(_)) => format!("for a worker, the oldest for {}", seconds(oldest)),
     };
+    let letters = vitals.in_stream(dead_letters).unwrap_or(Some(dead_letters));
     html! {
-        (figure("Waiting in Redis", &count(depth), &oldest,
-            &plot("Waiting in Redis", |sample| sample.depth)))
-        (figure("Waiting in the spool", &count(spool), "for Redis to take them",
-            &plot("Waiting in the spool", |sample| sample.spool)))
-        (figure("Dead letters", &count(dead_letters), "that nobody could store",
+        @if let Some(depth) = stream {
+            (figure("Waiting in Redis", &known(depth), &oldest,
+                &plot("Waiting in Redis", |sample| sample.depth)))
+        }
+        @if vitals.has_spool() {
+            (figure("Waiting in the spool", &count(spool), "on the disk of this process",
+                &plot("Waiting in the spool", |sample| sample.spool)))
+        }
+        (figure("Dead letters", &known(letters), "that could not be stored",
             &plot("Dead letters", |sample| sample.dead_letters)))
     }
+}
+
+/// A number, or that it cannot be known right now.
+fn known(number: Option<u64>) -> String {
+    number.map_or("unknown".to_owned(), count)
 }
 
 fn figure(name: &str, value: &str, note: &str, plot: &Markup) -> Markup {
