@@ -7,6 +7,7 @@
 mod calls;
 mod durability;
 mod health;
+mod local;
 mod local_log;
 mod reload;
 mod retention;
@@ -28,21 +29,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use self::local::Local;
 pub use self::reload::Reloader;
 use self::retention::Retention;
 use crate::admin::Admin;
-use crate::backend::purge::{self, Purge};
-use crate::backend::sqlite::{self, Database, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
-use crate::clock::Clock;
+use crate::backend::purge::Purge;
+use crate::backend::{Durabilities, Need, Probe, Reader};
 use crate::config::{Config, Deployment};
 use crate::http::refusals::Refusals;
 use crate::inbound::{Health, Inbound, TermsInForce};
-use crate::pipeline::live::{Live, Stage};
+use crate::pipeline::live::Live;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::process::{self, Connections};
 use crate::spans::Spans;
-use crate::telemetry::metrics::{Backend, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
 use crate::{admin, inbound, telemetry};
 
@@ -148,12 +148,20 @@ pub async fn start(
     let metrics = Metrics::new(&registry, spans.clone())?;
     let retention = Retention::new(config.retention, config.clock, &registry, stop.clone())?;
     let mut tasks = JoinSet::new();
+    let (migrate, tasks_of) = (config.migrate, &mut tasks);
     let Parts { reader, probes, recorder, durabilities, purge, live } = match &config.deployment {
-        Deployment::Embedded { store } => {
-            embedded(store, config.migrate, &metrics, &retention, &mut tasks).await?
+        Deployment::Embedded { log, store } => {
+            let local =
+                Local { migrate, metrics: &metrics, retention, tasks: tasks_of, stop: &stop };
+            local.embedded(log, store).await?
+        }
+        Deployment::Direct { log, store } => {
+            let local =
+                Local { migrate, metrics: &metrics, retention, tasks: tasks_of, stop: &stop };
+            local.direct(log, store).await?
         }
         Deployment::Scaled(scaled) => {
-            scaled::build(scaled, config.migrate, &metrics, retention, &mut tasks, &stop).await?
+            scaled::build(scaled, migrate, &metrics, retention, tasks_of, &stop).await?
         }
     };
 
@@ -217,44 +225,6 @@ struct Parts {
     durabilities: Durabilities,
     purge: Purge,
     live: Live,
-}
-
-/// One SQLite file: the receiver commits to the store itself.
-async fn embedded(
-    url: &str,
-    migrate: bool,
-    metrics: &Metrics,
-    retention: &Retention,
-    tasks: &mut JoinSet<&'static str>,
-) -> anyhow::Result<Parts> {
-    let database = Arc::new(Database::lock(url)?);
-    if migrate {
-        database.migrate().await?;
-    }
-    let query = sqlite::Query::new(&database);
-    let store = SqliteStore::open(Arc::clone(&database)).await?;
-    retention.spawn_embedded(&store, tasks);
-    let purge = Purge {
-        store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
-        dead_letters: DeadLetters::default(),
-        stream: None,
-        log: None,
-    };
-    let live = Live::new(Stage::Stored, Clock::System);
-    let store = live.observed(metrics.observed(store, Backend::Sqlite));
-    let recorder = spawn_batcher(store, tasks);
-    let (durabilities, in_force) = (Durabilities::default(), InForce::of_sqlite());
-    metrics.show_durability("sqlite", &in_force, false);
-    durabilities.set("sqlite", in_force);
-    let probe = Probe::Sqlite(sqlite::Health::new(database, query.clone()));
-    Ok(Parts {
-        reader: Reader::Sqlite(query),
-        probes: vec![(Need::Must, probe)],
-        recorder: Some(recorder),
-        durabilities,
-        purge,
-        live,
-    })
 }
 
 /// Group commit before a sink; it ends when nobody can record any more.

@@ -136,16 +136,35 @@ pub struct Traces {
     pub sample_ratio: f64,
 }
 
-/// The mode, with all that it needs and nothing that it does not.
+/// Which log a callback is answered for, and which store a pump moves it into, with all that they need
+/// and nothing that they do not.
 #[derive(Debug, Clone)]
 pub enum Deployment {
-    /// One process on one SQLite file.
+    /// A local log, and a SQLite file: one process, no services.
     Embedded {
+        /// Beside the file.
+        log: LocalLog,
         /// `sqlite:…`
         store: String,
     },
-    /// Receivers and workers between Redis and Postgres.
+    /// A local log, and Postgres: one process.
+    Direct {
+        /// In a directory of its own.
+        log: LocalLog,
+        /// `postgres://…`
+        store: SecretString,
+    },
+    /// A Redis stream, with a local log behind it, and Postgres: receivers and workers.
     Scaled(Box<Scaled>),
+}
+
+/// Where a deployment stores.
+#[derive(Debug, Clone, Copy)]
+pub enum Store<'d> {
+    /// `sqlite:…`
+    Sqlite(&'d str),
+    /// `postgres://…`
+    Postgres(&'d SecretString),
 }
 
 impl Scaled {
@@ -163,8 +182,40 @@ impl Deployment {
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
         match self {
-            Self::Embedded { .. } => DeadLetters::default(),
+            Self::Embedded { log, .. } | Self::Direct { log, .. } => {
+                let local = LocalDeadLetters::new(log.directory.clone());
+                DeadLetters { stream: None, local: Some(local) }
+            }
             Self::Scaled(scaled) => scaled.dead_letters(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded { .. } => "embedded",
+            Self::Direct { .. } => "direct",
+            Self::Scaled(_) => "scale-out",
+        }
+    }
+
+    /// The local log of this process; a worker has none.
+    #[must_use]
+    pub fn local_log(&self) -> Option<&LocalLog> {
+        match self {
+            Self::Embedded { log, .. } | Self::Direct { log, .. } => Some(log),
+            Self::Scaled(scaled) => scaled.role.receives().then_some(&scaled.spool),
+        }
+    }
+
+    /// Where events end.
+    #[must_use]
+    pub fn store(&self) -> Store<'_> {
+        match self {
+            Self::Embedded { store, .. } => Store::Sqlite(store),
+            Self::Direct { store, .. } => Store::Postgres(store),
+            Self::Scaled(scaled) => Store::Postgres(&scaled.store),
         }
     }
 
@@ -172,7 +223,7 @@ impl Deployment {
     #[must_use]
     pub fn receives(&self) -> bool {
         match self {
-            Self::Embedded { .. } => true,
+            Self::Embedded { .. } | Self::Direct { .. } => true,
             Self::Scaled(scaled) => scaled.role.receives(),
         }
     }
@@ -181,7 +232,7 @@ impl Deployment {
     #[must_use]
     pub fn stores(&self) -> bool {
         match self {
-            Self::Embedded { .. } => true,
+            Self::Embedded { .. } | Self::Direct { .. } => true,
             Self::Scaled(scaled) => scaled.role.works(),
         }
     }
@@ -191,7 +242,7 @@ impl Deployment {
     #[must_use]
     pub fn threads(&self) -> usize {
         match self {
-            Self::Embedded { .. } => 1,
+            Self::Embedded { .. } | Self::Direct { .. } => 1,
             Self::Scaled(scaled) => match scaled.role {
                 Role::Receiver | Role::Worker => 1,
                 Role::All => 2,

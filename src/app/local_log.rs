@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::backend::local_log::LocalLog;
 use crate::backend::sqlite::{OldSpool, OpenError};
+use crate::clock::Clock;
 use crate::config;
 use crate::pipeline::CommitError;
 use crate::telemetry::metrics::Metrics;
@@ -20,6 +21,15 @@ const EVERY: Duration = Duration::from_secs(1);
 /// room.
 const TAKE_OVER_EVERY: u64 = 10;
 
+/// Where it stands, which decides what its events wait for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stands {
+    /// Behind the stream: nothing is in it while all is well.
+    BehindStream,
+    /// Before the store: it is the log that everything goes through.
+    BeforeStore,
+}
+
 /// Opens it.
 ///
 /// # Errors
@@ -30,7 +40,12 @@ pub(super) async fn open(log: &config::LocalLog) -> anyhow::Result<LocalLog> {
 
 /// Shows what waits in it, appends what an operator wants replayed, and takes over what an earlier
 /// version left, until told to stop.
-pub(super) async fn tend(log: LocalLog, metrics: Metrics, stop: CancellationToken) -> &'static str {
+pub(super) async fn tend(
+    log: LocalLog,
+    stands: Stands,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> &'static str {
     let (mut taken_over, mut turn) = (false, 0_u64);
     loop {
         if !taken_over && turn.is_multiple_of(TAKE_OVER_EVERY) {
@@ -41,7 +56,15 @@ pub(super) async fn tend(log: LocalLog, metrics: Metrics, stop: CancellationToke
             warn!(error = %error, "what was replayed cannot be appended to the local log yet");
         }
         let aside = log.dead_letters().count().await.unwrap_or_default();
-        metrics.show_local_log(log.fill(), aside, log.damaged());
+        metrics.show_local_log(log.fill().bytes, aside, log.damaged());
+        match stands {
+            Stands::BehindStream => metrics.show_spooled(log.fill().events),
+            Stands::BeforeStore => {
+                let oldest = log.oldest().await;
+                let age = oldest.map(|oldest| Clock::System.now().since(oldest));
+                metrics.stream().show_local_log(log.fill().events, age.unwrap_or_default());
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return "local log",

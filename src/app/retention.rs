@@ -1,5 +1,5 @@
-//! Which retention runs where: in the embedded process that of its file, in a worker that of Postgres
-//! and of the dead letters, in a receiver that of its spool.
+//! Which retention runs where: where a pump moves events into a store, that of the store; of dead letters, where they lie: beside
+//! the stream, and in the local log.
 
 use std::time::Duration;
 
@@ -46,15 +46,19 @@ impl Retention {
     }
 
     /// Until it is told to stop, or at once if everything is kept for ever.
-    pub(super) async fn run_scaled(self, postgres: &Postgres, dead_letters: redis::Retention) {
-        let Config { events, statuses, dead_letters: dead } = self.config;
+    pub(super) async fn run_postgres(self, postgres: &Postgres) {
+        let Config { events, statuses, .. } = self.config;
         let of_events = postgres::Retention::of_events(postgres.clone());
         let of_statuses = postgres::Retention::of_statuses(postgres.clone());
         tokio::join!(
             self.run(of_events, Table::Events, events),
             self.run(of_statuses, Table::Statuses, statuses),
-            self.run(dead_letters, Table::DeadLetters, dead),
         );
+    }
+
+    /// The same of those of the stream.
+    pub(super) async fn run_dead_letters(self, dead_letters: redis::Retention) {
+        self.run(dead_letters, Table::DeadLetters, self.config.dead_letters).await;
     }
 
     fn spawn(

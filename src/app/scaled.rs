@@ -130,7 +130,8 @@ fn receive(
         drainer.await;
         "drainer"
     });
-    tasks.spawn(local_log::tend(spool.clone(), metrics.clone(), stop.clone()));
+    let (tended, told) = (spool.clone(), metrics.clone());
+    tasks.spawn(local_log::tend(tended, local_log::Stands::BehindStream, told, stop.clone()));
     let first = match scaled.durability {
         Durability::Stream => First::Log,
         Durability::Spool => First::Spool,
@@ -171,7 +172,11 @@ async fn work(
         consumers.spawn(consume(sink, observer, scaled.clone(), stop.clone()));
     }
     // Only now are there tables.
-    tokio::join!(consumers.join_all(), retention.run_scaled(&postgres, dead_letters));
+    tokio::join!(
+        consumers.join_all(),
+        retention.clone().run_postgres(&postgres),
+        retention.run_dead_letters(dead_letters)
+    );
     postgres.close().await;
     NAME
 }
@@ -195,7 +200,7 @@ async fn consume(
 
 /// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if
 /// waiting cannot help.
-async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
+pub(super) async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
     let mut backoff = Backoff::default();
     while !stop.is_cancelled() {
         match postgres.migrate().await {

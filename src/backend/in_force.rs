@@ -101,11 +101,18 @@ pub(crate) fn of_redis(
 }
 
 impl InForce {
-    /// Of the embedded store and the spool, whose settings are ours.
+    /// Of the local log, whose settings are ours.
+    #[must_use]
+    pub fn of_local_log() -> Self {
+        Self { level: Level::Synced, settings: "fdatasync of each batch".to_owned(), breach: None }
+    }
+
+    /// Of the embedded store, whose settings are ours.
     #[must_use]
     pub fn of_sqlite() -> Self {
-        let settings = "journal_mode wal, synchronous full".to_owned();
-        Self { level: Level::Synced, settings, breach: None }
+        let settings =
+            "journal_mode wal, synchronous normal, in the log until a checkpoint has synced it";
+        Self { level: Level::Synced, settings: settings.to_owned(), breach: None }
     }
 }
 

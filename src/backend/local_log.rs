@@ -65,7 +65,8 @@ pub use self::retention::Retention;
 pub use self::state::{Fill, Mark, RecordId};
 use self::state::{Part, Place, State};
 use super::BackendError;
-use crate::event::Batch;
+use crate::clock::Timestamp;
+use crate::event::{Batch, codec};
 use crate::pipeline::{Cause, CommitError, Outcome, Sink};
 use crate::sabotage::{self, Point};
 
@@ -108,6 +109,39 @@ pub enum OpenError {
     InUse(PathBuf),
 }
 
+/// A directory as others see it, wherever they stand.
+#[must_use]
+pub fn absolute(directory: &Path) -> PathBuf {
+    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
+}
+
+/// Why what lies in this directory, which need not be there yet, is lost sooner than a disk is; `None` if it
+/// is not, as far as can be seen.
+#[must_use]
+pub fn volatile(directory: &Path) -> Option<&'static str> {
+    #[cfg(target_os = "linux")]
+    {
+        /// What Linux calls file systems that do not outlive a container, or the machine.
+        const OVERLAY: u64 = 0x794c_7630;
+        const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        let directory = absolute(directory);
+        let place = directory.ancestors().find(|path| path.is_dir())?;
+        // 32 bits of it, with a sign on some machines.
+        let kind = rustix::fs::statfs(place).ok()?.f_type.cast_unsigned() & 0xffff_ffff;
+        match kind {
+            OVERLAY => Some("it lies in the container itself, and goes away with it"),
+            TMPFS | RAMFS => Some("it lies in memory, and goes away with the machine"),
+            _ => None,
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = directory;
+        None
+    }
+}
+
 /// An append-only log in a directory. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct LocalLog(Arc<Inner>);
@@ -128,6 +162,8 @@ struct Inner {
     failure: OnceLock<Cause>,
     /// Something was appended.
     appended: Notify,
+    /// Something was settled.
+    settled: Notify,
     /// Locked while it is open.
     _lock: File,
 }
@@ -207,6 +243,34 @@ impl LocalLog {
     #[must_use]
     pub fn dead_letters(&self) -> LocalDeadLetters {
         LocalDeadLetters::new(self.directory().to_owned())
+    }
+
+    /// When the oldest event that waits was received.
+    pub async fn oldest(&self) -> Option<Timestamp> {
+        let inner = Arc::clone(&self.0);
+        let looking = spawn_blocking(move || {
+            let settled = inner.state().settled().place;
+            reader::first(&inner, settled)
+        });
+        let fields = looking.await.ok().flatten()?;
+        codec::decode(fields).ok().map(|event| event.received_at)
+    }
+
+    /// Waits until nothing waits in it, as long as that comes nearer.
+    pub async fn drained(&self) {
+        /// Without any progress for so long there will be none.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        /// However much it is. A stop must be over within 25 s.
+        const LONGEST: Duration = Duration::from_secs(10);
+        let began = Instant::now();
+        let (mut last, mut since) = (self.fill().events, began);
+        while last > 0 && since.elapsed() < PATIENCE && began.elapsed() < LONGEST {
+            let _ = tokio::time::timeout(PATIENCE, self.0.settled.notified()).await;
+            let now = self.fill().events;
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
     }
 
     /// How far everything is settled.
@@ -341,6 +405,7 @@ impl Inner {
             damaged: AtomicU64::new(damaged.len() as u64),
             failure: OnceLock::new(),
             appended: Notify::new(),
+            settled: Notify::new(),
             _lock: held,
         };
         // So that the first callback need not wait for it. A disk that is full now may not be later.

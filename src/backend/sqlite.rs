@@ -23,14 +23,11 @@ pub use self::purge::Purge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::spool::{OldRow, OldSpool};
-pub use self::store::SqliteStore;
+pub use self::store::{Checkpoint, SqliteStore};
 use super::BackendError;
 use crate::pipeline::Cause;
 
 static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
-/// Pages of the log after which they are copied into the file, and it begins anew: 16 MiB. The longer it
-/// grows, the fewer pages are copied more than once.
-const LOG_PAGES: &str = "4000";
 
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
@@ -144,8 +141,7 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
-        let options = options(&self.path).pragma("wal_autocheckpoint", LOG_PAGES);
-        options.connect().await.map_err(|error| self.error(error))
+        options(&self.path).connect().await.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: sqlx::Error) -> OpenError {
@@ -215,13 +211,16 @@ fn path_of(url: &str) -> Result<PathBuf, OpenError> {
     Ok(path.to_owned())
 }
 
-/// WAL with `synchronous=FULL`: a commit is on the disk when it returns.
+/// WAL with `synchronous=NORMAL`: a commit outlives this process when it returns, and a power cut once
+/// [`SqliteStore::checkpoint`] has. Until then the local log has what it holds.
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(SqliteSynchronous::Normal)
+        // By itself, it would tell nobody that a sync has failed.
+        .pragma("wal_autocheckpoint", "0")
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.
         .pragma("temp_store", "MEMORY")
         .busy_timeout(Duration::from_secs(5))

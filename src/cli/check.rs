@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::callback_url::Urls;
 use super::terminal::out;
-use crate::config::{Account, Config, Deployment, Role, Scaled, Sources};
+use crate::backend::local_log::{absolute, volatile};
+use crate::config::{Account, Config, Deployment, LocalLog, Role, Scaled, Sources};
 use crate::twilio::privacy::Treatments;
 use crate::worker::retention::Config as Retention;
 
@@ -42,12 +43,17 @@ fn explain(config: &Config) -> String {
     ]);
     lines.extend(config.accounts.iter().map(account));
     match &config.deployment {
-        Deployment::Embedded { store } => {
+        Deployment::Embedded { store, .. } => {
             lines.push("mode                embedded: this process alone, no services".to_owned());
             lines.push(format!("store               {store}"));
         }
+        Deployment::Direct { .. } => lines.push(
+            "mode                direct: this process alone, with a local log and Postgres; no Redis"
+                .to_owned(),
+        ),
         Deployment::Scaled(scaled) => lines.extend(scale_out(scaled)),
     }
+    lines.extend(config.deployment.local_log().map(local_log));
     let migrate = if config.migrate { "yes" } else { "no: run `offhook migrate`" };
     lines.push(format!("migrate at start    {migrate}"));
     lines.push(retention(config.retention));
@@ -98,6 +104,12 @@ fn traces(config: &Config) -> String {
         Some(traces) => format!("traces              share of requests {}", traces.sample_ratio),
         None => "traces              none".to_owned(),
     }
+}
+
+fn local_log(log: &LocalLog) -> String {
+    let directory = absolute(&log.directory);
+    let lasts = volatile(&log.directory).map(|why| format!(" (warning: {why})"));
+    format!("local log           {}{}", directory.display(), lasts.unwrap_or_default())
 }
 
 fn scale_out(scaled: &Scaled) -> Vec<String> {

@@ -69,17 +69,20 @@ impl Doctor {
             findings.extend(public::look(config, self.balancer_idle).await);
         }
         match &config.deployment {
-            Deployment::Embedded { store } => findings.extend(disk::look_at_store(store)),
+            Deployment::Embedded { store, .. } => findings.extend(disk::look_at_store(store)),
+            Deployment::Direct { store: url, .. } => {
+                findings.extend(store::look(url, config).await);
+            }
             Deployment::Scaled(scaled) => {
-                let (stream, store) =
-                    tokio::join!(stream::look(scaled, self.rate), store::look(scaled, config));
+                let (stream, store) = tokio::join!(
+                    stream::look(scaled, self.rate),
+                    store::look(&scaled.store, config)
+                );
                 findings.extend(stream);
                 findings.extend(store);
-                if scaled.role.receives() {
-                    findings.extend(disk::look_at_spool(&scaled.spool));
-                }
             }
         }
+        findings.extend(config.deployment.local_log().into_iter().flat_map(disk::look_at_log));
         // One that cannot arrive would only say again what was said.
         let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);
         if config.deployment.receives() && !self.no_callback && !broken {
@@ -90,10 +93,7 @@ impl Doctor {
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {
-    let mode = match config.deployment {
-        Deployment::Embedded { .. } => "embedded",
-        Deployment::Scaled(_) => "scale-out",
-    };
+    let mode = config.deployment.name();
     let text = format!("{mode} mode, accounts: {}", config.accounts.len());
     let mut findings = vec![Finding::ok("configuration", text)];
     // Each says what to do by itself.

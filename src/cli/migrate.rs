@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::terminal::outln;
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Database;
-use crate::config::{Config, Deployment, Role, Sources};
+use crate::config::{Config, Role, Sources, Store};
 
 /// Migrates the configured store. Safe when several processes do so at the same time.
 ///
@@ -15,14 +15,14 @@ use crate::config::{Config, Deployment, Role, Sources};
 /// A wrong configuration, a store that is away or in use, or one newer than this version.
 pub(super) async fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), Role::All)?;
-    match &config.deployment {
-        Deployment::Embedded { store } => {
+    match config.deployment.store() {
+        Store::Sqlite(store) => {
             let database = Database::lock(store)?;
             database.migrate().await?;
             outln!("{} is up to date", database.path().display());
         }
-        Deployment::Scaled(scaled) => {
-            let postgres = Postgres::new(scaled.store.expose_secret())?;
+        Store::Postgres(store) => {
+            let postgres = Postgres::new(store.expose_secret())?;
             postgres.migrate().await?;
             postgres.close().await;
             outln!("the Postgres tables are up to date");

@@ -11,8 +11,9 @@ use tracing::{info, warn};
 
 use super::run_on;
 use crate::app::{self, Listeners, Reloader};
+use crate::backend::local_log::{absolute, volatile};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Role, Sources};
+use crate::config::{Config, ConfigError, Deployment, Role, Sources};
 use crate::{process, sabotage, shutdown, telemetry};
 
 /// Longest wait for the reader of the log at the end.
@@ -48,7 +49,27 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
     ended
 }
 
+/// Which deployment it is, and where its log lies, before anything else: a variable that was forgotten makes
+/// another one of it.
+fn announce(deployment: &Deployment) {
+    let name = deployment.name();
+    let Some(log) = deployment.local_log() else {
+        info!(deployment = name, "offhook starts");
+        return;
+    };
+    let directory = absolute(&log.directory);
+    info!(deployment = name, local_log = %directory.display(), "offhook starts");
+    if let Some(why) = volatile(&log.directory) {
+        warn!(
+            local_log = %directory.display(),
+            why,
+            "what was answered and is not stored yet can be lost: give the local log a disk that lasts"
+        );
+    }
+}
+
 async fn serve(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
+    announce(&config.deployment);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;

@@ -247,7 +247,13 @@ fn deployment(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {
              postgres:// store",
         )),
         "sqlite" => embedded(loaded, url.expose_secret()),
-        "postgres" | "postgresql" => scaled(loaded, role, url, stream()?),
+        "postgres" | "postgresql" => {
+            check_postgres(loaded, &url)?;
+            match stream()? {
+                Some(stream) => scaled(loaded, role, url, stream),
+                None => direct(loaded, role, url),
+            }
+        }
         _ => Err(loaded.error("store.url", "it must start with sqlite: or postgres://")),
     }
 }
@@ -266,32 +272,61 @@ fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
             "a SQLite store uses no stream: remove it, or set store.url to a postgres:// URL",
         ));
     }
-    Ok(Deployment::Embedded { store: url.to_owned() })
+    Ok(Deployment::Embedded { log: local_log(loaded, beside(url))?, store: url.to_owned() })
+}
+
+/// Of a `sqlite:` URL, where its log lies: beside the file, so that whoever moves, copies or mounts the one
+/// has the other, and two processes with a file each have a log each.
+fn beside(url: &str) -> PathBuf {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or_default();
+    PathBuf::from(format!("{path}-log"))
+}
+
+fn local_log(loaded: &Loaded, directory: PathBuf) -> Result<LocalLog, ConfigError> {
+    let raw = &loaded.raw.spool;
+    if raw.min_free_bytes < Bounds::LEAST_FREE {
+        let least = Bounds::LEAST_FREE;
+        let problem =
+            format!("it must be at least {least}: a disk without it stops whatever else is on it");
+        return Err(loaded.error("spool.min_free_bytes", problem));
+    }
+    let bounds = Bounds { max_bytes: raw.max_bytes, min_free_bytes: raw.min_free_bytes };
+    Ok(LocalLog { directory, bounds })
+}
+
+fn check_postgres(loaded: &Loaded, store: &SecretString) -> Result<(), ConfigError> {
+    if let Some(problem) = super::urls::problem(store.expose_secret()) {
+        return Err(loaded.error("store.url", problem));
+    }
+    postgres_url(store.expose_secret()).map_err(|problem| {
+        let like = "it is not a URL like postgres://user@host/name";
+        loaded.error("store.url", format!("{like}: {problem}"))
+    })
+}
+
+fn direct(loaded: &Loaded, role: Role, store: SecretString) -> Result<Deployment, ConfigError> {
+    if role != Role::All {
+        return Err(loaded.error(
+            "stream.url",
+            "--role needs a stream between receivers and workers: set stream.url, or REDIS_URL, to a \
+             redis:// URL; without one, a single process receives and stores",
+        ));
+    }
+    let log = local_log(loaded, loaded.raw.spool.directory.clone())?;
+    Ok(Deployment::Direct { log, store })
 }
 
 fn scaled(
     loaded: &Loaded,
     role: Role,
     store: SecretString,
-    stream: Option<SecretString>,
+    stream: SecretString,
 ) -> Result<Deployment, ConfigError> {
     let raw = &loaded.raw;
-    let Some(stream) = stream else {
-        return Err(loaded.error(
-            "stream.url",
-            "a Postgres store needs a stream before it: set stream.url, or REDIS_URL, to a \
-             redis:// URL",
-        ));
-    };
-    for (key, url) in [("store.url", &store), ("stream.url", &stream)] {
-        if let Some(problem) = super::urls::problem(url.expose_secret()) {
-            return Err(loaded.error(key, problem));
-        }
+    if let Some(problem) = super::urls::problem(stream.expose_secret()) {
+        return Err(loaded.error("stream.url", problem));
     }
-    postgres_url(store.expose_secret()).map_err(|problem| {
-        let like = "it is not a URL like postgres://user@host/name";
-        loaded.error("store.url", format!("{like}: {problem}"))
-    })?;
     let ca = raw.stream.ca_file.as_ref().map(read).transpose();
     let ca = ca.map_err(|problem| loaded.error("stream.ca_file", problem))?;
     let connector = Connector::with_ca(stream.expose_secret(), ca.as_deref().map(str::as_bytes));
@@ -309,12 +344,6 @@ fn scaled(
     if raw.worker.max_deliveries == 0 {
         return Err(loaded.error("worker.max_deliveries", "it must be at least 1"));
     }
-    if raw.spool.min_free_bytes < Bounds::LEAST_FREE {
-        let least = Bounds::LEAST_FREE;
-        let problem =
-            format!("it must be at least {least}: a disk without it stops whatever else is on it");
-        return Err(loaded.error("spool.min_free_bytes", problem));
-    }
     Ok(Deployment::Scaled(Box::new(Scaled {
         role,
         store,
@@ -322,13 +351,7 @@ fn scaled(
         names: Names { stream: raw.stream.key.clone(), group: raw.stream.group.clone() },
         stream_timeout: Duration::from_millis(raw.stream.timeout_ms.max(1)),
         durability: raw.stream.durability,
-        spool: LocalLog {
-            directory: raw.spool.directory.clone(),
-            bounds: Bounds {
-                max_bytes: raw.spool.max_bytes,
-                min_free_bytes: raw.spool.min_free_bytes,
-            },
-        },
+        spool: local_log(loaded, raw.spool.directory.clone())?,
         worker: worker::Config {
             consumers: raw.worker.consumers,
             reclaim_idle: Duration::from_millis(raw.worker.reclaim_idle_ms),

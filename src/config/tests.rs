@@ -50,7 +50,7 @@ fn the_conventional_variables_are_enough_but_for_the_public_url() {
     );
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
     assert!(
-        matches!(config.deployment, Deployment::Embedded { store } if store == "sqlite:offhook.db")
+        matches!(config.deployment, Deployment::Embedded { store, .. } if store == "sqlite:offhook.db")
     );
     check_error(load(&MINIMAL[..2], ""), &["public_url (not set)", "OFFHOOK_PUBLIC_URL"]);
 }
@@ -291,7 +291,21 @@ fn the_stores_url_decides_the_mode() {
     assert_eq!(scaled_config.names.stream, "offhook:events");
     assert_eq!(scaled_config.role, Role::All);
 
-    check_error(load(&minimal(&scaled[..1]), ""), &["stream.url (not set)", "REDIS_URL"]);
+    let config = load(&minimal(&scaled[..1]), "").expect("complete");
+    assert!(matches!(config.deployment, Deployment::Direct { .. }), "a Postgres alone");
+    assert_eq!(
+        config.deployment.local_log().expect("it has one").directory,
+        Path::new("offhook-spool")
+    );
+    for role in [Role::Receiver, Role::Worker] {
+        let refused = load_as(&minimal(&scaled[..1]), "", role);
+        check_error(refused, &["stream.url (not set)", "REDIS_URL", "--role"]);
+    }
+    let config = load(&MINIMAL, "[store]\nurl = 'sqlite:///a/b.db?mode=rwc'").expect("complete");
+    assert_eq!(
+        config.deployment.local_log().expect("it has one").directory,
+        Path::new("/a/b.db-log")
+    );
     // A REDIS_URL alone is somebody else's; a stream in our own file is meant.
     assert!(load(&minimal(&scaled[1..]), "").is_ok());
     check_error(

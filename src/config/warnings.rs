@@ -137,7 +137,7 @@ fn bounds(loaded: &Loaded) -> Vec<ConfigError> {
 /// A Redis that is set by the conventional variable beside a store that uses none: most likely the URL of the
 /// other store was forgotten.
 fn unused_redis(loaded: &Loaded, config: &Config) -> Option<ConfigError> {
-    let Deployment::Embedded { store } = &config.deployment else { return None };
+    let Deployment::Embedded { store, .. } = &config.deployment else { return None };
     let keys = ["stream.url", "stream.url_file"];
     let key = keys.into_iter().find(|key| loaded.origin(key).contains("REDIS_URL"))?;
     let problem = format!(

@@ -11,8 +11,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The most that one commit holds. A worker reads as many; a receiver commits fewer.
-    pub const MAX_EVENTS: usize = 512;
+    /// The most that one commit holds. A pump into the embedded store takes as many; a receiver and a
+    /// worker fewer.
+    pub const MAX_EVENTS: usize = 2048;
 
     /// Takes up to [`Batch::MAX_EVENTS`] from the front of `events`, folding those of one key
     /// into the first. `None` if there are none.

@@ -12,13 +12,14 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Claimed, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
-use crate::event::Batch;
 use crate::retry::Backoff;
 use crate::sabotage::{self, Point};
 
 /// How a pump works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Most events of one commit.
+    pub batch: usize,
     /// Deliveries after which an event is put aside: it was in the hands of that many readers and
     /// each of them died.
     pub max_deliveries: u32,
@@ -32,6 +33,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            batch: 512,
             max_deliveries: 10,
             claim_every: Duration::from_secs(5),
             grace: Duration::from_secs(5),
@@ -59,7 +61,7 @@ pub async fn pump<S: Source>(
                 if !deliveries.is_empty() {
                     sabotage::point(if due { Point::Claimed } else { Point::Read });
                 }
-                if due && deliveries.len() < Batch::MAX_EVENTS {
+                if due && deliveries.len() < options.batch {
                     last_claim = Some(Instant::now());
                 }
                 pump.settle(deliveries, &stop).await
@@ -86,11 +88,11 @@ struct Pump<'a, S, K, O> {
 
 impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
     async fn read(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        self.source.read(Batch::MAX_EVENTS).await
+        self.source.read(self.options.batch).await
     }
 
     async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        let Claimed { deliveries, vanished } = self.source.claim(Batch::MAX_EVENTS).await?;
+        let Claimed { deliveries, vanished } = self.source.claim(self.options.batch).await?;
         if vanished > 0 {
             self.observer.vanished(vanished);
         }

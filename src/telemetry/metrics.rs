@@ -13,8 +13,8 @@ use tracing::{debug, error, info, warn};
 
 use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
-use crate::backend::local_log::Fill;
 use crate::backend::{InForce, Level};
+use crate::clock::Clock;
 use crate::event::{Batch, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
@@ -68,6 +68,7 @@ pub struct Metrics {
     contradicted: IntCounter,
     late: IntCounter,
     source_errors: IntCounter,
+    stored_lag: Histogram,
     outcomes: Outcomes,
     calls_in_progress: IntGauge,
     calls_limit: IntGauge,
@@ -154,6 +155,16 @@ impl Metrics {
                 "offhook_stream_errors_total",
                 "Reads, acks and claims that the stream did not answer",
             )?,
+            stored_lag: register(
+                registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "offhook_stored_lag_seconds",
+                        "Time from an event's receipt to its commit in the store",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                )?,
+            )?,
             outcomes: Outcomes::new(registry)?,
             calls_in_progress: gauge(
                 "offhook_calls_in_progress",
@@ -231,11 +242,15 @@ impl Metrics {
         self.calls_in_progress.set(i64::try_from(in_progress).unwrap_or(i64::MAX));
     }
 
-    /// Shows what waits in the local log, and how much was put aside there.
-    pub fn show_local_log(&self, fill: Fill, dead_letters: u64, damaged: u64) {
+    /// Shows how many events wait behind the stream.
+    pub fn show_spooled(&self, events: u64) {
+        self.spool.events.set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// Shows what the local log holds, and how much was put aside there.
+    pub fn show_local_log(&self, bytes: u64, dead_letters: u64, damaged: u64) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.spool.events.set(gauge(fill.events));
-        self.spool.bytes.set(gauge(fill.bytes));
+        self.spool.bytes.set(gauge(bytes));
         self.spool.dead_letters.set(gauge(dead_letters));
         self.spool.damaged.set(gauge(damaged));
     }
@@ -268,10 +283,12 @@ impl SpoolMetrics {
         Ok(Self {
             events: gauge(
                 "offhook_spool_events",
-                "Events in the local log that wait: for the store, or, where it stands behind the stream, \
-                 for that",
+                "Events in the local log that wait for the stream",
             )?,
-            bytes: gauge("offhook_spool_bytes", "How many bytes they take")?,
+            bytes: gauge(
+                "offhook_spool_bytes",
+                "Bytes of events in the local log, whether they wait for the stream or the store",
+            )?,
             dead_letters: gauge(
                 "offhook_spool_dead_letters",
                 "Events that were put aside in the local log and are still there",
@@ -342,10 +359,12 @@ impl Observer for BackendMetrics {
         self.batch_events.observe(batch.events().len() as f64);
         self.folded.inc_by(batch.folded() as u64);
         if let Outcome::Stored { fresh, contradicted, late } = outcome {
+            let now = Clock::System.now();
             for (event, fresh) in batch.events().iter().zip(fresh) {
                 self.stored[event.kind as usize][usize::from(*fresh)].inc();
                 if *fresh {
                     self.all.outcomes.count(event);
+                    self.all.stored_lag.observe(now.since(event.received_at).as_secs_f64());
                 }
             }
             self.all.contradicted.inc_by(*contradicted as u64);

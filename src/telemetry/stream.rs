@@ -54,7 +54,11 @@ impl StreamMetrics {
                 "offhook_stream_length",
                 "Entries in the stream, those included that are acked and not yet freed",
             )?,
-            depth: gauge("offhook_stream_depth", "Entries in the stream that are not acked")?,
+            depth: gauge(
+                "offhook_stream_depth",
+                "Events that wait for the store: entries in the stream that are not acked, or what is in \
+                 the local log where there is no stream",
+            )?,
             pending: gauge(
                 "offhook_stream_pending",
                 "Entries that a worker has read and not acked",
@@ -62,7 +66,7 @@ impl StreamMetrics {
             dead: gauge("offhook_dead_letters", "Events that were put aside and are still there")?,
             oldest: age(
                 "offhook_stream_oldest_age_seconds",
-                "Age of the oldest entry that is not acked; 0 if all are",
+                "Age of the oldest of them; 0 if there is none",
             )?,
             trimmed: counter("offhook_stream_trimmed_total", "Entries freed, about")?,
             reaped: counter(
@@ -139,6 +143,12 @@ impl StreamMetrics {
         self.dead.set(gauge(backlog.dead));
         // A stream that is drained reads 0; its series does not vanish.
         self.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+    }
+
+    /// Shows what waits in a local log that stands where the stream would.
+    pub fn show_local_log(&self, events: u64, oldest: Duration) {
+        self.depth.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.oldest.set(oldest.as_secs_f64());
     }
 
     /// Counts entries that were freed.

@@ -148,7 +148,7 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
     refuses(&offhook, 10..12).await;
     std::fs::remove_file(&broken).expect("it is there");
     refuses(&offhook, 12..15).await;
-    is_not_ready_for(&offhook, "sqlite").await;
+    is_not_ready_for(&offhook, "spool_disk").await;
     offhook.kill();
     let offhook = Spawned::start(&stage.settings);
     keys.extend(accepts(&offhook, 20..25).await);

@@ -7,6 +7,7 @@ mod broken_disk;
 mod commands;
 mod console;
 mod deliveries;
+mod direct;
 mod doctor;
 mod encryption;
 mod fallback;

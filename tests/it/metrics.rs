@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::{Callback, Client, Stage, both_modes, fixture, until};
+use crate::harness::{Callback, Client, Stage, every_mode, fixture, until};
 
-both_modes! {
+every_mode! {
     every_series_is_there_before_anything_happens,
     the_numbers_say_what_happened,
     a_call_is_in_progress_until_it_ends_or_is_too_old,
@@ -58,6 +58,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_spool_damaged_files", "gauge"),
     ("offhook_spool_dead_letters", "gauge"),
     ("offhook_spool_events", "gauge"),
+    ("offhook_stored_lag_seconds", "histogram"),
     ("offhook_stream_blocking_groups", "gauge"),
     ("offhook_stream_depth", "gauge"),
     ("offhook_stream_errors_total", "counter"),

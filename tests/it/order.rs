@@ -3,9 +3,9 @@
 use offhook::event::{Current, EventKey};
 use tokio::task::JoinSet;
 
-use crate::harness::{ACCOUNT, Callback, Client, Stage, both_modes};
+use crate::harness::{ACCOUNT, Callback, Client, Stage, every_mode};
 
-both_modes! {
+every_mode! {
     every_order_of_a_calls_callbacks_gives_one_row,
     every_order_of_a_messages_callbacks_gives_one_row,
     a_redelivered_callback_is_stored_once,

@@ -10,11 +10,11 @@ use offhook::pipeline::{Sink as _, Source as _};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Stage, both_modes, run,
+    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Stage, every_mode, run,
 };
 use crate::services::{Durability, needs};
 
-both_modes! {
+every_mode! {
     a_number_goes_from_everything_that_has_it,
     a_sid_goes_and_its_neighbours_stay,
     what_came_before_a_time_goes,
@@ -181,7 +181,7 @@ async fn a_purge_of_many_rows_goes_on_until_the_end(stage: Stage) {
              SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00.000000Z', 'form', \
              '', CASE n % 3 WHEN 0 THEN '{\"X\":\"+15550100\"}' ELSE '{}' END, x'' FROM n"
         }
-        Mode::ScaleOut => {
+        Mode::Direct | Mode::ScaleOut => {
             "INSERT INTO events (key, kind, account, received_at, format, query, params, body) \
              SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00Z', 'form', '', \
              CASE n % 3 WHEN 0 THEN '{\"X\":\"+15550100\"}' ELSE '{}' END::jsonb, '' \

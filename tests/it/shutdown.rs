@@ -7,11 +7,11 @@ use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    ACCOUNT, Callback, Client, Offhook, Raw, Settings, Spawned, Stage, both_modes, until,
+    ACCOUNT, Callback, Client, Offhook, Raw, Settings, Spawned, Stage, every_mode, until,
 };
 use crate::services::Signal;
 
-both_modes! {
+every_mode! {
     sigterm_under_load_leaves_nothing_unanswered_and_nothing_unstored,
     sigint_under_load_leaves_nothing_unanswered_and_nothing_unstored,
     stopped_within_a_process_it_leaves_nothing_unanswered_and_nothing_unstored,

@@ -74,7 +74,10 @@ fn a_file_that_cannot_be_read_is_named_with_the_key_that_names_it() {
 fn what_does_not_fit_together_is_refused_with_the_fix() {
     let settings = Settings::new(Role::All);
     let postgres = settings.clone().set("DATABASE_URL", format!("postgres://u:{PASSWORD}@h/d"));
-    refuses(&postgres, &["stream.url (not set)", "REDIS_URL"]);
+    for role in [Role::Receiver, Role::Worker] {
+        let alone = postgres.clone().with_role(role);
+        refuses(&alone, &["stream.url (not set)", "REDIS_URL", "--role needs a stream"]);
+    }
     let (stream, _file) = file(&format!("[stream]\nurl = 'redis://:{PASSWORD}@h'"));
     refuses(&stream, &["stream.url", "my.toml", "remove it, or set store.url"]);
     let worker = settings.clone().with_role(Role::Worker);
@@ -175,17 +178,18 @@ async fn told_to_make_no_tables_it_is_not_ready_and_loses_nothing_until_somebody
     let store = ready["dependencies"].as_array().and_then(|all| all.last()).expect("a store");
     assert_eq!(store["ready"], false, "{ready}");
     match stage.mode() {
-        // The file is the only place that there is.
+        // It waits in the log, and its file is this process's own.
         Mode::Embedded => {
-            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-            let answer = offhook.client.send(&callback()).await;
-            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(status, StatusCode::OK);
+            offhook.client.accepts(&callback()).await;
             drop(offhook);
             run(&settings, &["migrate"]).well();
-            Offhook::start(&settings).client.accepts(&callback()).await;
+            let offhook = Offhook::start(&settings);
+            stage.contents_of(1).await;
+            drop(offhook);
         }
-        // It waits in the stream.
-        Mode::ScaleOut => {
+        // It waits in the log.
+        Mode::Direct | Mode::ScaleOut => {
             offhook.client.accepts(&callback()).await;
             run(&settings, &["migrate"]).well();
         }

@@ -119,7 +119,8 @@ async fn a_trace_leads_from_the_request_to_the_row(mut stage: Stage) {
     let (callback, key) = call(1);
     offhook.client.accepts(&callback).await;
     let steps: &[&str] = match stage.mode() {
-        crate::harness::Mode::Embedded => &["callback", "store sqlite"],
+        crate::harness::Mode::Embedded => &["callback", "append spool", "store sqlite"],
+        crate::harness::Mode::Direct => &["callback", "append spool", "store postgres"],
         crate::harness::Mode::ScaleOut => &["callback", "append redis", "store postgres"],
     };
     let trace = collector.trace(steps).await;

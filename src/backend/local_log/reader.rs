@@ -115,6 +115,7 @@ impl Reader {
             self.taken.remove(id);
         }
         self.advance();
+        self.log.0.settled.notify_one();
     }
 
     fn advance(&self) {
@@ -153,6 +154,12 @@ fn take(inner: &Inner, cursor: Place, limit: usize) -> Result<Taken, ReadError> 
         }
     }
     Ok(taken)
+}
+
+/// What comes first from here on.
+pub(super) fn first(inner: &Inner, from: Place) -> Option<Fields> {
+    let taken = take(inner, from, 1).ok()?;
+    taken.records.into_iter().next().map(|(_, fields)| fields)
 }
 
 /// From one file, as far as that was read at once.

@@ -34,6 +34,14 @@ pub struct Mark {
     pub(super) bytes: u64,
 }
 
+impl Mark {
+    /// How many bytes were settled before it and are not released.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 /// A file with events.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Part {

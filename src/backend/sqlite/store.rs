@@ -40,6 +40,34 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// What syncs it.
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint(Arc::clone(&self.0))
+    }
+}
+
+/// Syncs what was committed to the embedded store.
+#[derive(Clone, Debug)]
+pub struct Checkpoint(Arc<Writer>);
+
+impl Checkpoint {
+    /// Whether there is something to sync.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.0.is_dirty()
+    }
+
+    /// Syncs; whether all that was committed before is on the disk.
+    ///
+    /// # Errors
+    /// The disk does not work, or is full.
+    pub async fn run(&self) -> Result<bool, CommitError> {
+        self.0.checkpoint().await
+    }
+}
+
 impl Sink for SqliteStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let held = self.0.hold().await?;

@@ -1,6 +1,7 @@
 //! [`Writer`]: the one connection that writes a file, opened anew after a failure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -20,11 +21,13 @@ pub(super) struct Writer {
     /// Empty after a failure: what state it is in is then unknown.
     connection: Mutex<Option<SqliteConnection>>,
     database: Arc<Database>,
+    /// Whether something was written since the last checkpoint.
+    dirty: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { connection: Mutex::new(None), database }
+        Self { connection: Mutex::new(None), database, dirty: AtomicBool::new(true) }
     }
 
     /// The connection, for one transaction.
@@ -43,7 +46,30 @@ impl Writer {
                 opened.map_err(|error| CommitError::Transient(error.to_string()))?
             }
         };
+        self.dirty.store(true, Ordering::Release);
         Ok(Held { connection, slot, database: &self.database })
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
+    /// began long ago keeps some of it from being copied.
+    pub(super) async fn checkpoint(&self) -> Result<bool, CommitError> {
+        let held = self.hold().await?;
+        let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
+        let run = async |connection: &mut SqliteConnection| {
+            sqlx::query_as::<_, (i64, i64, i64)>(pragma).fetch_one(connection).await
+        };
+        // Nothing is written while it is held, so what is not copied now was not written before.
+        self.dirty.store(false, Ordering::Release);
+        let done = held.run(run).await;
+        let all = matches!(done, Ok((0, log, copied)) if log == copied);
+        if !all {
+            self.dirty.store(true, Ordering::Release);
+        }
+        done.map(|_| all)
     }
 }
 
@@ -76,6 +102,9 @@ impl Held<'_> {
     }
 
     fn classify(&self, error: &sqlx::Error) -> CommitError {
+        /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` (a trigger that somebody added raises it) and
+        /// `SQLITE_MISMATCH`, without what says more about them.
+        const OF_DATA: [u32; 3] = [18, 19, 20];
         /// `SQLITE_FULL`: the disk is.
         const FULL: &str = "13";
         /// `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC`.
@@ -85,6 +114,9 @@ impl Held<'_> {
             Some(FULL) => CommitError::Full(rows::cause(error)),
             Some(code) if NOT_SYNCED.contains(&code) => {
                 CommitError::Transient(self.database.fail(rows::cause(error)))
+            }
+            Some(code) if code.parse().is_ok_and(|code: u32| OF_DATA.contains(&(code & 0xff))) => {
+                CommitError::Refused(rows::cause(error))
             }
             _ => CommitError::Transient(rows::cause(error)),
         }

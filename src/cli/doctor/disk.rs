@@ -1,18 +1,16 @@
-//! The disk that offhook writes to: a receiver's spool, or the embedded store.
+//! The disk that offhook writes to: the local log, and the embedded store.
 
 use std::path::{Path, PathBuf};
 
 use super::Finding;
+use crate::backend::local_log::{absolute, volatile};
 use crate::config::LocalLog;
 
-/// What Linux calls file systems that do not outlive a container, or the machine.
-const OVERLAY: u64 = 0x794c_7630;
-const TMPFS: u64 = 0x0102_1994;
 const MIB: u64 = 1024 * 1024;
 
-pub(super) fn look_at_spool(spool: &LocalLog) -> Vec<Finding> {
-    let needed = spool.bounds.max_bytes.saturating_add(spool.bounds.min_free_bytes);
-    look("spool", &spool.directory, needed, spool.bounds.min_free_bytes)
+pub(super) fn look_at_log(log: &LocalLog) -> Vec<Finding> {
+    let needed = log.bounds.max_bytes.saturating_add(log.bounds.min_free_bytes);
+    look("local log", &log.directory, needed, log.bounds.min_free_bytes)
 }
 
 pub(super) fn look_at_store(url: &str) -> Vec<Finding> {
@@ -32,7 +30,7 @@ pub(super) fn path_of(url: &str) -> PathBuf {
 
 fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec<Finding> {
     // As the server would find it that is started where we stand.
-    let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let whole = absolute(directory);
     let place = existing(&whole);
     let shown = whole.display();
     let written = tempfile::Builder::new().prefix(".doctor").tempfile_in(&place);
@@ -61,7 +59,7 @@ fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec
     } else {
         Finding::ok(subject, text)
     });
-    findings.extend(lasting(subject, &place));
+    findings.push(lasting(subject, &place));
     findings
 }
 
@@ -71,18 +69,9 @@ fn existing(directory: &Path) -> PathBuf {
     there.map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-#[cfg(target_os = "linux")]
-fn lasting(subject: &'static str, place: &Path) -> Option<Finding> {
-    let kind = rustix::fs::statfs(place).ok()?.f_type.cast_unsigned();
-    let what = match kind {
-        OVERLAY => "it lies in the container itself, and goes away with it",
-        TMPFS => "it lies in memory, and goes away with the machine",
-        _ => return Some(Finding::ok(subject, "its disk outlives the process")),
-    };
-    Some(Finding::warning(subject, what, "mount a volume there"))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lasting(_: &'static str, _: &Path) -> Option<Finding> {
-    None
+fn lasting(subject: &'static str, place: &Path) -> Finding {
+    match volatile(place) {
+        Some(what) => Finding::warning(subject, what, "mount a volume there"),
+        None => Finding::ok(subject, "its disk outlives the process"),
+    }
 }

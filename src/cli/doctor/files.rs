@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::Finding;
-use crate::config::{Config, Deployment};
+use crate::config::{Config, Store};
 use crate::process::{self, Connections};
 
 const SUBJECT: &str = "files";
@@ -18,13 +18,12 @@ pub(super) fn look(path: Option<&Path>, config: &Config) -> Vec<Finding> {
         findings.push(descriptors(config.inbound.max_connections.get()));
     }
     findings.extend(path.and_then(secrets));
-    let kept = match &config.deployment {
-        Deployment::Embedded { store } => Some(super::disk::path_of(store)),
-        Deployment::Scaled(scaled) if scaled.role.receives() => {
-            Some(scaled.spool.directory.join("settled"))
-        }
-        Deployment::Scaled(_) => None,
+    let log = config.deployment.local_log().map(|log| log.directory.join("settled"));
+    let store = match config.deployment.store() {
+        Store::Sqlite(url) => Some(super::disk::path_of(url)),
+        Store::Postgres(_) => None,
     };
+    let kept = store.into_iter().chain(log).collect::<Vec<_>>();
     findings.extend(kept.iter().flat_map(|path| whose(path)));
     findings
 }

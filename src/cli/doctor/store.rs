@@ -1,17 +1,17 @@
 //! Postgres: whether it keeps what it takes, and has the tables that this version needs.
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Finding;
 use crate::backend::postgres::{Examined, OLDEST, Postgres, Query, Tables};
 use crate::backend::{BackendError, Level, certificate};
-use crate::config::{Config, Scaled};
+use crate::config::Config;
 use crate::worker::retention;
 
 const SUBJECT: &str = "Postgres";
 
-pub(super) async fn look(scaled: &Scaled, config: &Config) -> Vec<Finding> {
-    match ask(scaled).await {
+pub(super) async fn look(store: &SecretString, config: &Config) -> Vec<Finding> {
+    match ask(store).await {
         Ok((examined, durability)) => {
             let mut findings = vec![version(examined.version), durability];
             findings.extend(tables(&examined, config.migrate));
@@ -40,15 +40,15 @@ fn refused(error: &str) -> Finding {
                 Some(meaning) => format!("no connection: {meaning} ({error})"),
                 None => format!("no answer: {error}"),
             };
-            let fix = "start it, or mend store.url; until then events wait in Redis";
+            let fix = "start it, or mend store.url; until then events wait in the log";
             return Finding::failure(SUBJECT, text, fix);
         }
     };
     Finding::failure(SUBJECT, format!("refused: {error}"), fix)
 }
 
-async fn ask(scaled: &Scaled) -> Result<(Examined, Finding), BackendError> {
-    let postgres = Postgres::new(scaled.store.expose_secret())?;
+async fn ask(store: &SecretString) -> Result<(Examined, Finding), BackendError> {
+    let postgres = Postgres::new(store.expose_secret())?;
     let examined = postgres.examine().await?;
     let in_force = Query::new(postgres.clone()).in_force().await?;
     postgres.close().await;

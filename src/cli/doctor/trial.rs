@@ -11,7 +11,7 @@ use crate::backend::postgres::{Postgres, Query};
 use crate::backend::{Reader, sqlite};
 use crate::cli::callback_url::Urls;
 use crate::client;
-use crate::config::{Config, Deployment};
+use crate::config::{Config, Store};
 use crate::event::EventKey;
 use crate::twilio::keyring::Secret;
 use crate::twilio::sample::{Callback, Signed};
@@ -93,12 +93,10 @@ async fn arrives(config: &Config, signed: &Signed) -> anyhow::Result<bool> {
 }
 
 fn reader(config: &Config) -> anyhow::Result<Reader> {
-    Ok(match &config.deployment {
-        Deployment::Embedded { store } => {
-            Reader::Sqlite(sqlite::Query::of_url(store).context("store.url")?)
-        }
-        Deployment::Scaled(scaled) => {
-            let postgres = Postgres::new(scaled.store.expose_secret()).context("store.url")?;
+    Ok(match config.deployment.store() {
+        Store::Sqlite(store) => Reader::Sqlite(sqlite::Query::of_url(store).context("store.url")?),
+        Store::Postgres(store) => {
+            let postgres = Postgres::new(store.expose_secret()).context("store.url")?;
             Reader::Postgres(Query::new(postgres))
         }
     })

@@ -13,11 +13,13 @@ use super::settings::Settings;
 use super::until;
 use crate::services::{Durability, Need, Postgres, Redis};
 
-/// The two modes.
+/// The deployments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Mode {
     /// One process on one SQLite file.
     Embedded,
+    /// A local log and Postgres.
+    Direct,
     /// Redis and Postgres.
     ScaleOut,
 }
@@ -26,6 +28,7 @@ impl Mode {
     pub(crate) const fn needs(self) -> &'static [Need] {
         match self {
             Self::Embedded => &[],
+            Self::Direct => &[Need::Postgres],
             Self::ScaleOut => &[Need::Redis, Need::Postgres],
         }
     }
@@ -51,6 +54,17 @@ macro_rules! both_modes {
     };
 }
 pub(crate) use both_modes;
+
+/// The same, and in the direct deployment too.
+macro_rules! every_mode {
+    ($($name:ident),+ $(,)?) => {
+        $crate::harness::both_modes!($($name),+);
+        mod direct {
+            $($crate::harness::both_modes!(test $name, Direct);)+
+        }
+    };
+}
+pub(crate) use every_mode;
 
 /// What is stored, to the last byte.
 #[derive(Debug)]
@@ -82,6 +96,7 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 pub(crate) enum Services {
     Embedded(TempDir),
+    Direct { postgres: Postgres, log: TempDir },
     ScaleOut { redis: Redis, postgres: Postgres },
 }
 
@@ -89,6 +104,7 @@ impl Stage {
     pub(crate) fn of(mode: Mode) -> Self {
         match mode {
             Mode::Embedded => Self::embedded(),
+            Mode::Direct => Self::direct(Durability::Unsynced),
             Mode::ScaleOut => Self::scale_out(Durability::Unsynced),
         }
     }
@@ -98,6 +114,16 @@ impl Stage {
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let settings = Settings::new(Role::All).set("OFFHOOK_STORE__URL", url);
         Self { settings, services: Services::Embedded(directory) }
+    }
+
+    pub(crate) fn direct(durability: Durability) -> Self {
+        let postgres = Postgres::start(durability);
+        let log = tempfile::tempdir().expect("a temporary directory");
+        // What a restart goes on with.
+        let settings = Settings::new(Role::All)
+            .set("DATABASE_URL", postgres.url())
+            .set("OFFHOOK_SPOOL__DIRECTORY", log.path().display().to_string());
+        Self { settings, services: Services::Direct { postgres, log } }
     }
 
     pub(crate) fn scale_out(durability: Durability) -> Self {
@@ -125,6 +151,7 @@ impl Stage {
     pub(crate) fn mode(&self) -> Mode {
         match self.services {
             Services::Embedded(_) => Mode::Embedded,
+            Services::Direct { .. } => Mode::Direct,
             Services::ScaleOut { .. } => Mode::ScaleOut,
         }
     }
@@ -132,21 +159,23 @@ impl Stage {
     pub(crate) fn redis(&mut self) -> &mut Redis {
         match &mut self.services {
             Services::ScaleOut { redis, .. } => redis,
-            Services::Embedded(_) => panic!("the embedded mode has no Redis"),
+            Services::Embedded(_) | Services::Direct { .. } => panic!("it has no Redis"),
         }
     }
 
     pub(crate) fn postgres(&mut self) -> &mut Postgres {
         match &mut self.services {
-            Services::ScaleOut { postgres, .. } => postgres,
+            Services::ScaleOut { postgres, .. } | Services::Direct { postgres, .. } => postgres,
             Services::Embedded(_) => panic!("the embedded mode has no Postgres"),
         }
     }
 
-    /// Where the embedded mode has its files.
+    /// Where the embedded mode has its files, and the direct one its log.
     pub(crate) fn directory(&self) -> &Path {
         match &self.services {
-            Services::Embedded(directory) => directory.path(),
+            Services::Embedded(directory) | Services::Direct { log: directory, .. } => {
+                directory.path()
+            }
             Services::ScaleOut { .. } => panic!("each service has its own"),
         }
     }
@@ -188,7 +217,7 @@ impl Stage {
                 let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
                 sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
             }
-            Services::ScaleOut { postgres, .. } => {
+            Services::ScaleOut { postgres, .. } | Services::Direct { postgres, .. } => {
                 let mut connection = postgres.connection().await;
                 sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
             }
@@ -203,7 +232,9 @@ impl Stage {
                 let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
                 connection.execute(sql).await.expect("a good statement");
             }
-            Services::ScaleOut { postgres, .. } => postgres.execute(sql).await,
+            Services::ScaleOut { postgres, .. } | Services::Direct { postgres, .. } => {
+                postgres.execute(sql).await
+            }
         }
     }
 
@@ -216,7 +247,7 @@ impl Stage {
                     statuses: query.all_statuses().await?,
                 })
             }
-            Services::ScaleOut { postgres, .. } => {
+            Services::ScaleOut { postgres, .. } | Services::Direct { postgres, .. } => {
                 let postgres = postgres::Postgres::new(&postgres.url())?;
                 let query = postgres::Query::new(postgres.clone());
                 let (events, statuses) = (query.all_events().await, query.all_statuses().await);

@@ -109,7 +109,7 @@ async fn make_old(stage: &Stage) {
              '2020-01-01T00:00:00.000000Z', 'form', '', '{}', \
              zeroblob(500) FROM n"
         }
-        Mode::ScaleOut => {
+        Mode::Direct | Mode::ScaleOut => {
             "INSERT INTO events (key, kind, account, received_at, stored_at, format, query, params, \
              body) SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00Z', \
              '2020-01-01T00:00:00Z', 'form', '', '{}', '' \

@@ -1,0 +1,219 @@
+//! The embedded and the direct deployment: a callback is answered for the local log, and a pump moves
+//! it into the store. What is not the same for both is which store that is, and when it has synced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Parts;
+use super::durability::Watch;
+use super::local_log::{self, Stands};
+use super::retention::Retention;
+use super::scaled::migrated;
+use crate::backend::local_log::{LocalLog, Release};
+use crate::backend::postgres::{self, Postgres, PostgresStore};
+use crate::backend::purge::{self, Purge};
+use crate::backend::sqlite::{self, Checkpoint, Database, SqliteStore};
+use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
+use crate::clock::Clock;
+use crate::config::{self, Durability};
+use crate::pipeline::live::{Live, Stage};
+use crate::pipeline::pump::{Options, pump};
+use crate::pipeline::{Recorder, batcher};
+use crate::telemetry::metrics::{Backend, Metrics};
+
+/// Most events of one transaction of the embedded store: four times the number costs two thirds of
+/// the time of each.
+const EMBEDDED_BATCH: usize = 2048;
+
+/// What both need.
+pub(super) struct Local<'a> {
+    pub(super) migrate: bool,
+    pub(super) metrics: &'a Metrics,
+    pub(super) retention: Retention,
+    pub(super) tasks: &'a mut JoinSet<&'static str>,
+    pub(super) stop: &'a CancellationToken,
+}
+
+/// The receiving half, up to the log.
+struct Receiving {
+    log: LocalLog,
+    recorder: Recorder,
+    /// Cancelled when nothing more comes, and what had come is stored, or cannot be for now.
+    finish: CancellationToken,
+}
+
+impl Local<'_> {
+    /// A local log, and a SQLite file.
+    ///
+    /// # Errors
+    /// One of the two cannot be opened.
+    pub(super) async fn embedded(
+        mut self,
+        log: &config::LocalLog,
+        url: &str,
+    ) -> anyhow::Result<Parts> {
+        let database = Arc::new(Database::lock(url)?);
+        if self.migrate {
+            database.migrate().await?;
+        }
+        let query = sqlite::Query::new(&database);
+        let store = SqliteStore::open(Arc::clone(&database)).await?;
+        let Receiving { log, recorder, finish } = self.receive(log).await?;
+        self.retention.spawn_embedded(&store, self.tasks);
+        let purge = Purge {
+            store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
+            dead_letters: dead_letters(&log),
+            stream: None,
+            log: Some(log.clone()),
+        };
+        let durabilities = self.durabilities();
+        self.show(&durabilities, "sqlite", InForce::of_sqlite());
+        let live = Live::new(Stage::Stored, Clock::System);
+        let checkpoint = store.checkpoint();
+        let sink = live.observed(self.metrics.observed(store, Backend::Sqlite));
+        let observer = Arc::new(self.metrics.of(Backend::Sqlite));
+        let options = Options { batch: EMBEDDED_BATCH, ..Options::default() };
+        let source = log.reader(Release::WhenTold);
+        let probes = probes(&log, Probe::Sqlite(sqlite::Health::new(database, query.clone())));
+        self.tasks.spawn(async move {
+            let synced = sync(&checkpoint, &log, &finish);
+            tokio::join!(pump(source, sink, observer, options, finish.clone()), synced);
+            sync_once(&checkpoint, &log).await;
+            "pump"
+        });
+        let (reader, recorder) = (Reader::Sqlite(query), Some(recorder));
+        Ok(Parts { reader, probes, recorder, durabilities, purge, live })
+    }
+
+    /// A local log, and Postgres.
+    ///
+    /// # Errors
+    /// The log cannot be opened, the URL is not one, or a setting of Postgres breaks the promise.
+    pub(super) async fn direct(
+        mut self,
+        log: &config::LocalLog,
+        url: &SecretString,
+    ) -> anyhow::Result<Parts> {
+        let postgres = Postgres::with_writers(url.expose_secret(), 1).context("store.url")?;
+        let query = postgres::Query::new(postgres.clone());
+        let durabilities = self.durabilities();
+        let watch = Watch {
+            backends: vec![Probe::Postgres(query.clone())],
+            shown: durabilities.clone(),
+            metrics: self.metrics.clone(),
+            durability: Durability::Spool,
+        };
+        watch.look().await?;
+        let Receiving { log, recorder, finish } = self.receive(log).await?;
+        self.tasks.spawn(watch.run(self.stop.clone()));
+        let purge = Purge {
+            store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
+            dead_letters: dead_letters(&log),
+            stream: None,
+            log: Some(log.clone()),
+        };
+        let live = Live::new(Stage::Stored, Clock::System);
+        let store = PostgresStore::new(postgres.clone());
+        let sink = live.observed(self.metrics.observed(store, Backend::Postgres));
+        let observer = Arc::new(self.metrics.of(Backend::Postgres));
+        let source = log.reader(Release::AtOnce);
+        let probes = probes(&log, Probe::Postgres(query.clone()));
+        let (migrate, retention, stop) = (self.migrate, self.retention, self.stop.clone());
+        self.tasks.spawn(async move {
+            const NAME: &str = "pump";
+            if migrate && !migrated(&postgres, &stop).await {
+                return NAME;
+            }
+            let pumping = pump(source, sink, observer, Options::default(), finish);
+            // Only now are there tables.
+            tokio::join!(pumping, retention.run_postgres(&postgres));
+            postgres.close().await;
+            NAME
+        });
+        let (reader, recorder) = (Reader::Postgres(query), Some(recorder));
+        Ok(Parts { reader, probes, recorder, durabilities, purge, live })
+    }
+
+    async fn receive(&mut self, log: &config::LocalLog) -> anyhow::Result<Receiving> {
+        let log = local_log::open(log).await?;
+        self.retention.spawn_local_log(&log, self.tasks);
+        let (metrics, stop) = (self.metrics.clone(), self.stop.clone());
+        self.tasks.spawn(local_log::tend(log.clone(), Stands::BeforeStore, metrics, stop));
+        let (recorder, queue) = batcher::channel();
+        let sink = self.metrics.observed(log.clone(), Backend::Spool);
+        let (finish, receiving) = (CancellationToken::new(), log.clone());
+        let finished = finish.clone();
+        self.tasks.spawn(async move {
+            batcher::run(queue, sink).await;
+            receiving.drained().await;
+            finished.cancel();
+            "batcher"
+        });
+        Ok(Receiving { log, recorder, finish })
+    }
+
+    fn durabilities(&self) -> Durabilities {
+        let durabilities = Durabilities::default();
+        self.show(&durabilities, "spool", InForce::of_local_log());
+        durabilities
+    }
+
+    fn show(&self, durabilities: &Durabilities, backend: &'static str, in_force: InForce) {
+        self.metrics.show_durability(backend, &in_force, false);
+        durabilities.set(backend, in_force);
+    }
+}
+
+fn dead_letters(log: &LocalLog) -> DeadLetters {
+    DeadLetters { stream: None, local: Some(log.dead_letters()) }
+}
+
+/// Callbacks must be taken while the store is away.
+fn probes(log: &LocalLog, store: Probe) -> Vec<(Need, Probe)> {
+    vec![
+        (Need::Must, Probe::Spool(log.clone())),
+        (Need::Must, Probe::SpoolDisk(log.clone())),
+        (Need::Optional, store),
+    ]
+}
+
+/// Syncs the embedded store again and again, so that the log can let go of what it holds: soon when that is
+/// much, and now and then otherwise.
+async fn sync(checkpoint: &Checkpoint, log: &LocalLog, finish: &CancellationToken) {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    /// A quarter of a file of the log.
+    const MUCH: u64 = 4 * 1024 * 1024;
+    const EVERY: Duration = Duration::from_secs(5);
+    let mut last = Instant::now();
+    while !finish.is_cancelled() {
+        let due = last.elapsed() >= EVERY || log.settled().bytes() >= MUCH;
+        if due && checkpoint.is_due() {
+            sync_once(checkpoint, log).await;
+            last = Instant::now();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = finish.cancelled() => {}
+        }
+    }
+}
+
+async fn sync_once(checkpoint: &Checkpoint, log: &LocalLog) {
+    // Before the checkpoint: what is settled after it began may not be in it.
+    let settled = log.settled();
+    match checkpoint.run().await {
+        Ok(true) => log.release(settled).await,
+        // Somebody reads what was there before; the next one finds them gone.
+        Ok(false) => {}
+        Err(error) => {
+            warn!(error = %error, "the store cannot be synced; the log keeps what it holds")
+        }
+    }
+}

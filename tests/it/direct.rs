@@ -1,0 +1,163 @@
+//! The direct deployment: a local log and Postgres, and nothing else.
+
+use offhook::config::Role;
+
+use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, run, until};
+use crate::services::{Durability, needs};
+
+fn call(n: usize) -> (Callback, String) {
+    let sid = format!("CA{n:032x}");
+    (Callback::form(format!("CallSid={sid}&CallStatus=completed")), format!("{sid}-completed"))
+}
+
+async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>) -> Vec<String> {
+    let mut keys = Vec::new();
+    for n in numbers {
+        let (callback, key) = call(n);
+        offhook.client.accepts(&callback).await;
+        keys.push(key);
+    }
+    keys
+}
+
+#[tokio::test]
+async fn callbacks_are_taken_while_postgres_is_killed_stopped_or_locked_and_stored_after_it() {
+    needs!(all Mode::Direct.needs());
+    let mut stage = Stage::direct(Durability::Synced);
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..5).await;
+    stage.contents_with(&keys).await;
+
+    stage.postgres().kill();
+    keys.extend(accept(&offhook, 10..20).await);
+    assert!(offhook.client.is_ready().await, "its log takes events");
+    until("it is told how much waits", async || {
+        (offhook.client.metric("offhook_stream_depth").await == 10.0).then_some(())
+    })
+    .await;
+    stage.postgres().restart();
+    stage.contents_with(&keys).await;
+
+    stage.postgres().pause();
+    keys.extend(accept(&offhook, 20..30).await);
+    stage.postgres().go_on();
+    stage.contents_with(&keys).await;
+
+    {
+        use sqlx::Executor as _;
+        let mut other = stage.postgres().connection().await;
+        other.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
+        keys.extend(accept(&offhook, 30..40).await);
+        other.execute("COMMIT").await.expect("it is given back");
+    }
+    stage.contents_of(keys.len()).await;
+    until("nothing waits", async || {
+        (offhook.client.metric("offhook_stream_depth").await == 0.0).then_some(())
+    })
+    .await;
+    assert!(offhook.client.metric("offhook_stored_lag_seconds_count").await >= 35.0);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_had_answered_is_stored_by_the_next() {
+    needs!(all Mode::Direct.needs());
+    let mut stage = Stage::direct(Durability::Synced);
+    stage.postgres().kill();
+    let offhook = Spawned::start(&stage.settings);
+    let mut keys = Vec::new();
+    for n in 0..20 {
+        let (callback, key) = call(n);
+        offhook.client.accepts(&callback).await;
+        keys.push(key);
+    }
+    offhook.kill();
+    stage.postgres().restart();
+    let _offhook = Spawned::start(&stage.settings);
+    stage.contents_of(keys.len()).await;
+}
+
+/// What a user's own constraint refuses.
+const REFUSING: &str = "ALTER TABLE events ADD CONSTRAINT mine CHECK (sid <> 'CA0bad')";
+
+#[tokio::test]
+async fn a_row_that_postgres_refuses_is_put_aside_alone_and_stored_once_that_is_mended() {
+    needs!(all Mode::Direct.needs());
+    put_aside(
+        Stage::direct(Durability::Unsynced),
+        REFUSING,
+        "ALTER TABLE events DROP CONSTRAINT mine",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_sqlite_refuses_is_put_aside_alone_and_stored_once_that_is_mended() {
+    let refusing = "CREATE TRIGGER mine BEFORE INSERT ON events WHEN NEW.sid = 'CA0bad' \
+                    BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    put_aside(Stage::embedded(), refusing, "DROP TRIGGER mine").await;
+}
+
+async fn put_aside(stage: Stage, refuse: &'static str, mend: &'static str) {
+    let offhook = stage.start();
+    let mut keys = accept(&offhook, 0..1).await;
+    stage.contents_with(&keys).await;
+    stage.execute(refuse).await;
+    offhook.client.accepts(&Callback::form("CallSid=CA0bad&CallStatus=busy")).await;
+    keys.extend(accept(&offhook, 1..10).await);
+    stage.contents_with(&keys).await;
+    let letters = until("it is put aside", async || {
+        let (_, listed) = offhook.client.json("/api/dead-letters").await;
+        let letters = listed["dead_letters"].as_array().expect("a list").clone();
+        (letters.len() == 1).then_some(letters)
+    })
+    .await;
+    assert_eq!(letters[0]["key"], "CA0bad-busy");
+    assert_eq!(stage.contents().await.events.len(), keys.len());
+    until("it is told", async || {
+        (offhook.client.metric("offhook_spool_dead_letters").await == 1.0).then_some(())
+    })
+    .await;
+    // The command, beside the server that has the log.
+    let listed = run(&stage.settings, &["dead-letters", "list"]).well();
+    assert!(listed.contains("CA0bad-busy") && listed.contains("1 of 1"), "{listed}");
+    stage.execute(mend).await;
+    run(&stage.settings, &["dead-letters", "replay", "--all"]).well();
+    keys.push("CA0bad-busy".to_owned());
+    stage.contents_of(keys.len()).await;
+}
+
+#[test]
+fn the_first_line_says_which_deployment_it_is_and_where_its_log_lies() {
+    needs!(all Mode::Direct.needs());
+    let stage = Stage::direct(Durability::Unsynced);
+    let offhook = Spawned::start(&stage.settings);
+    let log = offhook.log();
+    let first = log.lines().next().expect("a line");
+    assert!(first.contains("direct") && first.contains("offhook starts"), "{first}");
+    assert!(first.contains(&stage.directory().display().to_string()), "{first}");
+    let said = run(&stage.settings, &["check"]).well();
+    assert!(said.contains("direct: this process alone"), "{said}");
+    assert!(said.contains(&stage.directory().display().to_string()), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_stored_when_a_stop_has_ended() {
+    for stage in [Some(Stage::embedded()), direct()].into_iter().flatten() {
+        let offhook = stage.start();
+        let keys = accept(&offhook, 0..50).await;
+        offhook.stop().expect("it stops in time");
+        assert_eq!(stage.contents().await.events.len(), keys.len());
+        // And nothing of it comes again.
+        let offhook = Offhook::start(&stage.role(Role::All));
+        let more = accept(&offhook, 50..51).await;
+        stage.contents_with(&more).await;
+        let duplicates = "offhook_events_total{freshness=\"duplicate\",kind=\"call\"}";
+        assert_eq!(offhook.client.metric(duplicates).await, 0.0);
+    }
+}
+
+/// Where there is a Postgres.
+fn direct() -> Option<Stage> {
+    let there = offhook::torture::servers::missing(Mode::Direct.needs()).is_none();
+    there.then(|| Stage::direct(Durability::Unsynced))
+}
