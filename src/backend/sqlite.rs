@@ -29,6 +29,10 @@ use crate::pipeline::Cause;
 
 static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// Pages of the WAL after which they are copied into the file, and it begins anew: 16 MiB. The longer it
+/// grows, the fewer pages are copied more than once.
+const LOG_PAGES: &str = "4000";
+
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
@@ -219,8 +223,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        // By itself, it would tell nobody that a sync has failed.
-        .pragma("wal_autocheckpoint", "0")
+        // Should nobody ask for one. By itself, it would tell nobody that a sync has failed; the next one
+        // copies everything again.
+        .pragma("wal_autocheckpoint", LOG_PAGES)
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.
         .pragma("temp_store", "MEMORY")
         .busy_timeout(Duration::from_secs(5))

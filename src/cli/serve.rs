@@ -33,6 +33,7 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }
     let log = telemetry::start_log(&config.log);
+    announce(&config.deployment);
     for ConfigError { key, origin, problem } in &config.warnings {
         warn!(key, origin, problem, "configuration can be read, and is most likely not meant so");
     }
@@ -69,7 +70,6 @@ fn announce(deployment: &Deployment) {
 }
 
 async fn serve(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
-    announce(&config.deployment);
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;

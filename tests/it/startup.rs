@@ -122,11 +122,11 @@ async fn a_second_process_on_one_sqlite_file_refuses_and_the_first_goes_on() {
     let said = run(&stage.settings, &["migrate"]).badly();
     assert!(said.contains("offhook.db is in use"), "{said}");
     first.client.accepts(&callback()).await;
-    assert_eq!(stage.contents().await.keys(), ["CA1-completed"]);
+    assert_eq!(stage.contents_of(1).await.keys(), ["CA1-completed"]);
     // Only while it lives, however it dies.
     first.kill();
     Spawned::start(&stage.settings).client.accepts(&callback()).await;
-    assert_eq!(stage.contents().await.keys(), ["CA1-completed"]);
+    assert_eq!(stage.contents_of(1).await.keys(), ["CA1-completed"]);
 }
 
 #[tokio::test]
