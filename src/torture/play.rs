@@ -89,6 +89,11 @@ impl Play {
         self.rng.random_range(0..of)
     }
 
+    /// All must be stored soon after the end: what the fault has spoilt must not stay so.
+    pub(super) fn recovers(&mut self) {
+        self.facts.recovers_within = Some(Duration::from_secs(10));
+    }
+
     /// Something that only this scenario has to tell.
     pub(super) fn tell(&mut self, name: &str, value: impl Into<Value>) {
         self.facts.details.insert(name.to_owned(), value.into());
@@ -105,6 +110,11 @@ impl Play {
         sleep(CALM).await;
         self.load.stop().await?;
         Book::read(self.load.ledger()).context("the ledger")
+    }
+
+    /// What has been acked so far, while the load goes on.
+    pub(super) async fn calm_for_now(&self) -> anyhow::Result<HashSet<String>> {
+        Ok(Book::read(self.load.ledger()).context("the ledger")?.acked)
     }
 
     /// Waits until all of these are stored, or never will be; how long that took.

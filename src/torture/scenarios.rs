@@ -8,6 +8,7 @@ mod poison;
 mod postgres;
 mod processes;
 mod redis;
+mod sentinel;
 mod spool;
 
 use clap::ValueEnum;
@@ -45,6 +46,18 @@ pub enum Scenario {
     PostgresLocked,
     /// Postgres ends statements after a millisecond, on and off
     PostgresTimeouts,
+    /// Postgres can only be read for a while, and sessions that were opened meanwhile live on
+    PostgresReadOnly,
+    /// Redis restarts with a backlog in it, which must not be told too high
+    RedisRestartBacklog,
+    /// Redis is full of marks
+    MarksFull,
+    /// much is stored at once, and must be freed as fast
+    TrimPace,
+    /// a primary that hung wakes up and does not know yet that it was deposed
+    SentinelStale,
+    /// the clock of a worker that has a retention is 400 days ahead
+    ClockAhead,
     /// Redis is down, and the disk of the spool is full
     SpoolFull,
     /// the network between any two is cut, stalled, delayed, cut within a word
@@ -104,6 +117,12 @@ impl Scenario {
             Self::PostgresKill => postgres::kill(name, run).await,
             Self::PostgresLocked => postgres::locked(name, run).await,
             Self::PostgresTimeouts => postgres::timeouts(name, run).await,
+            Self::PostgresReadOnly => postgres::read_only(name, run).await,
+            Self::RedisRestartBacklog => redis::restart_backlog(name, run).await,
+            Self::MarksFull => redis::marks_full(name, run).await,
+            Self::TrimPace => redis::trim_pace(name, run).await,
+            Self::SentinelStale => sentinel::stale(name, run).await,
+            Self::ClockAhead => crowds::clock_ahead(name, run).await,
             Self::SpoolFull => spool::full(name, run).await,
             Self::Network => network::network(name, run).await,
             Self::DuplicateStorm => crowds::storm(name, run).await,

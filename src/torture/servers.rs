@@ -5,6 +5,7 @@
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 pub use self::postgres::{Durability, Postgres, USER, give, unprivileged};
 pub use self::process::{PATIENCE, Process, Signal, guarded, poll, run};
 pub use self::redis::{Fsync, Redis};
+pub use self::sentinel::Sentinel;
 
 /// A program, and the Debian package that has it.
 type Program = (&'static str, &'static str);

@@ -167,7 +167,7 @@ async fn sentinels_say_where_the_primary_is_before_and_after_a_failover() {
     let mut primary = on_port(one, &[]);
     let replica = on_port(other, &["--replicaof", &format!("127.0.0.1 {one}")]);
     replicated(&primary, &replica).await;
-    let sentinels = [Sentinel::of("main", one), Sentinel::of("main", one)];
+    let sentinels = [(); 2].map(|()| Sentinel::of("main", one, 1).expect("a Sentinel starts"));
     // The first one is away: that costs nothing, as long as the others are most of them.
     let (away, [second, third]) = (free_port(), sentinels.each_ref().map(Sentinel::port));
     let hosts = format!("127.0.0.1:{away},127.0.0.1:{second},127.0.0.1:{third}");

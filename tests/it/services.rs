@@ -8,12 +8,11 @@ mod pgbouncer;
 mod postgres;
 mod proxy;
 mod redis;
-mod sentinel;
 
 use std::path::PathBuf;
 
 pub(crate) use offhook::torture::servers::{
-    Durability, Fsync, Need, Process, Signal, guarded, run,
+    Durability, Fsync, Need, Process, Sentinel, Signal, guarded, run,
 };
 
 pub(crate) use self::browser::{Browser, Programs};
@@ -23,7 +22,6 @@ pub(crate) use self::pgbouncer::PgBouncer;
 pub(crate) use self::postgres::Postgres;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::redis::Redis;
-pub(crate) use self::sentinel::Sentinel;
 
 /// Returns from a test that needs what is not there, saying so by the test's name. Where `CI` is
 /// `true`, everything has to be there.

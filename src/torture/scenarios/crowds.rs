@@ -34,6 +34,24 @@ pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
     play.end().await
 }
 
+/// Of two workers one would delete everything at once, if it went by its own clock.
+pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Report> {
+    const AHEAD_S: i64 = 400 * 24 * 60 * 60;
+    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    stage.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    stage.set("OFFHOOK_RETENTION__STATUSES_DAYS", "30");
+    stage.workers[1].argument(format!("--clock-offset={AHEAD_S}"));
+    let mut play = Play::begin(name, run, stage).await?;
+    play.recovers();
+    sleep(play.duration()).await;
+    // It looks when it starts, and then once in a while: now there is something to delete.
+    play.stage.workers[1].kill();
+    play.stage.workers[1].start()?;
+    sleep(play.duration().min(std::time::Duration::from_secs(10))).await;
+    play.tell("clock_ahead_s", AHEAD_S);
+    play.end().await
+}
+
 /// Workers that stand still for longer than others leave their entries alone, then go on with them,
 /// or die; while all trim, and forget consumers that are gone. A group of somebody else's, which
 /// lags behind, must see every entry all the same.

@@ -53,17 +53,33 @@ pub(super) async fn timeouts(name: String, run: &Run) -> anyhow::Result<Report> 
     let mut play = begin(name, run).await?;
     // Made before, so that it has none of its own.
     let mut administrator = play.stage.postgres()?.connection().await?;
-    // A setting of a role is that of its next connection.
-    let reconnect = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                     WHERE application_name = 'offhook' AND pid <> pg_backend_pid()";
     while play.goes_on() {
         administrator.execute("ALTER ROLE offhook SET statement_timeout = '1ms'").await?;
-        administrator.execute(reconnect).await?;
+        administrator.execute(RECONNECT).await?;
         play.facts.outages += 1;
         play.pause(500..1500).await;
         administrator.execute("ALTER ROLE offhook RESET statement_timeout").await?;
-        administrator.execute(reconnect).await?;
+        administrator.execute(RECONNECT).await?;
         sleep(Duration::from_millis(200)).await;
     }
     play.end().await
 }
+
+/// A role that may only read, as behind a name that leads to a standby for a moment. Sessions keep what they
+/// were opened with, long after that is over.
+pub(super) async fn read_only(name: String, run: &Run) -> anyhow::Result<Report> {
+    let mut play = begin(name, run).await?;
+    play.recovers();
+    // Made before, so that it may write.
+    let mut administrator = play.stage.postgres()?.connection().await?;
+    administrator.execute("ALTER ROLE offhook SET default_transaction_read_only = on").await?;
+    administrator.execute(RECONNECT).await?;
+    play.facts.outages += 1;
+    sleep(play.duration()).await;
+    administrator.execute("ALTER ROLE offhook RESET default_transaction_read_only").await?;
+    play.end().await
+}
+
+/// A setting of a role is that of its next connection.
+const RECONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                         WHERE application_name = 'offhook' AND pid <> pg_backend_pid()";
