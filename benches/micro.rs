@@ -167,6 +167,7 @@ fn inbound(c: &mut Criterion) {
         background: TaskTracker::new(),
         explaining: offhook::inbound::explaining(),
         ration: offhook::inbound::Ration::default(),
+        room: offhook::inbound::Room::of(1 << 20),
     }
     .router();
     c.bench_function("inbound", |b| {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -49,6 +49,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Asked for by everything but the health checks.
     pub token: Option<SecretString>,
+    /// The same, for those who may look and change nothing.
+    pub read_token: Option<SecretString>,
 }
 
 /// What the private listener shows.
@@ -108,6 +110,8 @@ impl Admin {
             .route_layer(same_site)
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready));
+        // A page of dead letters, ticked one by one, is the most that is sent.
+        let router = router.layer(DefaultBodyLimit::max(64 * 1024));
         console::with_policy(router).with_state(admin)
     }
 }

@@ -195,6 +195,9 @@ pub async fn start(
         None => None,
     };
 
+    let gate = admin::Gate::new(config.admin.token.clone());
+    let gate = gate.with_read_token(config.admin.read_token.clone());
+    gate.register(&registry)?;
     let admin = Admin {
         registry,
         reader,
@@ -206,7 +209,7 @@ pub async fn start(
         refusals,
         privacy,
         watch: admin::Watch::default(),
-        gate: admin::Gate::new(config.admin.token.clone()),
+        gate,
         stop: stop.clone(),
     };
     let admin_address = listeners.admin.local_addr()?;
@@ -261,6 +264,7 @@ fn inbound_service(
         background: TaskTracker::new(),
         explaining: inbound::explaining(),
         ration: inbound::Ration::default(),
+        room: inbound::Room::of(config.inbound.body_memory),
     })
 }
 

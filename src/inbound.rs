@@ -12,6 +12,7 @@ mod metrics;
 mod path_prefix;
 mod ration;
 mod refusal;
+mod room;
 mod signed;
 mod status;
 mod terms;
@@ -45,6 +46,7 @@ pub use self::path_prefix::{PathPrefix, PathPrefixError};
 pub use self::ration::Ration;
 use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
+pub use self::room::Room;
 use self::signed::Received;
 pub use self::terms::{Terms, TermsInForce};
 use crate::clock::Clock;
@@ -79,6 +81,8 @@ pub struct Config {
     pub max_connections: NonZeroUsize,
     /// [`Limits::max_connections_per_address`].
     pub max_connections_per_address: usize,
+    /// Bytes of all bodies that are not verified yet.
+    pub body_memory: usize,
 }
 
 impl Config {
@@ -190,6 +194,8 @@ pub struct Inbound {
     pub explaining: Arc<Semaphore>,
     /// How much of it the log gets.
     pub ration: Ration,
+    /// For bodies that are not verified yet.
+    pub room: Room,
 }
 
 /// Room for refused requests that are looked at after their answer.

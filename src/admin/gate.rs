@@ -1,34 +1,73 @@
-//! [`Gate`]: who may ask. Whoever has the token, as a bearer or, in a browser, as a session that was
-//! made from it; or anybody on loopback, if there is none.
+//! [`Gate`]: who may ask, and who may change something. Whoever has a token, as a bearer or, in a browser,
+//! as a session that was made from it; or anybody on loopback, if there is none.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
+use prometheus::{IntCounter, Registry};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::clock::Timestamp;
 use crate::event::key::hex;
 
 /// A shift. After it the token is asked for again.
 const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
+/// Sessions at one time; the one that ends first makes room for one more.
+const SESSIONS: usize = 1_000;
+/// How long a wrong token waits for its answer, one after the other.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How often wrong tokens are a line of the log.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
-/// The token, and what is derived from it.
+/// The tokens, and what is derived from them.
 #[derive(Debug)]
 pub struct Gate {
     token: Option<SecretString>,
-    /// Sessions and forms are signed with it. The token itself, so that all processes that share it
-    /// know each other's; without one, a secret of this process.
+    /// For people and scrapers that must change nothing.
+    read_token: Option<SecretString>,
+    /// Random, so that nothing that leaves this process tells anything about a token.
     key: SecretString,
+    /// By a MAC of what the cookie holds.
+    sessions: Mutex<HashMap<String, Session>>,
+    wrong: IntCounter,
+    told: Mutex<Told>,
+    /// Held for [`PAUSE`] by each wrong token in its turn.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    ends: Timestamp,
+    may: May,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<Timestamp>,
+    since: u64,
+}
+
+/// What a visitor may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum May {
+    /// Look at everything.
+    Look,
+    /// And replay and purge.
+    Change,
 }
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Visitor {
     /// A browser with a session.
-    Session(String),
-    /// A program with the token.
-    Bearer,
+    Session(String, May),
+    /// A program with a token.
+    Bearer(May),
     /// Somebody on this machine, where no token is asked for.
     Local,
 }
@@ -37,9 +76,33 @@ impl Gate {
     /// Asks for the token, if there is one.
     #[must_use]
     pub fn new(token: Option<SecretString>) -> Self {
-        let random: [u8; 32] = rand::random();
-        let key = token.clone().unwrap_or_else(|| hex(&random).into());
-        Self { token, key }
+        let wrong = IntCounter::new(
+            "offhook_admin_wrong_tokens_total",
+            "Requests of the private listener with a token, or a login, that was wrong.",
+        );
+        Self {
+            token,
+            read_token: None,
+            key: random().into(),
+            sessions: Mutex::default(),
+            wrong: wrong.expect("the name is a good one"),
+            told: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same, with another token for those who may only look.
+    #[must_use]
+    pub fn with_read_token(self, read_token: Option<SecretString>) -> Self {
+        Self { read_token, ..self }
+    }
+
+    /// Shows how many tokens were wrong.
+    ///
+    /// # Errors
+    /// The name is registered already.
+    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.wrong.clone()))
     }
 
     /// Whether nothing is asked for.
@@ -47,20 +110,65 @@ impl Gate {
         self.token.is_none()
     }
 
-    /// Whether it is the token. In constant time, and without telling the length: the MACs of both
-    /// are compared.
-    pub(super) fn is_token(&self, given: &str) -> bool {
+    /// What this token allows. In constant time, and without telling the length: MACs are compared.
+    pub(super) fn allows(&self, given: &str) -> Option<May> {
         let of = |text: &str| self.mac("token", text);
-        let same = |token: &SecretString| {
-            of(given).verify_slice(&of(token.expose_secret()).finalize().into_bytes()).is_ok()
+        let is = |token: &Option<SecretString>| {
+            token.as_ref().is_some_and(|token| {
+                of(given).verify_slice(&of(token.expose_secret()).finalize().into_bytes()).is_ok()
+            })
         };
-        self.token.as_ref().is_some_and(same)
+        let (change, look) = (is(&self.token), is(&self.read_token));
+        match (change, look) {
+            (true, _) => Some(May::Change),
+            (false, true) => Some(May::Look),
+            (false, false) => None,
+        }
     }
 
-    /// A session from now on: when it ends, and the proof that we said so.
-    pub(super) fn session(&self, now: Timestamp) -> String {
-        let ends = now.micros() / 1_000_000 + SESSION.as_secs().cast_signed();
-        format!("{ends}.{}", self.proof("session", &ends.to_string()))
+    /// A token was wrong: counts it, says so now and then, and waits. All wrong ones wait for one another,
+    /// so that more connections guess no faster.
+    pub(super) async fn refuse(&self, now: Timestamp) {
+        self.wrong.inc();
+        if let Some(more) = self.tell(now) {
+            warn!(more, "a wrong token was given to the private listener");
+        }
+        let _turn = self.turn.lock().await;
+        sleep(PAUSE).await;
+    }
+
+    /// How many were not told of before, if this one is to be.
+    fn tell(&self, now: Timestamp) -> Option<u64> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = |last: Timestamp| now < last || now.since(last) >= TOLD_EVERY;
+        if told.last.is_none_or(rested) {
+            told.last = Some(now);
+            return Some(std::mem::take(&mut told.since));
+        }
+        told.since += 1;
+        None
+    }
+
+    /// A session from now on: a random value that stands for it.
+    pub(super) fn begin_session(&self, may: May, now: Timestamp) -> String {
+        let session = random();
+        let mut sessions = self.sessions();
+        sessions.retain(|_, session| now < session.ends);
+        if sessions.len() >= SESSIONS {
+            let first = sessions.iter().min_by_key(|(_, session)| session.ends);
+            let first = first.map(|(name, _)| name.clone());
+            first.and_then(|name| sessions.remove(&name));
+        }
+        let ends = now.micros().saturating_add(SESSION.as_micros() as i64);
+        let ends = Timestamp::from_micros(ends);
+        sessions.insert(self.proof("session", &session), Session { ends, may });
+        session
+    }
+
+    /// Ends it, wherever its cookie has gone.
+    pub(super) fn end_session(&self, session: &str) {
+        let name = self.proof("session", session);
+        self.sessions().remove(&name);
     }
 
     /// How long a session is, in seconds.
@@ -68,11 +176,15 @@ impl Gate {
         SESSION.as_secs()
     }
 
-    /// Whether a session is ours and has not ended.
-    pub(super) fn holds(&self, session: &str, now: Timestamp) -> bool {
-        let Some((ends, proof)) = session.split_once('.') else { return false };
-        let in_time = ends.parse::<i64>().is_ok_and(|ends| now.micros() / 1_000_000 < ends);
-        in_time && self.is_proof("session", ends, proof)
+    /// What a session allows, if it is one, and has not ended.
+    pub(super) fn session(&self, session: &str, now: Timestamp) -> Option<May> {
+        let name = self.proof("session", session);
+        let found = self.sessions().get(&name).copied();
+        found.filter(|found| now < found.ends).map(|found| found.may)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a form of this visitor carries, so that no page of another site can send it.
@@ -102,11 +214,24 @@ impl Gate {
     }
 }
 
+/// What cannot be guessed.
+fn random() -> String {
+    hex(&rand::random::<[u8; 32]>())
+}
+
 impl Visitor {
+    /// Whether it may replay and purge.
+    pub(super) fn may_change(&self) -> bool {
+        match self {
+            Self::Session(_, may) | Self::Bearer(may) => *may == May::Change,
+            Self::Local => true,
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
-            Self::Session(session) => session,
-            Self::Bearer => "bearer",
+            Self::Session(session, _) => session,
+            Self::Bearer(_) => "bearer",
             Self::Local => "local",
         }
     }
@@ -117,7 +242,7 @@ mod tests {
     use super::*;
 
     fn gate() -> Gate {
-        Gate::new(Some("secret".into()))
+        Gate::new(Some("secret".into())).with_read_token(Some("looking".into()))
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -125,36 +250,65 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_is_the_token() {
-        assert!(gate().is_token("secret"));
-        for wrong in ["", "secre", "secret ", "Secret", "secretsecret"] {
-            assert!(!gate().is_token(wrong), "{wrong}");
+    fn only_a_token_is_a_token_and_each_allows_its_own() {
+        assert_eq!(gate().allows("secret"), Some(May::Change));
+        assert_eq!(gate().allows("looking"), Some(May::Look));
+        for wrong in ["", "secre", "secret ", "Secret", "secretsecret", "lookin"] {
+            assert_eq!(gate().allows(wrong), None, "{wrong}");
         }
-        assert!(!Gate::new(None).is_token(""));
+        assert_eq!(Gate::new(None).allows(""), None);
     }
 
     #[test]
-    fn a_session_holds_until_it_ends_and_nobody_can_make_one() {
-        let session = gate().session(at(0));
-        assert!(gate().holds(&session, at(0)), "in another process with the token, too");
-        assert!(gate().holds(&session, at(SESSION.as_secs() - 1)));
-        assert!(!gate().holds(&session, at(SESSION.as_secs())));
-        assert!(!Gate::new(Some("other".into())).holds(&session, at(0)));
-        let (ends, proof) = session.split_once('.').expect("two parts");
-        let later = ends.parse::<i64>().expect("a number") + 1;
-        for forged in [format!("{later}.{proof}"), format!("{ends}."), ends.into(), "".into()] {
-            assert!(!gate().holds(&forged, at(0)), "{forged}");
+    fn a_session_holds_until_it_ends_or_is_ended_and_is_random() {
+        let gate = gate();
+        let (one, two) =
+            (gate.begin_session(May::Change, at(0)), gate.begin_session(May::Look, at(0)));
+        assert!(one != two && one.len() == 64);
+        assert_eq!(gate.session(&one, at(SESSION.as_secs() - 1)), Some(May::Change));
+        assert_eq!(gate.session(&one, at(SESSION.as_secs())), None);
+        assert_eq!(gate.session(&two, at(0)), Some(May::Look));
+        gate.end_session(&one);
+        assert_eq!(gate.session(&one, at(0)), None);
+        assert_eq!(gate.session(&two, at(0)), Some(May::Look));
+        for forged in ["", "0", &one[1..], &format!("{one}0")] {
+            assert_eq!(gate.session(forged, at(0)), None, "{forged}");
         }
-        assert!(!session.contains("secret"));
+        assert_eq!(self::gate().session(&two, at(0)), None, "of another process");
+    }
+
+    #[test]
+    fn sessions_are_bounded() {
+        let gate = gate();
+        let first = gate.begin_session(May::Look, at(0));
+        for n in 0..SESSIONS as u64 {
+            gate.begin_session(May::Look, at(1 + n));
+        }
+        assert_eq!(gate.sessions().len(), SESSIONS);
+        assert_eq!(gate.session(&first, at(0)), None);
+    }
+
+    #[tokio::test]
+    async fn wrong_tokens_wait_for_one_another_and_are_counted() {
+        let gate = gate();
+        let started = tokio::time::Instant::now();
+        let all = (0..3).map(|_| gate.refuse(at(0)));
+        futures_util::future::join_all(all).await;
+        assert!(started.elapsed() >= 3 * PAUSE);
+        assert_eq!(gate.wrong.get(), 3);
+        assert_eq!(gate.tell(at(9)), None);
+        assert_eq!(gate.tell(at(10)), Some(3));
     }
 
     #[test]
     fn a_form_is_of_one_visitor() {
-        let (one, two) = (Visitor::Session("1".into()), Visitor::Session("2".into()));
-        let proof = gate().form_proof(&one);
-        assert!(gate().is_form_proof(&one, &proof));
-        assert!(!gate().is_form_proof(&two, &proof));
-        assert!(!gate().is_form_proof(&one, ""));
+        let gate = gate();
+        let session = |name: &str| Visitor::Session(name.to_owned(), May::Change);
+        let (one, two) = (session("1"), session("2"));
+        let proof = gate.form_proof(&one);
+        assert!(gate.is_form_proof(&one, &proof));
+        assert!(!gate.is_form_proof(&two, &proof));
+        assert!(!gate.is_form_proof(&one, ""));
         let local = Gate::new(None).form_proof(&Visitor::Local);
         assert!(!Gate::new(None).is_form_proof(&Visitor::Local, &local), "of another process");
     }

@@ -14,6 +14,7 @@ use super::Admin;
 use super::api::Problem;
 use super::gate::{Gate, Visitor};
 use crate::clock::{Clock, Timestamp};
+use crate::http::Caller;
 
 /// The cookie that holds a session.
 pub(super) const SESSION_COOKIE: &str = "offhook_session";
@@ -26,15 +27,30 @@ pub(super) async fn known(
 ) -> Response {
     let path = request.uri().path();
     let for_programs = path.starts_with("/api/") || path == "/metrics";
-    match visitor(&admin.gate, request.headers(), Clock::System.now()) {
-        Some(visitor) => {
+    let now = Clock::System.now();
+    match visitor(&admin.gate, request.headers(), now) {
+        Ok(visitor) => {
+            let changes = !request.method().is_safe() && path != "/logout";
+            if changes && !visitor.may_change() {
+                let detail = "this token may look, and change nothing: it is admin.read_token";
+                return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
+            }
+            if let Some(caller) = request.extensions().get::<Caller>() {
+                caller.vouch();
+            }
             request.extensions_mut().insert(visitor);
             next.run(request).await
         }
-        None if for_programs => {
+        Err(given) if for_programs => {
+            if given == Given::Wrong {
+                admin.gate.refuse(now).await;
+            }
             (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response()
         }
-        None => {
+        Err(given) => {
+            if given == Given::Wrong {
+                admin.gate.refuse(now).await;
+            }
             let asked = request.uri().path_and_query().map_or("/", |asked| asked.as_str());
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("next", asked);
@@ -43,21 +59,34 @@ pub(super) async fn known(
     }
 }
 
-fn visitor(gate: &Gate, headers: &HeaderMap, now: Timestamp) -> Option<Visitor> {
+/// What a request brought that may not ask.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Given {
+    /// No token.
+    Nothing,
+    /// A token that is none of ours.
+    Wrong,
+}
+
+fn visitor(gate: &Gate, headers: &HeaderMap, now: Timestamp) -> Result<Visitor, Given> {
     if gate.is_open() {
-        return Some(Visitor::Local);
+        return Ok(Visitor::Local);
     }
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    if bearer.is_some_and(|bearer| gate.is_token(bearer)) {
-        return Some(Visitor::Bearer);
+    if let Some(may) = bearer.and_then(|bearer| gate.allows(bearer)) {
+        return Ok(Visitor::Bearer(may));
     }
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('='));
-    let session = sessions.find(|session| gate.holds(session, now))?;
-    Some(Visitor::Session(session.to_owned()))
+    let session = sessions.find_map(|session| Some((session, gate.session(session, now)?)));
+    match session {
+        Some((session, may)) => Ok(Visitor::Session(session.to_owned(), may)),
+        None if bearer.is_some_and(|bearer| !bearer.is_empty()) => Err(Given::Wrong),
+        None => Err(Given::Nothing),
+    }
 }
 
 /// Refuses what a page of another site may have sent.
@@ -73,7 +102,10 @@ pub(super) async fn same_site(
         let detail = "without a token this listener is asked as localhost only: set admin.token";
         return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
-    if !request.method().is_safe() && is_foreign(headers, host) {
+    let foreign = is_foreign(headers, host);
+    // A link that a person followed leads to a page, which the other site cannot read.
+    let followed = request.method().is_safe() && is_followed_link(headers, request.uri().path());
+    if foreign && !followed {
         let detail = "this was sent by a page of another site";
         return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
@@ -98,6 +130,18 @@ fn is_foreign(headers: &HeaderMap, host: Option<&str>) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return false };
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     origin.is_none_or(|(_, origin)| Some(origin) != host)
+}
+
+/// A person's click, as browsers say it, that leads to a page and not to what programs ask.
+fn is_followed_link(headers: &HeaderMap, path: &str) -> bool {
+    let is = |name: &str, expected: &str| {
+        headers.get(name).is_some_and(|value| value.as_bytes() == expected.as_bytes())
+    };
+    is("sec-fetch-user", "?1")
+        && is("sec-fetch-mode", "navigate")
+        && is("sec-fetch-dest", "document")
+        && !path.starts_with("/api/")
+        && path != "/metrics"
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ impl Local<'_> {
         let observer = Arc::new(self.metrics.of(Backend::Sqlite));
         let options = Options { batch: EMBEDDED_BATCH, ..Options::default() };
         let source = log.reader(Release::WhenTold);
-        let probes = probes(&log, Probe::Sqlite(sqlite::Health::new(database, query.clone())));
+        // On a connection of its own, which no search holds.
+        let health = sqlite::Query::new(&database);
+        let probes = probes(&log, Probe::Sqlite(sqlite::Health::new(database, health)));
         self.tasks.spawn(async move {
             let synced = sync(&checkpoint, &log, &finish);
             tokio::join!(pump(source, sink, observer, options, finish.clone()), synced);

@@ -62,6 +62,8 @@ pub(crate) struct RawAdmin {
     pub(crate) listen: std::net::SocketAddr,
     pub(crate) token: Option<SecretString>,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) read_token: Option<SecretString>,
+    pub(crate) read_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -190,10 +190,20 @@ fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
 
 fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
     let raw = &loaded.raw.admin;
-    let token = one_of(raw.token.as_ref().map(trimmed), &raw.token_file)
-        .map_err(|problem| loaded.error("admin.token_file", problem))?;
-    if token.as_ref().is_some_and(is_blank) {
-        return Err(loaded.error("admin.token", "it is empty"));
+    let token = admin_token(loaded, "admin.token", raw.token.as_ref(), &raw.token_file)?;
+    let key = "admin.read_token";
+    let read_token = admin_token(loaded, key, raw.read_token.as_ref(), &raw.read_token_file)?;
+    let same =
+        |token: &SecretString, other: &SecretString| token.expose_secret() == other.expose_secret();
+    match (&token, &read_token) {
+        (None, Some(_)) => {
+            let problem = "without admin.token nobody is asked for it: set that one as well";
+            return Err(loaded.error(key, problem));
+        }
+        (Some(token), Some(read)) if same(token, read) => {
+            return Err(loaded.error(key, "it is admin.token, which may change everything"));
+        }
+        _ => {}
     }
     if token.is_none() && !raw.listen.ip().is_loopback() {
         return Err(loaded.error(
@@ -202,8 +212,43 @@ fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
              admin.token (or token_file), or listen on 127.0.0.1",
         ));
     }
-    Ok(admin::Config { listen: raw.listen, token })
+    Ok(admin::Config { listen: raw.listen, token, read_token })
 }
+
+/// One of the private listener's tokens. Elsewhere than on loopback it must be one that nobody guesses.
+fn admin_token(
+    loaded: &Loaded,
+    key: &str,
+    token: Option<&SecretString>,
+    file: &Option<PathBuf>,
+) -> Result<Option<SecretString>, ConfigError> {
+    let token = one_of(token.map(trimmed), file)
+        .map_err(|problem| loaded.error(&format!("{key}_file"), problem))?;
+    if token.as_ref().is_some_and(is_blank) {
+        return Err(loaded.error(key, "it is empty"));
+    }
+    let loopback = loaded.raw.admin.listen.ip().is_loopback();
+    if !loopback && token.as_ref().is_some_and(is_guessed) {
+        let key = if file.is_some() { &format!("{key}_file") } else { key };
+        return Err(loaded.error(key, guessed("")));
+    }
+    Ok(token)
+}
+
+/// Whether it has fewer characters than what `openssl rand -hex 12` prints.
+pub(super) fn is_guessed(token: &SecretString) -> bool {
+    token.expose_secret().chars().count() < SHORTEST_TOKEN
+}
+
+/// What is wrong with it.
+pub(super) fn guessed(meanwhile: &str) -> String {
+    format!(
+        "it has fewer than {SHORTEST_TOKEN} characters, so that it may be guessed{meanwhile}: take what \
+         `openssl rand -hex 24` prints"
+    )
+}
+
+const SHORTEST_TOKEN: usize = 24;
 
 fn traces(loaded: &Loaded) -> Result<Option<Traces>, ConfigError> {
     let raw = &loaded.raw.traces;

@@ -124,6 +124,30 @@ fn a_secret_is_never_empty_and_a_shared_key_never_short() {
     check_error(load(&MINIMAL, "[admin]\ntoken = ' '"), &["admin.token", "empty"]);
 }
 
+/// A few characters are guessed from everywhere; on loopback, by who is on the machine already.
+#[test]
+fn a_short_admin_token_is_refused_but_on_loopback() {
+    let admin = |text: &str| load(&MINIMAL, &format!("[admin]\n{text}"));
+    let (open, long) = ("listen = '0.0.0.0:1'", "0123456789abcdef01234567");
+    for short in ["x", "changeme", "0123456789abcdef0123456"] {
+        check_error(
+            admin(&format!("{open}\ntoken = '{short}'")),
+            &["admin.token (", "my.toml", "fewer than 24", "openssl"],
+        );
+        let read = format!("{open}\ntoken = '{long}'\nread_token = '{short}'");
+        check_error(admin(&read), &["admin.read_token (", "fewer than 24"]);
+        let local = admin(&format!("token = '{short}'")).expect("on loopback");
+        let found = local.warnings.iter().find(|warning| warning.key == "admin.token");
+        assert!(found.is_some_and(|found| found.to_string().contains("my.toml")));
+    }
+    let both = format!("{open}\ntoken = '{long}'\nread_token = '{long}x'");
+    let config = admin(&both).expect("both are long");
+    assert!(config.admin.read_token.is_some());
+    assert!(config.warnings.iter().all(|warning| !warning.key.starts_with("admin")));
+    check_error(admin(&format!("token = '{long}'\nread_token = '{long}'")), &["admin.read_token"]);
+    check_error(admin(&format!("read_token = '{long}'")), &["admin.read_token", "admin.token"]);
+}
+
 /// Each key that there is, dotted; those that have no default, too.
 fn keys() -> Vec<String> {
     let (mut keys, mut section) = (Vec::new(), String::new());

@@ -7,6 +7,7 @@ use tracing::Level;
 use tracing_subscriber::filter::Targets;
 
 use super::layers::Loaded;
+use super::resolve::{guessed, is_guessed};
 use super::{Account, Config, ConfigError, Deployment};
 use crate::inbound::Route;
 
@@ -21,6 +22,7 @@ pub(super) fn of(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
         });
         found.extend(of_account);
     }
+    found.extend(tokens(loaded, config));
     found.extend(bounds(loaded));
     found.extend(unused_redis(loaded, config));
     if !lets_errors_through(&config.log.filter) {
@@ -96,6 +98,19 @@ fn of_account(account: &Account) -> Vec<(&'static str, String)> {
 
 fn is_quoted(secret: &str) -> bool {
     ['"', '\'', '`'].into_iter().any(|quote| secret.starts_with(quote) || secret.ends_with(quote))
+}
+
+/// On loopback a short token is only warned of: it is asked by who is on the machine already.
+fn tokens(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
+    let tokens =
+        [("admin.token", &config.admin.token), ("admin.read_token", &config.admin.read_token)];
+    let short = tokens.into_iter().filter(|(_, token)| token.as_ref().is_some_and(is_guessed));
+    let found = short.map(|(key, _)| {
+        let file = format!("{key}_file");
+        let key = if loaded.origin(key) == "not set" { &file } else { key };
+        loaded.error(key, guessed(" by whoever is on this machine"))
+    });
+    found.collect()
 }
 
 /// Of some keys 0 means that nothing works; of others, that there is no bound.

@@ -39,6 +39,8 @@ pub enum Refusal {
     WrongBodyHash,
     /// More parameters than Twilio sends, or more work to check than one request may cost.
     TooCostly,
+    /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
+    NoRoom,
     /// Too many events wait to be committed.
     Overloaded,
     /// Nothing could make the event durable.
@@ -51,7 +53,7 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 
 impl Refusal {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MethodNotAllowed,
         Self::UnknownRoute,
         Self::SignedUnknownRoute,
@@ -66,6 +68,7 @@ impl Refusal {
         Self::MissingBodyHash,
         Self::WrongBodyHash,
         Self::TooCostly,
+        Self::NoRoom,
         Self::Overloaded,
         Self::NotDurable,
     ];
@@ -90,6 +93,7 @@ impl Refusal {
             Self::MissingBodyHash => (StatusCode::FORBIDDEN, "missing_body_hash", Yes),
             Self::WrongBodyHash => (StatusCode::FORBIDDEN, "wrong_body_hash", Yes),
             Self::TooCostly => (StatusCode::FORBIDDEN, "too_costly", Yes),
+            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no_room", No),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Yes),
             Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, "not_durable", Yes),
         }
@@ -143,6 +147,10 @@ impl Refusal {
             Self::TooCostly => {
                 "forged: it has more parameters than Twilio sends, or is so long that not every URL and \
                  secret was tried"
+            }
+            Self::NoRoom => {
+                "bodies that come slowly hold all of inbound.body_memory: an attack, or a proxy in front \
+                 that passes them on as they come"
             }
             Self::Overloaded => {
                 "more callbacks than can be made durable: look at commit latency and at the disk"

@@ -6,11 +6,12 @@ use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use super::exchange::Exchange;
+use super::room::Held;
 use super::{Inbound, Refusal, Terms};
 use crate::http::Caller;
 use crate::http::refusals::shown;
@@ -28,6 +29,10 @@ static SETTINGS: HeaderName = HeaderName::from_static(SETTINGS_HEADER);
 /// Tells a retry by Twilio from a new request.
 static TOKEN: HeaderName = HeaderName::from_static("i-twilio-idempotency-token");
 
+/// Chunks of a body without a length. A proxy sends some dozen; a byte in each costs as much as thirty
+/// callbacks.
+const MOST_CHUNKS: usize = 1024;
+
 /// URLs of a wrong signature that are shown: the likeliest.
 const TRIED: usize = 12;
 
@@ -40,6 +45,8 @@ pub(super) struct Received {
     token: Option<HeaderValue>,
     /// `None` in a test without a listener.
     caller: Option<Caller>,
+    /// The memory of the body, until it is verified.
+    held: Held,
 }
 
 impl Received {
@@ -59,17 +66,18 @@ impl Received {
             head.headers.get_all(&SIGNATURE).iter().map(HeaderValue::as_bytes),
             head.headers.get_all(&SETTINGS).iter().map(HeaderValue::as_bytes),
         )?;
+        let held = inbound.room.hold();
         let body = match content {
             // Twilio sends none, and it would not be signed.
             Content::Query => Bytes::new(),
-            Content::Form | Content::Json => read(inbound, body).await?,
+            Content::Form | Content::Json => read(inbound, body, &held).await?,
         };
         exchange.body_bytes = body.len();
         let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
         let url = inbound.public_url.join(path_and_query);
         let token = head.headers.get(&TOKEN).cloned();
         let caller = head.extensions.remove();
-        Ok(Self { url, content, claim, body, token, caller })
+        Ok(Self { url, content, claim, body, token, caller, held })
     }
 
     /// Checks the signature. Lets others go on in between: what is forged with care takes as long as
@@ -92,11 +100,14 @@ impl Received {
     /// Without its connection, which must not wait for it.
     pub(super) fn without_caller(mut self) -> Self {
         self.caller = None;
+        self.held.release();
         self
     }
 
     /// Says of the connection that it carries requests of Twilio's: only of a verified one.
     pub(super) fn vouch(&self) {
+        // What is recorded is bounded by the queue before the store.
+        self.held.release();
         if let Some(caller) = &self.caller {
             caller.vouch();
         }
@@ -203,16 +214,36 @@ fn content_type(headers: &HeaderMap) -> Option<Content> {
     json.then_some(Content::Json)
 }
 
-async fn read(inbound: &Inbound, body: Body) -> Result<Bytes, Refusal> {
-    let whole = Limited::new(body, inbound.config.body_limit).collect();
-    let collected = timeout(inbound.config.body_timeout(), whole).await;
-    let read = collected.map_err(|_| Refusal::SlowBody)?.map_err(|error| match error
-        .is::<LengthLimitError>(
-    ) {
-        true => Refusal::BodyTooLarge,
-        false => Refusal::BrokenBody,
-    })?;
-    Ok(read.to_bytes())
+async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refusal> {
+    let whole = timeout(inbound.config.body_timeout(), collect(inbound, body, held));
+    tokio::select! {
+        biased;
+        read = whole => read.map_err(|_| Refusal::SlowBody)?,
+        () = held.gives_way() => Err(Refusal::NoRoom),
+    }
+}
+
+/// In one piece: as many as there were chunks would take many times the memory.
+async fn collect(inbound: &Inbound, mut body: Body, held: &Held) -> Result<Bytes, Refusal> {
+    let (limit, declared) = (inbound.config.body_limit, body.size_hint().exact());
+    let mut whole =
+        BytesMut::with_capacity(declared.map_or(0, |length| length as usize).min(limit));
+    let mut chunks = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::BrokenBody)?;
+        // Trailers.
+        let Ok(data) = frame.into_data() else { continue };
+        chunks += 1;
+        if declared.is_none() && chunks > MOST_CHUNKS {
+            return Err(Refusal::BrokenBody);
+        }
+        if whole.len() + data.len() > limit {
+            return Err(Refusal::BodyTooLarge);
+        }
+        held.grow(data.len()).map_err(|_| Refusal::NoRoom)?;
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
 }
 
 #[cfg(test)]

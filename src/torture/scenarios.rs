@@ -76,6 +76,10 @@ pub enum Scenario {
     Slowloris,
     /// 100,000 unsigned requests as fast as they come, beside 500 callbacks a second
     Flood,
+    /// 100 connections with forged requests that cost the most, 20 accounts, beside 100 callbacks a second
+    Forgeries,
+    /// as many connections as there may be, and more, that send nothing, beside 500 callbacks a second
+    SilentClients,
 }
 
 impl Scenario {
@@ -132,6 +136,8 @@ impl Scenario {
             Self::Poison => poison::poison(name, run).await,
             Self::Slowloris => clients::slowloris(name, run).await,
             Self::Flood => clients::flood(name, run).await,
+            Self::Forgeries => clients::forgeries(name, run).await,
+            Self::SilentClients => clients::silent(name, run).await,
         }
     }
 }

@@ -185,9 +185,9 @@ pub enum SignatureError {
     TooCostly,
 }
 
-/// Parameters of one form: Twilio sends fewer than 200. They are sorted before anything is known of
-/// who sent them.
-pub const MOST_PAIRS: usize = 1_000;
+/// Parameters of one form: Twilio sends fewer than 200. What is signed may have as many as fit, so this
+/// bounds what is sorted where `inbound.body_limit` was raised; what they cost is counted.
+pub const MOST_PAIRS: usize = 31_000;
 /// Bytes that are hashed for one request: a form of 64 kB with 16 writings and secrets, one of 2 kB
 /// with 500. Without a bound a forged form costs as many times that as there are secrets.
 pub const MOST_HASHED: usize = 1024 * 1024;
@@ -195,6 +195,8 @@ pub const MOST_HASHED: usize = 1024 * 1024;
 const STEP: usize = 64 * 1024;
 /// What a hash costs besides its bytes, as bytes.
 const PER_HASH: usize = 128;
+/// What it costs to read and sort a parameter, as bytes that are hashed.
+const PER_PAIR: usize = 32;
 /// What a byte of another writing of a URL costs, as bytes that are hashed.
 const PER_WRITTEN: usize = 4;
 
@@ -281,7 +283,7 @@ impl<'a> SignedRequest<'a, Unverified> {
             None => keyring.decoys(wanted.algorithm, usize::MAX),
         };
         let alone = keyring.accounts().len() == 1;
-        let secrets_are_none = secrets.is_empty();
+        let (secrets_are_none, pairs) = (secrets.is_empty(), self.params.iter().len());
         Ok(Search {
             every_writing: named.account.is_some() || alone || self.content != Content::Form,
             known: keyring.knows(named),
@@ -291,7 +293,8 @@ impl<'a> SignedRequest<'a, Unverified> {
             url: without_fragment(self.url).into(),
             others: None,
             round: Round { decoys: secrets_are_none, replaced: false, secret: 0 },
-            hashed: 0,
+            hashed: PER_PAIR * pairs,
+            tried: false,
             most: bytes,
             request: self,
         })
@@ -364,7 +367,9 @@ pub struct Search<'a, 'k> {
     /// written down before.
     others: Option<Others<'a>>,
     round: Round,
+    /// The work so far, in bytes.
     hashed: usize,
+    tried: bool,
     most: usize,
 }
 
@@ -427,9 +432,10 @@ impl<'a, 'k> Search<'a, 'k> {
             _ => &self.signed,
         };
         let cost = self.url.len() + signed.len() + PER_HASH;
-        if self.hashed > 0 && self.hashed + cost > self.most {
+        if self.tried && self.hashed + cost > self.most {
             return self.too_much();
         }
+        self.tried = true;
         let (account, secret) = match decoys {
             true => (None, decoy),
             false => (Some(self.secrets[secret].0), self.secrets[secret].1),
@@ -462,7 +468,7 @@ impl<'a, 'k> Search<'a, 'k> {
                 return Tried::Nothing;
             }
             self.round.replaced = false;
-            if self.hashed > self.most {
+            if self.tried && self.hashed > self.most {
                 return self.too_much();
             }
             if let Some(url) = others.urls.next() {

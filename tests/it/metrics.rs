@@ -13,6 +13,7 @@ every_mode! {
 /// Name and type.
 const FAMILIES: &[(&str, &str)] = &[
     ("offhook_accept_failures_total", "counter"),
+    ("offhook_admin_wrong_tokens_total", "counter"),
     ("offhook_batch_events", "histogram"),
     ("offhook_build_info", "gauge"),
     ("offhook_calls_in_progress", "gauge"),

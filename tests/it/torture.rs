@@ -61,6 +61,8 @@ scenarios! {
     poison,
     slowloris,
     flood,
+    forgeries,
+    silent_clients,
 }
 
 fn nothing_is_lost(test: &str, path: &str) {

@@ -40,7 +40,7 @@ pub(super) fn page(
                 a href=(path) aria-current=[(page == here).then_some("page")] { (name) }
             }
         }
-        @if matches!(visitor, Visitor::Session(_)) {
+        @if matches!(visitor, Visitor::Session(..)) {
             form class="leave" method="post" action="/logout" {
                 (proof(admin, visitor))
                 button class="quiet" { "Log out" }

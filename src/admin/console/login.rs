@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::http::header::SET_COOKIE;
+use axum::http::header::{CONNECTION, SET_COOKIE};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
-use tracing::warn;
+use tokio::time::timeout;
 
 use super::form::Form;
 use super::layout;
@@ -20,8 +20,9 @@ use crate::admin::gate::{Gate, Visitor};
 use crate::admin::guard::SESSION_COOKIE;
 use crate::clock::Clock;
 
-/// How long somebody waits who guessed wrong.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Bytes of a login, of which the token is most, and how long they may take: anybody can send one.
+const BODY: usize = 8 * 1024;
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
@@ -41,15 +42,19 @@ pub(super) async fn page(
 }
 
 /// `POST /login`
-pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
-    let form = Form::parse(&body);
+pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Body) -> Response {
+    let body = match timeout(BODY_WITHIN, to_bytes(body, BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return closing(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => return closing(StatusCode::REQUEST_TIMEOUT),
+    };
+    let (form, now) = (Form::parse(&body), Clock::System.now());
     let next = form.get("next");
-    if admin.gate.is_open() || !admin.gate.is_token(form.get("token").trim()) {
-        warn!("a wrong token was given to the console");
-        tokio::time::sleep(PAUSE).await;
+    let Some(may) = admin.gate.allows(form.get("token").trim()) else {
+        admin.gate.refuse(now).await;
         return (StatusCode::FORBIDDEN, ask(next, "That is not the token.")).into_response();
-    }
-    let session = admin.gate.session(Clock::System.now());
+    };
+    let session = admin.gate.begin_session(may, now);
     let cookie = cookie(&session, Gate::session_seconds());
     ([(SET_COOKIE, cookie)], Redirect::to(own(next))).into_response()
 }
@@ -61,9 +66,19 @@ pub(super) async fn leave(
     body: Bytes,
 ) -> Response {
     match Form::of_ours(&body, &admin, &visitor) {
-        Ok(_) => ([(SET_COOKIE, cookie("", 0))], Redirect::to("/login")).into_response(),
+        Ok(_) => {
+            if let Visitor::Session(session, _) = &visitor {
+                admin.gate.end_session(session);
+            }
+            ([(SET_COOKIE, cookie("", 0))], Redirect::to("/login")).into_response()
+        }
         Err(problem) => layout::failure(&admin, &visitor, &problem),
     }
+}
+
+/// Some of the body was not read, so the connection is of no more use.
+fn closing(status: StatusCode) -> Response {
+    (status, [(CONNECTION, "close")]).into_response()
 }
 
 fn ask(next: &str, error: &str) -> Response {

@@ -77,7 +77,83 @@ async fn with_a_token_a_browser_logs_in_once() {
     let left = post(&server, "/logout", &cookie, &format!("proof={}", proof(&page))).await;
     assert_eq!((left.status, left.header("location")), (303, Some("/login")));
     assert!(left.header("set-cookie").expect("it is taken back").contains("max-age=0"));
+    // Whoever has seen the cookie has nothing any more.
+    assert_eq!(server.get_with("/", &cookie).await.status, 303);
+    assert_eq!(server.get_with("/api/stats", &cookie).await.status, 401);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_only_look_sees_everything_and_changes_nothing() {
+    let server = Server::start_with(|admin| {
+        let gate = Gate::new(Some("s3cret".into()));
+        admin.gate = gate.with_read_token(Some("looking".into()));
+    })
+    .await;
+    let bearer = "Authorization: Bearer looking\r\n";
+    let entered = post(&server, "/login", "", "token=looking&next=%2F").await;
+    let cookie = entered.header("set-cookie").expect("a session").to_owned();
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().expect("a pair"));
+    for headers in [bearer, &cookie] {
+        for page in ["/", "/search", "/dead-letters", "/api/stats", "/api/dead-letters", "/metrics"]
+        {
+            assert_eq!(server.get_with(page, headers).await.status, 200, "{page}");
+        }
+        let json = format!("{headers}Content-Type: application/json\r\n");
+        for change in ["/api/purge", "/api/dead-letters/purge", "/api/dead-letters/replay"] {
+            let refused = post(&server, change, &json, r#"{"ids":["1-0"],"sid":"CA1"}"#).await;
+            assert_eq!(refused.status, 403, "{change}: {}", refused.body);
+            assert!(refused.body.contains("read_token"), "{}", refused.body);
+        }
+    }
+    let page = server.get_with("/", &cookie).await.body;
+    let form = format!("action=purge&ids=1-0&proof={}", proof(&page));
+    assert_eq!(post(&server, "/dead-letters/settle", &cookie, &form).await.status, 403);
+    let left = post(&server, "/logout", &cookie, &format!("proof={}", proof(&page))).await;
+    assert_eq!(left.status, 303);
+    server.stop().await;
+}
+
+/// Anybody can send one: before the token is known, there is little to be had.
+#[tokio::test]
+async fn a_login_is_short_and_comes_at_once() {
+    let server = guarded().await;
+    let long = format!("token={}", "x".repeat(9_000));
+    assert_eq!(post(&server, "/login", "", &long).await.status, 413);
+    let mut unfinished = Client::connect(server.address).await;
+    let head = "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\ntoken=";
+    unfinished.send(head).await;
+    let response = unfinished.response().await.expect("an answer");
+    assert_eq!((response.status, response.header("connection")), (408, Some("close")));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_site_asks_for_is_not_carried_out() {
+    for server in [Server::start().await, guarded().await] {
+        for site in ["cross-site", "same-site"] {
+            let foreign = format!("Sec-Fetch-Site: {site}\r\n");
+            for page in PAGES.into_iter().chain(["/login", "/api/stats", "/metrics"]) {
+                assert_eq!(server.get_with(page, &foreign).await.status, 403, "{page}");
+            }
+            let navigated = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
+            let sent = format!("{foreign}{navigated}");
+            assert_eq!(server.get_with("/search?q=1", &sent).await.status, 403);
+            // A link in a chat that a person clicked.
+            let clicked = format!("{sent}Sec-Fetch-User: ?1\r\n");
+            assert!(server.get_with("/search?q=1", &clicked).await.status < 400);
+            assert_eq!(server.get_with("/api/stats", &clicked).await.status, 403);
+        }
+        for own in ["same-origin", "none"] {
+            let own = format!("Sec-Fetch-Site: {own}\r\n");
+            assert_ne!(server.get_with("/", &own).await.status, 403);
+        }
+        for probe in ["/livez", "/readyz"] {
+            let foreign = "Sec-Fetch-Site: cross-site\r\n";
+            assert_eq!(server.get_with(probe, foreign).await.status, 200, "{probe}");
+        }
+        server.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Reads of the embedded store, on connections of their own: a slow one does not hold up commits.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
@@ -19,7 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the embedded store.
 #[derive(Clone, Debug)]
-pub struct Query(SqlitePool);
+pub struct Query {
+    pool: SqlitePool,
+    /// A search may look at every row: one at a time, so that the other connection is left for what is
+    /// quick.
+    searches: Arc<Semaphore>,
+}
 
 impl Query {
     /// Connects when first asked.
@@ -32,13 +39,12 @@ impl Query {
     #[must_use]
     pub fn of_file(path: &Path) -> Self {
         let options = options(path).create_if_missing(false).read_only(true);
-        // Opened anew by the pool if one breaks; two so that a page does not wait for a probe.
-        Self(
-            SqlitePoolOptions::new()
-                .max_connections(2)
-                .acquire_timeout(PATIENCE)
-                .connect_lazy_with(options),
-        )
+        // Opened anew by the pool if one breaks; two so that a timeline does not wait for a search.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(PATIENCE)
+            .connect_lazy_with(options);
+        Self { pool, searches: Arc::new(Semaphore::new(1)) }
     }
 
     /// Of the file of a `sqlite:` URL.
@@ -95,8 +101,7 @@ impl Query {
     pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
         let mut sql = QueryBuilder::new("SELECT * FROM statuses");
         search.push(&mut sql);
-        let rows =
-            bounded(async { sql.build().fetch_all(&mut *self.connection().await?).await }).await?;
+        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
@@ -110,8 +115,7 @@ impl Query {
     ) -> Result<Vec<StoredEvent>, BackendError> {
         let mut sql = QueryBuilder::new("SELECT * FROM events");
         search.push(&mut sql);
-        let rows =
-            bounded(async { sql.build().fetch_all(&mut *self.connection().await?).await }).await?;
+        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -121,8 +125,7 @@ impl Query {
     /// The file cannot be read in time.
     pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
         let since = since.to_string();
-        bounded(async {
-            let mut on = self.connection().await?;
+        self.search(async |on| {
             let sql = "SELECT kind, count(*) FROM events WHERE received_at >= ? \
                        GROUP BY 1 ORDER BY 1";
             let events = sqlx::query_as(sql).bind(&since).fetch_all(&mut *on).await?;
@@ -179,6 +182,17 @@ impl Query {
         Ok(())
     }
 
+    /// A read that may look at every row, when it is its turn; both in bounded time.
+    async fn search<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let in_turn = timeout(PATIENCE, self.searches.acquire()).await;
+        let late = |_| BackendError("other searches took too long".to_owned());
+        let _turn = in_turn.map_err(late)?.expect("it is never closed");
+        self.read(work).await
+    }
+
     /// Reads whatever it is, in bounded time.
     pub(super) async fn read<T>(
         &self,
@@ -193,7 +207,7 @@ impl Query {
         /// Some milliseconds' worth of SQLite's own instructions.
         const ASK_EVERY: i32 = 100_000;
         let deadline = Instant::now() + PATIENCE;
-        let mut connection = self.0.acquire().await?;
+        let mut connection = self.pool.acquire().await?;
         let mut handle = connection.lock_handle().await?;
         handle.set_progress_handler(ASK_EVERY, move || Instant::now() < deadline);
         drop(handle);
@@ -204,4 +218,29 @@ impl Query {
 async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
     let late = |_| BackendError("the file took too long to read".to_owned());
     Ok(timeout(PATIENCE, read).await.map_err(late)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// Of a million rows one takes a second, and eight would take all connections for that long.
+    #[tokio::test]
+    async fn searches_wait_for_one_another_and_nothing_else_waits_for_them() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let database = Database::lock(&url).expect("a file of our own");
+        database.migrate().await.expect("a new file");
+        let query = Query::new(&database);
+        let searching = query.searches.acquire().await.expect("never closed");
+        let since = Timestamp::from_micros(0);
+        let mut waits = std::pin::pin!(query.counts(since));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(query.ping().await.is_ok());
+        assert!(query.status("CA1").await.expect("it can be read").is_none());
+        drop(searching);
+        assert!(waits.await.is_ok());
+    }
 }

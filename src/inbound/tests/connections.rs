@@ -180,6 +180,60 @@ async fn a_verified_request_vouches_for_its_connection_and_a_forged_one_does_not
     server.stop().await;
 }
 
+/// A body that never ends costs its sender next to nothing.
+#[tokio::test]
+async fn bodies_that_do_not_end_take_no_more_memory_than_there_is_and_shut_nobody_out() {
+    const BODY: usize = 60_000;
+    let mut setup = Setup::default();
+    setup.config.body_memory = 2 * BODY;
+    let server = Server::start_with(setup).await;
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let forged = Request::form("/status", CALL)
+            .header("X-Twilio-Signature", "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        let mut client = server.client().await;
+        let body = "x".repeat(BODY - 1);
+        client.send(format!("{}Content-Length: {BODY}\r\n\r\n{body}", forged.head())).await;
+        slow.push(client);
+    }
+    // In the order in which they came, as many as do not fit.
+    for client in &mut slow[..4] {
+        let response = client.response().await.expect("an answer");
+        assert_eq!((response.status, response.header("connection")), (503, Some("close")));
+    }
+    assert_eq!(server.ask(&call("a")).await.status, 200);
+    let refused = server.metric("offhook_refusals_total");
+    assert!(refused == ["no_room=4"] || refused == ["no_room=5"], "{refused:?}");
+    // What one that left had is free again.
+    drop(slow);
+    assert_eq!(server.ask(&call("b")).await.status, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_has_no_more_chunks_than_a_proxy_would_send() {
+    let server = Server::start().await;
+    let form = |length: usize| format!("{CALL}&Body={}", "x".repeat(length));
+    let chunked = |request: &Request, body: &str, size: usize| {
+        let mut bytes = format!("{}Transfer-Encoding: chunked\r\n\r\n", request.head());
+        for chunk in body.as_bytes().chunks(size) {
+            let text = std::str::from_utf8(chunk).expect("ASCII");
+            bytes.push_str(&format!("{:x}\r\n{text}\r\n", chunk.len()));
+        }
+        bytes + "0\r\n\r\n"
+    };
+    for (length, size, expected) in [(60_000, 64, 200), (2_000, 1, 400)] {
+        let body = form(length);
+        let request = Request::form("/status", body.as_str()).signed();
+        let mut client = server.client().await;
+        client.send(chunked(&request, &body, size)).await;
+        let response = client.response().await.expect("an answer");
+        assert_eq!(response.status, expected, "{length} {size}");
+    }
+    assert_eq!(server.metric("offhook_refusals_total"), ["broken_body=1"]);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_is_counted_as_having_left() {
     let server = Server::start_behind(Behind::Stuck).await;

@@ -22,7 +22,8 @@ use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
 use crate::http::refusals::{Refusals, Refused};
 use crate::inbound::{
-    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Terms, TermsInForce,
+    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room, Terms,
+    TermsInForce,
 };
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
@@ -72,6 +73,7 @@ impl Default for Setup {
             request_timeout_ms: long,
             max_connections: 100.try_into().expect("it is not zero"),
             max_connections_per_address: 0,
+            body_memory: 1024 * 1024,
         };
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
         let accounts = vec![account(&[TOKEN], &[])];
@@ -81,6 +83,7 @@ impl Default for Setup {
 
 impl Setup {
     pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
+        let room = Room::of(self.config.body_memory);
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
         let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
         let terms = Terms { keyring, fallback: self.fallback, privacy: Arc::default() };
@@ -98,6 +101,7 @@ impl Setup {
             background: TaskTracker::new(),
             explaining: Arc::new(Semaphore::new(self.explaining)),
             ration: Ration::default(),
+            room,
         }
     }
 }

@@ -58,6 +58,113 @@ pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
     nobody_suffered(play).await
 }
 
+/// Forms of 64 kB that name an account and are not signed by it, with all that makes them expensive to
+/// check: an account of two tokens among twenty, other writings of the URL, invalid UTF-8, many unsorted
+/// parameters.
+pub(super) async fn forgeries(name: String, run: &Run) -> anyhow::Result<Report> {
+    const CONNECTIONS: usize = 100;
+    const ACCOUNTS: usize = 20;
+    let volume = Volume { rate: 100, ..Volume::default() };
+    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let file = stage.directory().join("accounts.toml");
+    let accounts = (1..=ACCOUNTS).map(|n| {
+        format!(
+            "[[account]]\nsid = 'AC{n:032x}'\nauth_tokens = ['{:032x}', '{:032x}']\n",
+            0xa00 + n,
+            0xb00 + n
+        )
+    });
+    std::fs::write(&file, accounts.collect::<String>()).context("the file of accounts")?;
+    stage.set("OFFHOOK_CONFIG", &file.display().to_string());
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (stop, mut forgers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for n in 0..CONNECTIONS {
+        forgers.spawn(forge(target, worst(1 + n % ACCOUNTS), Arc::clone(&stop)));
+    }
+    sleep(play.duration()).await;
+    stop.store(1, Ordering::Relaxed);
+    let refused: usize = forgers.join_all().await.into_iter().sum();
+    play.tell("forged_refused", refused);
+    if refused == 0 {
+        play.fail("no forged request was refused");
+    }
+    nobody_suffered(play).await
+}
+
+/// A request that costs the most to refuse.
+fn worst(account: usize) -> Vec<u8> {
+    const PAIRS: usize = 900;
+    const LENGTH: usize = 64 * 1024;
+    let mut form = format!("AccountSid=AC{account:032x}&Bad=%FF");
+    for n in (0..PAIRS).rev() {
+        form.push_str(&format!("&n{n}=x"));
+    }
+    form.push_str("&z=");
+    form.push_str(&"x".repeat(LENGTH - form.len()));
+    let head = format!(
+        "POST /status?x='&y=%27&z=+%20:%3A HTTP/1.1\r\nHost: hooks.example.com\r\n\
+         X-Twilio-Signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {LENGTH}\r\n\r\n"
+    );
+    (head + &form).into_bytes()
+}
+
+/// Sends it as fast as it is refused, until told to stop; how often that was.
+async fn forge(target: SocketAddr, request: Vec<u8>, stop: Arc<AtomicUsize>) -> usize {
+    let (mut stream, mut refused) = (None, 0);
+    while stop.load(Ordering::Relaxed) == 0 {
+        let open = match stream.take() {
+            Some(open) => Ok(open),
+            None => TcpStream::connect(target).await,
+        };
+        let Ok(mut open) = open else { continue };
+        if let Some((status, keep)) = exchange(&mut open, &request).await {
+            refused += usize::from(status == 403);
+            stream = keep.then_some(open);
+        }
+    }
+    refused
+}
+
+/// Connections that send nothing, more than there are places.
+pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
+    const PLACES: usize = 1000;
+    const CONNECTIONS: usize = 1200;
+    raise_file_limit(2 * CONNECTIONS as u64)?;
+    let mut stage = Stage::prepare(run, &Setup::default())?;
+    stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (opened, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..CONNECTIONS {
+        clients.spawn(say_nothing(target, Arc::clone(&opened)));
+    }
+    sleep(play.duration()).await;
+    play.tell("silent_connections", CONNECTIONS);
+    play.tell("places", PLACES);
+    play.tell("opened", opened.load(Ordering::Relaxed));
+    if opened.load(Ordering::Relaxed) <= CONNECTIONS {
+        play.fail("no connection gave way");
+    }
+    let result = nobody_suffered(play).await;
+    drop(clients);
+    result
+}
+
+/// Opens a connection, and another one when it is closed.
+async fn say_nothing(target: SocketAddr, opened: Arc<AtomicUsize>) {
+    const AGAIN: Duration = Duration::from_millis(500);
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(target).await {
+            opened.fetch_add(1, Ordering::Relaxed);
+            // Until it is closed.
+            let _ = stream.read(&mut [0]).await;
+        }
+        sleep(AGAIN).await;
+    }
+}
+
 /// Not one signed callback may be refused, or go without an answer.
 async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
     play.calm().await?;

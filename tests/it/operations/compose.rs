@@ -63,7 +63,11 @@ fn offhook_takes_what_each_container_is_told() {
     let secrets = directory.path().display().to_string();
     let known = yaml(FILE).remove(0)["secrets"].as_object().expect("secrets").clone();
     for name in known.keys() {
-        let text = if name == "database_url" { "postgres://offhook@postgres/offhook" } else { "s" };
+        let text = if name == "database_url" {
+            "postgres://offhook@postgres/offhook"
+        } else {
+            "0123456789abcdef01234567"
+        };
         std::fs::write(directory.path().join(name), text).expect("the directory is ours");
     }
     let file = directory.path().join("offhook.toml");

@@ -45,6 +45,8 @@ fn secrets() -> tempfile::TempDir {
     for made in text.split("--from-literal=").skip(1) {
         let (name, value) = made.split_once('=').expect("a name and a value");
         let value = value.split_whitespace().next().unwrap_or_default().trim_matches(['\'', '"']);
+        // What a command would print.
+        let value = if value.starts_with("$(") { "0123456789abcdef01234567" } else { value };
         std::fs::write(directory.path().join(name), value).expect("the directory is ours");
     }
     directory
