@@ -309,6 +309,7 @@ async fn events_come_as_they_were_received() {
             "key": "CA1-ringing", "kind": "call", "account": "AC1", "sid": "CA1",
             "status": "ringing", "sequence": null, "occurred_at": null,
             "received_at": "1970-01-01T00:00:00.000003Z", "query": "order=1",
+            "error_code": null,
             "params": { "a": ["1", "2"], "b": "\"" },
         })
     );
@@ -371,6 +372,41 @@ async fn only_reading_is_possible() {
         client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         let response = client.response().await.expect("an answer");
         assert_eq!(response.status, 405, "{method} {target}");
+    }
+    server.stop().await;
+}
+
+/// Forms, Event Streams and the debugger each have it in a place of their own.
+#[tokio::test]
+async fn an_error_is_shown_wherever_its_kind_has_it() {
+    let server = Server::start().await;
+    let json = r#"{"type":"com.twilio.messaging.message.failed","data":{"errorCode":30003}}"#;
+    let request = r#"{"data":{"request":{"parameters":{"ErrorCode":"30003"}}}}"#;
+    let payload = "Level=ERROR&Payload=%7B%22error_code%22%3A%2230003%22%7D";
+    let none =
+        ["ErrorCode=0", "ErrorCode=", "Payload=nonsense", "Payload=%7B%22error_code%22%3A0%7D"];
+    let forms = [("ErrorCode=30003", true), (payload, true)].into_iter();
+    let forms =
+        forms.chain(none.map(|body| (body, false))).map(|(body, has)| (body, Format::Form, has));
+    let jsons = [(json, true), (request, true), ("{}", false), ("nonsense", false)];
+    let jsons = jsons.map(|(body, has)| (body, Format::Json, has));
+    for (n, (body, format, has)) in forms.chain(jsons).enumerate() {
+        let sid = format!("SM{n}");
+        let stored = Event { format, ..event(&sid, "failed", 1, body) };
+        server.store(&[stored]).await;
+        let expected = if has { json!("30003") } else { Value::Null };
+        let timeline = server.json(&format!("/api/timeline/{sid}")).await;
+        assert_eq!(timeline["events"][0]["error_code"], expected, "{body}");
+        let page = server.get(&format!("/sid/{sid}")).await.body;
+        assert_eq!(page.contains("/errors/30003"), has, "{body}");
+        let live = server.get("/").await.body;
+        assert_eq!(live.contains("/errors/30003"), has, "{body}: {live}");
+        if has {
+            // What is shown next must be its own.
+            for n in 0..20 {
+                server.store(&[event(&format!("NO{sid}{n}"), "busy", 2, "")]).await;
+            }
+        }
     }
     server.stop().await;
 }

@@ -75,6 +75,12 @@ pub(super) fn verdict(vitals: &Vitals, durability: &[(&'static str, InForce)]) -
 }
 
 fn well(vitals: &Vitals) -> String {
+    // A worker takes no callbacks.
+    if vitals.now.refusals.is_empty() && vitals.now.stored > 0 {
+        let took = vitals.now.at.since(vitals.minute.at).as_secs_f64().max(1.0);
+        let stored = vitals.now.stored.saturating_sub(vitals.minute.stored) as f64 / took;
+        return format!("Everything is well: {} events stored per second.", rate(stored));
+    }
     let Some(p95) = vitals.p95.filter(|_| vitals.per_second > 0.0) else {
         return "Everything is well: no callback in the last minute.".to_owned();
     };

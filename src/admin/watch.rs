@@ -175,7 +175,8 @@ impl Memory {
             median: answered.quantile(0.5),
             p95: answered.quantile(0.95),
             dependencies: dependencies.collect(),
-            circuit_open: self.circuit_open.filter(|_| now.circuit_open),
+            // Open since the last look at it: its events go to the spool already.
+            circuit_open: now.circuit_open.then(|| self.circuit_open.unwrap_or(now.at)),
             hour: before(Duration::MAX),
             minute,
             samples: self.samples.iter().cloned().collect(),

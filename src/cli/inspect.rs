@@ -69,7 +69,7 @@ fn row(event: &Value) -> [String; 6] {
         text(&event["kind"]),
         text(&event["status"]),
         delay,
-        text(&event["params"]["ErrorCode"]),
+        text(&event["error_code"]),
         notes.join(", "),
     ]
 }
@@ -84,7 +84,7 @@ mod tests {
     fn a_timeline_is_a_table() {
         let event = json!({
             "received_at": "2026-11-24T08:00:01.250000Z", "kind": "message", "status": "failed",
-            "delay": null, "params": { "ErrorCode": "30003" }, "out_of_order": true,
+            "delay": null, "error_code": "30003", "out_of_order": true,
             "came_again": ["2026-11-24T08:00:02.000000Z"],
         });
         let status = json!({ "resource": "message", "status": "failed", "to": "+15550100" });

@@ -54,6 +54,22 @@ fn code(event: &Event) -> Option<String> {
     code.filter(|code| code != "0")
 }
 
+/// The code that an event reports, wherever its kind has it: for all who show one. The debugger's is in the JSON
+/// of a parameter.
+#[must_use]
+pub fn of(event: &Event) -> Option<String> {
+    let payload = || {
+        let params = (event.format == Format::Form).then(|| Params::parse(&event.body))?;
+        let payload: serde_json::Value = serde_json::from_str(&params.get("Payload")?).ok()?;
+        match payload.get("error_code")? {
+            serde_json::Value::String(code) => Some(code.clone()),
+            serde_json::Value::Number(code) => Some(code.to_string()),
+            _ => None,
+        }
+    };
+    code(event).or_else(payload).filter(|code| !code.is_empty() && code != "0")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

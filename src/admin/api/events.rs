@@ -13,6 +13,7 @@ use crate::admin::Admin;
 use crate::backend::StoredEvent;
 use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
+use crate::twilio::error_code;
 
 /// One row of `events`.
 #[derive(Debug, Serialize)]
@@ -27,10 +28,13 @@ pub(super) struct View {
     received_at: Timestamp,
     query: String,
     params: Box<RawValue>,
+    /// That it reports, wherever its kind has it.
+    error_code: Option<String>,
 }
 
 impl From<StoredEvent> for View {
     fn from(StoredEvent { event, params }: StoredEvent) -> Self {
+        let error_code = error_code::of(&event);
         Self {
             key: event.key.to_string(),
             kind: event.kind.as_str(),
@@ -43,6 +47,7 @@ impl From<StoredEvent> for View {
             query: event.query,
             // Both stores hold JSON there and nothing else.
             params: RawValue::from_string(params).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            error_code,
         }
     }
 }

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::clock::Timestamp;
-use crate::event::{Format, Kind};
+use crate::event::Kind;
 use crate::pipeline::live::{Seen, Watcher};
-use crate::twilio::params::Params;
+use crate::twilio::error_code;
 
 /// Most that watch at one time: each holds a connection.
 const WATCHERS: usize = 64;
@@ -46,7 +46,6 @@ pub(in crate::admin) struct Line {
 impl Line {
     pub(in crate::admin) fn of(admin: &Admin, seen: &Seen) -> Self {
         let event = &seen.event;
-        let error = || Some(Params::parse(&event.body).get("ErrorCode")?.into_owned());
         Self {
             stage: admin.live.stage().as_str(),
             at: seen.at,
@@ -55,7 +54,7 @@ impl Line {
             account: event.account.clone(),
             sid: event.sid.clone(),
             status: event.status.clone(),
-            error_code: error().filter(|code| event.format == Format::Form && code != "0"),
+            error_code: error_code::of(event),
             duplicate: seen.duplicate,
         }
     }

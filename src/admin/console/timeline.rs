@@ -18,6 +18,7 @@ use crate::admin::gate::Visitor;
 use crate::admin::timeline::{Entry, entries};
 use crate::clock::{Clock, Timestamp};
 use crate::event::Current;
+use crate::twilio::error_code;
 use crate::twilio::error_meaning::meaning;
 
 /// `GET /sid/{sid}`
@@ -113,7 +114,7 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
     let event = &entry.stored.event;
     let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
     let kind = event.kind.as_str().replace('_', " ");
-    let code = params["ErrorCode"].as_str().filter(|code| *code != "0");
+    let code = error_code::of(event);
     let tone = event.status.as_deref().map_or("plain", words::tone);
     html! {
         li class=(tone) {
@@ -137,7 +138,7 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
                 }
                 @if !entry.came_again.is_empty() { (again(&entry.came_again, now)) }
             }
-            @if let Some(code) = code { (error_line(code)) }
+            @if let Some(code) = &code { (error_line(code)) }
             details {
                 summary { "Parameters" }
                 (parameters(&params))

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::{Address, FRESH, Link, REACH};
 use super::known::Known;
-use crate::backend::{BackendError, InForce, in_force};
+use crate::backend::{BackendError, InForce, certificate, in_force};
 
 /// Longest wait of a probe.
 const PROBE: Duration = Duration::from_secs(2);
@@ -52,7 +52,12 @@ impl From<RedisError> for ConnError {
         let text = error.to_string();
         // Of a pipeline, each command may have failed; nearly always for the reason of the first.
         let first = error.into_server_errors().and_then(|errors| Some(errors.first()?.1.clone()));
-        let Some(first) = first else { return Self::Away(text) };
+        let Some(first) = first else {
+            return Self::Away(match certificate::explain(&text) {
+                Some(meaning) => format!("{meaning} ({text})"),
+                None => text,
+            });
+        };
         // In the server's own words, which name keys and commands, no values.
         let text = match first.details() {
             Some(details) => format!("{} {details}", first.code()),
