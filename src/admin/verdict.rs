@@ -148,7 +148,8 @@ mod tests {
         check(&vitals, Tone::Odd, sentence);
         assert_eq!(verdict(&vitals, &[]).len(), 1, "the spool is not told of twice");
         vitals.now.spool = 0;
-        vitals.dependencies = vec![away("postgres", "must")];
+        let redis = Seen { away: None, ..away("redis", "must") };
+        vitals.dependencies = vec![redis, away("postgres", "must")];
         vitals.now.depth = 1;
         let sentence =
             "Postgres has been down since 02:58. Events stay in Redis: 1 event waits there.";

@@ -81,15 +81,20 @@ impl Vitals {
         Some(seen.away.is_none())
     }
 
-    /// Whether this process has a stream, and what waits in it; `None` in the place of what was seen last,
-    /// where Redis cannot be asked.
-    pub(super) fn in_stream(&self, value: u64) -> Option<Option<u64>> {
-        self.answers("redis").map(|answers| answers.then_some(value))
+    /// What waits to be stored; `None` in the place of what was seen last, where Redis cannot be asked.
+    pub(super) fn unstored(&self, value: u64) -> Option<u64> {
+        self.answers("redis").unwrap_or(true).then_some(value)
     }
 
-    /// Whether this process has a spool: a worker has none, and knows nothing of those of the receivers.
+    /// Where it waits.
+    pub(super) fn log(&self) -> &'static str {
+        if self.answers("redis").is_some() { "Redis" } else { "the local log" }
+    }
+
+    /// Whether this process has a log on its disk behind that: a worker has none, and knows nothing of those
+    /// of the receivers.
     pub(super) fn has_spool(&self) -> bool {
-        self.answers("spool").is_some()
+        self.answers("spool").is_some() && self.answers("redis").is_some()
     }
 
     /// How many were refused for this reason since that sample.

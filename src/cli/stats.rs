@@ -51,21 +51,17 @@ fn show(stats: &Value) -> String {
         seconds.map_or("none".to_owned(), |seconds| format!("{:.1} ms", seconds * 1e3))
     };
     let rate = |name: &str| format!("{:.1}/s", process[name].as_f64().unwrap_or_default());
-    let has = |name: &str| {
-        let dependencies = process["dependencies"].as_array();
-        dependencies.is_some_and(|all| all.iter().any(|dependency| dependency["name"] == name))
-    };
-    let waiting = |name: &str, of: &str| match has(of) {
-        true => format!("{} waiting", known(&process[name])),
-        false => "none in this process".to_owned(),
+    let spool = match process["spool_events"].as_u64() {
+        Some(events) => format!("{events} waiting"),
+        None => "none behind Redis in this process".to_owned(),
     };
     for (name, value) in [
         ("accepted", format!("{} ({})", process["accepted"], rate("accepted_per_second"))),
         ("refused", format!("{} ({})", process["refused"], rate("refused_per_second"))),
         ("latency", format!("{} median, {} p95", millis("latency_median"), millis("latency_p95"))),
         ("duplicates", text(&process["duplicates"])),
-        ("stream", waiting("stream_depth", "redis")),
-        ("spool", waiting("spool_events", "spool")),
+        ("to be stored", format!("{} waiting", known(&process["stream_depth"]))),
+        ("spool", spool),
         ("dead letters", known(&process["dead_letters"])),
     ] {
         shown.push_str(&format!("{name:<13} {value}\n"));
@@ -106,7 +102,10 @@ mod tests {
         {
             assert!(shown.contains(part), "{part}: {shown}");
         }
-        assert!(shown.contains("unknown waiting\n") && shown.contains("none in this"), "{shown}");
+        assert!(
+            shown.contains("unknown waiting\n") && shown.contains("none behind Redis"),
+            "{shown}"
+        );
         assert!(
             shown.ends_with("redis has been down since 2026-11-24T02:58:00Z: refused\n"),
             "{shown}"

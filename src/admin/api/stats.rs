@@ -55,11 +55,11 @@ struct Process {
     /// Events that it brought into the store.
     stored: u64,
     duplicates: u64,
-    /// Null where there is no stream, or where Redis cannot be asked.
+    /// What waits to be stored: in Redis, null where that cannot be asked; else in the local log.
     stream_depth: Option<u64>,
     /// Seconds; null likewise.
     stream_oldest_age: Option<f64>,
-    /// Null in a worker, which has none.
+    /// Null where there is no local log behind Redis, as in a worker.
     spool_events: Option<u64>,
     /// Since when events go to the spool without asking Redis.
     circuit_open: Option<Timestamp>,
@@ -96,11 +96,11 @@ impl Process {
             latency_p95: vitals.p95,
             stored: now.stored.saturating_sub(hour.stored),
             duplicates: now.duplicates.saturating_sub(hour.duplicates),
-            stream_depth: vitals.in_stream(now.depth).flatten(),
-            stream_oldest_age: vitals.in_stream(0).flatten().map(|_| now.oldest),
+            stream_depth: vitals.unstored(now.depth),
+            stream_oldest_age: vitals.unstored(0).map(|_| now.oldest),
             spool_events: vitals.has_spool().then_some(now.spool),
             circuit_open: *circuit_open,
-            dead_letters: vitals.in_stream(now.dead_letters).unwrap_or(Some(now.dead_letters)),
+            dead_letters: vitals.unstored(now.dead_letters),
             dependencies: dependencies
                 .map(|Seen { name, need, away, error }| Dependency { name, need, away, error })
                 .collect(),

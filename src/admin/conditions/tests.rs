@@ -88,7 +88,10 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             with(&[("offhook_commit_errors_total{backend=postgres,error=transient}", 1.0)]),
         ),
         ("OffhookStreamErrors", with(&[("offhook_stream_errors_total", 1.0)])),
-        ("OffhookStreamGrowing", changed(|vitals| vitals.now.depth = 513)),
+        (
+            "OffhookStreamGrowing",
+            changed(|vitals| (vitals.now.depth, vitals.now.oldest) = (513, 6.0)),
+        ),
         ("OffhookStreamUnsupported", with(&[("offhook_stream_unsupported", 1.0)])),
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=stream}", 1.0)])),
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=group}", 1.0)])),
@@ -212,4 +215,30 @@ fn a_share_of_refusals_is_urgent_and_a_stray_scanner_is_not() {
     assert_eq!(told("missing_signature", 2, 100.0), Tone::Later);
     assert_eq!(told("missing_signature", 3, 100.0), Tone::Odd);
     assert_eq!(told("unknown_route", 1000, 100.0), Tone::Good);
+}
+
+/// Of a process without Redis.
+#[test]
+fn before_a_store_of_its_own_events_wait_in_the_local_log() {
+    let seen = |name, need, away| Seen { name, need, away, error: None };
+    let mut vitals = quiet();
+    let now = vitals.now.at;
+    for (store, text) in [("postgres", "Postgres has not"), ("sqlite", "The store's file has not")]
+    {
+        vitals.dependencies = vec![seen("spool", "must", None), seen(store, "optional", Some(now))];
+        vitals.now.depth = 12;
+        let findings = verdict(&vitals, &everysec());
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        let said = &findings[0].text;
+        assert!(said.starts_with(text) && said.contains("12 events wait there"), "{said}");
+        assert!(!said.contains("Redis"), "{said}");
+    }
+    // Everything goes through it, so that some of it being there is nothing to look at.
+    vitals.dependencies = vec![seen("spool", "must", None), seen("sqlite", "optional", None)];
+    (vitals.now.depth, vitals.now.oldest) = (5000, 0.1);
+    assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good);
+    vitals.dependencies = vec![seen("spool", "must", Some(now))];
+    let said = verdict(&vitals, &everysec()).remove(0);
+    assert_eq!(said.tone, Tone::Bad);
+    assert!(said.text.contains("callbacks are refused"), "{said:?}");
 }

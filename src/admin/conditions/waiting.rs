@@ -9,6 +9,8 @@ use crate::admin::watch::Seen;
 const LATE_S: f64 = 60.0;
 /// From then on the alert fires: it waits for two minutes.
 const ALERT_S: f64 = 180.0;
+/// A store that is not behind takes what comes within less.
+const KEEPS_UP_S: f64 = 5.0;
 /// More than one batch of a worker.
 const MANY: u64 = 512;
 
@@ -58,6 +60,14 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
         "redis" => format!(
             "Redis has been down since {since}. Callbacks are answered and wait in the receivers' spools."
         ),
+        "postgres" | "sqlite" if scene.vitals.log() != "Redis" => {
+            let (store, depth) = (name(away.name), wait(now.depth));
+            let text = format!(
+                "{store} has not answered since {since}. Callbacks are answered and wait in the local log: \
+                 {depth} there."
+            );
+            text[..1].to_uppercase() + &text[1..]
+        }
         // Where Redis does not answer either, nobody knows how many.
         "postgres" if scene.away("redis") => {
             format!("Postgres has been down since {since}. Nothing is stored until it is back.")
@@ -66,12 +76,15 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
             let depth = wait(now.depth);
             format!("Postgres has been down since {since}. Events stay in Redis: {depth} there.")
         }
-        "sqlite" => {
+        "spool_disk" if scene.vitals.log() != "Redis" => {
             format!(
-                "The store's file has not worked since {since}: callbacks are refused and lost."
+                "The disk of the local log has not worked since {since}: callbacks are refused."
             )
         }
         "spool_disk" => format!("The spool's disk has not worked since {since}."),
+        "spool" if scene.vitals.log() != "Redis" => {
+            format!("The local log has been full since {since}: callbacks are refused.")
+        }
         "spool" => format!("The spool has been full since {since}."),
         other => format!("{} has been down since {since}.", name(other)),
     }
@@ -104,7 +117,8 @@ pub(super) fn oldest(scene: &Scene<'_>) -> Vec<Sign> {
     if now.oldest <= LATE_S || scene.away("redis") {
         return Vec::new();
     }
-    let text = format!("Workers are {} behind: {} in Redis.", seconds(now.oldest), wait(now.depth));
+    let (age, waits, log) = (seconds(now.oldest), wait(now.depth), scene.vitals.log());
+    let text = format!("The store is {age} behind: {waits} in {log}.");
     vec![if now.oldest > ALERT_S { Sign::new(text) } else { Sign::with(Tone::Odd, text) }]
 }
 
@@ -128,17 +142,19 @@ pub(super) fn spool(scene: &Scene<'_>) -> Vec<Sign> {
 pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
     let mut signs = Vec::new();
     for backend in ["postgres", "sqlite", "spool"] {
-        let failed = scene.rose(minutes(1), "offhook_commit_errors_total", |labels| {
+        let failed = scene.rose(minutes(2), "offhook_commit_errors_total", |labels| {
             labels.get("backend") == backend && labels.get("error") != "refused"
         });
         if failed > 0 && !scene.away(backend) {
             let batches = number_of(failed, "batch was", "batches were");
             let depth = match backend {
-                "postgres" => format!(": {} in Redis", wait(scene.vitals.now.depth)),
+                "postgres" | "sqlite" => {
+                    format!(": {} in {}", wait(scene.vitals.now.depth), scene.vitals.log())
+                }
                 _ => String::new(),
             };
             signs.push(Sign::new(format!(
-                "{batches} not taken by {} in the last minute{depth}. The log has the reason.",
+                "{batches} not taken by {} in the last 2 minutes{depth}. The log has the reason.",
                 name(backend)
             )));
         }
@@ -147,9 +163,10 @@ pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn stream_errors(scene: &Scene<'_>) -> Vec<Sign> {
-    let failed = scene.rose(minutes(1), "offhook_stream_errors_total", |_| true);
+    let failed = scene.rose(minutes(2), "offhook_stream_errors_total", |_| true);
     let text = format!(
-        "Redis failed {} of the worker in the last minute. The log has the reason.",
+        "{} failed {} of those that store in the last 2 minutes. The log has the reason.",
+        if scene.vitals.log() == "Redis" { "Redis" } else { "The local log" },
         number_of(failed, "command", "commands")
     );
     (failed > 0 && !scene.away("redis")).then(|| Sign::new(text)).into_iter().collect()
@@ -157,12 +174,15 @@ pub(super) fn stream_errors(scene: &Scene<'_>) -> Vec<Sign> {
 
 pub(super) fn growing(scene: &Scene<'_>) -> Vec<Sign> {
     let (now, before) = (scene.vitals.now.depth, scene.vitals.before(minutes(5)).depth);
-    if now <= MANY || now <= before || scene.away("redis") {
+    // Before a store that keeps up, many wait for a moment.
+    if now <= MANY || now <= before || scene.vitals.now.oldest <= KEEPS_UP_S || scene.away("redis")
+    {
         return Vec::new();
     }
     vec![Sign::new(format!(
-        "The stream is growing: {} in Redis, {} of them since 5 minutes ago.",
+        "More comes in than is stored: {} in {}, {} of them since 5 minutes ago.",
         wait(now),
+        scene.vitals.log(),
         count(now - before)
     ))]
 }

@@ -63,23 +63,20 @@ fn waiting(vitals: &Vitals) -> Markup {
         plot(name, &values, |value| count(value.round() as u64))
     };
     let Sample { depth, spool, dead_letters, oldest, .. } = vitals.now;
-    let stream = vitals.in_stream(depth);
-    let oldest = match stream {
-        Some(None) => "Redis does not answer".to_owned(),
-        Some(Some(0)) | None => "for a worker".to_owned(),
-        Some(Some(_)) => format!("for a worker, the oldest for {}", seconds(oldest)),
+    let (unstored, log) = (vitals.unstored(depth), vitals.log());
+    let oldest = match unstored {
+        None => "Redis does not answer".to_owned(),
+        Some(0) => "to be stored".to_owned(),
+        Some(_) => format!("to be stored, the oldest for {}", seconds(oldest)),
     };
-    let letters = vitals.in_stream(dead_letters).unwrap_or(Some(dead_letters));
+    let waiting = format!("Waiting in {log}");
     html! {
-        @if let Some(depth) = stream {
-            (figure("Waiting in Redis", &known(depth), &oldest,
-                &plot("Waiting in Redis", |sample| sample.depth)))
-        }
+        (figure(&waiting, &known(unstored), &oldest, &plot(&waiting, |sample| sample.depth)))
         @if vitals.has_spool() {
             (figure("Waiting in the spool", &count(spool), "on the disk of this process",
                 &plot("Waiting in the spool", |sample| sample.spool)))
         }
-        (figure("Dead letters", &known(letters), "that could not be stored",
+        (figure("Dead letters", &known(vitals.unstored(dead_letters)), "that could not be stored",
             &plot("Dead letters", |sample| sample.dead_letters)))
     }
 }
