@@ -257,3 +257,32 @@ async fn a_claim_counts_what_was_deleted_and_lets_go_of_it() {
     assert_eq!(claimed.vanished, 1);
     assert_eq!(stream.pending(), left, "it is not looked for again");
 }
+
+#[tokio::test]
+async fn marks_are_given_up_while_events_need_the_room() {
+    needs!(Redis);
+    let stream = Stream::start();
+    let mut reader = stream.reader("one");
+    let set = |limit: u64| {
+        stream.redis.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit));
+    };
+    // So much that nothing else counts.
+    stream.redis.query::<()>(cmd("SET").arg("ballast").arg(vec![b'x'; 16 << 20]));
+    let info: String = stream.redis.query(cmd("INFO").arg("memory"));
+    let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok());
+    let used: u64 = used.expect("Redis tells");
+    let keys: Vec<_> = stream.events(0..3).map(|event| event.key).collect();
+    for (n, (limit, marked)) in
+        [(used * 4, true), (used * 3 / 2, false), (0, true)].into_iter().enumerate()
+    {
+        set(limit);
+        stream.rehearse().await.expect("Redis is there");
+        let n = u32::try_from(n).expect("three");
+        stream.append(n..n + 1).await;
+        let read = reader.read(10).await.expect("Redis is there");
+        reader.ack(&settled(read)).await.expect("Redis is there");
+        assert!(stream.pending().is_empty(), "it is acked with and without a mark");
+        let marks = reader.marked(&keys).await.expect("Redis is there");
+        assert_eq!(marks[n as usize], marked, "with a limit of {limit} of which {used} are used");
+    }
+}

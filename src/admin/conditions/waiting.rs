@@ -31,7 +31,12 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
             ("redis", _) | (_, "either" | "optional") => Tone::Odd,
             _ => Tone::Bad,
         };
-        Sign::with(tone, away_text(seen, scene))
+        let mut text = away_text(seen, scene);
+        // Of the others the page has it beside: of Redis there are many, such as Sentinels that disagree.
+        if let ("redis", Some(error)) = (seen.name, &seen.error) {
+            text = format!("{text} The reason: {error}.");
+        }
+        Sign::with(tone, text)
     })
     .collect()
 }
@@ -42,14 +47,13 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
     let refused = scene.gauge("offhook_stream_refusing") > 0.0;
     match away.name {
         "redis" if refused && away.error.is_some() => {
-            let error = away.error.as_deref().unwrap_or_default();
             let what = match scene.receives() {
                 true => {
                     format!("Callbacks are answered and go to the spool: {} there", wait(now.spool))
                 }
                 false => "Callbacks are answered".to_owned(),
             };
-            format!("Redis has refused what is needed since {since} ({error}). {what}.")
+            format!("Redis has refused what is needed since {since}. {what}.")
         }
         "redis" if scene.receives() => {
             let spool = wait(now.spool);

@@ -69,22 +69,14 @@ impl Rehearsal {
     /// # Errors
     /// The first thing that does not work.
     pub async fn run(&mut self) -> Result<(), Failure> {
-        let outcome = self.try_all().await;
-        let given_up = outcome.as_ref().copied().unwrap_or_default();
-        if outcome.is_ok() {
-            self.connector.known().give_up_marks(given_up);
-        }
-        outcome.map(|_| ())
-    }
-
-    /// Whether marks are to be given up.
-    async fn try_all(&mut self) -> Result<bool, Failure> {
         self.connector.supported(&mut self.conn).await?;
+        // First, since a Redis that is full refuses some of what follows. One that hides it takes marks.
+        let info = self.conn.query::<String>(cmd("INFO").arg("memory")).await;
+        self.connector.known().give_up_marks(info.is_ok_and(|info| is_half_full(&info)));
         for step in steps(&self.names, self.parts) {
             self.conn.rehearse(&step).await.map_err(|error| failure(step.what, error))?;
         }
-        let info = self.conn.query::<String>(cmd("INFO").arg("memory")).await;
-        Ok(info.is_ok_and(|info| is_half_full(&info)))
+        Ok(())
     }
 }
 
@@ -131,6 +123,8 @@ impl Connector {
 fn failure(what: &'static str, error: ConnError) -> Failure {
     match error {
         ConnError::Away(text) => Failure::Away(text),
+        // It is about to be there.
+        ConnError::Refused(text) if text.starts_with("LOADING") => Failure::Away(text),
         // What a script of a newer Redis begins with.
         ConnError::Refused(text) if text.contains("near '#'") => Failure::Unsupported(format!(
             "its scripts are those of a Redis before {OLDEST}.0; {NEEDED}"

@@ -86,6 +86,12 @@ impl Stream {
         Housekeeping::new(&self.connector, Self::names())
     }
 
+    /// Tries what receivers and workers do.
+    pub(super) async fn rehearse(&self) -> Result<(), redis_backend::Failure> {
+        let parts = redis_backend::Parts { appends: true, works: true };
+        redis_backend::Rehearsal::new(&self.connector, Self::names(), parts).run().await
+    }
+
     /// How often our group was made again, as readers have told.
     pub(super) fn groups_made_again(&self) -> u64 {
         self.connector.known().take_groups_made_again()

@@ -250,3 +250,30 @@ async fn a_redis_that_turns_out_to_be_too_old_is_left_alone() {
     all_ready(&worker.client).await;
     stage.contents_of(1).await;
 }
+
+#[tokio::test]
+async fn what_somebody_took_away_is_said() {
+    needs!(Redis, Postgres);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let offhook = stage.start();
+    all_ready(&offhook.client).await;
+    offhook.client.accepts(&call(0)).await;
+    stage.contents_of(1).await;
+    until("the stream was looked at", async || {
+        (offhook.client.metric("offhook_stream_length").await > 0.0).then_some(())
+    })
+    .await;
+    let resets = async |what: &str| {
+        offhook.client.metric(&format!("offhook_stream_resets_total{{what=\"{what}\"}}")).await
+    };
+    assert_eq!((resets("stream").await, resets("group").await), (0.0, 0.0));
+    stage.redis().query::<()>(&cmd("FLUSHALL"));
+    until("both are told", async || {
+        (resets("stream").await >= 1.0 && resets("group").await >= 1.0).then_some(())
+    })
+    .await;
+    let page = offhook.client.admin("/").await.text().await.expect("the whole page");
+    assert!(page.contains("The stream in Redis was taken away"), "{page}");
+    offhook.client.accepts(&call(1)).await;
+    stage.contents_of(2).await;
+}
