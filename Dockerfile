@@ -1,3 +1,4 @@
+# By tag, so that it gets patches; pin it by digest (`@sha256:…`) where you build what you ship.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 # `otel`: traces.

@@ -52,6 +52,28 @@ fn secrets() -> tempfile::TempDir {
     directory
 }
 
+/// Heads that do not end, and bodies, of as many connections as there may be.
+#[test]
+fn a_receivers_memory_is_enough_for_the_worst_of_all_its_connections() {
+    const MIB: usize = 1024 * 1024;
+    /// Of a connection besides its head, and of a process without any.
+    const CONNECTION: usize = 16 * 1024;
+    const PROCESS: usize = 64 * MIB;
+    let secrets = secrets();
+    let environment = environment(&secrets.path().display().to_string());
+    let inbound = Config::load(&Sources { file: None, environment }, Role::Receiver);
+    let inbound = inbound.unwrap_or_else(|error| panic!("{error}")).inbound;
+    let limits = inbound.limits();
+    let connections = limits.max_connections * (limits.max_header_bytes + CONNECTION);
+    let worst = PROCESS + connections + inbound.body_memory;
+    let workload = workloads().into_iter().find(|(role, _)| *role == Role::Receiver);
+    let (_, workload) = workload.expect("there are receivers");
+    let limit = at(&workload, "/spec/template/spec/containers/0/resources/limits/memory");
+    let limit = limit.as_str().and_then(|limit| limit.strip_suffix("Mi")).expect("MiB");
+    let limit = limit.parse::<usize>().expect("a number") * MIB;
+    assert!(worst <= limit, "{} MiB of {}", worst / MIB, limit / MIB);
+}
+
 #[test]
 fn offhook_takes_what_each_pod_is_told() {
     let secrets = secrets();
