@@ -11,7 +11,7 @@ const SLOW_S: f64 = 5.0;
 /// What no route was reached by, or what no callback is: balancers' probes and scanners.
 const NOISE: [&str; 2] = ["unknown_route", "method_not_allowed"];
 /// Told of by conditions of their own.
-const ELSEWHERE: [&str; 3] = ["not_durable", "overloaded", SIGNED_TO_NO_ROUTE];
+const ELSEWHERE: [&str; 4] = ["not_durable", "overloaded", "no_room", SIGNED_TO_NO_ROUTE];
 const SIGNED_TO_NO_ROUTE: &str = "signed_unknown_route";
 const REFUSALS: &str = "offhook_refusals_total";
 const REQUESTS: &str = "offhook_requests_total";
@@ -22,7 +22,7 @@ fn refused(number: u64) -> String {
 
 pub(super) fn not_durable(scene: &Scene<'_>) -> Vec<Sign> {
     let lost = scene.rose(minutes(5), REFUSALS, |labels| {
-        ["not_durable", "overloaded"].contains(&labels.get("reason"))
+        ["not_durable", "overloaded", "no_room"].contains(&labels.get("reason"))
     });
     let text = format!("{} in the last 5 minutes: nothing could make them durable.", refused(lost));
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()

@@ -59,6 +59,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
     vec![
         ("OffhookNotDurable", refused("not_durable")),
         ("OffhookNotDurable", refused("overloaded")),
+        ("OffhookNotDurable", refused("no_room")),
         (
             "OffhookInternalErrors",
             with(&[("offhook_requests_total{route=status,outcome=error}", 1.0)]),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use offhook::admin;
+use offhook::inbound::Refusal;
 use serde_json::Value;
 
 use super::{path, query, yaml};
@@ -93,6 +94,22 @@ fn each_alert_is_a_condition_that_the_verdict_names() {
         .map(|(alert, severity)| (alert.to_owned(), severity.as_str().to_owned()))
         .collect();
     assert_eq!(named, alerts);
+}
+
+/// What is refused and is in no alert would be lost without a word.
+#[test]
+fn each_reason_to_refuse_is_in_an_alert_or_is_noise() {
+    let rules = rules();
+    for refusal in Refusal::ALL {
+        let reason = refusal.as_str();
+        // Scanners, and probes at the wrong path.
+        let noise = ["unknown_route", "method_not_allowed"].contains(&reason);
+        let asked = rules.iter().any(|rule| {
+            let mut words = text(rule, "/expr").split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.any(|word| word == reason)
+        });
+        assert_ne!(asked, noise, "{reason}");
+    }
 }
 
 async fn alerts_ask_for_what_a_server_exports(stage: Stage) {
