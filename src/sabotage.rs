@@ -52,6 +52,18 @@ impl Point {
         Self::Committed,
         Self::Acked,
     ];
+    /// In a process with a local log, from the batch in hand to the store.
+    pub const LOCAL: [Self; 9] = [
+        Self::Gathered,
+        Self::Begun,
+        Self::Written,
+        Self::Recorded,
+        Self::Read,
+        Self::Filtered,
+        Self::Committed,
+        Self::Acked,
+        Self::Released,
+    ];
     /// In a worker.
     pub const WORKER: [Self; 6] =
         [Self::Read, Self::Claimed, Self::PutAside, Self::Filtered, Self::Committed, Self::Acked];

@@ -149,12 +149,14 @@ impl Play {
 
     /// Nothing may stay pending in the stream: all is stored, and must be acked soon.
     async fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(services) = &self.stage.services else { return Ok(()) };
+        let Some(redis) = self.stage.services.as_ref().and_then(|all| all.redis.as_ref()) else {
+            return Ok(());
+        };
         let (pending, began) =
             (redis::cmd("XPENDING").arg(STREAM).arg("offhook").to_owned(), Instant::now());
         let left = loop {
             let (left, ..): (usize, redis::Value, redis::Value, redis::Value) =
-                services.redis.query(&pending)?;
+                redis.query(&pending)?;
             if left == 0 || began.elapsed() > STILL {
                 break left;
             }
@@ -174,8 +176,8 @@ impl Play {
         let peak = self.stage.servers().map(|server| server.peak_kib()).max().unwrap_or_default();
         self.tell("peak_rss_mib", peak / 1024);
         self.look_at_files().await?;
-        if let Some(services) = &self.stage.services {
-            let dead: usize = services.redis.query(redis::cmd("XLEN").arg(DEAD))?;
+        if let Some(redis) = self.stage.services.as_ref().and_then(|all| all.redis.as_ref()) {
+            let dead: usize = redis.query(redis::cmd("XLEN").arg(DEAD))?;
             if dead != self.facts.dead_letters {
                 self.fail(format!("{dead} dead letters, not {}", self.facts.dead_letters));
             }

@@ -3,6 +3,7 @@
 mod clients;
 mod crash;
 mod crowds;
+mod local;
 mod network;
 mod poison;
 mod postgres;
@@ -30,6 +31,12 @@ pub enum Scenario {
     ReceiverKill,
     /// kill -9 of the one embedded process
     EmbeddedKill,
+    /// the embedded process aborts at every step from the batch to the store
+    EmbeddedCrash,
+    /// kill -9 of the one process of the direct deployment
+    DirectKill,
+    /// the direct deployment, with Postgres killed, stopped and locked in turn
+    DirectOutage,
     /// kill -9 of Redis, with appendfsync always
     RedisKill,
     /// Redis loses the last second before it is killed, as by a power cut with appendfsync everysec
@@ -60,6 +67,8 @@ pub enum Scenario {
     ClockAhead,
     /// Redis is down, and the disk of the spool is full
     SpoolFull,
+    /// a disk spoils a page of a receiver's spool; what can be read of the file is replayed
+    SpoolDamaged,
     /// the network between any two is cut, stalled, delayed, cut within a word
     Network,
     /// each callback fifty times, to four receivers
@@ -93,7 +102,8 @@ impl Scenario {
 
     fn needs(self) -> &'static [Need] {
         match self {
-            Self::EmbeddedKill => &[],
+            Self::EmbeddedKill | Self::EmbeddedCrash => &[],
+            Self::DirectKill | Self::DirectOutage => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
     }
@@ -113,6 +123,9 @@ impl Scenario {
             Self::WorkerKill => processes::worker_kill(name, run).await,
             Self::ReceiverKill => processes::receiver_kill(name, run).await,
             Self::EmbeddedKill => processes::embedded_kill(name, run).await,
+            Self::EmbeddedCrash => crash::embedded(name, run).await,
+            Self::DirectKill => local::direct_kill(name, run).await,
+            Self::DirectOutage => local::direct_outage(name, run).await,
             Self::RedisKill => redis::kill(name, run).await,
             Self::RedisPowerCut => redis::power_cut(name, run).await,
             Self::RedisStopped => redis::stopped(name, run).await,
@@ -128,6 +141,7 @@ impl Scenario {
             Self::SentinelStale => sentinel::stale(name, run).await,
             Self::ClockAhead => crowds::clock_ahead(name, run).await,
             Self::SpoolFull => spool::full(name, run).await,
+            Self::SpoolDamaged => local::spool_damaged(name, run).await,
             Self::Network => network::network(name, run).await,
             Self::DuplicateStorm => crowds::storm(name, run).await,
             Self::Clocks => crowds::clocks(name, run).await,

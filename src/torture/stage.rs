@@ -29,12 +29,24 @@ pub(super) const RECLAIM_IDLE_MS: u64 = 1000;
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub(super) receivers: usize,
-    /// None: one embedded process, which is its only receiver.
+    /// None: one process with a local log, which is its only receiver.
     pub(super) workers: Option<usize>,
+    /// Where that one stores.
+    pub(super) alone_on: Alone,
     pub(super) volume: Volume,
     pub(super) fsync: Fsync,
     /// Redis's `maxmemory`.
     pub(super) redis_limit: Option<&'static str>,
+}
+
+/// Where a process without a stream stores.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Alone {
+    /// In SQLite: the embedded mode.
+    #[default]
+    Sqlite,
+    /// In Postgres: the direct deployment.
+    Postgres,
 }
 
 impl Default for Setup {
@@ -42,6 +54,7 @@ impl Default for Setup {
         Self {
             receivers: 1,
             workers: Some(1),
+            alone_on: Alone::default(),
             volume: Volume::default(),
             fsync: Fsync::Always,
             redis_limit: None,
@@ -61,10 +74,11 @@ pub(super) struct Stage {
     directory: TempDir,
 }
 
-/// What the scale-out mode needs.
+/// What others than the embedded mode need.
 #[derive(Debug)]
 pub(super) struct Services {
-    pub(super) redis: Redis,
+    /// `None` in the direct deployment.
+    pub(super) redis: Option<Redis>,
     pub(super) postgres: Postgres,
 }
 
@@ -73,14 +87,18 @@ impl Stage {
     pub(super) fn prepare(run: &Run, setup: &Setup) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("no temporary directory")?;
         let targets = Targets::default();
-        let services = match setup.workers {
-            None => None,
-            Some(_) => Some(Services {
-                redis: Redis::start(setup.fsync, setup.redis_limit)?,
+        let services = match (setup.workers, setup.alone_on) {
+            (None, Alone::Sqlite) => None,
+            (None, Alone::Postgres) => Some(Services {
+                redis: None,
+                postgres: Postgres::start(Durability::Synced, &run.home)?,
+            }),
+            (Some(_), _) => Some(Services {
+                redis: Some(Redis::start(setup.fsync, setup.redis_limit)?),
                 postgres: Postgres::start(Durability::Synced, &run.home)?,
             }),
         };
-        let role = if services.is_some() { "receiver" } else { "all" };
+        let role = if setup.workers.is_some() { "receiver" } else { "all" };
         let receivers = (0..setup.receivers).map(|place| {
             let name = format!("receiver {place}");
             let mut server = Server::new(name, &run.program, role, Some((targets.clone(), place)));
@@ -127,7 +145,8 @@ impl Stage {
     }
 
     pub(super) fn redis(&mut self) -> anyhow::Result<&mut Redis> {
-        Ok(&mut self.services.as_mut().context("the embedded mode has no Redis")?.redis)
+        let services = self.services.as_mut().context("the embedded mode has no Redis")?;
+        services.redis.as_mut().context("the direct deployment has no Redis")
     }
 
     pub(super) fn postgres(&mut self) -> anyhow::Result<&mut Postgres> {
@@ -150,13 +169,9 @@ impl Stage {
         }
     }
 
-    /// Every SQLite file: the store of the embedded mode, and spools.
+    /// The SQLite file of the embedded mode, if there is one.
     pub(super) fn sqlite_files(&self) -> Vec<PathBuf> {
-        let directory = self.directory.path();
-        let spools =
-            (0..self.receivers.len()).map(|place| spool(directory, place).join("spool.db"));
-        let files = spools.chain([database(directory)]);
-        files.filter(|path| path.is_file()).collect()
+        [database(self.directory.path())].into_iter().filter(|path| path.is_file()).collect()
     }
 }
 
@@ -170,7 +185,9 @@ fn configure(server: &mut Server, services: Option<&Services>, directory: &Path)
     server.set("OFFHOOK_WORKER__TRIM_EVERY_MS", "200");
     match services {
         Some(services) => {
-            server.set("REDIS_URL", services.redis.url());
+            if let Some(redis) = &services.redis {
+                server.set("REDIS_URL", redis.url());
+            }
             server.set("DATABASE_URL", services.postgres.url());
         }
         None => server.set("OFFHOOK_STORE__URL", format!("sqlite:{}", path(&database(directory)))),

@@ -96,6 +96,28 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
     told(play, aborts).await
 }
 
+/// The one embedded process, from the batch in hand to what its log has let go of.
+pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> {
+    if let Some(report) = skipped(&name) {
+        return Ok(report);
+    }
+    let stage = Stage::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let mut aborts = Map::new();
+    for point in Point::LOCAL.into_iter().cycle() {
+        if !play.goes_on() {
+            break;
+        }
+        // Only the first of these is sure to come soon.
+        let once = matches!(point, Point::Begun | Point::Released);
+        let passes = if once { 1 } else { 1 + play.any(4) };
+        arm(&mut play.stage.receivers[0], point, passes)?;
+        wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;
+    }
+    disarm(&mut play.stage.receivers[0])?;
+    told(play, aborts).await
+}
+
 fn arm(server: &mut Server, point: Point, passes: usize) -> anyhow::Result<()> {
     server.kill();
     server.set(CRASH_AT, format!("{}:{passes}", point.as_str()));

@@ -14,7 +14,8 @@ use crate::torture::stage::{Setup, Stage};
 pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
     let services = stage.services.as_ref().context("it has Redis and Postgres")?;
-    let redis = Upstream::Unix(services.redis.socket());
+    let redis = services.redis.as_ref().context("it has Redis")?;
+    let redis = Upstream::Unix(redis.socket());
     let postgres = Upstream::Unix(services.postgres.socket());
     let received = Proxy::start(redis.clone()).await?;
     let read = Proxy::start(redis).await?;
