@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use reqwest::Client;
+use tokio::time::sleep;
 
 use crate::backend::StoredEvent;
 use crate::backend::sqlite::Query;
@@ -29,6 +31,25 @@ pub(super) struct Outcome {
     sent: usize,
 }
 
+/// The metrics once all that was answered has gone from the log to the store.
+async fn settled(client: &Client, admin: SocketAddr) -> anyhow::Result<String> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let began = Instant::now();
+    loop {
+        let metrics = client.get(format!("http://{admin}/metrics")).send().await;
+        let metrics = metrics.context("the metrics cannot be read")?.text().await?;
+        let events = |backend| {
+            total(&metrics, &format!("offhook_batch_events_sum{{backend=\"{backend}\""))
+                + total(&metrics, &format!("offhook_folded_events_total{{backend=\"{backend}\""))
+        };
+        let appended = total(&metrics, "offhook_batch_events_sum{backend=\"spool\"");
+        if events("sqlite") >= appended || began.elapsed() > PATIENCE {
+            return Ok(metrics);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 impl Outcome {
     /// Asks the store and the metrics.
     pub(super) async fn gather(
@@ -38,8 +59,7 @@ impl Outcome {
         admin: SocketAddr,
     ) -> anyhow::Result<Self> {
         let client = client::new(Duration::from_secs(5))?;
-        let metrics = client.get(format!("http://{admin}/metrics")).send().await;
-        let metrics = metrics.context("the metrics cannot be read")?.text().await?;
+        let metrics = settled(&client, admin).await?;
         let ok = |status: u16| (200..300).contains(&status);
         let accepted = answers.iter().filter(|(status, _)| ok(*status));
         let mut latencies: Vec<Duration> = accepted.map(|(_, took)| *took).collect();
