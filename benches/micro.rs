@@ -10,11 +10,11 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
-use offhook::event::{Batch, Current, Event, codec};
+use offhook::event::{Batch, Current, Event, Route, codec};
 use offhook::inbound::{Health, Inbound, Metrics, Terms, TermsInForce};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::spans::Spans;
-use offhook::twilio::callback::{Purpose, events};
+use offhook::twilio::callback::{Arrival, events};
 use offhook::twilio::details::Details;
 use offhook::twilio::keyring::{Keyring, Secret};
 use offhook::twilio::params::Params;
@@ -66,7 +66,11 @@ impl Fixture {
         let request =
             SignedRequest::new(URL, Content::Form, &self.request.body, self.claim.clone());
         let request = request.verify(&self.keyring).expect("it is signed");
-        events(&request, Purpose::Status, &self.config.privacy, self.at)
+        events(&request, self.arrival(), &self.config.privacy).expect("it names an account")
+    }
+
+    fn arrival(&self) -> Arrival<'static> {
+        Arrival { route: Route::Status, token: None, at: self.at }
     }
 
     fn event(&self) -> Event {
@@ -99,9 +103,7 @@ fn signature(c: &mut Criterion) {
     c.bench_function("make_events", |b| {
         let request = SignedRequest::new(URL, Content::Form, body, fixture.claim.clone());
         let request = request.verify(&fixture.keyring).expect("it is signed");
-        b.iter(|| {
-            events(black_box(&request), Purpose::Status, &fixture.config.privacy, fixture.at)
-        });
+        b.iter(|| events(black_box(&request), fixture.arrival(), &fixture.config.privacy));
     });
 }
 

@@ -2,14 +2,18 @@
 
 pub mod batch;
 pub mod codec;
+pub mod fingerprint;
 pub mod key;
+pub mod request;
 pub mod status;
 pub mod trace;
 
 use bytes::Bytes;
 
-pub use self::batch::Batch;
-pub use self::key::EventKey;
+pub use self::batch::{Batch, Differing};
+pub use self::fingerprint::Fingerprint;
+pub use self::key::{EventId, EventKey};
+pub use self::request::{Method, Request, Route};
 pub use self::status::{Current, Position, Resource};
 pub use self::trace::TraceContext;
 use crate::clock::Timestamp;
@@ -33,6 +37,9 @@ pub enum Kind {
     Debugger,
     /// One CloudEvent from Event Streams.
     EventStream,
+    /// A call's TwiML asked what to do next: its answer URL, a Gather, a Dial … It repeats the call's
+    /// SID and status, and is no status callback.
+    TwimlRequest,
     /// Twilio asked a fallback URL what to do.
     Fallback,
     /// Well signed, and unknown to this version: kept all the same.
@@ -41,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, so that each metric series exists from the start.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Call,
         Self::Message,
         Self::Recording,
@@ -50,6 +57,7 @@ impl Kind {
         Self::Transcription,
         Self::Debugger,
         Self::EventStream,
+        Self::TwimlRequest,
         Self::Fallback,
         Self::Other,
     ];
@@ -66,6 +74,7 @@ impl Kind {
             Self::Transcription => "transcription",
             Self::Debugger => "debugger",
             Self::EventStream => "event_stream",
+            Self::TwimlRequest => "twiml_request",
             Self::Fallback => "fallback",
             Self::Other => "other",
         }
@@ -106,15 +115,18 @@ impl Format {
 
 /// One signed fact from Twilio.
 ///
-/// Two events with one [`key`](Event::key) are the same event, however often it was delivered.
+/// Two events with one [`id`](Event::id) are the same event, however often it was delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// The identity, `<CallSid>-<CallStatus>` and the like.
+    /// The name within the account, `<CallSid>-<CallStatus>` and the like.
     pub key: EventKey,
     /// What it tells about.
     pub kind: Kind,
-    /// The account whose secret signed it.
+    /// The account whose secret signed it, or the sub-account that this one signed for.
     pub account: String,
+    /// Another account that it names, for which the one that signed it may not speak: it moves no
+    /// status then.
+    pub about_account: Option<String>,
     /// The resource, if it names one: `CA…`, `SM…`, `RE…`, `CF…`, `GT…`, `NO…`.
     pub sid: Option<String>,
     /// The resource whose current status this event moves; `None` is history only.
@@ -134,11 +146,50 @@ pub struct Event {
     pub query: String,
     /// The parameters exactly as they were signed, but for what `[privacy]` treats.
     pub body: Bytes,
-    /// The request that brought it, if that is traced. Not stored.
+    /// What it says, in eight bytes; `None` if a version wrote it that did not know this.
+    pub fingerprint: Option<Fingerprint>,
+    /// The request that brought it; `None` if a version wrote it that did not keep this.
+    pub request: Option<Request>,
+    /// The trace of that request, if it is traced. Not stored.
     pub trace: Option<TraceContext>,
 }
 
 impl Event {
+    /// An event of which no more is known than this.
+    #[must_use]
+    pub fn new(key: EventKey, kind: Kind, account: &str) -> Self {
+        Self {
+            key,
+            kind,
+            account: account.to_owned(),
+            about_account: None,
+            sid: None,
+            resource: None,
+            status: None,
+            sequence: None,
+            occurred_at: None,
+            received_at: Timestamp::from_micros(0),
+            format: Format::Form,
+            query: String::new(),
+            body: Bytes::new(),
+            fingerprint: None,
+            request: None,
+            trace: None,
+        }
+    }
+
+    /// Which event it is.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        EventId { key: self.key.clone(), account: self.account.clone() }
+    }
+
+    /// What [`Event::id`] is ordered by, without a copy.
+    #[must_use]
+    pub fn id_parts(&self) -> (&EventKey, &str) {
+        (&self.key, &self.account)
+    }
+
     /// Where the event stands among those of its SID.
     #[must_use]
     pub fn position(&self) -> Option<Position> {

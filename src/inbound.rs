@@ -50,10 +50,12 @@ pub use self::room::Room;
 use self::signed::Received;
 pub use self::terms::{Terms, TermsInForce};
 use crate::clock::Clock;
+use crate::event;
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
 use crate::spans::Spans;
+use crate::twilio::callback::Arrival;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 
@@ -155,13 +157,18 @@ impl Route {
     /// The name in metrics and logs: the path below the prefix.
     #[must_use]
     pub fn as_str(self) -> &'static str {
+        self.of_events().map_or("other", event::Route::as_str)
+    }
+
+    /// What the events of its requests have as their route; `None` if it has no events.
+    fn of_events(self) -> Option<event::Route> {
         match self {
-            Self::Status => "status",
-            Self::EventStreams => "event-streams",
-            Self::Debugger => "debugger",
-            Self::VoiceFallback => "voice-fallback",
-            Self::SmsFallback => "sms-fallback",
-            Self::Other => "other",
+            Self::Status => Some(event::Route::Status),
+            Self::EventStreams => Some(event::Route::EventStreams),
+            Self::Debugger => Some(event::Route::Debugger),
+            Self::VoiceFallback => Some(event::Route::VoiceFallback),
+            Self::SmsFallback => Some(event::Route::SmsFallback),
+            Self::Other => None,
         }
     }
 }
@@ -272,9 +279,9 @@ impl Inbound {
         route: Route,
         request: Request,
     ) -> Result<Twiml, Refusal> {
-        if route == Route::Other {
+        let Some(of_events) = route.of_events() else {
             return Err(self.elsewhere(exchange, request).await);
-        }
+        };
         let received = Received::read(exchange, request).await?;
         let signed = match received.verify(exchange).await {
             Ok(signed) => signed,
@@ -284,12 +291,14 @@ impl Inbound {
             }
         };
         received.vouch();
+        let (token, at) = (received.token(), self.clock.now());
+        let arrival = Arrival { route: of_events, token, at };
         let medium = match route {
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
-            _ => return status::answer(exchange, &signed).await,
+            _ => return status::answer(exchange, arrival, &signed).await,
         };
-        Ok(fallback::answer(exchange, medium, received.token(), &signed).await)
+        Ok(fallback::answer(exchange, medium, arrival, &signed).await)
     }
 }
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::batcher::{RecordError, Recorded, Recorder};
-pub use self::pending::{Delivery, Pending, Settled};
-use crate::event::{Batch, EventKey};
+pub use self::pending::{Delivery, Entry, Pending, Settled};
+use crate::event::{Batch, Differing, Event, EventKey, Fingerprint};
 
 /// What went wrong, for the log: a fragment that fits "failed to …". Holds no values of events.
 pub type Cause = String;
@@ -52,6 +52,8 @@ pub enum Outcome {
         /// How many SIDs had already, before this batch, a status further along than all that the
         /// batch says of them.
         late: usize,
+        /// The duplicates that say something else than the event that the store has under their name.
+        differing: Vec<Differing>,
     },
 }
 
@@ -92,11 +94,11 @@ pub trait Source: Send + 'static {
     ) -> impl Future<Output = Result<Claimed<Self::Id>, SourceError>> + Send;
 
     /// Which of these events somebody has marked as stored, after storing them. A hint that saves
-    /// work: `false` is never wrong.
+    /// work: `None` is never wrong.
     fn marked(
         &mut self,
-        keys: &[EventKey],
-    ) -> impl Future<Output = Result<Vec<bool>, SourceError>> + Send;
+        events: &[Event],
+    ) -> impl Future<Output = Result<Vec<Option<Mark>>, SourceError>> + Send;
 
     /// Settles deliveries: marks their events as stored, and never hands them out again.
     fn ack(
@@ -120,6 +122,13 @@ pub trait Source: Send + 'static {
         &mut self,
         deliveries: &[(Self::Id, u32)],
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Says that an event is in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// What the event says that is stored; `None` if that is not known.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// What was claimed from other readers.
@@ -146,8 +155,9 @@ pub trait Observer: Send + Sync + 'static {
     fn circuit_opened(&self, _error: &CommitError) {}
     /// The log takes batches again.
     fn circuit_closed(&self) {}
-    /// Deliveries were duplicates by their marks.
-    fn skipped(&self, _deliveries: usize) {}
+    /// Deliveries were duplicates by their marks; of them, these say something else than what is
+    /// stored.
+    fn skipped(&self, _deliveries: usize, _differing: &[Differing]) {}
     /// Deliveries were claimed from another reader.
     fn claimed(&self, _deliveries: usize) {}
     /// Deliveries were pending, and somebody has deleted them from the source.

@@ -8,8 +8,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Event, codec};
-use crate::twilio::callback::{self, Purpose};
+use crate::event::{Event, Route, codec};
+use crate::twilio::callback::{self, Arrival};
 use crate::twilio::details::Details;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
@@ -131,20 +131,32 @@ pub fn callback(input: &[u8]) {
     let at = Timestamp::from_micros(1_764_000_000_000_000);
     let (plain, hidden) = (Privacy::default(), hidden());
     let whole = if content == Content::Query { query.as_bytes() } else { &body };
-    for purpose in [Purpose::Status, Purpose::Fallback(None), Purpose::Fallback(Some("token"))] {
-        let events = callback::events(&request, purpose, &plain, at);
-        assert!(!events.is_empty());
+    let routes = [Route::Status, Route::EventStreams, Route::VoiceFallback];
+    for (route, token) in routes.into_iter().flat_map(|it| [(it, None), (it, Some("token"))]) {
+        let events = |privacy: &Privacy| match route {
+            Route::VoiceFallback => {
+                let arrival = Arrival { route, token, at };
+                vec![callback::fallback_event(&request, arrival, privacy)]
+            }
+            // None, if nothing of Twilio's is in it.
+            _ => callback::events(&request, Arrival { route, token, at }, privacy)
+                .unwrap_or_default(),
+        };
+        let (events, kept) = (events(&plain), events(&hidden));
         let same = |one: &Event, other: &Event| {
             (one.kind, &one.sid, one.position()) == (other.kind, &other.sid, other.position())
         };
-        let kept = callback::events(&request, purpose, &hidden, at);
         assert!(kept.len() == events.len(), "what is kept is as many events");
         assert!(
             kept.iter().zip(&events).all(|(kept, event)| same(kept, event)),
             "of the same kind"
         );
         kept.iter().for_each(storable);
-        if content != Content::Json || purpose != Purpose::Status {
+        if events.is_empty() {
+            assert!(route != Route::VoiceFallback, "a fallback request is always kept");
+            continue;
+        }
+        if content != Content::Json || route == Route::VoiceFallback {
             assert!(events.len() == 1 && events[0].body == whole);
         }
         assert!(events.iter().map(|event| event.body.len()).sum::<usize>() <= whole.len());

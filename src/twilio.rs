@@ -2,9 +2,8 @@
 //!
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
-//! [`privacy`] (what may be kept of
-//! one), [`callback`] (a verified request becomes events), [`details`] (what a store wants to know of
-//! an event), [`error_code`] (why something failed, as a label) and [`error_meaning`] (in words),
+//! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
+//! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error_code`] (why something failed, as a label) and [`error_meaning`] (in words),
 //! [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try things out
 //! with).
 
@@ -13,7 +12,10 @@ pub mod details;
 pub mod diagnosis;
 pub mod error_code;
 pub mod error_meaning;
+pub(crate) mod fields;
+mod json;
 pub mod keyring;
+pub mod kind;
 pub mod params;
 pub mod privacy;
 pub mod public_url;

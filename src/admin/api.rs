@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use self::ask::EventAsk;
-pub(super) use self::ask::StatusAsk;
+pub(super) use self::ask::{AccountAsk, StatusAsk};
 pub(super) use self::dead_letters::{Settled, settle};
 pub(super) use self::live::Line;
 pub(super) use self::problem::Problem;

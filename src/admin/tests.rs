@@ -129,19 +129,13 @@ fn away() -> postgres::Query {
 
 pub(super) fn event(sid: &str, status: &str, received: i64, body: &str) -> Event {
     Event {
-        key: EventKey::of(&[sid, status]).expect("printable"),
-        kind: Kind::Call,
-        account: "AC1".into(),
         sid: Some(sid.into()),
         resource: Some(Resource::Call),
         status: Some(status.into()),
-        sequence: None,
-        occurred_at: None,
         received_at: Timestamp::from_micros(received),
-        trace: None,
-        format: Format::Form,
         query: "order=1".into(),
         body: body.to_owned().into(),
+        ..Event::new(EventKey::of(&[sid, status]).expect("printable"), Kind::Call, "AC1")
     }
 }
 
@@ -310,9 +304,46 @@ async fn events_come_as_they_were_received() {
             "status": "ringing", "sequence": null, "occurred_at": null,
             "received_at": "1970-01-01T00:00:00.000003Z", "query": "order=1",
             "error_code": null,
-            "params": { "a": ["1", "2"], "b": "\"" },
+            "params": { "a": ["1", "2"], "b": "\"" }, "about_account": null,
+            "fingerprint": null, "method": null, "route": null,
         })
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_sid_of_two_accounts_must_be_picked() {
+    let server = Server::start().await;
+    let theirs = Event { account: "AC2".into(), ..event("CA1", "busy", 2, "From=theirs") };
+    let recording = Event {
+        sid: Some("RE1".into()),
+        resource: None,
+        ..event("RE1", "completed", 3, "CallSid=CA2")
+    };
+    server.store(&[event("CA1", "busy", 1, "From=ours"), theirs, recording]).await;
+    for target in ["/api/statuses/CA1", "/api/timeline/CA1"] {
+        let answer = server.get(target).await;
+        check_problem(&answer, 409, "AC1 or AC2");
+        let problem: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(problem["accounts"], json!(["AC1", "AC2"]));
+    }
+    for (account, from) in [("AC1", "ours"), ("AC2", "theirs")] {
+        let status = server.json(&format!("/api/statuses/CA1?account={account}")).await;
+        assert_eq!((&status["account"], &status["from"]), (&json!(account), &json!(from)));
+        let timeline = server.json(&format!("/api/timeline/CA1?account={account}")).await;
+        assert_eq!(timeline["status"]["from"], from);
+        assert_eq!(timeline["events"].as_array().map(Vec::len), Some(1));
+    }
+    check_problem(&server.get("/api/statuses/CA1?account=AC3").await, 404, "no status");
+    let rows = server.json("/api/statuses?q=CA1").await;
+    assert_eq!(rows["statuses"].as_array().map(Vec::len), Some(2));
+    let page = server.get("/sid/CA1").await;
+    assert!(page.body.contains("/sid/CA1?account=AC2"), "{}", page.body);
+    // What names a call is on its timeline, and under its own SID.
+    for target in ["/api/timeline/CA2", "/api/timeline/RE1"] {
+        assert_eq!(server.json(target).await["events"][0]["key"], "RE1-completed", "{target}");
+    }
+    assert_eq!(server.json("/api/events?sid=CA2").await["events"], json!([]));
     server.stop().await;
 }
 

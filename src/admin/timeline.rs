@@ -1,11 +1,46 @@
 //! [`Entry`]: an event of one SID in the order in which they were received, and what is odd about
-//! it. No I/O.
+//! it; [`Known`], what the store has of a SID.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::backend::StoredEvent;
+use crate::backend::{BackendError, Reader, StoredEvent};
 use crate::clock::Timestamp;
-use crate::event::{EventKey, Kind, Position};
+use crate::event::{Current, EventId, Kind, Position};
+
+/// What is known of a SID.
+pub(super) enum Known {
+    /// Of one account: its row, unless no event moved a status, and its events. Neither if nothing is
+    /// known.
+    One(Option<Box<Current>>, Vec<StoredEvent>),
+    /// Of several, one of which must be picked.
+    Several(Vec<String>),
+}
+
+impl Known {
+    /// Asks the store, for at most `limit` events. An empty `account` is any.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub(super) async fn of(
+        reader: &Reader,
+        sid: &str,
+        account: &str,
+        limit: u32,
+    ) -> Result<Self, BackendError> {
+        let account = Some(account).filter(|account| !account.is_empty());
+        let mut statuses = reader.statuses_of(sid).await?;
+        statuses.retain(|current| account.is_none_or(|account| current.account == account));
+        let events = reader.events(sid, account, limit).await?;
+        let of_events = events.iter().map(|stored| &stored.event.account);
+        let accounts: BTreeSet<&String> =
+            statuses.iter().map(|current| &current.account).chain(of_events).collect();
+        if accounts.len() > 1 {
+            return Ok(Self::Several(accounts.into_iter().cloned().collect()));
+        }
+        Ok(Self::One(statuses.pop().map(Box::new), events))
+    }
+}
 
 /// An event among those of its SID.
 #[derive(Clone, Debug)]
@@ -23,8 +58,9 @@ pub(super) struct Entry {
 
 /// Of the events of one SID, as they were received.
 pub(super) fn entries(
+    sid: &str,
     events: Vec<StoredEvent>,
-    came_again: impl Fn(&EventKey) -> Vec<Timestamp>,
+    came_again: impl Fn(&EventId) -> Vec<Timestamp>,
 ) -> Vec<Entry> {
     let mut furthest: Option<(Position, Timestamp)> = None;
     let mut before: Option<Timestamp> = None;
@@ -32,7 +68,8 @@ pub(super) fn entries(
     for stored in events {
         let event = &stored.event;
         let at = event.received_at;
-        let position = event.position();
+        // What only names the call has an order of its own.
+        let position = event.position().filter(|_| event.sid.as_deref() == Some(sid));
         let behind = |(furthest, since): &(Position, Timestamp)| {
             // Of those that came at one moment none was first.
             position.as_ref().is_some_and(|position| position < furthest) && *since < at
@@ -48,7 +85,7 @@ pub(super) fn entries(
             delay: delay(&stored),
             gap: before.map_or(Duration::ZERO, |before| at.since(before)),
             out_of_order,
-            came_again: came_again(&event.key),
+            came_again: came_again(&event.id()),
             stored,
         });
         before = Some(at);
@@ -65,23 +102,17 @@ fn delay(StoredEvent { event, .. }: &StoredEvent) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, Format, Resource};
+    use crate::event::{Event, EventKey, Resource};
 
     fn stored(status: &str, received: i64, occurred: Option<i64>) -> StoredEvent {
+        let key = EventKey::of(&["CA1", status]).expect("printable");
         let event = Event {
-            key: EventKey::of(&["CA1", status]).expect("printable"),
-            kind: Kind::Call,
-            account: "AC1".into(),
             sid: Some("CA1".into()),
             resource: Some(Resource::Call),
             status: Some(status.into()),
-            sequence: None,
             occurred_at: occurred.map(|seconds| Timestamp::from_micros(seconds * 1_000_000)),
             received_at: Timestamp::from_micros(received * 1_000_000),
-            trace: None,
-            format: Format::Form,
-            query: String::new(),
-            body: "".into(),
+            ..Event::new(key, Kind::Call, "AC1")
         };
         StoredEvent { event, params: "{}".into() }
     }
@@ -95,7 +126,7 @@ mod tests {
             stored("in-progress", 2, None),
             stored("ringing", 3, None),
         ];
-        let entries = entries(events, |_| Vec::new());
+        let entries = entries("CA1", events, |_| Vec::new());
         let odd: Vec<bool> = entries.iter().map(|entry| entry.out_of_order).collect();
         assert_eq!(odd, [false, false, false, true]);
         let gaps: Vec<u64> = entries.iter().map(|entry| entry.gap.as_secs()).collect();

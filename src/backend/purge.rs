@@ -265,7 +265,9 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_was_written() {
-        let cursor = || Some(Cursor { at: Timestamp::from_micros(17), id: "CA1-x:~y".to_owned() });
+        let at = Timestamp::from_micros(17);
+        let (id, account) = ("CA1-x:~y".to_owned(), "AC1".to_owned());
+        let cursor = || Some(Cursor { at, id: id.clone(), account: account.clone() });
         for place in [
             Place::START,
             Place::Events(cursor()),

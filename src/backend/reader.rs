@@ -18,14 +18,15 @@ impl Reader {
     /// Far more calls than an account may have at a time, and milliseconds to count.
     pub const MOST_CALLS: u32 = 100_000;
 
-    /// The current status of a SID.
+    /// The current status of a SID in each account that has reported it, at most
+    /// [`ACCOUNTS`](super::search::ACCOUNTS).
     ///
     /// # Errors
     /// The store does not answer in time.
-    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
+    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<Current>, BackendError> {
         match self {
-            Self::Sqlite(query) => query.status(sid).await,
-            Self::Postgres(query) => query.status(sid).await,
+            Self::Sqlite(query) => query.statuses_of(sid).await,
+            Self::Postgres(query) => query.statuses_of(sid).await,
         }
     }
 
@@ -41,14 +42,20 @@ impl Reader {
         }
     }
 
-    /// The events of a SID, in the order in which they were received, at most `limit`.
+    /// The events of a SID, and of what names it as its call, in the order in which they were
+    /// received, at most `limit`; of one account, or of all.
     ///
     /// # Errors
     /// The store does not answer in time.
-    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+    pub async fn events(
+        &self,
+        sid: &str,
+        account: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
         match self {
-            Self::Sqlite(query) => query.events(sid, limit).await,
-            Self::Postgres(query) => query.events(sid, limit).await,
+            Self::Sqlite(query) => query.events(sid, account, limit).await,
+            Self::Postgres(query) => query.events(sid, account, limit).await,
         }
     }
 

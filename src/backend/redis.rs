@@ -21,6 +21,12 @@ pub use self::known::Known;
 pub use self::rehearsal::{Failure, Parts, Rehearsal};
 pub use self::retention::Retention;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::event::EventId;
+
 /// The names in Redis.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Names {
@@ -59,10 +65,13 @@ impl Names {
         }
     }
 
-    /// The mark that says that an event is in the store.
+    /// The mark that says that an event is in the store. 128 bits of a hash of its identity: as short
+    /// as it can be without two events sharing one, for that would ack what is not stored. In the
+    /// stream's slot of a cluster, since marks are set and entries are acked in one transaction.
     #[must_use]
-    pub fn mark(&self, key: &crate::event::EventKey) -> String {
-        format!("{}:done:{key}", self.stream)
+    pub fn mark(&self, EventId { key, account }: &EventId) -> String {
+        let hash = Sha256::digest([account, "\0", key.as_str()].concat());
+        self.beside(&format!("done:{}", URL_SAFE_NO_PAD.encode(&hash[..16])))
     }
 }
 

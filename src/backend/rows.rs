@@ -10,7 +10,9 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use super::StoredEvent;
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
-use crate::event::{Current, Event, EventKey, Format, Kind, Position, Resource};
+use crate::event::{
+    Current, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource, Route,
+};
 use crate::pipeline::Cause;
 use crate::twilio::details::Details;
 
@@ -66,16 +68,26 @@ fn malformed(column: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(format!("column `{column}` holds what this version does not know").into())
 }
 
-/// What the fresh events say, one row per SID.
-pub(crate) fn fold(details: Vec<Details>, fresh: &[bool]) -> BTreeMap<String, Current> {
-    let mut updates: BTreeMap<String, Current> = BTreeMap::new();
+/// Rows of `statuses` by SID and account.
+pub(crate) type Statuses = BTreeMap<(String, String), Current>;
+
+/// Adds a row under its own name.
+pub(crate) fn insert(statuses: &mut Statuses, row: Current) {
+    let (sid, account) = row.id();
+    statuses.insert((sid.to_owned(), account.to_owned()), row);
+}
+
+/// What the fresh events say, one row per SID and account.
+pub(crate) fn fold(details: Vec<Details>, fresh: &[bool]) -> Statuses {
+    let mut updates = Statuses::new();
     let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
     for update in fresh.filter_map(|(details, _)| details.current) {
-        let merged = match updates.remove(&update.sid) {
+        let (sid, account) = update.id();
+        let merged = match updates.remove(&(sid.to_owned(), account.to_owned())) {
             Some(known) => known.merge(update),
             None => update,
         };
-        updates.insert(merged.sid.clone(), merged);
+        insert(&mut updates, merged);
     }
     updates
 }
@@ -127,20 +139,27 @@ where
     let resource: Option<String> = row.try_get("resource")?;
     let occurred_at: Option<String> = row.try_get("occurred_at")?;
     let parse_time = |text: &str| Timestamp::parse_rfc3339(text);
+    let key = EventKey::parse(&text("key")?).ok_or_else(|| malformed("key"))?;
+    let kind = Kind::parse(&text("kind")?).ok_or_else(|| malformed("kind"))?;
+    let (method, route): (Option<String>, Option<String>) =
+        (row.try_get("method")?, row.try_get("route")?);
+    let (method, route) = (method.as_deref(), route.as_deref());
+    let request = method.and_then(Method::parse).zip(route.and_then(Route::parse));
+    let idempotency_token: Option<String> = row.try_get("idempotency_token")?;
     let event = Event {
-        key: EventKey::parse(&text("key")?).ok_or_else(|| malformed("key"))?,
-        kind: Kind::parse(&text("kind")?).ok_or_else(|| malformed("kind"))?,
-        account: text("account")?,
+        about_account: row.try_get("about_account")?,
+        fingerprint: row.try_get::<Option<i64>, _>("fingerprint")?.map(Fingerprint::from_i64),
+        request: request.map(|(method, route)| Request { method, route, idempotency_token }),
         sid: row.try_get("sid")?,
         resource: resource.as_deref().and_then(Resource::parse),
         status: row.try_get("status")?,
         sequence: row.try_get("sequence")?,
         occurred_at: occurred_at.as_deref().and_then(parse_time),
         received_at: time(row, "received_at")?,
-        trace: None,
         format: Format::parse(&text("format")?).ok_or_else(|| malformed("format"))?,
         query: text("query")?,
         body: Bytes::from(row.try_get::<Vec<u8>, _>("body")?),
+        ..Event::new(key, kind, &text("account")?)
     };
     Ok(StoredEvent { event, params: text("params")? })
 }

@@ -12,6 +12,8 @@ use crate::twilio::privacy::Privacy;
 
 /// The most of one page.
 pub const PAGE: u32 = 500;
+/// The most accounts of one SID that are told.
+pub const ACCOUNTS: u32 = 100;
 
 /// What somebody typed to find a SID: a whole one, a part of one, or a number.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,20 +76,32 @@ pub struct Cursor {
     pub at: Timestamp,
     /// Its SID, or its key.
     pub id: String,
+    /// Its account.
+    pub account: String,
 }
 
 impl Cursor {
     /// Reads what its `Display` wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (at, id) = text.split_once('~')?;
-        Some(Self { at: Timestamp::parse_rfc3339(at)?, id: id.to_owned() })
+        let (at, rest) = text.split_once('~')?;
+        let (account, id) = rest.split_once('~')?;
+        let at = Timestamp::parse_rfc3339(at)?;
+        Some(Self { at, id: id.to_owned(), account: account.to_owned() })
+    }
+}
+
+impl Cursor {
+    /// Every text of it, to look for what a store cannot hold.
+    pub(crate) fn texts(&self) -> [&str; 2] {
+        [&self.id, &self.account]
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}~{}", self.at, self.id)
+        // A key may have the separator in it, so it comes last.
+        write!(f, "{}~{}~{}", self.at, self.account, self.id)
     }
 }
 
@@ -165,7 +179,7 @@ impl StatusSearch {
             None => Vec::new(),
         };
         let rest = [&self.status, &self.account, &self.error];
-        let after = self.after.as_ref().map(|after| after.id.as_str());
+        let after = self.after.iter().flat_map(Cursor::texts);
         needle.into_iter().chain(rest.into_iter().filter_map(Option::as_deref)).chain(after)
     }
 
@@ -199,7 +213,7 @@ impl EventSearch {
     /// Every text of it, to look for what a store cannot hold.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let all = [&self.sid, &self.status, &self.account];
-        let after = self.after.as_ref().map(|after| after.id.as_str());
+        let after = self.after.iter().flat_map(Cursor::texts);
         all.into_iter().filter_map(Option::as_deref).chain(after)
     }
 
@@ -287,11 +301,25 @@ fn push_page<DB: Dialect>(
             sql.push(DB::TIME);
         }
     }
-    if let Some(Cursor { at, id: last }) = after {
-        sql.push(format_args!(" AND ({time}, {id}) < (")).push_bind(at.to_string());
-        sql.push(DB::TIME).push(", ").push_bind(last.clone()).push(")");
+    if let Some(after) = after {
+        push_after(sql, [time, id], "<", after);
     }
-    sql.push(format_args!(" ORDER BY {time} DESC, {id} DESC LIMIT {}", limit.clamp(1, PAGE)));
+    let limit = limit.clamp(1, PAGE);
+    sql.push(format_args!(" ORDER BY {time} DESC, {id} DESC, account DESC LIMIT {limit}"));
+}
+
+/// Behind a row in the order of time, name and account. The first two are in the index.
+pub(super) fn push_after<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    [time, id]: [&str; 2],
+    comparison: &str,
+    after: &Cursor,
+) where
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    sql.push(format_args!(" AND ({time}, {id}, account) {comparison} ("));
+    sql.push_bind(after.at.to_string()).push(DB::TIME).push(", ");
+    sql.push_bind(after.id.clone()).push(", ").push_bind(after.account.clone()).push(")");
 }
 
 #[cfg(test)]
@@ -345,9 +373,10 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
-        let cursor = Cursor { at: Timestamp::from_micros(17), id: "a~b".to_owned() };
+        let at = Timestamp::from_micros(17);
+        let cursor = Cursor { at, id: "a~b".to_owned(), account: "AC1".to_owned() };
         assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
-        for wrong in ["", "~", "CA1", "2026-11-24T08:00:00Z"] {
+        for wrong in ["", "~", "CA1", "2026-11-24T08:00:00Z", "2026-11-24T08:00:00Z~CA1"] {
             assert_eq!(Cursor::parse(wrong), None, "{wrong}");
         }
     }

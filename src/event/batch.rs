@@ -1,13 +1,36 @@
 //! [`Batch`]: events that are committed together. Bounded, folded by key, sorted by key.
 
-use super::{Event, EventKey};
+use super::{Event, EventId, Fingerprint};
 
-/// Events to commit together: at least one, at most [`Batch::MAX_EVENTS`], each key once, sorted
-/// by key, so that two writers lock rows in the same order.
+/// Events to commit together: at least one, at most [`Batch::MAX_EVENTS`], each once, sorted by key
+/// and account, so that two writers lock rows in the same order.
 #[derive(Clone, Debug)]
 pub struct Batch {
     events: Vec<Event>,
     folded: usize,
+    differing: Vec<Differing>,
+}
+
+/// A duplicate that says something else than the event whose name it has: two facts share a name,
+/// and only one of them is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Differing {
+    /// The name.
+    pub event: EventId,
+    /// What the one that is kept says.
+    pub kept: Fingerprint,
+    /// What the one says that is not.
+    pub came: Fingerprint,
+}
+
+impl Differing {
+    /// Of an event that came and another of the same name, which is kept. What an older version
+    /// wrote has no fingerprint, and is not compared.
+    #[must_use]
+    pub fn of(came: &Event, kept: Option<Fingerprint>) -> Option<Self> {
+        let (kept, came_with) = (kept?, came.fingerprint?);
+        (kept != came_with).then(|| Self { event: came.id(), kept, came: came_with })
+    }
 }
 
 impl Batch {
@@ -15,20 +38,27 @@ impl Batch {
     /// worker fewer.
     pub const MAX_EVENTS: usize = 2048;
 
-    /// Takes up to [`Batch::MAX_EVENTS`] from the front of `events`, folding those of one key
-    /// into the first. `None` if there are none.
+    /// Takes up to [`Batch::MAX_EVENTS`] from the front of `events`, folding those of one name into
+    /// the first. `None` if there are none.
     #[must_use]
     pub fn take_from(events: &mut Vec<Event>) -> Option<Self> {
         let taken = events.len().min(Self::MAX_EVENTS);
         let mut batch: Vec<Event> = events.drain(..taken).collect();
-        // Stable: of two events with one key, the first that came stays.
-        batch.sort_by(|a, b| a.key.cmp(&b.key));
-        batch.dedup_by(|later, first| later.key == first.key);
+        // Stable: of two events with one name, the first that came stays.
+        batch.sort_by(|a, b| a.id_parts().cmp(&b.id_parts()));
+        let mut differing = Vec::new();
+        batch.dedup_by(|later, first| {
+            let same = later.id_parts() == first.id_parts();
+            if same {
+                differing.extend(Differing::of(later, first.fingerprint));
+            }
+            same
+        });
         let folded = taken - batch.len();
-        (!batch.is_empty()).then_some(Self { events: batch, folded })
+        (!batch.is_empty()).then_some(Self { events: batch, folded, differing })
     }
 
-    /// The events, sorted by key.
+    /// The events, sorted by key and account.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
@@ -40,17 +70,26 @@ impl Batch {
         self.folded
     }
 
-    /// The place of this key.
+    /// Of these, the ones that say something else than what they were folded into.
     #[must_use]
-    pub fn position(&self, key: &EventKey) -> Option<usize> {
-        self.events.binary_search_by(|event| event.key.cmp(key)).ok()
+    pub fn differing(&self) -> &[Differing] {
+        &self.differing
+    }
+
+    /// The place of the event of this key and account.
+    #[must_use]
+    pub fn position(&self, key: &str, account: &str) -> Option<usize> {
+        let wanted = (key, account);
+        let place = |event: &Event| (event.key.as_str(), event.account.as_str()).cmp(&wanted);
+        self.events.binary_search_by(place).ok()
     }
 
     /// The two halves, to look for the event that a store refuses. `None` if there is but one.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
         let (left, right) = self.events.split_at(self.events.len() / 2);
-        let half = |events: &[Event]| Self { events: events.to_vec(), folded: 0 };
+        let half =
+            |events: &[Event]| Self { events: events.to_vec(), folded: 0, differing: Vec::new() };
         (!left.is_empty()).then(|| (half(left), half(right)))
     }
 }
@@ -66,6 +105,6 @@ impl IntoIterator for Batch {
 
 impl From<Event> for Batch {
     fn from(event: Event) -> Self {
-        Self { events: vec![event], folded: 0 }
+        Self { events: vec![event], folded: 0, differing: Vec::new() }
     }
 }

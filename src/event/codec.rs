@@ -6,11 +6,14 @@
 
 use bytes::Bytes;
 
-use super::{Event, EventKey, Format, Kind, Resource, TraceContext};
+use super::{
+    Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource, Route, TraceContext,
+};
 use crate::clock::Timestamp;
 
-/// The names of the fields, in order.
-pub const FIELDS: [&str; 12] = [
+/// The names of the fields, in order. The last five are later than the others: entries of before lack
+/// them.
+pub const FIELDS: [&str; 17] = [
     "key",
     "kind",
     "account",
@@ -23,6 +26,11 @@ pub const FIELDS: [&str; 12] = [
     "format",
     "query",
     "body",
+    "about_account",
+    "fingerprint",
+    "method",
+    "route",
+    "idempotency_token",
 ];
 
 /// Comes after them, and only where the request that brought the event is traced.
@@ -52,12 +60,20 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     write("format", event.format.as_str().as_bytes());
     write("query", event.query.as_bytes());
     write("body", &event.body);
+    write("about_account", event.about_account.as_deref().unwrap_or_default().as_bytes());
+    let fingerprint = event.fingerprint.map_or_else(String::new, |it| it.to_string());
+    write("fingerprint", fingerprint.as_bytes());
+    let request = event.request.as_ref();
+    write("method", request.map_or("", |request| request.method.as_str()).as_bytes());
+    write("route", request.map_or("", |request| request.route.as_str()).as_bytes());
+    let token = request.and_then(|request| request.idempotency_token.as_deref());
+    write("idempotency_token", token.unwrap_or_default().as_bytes());
     if let Some(context) = event.trace {
         write(TRACEPARENT, context.traceparent().as_bytes());
     }
 }
 
-/// Reads an event from its fields, in any order.
+/// Reads an event from its fields, in any order. What a version before wrote lacks some of them.
 ///
 /// # Errors
 /// [`Malformed`] names the first field that is missing or that cannot be read.
@@ -85,7 +101,17 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         format,
         query,
         body,
+        about_account,
+        fingerprint,
+        method,
+        route,
+        idempotency_token,
     ] = values;
+    let method = later_parsed("method", method, Method::parse)?;
+    let route = later_parsed("route", route, Route::parse)?;
+    let idempotency_token = later("idempotency_token", idempotency_token)?;
+    let request =
+        method.zip(route).map(|(method, route)| Request { method, route, idempotency_token });
 
     let event = Event {
         key: parsed("key", text("key", key)?, EventKey::parse)?,
@@ -100,6 +126,9 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         format: parsed("format", text("format", format)?, Format::parse)?,
         query: text("query", query)?,
         body: body.ok_or(Malformed { field: "body" })?,
+        about_account: later("about_account", about_account)?,
+        fingerprint: later_parsed("fingerprint", fingerprint, Fingerprint::parse)?,
+        request,
         trace,
     };
     Ok(event)
@@ -130,6 +159,19 @@ fn optional_parsed<T>(
     optional(text).map(|text| parsed(field, text, parse)).transpose()
 }
 
+/// A field that not every version has written.
+fn later(field: &'static str, value: Option<Bytes>) -> Result<Option<String>, Malformed> {
+    Ok(optional(text(field, Some(value.unwrap_or_default()))?))
+}
+
+fn later_parsed<T>(
+    field: &'static str,
+    value: Option<Bytes>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Malformed> {
+    later(field, value)?.map(|text| parsed(field, text, parse)).transpose()
+}
+
 fn integer(text: &str) -> Option<i64> {
     text.parse().ok()
 }
@@ -144,12 +186,23 @@ mod tests {
 
     use super::*;
 
+    /// How many of [`FIELDS`] every version has written.
+    const REQUIRED: usize = 12;
+
     fn fields(event: &Event) -> Vec<(Bytes, Bytes)> {
         let mut fields = Vec::new();
         encode(event, |name, value| {
             fields.push((Bytes::from_static(name.as_bytes()), Bytes::copy_from_slice(value)));
         });
         fields
+    }
+
+    fn request() -> impl Strategy<Value = Request> {
+        let route = prop::sample::select(Route::ALL.to_vec());
+        let method = prop::sample::select(vec![Method::Get, Method::Post]);
+        (method, route, prop::option::of("[ -~]{1,12}")).prop_map(
+            |(method, route, idempotency_token)| Request { method, route, idempotency_token },
+        )
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -164,6 +217,7 @@ mod tests {
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(time())),
             (time(), any::<bool>(), ".{0,20}", prop::collection::vec(any::<u8>(), 0..80)),
             prop::option::of((1..=u128::MAX, 1..=u64::MAX)),
+            (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(request())),
         )
             .prop_map(
                 |(
@@ -172,12 +226,16 @@ mod tests {
                     (status, sequence, occurred_at),
                     rest,
                     trace,
+                    (about_account, fingerprint, request),
                 )| {
                     let (received_at, form, query, body) = rest;
                     Event {
                         key: EventKey::parse(&key).expect("the strategy writes printable ASCII"),
                         kind,
                         account,
+                        about_account,
+                        fingerprint: fingerprint.map(Fingerprint::from_i64),
+                        request,
                         sid,
                         resource,
                         status,
@@ -200,29 +258,31 @@ mod tests {
         }
 
         #[test]
-        fn a_missing_field_is_named(event in event(), missing in 0usize..FIELDS.len()) {
+        fn a_missing_field_is_named(event in event(), missing in 0usize..REQUIRED) {
             let mut fields = fields(&event);
             fields.remove(missing);
             prop_assert_eq!(decode(fields), Err(Malformed { field: FIELDS[missing] }));
+        }
+
+        #[test]
+        fn what_the_version_before_wrote_is_read(event in event()) {
+            let mut fields = fields(&event);
+            fields.truncate(REQUIRED);
+            let before =
+                Event { about_account: None, fingerprint: None, request: None, trace: None, ..event };
+            prop_assert_eq!(decode(fields), Ok(before));
         }
     }
 
     #[test]
     fn fields_come_in_their_order_and_unknown_ones_are_ignored() {
+        let key = EventKey::of(&["CA1", "ringing"]).expect("printable");
         let event = Event {
-            key: EventKey::of(&["CA1", "ringing"]).expect("printable"),
-            kind: Kind::Call,
-            account: "AC1".into(),
             sid: Some("CA1".into()),
             resource: Some(Resource::Call),
             status: Some("ringing".into()),
-            sequence: None,
-            occurred_at: None,
-            received_at: Timestamp::from_micros(1),
-            format: Format::Form,
-            query: String::new(),
             body: Bytes::from_static(b"CallSid=CA1"),
-            trace: None,
+            ..Event::new(key, Kind::Call, "AC1")
         };
         let mut fields = fields(&event);
         let names: Vec<_> = fields.iter().map(|(name, _)| name.clone()).collect();

@@ -1,22 +1,20 @@
-//! [`EventKey`]: an event's identity, by which duplicates are recognised everywhere.
+//! [`EventKey`] and [`EventId`]: an event's identity, by which duplicates are recognised everywhere.
 
-use std::borrow::Borrow;
 use std::fmt;
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::clock::Timestamp;
-
 /// What makes a hash that nobody without it can.
 pub type Secret = Hmac<Sha256>;
 
-/// `<CallSid>-<CallStatus>` and the like: printable ASCII, at most [`EventKey::MAX`] bytes.
+/// `<CallSid>-<CallStatus>` and the like: printable ASCII, at most [`EventKey::MAX`] bytes. Names an
+/// event among those of its account; see [`EventId`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EventKey(String);
 
 impl EventKey {
-    /// The longest key. Ours have about 50 bytes; a Redis key and an index entry hang off each.
+    /// The longest key. Ours have about 50 bytes; an index entry hangs off each.
     pub const MAX: usize = 200;
 
     /// A key of parts joined by `-`; `None` if a part is empty, too long or not printable ASCII.
@@ -41,32 +39,6 @@ impl EventKey {
             && text.bytes().all(|byte| byte.is_ascii_graphic())
     }
 
-    /// The key of something well signed that this version does not recognise. With a `secret`
-    /// nobody else can tell by it what was in the body.
-    #[must_use]
-    pub fn of_unrecognised(secret: Option<Secret>, query: &str, body: &[u8]) -> Self {
-        // A GET without parameters of its own still differs by its query.
-        let said = if body.is_empty() { query.as_bytes() } else { body };
-        Self(format!("other-{}", digest(secret, [said, b""])))
-    }
-
-    /// The key of a fallback request. Its parameters repeat a call's SID and status, so that they
-    /// cannot be its identity. Twilio's idempotency token is, if one was sent; else each request
-    /// is its own.
-    #[must_use]
-    pub fn of_fallback(
-        token: Option<&str>,
-        secret: Option<Secret>,
-        body: &[u8],
-        received_at: Timestamp,
-    ) -> Self {
-        if let Some(key) = token.and_then(|token| Self::of(&["fallback", token])) {
-            return key;
-        }
-        let at = received_at.micros().to_be_bytes();
-        Self(format!("fallback-{}", digest(secret, [body, &at])))
-    }
-
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -74,12 +46,67 @@ impl EventKey {
     }
 }
 
-/// SHA-256 of all parts one after the other, or its HMAC.
-fn digest(secret: Option<Secret>, parts: [&[u8]; 2]) -> String {
-    let parts = parts.concat();
-    match secret {
-        None => hex(&Sha256::digest(&parts)),
-        Some(mac) => hex(&mac.chain_update(&parts).finalize().into_bytes()),
+impl fmt::Display for EventKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which event it is, among those of every account: another account can sign a callback about the
+/// same SID, and that is another event. Ordered by key first, so that a look-up by key has an index.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EventId {
+    /// The name within the account.
+    pub key: EventKey,
+    /// The account that signed it.
+    pub account: String,
+}
+
+/// A hash of what an event says, for an event that has no name of its own. The length of each piece
+/// goes before it, so that no two lists of pieces give the same.
+pub struct ContentHash(Hasher);
+
+enum Hasher {
+    Plain(Sha256),
+    Keyed(Secret),
+}
+
+impl ContentHash {
+    /// With a `secret`, only its holder can tell by the hash what was said.
+    #[must_use]
+    pub fn new(secret: Option<Secret>) -> Self {
+        Self(secret.map_or_else(|| Hasher::Plain(Sha256::new()), Hasher::Keyed))
+    }
+
+    /// Adds a piece.
+    pub fn piece(&mut self, piece: &[u8]) {
+        let length = (piece.len() as u64).to_be_bytes();
+        for bytes in [&length, piece] {
+            match &mut self.0 {
+                Hasher::Plain(hash) => Digest::update(hash, bytes),
+                Hasher::Keyed(mac) => Mac::update(mac, bytes),
+            }
+        }
+    }
+
+    /// Adds pairs, and where they end.
+    pub fn pairs<'p>(&mut self, pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>) {
+        let mut count: u64 = 0;
+        for (name, value) in pairs {
+            self.piece(name);
+            self.piece(value);
+            count += 1;
+        }
+        self.piece(&count.to_be_bytes());
+    }
+
+    /// The hash.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        match self.0 {
+            Hasher::Plain(hash) => hash.finalize().into(),
+            Hasher::Keyed(mac) => mac.finalize().into_bytes().into(),
+        }
     }
 }
 
@@ -90,18 +117,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-impl fmt::Display for EventKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Borrow<str> for EventKey {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
 }
 
 #[cfg(test)]
@@ -123,14 +138,26 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_without_token_is_its_own_event_each_time() {
-        let at = |micros| {
-            EventKey::of_fallback(None, None, b"CallSid=CA1", Timestamp::from_micros(micros))
+    fn no_two_lists_of_pairs_have_one_hash() {
+        let of = |query: &[(&str, &str)], body: &[(&str, &str)]| {
+            let mut hash = ContentHash::new(None);
+            for pairs in [query, body] {
+                hash.pairs(pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+            }
+            hash.finish()
         };
-        assert_ne!(at(1), at(2));
-        assert_eq!(
-            EventKey::of_fallback(Some("t-1"), None, b"a", Timestamp::from_micros(1)),
-            EventKey::of_fallback(Some("t-1"), None, b"b", Timestamp::from_micros(2)),
-        );
+        type Pairs = &'static [(&'static str, &'static str)];
+        let lists: [(Pairs, Pairs); 6] = [
+            (&[], &[]),
+            (&[("ab", "c")], &[]),
+            (&[("a", "bc")], &[]),
+            (&[], &[("ab", "c")]),
+            (&[], &[("ab", "c"), ("", "")]),
+            (&[("", "")], &[("ab", "c")]),
+        ];
+        let mut hashes: Vec<_> = lists.iter().map(|(query, body)| of(query, body)).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), lists.len());
     }
 }

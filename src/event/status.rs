@@ -7,6 +7,7 @@
 //! against each other.
 
 use crate::clock::Timestamp;
+use crate::twilio::kind::{call, conference, message, recording, transcription};
 
 /// What has a current status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -23,15 +24,21 @@ pub enum Resource {
     Transcription,
 }
 
-/// A status that nobody knows stands below all that are known, so that it never hides one.
-const UNKNOWN: u8 = 1;
-/// Terminal statuses start here.
-const TERMINAL: u8 = 80;
-
 impl Resource {
     /// Every resource.
     pub const ALL: [Self; 5] =
         [Self::Call, Self::Message, Self::Recording, Self::Conference, Self::Transcription];
+
+    /// Its statuses and their order, which the file of its kind has.
+    fn lifecycle(self) -> &'static Lifecycle {
+        match self {
+            Self::Call => &call::LIFECYCLE,
+            Self::Message => &message::LIFECYCLE,
+            Self::Recording => &recording::LIFECYCLE,
+            Self::Conference => &conference::LIFECYCLE,
+            Self::Transcription => &transcription::LIFECYCLE,
+        }
+    }
 
     /// The name in the stream and the store.
     #[must_use]
@@ -55,42 +62,8 @@ impl Resource {
     /// outranks the other terminal statuses, and `read` outranks `delivered`.
     #[must_use]
     pub fn rank(self, status: &str) -> u8 {
-        match (self, status) {
-            (Self::Call, "queued") => 10,
-            (Self::Call, "initiated") => 20,
-            (Self::Call, "ringing") => 30,
-            (Self::Call, "in-progress") => 40,
-            (Self::Call, "completed" | "busy" | "failed" | "no-answer" | "canceled") => TERMINAL,
-
-            (Self::Message, "accepted") => 10,
-            (Self::Message, "scheduled") => 15,
-            (Self::Message, "queued") => 20,
-            (Self::Message, "sending") => 30,
-            (Self::Message, "sent") => 40,
-            (Self::Message, "receiving") => 50,
-            (Self::Message, "received") => 60,
-            (Self::Message, "undelivered" | "failed" | "canceled") => TERMINAL,
-            (Self::Message, "delivered") => TERMINAL + 10,
-            (Self::Message, "read") => TERMINAL + 20,
-
-            (Self::Recording, "in-progress") => 40,
-            (Self::Recording, "paused") => 40,
-            (Self::Recording, "stopped") => 50,
-            (Self::Recording, "processing") => 60,
-            (Self::Recording, "completed" | "absent" | "failed") => TERMINAL,
-            (Self::Recording, "deleted") => TERMINAL + 10,
-
-            (Self::Conference, "conference-end") => TERMINAL,
-            // The rest of a conference is ordered by its SequenceNumber alone.
-            (Self::Conference, _) => 40,
-
-            (Self::Transcription, "transcription-started") => 20,
-            (Self::Transcription, "transcription-content" | "in-progress") => 40,
-            (Self::Transcription, "transcription-stopped" | "completed") => TERMINAL,
-            (Self::Transcription, "transcription-error" | "failed") => TERMINAL,
-
-            _ => UNKNOWN,
-        }
+        let lifecycle = self.lifecycle();
+        lifecycle.find(status).map_or(lifecycle.others, |known| known.rank)
     }
 
     /// Whether nothing follows `status`, but for `delivered`, which `read` may follow.
@@ -100,40 +73,79 @@ impl Resource {
     }
 
     /// Every terminal status. A closed set: it is a metric label.
-    #[must_use]
-    pub fn terminals(self) -> &'static [&'static str] {
-        match self {
-            Self::Call => &["completed", "busy", "failed", "no-answer", "canceled"],
-            Self::Message => &["delivered", "undelivered", "failed", "canceled", "read"],
-            Self::Recording => &["completed", "absent", "failed", "deleted"],
-            Self::Conference => &["conference-end"],
-            Self::Transcription => {
-                &["transcription-stopped", "completed", "transcription-error", "failed"]
-            }
-        }
+    pub fn terminals(self) -> impl Iterator<Item = &'static str> {
+        let terminal = |status: &&Status| status.rank >= TERMINAL;
+        self.lifecycle().statuses.iter().filter(terminal).map(|status| status.name)
     }
 
-    /// Whether a terminal status says that something went wrong. A call that nobody answered went
+    /// Whether a terminal status says that something went wrong. A call that was not answered went
     /// as calls go.
     #[must_use]
     pub fn is_failure(self, status: &str) -> bool {
-        matches!(status, "failed" | "undelivered" | "absent" | "transcription-error")
+        self.lifecycle().find(status).is_some_and(|known| known.failure)
     }
 
     /// The bit of a terminal status in [`Current::terminals`]; 0 for the others.
     fn terminal_bit(self, status: &str) -> i16 {
-        match (self, status) {
-            _ if !self.is_final(status) => 0,
-            (_, "completed" | "delivered" | "conference-end" | "transcription-stopped") => 1,
-            // Read says that it was delivered, deleted that it existed: no contradiction.
-            (_, "read") => 1,
-            (_, "deleted") => 0,
-            (_, "failed" | "transcription-error") => 2,
-            (_, "undelivered" | "busy" | "absent") => 4,
-            (_, "canceled") => 8,
-            (_, "no-answer") => 16,
-            _ => 0,
-        }
+        self.lifecycle().find(status).map_or(0, |known| known.bit)
+    }
+}
+
+/// The statuses of a resource in their order.
+#[derive(Debug)]
+pub struct Lifecycle {
+    /// Those that are known.
+    pub statuses: &'static [Status],
+    /// The rank of all others. [`Lifecycle::UNKNOWN`] unless they are no surprise.
+    pub others: u8,
+}
+
+impl Lifecycle {
+    /// An unknown status stands below all that are known, so that it never hides one.
+    pub const UNKNOWN: u8 = 1;
+
+    fn find(&self, status: &str) -> Option<&'static Status> {
+        self.statuses.iter().find(|known| known.name == status)
+    }
+}
+
+/// A status of a [`Lifecycle`].
+#[derive(Debug)]
+pub struct Status {
+    name: &'static str,
+    rank: u8,
+    /// Of [`Current::terminals`].
+    bit: i16,
+    failure: bool,
+}
+
+/// Terminal statuses start here.
+const TERMINAL: u8 = 80;
+
+impl Status {
+    /// One that another follows. `rank` is less than 80.
+    #[must_use]
+    pub const fn passing(name: &'static str, rank: u8) -> Self {
+        assert!(rank < TERMINAL, "a status that another follows ranks below the terminal ones");
+        Self { name, rank, bit: 0, failure: false }
+    }
+
+    /// One that ends it. Two that share a `bit` do not contradict each other, and 0 contradicts none.
+    #[must_use]
+    pub const fn terminal(name: &'static str, bit: i16) -> Self {
+        Self { name, rank: TERMINAL, bit, failure: false }
+    }
+
+    /// The same, `by` above other terminal statuses.
+    #[must_use]
+    pub const fn above(self, by: u8) -> Self {
+        Self { rank: TERMINAL + by, ..self }
+    }
+
+    /// The same, and it says that something went wrong.
+    #[must_use]
+    pub const fn failure(self) -> Self {
+        Self { failure: true, ..self }
     }
 }
 
@@ -197,7 +209,8 @@ pub struct LatestError {
     pub code: String,
 }
 
-/// The current truth about one SID: a row of `statuses`.
+/// The current truth about one SID of one account: a row of `statuses`. A SID that two accounts
+/// report has two rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Current {
     /// The resource's SID.
@@ -243,14 +256,19 @@ impl Current {
         resource.terminal_bit(status)
     }
 
+    /// Whose row it is: the SID and the account.
+    #[must_use]
+    pub fn id(&self) -> (&str, &str) {
+        (&self.sid, &self.account)
+    }
+
     /// What is known of a SID by both. Commutative, associative and idempotent; both must be of
-    /// one SID.
+    /// one SID and one account.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
-        debug_assert_eq!(self.sid, other.sid, "only rows of one SID merge");
+        debug_assert_eq!(self.id(), other.id(), "only rows of one SID and account merge");
         Self {
             resource: self.resource.max(other.resource),
-            account: self.account.max(other.account),
             position: self.position.max(other.position),
             from: self.from.max(other.from),
             to: self.to.max(other.to),
@@ -260,6 +278,7 @@ impl Current {
             first_seen: self.first_seen.min(other.first_seen),
             updated: self.updated.max(other.updated),
             sid: self.sid,
+            account: self.account,
         }
     }
 }
@@ -405,7 +424,8 @@ mod tests {
         ];
         assert_eq!(finals(Resource::Message, &message), message[7..]);
         let same = |resource: Resource, finals: &[&str]| {
-            let (mut listed, mut finals) = (resource.terminals().to_vec(), finals.to_vec());
+            let (mut listed, mut finals) =
+                (resource.terminals().collect::<Vec<_>>(), finals.to_vec());
             listed.sort_unstable();
             finals.sort_unstable();
             assert_eq!(listed, finals);
@@ -413,7 +433,7 @@ mod tests {
         same(Resource::Call, &call[4..]);
         same(Resource::Message, &message[7..]);
         for resource in Resource::ALL {
-            assert!(resource.terminals().iter().all(|status| resource.is_final(status)));
+            assert!(resource.terminals().all(|status| resource.is_final(status)));
         }
     }
 

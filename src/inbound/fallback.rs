@@ -11,7 +11,7 @@ use tracing::warn;
 use super::Inbound;
 use super::exchange::Exchange;
 use crate::event::Event;
-use crate::twilio::callback::{self, Purpose};
+use crate::twilio::callback::{self, Arrival};
 use crate::twilio::params::Params;
 use crate::twilio::signature::{SignedRequest, Verified};
 use crate::twilio::twiml::{Medium, Twiml};
@@ -56,13 +56,12 @@ impl Fallback {
 pub(super) async fn answer(
     exchange: &Exchange<'_>,
     medium: Medium,
-    token: Option<&str>,
+    arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Twiml {
     let Exchange { inbound, terms, .. } = exchange;
-    let purpose = Purpose::Fallback(token);
-    let events = callback::events(request, purpose, &terms.privacy, inbound.clock.now());
-    record(inbound, exchange.brought(events)).await;
+    let event = callback::fallback_event(request, arrival, &terms.privacy);
+    record(inbound, exchange.brought(vec![event])).await;
     terms.fallback.twiml(medium, request.params()).clone()
 }
 

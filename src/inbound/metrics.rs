@@ -14,6 +14,7 @@ use prometheus::{
 use super::{Refusal, Route};
 use crate::http::{Cut, Observer};
 use crate::twilio::keyring::{Account, Keyring, Secret};
+use crate::twilio::kind::twiml_request::Verb;
 
 /// Seconds. An embedded commit takes about a millisecond; Twilio gives up after 15 s.
 const BUCKETS: [f64; 14] =
@@ -56,6 +57,8 @@ pub struct Metrics {
     secret_matches: IntCounterVec,
     secret_retiring: IntGaugeVec,
     fallback_unrecorded: IntCounter,
+    twiml_requests: [IntCounter; Verb::ALL.len()],
+    about_other_accounts: IntCounter,
     connections: IntGauge,
     connections_limit: IntGauge,
     connections_saturated: IntCounter,
@@ -99,6 +102,12 @@ impl Metrics {
             "Connections closed by us against their client's will, by what took too long.",
             &["phase"],
         )?;
+        let twiml_requests = counters(
+            registry,
+            "offhook_twiml_requests_total",
+            "Requests of a call's TwiML that came to a status route, by verb: the answer ends the call.",
+            &["verb"],
+        )?;
         let duration = HistogramVec::new(
             HistogramOpts::new(
                 "offhook_request_duration_seconds",
@@ -129,6 +138,13 @@ impl Metrics {
                 registry,
                 "offhook_fallback_unrecorded_total",
                 "Fallback requests that were answered though they could not be recorded.",
+            )?,
+            twiml_requests: Verb::ALL
+                .map(|verb| twiml_requests.with_label_values(&[verb.as_str()])),
+            about_other_accounts: counter(
+                registry,
+                "offhook_about_other_accounts_total",
+                "Events that name another account than the one that signed them: they move no status.",
             )?,
             connections: gauge(
                 registry,
@@ -200,6 +216,16 @@ impl Metrics {
     /// A request was signed with this secret.
     pub(super) fn matched(&self, account: &Account, secret: &Secret) {
         self.secret_matches.with_label_values(&[account.name(), secret.id()]).inc();
+    }
+
+    /// A request of a call's TwiML came to where status callbacks belong.
+    pub(super) fn twiml_request(&self, verb: Verb) {
+        self.twiml_requests[verb as usize].inc();
+    }
+
+    /// So many events were about other accounts than the one that signed them.
+    pub(super) fn about_other_accounts(&self, events: usize) {
+        self.about_other_accounts.inc_by(events as u64);
     }
 
     /// A fallback request was answered, and could not be recorded.

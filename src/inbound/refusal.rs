@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::pipeline::RecordError;
+use crate::twilio::callback::Lost;
 use crate::twilio::signature::{ClaimError, SignatureError};
 
 /// Why a request was refused. A closed set: it is a metric label.
@@ -41,6 +42,10 @@ pub enum Refusal {
     TooCostly,
     /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
     NoRoom,
+    /// Twilio signed it, and there are no parameters in it.
+    LostParameters,
+    /// Twilio signed it, and its JSON is gone.
+    LostBody,
     /// Too many events wait to be committed.
     Overloaded,
     /// Nothing could make the event durable.
@@ -50,10 +55,12 @@ pub enum Refusal {
 /// When to come back after a 503, in seconds: as long as the longest wait between two attempts to
 /// reach a backend.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+/// When to come back after a 429, in seconds: a person has to mend a proxy first.
+const RETRY_AFTER_MENDED_S: HeaderValue = HeaderValue::from_static("60");
 
 impl Refusal {
     /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::MethodNotAllowed,
         Self::UnknownRoute,
         Self::SignedUnknownRoute,
@@ -69,6 +76,8 @@ impl Refusal {
         Self::WrongBodyHash,
         Self::TooCostly,
         Self::NoRoom,
+        Self::LostParameters,
+        Self::LostBody,
         Self::Overloaded,
         Self::NotDurable,
     ];
@@ -94,6 +103,9 @@ impl Refusal {
             Self::WrongBodyHash => (StatusCode::FORBIDDEN, "wrong_body_hash", Yes),
             Self::TooCostly => (StatusCode::FORBIDDEN, "too_costly", Yes),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no_room", No),
+            Self::LostParameters => (StatusCode::BAD_REQUEST, "lost_parameters", Yes),
+            // A 400 would make Event Streams discard it.
+            Self::LostBody => (StatusCode::TOO_MANY_REQUESTS, "lost_body", Yes),
             Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Yes),
             Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, "not_durable", Yes),
         }
@@ -152,6 +164,10 @@ impl Refusal {
                 "bodies that come slowly hold all of inbound.body_memory: an attack, or a proxy in front \
                  that passes them on as they come"
             }
+            Self::LostParameters | Self::LostBody => {
+                "a proxy in front redirects, which turns a POST into a GET without its parameters: let \
+                 it answer at the public URL itself"
+            }
             Self::Overloaded => {
                 "more callbacks than can be made durable: look at commit latency and at the disk"
             }
@@ -184,6 +200,9 @@ impl Refusal {
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(RETRY_AFTER, RETRY_AFTER_MENDED_S);
             }
             _ => {}
         }
@@ -220,6 +239,15 @@ impl From<SignatureError> for Refusal {
             SignatureError::WrongBodyHash => Self::WrongBodyHash,
             SignatureError::Mismatch => Self::WrongSignature,
             SignatureError::TooCostly => Self::TooCostly,
+        }
+    }
+}
+
+impl From<Lost> for Refusal {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Parameters => Self::LostParameters,
+            Lost::Body => Self::LostBody,
         }
     }
 }

@@ -3,18 +3,27 @@
 use super::Refusal;
 use super::exchange::Exchange;
 use crate::pipeline::Recorded;
-use crate::twilio::callback::{self, Purpose};
+use crate::twilio::callback::{self, Arrival};
+use crate::twilio::kind::twiml_request::Verb;
 use crate::twilio::signature::{SignedRequest, Verified};
 use crate::twilio::twiml::Twiml;
 
 /// Records the events of a status callback, of whatever kind, and answers when they are durable.
 pub(super) async fn answer(
     exchange: &Exchange<'_>,
+    arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
     let Exchange { inbound, terms, .. } = exchange;
-    let events = callback::events(request, Purpose::Status, &terms.privacy, inbound.clock.now());
+    let events = callback::events(request, arrival, &terms.privacy)?;
+    // By what was signed: of the events, `[privacy]` may have taken it out.
+    let verb = Verb::of(&events, request.params());
+    let about_others = events.iter().filter(|event| event.about_account.is_some()).count();
     let recorded = inbound.recorder.record(exchange.brought(events)).await?;
+    if let Some(verb) = verb {
+        inbound.metrics.twiml_request(verb);
+    }
+    inbound.metrics.about_other_accounts(about_others);
     Ok(acknowledge(recorded))
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use super::{Observed, Observer, Outcome, Sink};
 use crate::clock::{Clock, Timestamp};
-use crate::event::{Batch, Event, EventKey};
+use crate::event::{Batch, Event, EventId};
 
 /// The last events that are remembered: some pages of a screen. As many of each second at most: who
 /// comes later sees no more of it, and each is a copy that a callback waits for.
@@ -68,7 +68,7 @@ struct Memory {
     /// How many were remembered in this second, counted from the epoch.
     lately: (i64, usize),
     last: VecDeque<Arc<Seen>>,
-    duplicates: VecDeque<(EventKey, Timestamp)>,
+    duplicates: VecDeque<(EventId, Timestamp)>,
 }
 
 impl Live {
@@ -99,9 +99,9 @@ impl Live {
 
     /// When an event that was known came again, as far as is remembered.
     #[must_use]
-    pub fn came_again(&self, key: &EventKey) -> Vec<Timestamp> {
+    pub fn came_again(&self, event: &EventId) -> Vec<Timestamp> {
         let memory = self.memory();
-        let same = memory.duplicates.iter().filter(|(known, _)| known == key);
+        let same = memory.duplicates.iter().filter(|(known, _)| known == event);
         same.map(|(_, at)| *at).collect()
     }
 
@@ -145,7 +145,7 @@ impl Observer for Live {
         for (place, event) in events.iter().enumerate() {
             let duplicate = fresh(place).map(|fresh| !fresh);
             if duplicate == Some(true) {
-                keep(&mut memory.duplicates, (event.key.clone(), at), DUPLICATES);
+                keep(&mut memory.duplicates, (event.id(), at), DUPLICATES);
             }
             if place < skipped {
                 continue;
@@ -199,23 +199,12 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Format, Kind};
+    use crate::event::{EventKey, Kind};
 
     fn batch(keys: std::ops::Range<usize>) -> Batch {
-        let event = |key: usize| Event {
-            key: EventKey::of(&["CA1", &format!("{key:06}")]).expect("printable"),
-            kind: Kind::Call,
-            account: "AC1".into(),
-            sid: None,
-            resource: None,
-            status: None,
-            sequence: None,
-            occurred_at: None,
-            received_at: Timestamp::from_micros(0),
-            trace: None,
-            format: Format::Form,
-            query: String::new(),
-            body: "".into(),
+        let event = |key: usize| {
+            let key = EventKey::of(&["CA1", &format!("{key:06}")]).expect("printable");
+            Event::new(key, Kind::Call, "AC1")
         };
         let mut events = keys.map(event).collect();
         Batch::take_from(&mut events).expect("not empty")
@@ -274,10 +263,15 @@ mod tests {
     #[test]
     fn an_event_that_came_again_is_remembered() {
         let live = live();
-        let outcome = Outcome::Stored { fresh: vec![true, false], late: 0, contradicted: 0 };
+        let outcome = Outcome::Stored {
+            fresh: vec![true, false],
+            late: 0,
+            contradicted: 0,
+            differing: Vec::new(),
+        };
         let batch = batch(0..2);
         live.committed(&batch, &outcome, Duration::ZERO);
-        let again = |place: usize| live.came_again(&batch.events()[place].key).len();
+        let again = |place: usize| live.came_again(&batch.events()[place].id()).len();
         assert_eq!((again(0), again(1)), (0, 1));
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::{CommitError, Sink};
+use super::{CommitError, Mark, Sink};
 use crate::event::codec::Malformed;
-use crate::event::{Batch, Event, EventKey};
+use crate::event::{Batch, Differing, Event, EventId, EventKey, Fingerprint};
 
 /// An event that a source handed out.
 #[derive(Clone, Debug)]
@@ -18,17 +18,28 @@ pub struct Delivery<I> {
     pub event: Result<Event, Malformed>,
 }
 
-/// Deliveries whose events must be committed. Those of one key are one event.
+/// Deliveries whose events must be committed. Those of one name are one event.
 #[derive(Clone, Debug)]
 pub struct Pending<I> {
     batch: Batch,
-    deliveries: HashMap<EventKey, Vec<(I, u32)>>,
+    deliveries: HashMap<EventId, Vec<(I, u32)>>,
 }
 
 /// Proof that the events of these deliveries are in the store: our own commit succeeded, or a
 /// mark says that somebody's did.
 #[derive(Clone, Debug)]
-pub struct Settled<I>(Vec<(I, EventKey)>);
+pub struct Settled<I>(Vec<Entry<I>>);
+
+/// A delivery whose event is in the store.
+#[derive(Clone, Debug)]
+pub struct Entry<I> {
+    /// Its name.
+    pub id: I,
+    /// Which event.
+    pub event: EventId,
+    /// What that says.
+    pub fingerprint: Option<Fingerprint>,
+}
 
 /// An event that the sink refuses as data, found among its batch.
 #[derive(Clone, Debug)]
@@ -56,20 +67,20 @@ impl<I: Clone> Pending<I> {
     #[must_use]
     pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
         debug_assert!(deliveries.len() <= Batch::MAX_EVENTS, "a source was asked for no more");
-        let mut by_key: HashMap<EventKey, Vec<(I, u32)>> = HashMap::new();
+        let mut by_event: HashMap<EventId, Vec<(I, u32)>> = HashMap::new();
         let mut events = Vec::with_capacity(deliveries.len());
         for Delivery { id, count, event } in deliveries {
             let Ok(event) = event else { continue };
-            by_key.entry(event.key.clone()).or_default().push((id, count));
+            by_event.entry(event.id()).or_default().push((id, count));
             events.push(event);
         }
-        Some(Self { batch: Batch::take_from(&mut events)?, deliveries: by_key })
+        Some(Self { batch: Batch::take_from(&mut events)?, deliveries: by_event })
     }
 
-    /// The keys, each once, sorted.
+    /// The events, each once, sorted.
     #[must_use]
-    pub fn keys(&self) -> Vec<EventKey> {
-        self.batch.events().iter().map(|event| event.key.clone()).collect()
+    pub fn events(&self) -> &[Event] {
+        self.batch.events()
     }
 
     /// Every delivery, and how often it was handed out.
@@ -78,21 +89,26 @@ impl<I: Clone> Pending<I> {
         self.deliveries.values().flatten().cloned().collect()
     }
 
-    /// Sets apart what is marked as stored; `marked` is in the order of [`keys`](Self::keys).
+    /// Sets apart what is marked as stored, and says which of it differs from what is; `marks` is in
+    /// the order of [`events`](Self::events).
     #[must_use]
-    pub fn split_marked(mut self, marked: &[bool]) -> (Settled<I>, Option<Self>) {
-        let mut settled = Vec::new();
-        let mut rest = Vec::new();
-        for (event, &marked) in self.batch.into_iter().zip(marked) {
-            if !marked {
+    pub fn split_marked(
+        mut self,
+        marks: &[Option<Mark>],
+    ) -> (Settled<I>, Vec<Differing>, Option<Self>) {
+        let (mut settled, mut rest, mut differing) = (Vec::new(), Vec::new(), Vec::new());
+        for (event, mark) in self.batch.into_iter().zip(marks) {
+            let Some(mark) = mark else {
                 rest.push(event);
-            } else if let Some(deliveries) = self.deliveries.remove(&event.key) {
-                settled.extend(deliveries.into_iter().map(|(id, _)| (id, event.key.clone())));
-            }
+                continue;
+            };
+            differing.extend(Differing::of(&event, mark.fingerprint));
+            settled.extend(entries(&self.deliveries, &event));
+            self.deliveries.remove(&event.id());
         }
         let rest =
             Batch::take_from(&mut rest).map(|batch| Self { batch, deliveries: self.deliveries });
-        (Settled(settled), rest)
+        (Settled(settled), differing, rest)
     }
 
     /// Commits. If the sink refuses the batch as data, halves it until what it refuses stands
@@ -106,16 +122,13 @@ impl<I: Clone> Pending<I> {
         while let Some(batch) = stack.pop() {
             match sink.commit(&batch).await {
                 Ok(_) => {
-                    for event in batch.events() {
-                        let deliveries = self.deliveries.get(&event.key).into_iter().flatten();
-                        let entries = deliveries.map(|(id, _)| (id.clone(), event.key.clone()));
-                        commit.settled.0.extend(entries);
-                    }
+                    let events = batch.events().iter();
+                    commit.settled.0.extend(events.flat_map(|it| entries(&self.deliveries, it)));
                 }
                 Err(CommitError::Refused(why)) => match batch.halves() {
                     Some((left, right)) => stack.extend([right, left]),
                     None => commit.refused.extend(batch.into_iter().map(|event| Refused {
-                        deliveries: self.deliveries.get(&event.key).cloned().unwrap_or_default(),
+                        deliveries: self.deliveries.get(&event.id()).cloned().unwrap_or_default(),
                         key: event.key,
                         why: why.clone(),
                     })),
@@ -127,10 +140,23 @@ impl<I: Clone> Pending<I> {
     }
 }
 
+/// The deliveries of an event, as they are once it is stored.
+fn entries<I: Clone>(
+    deliveries: &HashMap<EventId, Vec<(I, u32)>>,
+    event: &Event,
+) -> impl Iterator<Item = Entry<I>> {
+    let deliveries = deliveries.get(&event.id()).into_iter().flatten();
+    deliveries.map(|(id, _)| Entry {
+        id: id.clone(),
+        event: event.id(),
+        fingerprint: event.fingerprint,
+    })
+}
+
 impl<I> Settled<I> {
-    /// The deliveries and their keys.
+    /// The deliveries and their events.
     #[must_use]
-    pub fn entries(&self) -> &[(I, EventKey)] {
+    pub fn entries(&self) -> &[Entry<I>] {
         &self.0
     }
 

@@ -145,18 +145,18 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         &mut self,
         pending: Pending<S::Id>,
     ) -> Result<Option<Pending<S::Id>>, SourceError> {
-        let marked = match self.source.marked(&pending.keys()).await {
-            Ok(marked) => marked,
+        let marks = match self.source.marked(pending.events()).await {
+            Ok(marks) => marks,
             Err(error) => {
                 self.observer.source_failed(&error);
                 return Ok(Some(pending));
             }
         };
-        if !marked.contains(&true) {
+        if marks.iter().all(Option::is_none) {
             return Ok(Some(pending));
         }
-        let (settled, rest) = pending.split_marked(&marked);
-        self.observer.skipped(settled.entries().len());
+        let (settled, differing, rest) = pending.split_marked(&marks);
+        self.observer.skipped(settled.entries().len(), &differing);
         self.source.ack(&settled).await?;
         Ok(rest)
     }

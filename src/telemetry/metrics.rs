@@ -15,7 +15,7 @@ use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
 use crate::backend::{InForce, Level};
 use crate::clock::Clock;
-use crate::event::{Batch, EventKey, Kind};
+use crate::event::{Batch, Differing, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
 
@@ -62,6 +62,7 @@ pub struct Metrics {
     events: IntCounterVec,
     folded: IntCounterVec,
     skipped: IntCounter,
+    differing: IntCounter,
     claimed: IntCounter,
     vanished: IntCounter,
     dead_letters: IntCounter,
@@ -133,6 +134,10 @@ impl Metrics {
             skipped: counter(
                 "offhook_skipped_deliveries_total",
                 "Deliveries that a mark said are stored",
+            )?,
+            differing: counter(
+                "offhook_differing_duplicates_total",
+                "Duplicates that say something else than what is stored: two facts under one name",
             )?,
             claimed: counter(
                 "offhook_claimed_deliveries_total",
@@ -255,6 +260,20 @@ impl Metrics {
         self.spool.damaged.set(gauge(damaged));
     }
 
+    /// Two facts share a name, so that one of them is not kept.
+    fn differing(&self, differing: &[Differing]) {
+        self.differing.inc_by(differing.len() as u64);
+        for Differing { event, kept, came } in differing {
+            warn!(
+                event.key = event.key.as_str(),
+                account.sid = event.account,
+                kept = %kept,
+                came = %came,
+                "a duplicate says something else than the event that is stored under its name"
+            );
+        }
+    }
+
     /// What is told about the stream as a whole.
     #[must_use]
     pub fn stream(&self) -> &StreamMetrics {
@@ -358,7 +377,9 @@ impl Observer for BackendMetrics {
         self.commit_seconds.observe(took.as_secs_f64());
         self.batch_events.observe(batch.events().len() as f64);
         self.folded.inc_by(batch.folded() as u64);
-        if let Outcome::Stored { fresh, contradicted, late } = outcome {
+        self.all.differing(batch.differing());
+        if let Outcome::Stored { fresh, contradicted, late, differing } = outcome {
+            self.all.differing(differing);
             let now = Clock::System.now();
             for (event, fresh) in batch.events().iter().zip(fresh) {
                 self.stored[event.kind as usize][usize::from(*fresh)].inc();
@@ -408,8 +429,9 @@ impl Observer for BackendMetrics {
         info!(backend = self.backend, "stream takes events again");
     }
 
-    fn skipped(&self, deliveries: usize) {
+    fn skipped(&self, deliveries: usize, differing: &[Differing]) {
         self.all.skipped.inc_by(deliveries as u64);
+        self.all.differing(differing);
     }
 
     fn claimed(&self, deliveries: usize) {

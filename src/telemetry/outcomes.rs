@@ -52,7 +52,7 @@ impl Outcomes {
         let (Some(resource), Some(status)) = (event.resource, event.status.as_deref()) else {
             return;
         };
-        let Some(status) = resource.terminals().iter().find(|known| **known == status) else {
+        let Some(status) = resource.terminals().find(|known| *known == status) else {
             return;
         };
         self.ended.with_label_values(&[resource.as_str(), status]).inc();

@@ -134,23 +134,16 @@ async fn open(path: &Path) -> sqlx::Result<sqlx::SqliteConnection> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::event::{Event, EventKey, Format, Kind, Resource};
+    use crate::event::{Event, EventKey, Kind, Resource};
 
     fn stored(status: &str) -> StoredEvent {
         let event = Event {
-            key: EventKey::of(&["CA1", status]).unwrap(),
-            kind: Kind::Call,
-            account: "AC1".into(),
             sid: Some("CA1".into()),
             resource: Some(Resource::Call),
             status: Some(status.into()),
-            sequence: None,
-            occurred_at: None,
             received_at: Timestamp::from_micros(1),
-            trace: None,
-            format: Format::Form,
-            query: String::new(),
             body: format!("CallSid=CA1&CallStatus={status}").into(),
+            ..Event::new(EventKey::of(&["CA1", status]).unwrap(), Kind::Call, "AC1")
         };
         StoredEvent { event, params: String::new() }
     }

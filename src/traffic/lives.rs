@@ -86,7 +86,11 @@ impl Writer {
         for status in life {
             scene.at = self.time(at);
             let callback = sample::message(&scene, &sid, status);
-            self.send(at, &sid, &[format!("{sid}-{status}")], callback, STATUS);
+            let key = match sample::message_error(status) {
+                Some(code) => format!("{sid}-{status}-{code}"),
+                None => format!("{sid}-{status}"),
+            };
+            self.send(at, &sid, &[key], callback, STATUS);
             at += self.seconds(0..10);
         }
         self.ends(&sid, Resource::Message, life[life.len() - 1]);

@@ -1,347 +1,287 @@
-//! A verified request becomes events: which kind it is, what it is about, and by which key its
-//! duplicates are recognised. Told apart by its parameters alone, since users point every kind at
-//! one URL.
-
-use std::borrow::Cow;
+//! A verified request becomes events: what each of them is (see [`kind`](super::kind)), and by which
+//! name its duplicates are recognised.
+//!
+//! Two different facts are two events, and one fact said twice is one. What has no name of its own
+//! goes by a hash of what it says: account, route, query, parameters, each as it was meant and not
+//! as it was written, so that another spelling of a captured request is no other event. Twilio's
+//! idempotency token takes part, since two equal requests can be two facts, unless `RetryCount` says
+//! which try it is: that one is left out, and so is the token. The token is not signed, so it is
+//! never a name by itself; the time of receipt never takes part.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::details::Fields;
+use super::fields::{Fields, is_sid};
+use super::json;
+use super::kind::{self, Identity, Recognised, event_stream, fallback};
+use super::params::Params;
 use super::privacy::Privacy;
-use super::signature::{Content, SignedRequest, Verified};
+use super::signature::{BODY_HASH, Content, SignedRequest, Verified};
 use crate::clock::Timestamp;
-use crate::event::{Event, EventKey, Format, Kind, Resource};
+use crate::event::key::ContentHash;
+use crate::event::{Event, EventKey, Fingerprint, Format, Method, Request, Route};
 
 /// Most events of one request. 64 KiB hold 1,191 of the shortest CloudEvents that the specification
 /// allows, and some 300 of Twilio's.
 const MAX_ELEMENTS: usize = 2048;
 
-/// What sort of URL was asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose<'a> {
-    /// Told what happened.
-    Status,
-    /// Asked what to do. Twilio repeats a call's SID and status here, but this is no status
-    /// event. Carries Twilio's idempotency token, if one was sent.
-    Fallback(Option<&'a str>),
+/// Which try of a delivery it is, where Twilio says so (Conversations does).
+const RETRY_COUNT: &[u8] = b"RetryCount";
+
+/// How a request came to us.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Where it went.
+    pub route: Route,
+    /// Twilio's idempotency token, if one was sent. Not signed.
+    pub token: Option<&'a str>,
+    /// When.
+    pub at: Timestamp,
 }
 
-/// The events of a request: one, or one per element of an Event Streams array. Never none:
-/// what nobody recognises is kept under a hash of its body. They are recognised by what was signed;
-/// of that they hold what `privacy` lets be kept.
-#[must_use]
+/// What a request has lost that Twilio signed and that has nothing of Twilio's in it: a redirect on
+/// the way turned its POST into a GET.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Lost {
+    /// The parameters of a callback.
+    #[error("the request has lost its parameters")]
+    Parameters,
+    /// The JSON of Event Streams, which asks again for 4 hours: the cause can be mended by then.
+    #[error("the request has lost its body")]
+    Body,
+}
+
+/// The events of a request that tells what happened: one, or one per element of an Event Streams
+/// array. What no kind recognises is kept. They are recognised by what was signed; of that they hold
+/// what `privacy` lets be kept.
+///
+/// # Errors
+/// See [`Lost`].
 pub fn events(
     request: &SignedRequest<'_, Verified<'_>>,
-    purpose: Purpose<'_>,
+    arrival: Arrival<'_>,
     privacy: &Privacy,
-    received_at: Timestamp,
-) -> Vec<Event> {
-    let (body, query) = match request.content() {
-        Content::Query => (Bytes::copy_from_slice(request.query().as_bytes()), ""),
-        Content::Form | Content::Json => (request.body().clone(), request.query()),
-    };
-    let format = match request.content() {
-        Content::Query | Content::Form => Format::Form,
-        Content::Json => Format::Json,
-    };
-    let account = request.verified().account.sid();
-    let about = About { account, received_at, format, query, privacy };
-    match (purpose, format) {
-        (Purpose::Fallback(token), _) => {
-            vec![about.fallback(&Fields::Form(request.params()), token, body)]
-        }
-        (Purpose::Status, Format::Form) => {
-            vec![match recognise(&Fields::Form(request.params())) {
-                Some(recognised) => about.event(recognised, body),
-                None => about.unrecognised(body),
-            }]
-        }
-        (Purpose::Status, Format::Json) => event_stream(&about, body),
+) -> Result<Vec<Event>, Lost> {
+    if is_empty(request) {
+        let query = Params::parse(request.query().as_bytes());
+        let json = request.content() == Content::Json
+            || arrival.route == Route::EventStreams
+            || query.has(BODY_HASH);
+        return Err(if json { Lost::Body } else { Lost::Parameters });
     }
+    let source = Source::of(request, arrival, privacy);
+    Ok(match source.format {
+        Format::Form => vec![source.form(kind::of_form(&Fields::Form(request.params())), request)],
+        Format::Json => source.elements(request.body()),
+    })
+}
+
+/// The event of a request that asks a fallback URL what to do. Never fails: it is answered, whatever
+/// it says.
+#[must_use]
+pub fn fallback_event(
+    request: &SignedRequest<'_, Verified<'_>>,
+    arrival: Arrival<'_>,
+    privacy: &Privacy,
+) -> Event {
+    let source = Source::of(request, arrival, privacy);
+    let recognised = fallback::recognise(&Fields::Form(request.params()));
+    source.form(recognised, request)
+}
+
+/// Nothing that is a SID, and no `AccountSid` however it is spelled: every kind that Twilio sends has
+/// one. JSON that is there at all was not lost.
+fn is_empty(request: &SignedRequest<'_, Verified<'_>>) -> bool {
+    if request.content() == Content::Json {
+        return request.body().iter().all(u8::is_ascii_whitespace);
+    }
+    let query = Params::parse(request.query().as_bytes());
+    let account = |name: &[u8]| {
+        let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        letters.map(u8::to_ascii_lowercase).eq(b"accountsid".iter().copied())
+    };
+    let mut all = request.params().iter().chain(query.iter());
+    !all.any(|(name, value)| account(name) || is_sid(value))
 }
 
 /// What the events of one request have in common.
-struct About<'r> {
-    account: &'r str,
-    received_at: Timestamp,
+struct Source<'r> {
+    signer: &'r super::keyring::Account,
+    arrival: Arrival<'r>,
+    method: Method,
     format: Format,
     query: &'r str,
     privacy: &'r Privacy,
 }
 
-impl About<'_> {
-    fn event(&self, recognised: Recognised, body: Bytes) -> Event {
-        let Recognised { key, kind, sid, resource, status, sequence, occurred_at } = recognised;
+impl<'r> Source<'r> {
+    fn of(
+        request: &'r SignedRequest<'_, Verified<'r>>,
+        arrival: Arrival<'r>,
+        privacy: &'r Privacy,
+    ) -> Self {
+        let (method, format, query) = match request.content() {
+            Content::Query => (Method::Get, Format::Form, ""),
+            Content::Form => (Method::Post, Format::Form, request.query()),
+            Content::Json => (Method::Post, Format::Json, request.query()),
+        };
+        let signer = request.verified().account;
+        Self { signer, arrival, method, format, query, privacy }
+    }
+
+    /// The event of a form or a query.
+    fn form(&self, recognised: Recognised, request: &SignedRequest<'_, Verified<'_>>) -> Event {
+        let params = request.params();
+        let body = match request.content() {
+            Content::Query => Bytes::copy_from_slice(request.query().as_bytes()),
+            Content::Form | Content::Json => request.body().clone(),
+        };
+        let json = request.content() == Content::Json;
+        let retries = params.iter().any(|(name, _)| name == RETRY_COUNT);
+        let said = Said {
+            account: params.get("AccountSid").map(|sid| sid.into_owned()),
+            token: self.arrival.token.filter(|_| !retries),
+            hash: |hash: &mut ContentHash| {
+                if json {
+                    return hash.piece(&body);
+                }
+                let pairs = params.signed_pairs();
+                hash.pairs(pairs.into_iter().filter(|(name, _)| *name != RETRY_COUNT));
+            },
+        };
+        self.event(recognised, said, body.clone())
+    }
+
+    /// The events of JSON: an array or one object, each element its own event. An array of more
+    /// elements than can be CloudEvents is kept whole: one request must not fill the queue of all
+    /// others, nor be refused for ever since it does.
+    fn elements(&self, body: &Bytes) -> Vec<Event> {
+        let elements: Option<Vec<&RawValue>> = serde_json::from_slice(body)
+            .or_else(|_| serde_json::from_slice::<&RawValue>(body).map(|one| vec![one]))
+            .ok();
+        match elements {
+            Some(elements) if (1..=MAX_ELEMENTS).contains(&elements.len()) => {
+                let part = |element: &RawValue| body.slice_ref(element.get().as_bytes());
+                elements.into_iter().map(|element| self.element(part(element))).collect()
+            }
+            _ => vec![self.element(body.clone())],
+        }
+    }
+
+    fn element(&self, element: Bytes) -> Event {
+        let value = json::read(&element).unwrap_or_default();
+        let recognised = event_stream::recognise(&value)
+            .unwrap_or_else(|| kind::of_element(&Fields::Json(&value)));
+        let signer = self.signer;
+        let mut accounts = event_stream::accounts(&value);
+        let said = Said {
+            account: accounts.find(|sid| sid != signer.sid()),
+            token: self.arrival.token,
+            hash: |hash: &mut ContentHash| match &value {
+                // Sorted, so that it does not matter who wrote it in which order.
+                Value::Object(_) => hash.piece(value.to_string().as_bytes()),
+                _ => hash.piece(&element),
+            },
+        };
+        self.event(recognised, said, element.clone())
+    }
+
+    fn event(
+        &self,
+        recognised: Recognised,
+        said: Said<'_, impl Fn(&mut ContentHash)>,
+        body: Bytes,
+    ) -> Event {
+        let Recognised { identity, kind, sid, resource, status, sequence, occurred_at } =
+            recognised;
+        let (account, about_account) = self.accounts(said.account.clone());
+        let key = self.key(identity, kind.as_str(), &account, &said);
         let mut event = Event {
-            key,
-            kind,
-            account: self.account.to_owned(),
+            about_account,
             sid,
             resource,
             status,
             sequence,
             occurred_at,
-            received_at: self.received_at,
-            trace: None,
+            received_at: self.arrival.at,
             format: self.format,
             query: self.query.to_owned(),
             body,
+            fingerprint: Some(self.fingerprint(&said)),
+            request: Some(Request {
+                method: self.method,
+                route: self.arrival.route,
+                idempotency_token: self.arrival.token.map(str::to_owned),
+            }),
+            ..Event::new(key, kind, &account)
         };
+        if event.about_account.is_some() {
+            // Nobody vouches for it: history only.
+            event.resource = None;
+        }
         self.privacy.apply(&mut event);
         event
     }
 
-    /// Kept under a hash of its body.
-    fn unrecognised(&self, body: Bytes) -> Event {
-        let key = EventKey::of_unrecognised(self.privacy.identity(), self.query, &body);
-        self.event(Recognised::nothing(key, Kind::Other), body)
-    }
-
-    fn fallback(&self, fields: &Fields<'_>, token: Option<&str>, body: Bytes) -> Event {
-        let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| sid(fields, name));
-        let key = EventKey::of_fallback(token, self.privacy.identity(), &body, self.received_at);
-        self.event(Recognised { sid, ..Recognised::nothing(key, Kind::Fallback) }, body)
-    }
-}
-
-/// What the parameters say.
-struct Recognised {
-    key: EventKey,
-    kind: Kind,
-    sid: Option<String>,
-    resource: Option<Resource>,
-    status: Option<String>,
-    sequence: Option<i64>,
-    occurred_at: Option<Timestamp>,
-}
-
-impl Recognised {
-    /// Nothing but its identity.
-    fn nothing(key: EventKey, kind: Kind) -> Self {
-        Self {
-            key,
-            kind,
-            sid: None,
-            resource: None,
-            status: None,
-            sequence: None,
-            occurred_at: None,
+    /// Whose event it is, and which other account it is about, given the one that it names.
+    fn accounts(&self, named: Option<String>) -> (String, Option<String>) {
+        let signer = self.signer.sid();
+        match named {
+            Some(named) if self.signer.speaks_for(&named) => (named, None),
+            Some(named) => (signer.to_owned(), Some(named)),
+            None => (signer.to_owned(), None),
         }
     }
-}
 
-/// The first that fits, the most particular first: nearly all of them carry a `CallSid`, and a
-/// call's own callback is known by having none of the others' fields. Synchronous detection puts
-/// `AnsweredBy` into the call's own callbacks, so the asynchronous one comes last: it has no status.
-fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
-    transcription(fields)
-        .or_else(|| conference(fields))
-        .or_else(|| debugger(fields))
-        .or_else(|| message(fields))
-        .or_else(|| recording(fields))
-        .or_else(|| call(fields))
-        .or_else(|| amd(fields))
-}
+    fn key(
+        &self,
+        identity: Identity,
+        kind: &str,
+        account: &str,
+        said: &Said<'_, impl Fn(&mut ContentHash)>,
+    ) -> EventKey {
+        let content = || {
+            let mut hash = ContentHash::new(self.privacy.identity());
+            hash.piece(account.as_bytes());
+            hash.piece(self.arrival.route.as_str().as_bytes());
+            self.hash_query(&mut hash);
+            (said.hash)(&mut hash);
+            hash.piece(said.token.unwrap_or_default().as_bytes());
+            crate::event::key::hex(&hash.finish())
+        };
+        let key = match &identity {
+            Identity::Key(key) => Some(key.clone()),
+            Identity::Content => EventKey::of(&[kind, &content()]),
+            Identity::ContentOf(sid, status) => EventKey::of(&[sid, &content(), status]),
+        };
+        key.expect("kinds, words and hexadecimal digits are printable, and short enough together")
+    }
 
-fn call(fields: &Fields<'_>) -> Option<Recognised> {
-    let (sid, status) = (sid(fields, "CallSid")?, status(fields, "CallStatus")?);
-    Some(Recognised {
-        key: EventKey::of(&[&sid, &status])?,
-        kind: Kind::Call,
-        resource: Some(Resource::Call),
-        status: Some(status),
-        sequence: integer(fields, "SequenceNumber"),
-        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
-        sid: Some(sid),
-    })
-}
+    /// What it says, whichever kind it is, and however often Twilio tried.
+    fn fingerprint(&self, said: &Said<'_, impl Fn(&mut ContentHash)>) -> Fingerprint {
+        let mut hash = ContentHash::new(self.privacy.identity());
+        self.hash_query(&mut hash);
+        (said.hash)(&mut hash);
+        Fingerprint::of(&hash.finish())
+    }
 
-fn message(fields: &Fields<'_>) -> Option<Recognised> {
-    let sid = sid(fields, "MessageSid").or_else(|| sid(fields, "SmsSid"))?;
-    let status = status(fields, "MessageStatus").or_else(|| status(fields, "SmsStatus"))?;
-    Some(Recognised {
-        key: EventKey::of(&[&sid, &status])?,
-        kind: Kind::Message,
-        resource: Some(Resource::Message),
-        status: Some(status),
-        sequence: None,
-        occurred_at: fields.get("RawDlrDoneDate").and_then(|text| Timestamp::parse_dlr(&text)),
-        sid: Some(sid),
-    })
-}
-
-fn recording(fields: &Fields<'_>) -> Option<Recognised> {
-    let (sid, status) = (sid(fields, "RecordingSid")?, status(fields, "RecordingStatus")?);
-    Some(Recognised {
-        key: EventKey::of(&[&sid, &status])?,
-        kind: Kind::Recording,
-        resource: Some(Resource::Recording),
-        status: Some(status),
-        sequence: None,
-        occurred_at: None,
-        sid: Some(sid),
-    })
-}
-
-fn conference(fields: &Fields<'_>) -> Option<Recognised> {
-    let (sid, event) = (sid(fields, "ConferenceSid")?, status(fields, "StatusCallbackEvent")?);
-    let sequence = integer(fields, "SequenceNumber");
-    let number = sequence.map_or("0".to_owned(), |number| number.to_string());
-    Some(Recognised {
-        key: EventKey::of(&[&sid, &number, &event])?,
-        kind: Kind::Conference,
-        resource: Some(Resource::Conference),
-        status: Some(event),
-        sequence,
-        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc2822(&text)),
-        sid: Some(sid),
-    })
-}
-
-fn amd(fields: &Fields<'_>) -> Option<Recognised> {
-    let (sid, answered_by) = (sid(fields, "CallSid")?, status(fields, "AnsweredBy")?);
-    status(fields, "MachineDetectionDuration")?;
-    Some(Recognised {
-        key: EventKey::of(&[&sid, "amd"])?,
-        kind: Kind::Amd,
-        // Who answered is no status of the call.
-        resource: None,
-        status: Some(answered_by),
-        sequence: None,
-        occurred_at: None,
-        sid: Some(sid),
-    })
-}
-
-fn transcription(fields: &Fields<'_>) -> Option<Recognised> {
-    let sid = sid(fields, "TranscriptionSid")?;
-    let status =
-        status(fields, "TranscriptionEvent").or_else(|| status(fields, "TranscriptionStatus"))?;
-    let sequence = integer(fields, "SequenceId");
-    let number = sequence.map_or(status.clone(), |number| number.to_string());
-    Some(Recognised {
-        key: EventKey::of(&[&sid, &number])?,
-        kind: Kind::Transcription,
-        resource: Some(Resource::Transcription),
-        status: Some(status),
-        sequence,
-        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
-        sid: Some(sid),
-    })
-}
-
-fn debugger(fields: &Fields<'_>) -> Option<Recognised> {
-    let sid = sid(fields, "Sid").filter(|sid| sid.starts_with("NO"))?;
-    let level = status(fields, "Level")?;
-    fields.get("Payload")?;
-    Some(Recognised {
-        key: EventKey::of(&[&sid])?,
-        kind: Kind::Debugger,
-        resource: None,
-        status: Some(level),
-        sequence: None,
-        occurred_at: fields.get("Timestamp").and_then(|text| Timestamp::parse_rfc3339(&text)),
-        sid: Some(sid),
-    })
-}
-
-/// Event Streams: an array or one object, each element its own event. An array of more elements
-/// than can be CloudEvents is kept whole: one request must not fill the queue of all others, nor
-/// be refused for ever since it does.
-fn event_stream(about: &About<'_>, body: Bytes) -> Vec<Event> {
-    let elements: Option<Vec<&RawValue>> = serde_json::from_slice(&body)
-        .or_else(|_| serde_json::from_slice::<&RawValue>(&body).map(|one| vec![one]))
-        .ok();
-    match elements {
-        Some(elements) if (1..=MAX_ELEMENTS).contains(&elements.len()) => {
-            let part = |element: &RawValue| body.slice_ref(element.get().as_bytes());
-            elements.into_iter().map(|element| cloud_event(about, part(element))).collect()
-        }
-        _ => vec![about.unrecognised(body)],
+    /// The query by its meaning, without what is about the body of the whole request.
+    fn hash_query(&self, hash: &mut ContentHash) {
+        let query = Params::parse(self.query.as_bytes());
+        let pairs = query.signed_pairs();
+        hash.pairs(pairs.into_iter().filter(|(name, _)| *name != BODY_HASH.as_bytes()));
     }
 }
 
-#[derive(Deserialize)]
-struct CloudEvent<'a> {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    time: Option<String>,
-    /// As it was written: what is wrong inside of it, half a character or a number beyond all
-    /// bounds, does not take the event its identity.
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-fn cloud_event(about: &About<'_>, element: Bytes) -> Event {
-    match serde_json::from_slice(&element).ok().and_then(recognise_cloud) {
-        Some(recognised) => about.event(recognised, element),
-        None => about.unrecognised(element),
-    }
-}
-
-fn recognise_cloud(cloud: CloudEvent<'_>) -> Option<Recognised> {
-    let key = EventKey::of(&[&cloud.id])?;
-    let data = cloud.data.and_then(|data| serde_json::from_str(data.get()).ok());
-    let data = data.unwrap_or_default();
-    let fields = Fields::of_cloud_data(&data);
-    let (resource, sid, status) = match subject(&cloud.kind, &fields) {
-        Some((resource, sid, status)) => (Some(resource), Some(sid), Some(status)),
-        None => (None, None, None),
-    };
-    Some(Recognised {
-        key,
-        kind: Kind::EventStream,
-        sid,
-        resource,
-        status,
-        sequence: integer(&fields, "SequenceNumber"),
-        occurred_at: cloud.time.as_deref().and_then(Timestamp::parse_rfc3339),
-    })
-}
-
-/// The call or message that a CloudEvent reports a status of. Statuses are upper-case there.
-fn subject(kind: &str, fields: &Fields<'_>) -> Option<(Resource, String, String)> {
-    if let Some(event) = kind.strip_prefix("com.twilio.voice.status-callback.call.") {
-        let event = if event == "answered" { "in-progress" } else { event };
-        let status = status(fields, "CallStatus").or_else(|| status_of(event))?;
-        return Some((Resource::Call, sid(fields, "CallSid")?, status));
-    }
-    let event = kind.strip_prefix("com.twilio.messaging.message.")?;
-    let status = status(fields, "MessageStatus").or_else(|| status_of(event))?;
-    Some((Resource::Message, sid(fields, "MessageSid")?, status))
-}
-
-fn sid(fields: &Fields<'_>, name: &str) -> Option<String> {
-    fields.get(name).filter(|text| is_word(text)).map(Cow::into_owned)
-}
-
-fn status(fields: &Fields<'_>, name: &str) -> Option<String> {
-    status_of(&fields.get(name)?)
-}
-
-/// A status in the spelling of callbacks: Event Streams writes `NO_ANSWER` for `no-answer`.
-/// What has lower-case letters, `machine_end_beep`, stays as it is.
-fn status_of(text: &str) -> Option<String> {
-    if !is_word(text) {
-        return None;
-    }
-    let shouted = !text.bytes().any(|byte| byte.is_ascii_lowercase());
-    Some(if shouted { text.to_ascii_lowercase().replace('_', "-") } else { text.to_owned() })
-}
-
-/// Whether it can be part of a key: letters, digits and `-_.`, and not long.
-fn is_word(text: &str) -> bool {
-    /// SIDs have 34 characters, the longest status 28.
-    const MAX: usize = 64;
-    let ok = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !text.is_empty() && text.len() <= MAX && text.bytes().all(ok)
-}
-
-fn integer(fields: &Fields<'_>, name: &str) -> Option<i64> {
-    fields.get(name)?.parse().ok()
+/// What one event of a request says.
+struct Said<'r, H> {
+    /// The account that it names.
+    account: Option<String>,
+    /// The idempotency token, unless a count of tries takes its place.
+    token: Option<&'r str>,
+    /// Feeds its parameters to a hash.
+    hash: H,
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer as _};
 use serde_json::Value;
 
+use super::fields::Fields;
+use super::json;
 use super::params::{Params, printable, start_of};
 use crate::event::status::LatestError;
-use crate::event::{Current, Event, Format};
+use crate::event::{Current, Event, Format, Resource};
 
 /// What a store keeps of an event besides its header.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Details {
     /// though it was sent as such. Holds no NUL and no lone surrogate, which `jsonb` refuses:
     /// U+FFFD stands for them, and the body itself is kept beside it.
     pub params: String,
+    /// The call that it names besides its own SID: whose recording it is, whose participant.
+    pub call_sid: Option<String>,
     /// The row that the event alone would make; `None` if it moves no status.
     pub current: Option<Current>,
 }
@@ -31,72 +35,47 @@ impl Details {
         match event.format {
             Format::Form => {
                 let params = Params::parse(&event.body);
-                Self { current: current(event, &Fields::Form(&params)), params: to_json(&params) }
+                Self::from(event, &Fields::Form(&params), to_json(&params))
             }
             Format::Json => {
-                let json = serde_json::from_slice(&event.body).unwrap_or(Value::Null);
-                let current = current(event, &Fields::of_cloud_data(&json["data"]));
-                Self { current, params: without_nul(json).to_string() }
+                let json = json::read(&event.body).unwrap_or(Value::Null);
+                let fields = Fields::of_cloud_data(&json["data"]);
+                // A copy, since the row is made of it too.
+                Self::from(event, &fields, without_nul(json.clone()).to_string())
             }
         }
+    }
+
+    fn from(event: &Event, fields: &Fields<'_>, params: String) -> Self {
+        let call_sid = fields.word("CallSid").filter(|call| event.sid.as_ref() != Some(call));
+        Self { params, call_sid, current: current(event, fields) }
     }
 }
 
 fn current(event: &Event, fields: &Fields<'_>) -> Option<Current> {
     let (resource, sid, position) = (event.resource?, event.sid.clone()?, event.position()?);
     let text = |name: &str| fields.get(name).map(Cow::into_owned);
-    let number = |name: &str| fields.get(name)?.parse::<i64>().ok();
-    let error = text("ErrorCode").filter(|code| code != "0");
+    // Each only where it is the resource's own: the action of a `<Record>` says how long the recording
+    // took, and not the call.
+    let duration = match resource {
+        Resource::Call => fields.integer("CallDuration"),
+        Resource::Recording => fields.integer("RecordingDuration"),
+        Resource::Message | Resource::Conference | Resource::Transcription => None,
+    };
+    let code = fields.error_code().map(Cow::into_owned);
     Some(Current {
         sid,
         resource,
         account: event.account.clone(),
         from: text("From"),
         to: text("To"),
-        duration: number("CallDuration").or_else(|| number("RecordingDuration")),
-        error: error.map(|code| LatestError { position: position.clone(), code }),
+        duration,
+        error: code.map(|code| LatestError { position: position.clone(), code }),
         terminals: Current::terminal_bit(resource, &position.status),
         position,
         first_seen: event.received_at,
         updated: event.received_at,
     })
-}
-
-/// Parameters by their names in a form, wherever they are: `MessageSid` is `messageSid` in a
-/// CloudEvent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fields<'a> {
-    Form(&'a Params<'a>),
-    Json(&'a Value),
-}
-
-impl<'a> Fields<'a> {
-    /// Of the `data` of a CloudEvent. Those about calls repeat the callback's own parameters
-    /// under `request.parameters`.
-    pub(crate) fn of_cloud_data(data: &'a Value) -> Self {
-        Self::Json(data.pointer("/request/parameters").unwrap_or(data))
-    }
-
-    /// The value of this name, if it is there and not blank.
-    pub(crate) fn get(&self, name: &str) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Form(params) => params.get(name),
-            Self::Json(json) => {
-                let same = |key: &str| {
-                    let key = key.chars().filter(|&c| c != '_');
-                    key.map(|c| c.to_ascii_lowercase())
-                        .eq(name.chars().map(|c| c.to_ascii_lowercase()))
-                };
-                let (_, value) = json.as_object()?.iter().find(|(key, _)| same(key))?;
-                match value {
-                    Value::String(text) if text.is_empty() => None,
-                    Value::String(text) => Some(printable(text.as_bytes())),
-                    Value::Number(number) => Some(number.to_string().into()),
-                    _ => None,
-                }
-            }
-        }
-    }
 }
 
 /// One value as a string, several of one name as an array in the order in which they were sent.

@@ -2,7 +2,8 @@
 //!
 //! <https://www.twilio.com/docs/api/errors> has them all, with what each means.
 
-use super::details::Fields;
+use super::fields::Fields;
+use super::json;
 use super::params::Params;
 use crate::event::{Event, Format, Resource};
 
@@ -39,19 +40,19 @@ pub fn label(event: &Event, resource: Resource) -> &'static str {
     known(resource).iter().find(|known| **known == code).copied().unwrap_or(OTHER)
 }
 
-/// The code that an event reports.
-fn code(event: &Event) -> Option<String> {
-    let code = match event.format {
+/// The code that an event reports; `None` if it reports none, or 0.
+#[must_use]
+pub fn code(event: &Event) -> Option<String> {
+    match event.format {
         Format::Form => {
             let params = Params::parse(&event.body);
-            Fields::Form(&params).get("ErrorCode").map(|code| code.into_owned())
+            Fields::Form(&params).error_code().map(|code| code.into_owned())
         }
         Format::Json => {
-            let json: serde_json::Value = serde_json::from_slice(&event.body).ok()?;
-            Fields::of_cloud_data(&json["data"]).get("ErrorCode").map(|code| code.into_owned())
+            let json = json::read(&event.body)?;
+            Fields::of_cloud_data(&json["data"]).error_code().map(|code| code.into_owned())
         }
-    };
-    code.filter(|code| code != "0")
+    }
 }
 
 /// The code that an event reports, wherever its kind has it: for all who show one. The debugger's is in the JSON
@@ -73,24 +74,17 @@ pub fn of(event: &Event) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::event::{EventKey, Kind};
 
     fn check(format: Format, body: &str, expected: &str) {
+        let key = EventKey::of(&["SM1", "undelivered"]).expect("printable");
         let event = Event {
-            key: EventKey::of_unrecognised(None, "", body.as_bytes()),
-            kind: Kind::Message,
-            account: "AC1".to_owned(),
             sid: Some("SM1".to_owned()),
             resource: Some(Resource::Message),
             status: Some("undelivered".to_owned()),
-            sequence: None,
-            occurred_at: None,
-            received_at: Timestamp::from_micros(0),
-            trace: None,
             format,
-            query: String::new(),
             body: body.to_owned().into(),
+            ..Event::new(key, Kind::Message, "AC1")
         };
         assert_eq!(label(&event, Resource::Message), expected, "{body}");
     }

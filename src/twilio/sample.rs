@@ -131,7 +131,7 @@ fn append(url: &str, query: &str) -> String {
 #[must_use]
 pub fn sid_prefix(kind: Kind) -> &'static str {
     match kind {
-        Kind::Call | Kind::Amd | Kind::Fallback => "CA",
+        Kind::Call | Kind::Amd | Kind::TwimlRequest | Kind::Fallback => "CA",
         Kind::Message => "SM",
         Kind::Recording => "RE",
         Kind::Conference => "CF",
@@ -152,6 +152,7 @@ pub fn usual_status(kind: Kind) -> &'static str {
         Kind::Transcription => "transcription-content",
         Kind::Debugger => "ERROR",
         Kind::EventStream => "delivered",
+        Kind::TwimlRequest => "in-progress",
         Kind::Fallback => "ringing",
         Kind::Other => "unknown",
     }
@@ -171,6 +172,7 @@ pub fn of_kind(kind: Kind, scene: &Scene, sid: &str, status: &str, sequence: u32
         Kind::EventStream => {
             Callback::Json(json!([message_event(scene, sid, &related("SM", sid), status)]))
         }
+        Kind::TwimlRequest => gather(scene, sid, status),
         Kind::Fallback => fallback(scene, sid, status),
         Kind::Other => form(&[("AccountSid", &scene.account), ("Note", status)]),
     }
@@ -236,13 +238,21 @@ pub fn message(scene: &Scene, sid: &str, status: &str) -> Callback {
         ("From", &scene.from),
         ("ApiVersion", "2010-04-01"),
     ]);
-    match status {
-        "delivered" => params.extend(pairs(&[("RawDlrDoneDate", &dlr(scene.at))])),
-        "undelivered" => params.extend(pairs(&[("ErrorCode", "30003")])),
-        "failed" => params.extend(pairs(&[("ErrorCode", "30007")])),
-        _ => {}
+    if status == "delivered" {
+        params.extend(pairs(&[("RawDlrDoneDate", &dlr(scene.at))]));
     }
+    params.extend(message_error(status).map(|code| ("ErrorCode".to_owned(), code.to_owned())));
     Callback::Form(params)
+}
+
+/// The error code that [`message`] has with this status.
+#[must_use]
+pub fn message_error(status: &str) -> Option<&'static str> {
+    match status {
+        "undelivered" => Some("30003"),
+        "failed" => Some("30007"),
+        _ => None,
+    }
 }
 
 /// A recording's status callback. It names the call, and no status of it.
@@ -351,6 +361,23 @@ pub fn message_event(scene: &Scene, id: &str, sid: &str, status: &str) -> Value 
     })
 }
 
+/// What the action URL of a `<Gather>` is asked: what to do about the digits that were pressed.
+#[must_use]
+pub fn gather(scene: &Scene, call: &str, status: &str) -> Callback {
+    form(&[
+        ("CallSid", call),
+        ("CallStatus", status),
+        ("AccountSid", &scene.account),
+        ("From", &scene.from),
+        ("To", &scene.to),
+        ("Direction", "inbound"),
+        ("ApiVersion", "2010-04-01"),
+        ("Digits", "1"),
+        ("FinishedOnKey", "#"),
+        ("msg", "Gather End"),
+    ])
+}
+
 /// What a fallback URL is asked in the middle of a call.
 #[must_use]
 pub fn fallback(scene: &Scene, call: &str, status: &str) -> Callback {
@@ -393,7 +420,8 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::twilio::callback::{Purpose, events};
+    use crate::event::Route;
+    use crate::twilio::callback::{Arrival, events, fallback_event};
     use crate::twilio::keyring::{Account, Keyring};
     use crate::twilio::privacy::Privacy;
     use crate::twilio::signature::{Claim, SignedRequest};
@@ -422,14 +450,16 @@ mod tests {
                 let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
                 let request = SignedRequest::new(&url, content, &body, claim).verify(&ring);
                 let request = request.expect("signed");
-                let purpose = match kind {
-                    Kind::Fallback => Purpose::Fallback(None),
-                    _ => Purpose::Status,
+                let arrival = |route| Arrival { route, token: None, at: scene().at };
+                let seen = match kind {
+                    Kind::Fallback => {
+                        let arrival = arrival(Route::VoiceFallback);
+                        vec![fallback_event(&request, arrival, &Privacy::default())]
+                    }
+                    _ => events(&request, arrival(Route::Status), &Privacy::default())
+                        .expect("it names an account"),
                 };
-                let seen: Vec<Kind> = events(&request, purpose, &Privacy::default(), scene().at)
-                    .iter()
-                    .map(|event| event.kind)
-                    .collect();
+                let seen: Vec<Kind> = seen.iter().map(|event| event.kind).collect();
                 assert_eq!(seen, [kind]);
             }
         }

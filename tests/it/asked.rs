@@ -11,7 +11,9 @@ use crate::services::{Process, Signal};
 const TOKEN: &str = "s3cret";
 
 fn call(status: &str) -> Callback {
-    Callback::form(format!("CallSid=CA1&CallStatus={status}&AccountSid={ACCOUNT}&To=%2B15550100"))
+    Callback::form(format!(
+        "CallSid=CA1&CallStatus={status}&CallbackSource=call-progress-events&AccountSid={ACCOUNT}&To=%2B15550100"
+    ))
 }
 
 /// A server with a token, and how it is asked from a machine without its configuration.

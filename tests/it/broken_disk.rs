@@ -44,7 +44,12 @@ fn shim(directory: &Path) -> String {
 
 fn call(n: usize) -> (Callback, String) {
     let sid = format!("CA{n:032x}");
-    (Callback::form(format!("CallSid={sid}&CallStatus=completed")), format!("{sid}-completed"))
+    (
+        Callback::form(format!(
+            "CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events"
+        )),
+        format!("{sid}-completed"),
+    )
 }
 
 async fn accepts(offhook: &Spawned, numbers: std::ops::Range<usize>) -> Vec<String> {

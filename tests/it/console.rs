@@ -24,7 +24,9 @@ fn call(n: u32, status: &str) -> Callback {
     let sid = sid(n);
     let numbers = "From=%2B15550100001&To=%2B15550100002";
     let account = crate::harness::ACCOUNT;
-    Callback::form(format!("CallSid={sid}&CallStatus={status}&AccountSid={account}&{numbers}"))
+    Callback::form(format!(
+        "CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events&AccountSid={account}&{numbers}"
+    ))
 }
 
 fn message(n: u32, rest: &str) -> Callback {

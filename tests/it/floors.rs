@@ -31,7 +31,8 @@ const EVERYWHERE: &str = "sabotage";
 /// From the bottom up. What is not here is assembly, and may import everything.
 const FLOORS: &[Floor] = &[
     Floor { module: "clock", below: &[], absent: PURE },
-    Floor { module: "event", below: &["clock"], absent: PURE },
+    // The order of statuses is said where their kind is.
+    Floor { module: "event", below: &["clock", "twilio::kind"], absent: PURE },
     Floor { module: "twilio", below: &["clock", "event"], absent: PURE },
     // The one value that can wait: for a while, or until a token is cancelled.
     Floor { module: "retry", below: &[], absent: NEUTRAL },

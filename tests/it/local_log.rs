@@ -6,7 +6,7 @@ use std::sync::Arc;
 use offhook::backend::local_log::{Bounds, LocalLog, OpenError, Release};
 use offhook::backend::{Action, DeadLetters};
 use offhook::clock::Timestamp;
-use offhook::event::{Batch, Event, EventKey, Format, Kind};
+use offhook::event::{Batch, Event, EventKey, Kind};
 use offhook::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use offhook::pipeline::{CommitError, Observer, Outcome, Pending, Sink, Source};
 
@@ -18,19 +18,14 @@ async fn open(directory: &Path) -> LocalLog {
 
 fn event(n: usize, body: &[u8]) -> Event {
     Event {
-        key: EventKey::parse(&format!("CA{n:04}-ringing")).expect("printable"),
-        kind: Kind::Call,
-        account: "AC1".to_owned(),
         sid: Some(format!("CA{n:04}")),
-        resource: None,
-        status: None,
-        sequence: None,
-        occurred_at: None,
         received_at: Timestamp::from_micros(1_795_500_000_000_000),
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
         body: body.to_vec().into(),
+        ..Event::new(
+            EventKey::parse(&format!("CA{n:04}-ringing")).expect("printable"),
+            Kind::Call,
+            "AC1",
+        )
     }
 }
 

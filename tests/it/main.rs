@@ -15,6 +15,7 @@ mod floors;
 mod harness;
 mod health;
 mod hidden_settings;
+mod identity;
 mod kinds;
 mod local_log;
 mod metrics;
@@ -40,5 +41,6 @@ mod torture;
 #[cfg(feature = "otel")]
 mod traces;
 mod unfit;
+mod upgrade;
 mod verdict;
 mod workers;

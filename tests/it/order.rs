@@ -87,7 +87,7 @@ fn the_one(rows: Vec<Current>) -> Current {
 async fn every_order_of_a_calls_callbacks_gives_one_row(stage: Stage) {
     let rows = live(&stage, CALL, |sid, status, rest| {
         Callback::form(format!(
-            "CallSid=CA{sid}&AccountSid={ACCOUNT}&CallStatus={status}\
+            "CallSid=CA{sid}&AccountSid={ACCOUNT}&CallStatus={status}&CallbackSource=call-progress-events\
              &From=%2B15550100001&To=%2B15550100002{rest}"
         ))
     });
@@ -112,14 +112,18 @@ async fn every_order_of_a_messages_callbacks_gives_one_row(stage: Stage) {
 
 async fn a_redelivered_callback_is_stored_once(stage: Stage) {
     let offhook = stage.start();
-    let callback = Callback::form(format!("CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=ringing"));
+    let callback = Callback::form(format!(
+        "CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=ringing&CallbackSource=call-progress-events"
+    ));
     let mut sending = JoinSet::new();
     for _ in 0..50 {
         let (client, callback) = (offhook.client.clone(), callback.clone());
         sending.spawn(async move { client.accepts(&callback).await });
     }
     sending.join_all().await;
-    let last = Callback::form(format!("CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=completed"));
+    let last = Callback::form(format!(
+        "CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    ));
     offhook.client.accepts(&last).await;
     let contents = stage.contents_of(2).await;
     let key = EventKey::of(&["CA1", "completed"]).expect("printable");

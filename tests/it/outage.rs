@@ -9,7 +9,9 @@ use crate::services::{Durability, Fsync, Redis, needs};
 /// A call's callback, and its key.
 fn call(n: usize, status: &str) -> (Callback, String) {
     let sid = format!("CA{n:032x}");
-    let body = format!("CallSid={sid}&CallStatus={status}&From=%2B15550001111&A=%00%FF");
+    let body = format!(
+        "CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events&From=%2B15550001111&A=%00%FF"
+    );
     (Callback::form(body), format!("{sid}-{status}"))
 }
 
@@ -242,7 +244,10 @@ async fn old_spool(directory: &std::path::Path, sids: [&str; 3]) {
     );
     for (place, sid) in sids.into_iter().enumerate() {
         let aside = place == 2;
-        let (key, body) = (format!("{sid}-ringing"), format!("CallSid={sid}&CallStatus=ringing"));
+        let (key, body) = (
+            format!("{sid}-ringing"),
+            format!("CallSid={sid}&CallStatus=ringing&CallbackSource=call-progress-events"),
+        );
         let at = "1795500000000000";
         let values =
             [&key, "call", ACCOUNT, sid, "call", "ringing", "", "", at, "form", "", body.as_str()];

@@ -7,7 +7,9 @@ use crate::services::{Durability, PgBouncer, needs};
 
 fn call(n: usize, status: &str) -> (Callback, String) {
     let sid = format!("CA{n:032x}");
-    let body = format!("CallSid={sid}&CallStatus={status}&From=%2B15550001111");
+    let body = format!(
+        "CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events&From=%2B15550001111"
+    );
     (Callback::form(body), format!("{sid}-{status}"))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use offhook::backend::local_log::{Bounds, LocalLog, Release};
 use offhook::clock::Timestamp;
 use offhook::config::Role;
-use offhook::event::{Batch, Event, EventKey, Format, Kind, codec};
+use offhook::event::{Batch, Event, EventKey, Kind, codec};
 use offhook::pipeline::{Sink as _, Source as _};
 use serde_json::{Value, json};
 
@@ -35,15 +35,15 @@ fn form(parts: &str) -> Callback {
 /// A life of somebody's, and of somebody else's; how many events.
 async fn two_people(client: &Client) -> usize {
     let callbacks = [
-        format!("CallSid=CA1&CallStatus=ringing&From={THEIRS}&To={OURS}"),
-        format!("CallSid=CA1&CallStatus=completed&From={THEIRS}&To={OURS}"),
+        format!("CallSid=CA1&CallStatus=ringing&CallbackSource=call-progress-events&From={THEIRS}&To={OURS}"),
+        format!("CallSid=CA1&CallStatus=completed&CallbackSource=call-progress-events&From={THEIRS}&To={OURS}"),
         "CallSid=CA1&RecordingSid=RE1&RecordingStatus=completed".to_owned(),
         "CallSid=CA1&AnsweredBy=human&MachineDetectionDuration=1".to_owned(),
         format!("MessageSid=SM1&MessageStatus=sent&From={OURS}&To=whatsapp%3A{THEIRS}"),
         "MessageSid=SM1&MessageStatus=delivered".to_owned(),
         format!("Something=new&Caller={THEIRS}"),
         // Somebody else's, and a number that is longer.
-        "CallSid=CA2&CallStatus=busy&From=%2B155501001&To=%2B15550200".to_owned(),
+        "CallSid=CA2&CallStatus=busy&CallbackSource=call-progress-events&From=%2B155501001&To=%2B15550200".to_owned(),
         "CallSid=CA2&RecordingSid=RE2&RecordingStatus=completed".to_owned(),
         "MessageSid=SM2&MessageStatus=failed&To=%2B15550200".to_owned(),
         "Something=new&Caller=%2B115550100".to_owned(),
@@ -170,7 +170,10 @@ async fn what_is_selected_must_fit_in_everything_that_is_said(stage: Stage) {
 
 async fn a_purge_of_many_rows_goes_on_until_the_end(stage: Stage) {
     let offhook = stage.start();
-    offhook.client.accepts(&form("CallSid=CA1&CallStatus=busy")).await;
+    offhook
+        .client
+        .accepts(&form("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events"))
+        .await;
     stage.contents_of(1).await;
     settled(&offhook.client).await;
     // Many of one moment, so that a page ends among them.
@@ -198,7 +201,10 @@ async fn a_purge_of_many_rows_goes_on_until_the_end(stage: Stage) {
 
 async fn a_request_that_makes_no_sense_is_refused(stage: Stage) {
     let offhook = stage.start();
-    offhook.client.accepts(&form("CallSid=CA1&CallStatus=busy")).await;
+    offhook
+        .client
+        .accepts(&form("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events"))
+        .await;
     stage.contents_of(1).await;
     for (wanted, said) in [
         (json!({}), "say a `sid`"),
@@ -262,7 +268,8 @@ async fn a_number_that_is_masked_is_not_taken_for_that_of_others() {
     let stage = Stage::embedded();
     let settings = stage.role(Role::All).set("OFFHOOK_PRIVACY__NUMBERS", "mask");
     let offhook = Offhook::start(&settings.set("OFFHOOK_PRIVACY__KEY", "0".repeat(32)));
-    let call = format!("CallSid=CA1&CallStatus=busy&From={THEIRS}");
+    let call =
+        format!("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events&From={THEIRS}");
     offhook.client.accepts(&form(&call)).await;
     stage.contents_of(1).await;
     let wanted = json!({ "number": "+15550100", "dry_run": true });
@@ -274,19 +281,11 @@ async fn a_number_that_is_masked_is_not_taken_for_that_of_others() {
 
 fn event(sid: &str, body: &str) -> Event {
     Event {
-        key: EventKey::of(&[sid, "busy"]).expect("printable"),
-        kind: Kind::Call,
-        account: ACCOUNT.to_owned(),
         sid: Some(sid.to_owned()),
-        resource: None,
         status: Some("busy".to_owned()),
-        sequence: None,
-        occurred_at: None,
         received_at: Timestamp::from_micros(1_795_500_000_000_000),
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
         body: body.as_bytes().to_vec().into(),
+        ..Event::new(EventKey::of(&[sid, "busy"]).expect("printable"), Kind::Call, ACCOUNT)
     }
 }
 
@@ -344,7 +343,9 @@ async fn what_still_waits_is_told_and_not_touched() {
     drop(stage.start());
     let receiver = Offhook::start(&stage.role(Role::Receiver));
     for status in ["ringing", "completed"] {
-        let body = format!("CallSid=CA1&CallStatus={status}&From={THEIRS}");
+        let body = format!(
+            "CallSid=CA1&CallStatus={status}&CallbackSource=call-progress-events&From={THEIRS}"
+        );
         receiver.client.accepts(&form(&body)).await;
     }
     let number = json!({ "number": "+15550100" });
@@ -380,7 +381,10 @@ async fn nothing_of_it_is_left_in_the_embedded_file() {
     };
     let offhook = stage.start();
     for n in 0..50 {
-        let body = format!("CallSid=CA{n}&CallStatus=busy&From={THEIRS}&X={}", "x".repeat(3000));
+        let body = format!(
+            "CallSid=CA{n}&CallStatus=busy&CallbackSource=call-progress-events&From={THEIRS}&X={}",
+            "x".repeat(3000)
+        );
         offhook.client.accepts(&form(&body)).await;
     }
     stage.contents_of(50).await;

@@ -7,7 +7,7 @@ use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::search::{Cursor, EventSearch, Needle, Span, StatusSearch};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::clock::Timestamp;
-use offhook::event::{Batch, Event, EventKey, Format, Kind, Resource};
+use offhook::event::{Batch, Event, EventKey, Kind, Resource};
 use offhook::pipeline::Sink;
 use offhook::twilio::privacy::Privacy;
 use tempfile::TempDir;
@@ -94,19 +94,16 @@ fn at(seconds: i64) -> Timestamp {
 
 fn event(resource: Resource, sid: &str, status: &str, seconds: i64, body: &str) -> Event {
     Event {
-        key: EventKey::of(&[sid, status]).expect("printable"),
-        kind: Kind::parse(resource.as_str()).expect("a resource is a kind"),
-        account: "AC1".into(),
         sid: Some(sid.into()),
         resource: Some(resource),
         status: Some(status.into()),
-        sequence: None,
-        occurred_at: None,
         received_at: at(seconds),
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
         body: body.to_owned().into(),
+        ..Event::new(
+            EventKey::of(&[sid, status]).expect("printable"),
+            Kind::parse(resource.as_str()).expect("a resource is a kind"),
+            "AC1",
+        )
     }
 }
 
@@ -180,20 +177,22 @@ async fn every_filter_narrows_the_search(store: Store<impl Sink>) {
 }
 
 async fn pages_hold_everything_once_and_the_latest_first(store: Store<impl Sink>) {
-    // Many of one moment, so that a page ends among them.
-    let calls = (0..25).map(|n| call(&format!("CA{n:02}"), "busy", n / 10, ""));
-    store.store(calls).await;
+    // Many of one moment, so that a page ends among them, and each twice, by two accounts.
+    let calls = (0..25).map(|n| call(&format!("CA{:02}", n / 2), "busy", n / 10, ""));
+    let by = |(n, call): (usize, Event)| Event { account: format!("AC{}", n % 2), ..call };
+    store.store(calls.enumerate().map(by)).await;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let search = StatusSearch { after: after.take(), limit: 4, ..StatusSearch::default() };
         let page = store.reader.find_statuses(&search).await.expect("it can be read");
         assert!(page.len() <= 4);
         let Some(last) = page.last() else { break };
-        let cursor = Cursor { at: last.first_seen, id: last.sid.clone() };
+        let (id, account) = (last.sid.clone(), last.account.clone());
+        let cursor = Cursor { at: last.first_seen, id, account };
         after = Cursor::parse(&cursor.to_string());
-        all.extend(page.into_iter().map(|current| current.sid));
+        all.extend(page.into_iter().map(|current| current.sid + &current.account));
     }
-    let mut expected: Vec<String> = (0..25).map(|n| format!("CA{n:02}")).collect();
+    let mut expected: Vec<String> = (0..25).map(|n| format!("CA{:02}AC{}", n / 2, n % 2)).collect();
     expected.reverse();
     assert_eq!(all, expected);
 }
@@ -223,7 +222,8 @@ async fn events_are_filtered_and_come_in_pages(store: Store<impl Sink>) {
     let span = Span { since: Some(at(2)), until: Some(at(3)) };
     assert_eq!(keys(EventSearch { span, ..all() }).await, ["CA1-busy"]);
     assert_eq!(keys(EventSearch { limit: 1, ..all() }).await, ["SM1-sent"]);
-    let after = Some(Cursor { at: at(3), id: "SM1-sent".to_owned() });
+    let (id, account) = ("SM1-sent".to_owned(), "AC1".to_owned());
+    let after = Some(Cursor { at: at(3), id, account });
     assert_eq!(keys(EventSearch { after, ..all() }).await, ["CA1-busy", "CA1-initiated"]);
 }
 

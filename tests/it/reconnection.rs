@@ -15,7 +15,9 @@ const STREAM: &str = "offhook:events";
 async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>, keys: &mut Vec<String>) {
     for n in numbers {
         let sid = format!("CA{n:032x}");
-        let body = format!("CallSid={sid}&CallStatus=completed&From=%2B15550001111");
+        let body = format!(
+            "CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events&From=%2B15550001111"
+        );
         offhook.client.accepts(&Callback::form(body)).await;
         keys.push(format!("{sid}-completed"));
     }

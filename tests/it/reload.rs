@@ -71,7 +71,9 @@ async fn reload(offhook: &Spawned, result: &str) {
 
 fn call(sender: usize, n: usize) -> Callback {
     let sid = format!("CA{sender:04x}{n:028x}");
-    Callback::form(format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed"))
+    Callback::form(format!(
+        "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    ))
 }
 
 async fn status(offhook: &Spawned, n: usize, token: &'static str) -> u16 {
@@ -184,7 +186,9 @@ async fn what_callers_hear_changes_without_a_restart() {
     files.configure(&format!("[fallback]\nvoice_file = {voice:?}\n{}", number("number.xml")));
     let offhook = Spawned::start(&stage.settings);
     let hears = async |to: &str| {
-        let body = format!("CallSid=CA1&AccountSid={ACCOUNT}&To=%2B{to}&CallStatus=in-progress");
+        let body = format!(
+            "CallSid=CA1&AccountSid={ACCOUNT}&To=%2B{to}&CallStatus=in-progress&CallbackSource=call-progress-events"
+        );
         let answer = offhook.client.send(&Callback::form(body).to("/voice-fallback")).await;
         answer.text().await.expect("the whole answer")
     };
@@ -246,8 +250,9 @@ async fn what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows
     let files = Files::on(&mut stage);
     let offhook = Spawned::start(&stage.settings);
     let call = |sid: &str| {
-        let body =
-            format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy&To=%2B15550100&Vip=x");
+        let body = format!(
+            "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events&To=%2B15550100&Vip=x"
+        );
         Callback::form(body)
     };
     offhook.client.accepts(&call("CA1")).await;

@@ -11,7 +11,9 @@ use crate::harness::{ACCOUNT, Callback, Raw, Settings, Spawned, Stage, run, unti
 use crate::services::{Durability, needs};
 
 fn callback(n: usize) -> Callback {
-    Callback::form(format!("CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=completed"))
+    Callback::form(format!(
+        "CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    ))
 }
 
 /// A full pipe blocks who writes to it. Docker's drivers do so by default.

@@ -6,7 +6,7 @@ mod stores;
 use std::sync::Arc;
 
 use offhook::clock::Timestamp;
-use offhook::event::{Batch, Event, EventKey, Format, Kind, Resource};
+use offhook::event::{Batch, Event, EventKey, Kind, Resource};
 use offhook::pipeline::aging::{Aging, Step};
 
 use self::stores::{PostgresPlace, Store};
@@ -22,19 +22,13 @@ fn day(days: i64) -> Timestamp {
 /// What was received on that day about a call.
 fn call(sid: &str, status: &str, received: Timestamp) -> Event {
     Event {
-        key: EventKey::of(&[sid, status]).expect("printable"),
-        kind: Kind::Call,
-        account: "AC1".to_owned(),
         sid: Some(sid.to_owned()),
         resource: Some(Resource::Call),
         status: Some(status.to_owned()),
-        sequence: None,
-        occurred_at: None,
         received_at: received,
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
-        body: format!("CallSid={sid}&CallStatus={status}").into(),
+        body: format!("CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events")
+            .into(),
+        ..Event::new(EventKey::of(&[sid, status]).expect("printable"), Kind::Call, "AC1")
     }
 }
 

@@ -26,7 +26,9 @@ const ENOUGH: usize = 200;
 
 fn call(sender: usize, n: usize) -> (Callback, String) {
     let sid = format!("CA{sender:04x}{n:028x}");
-    let body = format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed");
+    let body = format!(
+        "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    );
     (Callback::form(body), format!("{sid}-completed"))
 }
 

@@ -6,8 +6,9 @@ mod reader;
 
 use std::time::{Duration, Instant};
 
+use offhook::event::Event;
 use offhook::event::codec::Malformed;
-use offhook::pipeline::{Delivery, Source as _};
+use offhook::pipeline::{Delivery, Mark, Source as _};
 use redis::cmd;
 
 use self::reader::{GROUP, STREAM, Stream, settled};
@@ -86,15 +87,20 @@ async fn what_is_acked_is_settled_for_good_and_marked() {
     stream.append(0..4).await;
     let mut reader = stream.reader("one");
     let read = reader.read(10).await.expect("Redis is there");
-    let keys: Vec<_> = stream.events(0..5).map(|event| event.key).collect();
-    let marked = reader.marked(&keys).await.expect("Redis is there");
-    assert_eq!(marked, [false; 5]);
+    let events: Vec<_> = stream.events(0..5).collect();
+    let marked = reader.marked(&events).await.expect("Redis is there");
+    assert_eq!(marked, [None; 5]);
 
     reader.ack(&settled(read[..3].to_vec())).await.expect("Redis is there");
-    let marked = reader.marked(&keys).await.expect("Redis is there");
-    assert_eq!(marked, [true, true, true, false, false]);
+    let marked = reader.marked(&events).await.expect("Redis is there");
+    let mark = |at: usize| Some(Mark { fingerprint: events[at].fingerprint });
+    assert_eq!(marked, [mark(0), mark(1), mark(2), None, None]);
+    assert!(events[0].fingerprint.is_some());
+    // Another account's event of the same key is another event.
+    let theirs = Event { account: "AC99".to_owned(), ..events[0].clone() };
+    assert_eq!(reader.marked(&[theirs]).await, Ok(vec![None]));
     assert_eq!(stream.pending(), [read[3].id.clone()]);
-    let ttl: i64 = stream.redis.query(cmd("TTL").arg(format!("{STREAM}:done:{}", keys[0])));
+    let ttl: i64 = stream.redis.query(cmd("TTL").arg(Stream::names().mark(&events[0].id())));
     assert!((3500..=3600).contains(&ttl), "a mark lives for {ttl} s");
 
     // Only the last one comes back.
@@ -271,7 +277,7 @@ async fn marks_are_given_up_while_events_need_the_room() {
     let info: String = stream.redis.query(cmd("INFO").arg("memory"));
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok());
     let used: u64 = used.expect("Redis tells");
-    let keys: Vec<_> = stream.events(0..3).map(|event| event.key).collect();
+    let events: Vec<_> = stream.events(0..3).collect();
     for (n, (limit, marked)) in
         [(used * 4, true), (used * 3 / 2, false), (0, true)].into_iter().enumerate()
     {
@@ -282,7 +288,8 @@ async fn marks_are_given_up_while_events_need_the_room() {
         let read = reader.read(10).await.expect("Redis is there");
         reader.ack(&settled(read)).await.expect("Redis is there");
         assert!(stream.pending().is_empty(), "it is acked with and without a mark");
-        let marks = reader.marked(&keys).await.expect("Redis is there");
-        assert_eq!(marks[n as usize], marked, "with a limit of {limit} of which {used} are used");
+        let marks = reader.marked(&events).await.expect("Redis is there");
+        let is_marked = marks[n as usize].is_some();
+        assert_eq!(is_marked, marked, "with a limit of {limit} of which {used} are used");
     }
 }

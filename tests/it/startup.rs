@@ -15,7 +15,9 @@ use crate::services::{Durability, Fsync, Postgres, Redis, needs};
 const PASSWORD: &str = "correct-horse";
 
 fn callback() -> Callback {
-    Callback::form(format!("CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=completed"))
+    Callback::form(format!(
+        "CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    ))
 }
 
 /// It does not start, says all of this, and no secret.

@@ -108,7 +108,9 @@ impl Collector {
 fn call(n: usize) -> (Callback, String) {
     let sid = format!("CA{n:032x}");
     let numbers = "From=%2B15550199001&To=%2B15550199002";
-    let body = format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&{numbers}");
+    let body = format!(
+        "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events&{numbers}"
+    );
     (Callback::form(body), format!("{sid}-completed"))
 }
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::harness::{ACCOUNT, Callback, Client, until};
 
 fn call(n: usize) -> Callback {
-    Callback::form(format!("CallSid=CA{n:032x}&AccountSid={ACCOUNT}&CallStatus=completed"))
+    Callback::form(format!(
+        "CallSid=CA{n:032x}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+    ))
 }
 
 /// It is not ready, and says all of this of the dependency.

@@ -18,7 +18,9 @@ async fn accept(receiver: &Client, round: usize, status: &str, calls: usize) -> 
     let mut keys = Vec::new();
     for n in 0..calls {
         let sid = format!("CA{round:04x}{n:028x}");
-        let body = format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus={status}");
+        let body = format!(
+            "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus={status}&CallbackSource=call-progress-events"
+        );
         receiver.accepts(&Callback::form(body)).await;
         keys.push(format!("{sid}-{status}"));
     }

@@ -42,6 +42,13 @@ pub(in crate::admin) struct EventAsk {
     pub(in crate::admin) limit: Option<u32>,
 }
 
+/// Which account's, of a SID that several have reported.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::admin) struct AccountAsk {
+    pub(in crate::admin) account: String,
+}
+
 impl StatusAsk {
     pub(in crate::admin) fn search(&self, privacy: &Privacy) -> Result<StatusSearch, Problem> {
         let known = Resource::ALL.map(Resource::as_str);

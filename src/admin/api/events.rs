@@ -21,11 +21,17 @@ pub(super) struct View {
     key: String,
     kind: &'static str,
     account: String,
+    /// Another account that it names, for which its own may not speak.
+    about_account: Option<String>,
     sid: Option<String>,
     status: Option<String>,
     sequence: Option<i64>,
     occurred_at: Option<Timestamp>,
     received_at: Timestamp,
+    /// Null for an event of before 0.2, as the next two.
+    method: Option<&'static str>,
+    route: Option<&'static str>,
+    fingerprint: Option<String>,
     query: String,
     params: Box<RawValue>,
     /// That it reports, wherever its kind has it.
@@ -39,11 +45,15 @@ impl From<StoredEvent> for View {
             key: event.key.to_string(),
             kind: event.kind.as_str(),
             account: event.account,
+            about_account: event.about_account,
             sid: event.sid,
             status: event.status,
             sequence: event.sequence,
             occurred_at: event.occurred_at,
             received_at: event.received_at,
+            method: event.request.as_ref().map(|request| request.method.as_str()),
+            route: event.request.as_ref().map(|request| request.route.as_str()),
+            fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
             query: event.query,
             // Both stores hold JSON there and nothing else.
             params: RawValue::from_string(params).unwrap_or_else(|_| RawValue::NULL.to_owned()),
@@ -69,7 +79,8 @@ pub(super) async fn list(
     let found = admin.reader.find_events(&search).await?;
     let last = found.last().filter(|_| found.len() == search.limit as usize);
     let next = last.map(|StoredEvent { event, .. }| {
-        Cursor { at: event.received_at, id: event.key.to_string() }.to_string()
+        let (id, account) = (event.key.to_string(), event.account.clone());
+        Cursor { at: event.received_at, id, account }.to_string()
     });
     Ok(Json(Page { events: found.into_iter().map(View::from).collect(), next }))
 }

@@ -13,11 +13,22 @@ use crate::backend::BackendError;
 pub(in crate::admin) struct Problem {
     pub(in crate::admin) status: StatusCode,
     pub(in crate::admin) detail: String,
+    /// The accounts to pick from, where the SID alone does not say which.
+    pub(in crate::admin) accounts: Vec<String>,
 }
 
 impl Problem {
     pub(in crate::admin) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), accounts: Vec::new() }
+    }
+
+    /// Several accounts have reported one SID.
+    pub(in crate::admin) fn several(accounts: Vec<String>) -> Self {
+        let detail = format!(
+            "several accounts have reported this SID: pick one with ?account=, {}",
+            accounts.join(" or ")
+        );
+        Self { accounts, ..Self::new(StatusCode::CONFLICT, detail) }
     }
 
     pub(in crate::admin) fn bad(detail: impl Into<String>) -> Self {
@@ -68,10 +79,13 @@ impl From<JsonRejection> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, detail } = self;
+        let Self { status, detail, accounts } = self;
         let title = status.canonical_reason().unwrap_or_default();
-        let body =
+        let mut body =
             serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
+        if !accounts.is_empty() {
+            body["accounts"] = accounts.into();
+        }
         (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
     }
 }

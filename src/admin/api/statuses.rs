@@ -7,7 +7,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Serialize;
 
-use super::{Problem, StatusAsk};
+use super::{AccountAsk, Problem, StatusAsk};
 use crate::admin::Admin;
 use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
@@ -73,16 +73,26 @@ pub(super) async fn list(
 /// Where the next page goes on.
 pub(in crate::admin) fn next(found: &[Current], limit: u32) -> Option<String> {
     let last = found.last().filter(|_| found.len() == limit as usize)?;
-    Some(Cursor { at: last.first_seen, id: last.sid.clone() }.to_string())
+    let (id, account) = (last.sid.clone(), last.account.clone());
+    Some(Cursor { at: last.first_seen, id, account }.to_string())
 }
 
-/// `GET /api/statuses/{sid}`
+/// `GET /api/statuses/{sid}`: one row, so an account must be picked where several have reported it.
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     sid: Result<Path<String>, PathRejection>,
+    account: Result<Query<AccountAsk>, QueryRejection>,
 ) -> Result<Json<View>, Problem> {
-    let Path(sid) = sid?;
-    let found = admin.reader.status(&sid).await?;
-    let found = found.ok_or_else(|| Problem::missing("no status is known for this SID"))?;
-    Ok(Json(found.into()))
+    let (Path(sid), Query(AccountAsk { account })) = (sid?, account?);
+    let mut found = admin.reader.statuses_of(&sid).await?;
+    if !account.is_empty() {
+        found.retain(|current| current.account == account);
+    }
+    match <[Current; 1]>::try_from(found) {
+        Ok([found]) => Ok(Json(found.into())),
+        Err(none) if none.is_empty() => Err(Problem::missing("no status is known for this SID")),
+        Err(several) => {
+            Err(Problem::several(several.into_iter().map(|current| current.account).collect()))
+        }
+    }
 }

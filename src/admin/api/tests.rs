@@ -44,6 +44,10 @@ async fn server() -> Server {
     let mut other = event("CA2", "amd", 3, "x=1");
     (other.resource, other.kind) = (None, crate::event::Kind::Amd);
     server.store(&[other]).await;
+    // Of one SID, by two accounts.
+    let mut theirs = event("CA7", "busy", 4, "");
+    theirs.account = "AC2".to_owned();
+    server.store(&[event("CA7", "busy", 4, ""), theirs]).await;
     server
 }
 
@@ -104,6 +108,8 @@ async fn problems_are_as_described() {
         ("/api/statuses", "/api/statuses?kind=x", 400),
         ("/api/statuses/{sid}", "/api/statuses/CA9", 404),
         ("/api/timeline/{sid}", "/api/timeline/CA9", 404),
+        ("/api/statuses/{sid}", "/api/statuses/CA7", 409),
+        ("/api/timeline/{sid}", "/api/timeline/CA7", 409),
         ("/api/dead-letters/{id}", "/api/dead-letters/1-0", 404),
         ("/api/live", "/api/live?kind=x", 400),
     ] {
@@ -171,10 +177,10 @@ async fn what_is_stored_while_somebody_watches_is_shown_at_once() {
         seen.clone()
     };
     read_until(": watching").await;
-    server.store(&[event("CA7", "ringing", 4, ""), event("CA7", "busy", 5, "ErrorCode=1")]).await;
-    let seen = read_until("CA7-busy").await;
+    server.store(&[event("CA8", "ringing", 4, ""), event("CA8", "busy", 5, "ErrorCode=1")]).await;
+    let seen = read_until("CA8-busy").await;
     assert!(seen.contains("content-type: text/event-stream"), "{seen}");
-    assert!(!seen.contains("CA7-ringing"), "{seen}");
+    assert!(!seen.contains("CA8-ringing"), "{seen}");
     let data = seen.lines().find_map(|line| line.strip_prefix("data: ")).expect("a line of data");
     let line: Value = serde_json::from_str(data).expect("JSON");
     check(&validator("/api/live", "get", "200", "text/event-stream"), &line);

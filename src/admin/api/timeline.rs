@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use serde::Serialize;
 
-use super::{Problem, events, statuses};
+use super::{AccountAsk, Problem, events, statuses};
 use crate::admin::Admin;
-use crate::admin::timeline::{Entry, entries};
+use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::Timestamp;
 
 /// Events of one timeline. A call has under ten, a conference hundreds.
@@ -54,15 +54,18 @@ impl From<Entry> for View {
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     sid: Result<Path<String>, PathRejection>,
+    account: Result<Query<AccountAsk>, QueryRejection>,
 ) -> Result<Json<Timeline>, Problem> {
-    let Path(sid) = sid?;
-    let status = admin.reader.status(&sid).await?;
-    let events = admin.reader.events(&sid, EVENTS).await?;
+    let (Path(sid), Query(AccountAsk { account })) = (sid?, account?);
+    let (status, events) = match Known::of(&admin.reader, &sid, &account, EVENTS).await? {
+        Known::One(status, events) => (status, events),
+        Known::Several(accounts) => return Err(Problem::several(accounts)),
+    };
     if status.is_none() && events.is_empty() {
         return Err(Problem::missing("nothing is known of this SID"));
     }
     let truncated = events.len() == EVENTS as usize;
-    let entries = entries(events, |key| admin.live.came_again(key));
+    let entries = entries(&sid, events, |event| admin.live.came_again(event));
     let events = entries.into_iter().map(View::from).collect();
-    Ok(Json(Timeline { sid, status: status.map(Into::into), events, truncated }))
+    Ok(Json(Timeline { sid, status: status.map(|status| (*status).into()), events, truncated }))
 }

@@ -11,7 +11,9 @@ const SLOW_S: f64 = 5.0;
 /// What no route was reached by, or what no callback is: balancers' probes and scanners.
 const NOISE: [&str; 2] = ["unknown_route", "method_not_allowed"];
 /// Told of by conditions of their own.
-const ELSEWHERE: [&str; 4] = ["not_durable", "overloaded", "no_room", SIGNED_TO_NO_ROUTE];
+const ELSEWHERE: [&str; 6] =
+    ["not_durable", "overloaded", "no_room", SIGNED_TO_NO_ROUTE, LOST[0], LOST[1]];
+const LOST: [&str; 2] = ["lost_parameters", "lost_body"];
 const SIGNED_TO_NO_ROUTE: &str = "signed_unknown_route";
 const REFUSALS: &str = "offhook_refusals_total";
 const REQUESTS: &str = "offhook_requests_total";
@@ -46,6 +48,38 @@ pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
         number_of(lost, "request was refused", "requests were refused")
     );
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+pub(super) fn lost_parameters(scene: &Scene<'_>) -> Vec<Sign> {
+    let lost = scene.rose(minutes(10), REFUSALS, |labels| LOST.contains(&labels.get("reason")));
+    let text = format!(
+        "{} in the last 10 minutes that Twilio signed and that were empty: something in front redirects, \
+         which turns a POST into a GET. Let it answer at the public URL itself.",
+        number_of(lost, "callback was refused", "callbacks were refused")
+    );
+    (lost > 0).then(|| Sign::new(text)).into_iter().collect()
+}
+
+/// One sign for each verb, since each has a URL of its own to be mended.
+pub(super) fn twiml_requests(scene: &Scene<'_>) -> Vec<Sign> {
+    const NAME: &str = "offhook_twiml_requests_total";
+    let verbs = scene.series(NAME).map(|(labels, _)| labels.get("verb").to_owned());
+    let verbs: std::collections::BTreeSet<String> = verbs.collect();
+    let sign = |verb: &String| {
+        let times = scene.rose(minutes(10), NAME, |labels| labels.get("verb") == verb);
+        let whose = match verb.as_str() {
+            "url" => "the URL of a call, a <Redirect> or a whisper".to_owned(),
+            verb => format!("<{verb}>"),
+        };
+        (times > 0).then(|| {
+            Sign::new(format!(
+                "{} from {whose} in the last 10 minutes. Each was answered with an empty <Response/>, \
+                 which ends the call: give it a URL of your own.",
+                number_of(times, "request came", "requests came")
+            ))
+        })
+    };
+    verbs.iter().filter_map(sign).collect()
 }
 
 /// One is enough to be told; whether it is urgent goes by its share, as in the alert.

@@ -47,3 +47,13 @@ pub(super) fn contradicted(scene: &Scene<'_>) -> Vec<Sign> {
     );
     (times > 0).then(|| Sign::new(text)).into_iter().collect()
 }
+
+pub(super) fn differing_duplicates(scene: &Scene<'_>) -> Vec<Sign> {
+    let times = scene.rose(minutes(60), "offhook_differing_duplicates_total", |_| true);
+    let text = format!(
+        "{} in the last hour said something else than the event that is stored under the same name: only \
+         the first is kept. The log has their keys. Please report it.",
+        number_of(times, "duplicate", "duplicates")
+    );
+    (times > 0).then(|| Sign::new(text)).into_iter().collect()
+}

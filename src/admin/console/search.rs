@@ -62,9 +62,10 @@ async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
     let search = asked.search(&admin.privacy.load())?;
     let found = admin.reader.find_statuses(&search).await?;
     if let Some(Needle::Prefix(sid)) = &search.needle {
-        let exact = found.len() == 1 && found[0].sid == *sid;
+        // Several, if several accounts have reported it.
+        let exact = !found.is_empty() && found.iter().all(|current| current.sid == *sid);
         // What moves no status has events all the same.
-        let only_events = found.is_empty() && !admin.reader.events(sid, 1).await?.is_empty();
+        let only_events = found.is_empty() && !admin.reader.events(sid, None, 1).await?.is_empty();
         if exact || only_events {
             return Ok(Found::Sid(sid.clone()));
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::layout::{self, Here};
 use super::words::{self, duration, number_of, seconds};
 use crate::admin::Admin;
-use crate::admin::api::{EVENTS, Problem};
+use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::gate::Visitor;
-use crate::admin::timeline::{Entry, entries};
+use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::{Clock, Timestamp};
 use crate::event::Current;
 use crate::twilio::error_code;
@@ -26,10 +26,16 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Extension(visitor): Extension<Visitor>,
     sid: Result<Path<String>, PathRejection>,
+    account: Result<Query<AccountAsk>, QueryRejection>,
 ) -> Response {
-    match look(&admin, sid).await {
-        Ok((sid, current, entries)) => {
-            let body = whole(&sid, current.as_ref(), &entries, Clock::System.now());
+    match look(&admin, sid, account).await {
+        Ok((sid, Known::Several(accounts))) => {
+            let body = choice(&sid, &accounts);
+            layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body).into_response()
+        }
+        Ok((sid, Known::One(current, events))) => {
+            let entries = entries(&sid, events, |event| admin.live.came_again(event));
+            let body = whole(&sid, current.as_deref(), &entries, Clock::System.now());
             let shown = layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body);
             let known = current.is_some() || !entries.is_empty();
             let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
@@ -39,13 +45,28 @@ pub(super) async fn page(
     }
 }
 
-type Known = (String, Option<Current>, Vec<Entry>);
+async fn look(
+    admin: &Admin,
+    sid: Result<Path<String>, PathRejection>,
+    account: Result<Query<AccountAsk>, QueryRejection>,
+) -> Result<(String, Known), Problem> {
+    let (Path(sid), Query(AccountAsk { account })) = (sid?, account?);
+    let known = Known::of(&admin.reader, &sid, &account, EVENTS).await?;
+    Ok((sid, known))
+}
 
-async fn look(admin: &Admin, sid: Result<Path<String>, PathRejection>) -> Result<Known, Problem> {
-    let Path(sid) = sid?;
-    let current = admin.reader.status(&sid).await?;
-    let events = admin.reader.events(&sid, EVENTS).await?;
-    Ok((sid, current, entries(events, |key| admin.live.came_again(key))))
+/// Which account's is meant.
+fn choice(sid: &str, accounts: &[String]) -> Markup {
+    html! {
+        p class="kind" { "SID" }
+        h1 class="sid" { (sid) }
+        p class="lead" { "Several accounts have reported this SID. Each has a history of its own:" }
+        ul {
+            @for account in accounts {
+                li { a href={ "/sid/" (words::in_path(sid)) "?account=" (words::in_path(account)) } { (account) } }
+            }
+        }
+    }
 }
 
 fn whole(sid: &str, current: Option<&Current>, entries: &[Entry], now: Timestamp) -> Markup {

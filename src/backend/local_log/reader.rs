@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::record::{self, Look};
 use super::state::{Place, RecordId};
 use super::{Inner, LocalLog, PATIENCE};
-use crate::event::{EventKey, codec};
-use crate::pipeline::{Claimed, Delivery, Settled, Source, SourceError};
+use crate::event::{Event, codec};
+use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
 use crate::sabotage::{self, Point};
 
 /// How long a read waits for something new.
@@ -273,12 +273,12 @@ impl Source for Reader {
         Ok(Claimed { deliveries: Vec::new(), vanished: 0 })
     }
 
-    async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
-        Ok(vec![false; keys.len()])
+    async fn marked(&mut self, events: &[Event]) -> Result<Vec<Option<Mark>>, SourceError> {
+        Ok(vec![None; events.len()])
     }
 
     async fn ack(&mut self, settled: &Settled<RecordId>) -> Result<(), SourceError> {
-        let ids: Vec<RecordId> = settled.entries().iter().map(|(id, _)| *id).collect();
+        let ids: Vec<RecordId> = settled.entries().iter().map(|entry| entry.id).collect();
         self.settle(&ids);
         Ok(())
     }

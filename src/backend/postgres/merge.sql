@@ -1,5 +1,5 @@
 -- The current status of each SID: `Current::merge` between the row that is there and what the fresh
--- events say, one row per SID. Those come sorted by SID, so that two workers lock rows in one order
+-- events say, one row per SID and account. Those come sorted by both, so that two workers lock rows in one order
 -- and cannot deadlock.
 INSERT INTO statuses AS s (sid, resource, account, status, final, "from", "to", duration,
                            error_code, terminals, first_seen, updated, position, error_position)
@@ -8,8 +8,7 @@ SELECT * FROM unnest(
     $8::bigint[], $9::text[], $10::smallint[], $11::timestamptz[], $12::timestamptz[],
     $13::bytea[], $14::bytea[]
 )
-ON CONFLICT (sid) DO UPDATE SET
-    account = greatest(s.account, excluded.account),
+ON CONFLICT (sid, account) DO UPDATE SET
     status = CASE WHEN excluded.position > s.position THEN excluded.status ELSE s.status END,
     final = CASE WHEN excluded.position > s.position THEN excluded.final ELSE s.final END,
     position = greatest(s.position, excluded.position),
@@ -24,4 +23,4 @@ ON CONFLICT (sid) DO UPDATE SET
     terminals = s.terminals | excluded.terminals,
     first_seen = least(s.first_seen, excluded.first_seen),
     updated = greatest(s.updated, excluded.updated)
-RETURNING sid, contradicted, position
+RETURNING sid, account, contradicted, position

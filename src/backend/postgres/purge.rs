@@ -11,17 +11,26 @@ use crate::clock::Timestamp;
 
 /// Rows are locked in the order in which a commit locks them, so the two cannot deadlock.
 const DELETE_EVENTS: &str = "
-    WITH mine AS (SELECT key FROM events WHERE key = ANY($1) ORDER BY key FOR UPDATE)
-    DELETE FROM events WHERE key IN (SELECT key FROM mine)";
+    WITH mine AS (
+        SELECT key, account FROM events
+        WHERE (key, account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+        ORDER BY key, account FOR UPDATE
+    )
+    DELETE FROM events USING mine WHERE events.key = mine.key AND events.account = mine.account";
 /// Unless something was said of the SID meanwhile.
 const DELETE_STATUSES: &str = "
     WITH mine AS (
-        SELECT sid FROM statuses WHERE sid = ANY($1) AND ($2 IS NULL OR updated < $2)
-        ORDER BY sid FOR UPDATE
+        SELECT sid, account FROM statuses
+        WHERE (sid, account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+          AND ($3 IS NULL OR updated < $3)
+        ORDER BY sid, account FOR UPDATE
     )
-    DELETE FROM statuses WHERE sid IN (SELECT sid FROM mine)";
-const COUNT_STATUSES: &str =
-    "SELECT count(*) FROM statuses WHERE sid = ANY($1) AND ($2 IS NULL OR updated < $2)";
+    DELETE FROM statuses USING mine
+    WHERE statuses.sid = mine.sid AND statuses.account = mine.account";
+const COUNT_STATUSES: &str = "
+    SELECT count(*) FROM statuses
+    WHERE (sid, account) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+      AND ($3 IS NULL OR updated < $3)";
 
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
@@ -47,21 +56,22 @@ impl Purge {
             let hits = rows.iter().map(|row| EventHit::of(row, selection));
             let hits: Vec<EventHit> = hits.collect::<Result<_, _>>()?;
             let selected: Vec<&EventHit> = hits.iter().filter(|hit| hit.selected).collect();
-            let mut parts: Vec<&str> = Vec::new();
+            let mut parts = Pairs::default();
             if !selection.addresses.is_empty() {
-                parts.extend(
-                    selected.iter().filter(|hit| hit.part).flat_map(|hit| hit.sid.as_deref()),
-                );
+                let selected = selected.iter().filter(|hit| hit.part);
+                parts.extend(selected.filter_map(|hit| Some((hit.sid.as_deref()?, &*hit.account))));
             }
-            let keys: Vec<&str> = selected.iter().map(|hit| hit.key.as_str()).collect();
+            let (keys, accounts): Pairs<'_> =
+                selected.iter().map(|hit| (hit.key.as_str(), hit.account.as_str())).unzip();
             let mut found = Found { events: keys.len() as u64, ..Found::default() };
             found.statuses = statuses(connection, &parts, selection, mode, keep).await?;
             if mode == Mode::Delete && !keys.is_empty() {
-                let delete = sqlx::query(DELETE_EVENTS).bind(&keys).persistent(keep);
+                let delete = sqlx::query(DELETE_EVENTS).bind(&keys).bind(&accounts);
+                let delete = delete.persistent(keep);
                 found.events = delete.execute(connection).await?.rows_affected();
             }
             let last = hits.last().filter(|_| hits.len() == PAGE as usize);
-            Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key))))
+            Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key, &hit.account))))
         };
         Ok(self.0.run_limited(step).await?)
     }
@@ -76,15 +86,18 @@ impl Purge {
         push_statuses(&mut page, selection, &after);
         let step = async |connection: &mut PgConnection, keep| {
             let rows = page.build().persistent(keep).fetch_all(&mut *connection).await?;
-            let mut sids: Vec<&str> = Vec::new();
+            let mut sids = Pairs::default();
             for row in &rows {
                 if row.try_get("selected")? {
-                    sids.push(row.try_get("sid")?);
+                    sids.0.push(row.try_get("sid")?);
+                    sids.1.push(row.try_get("account")?);
                 }
             }
             let found = statuses(connection, &sids, selection, mode, keep).await?;
             let last = match rows.last().filter(|_| rows.len() == PAGE as usize) {
-                Some(last) => cursor(last.try_get("at")?, last.try_get("sid")?),
+                Some(last) => {
+                    cursor(last.try_get("at")?, last.try_get("sid")?, last.try_get("account")?)
+                }
                 None => None,
             };
             Ok((found, last))
@@ -93,9 +106,12 @@ impl Purge {
     }
 }
 
+/// SIDs or keys, and the account of each.
+type Pairs<'a> = (Vec<&'a str>, Vec<&'a str>);
+
 async fn statuses(
     connection: &mut PgConnection,
-    sids: &[&str],
+    (sids, accounts): &Pairs<'_>,
     selection: &Selection,
     mode: Mode,
     keep: bool,
@@ -106,16 +122,17 @@ async fn statuses(
     let before: Option<OffsetDateTime> = selection.before.map(Timestamp::datetime);
     match mode {
         Mode::Delete => {
-            let delete = sqlx::query(DELETE_STATUSES).bind(sids).bind(before).persistent(keep);
-            Ok(delete.execute(connection).await?.rows_affected())
+            let delete = sqlx::query(DELETE_STATUSES).bind(sids).bind(accounts).bind(before);
+            Ok(delete.persistent(keep).execute(connection).await?.rows_affected())
         }
         Mode::Count => {
-            let count = sqlx::query_scalar::<_, i64>(COUNT_STATUSES).bind(sids).bind(before);
-            Ok(count.persistent(keep).fetch_one(connection).await?.unsigned_abs())
+            let count = sqlx::query_scalar::<_, i64>(COUNT_STATUSES).bind(sids).bind(accounts);
+            Ok(count.bind(before).persistent(keep).fetch_one(connection).await?.unsigned_abs())
         }
     }
 }
 
-fn cursor(at: &str, id: &str) -> Option<Cursor> {
-    Some(Cursor { at: Timestamp::parse_rfc3339(at)?, id: id.to_owned() })
+fn cursor(at: &str, id: &str, account: &str) -> Option<Cursor> {
+    let at = Timestamp::parse_rfc3339(at)?;
+    Some(Cursor { at, id: id.to_owned(), account: account.to_owned() })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::{CONNECT, Postgres};
-use crate::backend::search::{Counts, EventSearch, StatusSearch};
+use crate::backend::search::{ACCOUNTS, Counts, EventSearch, StatusSearch};
 use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -49,7 +49,8 @@ macro_rules! select_events {
     ($rest:literal) => {
         concat!(
             "SELECT key, kind, account, sid, resource, status, sequence, format, query, \
-             params::text AS params, body, ",
+             params::text AS params, body, about_account, fingerprint, method, route, \
+             idempotency_token, ",
             utc!("occurred_at"),
             ", ",
             utc!("received_at"),
@@ -70,29 +71,38 @@ impl Query {
         Self(postgres, Arc::new(Semaphore::new(SEARCHES)))
     }
 
-    /// The current status of a SID.
+    /// The current status of a SID in each account that has reported it.
     ///
     /// # Errors
     /// Postgres does not answer in time.
-    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
-        if no_text(sid) {
-            return Ok(None);
-        }
-        let query = sqlx::query(select_statuses!("WHERE sid = $1")).bind(sid);
-        let rows = self.all(query).await?;
-        Ok(rows.first().map(rows::current).transpose()?)
-    }
-
-    /// The events of a SID, as they were received.
-    ///
-    /// # Errors
-    /// Postgres does not answer in time.
-    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
+    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<Current>, BackendError> {
         if no_text(sid) {
             return Ok(Vec::new());
         }
-        let sql = select_events!("WHERE sid = $1 ORDER BY events.received_at, key LIMIT $2");
-        let query = sqlx::query(sql).bind(sid).bind(i64::from(limit));
+        let sql = select_statuses!("WHERE sid = $1 ORDER BY account LIMIT $2");
+        let query = sqlx::query(sql).bind(sid).bind(i64::from(ACCOUNTS));
+        let rows = self.all(query).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    }
+
+    /// The events of a SID, and of what names it as its call, as they were received.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn events(
+        &self,
+        sid: &str,
+        account: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        if no_text(sid) || account.is_some_and(no_text) {
+            return Ok(Vec::new());
+        }
+        let sql = select_events!(
+            "WHERE (sid = $1 OR call_sid = $1) AND ($2::text IS NULL OR account = $2) \
+             ORDER BY events.received_at, key, account LIMIT $3"
+        );
+        let query = sqlx::query(sql).bind(sid).bind(account).bind(i64::from(limit));
         let rows = self.all(query).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
@@ -187,7 +197,7 @@ impl Query {
     /// # Errors
     /// Postgres does not answer.
     pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
-        let rows = self.all(sqlx::query(select_events!("ORDER BY key"))).await?;
+        let rows = self.all(sqlx::query(select_events!("ORDER BY key, account"))).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
@@ -196,7 +206,7 @@ impl Query {
     /// # Errors
     /// Postgres does not answer.
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
-        let rows = self.all(sqlx::query(select_statuses!("ORDER BY sid"))).await?;
+        let rows = self.all(sqlx::query(select_statuses!("ORDER BY sid, account"))).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 

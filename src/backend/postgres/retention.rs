@@ -22,12 +22,13 @@ pub(super) const PAGE: i64 = 500;
 /// vacuum has not removed yet, be read again and again. Returns what [`Page`] reads.
 const EVENTS: &str = "
     WITH old AS (
-        SELECT key, stored_at FROM events
+        SELECT key, account, stored_at FROM events
         WHERE stored_at < $1 AND (stored_at, key) > ($2, $3)
         ORDER BY stored_at, key LIMIT $4
         FOR UPDATE SKIP LOCKED
     ), gone AS (
-        DELETE FROM events WHERE key IN (SELECT key FROM old) RETURNING key
+        DELETE FROM events USING old
+        WHERE events.key = old.key AND events.account = old.account RETURNING 1
     )
     SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), stored_at, key
     FROM old ORDER BY stored_at DESC, key DESC LIMIT 1";
@@ -36,14 +37,16 @@ const EVENTS: &str = "
 /// its SID for long, and some that began long ago are not.
 const STATUSES: &str = r#"
     WITH page AS (
-        SELECT sid, first_seen FROM statuses
+        SELECT sid, account, first_seen FROM statuses
         WHERE first_seen < $1 AND (first_seen, sid) > ($2, $3)
         ORDER BY first_seen, sid LIMIT $4
     ), old AS (
-        SELECT sid FROM statuses WHERE sid IN (SELECT sid FROM page) AND updated < $1
+        SELECT sid, account FROM statuses
+        WHERE (sid, account) IN (SELECT sid, account FROM page) AND updated < $1
         FOR UPDATE SKIP LOCKED
     ), gone AS (
-        DELETE FROM statuses WHERE sid IN (SELECT sid FROM old) AND updated < $1 RETURNING sid
+        DELETE FROM statuses USING old
+        WHERE statuses.sid = old.sid AND statuses.account = old.account AND updated < $1 RETURNING 1
     )
     SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM gone), first_seen, sid
     FROM page ORDER BY first_seen DESC, sid DESC LIMIT 1"#;

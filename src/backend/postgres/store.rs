@@ -1,13 +1,11 @@
 //! [`PostgresStore`]: history and current status in one transaction.
 
-use std::collections::BTreeMap;
-
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
-use crate::backend::rows;
-use crate::event::{Batch, Current, Event, Resource};
+use crate::backend::rows::{self, Statuses};
+use crate::event::{Batch, Current, Differing, Event, Fingerprint, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
 
@@ -31,7 +29,7 @@ impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
         let work = async |connection: &mut PgConnection, keep| {
-            store(connection, batch.events(), details, keep).await
+            store(connection, batch, details, keep).await
         };
         self.0.transact(work).await.map_err(|error| classify(&error))
     }
@@ -40,48 +38,77 @@ impl Sink for PostgresStore {
 /// The events that are new, and what they say of their SIDs. `keep`: the statements stay prepared.
 async fn store(
     connection: &mut PgConnection,
-    events: &[Event],
+    batch: &Batch,
     details: Vec<Details>,
     keep: bool,
 ) -> Result<Outcome, sqlx::Error> {
-    let fresh = insert(connection, events, &details, keep).await?;
+    let fresh = insert(connection, batch, &details, keep).await?;
+    let differing = differing(connection, batch, &fresh, keep).await?;
     let updates = rows::fold(details, &fresh);
     let (contradicted, late) = match updates.is_empty() {
         true => (0, 0),
         false => merge(connection, &updates, keep).await?,
     };
-    Ok(Outcome::Stored { fresh, contradicted, late })
+    Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
 /// Which of the events are new.
 async fn insert(
     connection: &mut PgConnection,
-    events: &[Event],
+    batch: &Batch,
     details: &[Details],
     keep: bool,
 ) -> Result<Vec<bool>, sqlx::Error> {
-    let columns = EventColumns::of(events, details);
+    let columns = EventColumns::of(batch.events(), details);
     let inserted = columns.bind().persistent(keep).fetch_all(connection).await?;
-    let mut fresh = vec![false; events.len()];
+    let mut fresh = vec![false; batch.events().len()];
     for row in inserted {
-        let key: &str = row.try_get("key")?;
-        if let Ok(at) = events.binary_search_by(|event| event.key.as_str().cmp(key)) {
+        if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
             fresh[at] = true;
         }
     }
     Ok(fresh)
 }
 
+/// The duplicates that say something else than what is stored. Asks only if there are any, which is
+/// seldom: marks have filtered them before.
+async fn differing(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    fresh: &[bool],
+    keep: bool,
+) -> Result<Vec<Differing>, sqlx::Error> {
+    let duplicates = batch.events().iter().zip(fresh).filter(|(_, fresh)| !**fresh);
+    let (keys, accounts): (Vec<&str>, Vec<&str>) =
+        duplicates.map(|(event, _)| (event.key.as_str(), event.account.as_str())).unzip();
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stored = "SELECT key, account, fingerprint FROM events \
+                  WHERE (key, account) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
+    let stored = sqlx::query(stored).bind(keys).bind(accounts).persistent(keep);
+    let mut differing = Vec::new();
+    for row in stored.fetch_all(connection).await? {
+        let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) else {
+            continue;
+        };
+        let kept: Option<i64> = row.try_get("fingerprint")?;
+        differing.extend(Differing::of(&batch.events()[at], kept.map(Fingerprint::from_i64)));
+    }
+    Ok(differing)
+}
+
 /// How many rows ended in a contradiction, and how many updates came late.
 async fn merge(
     connection: &mut PgConnection,
-    updates: &BTreeMap<String, Current>,
+    updates: &Statuses,
     keep: bool,
 ) -> Result<(usize, usize), sqlx::Error> {
     let columns = StatusColumns::of(updates);
     let (mut contradicted, mut late) = (0, 0);
     for row in columns.bind().persistent(keep).fetch_all(connection).await? {
-        let Some(update) = updates.get(row.try_get::<&str, _>("sid")?) else { continue };
+        let id = (row.try_get("sid")?, row.try_get("account")?);
+        let Some(update) = updates.get(&id) else { continue };
         contradicted += usize::from(update.terminals != 0 && row.try_get("contradicted")?);
         late += usize::from(row.try_get::<&[u8], _>("position")? > &*update.position.to_bytes());
     }
@@ -120,18 +147,25 @@ struct EventColumns<'a> {
     query: Vec<&'a str>,
     params: Vec<&'a str>,
     body: Vec<&'a [u8]>,
+    about_account: Vec<Option<&'a str>>,
+    call_sid: Vec<Option<&'a str>>,
+    fingerprint: Vec<Option<i64>>,
+    method: Vec<Option<&'static str>>,
+    route: Vec<Option<&'static str>>,
+    idempotency_token: Vec<Option<&'a str>>,
 }
 
 impl<'a> EventColumns<'a> {
     fn of(events: &'a [Event], details: &'a [Details]) -> Self {
         let mut columns = Self::default();
         for (event, details) in events.iter().zip(details) {
-            columns.push(event, &details.params);
+            columns.push(event, details);
         }
         columns
     }
 
-    fn push(&mut self, event: &'a Event, params: &'a str) {
+    fn push(&mut self, event: &'a Event, details: &'a Details) {
+        let request = event.request.as_ref();
         self.key.push(event.key.as_str());
         self.kind.push(event.kind.as_str());
         self.account.push(&event.account);
@@ -144,8 +178,15 @@ impl<'a> EventColumns<'a> {
         self.received_at.push(event.received_at.datetime());
         self.format.push(event.format.as_str());
         self.query.push(&event.query);
-        self.params.push(params);
+        self.params.push(&details.params);
         self.body.push(&event.body);
+        self.about_account.push(event.about_account.as_deref());
+        self.call_sid.push(details.call_sid.as_deref());
+        self.fingerprint.push(event.fingerprint.map(Fingerprint::to_i64));
+        self.method.push(request.map(|request| request.method.as_str()));
+        self.route.push(request.map(|request| request.route.as_str()));
+        let token = request.and_then(|request| request.idempotency_token.as_deref());
+        self.idempotency_token.push(token);
     }
 
     fn bind(&self) -> Query<'_> {
@@ -164,6 +205,12 @@ impl<'a> EventColumns<'a> {
             .bind(&self.query)
             .bind(&self.params)
             .bind(&self.body)
+            .bind(&self.about_account)
+            .bind(&self.call_sid)
+            .bind(&self.fingerprint)
+            .bind(&self.method)
+            .bind(&self.route)
+            .bind(&self.idempotency_token)
     }
 }
 
@@ -187,7 +234,7 @@ struct StatusColumns<'a> {
 }
 
 impl<'a> StatusColumns<'a> {
-    fn of(updates: &'a BTreeMap<String, Current>) -> Self {
+    fn of(updates: &'a Statuses) -> Self {
         let mut columns = Self::default();
         updates.values().for_each(|row| columns.push(row));
         columns

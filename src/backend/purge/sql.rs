@@ -5,11 +5,12 @@
 use sqlx::{ColumnIndex, Decode, Encode, QueryBuilder, Row, Type};
 
 use super::{PAGE, Selection};
-use crate::backend::search::{Cursor, Dialect, push_addresses};
+use crate::backend::search::{Cursor, Dialect, push_addresses, push_after};
 
 /// An event of a page.
 pub(in crate::backend) struct EventHit {
     pub(in crate::backend) key: String,
+    pub(in crate::backend) account: String,
     pub(in crate::backend) at: String,
     pub(in crate::backend) sid: Option<String>,
     /// Whether its status is nobody else's business: a conference has several participants.
@@ -34,16 +35,17 @@ impl EventHit {
         let text = |column| row.try_get::<Option<String>, _>(column);
         let (params, query) = (text("words")?, text("asked")?);
         let has_status: bool = row.try_get("has_status")?;
-        let (account, related): (bool, bool) =
+        let (of_account, related): (bool, bool) =
             (row.try_get("of_account")?, row.try_get("related")?);
         let (params, query) = (params.unwrap_or_default(), query.unwrap_or_default());
         let meant = related || selection.is_meant(&params, &query, has_status);
         Ok(Self {
             key: row.try_get("key")?,
+            account: row.try_get("account")?,
             at: row.try_get("at")?,
             sid: row.try_get("sid")?,
             part: matches!(resource.as_deref(), Some("recording" | "transcription")),
-            selected: account && meant,
+            selected: of_account && meant,
         })
     }
 }
@@ -56,7 +58,7 @@ pub(in crate::backend) fn push_events<DB: Dialect>(
 ) where
     String: for<'q> Encode<'q, DB> + Type<DB>,
 {
-    sql.push("SELECT key, sid, resource, ");
+    sql.push("SELECT key, account, sid, resource, ");
     sql.push(DB::time_as_text("page.received_at")).push(" AS at, ");
     push_account(sql, selection);
     sql.push(" AS of_account, ");
@@ -70,7 +72,7 @@ pub(in crate::backend) fn push_events<DB: Dialect>(
          WHERE TRUE",
     );
     push_page(sql, selection, "received_at", "key", after);
-    sql.push(") AS page ORDER BY page.received_at, key");
+    sql.push(") AS page ORDER BY page.received_at, key, account");
 }
 
 /// Whether an event belongs to a SID whose status has one of the addresses, whether it has a status at
@@ -80,12 +82,13 @@ where
     String: for<'q> Encode<'q, DB> + Type<DB>,
 {
     sql.push(
-        "EXISTS (SELECT 1 FROM statuses WHERE statuses.sid IN \
+        "EXISTS (SELECT 1 FROM statuses WHERE statuses.account = page.account AND statuses.sid IN \
          (page.sid, page.params ->> 'CallSid', page.params ->> 'MessageSid')",
     );
     push_addresses(sql, &selection.addresses);
     sql.push(
-        ") AS related, EXISTS (SELECT 1 FROM statuses WHERE statuses.sid = page.sid) AS has_status",
+        ") AS related, EXISTS (SELECT 1 FROM statuses WHERE statuses.sid = page.sid \
+         AND statuses.account = page.account) AS has_status",
     );
     for (text, name) in [("CAST(page.params AS text)", "words"), ("page.query", "asked")] {
         sql.push(", CASE WHEN FALSE");
@@ -97,7 +100,8 @@ where
     }
 }
 
-/// A page of statuses in the order in which their SIDs were first seen: `sid`, `at`, `selected`.
+/// A page of statuses in the order in which their SIDs were first seen: `sid`, `account`, `at`,
+/// `selected`.
 pub(in crate::backend) fn push_statuses<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     selection: &Selection,
@@ -105,7 +109,7 @@ pub(in crate::backend) fn push_statuses<DB: Dialect>(
 ) where
     String: for<'q> Encode<'q, DB> + Type<DB>,
 {
-    sql.push("SELECT sid, ").push(DB::time_as_text("page.first_seen")).push(" AS at, ");
+    sql.push("SELECT sid, account, ").push(DB::time_as_text("page.first_seen")).push(" AS at, ");
     push_account(sql, selection);
     if let Some(before) = selection.before {
         sql.push(" AND updated < ").push_bind(before.to_string()).push(DB::TIME);
@@ -117,7 +121,7 @@ pub(in crate::backend) fn push_statuses<DB: Dialect>(
         push_addresses(sql, &selection.addresses);
     }
     push_page(sql, selection, "first_seen", "sid", after);
-    sql.push(") AS page ORDER BY page.first_seen, sid");
+    sql.push(") AS page ORDER BY page.first_seen, sid, account");
 }
 
 fn push_account<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection)
@@ -145,9 +149,8 @@ fn push_page<DB: Dialect>(
     if let Some(before) = selection.before {
         sql.push(format_args!(" AND {time} < ")).push_bind(before.to_string()).push(DB::TIME);
     }
-    if let Some(Cursor { at, id: last }) = after {
-        sql.push(format_args!(" AND ({time}, {id}) > (")).push_bind(at.to_string());
-        sql.push(DB::TIME).push(", ").push_bind(last.clone()).push(")");
+    if let Some(after) = after {
+        push_after(sql, [time, id], ">", after);
     }
-    sql.push(format_args!(" ORDER BY {time}, {id} LIMIT {PAGE}"));
+    sql.push(format_args!(" ORDER BY {time}, {id}, account LIMIT {PAGE}"));
 }

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
-use crate::event::{EventKey, codec};
-use crate::pipeline::{Claimed, Delivery, Settled, Source, SourceError};
+use crate::event::{Event, Fingerprint, codec};
+use crate::pipeline::{Claimed, Delivery, Entry, Mark, Settled, Source, SourceError};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -186,35 +186,37 @@ impl Source for RedisConsumer {
         Ok(Claimed { deliveries: deliveries.collect(), vanished })
     }
 
-    async fn marked(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
+    async fn marked(&mut self, events: &[Event]) -> Result<Vec<Option<Mark>>, SourceError> {
         #[cfg(feature = "naive-worker")]
         if crate::sabotage::is_naive() {
-            return self.claim_marks(keys).await;
+            return self.claim_marks(events).await;
         }
         let mut get = cmd("MGET");
-        for key in keys {
-            get.arg(self.names.mark(key));
+        for event in events {
+            get.arg(self.names.mark(&event.id()));
         }
-        let marks: Vec<Option<Vec<u8>>> = self.command(&get).await?;
-        Ok(marks.into_iter().map(|mark| mark.is_some()).collect())
+        let marks: Vec<Option<String>> = self.command(&get).await?;
+        let mark = |value: String| Mark { fingerprint: Fingerprint::parse(&value) };
+        Ok(marks.into_iter().map(|value| value.map(mark)).collect())
     }
 
     async fn ack(&mut self, settled: &Settled<String>) -> Result<(), SourceError> {
         let mut ack = cmd("XACK");
         ack.arg(&self.names.stream).arg(&self.names.group);
-        for (id, _) in settled.entries() {
-            ack.arg(id);
+        for entry in settled.entries() {
+            ack.arg(&entry.id);
         }
         if self.connector.known().marks_given_up() {
             return self.command::<()>(&ack).await;
         }
-        let mark = |key| {
+        let mark = |entry: &Entry<String>| {
+            let said = entry.fingerprint.map_or_else(|| "-".to_owned(), |it| it.to_string());
             let mut set = cmd("SET");
-            set.arg(self.names.mark(key)).arg(1).arg("NX");
+            set.arg(self.names.mark(&entry.event)).arg(said).arg("NX");
             set.arg("EX").arg(self.mark_ttl.as_secs().max(1));
             set
         };
-        let mut commands: Vec<Cmd> = settled.entries().iter().map(|(_, key)| mark(key)).collect();
+        let mut commands: Vec<Cmd> = settled.entries().iter().map(mark).collect();
         commands.push(ack.clone());
         match self.commands.transaction(&commands).await {
             // A full Redis takes no marks, which only save work. Without the acks it would never
@@ -268,15 +270,16 @@ impl Source for RedisConsumer {
 impl RedisConsumer {
     /// What must not be done: a mark before the write, as a claim. Who dies between the two has lost
     /// the events. It is there to be found out.
-    async fn claim_marks(&mut self, keys: &[EventKey]) -> Result<Vec<bool>, SourceError> {
+    async fn claim_marks(&mut self, events: &[Event]) -> Result<Vec<Option<Mark>>, SourceError> {
         let mut pipe = redis::pipe();
-        for key in keys {
-            let set = pipe.cmd("SET").arg(self.names.mark(key)).arg(1);
+        for event in events {
+            let set = pipe.cmd("SET").arg(self.names.mark(&event.id())).arg(1);
             set.arg("NX").arg("EX").arg(self.mark_ttl.as_secs().max(1));
         }
         let set = self.commands.pipeline::<Vec<Option<String>>>(&pipe).await;
         let set = set.map_err(|error| self.failed(&error))?;
-        Ok(set.into_iter().map(|set| set.is_none()).collect())
+        let mark = Mark { fingerprint: None };
+        Ok(set.into_iter().map(|set| set.is_none().then_some(mark)).collect())
     }
 }
 

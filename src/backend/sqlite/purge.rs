@@ -15,7 +15,8 @@ use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
 use crate::pipeline::CommitError;
 
-const OF_SIDS: &str = "sid IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR updated < ?2)";
+const OF_SIDS: &str = "(sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
+    AND (?2 IS NULL OR updated < ?2)";
 
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
@@ -46,17 +47,19 @@ impl Purge {
         let hits = self.query.read(read).await?;
         let selected = || hits.iter().filter(|hit| hit.selected);
         let parts = selected().filter(|hit| hit.part && !selection.addresses.is_empty());
-        let parts: Vec<&str> = parts.filter_map(|hit| hit.sid.as_deref()).collect();
-        let keys: Vec<&str> = selected().map(|hit| hit.key.as_str()).collect();
+        let parts = parts.filter_map(|hit| Some((hit.sid.as_deref()?, &*hit.account)));
+        let parts: Vec<(&str, &str)> = parts.collect();
+        let keys: Vec<(&str, &str)> = selected().map(|hit| (&*hit.key, &*hit.account)).collect();
         let statuses = self.settle_statuses(&parts, selection, mode).await?;
         let mut events = keys.len() as u64;
         if mode == Mode::Delete && events > 0 {
-            let sql = "DELETE FROM events WHERE key IN (SELECT value FROM json_each(?))";
+            let sql = "DELETE FROM events WHERE (key, account) IN \
+                       (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
             events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
         }
         let last = hits.last().filter(|_| hits.len() == PAGE as usize);
         let found = Found { events, statuses, ..Found::default() };
-        Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key))))
+        Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key, &hit.account))))
     }
 
     pub(in crate::backend) async fn statuses(
@@ -70,18 +73,18 @@ impl Purge {
         let read = async |connection: &mut SqliteConnection| {
             page.build_query_as().fetch_all(connection).await
         };
-        let rows: Vec<(String, String, bool)> = self.query.read(read).await?;
-        let sids = rows.iter().filter(|(_, _, selected)| *selected);
-        let sids: Vec<&str> = sids.map(|(sid, _, _)| sid.as_str()).collect();
+        let rows: Vec<(String, String, String, bool)> = self.query.read(read).await?;
+        let sids = rows.iter().filter(|(_, _, _, selected)| *selected);
+        let sids: Vec<(&str, &str)> = sids.map(|(sid, account, ..)| (&**sid, &**account)).collect();
         let found = self.settle_statuses(&sids, selection, mode).await?;
         let last = rows.last().filter(|_| rows.len() == PAGE as usize);
-        Ok((found, last.and_then(|(sid, at, _)| cursor(at, sid))))
+        Ok((found, last.and_then(|(sid, account, at, _)| cursor(at, sid, account))))
     }
 
     /// Of those, what nothing was said of meanwhile.
     async fn settle_statuses(
         &self,
-        sids: &[&str],
+        sids: &[(&str, &str)],
         selection: &Selection,
         mode: Mode,
     ) -> Result<u64, BackendError> {
@@ -138,6 +141,7 @@ fn failed(error: CommitError) -> BackendError {
     BackendError(error.to_string())
 }
 
-fn cursor(at: &str, id: &str) -> Option<Cursor> {
-    Some(Cursor { at: Timestamp::parse_rfc3339(at)?, id: id.to_owned() })
+fn cursor(at: &str, id: &str, account: &str) -> Option<Cursor> {
+    let at = Timestamp::parse_rfc3339(at)?;
+    Some(Cursor { at, id: id.to_owned(), account: account.to_owned() })
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
-use crate::backend::search::{Counts, EventSearch, StatusSearch};
+use crate::backend::search::{ACCOUNTS, Counts, EventSearch, StatusSearch};
 use crate::backend::{BackendError, StoredEvent, rows};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -55,24 +55,30 @@ impl Query {
         Ok(Self::of_file(&super::path_of(url)?))
     }
 
-    /// The current status of a SID.
+    /// The current status of a SID in each account that has reported it.
     ///
     /// # Errors
     /// The file cannot be read in time.
-    pub async fn status(&self, sid: &str) -> Result<Option<Current>, BackendError> {
-        let row = sqlx::query("SELECT * FROM statuses WHERE sid = ?").bind(sid);
-        let row =
-            bounded(async { row.fetch_optional(&mut *self.connection().await?).await }).await?;
-        Ok(row.as_ref().map(rows::current).transpose()?)
+    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<Current>, BackendError> {
+        let sql = "SELECT * FROM statuses WHERE sid = ? ORDER BY account LIMIT ?";
+        let rows = sqlx::query(sql).bind(sid).bind(ACCOUNTS);
+        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
+        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
-    /// The events of a SID, as they were received.
+    /// The events of a SID, and of what names it as its call, as they were received.
     ///
     /// # Errors
     /// The file cannot be read in time.
-    pub async fn events(&self, sid: &str, limit: u32) -> Result<Vec<StoredEvent>, BackendError> {
-        let sql = "SELECT * FROM events WHERE sid = ? ORDER BY received_at, key LIMIT ?";
-        let rows = sqlx::query(sql).bind(sid).bind(limit);
+    pub async fn events(
+        &self,
+        sid: &str,
+        account: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        let sql = "SELECT * FROM events WHERE (sid = ?1 OR call_sid = ?1) \
+                   AND (?2 IS NULL OR account = ?2) ORDER BY received_at, key, account LIMIT ?3";
+        let rows = sqlx::query(sql).bind(sid).bind(account).bind(limit);
         let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
@@ -157,7 +163,7 @@ impl Query {
     /// # Errors
     /// The file cannot be read in time.
     pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM events ORDER BY key");
+        let rows = sqlx::query("SELECT * FROM events ORDER BY key, account");
         let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
@@ -167,7 +173,7 @@ impl Query {
     /// # Errors
     /// The file cannot be read in time.
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid");
+        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid, account");
         let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
@@ -239,7 +245,7 @@ mod tests {
         let mut waits = std::pin::pin!(query.counts(since));
         assert!(waits.as_mut().now_or_never().is_none());
         assert!(query.ping().await.is_ok());
-        assert!(query.status("CA1").await.expect("it can be read").is_none());
+        assert!(query.statuses_of("CA1").await.expect("it can be read").is_empty());
         drop(searching);
         assert!(waits.await.is_ok());
     }

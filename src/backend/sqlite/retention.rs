@@ -114,23 +114,24 @@ async fn delete_statuses(
     after: &mut (String, String),
     cutoff: Timestamp,
 ) -> Result<Step, crate::pipeline::CommitError> {
-    let page = "SELECT first_seen, sid, updated FROM statuses \
+    let page = "SELECT first_seen, sid, account, updated FROM statuses \
                 WHERE first_seen < ?1 AND (first_seen, sid) > (?2, ?3) \
                 ORDER BY first_seen, sid LIMIT ?4";
     let cutoff = cutoff.to_string();
     let page = sqlx::query_as(page).bind(&cutoff).bind(after.0.clone()).bind(after.1.clone());
     let held = writer.hold().await?;
     let run = async |connection: &mut SqliteConnection| {
-        let page: Vec<(String, String, String)> =
+        let page: Vec<(String, String, String, String)> =
             page.bind(PAGE).fetch_all(&mut *connection).await?;
-        let old = page.iter().filter(|(_, _, updated)| *updated < cutoff);
-        let old: Vec<&str> = old.map(|(_, sid, _)| sid.as_str()).collect();
-        let sql = "DELETE FROM statuses WHERE sid IN (SELECT value FROM json_each(?))";
+        let old = page.iter().filter(|(.., updated)| *updated < cutoff);
+        let old: Vec<(&str, &str)> = old.map(|(_, sid, account, _)| (&**sid, &**account)).collect();
+        let sql = "DELETE FROM statuses WHERE (sid, account) IN \
+                   (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
         let deleted = sqlx::query(sql).bind(Json(old)).execute(connection).await?;
         Ok((page, deleted.rows_affected()))
     };
     let (page, deleted) = held.run(run).await?;
     let last = page.last().filter(|_| page.len() == PAGE as usize);
-    *after = last.map(|(at, sid, _)| (at.clone(), sid.clone())).unwrap_or_default();
+    *after = last.map(|(at, sid, ..)| (at.clone(), sid.clone())).unwrap_or_default();
     Ok(if last.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
 }

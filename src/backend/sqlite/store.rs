@@ -1,6 +1,6 @@
 //! [`SqliteStore`]: history and current status in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
@@ -9,16 +9,49 @@ use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, query::Quer
 use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::rows;
-use crate::event::{Batch, Current, Event};
+use crate::backend::rows::Statuses;
+use crate::event::{Batch, Current, Differing, Event, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
 
-const EVENT_COLUMNS: &str = "key, kind, account, sid, resource, status, rank, sequence, \
-    occurred_at, received_at, format, query, params, body";
-const STATUS_COLUMNS: &str = "sid, resource, account, status, final, \"from\", \"to\", duration, \
-    error_code, terminals, first_seen, updated, position, error_position";
-/// Both lists have this many.
-const COLUMNS: usize = 14;
+const EVENT_COLUMNS: [&str; 20] = [
+    "key",
+    "kind",
+    "account",
+    "sid",
+    "resource",
+    "status",
+    "rank",
+    "sequence",
+    "occurred_at",
+    "received_at",
+    "format",
+    "query",
+    "params",
+    "body",
+    "about_account",
+    "call_sid",
+    "fingerprint",
+    "method",
+    "route",
+    "idempotency_token",
+];
+const STATUS_COLUMNS: [&str; 14] = [
+    "sid",
+    "resource",
+    "account",
+    "status",
+    "final",
+    "\"from\"",
+    "\"to\"",
+    "duration",
+    "error_code",
+    "terminals",
+    "first_seen",
+    "updated",
+    "position",
+    "error_position",
+];
 /// The store's own clock, written as [`Timestamp`](crate::clock::Timestamp)s are.
 pub(super) const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
@@ -78,45 +111,59 @@ impl Sink for SqliteStore {
 /// What is known of a batch's events and of their SIDs. Nobody else writes, so that this holds until
 /// the end of the transaction.
 const LOOK: &str = "BEGIN IMMEDIATE; \
-    SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?)); \
-    SELECT * FROM statuses WHERE sid IN (SELECT value FROM json_each(?))";
+    SELECT key, account, fingerprint FROM events \
+    WHERE (key, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
+    SELECT * FROM statuses \
+    WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+/// Columns of the first of the two.
+const LOOK_EVENT_COLUMNS: usize = 3;
 
 /// Each query is a trip to the thread of the connection and back, so there are three: what is known,
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
-    let (fresh, known) = look(connection, batch, &details).await?;
+    let Known { fresh, differing, statuses } = look(connection, batch, &details).await?;
     insert_events(connection, batch.events(), &details, &fresh).await?;
-    let (rows, contradicted, late) = merge(known, rows::fold(details, &fresh));
+    let (rows, contradicted, late) = merge(statuses, rows::fold(details, &fresh));
     put_statuses(connection, &rows).await?;
-    Ok(Outcome::Stored { fresh, contradicted, late })
+    Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
-/// Which of the events the store does not have, and the rows of their SIDs.
+/// What the store has of a batch.
+struct Known {
+    /// Which of the events it does not have.
+    fresh: Vec<bool>,
+    /// Those that it has, and that say something else.
+    differing: Vec<Differing>,
+    /// The rows of their SIDs.
+    statuses: Statuses,
+}
+
 async fn look(
     connection: &mut SqliteConnection,
     batch: &Batch,
     details: &[Details],
-) -> Result<(Vec<bool>, BTreeMap<String, Current>), sqlx::Error> {
-    let keys = json(batch.events().iter().map(|event| event.key.as_str()));
+) -> Result<Known, sqlx::Error> {
+    let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
-    let sids: BTreeSet<&str> = sids.map(|current| &*current.sid).collect();
-    let look = sqlx::query(LOOK).bind(keys).bind(json(sids.into_iter()));
-    let (mut fresh, mut known) = (vec![true; batch.events().len()], BTreeMap::new());
+    let sids: BTreeSet<(&str, &str)> = sids.map(Current::id).collect();
+    let look = sqlx::query(LOOK).bind(keys).bind(pairs(sids.into_iter()));
+    let mut known = Known {
+        fresh: vec![true; batch.events().len()],
+        differing: Vec::new(),
+        statuses: Statuses::new(),
+    };
     for row in look.fetch_all(connection).await? {
-        // The first of the two gives a column, the second a row of the table.
-        if row.len() == 1 {
-            let key: &str = row.try_get("key")?;
-            let at = batch.events().binary_search_by(|event| event.key.as_str().cmp(key));
-            if let Ok(at) = at {
-                fresh[at] = false;
-            }
-        } else {
-            let current = rows::current(&row)?;
-            known.insert(current.sid.clone(), current);
+        if row.len() != LOOK_EVENT_COLUMNS {
+            rows::insert(&mut known.statuses, rows::current(&row)?);
+        } else if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
+            known.fresh[at] = false;
+            let kept: Option<i64> = row.try_get("fingerprint")?;
+            let kept = kept.map(Fingerprint::from_i64);
+            known.differing.extend(Differing::of(&batch.events()[at], kept));
         }
     }
-    Ok((fresh, known))
+    Ok(known)
 }
 
 async fn insert_events(
@@ -128,33 +175,30 @@ async fn insert_events(
     let rows = events.iter().zip(details).zip(fresh);
     let rows: Vec<_> = rows.filter_map(|(row, fresh)| fresh.then_some(row)).collect();
     for rows in rows.chunks(ROWS) {
-        let row = format!("({}, {NOW})", vec!["?"; COLUMNS].join(", "));
-        let values = vec![row; rows.len()].join(", ");
-        let sql = format!("INSERT INTO events ({EVENT_COLUMNS}, stored_at) VALUES {values}");
+        let row = format!("({}, {NOW})", vec!["?"; EVENT_COLUMNS.len()].join(", "));
+        let (columns, values) = (EVENT_COLUMNS.join(", "), vec![row; rows.len()].join(", "));
+        let sql = format!("INSERT INTO events ({columns}, stored_at) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (event, details) in rows {
-            query = bind_event(query, event, &details.params);
+            query = bind_event(query, event, details);
         }
         query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
-/// An array of strings, which SQL takes as one parameter.
-fn json<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    serde_json::to_string(&texts.collect::<Vec<_>>()).expect("strings always serialize")
+/// An array of pairs of strings, which SQL takes as one parameter.
+fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    serde_json::to_string(&pairs.collect::<Vec<_>>()).expect("strings always serialize")
 }
 
 /// What is true now; how many rows ended in a contradiction, and how many updates came late.
-fn merge(
-    mut known: BTreeMap<String, Current>,
-    updates: BTreeMap<String, Current>,
-) -> (Vec<Current>, usize, usize) {
+fn merge(mut known: Statuses, updates: Statuses) -> (Vec<Current>, usize, usize) {
     let (mut contradicted, mut late) = (0, 0);
     let mut rows = Vec::with_capacity(updates.len());
-    for (sid, update) in updates {
+    for (id, update) in updates {
         let reports_terminal = update.terminals != 0;
-        let merged = match known.remove(&sid) {
+        let merged = match known.remove(&id) {
             Some(known) => {
                 late += usize::from(known.position > update.position);
                 known.merge(update)
@@ -172,11 +216,11 @@ async fn put_statuses(
     connection: &mut SqliteConnection,
     rows: &[Current],
 ) -> Result<(), sqlx::Error> {
-    let replace = "(sid) DO UPDATE SET status = excluded.status, final = excluded.final, \
+    let replace = "(sid, account) DO UPDATE SET status = excluded.status, final = excluded.final, \
         \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
         error_code = excluded.error_code, terminals = excluded.terminals, \
         first_seen = excluded.first_seen, updated = excluded.updated, \
-        account = excluded.account, position = excluded.position, \
+        position = excluded.position, \
         error_position = excluded.error_position";
     let mut chunks = rows.chunks(ROWS).peekable();
     if chunks.peek().is_none() {
@@ -184,8 +228,9 @@ async fn put_statuses(
     }
     while let Some(rows) = chunks.next() {
         let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
-        let values = placeholders(COLUMNS, rows.len());
-        let insert = format!("INSERT INTO statuses ({STATUS_COLUMNS}) VALUES {values}");
+        let values = placeholders(STATUS_COLUMNS.len(), rows.len());
+        let insert =
+            format!("INSERT INTO statuses ({}) VALUES {values}", STATUS_COLUMNS.join(", "));
         let sql = format!("{insert} ON CONFLICT {replace}{end}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in rows {
@@ -204,7 +249,8 @@ pub(super) fn placeholders(columns: usize, rows: usize) -> String {
 
 type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;
 
-fn bind_event<'q>(query: Bound<'q>, event: &'q Event, params: &'q str) -> Bound<'q> {
+fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q Details) -> Bound<'q> {
+    let request = event.request.as_ref();
     query
         .bind(event.key.as_str())
         .bind(event.kind.as_str())
@@ -218,8 +264,14 @@ fn bind_event<'q>(query: Bound<'q>, event: &'q Event, params: &'q str) -> Bound<
         .bind(event.received_at.to_string())
         .bind(event.format.as_str())
         .bind(event.query.as_str())
-        .bind(params)
+        .bind(details.params.as_str())
         .bind(&event.body[..])
+        .bind(event.about_account.as_deref())
+        .bind(details.call_sid.as_deref())
+        .bind(event.fingerprint.map(Fingerprint::to_i64))
+        .bind(request.map(|request| request.method.as_str()))
+        .bind(request.map(|request| request.route.as_str()))
+        .bind(request.and_then(|request| request.idempotency_token.as_deref()))
 }
 
 fn bind_status<'q>(query: Bound<'q>, row: &'q Current) -> Bound<'q> {

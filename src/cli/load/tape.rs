@@ -187,7 +187,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::twilio::callback::{Purpose, events};
+    use crate::event::Route;
+    use crate::twilio::callback::{Arrival, events};
     use crate::twilio::keyring::{Account, Keyring};
     use crate::twilio::privacy::Privacy;
     use crate::twilio::signature::{Claim, Content, SignedRequest};
@@ -206,10 +207,10 @@ mod tests {
             assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
             let request = SignedRequest::new(URL, Content::Form, &body, claim);
             let request = request.verify(keyring).expect("signed");
-            let [event] =
-                &events(&request, Purpose::Status, &Privacy::default(), Timestamp::from_micros(0))
-                    [..]
-            else {
+            let at = Timestamp::from_micros(0);
+            let arrival = Arrival { route: Route::Status, token: None, at };
+            let events = events(&request, arrival, &Privacy::default());
+            let [event] = &events.expect("it names an account")[..] else {
                 panic!("a form is one event")
             };
             assert_eq!(event.key.as_str(), tape.key(&page));

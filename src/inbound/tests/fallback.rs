@@ -62,14 +62,15 @@ async fn it_is_recorded_as_itself_and_once_for_each_token() {
     for token in ["one", "one", "two"] {
         check(&server.ask(&request(token)).await, VOICE);
     }
-    // What cannot be a token is none, and nothing is folded.
-    let odd = request("a b");
-    check(&server.ask(&odd).await, VOICE);
-    check(&server.ask(&odd).await, VOICE);
+    // A token may be any text. Without one, it is told by what it says, however often it comes.
+    for _ in 0..2 {
+        check(&server.ask(&request("a b")).await, VOICE);
+        check(&server.ask(&voice()).await, VOICE);
+    }
     let stored = server.stored().await;
     assert_eq!(stored.len(), 4);
-    assert_eq!((stored[2].key.as_str(), stored[3].key.as_str()), ("fallback-one", "fallback-two"));
     for event in stored {
+        assert!(event.key.as_str().starts_with("fallback-"));
         assert_eq!((event.kind, event.sid.as_deref()), (Kind::Fallback, Some("CA1")));
         // The call has not got a status by it.
         assert_eq!((event.resource, event.status), (None, None));

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::request::{ACCOUNT, BASE, CALL, Request, TOKEN, token};
 use super::server::{Behind, LONG, Server, Setup};
 use crate::clock::Timestamp;
-use crate::event::{Event, EventKey, Format, Kind};
+use crate::event::{Event, EventKey, Kind};
 use crate::http::raw_client::Response;
 use crate::inbound::{HealthPath, PathPrefix, Refusal};
 use crate::pipeline::RecordError;
@@ -300,7 +300,9 @@ async fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
     let mut setup = Setup::default();
     setup.config.body_limit = 100;
     let server = Server::start_with(setup).await;
-    let of = |length: usize| Request::form("/status", format!("a={}", "x".repeat(length - 2)));
+    let of = |length: usize| {
+        Request::form("/status", format!("{:x<length$}", format!("AccountSid={ACCOUNT}&a=")))
+    };
     assert_eq!(server.ask(&of(100).signed()).await.status, 200);
     let long = server.ask(&of(101).signed()).await;
     check(&long, Refusal::BodyTooLarge, 413, "body_too_large", true);
@@ -385,19 +387,9 @@ async fn a_full_queue_is_refused_at_once() {
 /// Records until no more may wait.
 pub(super) async fn fill(server: &Server) {
     let event = Event {
-        key: EventKey::of(&["CA1", "ringing"]).expect("printable"),
-        kind: Kind::Call,
-        account: ACCOUNT.into(),
-        sid: None,
-        resource: None,
-        status: None,
-        sequence: None,
-        occurred_at: None,
         received_at: Timestamp::from_micros(1),
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
         body: CALL.into(),
+        ..Event::new(EventKey::of(&["CA1", "ringing"]).expect("printable"), Kind::Call, ACCOUNT)
     };
     // Those that found a place wait there for ever; the first to return did not.
     let mut records = JoinSet::new();

@@ -10,8 +10,7 @@ pub(super) const BASE: &str = "https://hooks.example.com";
 pub(super) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 pub(super) const TOKEN: &str = "t0ken";
 /// A call's callback, with a number that no log may show.
-pub(super) const CALL: &str =
-    "AccountSid=AC0123456789abcdef0123456789abcdef&CallSid=CA1&CallStatus=ringing&From=%2B15550100";
+pub(super) const CALL: &str = "AccountSid=AC0123456789abcdef0123456789abcdef&CallSid=CA1&CallStatus=ringing&CallbackSource=call-progress-events&From=%2B15550100";
 
 /// A request, written out byte for byte.
 #[derive(Clone)]

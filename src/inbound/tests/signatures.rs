@@ -39,10 +39,13 @@ async fn path_and_query_are_signed_byte_for_byte() {
     ];
     for query in queries {
         let target = format!("/status{query}");
-        let forms = [Request::form(&target, CALL), Request::get(&target)];
-        for request in forms {
+        // What is signed as it should be and has nothing of Twilio's in it has lost its parameters.
+        let lost = if query.contains("bodySHA256") { 429 } else { 400 };
+        for (request, expected) in
+            [(Request::form(&target, CALL), 200), (Request::get(&target), lost)]
+        {
             let response = server.ask(&request.clone().signed()).await;
-            assert_eq!(response.status, 200, "{target}");
+            assert_eq!(response.status, expected, "{target}");
             // One byte more was not signed.
             let url = format!("{BASE}{target}&");
             let response = server.ask(&request.signed_for(&url, &token(TOKEN))).await;
@@ -78,7 +81,9 @@ async fn the_raw_query_is_stored() {
     let server = Server::start().await;
     let request = Request::form("/status?order=%2F'&order=&x", CALL).signed();
     assert_eq!(server.ask(&request).await.status, 200);
-    let query = format!("AccountSid={ACCOUNT}&CallSid=CA2&CallStatus=busy&a=%2F'");
+    let query = format!(
+        "AccountSid={ACCOUNT}&CallSid=CA2&CallStatus=busy&CallbackSource=call-progress-events&a=%2F'"
+    );
     assert_eq!(server.ask(&Request::get(&format!("/status?{query}")).signed()).await.status, 200);
     let stored = server.stored().await;
     let seen: Vec<_> = stored.iter().map(|event| (event.query.as_str(), &event.body[..])).collect();

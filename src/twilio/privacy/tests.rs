@@ -20,19 +20,11 @@ fn all(treatment: Treatment) -> Privacy {
 
 fn event(format: Format, query: &str, body: &[u8]) -> Event {
     Event {
-        key: EventKey::parse("k").expect("printable"),
-        kind: Kind::Other,
-        account: "AC1".into(),
-        sid: None,
-        resource: None,
-        status: None,
-        sequence: None,
-        occurred_at: None,
         received_at: Timestamp::from_micros(1),
-        trace: None,
         format,
         query: query.to_owned(),
         body: Bytes::copy_from_slice(body),
+        ..Event::new(EventKey::parse("k").expect("printable"), Kind::Other, "AC1")
     }
 }
 

@@ -16,7 +16,9 @@ both_modes! {
 
 /// A call's callback, of a SID of its own for each row.
 fn call(sid: usize, more: &[u8]) -> Vec<u8> {
-    let call = format!("AccountSid={ACCOUNT}&CallSid=CA{sid}&CallStatus=ringing&");
+    let call = format!(
+        "AccountSid={ACCOUNT}&CallSid=CA{sid}&CallStatus=ringing&CallbackSource=call-progress-events&"
+    );
     [call.as_bytes(), more].concat()
 }
 
@@ -25,7 +27,10 @@ type Form = (Vec<u8>, Kind, (&'static str, &'static str));
 
 fn forms() -> Vec<Form> {
     let odd = |sid, more: &[u8], name, value| (call(sid, more), Kind::Call, (name, value));
-    let other = |body: &[u8], name, value| (body.to_vec(), Kind::Other, (name, value));
+    let account = format!("AccountSid={ACCOUNT}&");
+    let other = |body: &[u8], name, value| {
+        ([account.as_bytes(), body].concat(), Kind::Other, (name, value))
+    };
     let long = "x".repeat(60_000);
     let distinct: String = (0..10_000).map(|number| format!("{number:x}=&")).collect();
     let repeated = "a&".repeat(30_000);
@@ -105,8 +110,6 @@ fn jsons() -> Vec<(Vec<u8>, usize)> {
     let many = |element: &str, count| format!("[{}]", vec![element; count].join(",")).into_bytes();
     let numbers: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
     vec![
-        (b"".to_vec(), 1),
-        (b" \r\n".to_vec(), 1),
         (b"null".to_vec(), 1),
         (b"[]".to_vec(), 1),
         (b"[1,{}]".to_vec(), 2),
@@ -150,10 +153,31 @@ async fn every_signed_json_is_stored_as_it_was_signed(stage: Stage) {
         }
     }
     let recognised = contents.events.iter().filter(|stored| stored.event.kind == Kind::EventStream);
-    let keys: Vec<_> = recognised.map(|stored| stored.event.key.to_string()).collect();
+    // What has an id that cannot be a key goes by a hash.
+    let key = |key: &str| match key.starts_with("event_stream-") {
+        true => "event_stream-".to_owned(),
+        false => key.to_owned(),
+    };
+    let keys: Vec<_> = recognised.map(|stored| key(stored.event.key.as_str())).collect();
     assert_eq!(
         keys,
-        ["EZ10", "EZ11", "EZ12", "EZ13", "EZ14", "EZ15", "EZ16", "EZ17", "EZ18", "EZ20"]
+        [
+            "7",
+            "EZ10",
+            "EZ11",
+            "EZ12",
+            "EZ13",
+            "EZ14",
+            "EZ15",
+            "EZ16",
+            "EZ17",
+            "EZ18",
+            "EZ20",
+            "EZ5",
+            "event_stream-",
+            "event_stream-",
+            "event_stream-"
+        ]
     );
     is_unharmed(&offhook.client).await;
 }
@@ -161,11 +185,13 @@ async fn every_signed_json_is_stored_as_it_was_signed(stage: Stage) {
 async fn every_signed_query_is_stored_as_it_was_signed(stage: Stage) {
     let offhook = stage.start();
     let long = format!("order={}", "%2F".repeat(7_000));
-    let queries = ["%", "%zz=%4&%00=%00&%FF", "&&=&a=&a", "a=1;b=?c?d=/../", &long];
+    let odd = ["%", "%zz=%4&%00=%00&%FF", "&&=&a=&a", "a=1;b=?c?d=/../", &long];
+    // With an account, since what has nothing of Twilio's in it is refused.
+    let queries = odd.map(|query| format!("{query}&AccountSid={ACCOUNT}"));
     for (place, query) in queries.iter().enumerate() {
         let body = call(place, b"");
         offhook.client.accepts(&Callback::form(body).with_query(query)).await;
-        offhook.client.accepts(&Callback::get(*query)).await;
+        offhook.client.accepts(&Callback::get(query)).await;
     }
     let contents = stage.contents_of(2 * queries.len()).await;
     for (place, query) in queries.iter().enumerate() {

@@ -13,7 +13,9 @@ async fn put_aside(stage: &mut Stage, calls: usize) -> Vec<String> {
     let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
     stage.postgres().execute(poison).await;
     for n in 0..calls {
-        let body = format!("CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=busy&To=%2B15550100");
+        let body = format!(
+            "CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events&To=%2B15550100"
+        );
         offhook.client.accepts(&Callback::form(body)).await;
         // One after the other: the halves of a batch, and a worker's consumers, have no order.
         until("it is put aside", async || {

@@ -50,7 +50,7 @@ async fn what_is_asked_for_is_what_is_stored_by_post_and_by_get() {
         let more = ["--param", "ErrorCode=30003", "--param", "To=+15550100", "--method", method];
         let path = "/status?tenant=it%27s#rc=5&rp=all";
         send(&offhook, &stage.settings, path, &[&arguments[..], &more].concat()).well();
-        let contents = stage.contents_with(&[format!("{sid}-undelivered")]).await;
+        let contents = stage.contents_with(&[format!("{sid}-undelivered-30003")]).await;
         let row = contents.status(sid);
         assert_eq!((row.account.as_str(), row.position.status.as_str()), (ACCOUNT, "undelivered"));
         assert_eq!(row.error.as_ref().map(|error| error.code.as_str()), Some("30003"));

@@ -25,7 +25,9 @@ impl Request {
     }
 
     fn get() -> Self {
-        let url = format!("{PUBLIC_URL}/status?CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=busy");
+        let url = format!(
+            "{PUBLIC_URL}/status?CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events"
+        );
         Self { url, content: Content::Query, body: Vec::new() }
     }
 

@@ -28,6 +28,8 @@ pub(crate) enum Signature {
     Missing,
     /// This text.
     Text(&'static str),
+    /// One that a test has made.
+    Own(String),
 }
 
 /// A request to an offhook.
@@ -148,6 +150,7 @@ impl Callback {
             }
             Signature::Missing => {}
             Signature::Text(text) => headers.push((SIGNATURE_HEADER, (*text).to_owned())),
+            Signature::Own(text) => headers.push((SIGNATURE_HEADER, text.clone())),
         }
         headers
     }

@@ -90,9 +90,11 @@ fn accepted() -> Vec<Callback> {
          %22%2C%22Body%22%3A%22Thornbridgewords%22%2C%22ProfileName%22%3A%22Quillonia%22%7D%7D%7D%2C\
          %22msg%22%3A%22no+route+to+%2B1{NUMBER}%22%7D"
     );
-    let call = format!("CallSid={CALL}&CallStatus=ringing&SequenceNumber=1&{from}&{people}&{said}");
+    let call = format!(
+        "CallSid={CALL}&CallStatus=ringing&CallbackSource=call-progress-events&SequenceNumber=1&{from}&{people}&{said}"
+    );
     let fallback = format!(
-        "CallSid={CALL}&CallStatus=in-progress&{from}&{people}&{said}&ErrorCode=11200\
+        "CallSid={CALL}&CallStatus=in-progress&CallbackSource=call-progress-events&{from}&{people}&{said}&ErrorCode=11200\
          &ErrorUrl=https%3A%2F%2Fh.example%2F%3FFrom%3D%252B1{NUMBER}"
     );
     vec![

@@ -125,7 +125,9 @@ async fn old(stage: &Stage) -> usize {
 }
 
 fn callback(sid: &str) -> Callback {
-    Callback::form(format!("CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy"))
+    Callback::form(format!(
+        "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events"
+    ))
 }
 
 async fn a_server_deletes_what_is_old_and_says_so(mut stage: Stage) {

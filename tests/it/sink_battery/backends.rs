@@ -44,7 +44,7 @@ pub(super) trait Store: Backend {
 }
 
 const CLEAR: &str = "DELETE FROM events; DELETE FROM statuses";
-const COLUMNS: &str = "SELECT status, final, contradicted FROM statuses ORDER BY sid";
+const COLUMNS: &str = "SELECT status, final, contradicted FROM statuses ORDER BY sid, account";
 
 /// A backend that is a server, with what can happen to one.
 pub(super) trait Server: Backend {

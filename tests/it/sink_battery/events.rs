@@ -20,21 +20,19 @@ pub(super) fn batch(events: impl IntoIterator<Item = Event>) -> Batch {
 /// A call's event.
 pub(super) fn call(n: u32, status: &str) -> Event {
     let sid = format!("CA{n:032x}");
-    let body = format!("CallSid={sid}&CallStatus={status}&From=%2B15550001111&To=%2B15550002222");
+    let body = format!(
+        "CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events&From=%2B15550001111&To=%2B15550002222"
+    );
+    let key = EventKey::of(&[&sid, status]).expect("printable");
     Event {
-        key: EventKey::of(&[&sid, status]).expect("printable"),
-        kind: Kind::Call,
-        account: ACCOUNT.to_owned(),
         sid: Some(sid),
         resource: Some(Resource::Call),
         status: Some(status.to_owned()),
         sequence: Some(i64::from(n)),
         occurred_at: Some(Timestamp::from_micros(NOW)),
         received_at: Timestamp::from_micros(NOW + i64::from(n)),
-        trace: None,
-        format: Format::Form,
-        query: String::new(),
         body: body.into(),
+        ..Event::new(key, Kind::Call, ACCOUNT)
     }
 }
 

@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use offhook::clock::Timestamp;
-use offhook::event::{Batch, Current, Event, EventKey, Format, Kind, Resource};
+use offhook::event::{
+    Batch, Current, Differing, Event, EventId, EventKey, Fingerprint, Kind, Resource,
+};
 use offhook::pipeline::{Outcome, Sink as _};
 use offhook::twilio::details::Details;
 use proptest::prelude::*;
@@ -22,43 +24,56 @@ pub(super) fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Curre
     rows.into_values().collect()
 }
 
-fn merge(rows: &mut BTreeMap<String, Current>, current: Current) {
-    let merged = match rows.remove(&current.sid) {
+fn merge(rows: &mut BTreeMap<RowId, Current>, current: Current) {
+    let id = row_id(&current);
+    let merged = match rows.remove(&id) {
         Some(known) => known.merge(current),
         None => current,
     };
-    rows.insert(merged.sid.clone(), merged);
+    rows.insert(id, merged);
+}
+
+/// Whose row it is.
+type RowId = (String, String);
+
+fn row_id(row: &Current) -> RowId {
+    let (sid, account) = row.id();
+    (sid.to_owned(), account.to_owned())
 }
 
 /// What a store has to be like: the law, and nothing else.
 #[derive(Default)]
 struct Model {
-    events: BTreeMap<EventKey, Event>,
-    statuses: BTreeMap<String, Current>,
+    events: BTreeMap<EventId, Event>,
+    statuses: BTreeMap<RowId, Current>,
 }
 
 impl Model {
     fn commit(&mut self, batch: &Batch) -> Outcome {
-        let is_fresh = |event: &Event| !self.events.contains_key(&event.key);
+        let is_fresh = |event: &Event| !self.events.contains_key(&event.id());
         let fresh: Vec<bool> = batch.events().iter().map(is_fresh).collect();
+        let kept = |event: &Event| self.events.get(&event.id());
+        let differs =
+            |event| kept(event).and_then(|kept: &Event| Differing::of(event, kept.fingerprint));
+        let differing = batch.events().iter().filter_map(differs).collect();
         let mut ended = HashSet::new();
         let before = self.statuses.clone();
-        let mut said: BTreeMap<String, Current> = BTreeMap::new();
+        let mut said: BTreeMap<RowId, Current> = BTreeMap::new();
         for (event, _) in batch.events().iter().zip(&fresh).filter(|(_, fresh)| **fresh) {
-            self.events.insert(event.key.clone(), event.clone());
+            self.events.insert(event.id(), event.clone());
             let Some(current) = Details::of(event).current else { continue };
             if current.terminals != 0 {
-                ended.insert(current.sid.clone());
+                ended.insert(row_id(&current));
             }
             merge(&mut said, current.clone());
             merge(&mut self.statuses, current);
         }
-        let contradicted = ended.iter().filter(|sid| self.statuses[*sid].is_contradicted()).count();
+        let contradicted = ended.iter().filter(|id| self.statuses[*id].is_contradicted()).count();
         let is_late = |said: &&Current| {
-            before.get(&said.sid).is_some_and(|before| before.position > said.position)
+            before.get(&row_id(said)).is_some_and(|before| before.position > said.position)
         };
         let late = said.values().filter(is_late).count();
-        Outcome::Stored { fresh, contradicted, late }
+        Outcome::Stored { fresh, contradicted, late, differing }
     }
 }
 
@@ -92,9 +107,9 @@ fn event() -> impl Strategy<Value = Event> {
         subject(),
         (prop::option::of(number()), prop::option::of(time()), time()),
         (text(), text(), code, duration, account),
-        any::<bool>(),
+        (any::<bool>(), prop::option::of(0i64..2)),
     )
-        .prop_map(|((resource, sid, status), times, texts, moves)| {
+        .prop_map(|((resource, sid, status), times, texts, (moves, fingerprint))| {
             let (sequence, occurred_at, received_at) = times;
             let (from, to, code, duration, account) = texts;
             let fields =
@@ -102,20 +117,15 @@ fn event() -> impl Strategy<Value = Event> {
             let pairs =
                 fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
             Event {
-                key: EventKey::of(&[sid]).expect("printable"),
-                kind: Kind::Other,
-                account: account.to_owned(),
-                sid: Some(sid.to_owned()),
-                // One in eight moves no status, such as an AMD callback.
+                fingerprint: fingerprint.map(Fingerprint::from_i64),
+                sid: Some(sid.to_owned()), // One in eight moves no status, such as an AMD callback.
                 resource: (moves || sequence.is_some()).then_some(resource),
                 status: Some(status.to_owned()),
                 sequence,
                 occurred_at,
                 received_at,
-                trace: None,
-                format: Format::Form,
-                query: String::new(),
                 body: pairs.collect::<Vec<_>>().join("&").into(),
+                ..Event::new(EventKey::of(&[sid]).expect("printable"), Kind::Other, account)
             }
         })
 }
@@ -124,9 +134,9 @@ fn event() -> impl Strategy<Value = Event> {
 fn batches() -> impl Strategy<Value = Vec<Vec<Event>>> {
     prop::collection::vec(event(), 1..24)
         .prop_map(|events| {
-            // Each is an event of its own, even if it says the same as another.
+            // Two at most share a name: of one account they are one event, and of two they are two.
             let number = |(n, event): (usize, Event)| Event {
-                key: EventKey::of(&[event.key.as_str(), &n.to_string()]).expect("printable"),
+                key: EventKey::of(&[event.key.as_str(), &(n / 2).to_string()]).expect("printable"),
                 ..event
             };
             events.into_iter().enumerate().map(number).collect::<Vec<_>>()
@@ -212,12 +222,111 @@ async fn the_first_to_be_stored_stays<B: Backend>() {
     let again = Event { received_at: Timestamp::from_micros(1), ..first.clone() };
     for (event, is_fresh) in [(&first, true), (&again, false)] {
         let outcome = sink.commit(&Batch::from(event.clone())).await.expect("the store is there");
-        assert_eq!(outcome, Outcome::Stored { fresh: vec![is_fresh], contradicted: 0, late: 0 });
+        assert_eq!(outcome, stored(is_fresh, Vec::new()));
     }
     let contents = backend.contents().await;
     assert_eq!(contents.events, std::slice::from_ref(&first));
     assert_eq!(contents.statuses, fold([&first]), "a duplicate moves nothing");
 }
 
-super::battery!(sqlite, SqliteBackend: the_first_to_be_stored_stays);
-super::battery!(postgres, PostgresBackend: the_first_to_be_stored_stays);
+/// Of one event.
+fn stored(fresh: bool, differing: Vec<Differing>) -> Outcome {
+    Outcome::Stored { fresh: vec![fresh], contradicted: 0, late: 0, differing }
+}
+
+async fn a_duplicate_that_says_something_else_is_told<B: Backend>() {
+    let backend = B::start().await;
+    let sink = backend.sink().await;
+    let with = |fingerprint: Option<i64>| Event {
+        fingerprint: fingerprint.map(Fingerprint::from_i64),
+        ..super::events::call(1, "ringing")
+    };
+    let (kept, came) = (Fingerprint::from_i64(-1), Fingerprint::from_i64(7));
+    let differing = Differing { event: with(None).id(), kept, came };
+    for (event, fresh, differing) in [
+        (with(Some(-1)), true, vec![]),
+        (with(Some(-1)), false, vec![]),
+        (with(None), false, vec![]),
+        (with(Some(7)), false, vec![differing]),
+    ] {
+        let outcome = sink.commit(&Batch::from(event)).await.expect("the store is there");
+        assert_eq!(outcome, stored(fresh, differing));
+    }
+    assert_eq!(backend.contents().await.events, [with(Some(-1))]);
+}
+
+async fn a_sid_that_two_accounts_report_is_two_rows<B: Backend>() {
+    let backend = B::start().await;
+    let sink = backend.sink().await;
+    let ours = super::events::call(1, "completed");
+    let theirs = Event {
+        account: "AC99".to_owned(),
+        body: format!(
+            "CallSid={}&CallStatus=completed&From=%2B1999",
+            ours.sid.as_deref().expect("a call has one")
+        )
+        .into(),
+        ..ours.clone()
+    };
+    // Theirs first, and both at once: neither hides the other.
+    for events in [vec![theirs.clone()], vec![ours.clone(), theirs.clone()]] {
+        let mut events = events;
+        let batch = Batch::take_from(&mut events).expect("not empty");
+        sink.commit(&batch).await.expect("the store is there");
+    }
+    let contents = backend.contents().await;
+    assert_eq!(contents.events.len(), 2);
+    assert_eq!(contents.statuses, fold([&ours, &theirs]));
+    assert_eq!(contents.statuses.len(), 2);
+}
+
+/// The inputs of a message whose segments failed each in its own way.
+fn segments() -> Vec<Event> {
+    let of = |code: Option<&str>, at: Option<i64>| {
+        let key = EventKey::of(&["SM1", "undelivered", code.unwrap_or("0")]).expect("printable");
+        let code = code.map_or(String::new(), |code| format!("&ErrorCode={code}"));
+        let body = format!("MessageSid=SM1&MessageStatus=undelivered{code}");
+        Event {
+            sid: Some("SM1".to_owned()),
+            resource: Some(Resource::Message),
+            status: Some("undelivered".to_owned()),
+            occurred_at: at.map(Timestamp::from_micros),
+            body: body.into(),
+            ..Event::new(key, Kind::Message, "AC1")
+        }
+    };
+    vec![of(None, None), of(Some("30008"), Some(1)), of(Some("30003"), Some(2))]
+}
+
+async fn the_error_of_a_row_goes_by_twilios_time<B: Backend>() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let backend = B::start().await;
+        let sink = backend.sink().await;
+        for at in order {
+            let batch = Batch::from(segments()[at].clone());
+            sink.commit(&batch).await.expect("the store is there");
+        }
+        let contents = backend.contents().await;
+        assert_eq!(contents.events.len(), 3);
+        let row = &contents.statuses[0];
+        assert_eq!(row.error.as_ref().map(|error| error.code.as_str()), Some("30003"), "{order:?}");
+        assert!(!row.is_contradicted());
+    }
+}
+
+super::battery!(
+    sqlite,
+    SqliteBackend:
+    the_first_to_be_stored_stays,
+    a_duplicate_that_says_something_else_is_told,
+    a_sid_that_two_accounts_report_is_two_rows,
+    the_error_of_a_row_goes_by_twilios_time
+);
+super::battery!(
+    postgres,
+    PostgresBackend:
+    the_first_to_be_stored_stays,
+    a_duplicate_that_says_something_else_is_told,
+    a_sid_that_two_accounts_report_is_two_rows,
+    the_error_of_a_row_goes_by_twilios_time
+);

@@ -9,8 +9,8 @@ use offhook::backend::redis::{
     self as redis_backend, Connector, Housekeeping, Names, RedisConsumer, RedisStream,
 };
 use offhook::clock::Timestamp;
-use offhook::event::{Batch, Event, EventKey, Format, Kind};
-use offhook::pipeline::{Delivery, Pending, Settled, Sink as _};
+use offhook::event::{Batch, Event, EventKey, Fingerprint, Kind};
+use offhook::pipeline::{Delivery, Mark, Pending, Settled, Sink as _};
 use redis::cmd;
 
 use crate::harness::ACCOUNT;
@@ -34,25 +34,20 @@ impl Stream {
         Self { redis, connector }
     }
 
-    fn names() -> Names {
+    pub(super) fn names() -> Names {
         Names { stream: STREAM.to_owned(), group: GROUP.to_owned() }
     }
 
     pub(super) fn event(&self, n: u32) -> Event {
         Event {
-            key: EventKey::of(&["other", &n.to_string()]).expect("printable"),
-            kind: Kind::Other,
-            account: ACCOUNT.to_owned(),
-            sid: None,
-            resource: None,
-            status: None,
-            sequence: None,
-            occurred_at: None,
+            fingerprint: Some(Fingerprint::from_i64(i64::from(n))),
             received_at: Timestamp::from_micros(i64::from(n)),
-            trace: None,
-            format: Format::Form,
-            query: String::new(),
             body: Bytes::from(format!("n={n}")),
+            ..Event::new(
+                EventKey::of(&["other", &n.to_string()]).expect("printable"),
+                Kind::Other,
+                ACCOUNT,
+            )
         }
     }
 
@@ -118,6 +113,6 @@ impl Stream {
 /// Proof that these are stored. They are not; it is what a mark would say.
 pub(super) fn settled(deliveries: Vec<Delivery<String>>) -> Settled<String> {
     let pending = Pending::new(deliveries).expect("not empty");
-    let all = vec![true; pending.keys().len()];
+    let all = vec![Some(Mark { fingerprint: None }); pending.events().len()];
     pending.split_marked(&all).0
 }

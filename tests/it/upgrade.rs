@@ -1,0 +1,145 @@
+//! Tables, a stream and its entries as the version before left them are taken along.
+
+use offhook::event::Kind;
+use redis::cmd;
+use sqlx::migrate::Migrator;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+
+use crate::harness::{ACCOUNT, Callback, Services, Stage, every_mode};
+
+every_mode! {
+    tables_of_the_version_before_are_taken_along,
+}
+
+/// The migrations that the version before had.
+const BEFORE: [&str; 4] =
+    ["0001_events_and_statuses", "0002_open_calls", "0003_search", "0004_privacy"];
+
+/// A directory of these migrations alone.
+async fn migrations(database: &str) -> Migrator {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for name in BEFORE {
+        let from = format!("{}/migrations/{database}/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(from, directory.path().join(format!("{name}.sql"))).expect("it is there");
+    }
+    Migrator::new(directory.path()).await.expect("they are migrations")
+}
+
+/// Rows as the version before wrote them: a call, its recording, and a message that failed.
+fn rows(time: &str, json: &str, blob: impl Fn(&str) -> String) -> Vec<String> {
+    let event = |key: &str, kind: &str, sid: &str, status: &str, params: &str| {
+        format!(
+            "INSERT INTO events (key, kind, account, sid, resource, status, rank, sequence, occurred_at, \
+             received_at, format, query, params, body) VALUES ('{key}', '{kind}', '{ACCOUNT}', '{sid}', \
+             '{kind}', '{status}', 80, NULL, NULL, {time}'2026-11-20T08:00:00.000000Z', 'form', '', \
+             '{params}'{json}, {})",
+            blob("a=1")
+        )
+    };
+    let status = |sid: &str, resource: &str, status: &str, code: &str| {
+        // Rank 80, no sequence, no time.
+        let position = format!("\u{50}{}{status}", "\u{0}".repeat(18));
+        let error = if code.is_empty() { "NULL".to_owned() } else { format!("'{code}'") };
+        let error_position = if code.is_empty() { "NULL".to_owned() } else { blob(&position) };
+        format!(
+            "INSERT INTO statuses (sid, resource, account, status, final, \"from\", \"to\", duration, \
+             error_code, terminals, first_seen, updated, position, error_position) VALUES ('{sid}', \
+             '{resource}', '{ACCOUNT}', '{status}', TRUE, '+1', '+2', 7, {error}, 1, \
+             {time}'2026-11-20T08:00:00.000000Z', {time}'2026-11-20T08:00:00.000000Z', {}, \
+             {error_position})",
+            blob(&position)
+        )
+    };
+    vec![
+        event("CA1-completed", "call", "CA1", "completed", r#"{"CallSid":"CA1"}"#),
+        event("RE1-completed", "recording", "RE1", "completed", r#"{"CallSid":"CA1"}"#),
+        event("SM1-undelivered", "message", "SM1", "undelivered", r#"{"CallSid":["CA1","CA2"]}"#),
+        status("CA1", "call", "completed", ""),
+        status("RE1", "recording", "completed", ""),
+        status("SM1", "message", "undelivered", "30008"),
+    ]
+}
+
+async fn fill(stage: &Stage) {
+    match &stage.services {
+        Services::Embedded(directory) => {
+            let url = format!("sqlite:{}?mode=rwc", directory.path().join("offhook.db").display());
+            let mut connection = SqliteConnection::connect(&url).await.expect("a new file");
+            migrations("sqlite").await.run(&mut connection).await.expect("they run");
+            let blob = |text: &str| {
+                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("x'{hex}'")
+            };
+            for row in rows("", "", blob) {
+                let row = sqlx::AssertSqlSafe(row);
+                sqlx::query(row).execute(&mut connection).await.expect("a good row");
+            }
+        }
+        Services::Direct { postgres, .. } | Services::ScaleOut { postgres, .. } => {
+            let mut connection = PgConnection::connect(&postgres.url()).await.expect("it runs");
+            migrations("postgres").await.run(&mut connection).await.expect("they run");
+            let blob = |text: &str| {
+                let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+                format!("'\\x{hex}'::bytea")
+            };
+            for row in rows("timestamptz ", "::jsonb", blob) {
+                let row = sqlx::AssertSqlSafe(row);
+                sqlx::query(row).execute(&mut connection).await.expect("a good row");
+            }
+        }
+    }
+}
+
+async fn tables_of_the_version_before_are_taken_along(mut stage: Stage) {
+    fill(&stage).await;
+    let has_stream = matches!(stage.services, Services::ScaleOut { .. });
+    if has_stream {
+        let body = format!("AccountSid={ACCOUNT}&CallSid=CA3&CallStatus=busy");
+        let entry = [
+            ("key", "CA3-busy"),
+            ("kind", "call"),
+            ("account", ACCOUNT),
+            ("sid", "CA3"),
+            ("resource", "call"),
+            ("status", "busy"),
+            ("sequence", ""),
+            ("occurred_at", ""),
+            ("received_at", "1764000000000000"),
+            ("format", "form"),
+            ("query", ""),
+            ("body", &body),
+        ];
+        let mut add = cmd("XADD");
+        add.arg("offhook:events").arg("*");
+        for (name, value) in entry {
+            add.arg(name).arg(value);
+        }
+        let _: String = stage.redis().query(&add);
+    }
+    let offhook = stage.start();
+    let before = if has_stream { 4 } else { 3 };
+    let contents = stage.contents_of(before).await;
+    assert!(contents.events.iter().all(|stored| stored.event.fingerprint.is_none()));
+    assert!(contents.events.iter().all(|stored| stored.event.request.is_none()));
+    assert_eq!(contents.status("SM1").error.as_ref().map(|error| &*error.code), Some("30008"));
+    assert_eq!(contents.status("CA1").duration, Some(7));
+
+    // The recording is on its call's timeline, and what names several calls is on none.
+    let (_, timeline) = offhook.client.json("/api/timeline/CA1").await;
+    let keys: Vec<_> =
+        timeline["events"].as_array().expect("a list").iter().map(|event| &event["key"]).collect();
+    assert_eq!(keys, ["CA1-completed", "RE1-completed"]);
+
+    // What was stored comes again, and is a duplicate; its content is not compared.
+    let call = |sid: &str, status: &str| {
+        Callback::form(format!(
+            "AccountSid={ACCOUNT}&CallSid={sid}&CallStatus={status}&CallbackSource=call-progress-events"
+        ))
+    };
+    offhook.client.accepts(&call("CA1", "completed")).await;
+    offhook.client.accepts(&call("CA2", "completed")).await;
+    let contents = stage.contents_of(before + 1).await;
+    let calls = contents.events.iter().filter(|stored| stored.event.kind == Kind::Call);
+    assert_eq!(calls.filter(|stored| stored.event.sid.as_deref() == Some("CA1")).count(), 1);
+    assert_eq!(offhook.client.metric("offhook_differing_duplicates_total").await, 0.0);
+}
