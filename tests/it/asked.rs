@@ -47,7 +47,7 @@ async fn what_happened_and_how_much_is_json_for_other_programs() {
     let stats = json(&ask(&["stats", "--since", "1h"]).well());
     assert_eq!(stats["store"]["events"]["call"], 2);
     assert_eq!(stats["store"]["statuses"]["call"]["completed"], 1);
-    assert!(ask(&["stats", "--since", "long"]).badly().contains("no time"));
+    assert!(ask(&["stats", "--since", "long"]).badly().contains("is not a time"));
 
     let refused = run(&nothing, &["inspect", "CA1", "--admin", &url]).badly();
     assert!(refused.contains("--token"), "{refused}");

@@ -104,7 +104,7 @@ async fn what_is_acked_is_gone_and_what_is_put_aside_waits_no_more() {
 #[tokio::test]
 async fn a_full_spool_takes_nothing_more_until_it_is_drained() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let bounds = Bounds { max_bytes: 2_500, ..BOUNDS };
+    let bounds = Bounds { max_bytes: 5_000, ..BOUNDS };
     let spool = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
     spool.commit(&batch(0..10)).await.expect("there is room");
     let refused = spool.commit(&batch(10..30)).await;
@@ -186,7 +186,7 @@ async fn with_the_spool_first_the_log_alone_is_not_enough() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (log, circuit) = (Log::default(), Circuit::default());
     log.go(true);
-    let bounds = Bounds { max_bytes: 2_500, ..BOUNDS };
+    let bounds = Bounds { max_bytes: 5_000, ..BOUNDS };
     let spool = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
     let drain = Drain::new(log.clone(), circuit, Arc::new(Silent));
     let sink = Spooled::new(drain, spool.clone(), First::Spool);

@@ -12,7 +12,10 @@ every_mode! {
 
 /// Name and type.
 const FAMILIES: &[(&str, &str)] = &[
+    ("offhook_about_other_accounts_total", "counter"),
     ("offhook_accept_failures_total", "counter"),
+    ("offhook_differing_duplicates_total", "counter"),
+    ("offhook_twiml_requests_total", "counter"),
     ("offhook_admin_wrong_tokens_total", "counter"),
     ("offhook_batch_events", "histogram"),
     ("offhook_build_info", "gauge"),

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::marked::{CALL, Marked, NUMBER, signatures};
 use crate::harness::{
-    Callback, Client, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, until,
+    ACCOUNT, Callback, Client, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, until,
 };
 use crate::services::{Durability, Redis, needs};
 
@@ -332,7 +332,9 @@ async fn what_postgres_quotes_of_a_row_is_in_no_log_and_in_no_dead_letter() {
         .execute("CREATE TRIGGER tell BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION tell()")
         .await;
     for sid in ["SM1", "SM2&Raised=1"] {
-        let body = format!("MessageSid={sid}&MessageStatus=received&Body=my+pin+is+{PIN}");
+        let body = format!(
+            "AccountSid={ACCOUNT}&MessageSid={sid}&MessageStatus=received&Body=my+pin+is+{PIN}"
+        );
         offhook.client.accepts(&Callback::form(body)).await;
     }
     until("both are dead letters", async || {
