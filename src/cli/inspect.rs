@@ -13,6 +13,9 @@ use super::server::{Asked, say, table, text, time_of_day};
 pub(super) struct Inspect {
     /// Its SID.
     sid: String,
+    /// Whose, if several accounts have reported it.
+    #[arg(long, value_name = "SID")]
+    account: Option<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -24,7 +27,8 @@ pub(super) struct Inspect {
 pub(super) async fn run(config: Option<PathBuf>, inspect: Inspect) -> anyhow::Result<()> {
     let sid = utf8_percent_encode(&inspect.sid, NON_ALPHANUMERIC);
     let server = inspect.asked.server(config)?;
-    let timeline = server.json(&format!("/api/timeline/{sid}"), &[]).await?;
+    let account = inspect.account.as_deref().map(|account| ("account", account));
+    let timeline = server.json(&format!("/api/timeline/{sid}"), account.as_slice()).await?;
     Ok(say(&match inspect.asked.for_people() {
         true => show(&timeline),
         false => format!("{timeline}\n"),
