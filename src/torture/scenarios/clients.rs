@@ -139,8 +139,13 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut play = Play::begin(name, run, stage).await?;
     let target = play.stage.targets.first().context("it was just started")?;
     let (closed, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    for _ in 0..CONNECTIONS {
+    for n in 0..CONNECTIONS {
         clients.spawn(say_nothing(target, Arc::clone(&closed)));
+        // In turns: more at once overflow the listener's backlog, and a client's kernel then tries again
+        // after seconds.
+        if n % 40 == 39 {
+            sleep(Duration::from_millis(40)).await;
+        }
     }
     sleep(play.duration()).await;
     // A slow machine takes longer to open so many.
