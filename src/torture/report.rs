@@ -17,6 +17,8 @@ pub(super) struct Facts {
     pub(super) outages: usize,
     /// Whether events may be lost: a setting that breaks the promise is what is shown.
     pub(super) expected_loss: bool,
+    /// Where a disk is spoilt: how many events that can have cost, and no more may be lost.
+    pub(super) most_lost: Option<usize>,
     /// How soon all must be stored once the fault is over, where nothing is to be made up for.
     pub(super) recovers_within: Option<Duration>,
     /// Whether 503s are among what must happen.
@@ -140,6 +142,8 @@ fn failures(
         }
     };
     fail(lost > 0 && !facts.expected_loss, format!("{lost} events are lost"));
+    let most = facts.most_lost.unwrap_or(usize::MAX);
+    fail(lost > most, format!("{lost} events are lost, and {most} can have been spoilt"));
     fail(doubled > 0, format!("{doubled} events are stored more than once"));
     fail(wrong > 0, format!("{wrong} statuses are wrong"));
     fail(extra > 0, format!("{extra} events were never sent"));

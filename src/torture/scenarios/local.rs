@@ -61,7 +61,6 @@ const SPOILT: usize = 4096;
 /// read replayed.
 pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    // No more than the spoilt page held; `lost` is told.
     play.facts.expected_loss = true;
     play.stage.redis()?.kill();
     play.facts.outages += 1;
@@ -69,6 +68,7 @@ pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Rep
     play.stage.receivers[0].kill();
     let spoilt = spoil(&play.stage.spool(0))?;
     play.tell("spoilt_events_at_most", spoilt);
+    play.facts.most_lost = Some(spoilt);
     play.stage.receivers[0].start()?;
     sleep(play.duration() / 2).await;
     play.stage.redis()?.restart()?;
