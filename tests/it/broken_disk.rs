@@ -42,29 +42,9 @@ fn shim(directory: &Path) -> String {
     library.display().to_string()
 }
 
-fn call(n: usize) -> (Callback, String) {
-    let sid = format!("CA{n:032x}");
-    (
-        Callback::form(format!(
-            "CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events"
-        )),
-        format!("{sid}-completed"),
-    )
-}
-
-async fn accepts(offhook: &Spawned, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let mut keys = Vec::new();
-    for n in numbers {
-        let (callback, key) = call(n);
-        offhook.client.accepts(&callback).await;
-        keys.push(key);
-    }
-    keys
-}
-
 async fn refuses(offhook: &Spawned, numbers: std::ops::Range<usize>) {
     for n in numbers {
-        let answer = offhook.client.send(&call(n).0).await;
+        let answer = offhook.client.send(&Callback::call(n).0).await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }
@@ -92,7 +72,7 @@ async fn a_spool_whose_disk_fails_to_sync_acks_nothing_more_until_it_is_started_
         .set("BROKEN_DISK", broken.display().to_string());
     stage.redis().kill();
     let receiver = Spawned::start(&shimmed);
-    let keys = accepts(&receiver, 0..5).await;
+    let keys = receiver.client.accepts_calls(0..5).await;
     std::fs::write(&broken, "").expect("the directory is ours");
     refuses(&receiver, 10..12).await;
     is_not_ready_for(&receiver, "spool_disk").await;
@@ -120,18 +100,18 @@ async fn with_a_broken_spool_callbacks_are_taken_as_long_as_redis_takes_them() {
         .set("LD_PRELOAD", shim(directory.path()))
         .set("BROKEN_DISK", broken.display().to_string());
     let offhook = Spawned::start(&stage.settings);
-    let mut keys = accepts(&offhook, 0..5).await;
+    let mut keys = offhook.client.accepts_calls(0..5).await;
     stage.redis().kill();
     std::fs::write(&broken, "").expect("the directory is ours");
     refuses(&offhook, 10..12).await;
     stage.redis().restart();
-    let (callback, key) = call(20);
+    let (callback, key) = Callback::call(20);
     until("Redis takes it, with nothing behind it", async || {
         (offhook.client.send(&callback).await.status() == StatusCode::OK).then_some(())
     })
     .await;
     keys.push(key);
-    keys.extend(accepts(&offhook, 21..25).await);
+    keys.extend(offhook.client.accepts_calls(21..25).await);
     is_not_ready_for(&offhook, "spool_disk").await;
     stage.contents_with(&keys).await;
 }
@@ -148,7 +128,7 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
         .set("LD_PRELOAD", shim(directory.path()))
         .set("BROKEN_DISK", broken.display().to_string());
     let offhook = Spawned::start(&shimmed);
-    let mut keys = accepts(&offhook, 0..5).await;
+    let mut keys = offhook.client.accepts_calls(0..5).await;
     std::fs::write(&broken, "").expect("the directory is ours");
     refuses(&offhook, 10..12).await;
     std::fs::remove_file(&broken).expect("it is there");
@@ -156,6 +136,6 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
     is_not_ready_for(&offhook, "spool_disk").await;
     offhook.kill();
     let offhook = Spawned::start(&stage.settings);
-    keys.extend(accepts(&offhook, 20..25).await);
+    keys.extend(offhook.client.accepts_calls(20..25).await);
     stage.contents_with(&keys).await;
 }

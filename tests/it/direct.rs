@@ -5,36 +5,16 @@ use offhook::config::Role;
 use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Stage, run, until};
 use crate::services::{Durability, needs};
 
-fn call(n: usize) -> (Callback, String) {
-    let sid = format!("CA{n:032x}");
-    (
-        Callback::form(format!(
-            "CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events&AccountSid={ACCOUNT}"
-        )),
-        format!("{sid}-completed"),
-    )
-}
-
-async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let mut keys = Vec::new();
-    for n in numbers {
-        let (callback, key) = call(n);
-        offhook.client.accepts(&callback).await;
-        keys.push(key);
-    }
-    keys
-}
-
 #[tokio::test]
 async fn callbacks_are_taken_while_postgres_is_killed_stopped_or_locked_and_stored_after_it() {
     needs!(all Mode::Direct.needs());
     let mut stage = Stage::direct(Durability::Synced);
     let offhook = stage.start();
-    let mut keys = accept(&offhook, 0..5).await;
+    let mut keys = offhook.client.accepts_calls(0..5).await;
     stage.contents_with(&keys).await;
 
     stage.postgres().kill();
-    keys.extend(accept(&offhook, 10..20).await);
+    keys.extend(offhook.client.accepts_calls(10..20).await);
     assert!(offhook.client.is_ready().await, "its log takes events");
     until("it is told how much waits", async || {
         (offhook.client.metric("offhook_stream_depth").await == 10.0).then_some(())
@@ -44,7 +24,7 @@ async fn callbacks_are_taken_while_postgres_is_killed_stopped_or_locked_and_stor
     stage.contents_with(&keys).await;
 
     stage.postgres().pause();
-    keys.extend(accept(&offhook, 20..30).await);
+    keys.extend(offhook.client.accepts_calls(20..30).await);
     stage.postgres().go_on();
     stage.contents_with(&keys).await;
 
@@ -52,7 +32,7 @@ async fn callbacks_are_taken_while_postgres_is_killed_stopped_or_locked_and_stor
         use sqlx::Executor as _;
         let mut other = stage.postgres().connection().await;
         other.execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").await.expect("a lock");
-        keys.extend(accept(&offhook, 30..40).await);
+        keys.extend(offhook.client.accepts_calls(30..40).await);
         other.execute("COMMIT").await.expect("it is given back");
     }
     stage.contents_of(keys.len()).await;
@@ -71,7 +51,7 @@ async fn what_a_killed_process_had_answered_is_stored_by_the_next() {
     let offhook = Spawned::start(&stage.settings);
     let mut keys = Vec::new();
     for n in 0..20 {
-        let (callback, key) = call(n);
+        let (callback, key) = Callback::call(n);
         offhook.client.accepts(&callback).await;
         keys.push(key);
     }
@@ -104,11 +84,11 @@ async fn a_row_that_sqlite_refuses_is_put_aside_alone_and_stored_once_that_is_me
 
 async fn put_aside(stage: Stage, refuse: &'static str, mend: &'static str) {
     let offhook = stage.start();
-    let mut keys = accept(&offhook, 0..1).await;
+    let mut keys = offhook.client.accepts_calls(0..1).await;
     stage.contents_with(&keys).await;
     stage.execute(refuse).await;
     offhook.client.accepts(&Callback::form(format!("CallSid=CA0bad&CallStatus=busy&CallbackSource=call-progress-events&AccountSid={ACCOUNT}"))).await;
-    keys.extend(accept(&offhook, 1..10).await);
+    keys.extend(offhook.client.accepts_calls(1..10).await);
     stage.contents_with(&keys).await;
     let letters = until("it is put aside", async || {
         let (_, listed) = offhook.client.json("/api/dead-letters").await;
@@ -149,12 +129,12 @@ fn the_first_line_says_which_deployment_it_is_and_where_its_log_lies() {
 async fn what_was_accepted_is_stored_when_a_stop_has_ended() {
     for stage in [Some(Stage::embedded()), direct()].into_iter().flatten() {
         let offhook = stage.start();
-        let keys = accept(&offhook, 0..50).await;
+        let keys = offhook.client.accepts_calls(0..50).await;
         offhook.stop().expect("it stops in time");
         assert_eq!(stage.contents().await.events.len(), keys.len());
         // And nothing of it comes again.
         let offhook = Offhook::start(&stage.role(Role::All));
-        let more = accept(&offhook, 50..51).await;
+        let more = offhook.client.accepts_calls(50..51).await;
         stage.contents_with(&more).await;
         let duplicates = "offhook_events_total{freshness=\"duplicate\",kind=\"call\"}";
         assert_eq!(offhook.client.metric(duplicates).await, 0.0);

@@ -8,7 +8,7 @@ use offhook::twilio::signature::{
 };
 use reqwest::Method;
 
-use super::settings::{PUBLIC_URL, TOKEN};
+use super::settings::{ACCOUNT, PUBLIC_URL, TOKEN};
 
 /// A body from `tests/fixtures/callbacks`.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
@@ -48,6 +48,15 @@ pub(crate) struct Callback {
 }
 
 impl Callback {
+    /// A call that ended, and the key of its event; each number is another call.
+    pub(crate) fn call(number: usize) -> (Self, String) {
+        let sid = format!("CA{number:032x}");
+        let body = format!(
+            "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
+        );
+        (Self::form(body), format!("{sid}-completed"))
+    }
+
     /// A form, POSTed to `/status`.
     pub(crate) fn form(body: impl Into<Vec<u8>>) -> Self {
         Self {

@@ -149,6 +149,17 @@ impl Client {
         assert_eq!(kind.as_deref(), Some("text/xml"));
     }
 
+    /// Sends [calls](Callback::call) that must be accepted; the keys of their events.
+    pub(crate) async fn accepts_calls(&self, numbers: std::ops::Range<usize>) -> Vec<String> {
+        let mut keys = Vec::new();
+        for number in numbers {
+            let (callback, key) = Callback::call(number);
+            self.accepts(&callback).await;
+            keys.push(key);
+        }
+        keys
+    }
+
     /// Asks the admin listener.
     pub(crate) async fn admin(&self, path: &str) -> Response {
         self.admin_as(path, None).await
