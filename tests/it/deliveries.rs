@@ -3,22 +3,10 @@
 use offhook::config::Role;
 use redis::cmd;
 
-use crate::harness::{Callback, Offhook, Stage, until};
+use crate::harness::{Offhook, Stage, until};
 use crate::services::{Durability, Redis, needs};
 
 const STREAM: &str = "offhook:events";
-
-async fn accept(receiver: &Offhook, numbers: std::ops::Range<usize>) -> Vec<String> {
-    let mut keys = Vec::new();
-    for n in numbers {
-        let sid = format!("CA{n:032x}");
-        let body =
-            format!("CallSid={sid}&CallStatus=completed&CallbackSource=call-progress-events");
-        receiver.client.accepts(&Callback::form(body)).await;
-        keys.push(format!("{sid}-completed"));
-    }
-    keys
-}
 
 /// How often each pending entry was delivered.
 fn counts(redis: &Redis) -> Vec<u32> {
@@ -36,7 +24,7 @@ async fn an_event_with_which_ten_workers_died_is_put_aside_and_one_with_nine_is_
     needs!(Redis, Postgres);
     let mut stage = Stage::scale_out(Durability::Unsynced);
     let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let keys = accept(&receiver, 0..2).await;
+    let keys = receiver.client.accepts_calls(0..2).await;
     let redis = stage.redis();
     redis.query::<()>(&cmd("XGROUP").arg("CREATE").arg(STREAM).arg("offhook").arg("0").to_owned());
     let mut read = cmd("XREADGROUP");
@@ -73,7 +61,7 @@ async fn an_outage_of_postgres_counts_as_no_delivery() {
         until("it works", async || worker.client.is_ready().await.then_some(())).await;
     }
     stage.postgres().kill();
-    let keys = accept(&receiver, 0..10).await;
+    let keys = receiver.client.accepts_calls(0..10).await;
     let errors = "offhook_commit_errors_total{backend=\"postgres\",error=\"transient\"}";
     until("somebody has tried three times, for longer than others wait", async || {
         let tried =
@@ -104,7 +92,7 @@ async fn what_a_worker_cannot_store_before_it_stops_is_taken_over_at_once() {
     let worker = Offhook::start(&stage.role(Role::Worker));
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
     stage.postgres().kill();
-    let keys = accept(&receiver, 0..5).await;
+    let keys = receiver.client.accepts_calls(0..5).await;
     until("it has one in hand", async || (!counts(stage.redis()).is_empty()).then_some(())).await;
     worker.stop().expect("it stops, without Postgres");
     stage.postgres().restart();

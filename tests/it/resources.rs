@@ -7,14 +7,8 @@ use std::path::{Path, PathBuf};
 use offhook::config::Role;
 use reqwest::StatusCode;
 
-use crate::harness::{ACCOUNT, Callback, Raw, Settings, Spawned, Stage, run, until};
+use crate::harness::{Callback, Raw, Settings, Spawned, Stage, run, until};
 use crate::services::{Durability, needs};
-
-fn callback(n: usize) -> Callback {
-    Callback::form(format!(
-        "CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
-    ))
-}
 
 /// A full pipe blocks who writes to it. Docker's drivers do so by default.
 #[tokio::test]
@@ -26,7 +20,7 @@ async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
     let mut sent = 0;
     until("more is logged than the pipe and the queue hold", async || {
         for _ in 0..50 {
-            offhook.client.accepts(&callback(sent)).await;
+            offhook.client.accepts(&Callback::call(sent).0).await;
             sent += 1;
         }
         (offhook.client.metric(DROPPED).await > 0.0).then_some(())
@@ -36,7 +30,7 @@ async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
     assert_eq!(stage.contents().await.events.len(), sent);
     offhook.read_log();
     until("it is told how much is missing", async || {
-        offhook.client.accepts(&callback(sent)).await;
+        offhook.client.accepts(&Callback::call(sent).0).await;
         offhook.log().contains("lines of the log were dropped").then_some(())
     })
     .await;
@@ -48,10 +42,10 @@ async fn a_flood_of_refusals_is_a_few_lines_in_the_log() {
     let stage = Stage::embedded();
     let offhook = Spawned::start(&stage.settings);
     for n in 0..200 {
-        let forged = callback(n).signed(crate::harness::Signature::Token("forged"));
+        let forged = Callback::call(n).0.signed(crate::harness::Signature::Token("forged"));
         assert_eq!(offhook.client.send(&forged).await.status(), StatusCode::FORBIDDEN);
     }
-    let missing = callback(0).signed(crate::harness::Signature::Missing);
+    let missing = Callback::call(0).0.signed(crate::harness::Signature::Missing);
     assert_eq!(offhook.client.send(&missing).await.status(), StatusCode::BAD_REQUEST);
     until("the other reason is written", async || {
         offhook.log().contains("missing_signature").then_some(())
@@ -74,13 +68,13 @@ async fn connections_leave_files_for_health_checks_and_commits() {
     for _ in 0..300 {
         silent.push(Raw::connect(offhook.client.inbound()).await);
     }
-    offhook.client.accepts(&callback(1)).await;
+    offhook.client.accepts(&Callback::call(1).0).await;
     for _ in 0..300 {
         silent.push(Raw::connect(offhook.client.private()).await);
     }
     assert_eq!(offhook.client.admin("/livez").await.status(), StatusCode::OK);
     assert!(offhook.client.is_ready().await);
-    offhook.client.accepts(&callback(2)).await;
+    offhook.client.accepts(&Callback::call(2).0).await;
     assert_eq!(offhook.client.metric("offhook_accept_failures_total").await, 0.0);
     assert!(offhook.log().contains("the limit on open files is too low"), "{}", offhook.log());
 }
@@ -122,7 +116,7 @@ async fn what_is_stored_is_read_by_its_owner_alone() {
     let url = format!("sqlite:{}", database.display());
     let settings = Settings::new(Role::All).set("OFFHOOK_STORE__URL", url);
     let offhook = Spawned::start(&settings);
-    offhook.client.accepts(&callback(1)).await;
+    offhook.client.accepts(&Callback::call(1).0).await;
     only_for_its_owner(directory.path());
 }
 
@@ -135,7 +129,7 @@ async fn what_is_spooled_is_read_by_its_owner_alone() {
     let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
     let offhook = Spawned::start(&settings);
     stage.redis().kill();
-    offhook.client.accepts(&callback(1)).await;
+    offhook.client.accepts(&Callback::call(1).0).await;
     only_for_its_owner(directory.path());
 }
 

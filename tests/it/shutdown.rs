@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
-use crate::harness::{
-    ACCOUNT, Callback, Client, Offhook, Raw, Settings, Spawned, Stage, every_mode, until,
-};
+use crate::harness::{Callback, Client, Offhook, Raw, Settings, Spawned, Stage, every_mode, until};
 use crate::services::Signal;
 
 every_mode! {
@@ -24,14 +22,6 @@ const SENDERS: usize = 8;
 /// It is told to stop once it answered so many.
 const ENOUGH: usize = 200;
 
-fn call(sender: usize, n: usize) -> (Callback, String) {
-    let sid = format!("CA{sender:04x}{n:028x}");
-    let body = format!(
-        "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
-    );
-    (Callback::form(body), format!("{sid}-completed"))
-}
-
 /// Callbacks without a pause, until nobody takes any.
 struct Load {
     answered: Arc<AtomicUsize>,
@@ -46,7 +36,7 @@ impl Load {
             senders.spawn(async move {
                 let mut keys = Vec::new();
                 loop {
-                    let (callback, key) = call(sender, keys.len());
+                    let (callback, key) = Callback::call(sender * 1_000_000 + keys.len());
                     let Ok(answer) = client.try_send(&callback).await else { return keys };
                     assert_eq!(answer.status(), StatusCode::OK, "it refuses while it stops");
                     keys.push(key);
@@ -131,11 +121,11 @@ async fn a_request_that_was_begun_is_answered_and_no_other_is_taken(stage: Stage
     let offhook = Offhook::start(&with_patience(&stage));
     let client = &offhook.client;
     until("it is ready", async || client.is_ready().await.then_some(())).await;
-    let (callback, key) = call(0, 0);
+    let (callback, key) = Callback::call(0);
     let mut raw = begin(client, &callback).await;
     offhook.begin_stop();
     until("its balancer is told", async || (!client.is_ready().await).then_some(())).await;
-    let other = call(0, 1).0;
+    let other = Callback::call(1).0;
     until("no other is taken", async || client.try_send(&other).await.err()).await;
     raw.write(callback.body()).await;
     let answer = raw.read_to_end().await;
@@ -146,7 +136,7 @@ async fn a_request_that_was_begun_is_answered_and_no_other_is_taken(stage: Stage
 
 async fn a_second_signal_ends_it_at_once(stage: Stage) {
     let mut offhook = Spawned::start(&with_patience(&stage));
-    let _unfinished = begin(&offhook.client, &call(0, 0).0).await;
+    let _unfinished = begin(&offhook.client, &Callback::call(0).0).await;
     offhook.signal(Signal::Terminate);
     let stopping = async || offhook.client.json("/readyz").await.1["stopping"].as_bool();
     until("it stops", async || stopping().await.filter(|stopping| *stopping)).await;

@@ -6,13 +6,7 @@ mod redis;
 
 use serde_json::Value;
 
-use crate::harness::{ACCOUNT, Callback, Client, until};
-
-fn call(n: usize) -> Callback {
-    Callback::form(format!(
-        "CallSid=CA{n:032x}&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
-    ))
-}
+use crate::harness::{Client, until};
 
 /// It is not ready, and says all of this of the dependency.
 async fn misses(client: &Client, dependency: &str, parts: &[&str], ready: bool) {

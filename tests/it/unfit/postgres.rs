@@ -6,8 +6,8 @@ use std::path::Path;
 
 use offhook::config::Role;
 
-use super::{all_ready, call, misses};
-use crate::harness::{Offhook, Stage, run, until};
+use super::{all_ready, misses};
+use crate::harness::{Callback, Offhook, Stage, run, until};
 use crate::services::{Durability, needs};
 
 /// It has tried to store, and could not.
@@ -29,13 +29,13 @@ async fn recovers(spoil: &str, mend: &str, said: &[&str]) {
     let worker = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
     let receiver = Offhook::start(&stage.role(Role::Receiver));
     let worker = Offhook::start(&worker);
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     misses(&worker.client, "postgres", said, false).await;
     has_failed(&worker).await;
     stage.postgres().execute(mend).await;
     all_ready(&worker.client).await;
     stage.contents_of(1).await;
-    receiver.client.accepts(&call(2)).await;
+    receiver.client.accepts(&Callback::call(2).0).await;
     stage.contents_of(2).await;
 }
 
@@ -81,7 +81,7 @@ async fn a_name_that_led_to_a_standby_for_a_while_is_followed() {
     let receiver = Offhook::start(&settings.clone().with_role(Role::Receiver));
     let worker = settings.with_role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
     let worker = Offhook::start(&worker);
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     misses(&worker.client, "postgres", &["standby"], false).await;
     has_failed(&worker).await;
     // Sessions that are open stay with the standby.

@@ -8,8 +8,8 @@ use offhook::config::Role;
 use redis::cmd;
 use tokio::time::Instant;
 
-use super::{all_ready, call, misses};
-use crate::harness::{Offhook, Spawned, Stage, run, until};
+use super::{all_ready, misses};
+use crate::harness::{Callback, Offhook, Spawned, Stage, run, until};
 use crate::services::{Durability, Gateway, Redis, Then, free_port, needs};
 
 const STREAM: &str = "offhook:events";
@@ -48,7 +48,7 @@ async fn works(stage: &Stage, keeper: &Redis) {
     let offhook = stage.start();
     all_ready(&offhook.client).await;
     for n in 0..5 {
-        offhook.client.accepts(&call(n)).await;
+        offhook.client.accepts(&Callback::call(n).0).await;
     }
     stage.contents_of(5).await;
     keeper.query::<String>(cmd("XADD").arg(STREAM).arg("*").arg("no").arg("event"));
@@ -110,7 +110,7 @@ async fn a_redis_that_refuses_to_let_reads_wait_is_named_and_asked_now_and_then(
     let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
     assert!(said.contains("failure  Redis          it refuses XREADGROUP BLOCK"), "{said}");
     // Events do not wait for that to be mended.
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     stage.contents_of(1).await;
 }
 
@@ -135,7 +135,7 @@ async fn a_redis_that_does_not_wait_is_not_asked_without_end() {
     let (began, before) = (Instant::now(), reads.load(Ordering::Relaxed));
     until("five reads", async || (reads.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
     assert!(began.elapsed().as_millis() >= 1800, "five reads within {:?}", began.elapsed());
-    offhook.client.accepts(&call(1)).await;
+    offhook.client.accepts(&Callback::call(1).0).await;
     stage.contents_of(1).await;
 }
 
@@ -151,13 +151,13 @@ async fn what_redis_refuses_is_said_in_its_own_words_and_ends_by_itself() {
     let worker = Offhook::start(&stage.role(Role::Worker));
     all_ready(&receiver.client).await;
     all_ready(&worker.client).await;
-    receiver.client.accepts(&call(0)).await;
+    receiver.client.accepts(&Callback::call(0).0).await;
     stage.contents_of(1).await;
 
     set(&mut stage, "min-replicas-to-write", "1");
     misses(&receiver.client, "redis", &["NOREPLICAS"], true).await;
     misses(&worker.client, "redis", &["NOREPLICAS"], false).await;
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     set(&mut stage, "min-replicas-to-write", "0");
     all_ready(&worker.client).await;
     stage.contents_of(2).await;
@@ -171,7 +171,7 @@ async fn what_redis_refuses_is_said_in_its_own_words_and_ends_by_itself() {
         page.contains("Redis has refused what is needed since").then_some(())
     })
     .await;
-    receiver.client.accepts(&call(2)).await;
+    receiver.client.accepts(&Callback::call(2).0).await;
     stage.redis().query::<()>(cmd("DEL").arg(STREAM));
     all_ready(&receiver.client).await;
     all_ready(&worker.client).await;
@@ -198,7 +198,7 @@ async fn a_command_that_is_forbidden_makes_a_worker_unready() {
     assert!(said.contains("it refuses MULTI"), "{said}");
     // An ack needs no mark.
     let receiver = Offhook::start(&stage.role(Role::Receiver));
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     stage.contents_of(1).await;
     until("it is acked", async || (pending(stage.redis()) == 0).then_some(())).await;
 }
@@ -243,7 +243,7 @@ async fn a_redis_that_turns_out_to_be_too_old_is_left_alone() {
     misses(&receiver.client, "redis", &["6.2.14", "7.0"], true).await;
     misses(&worker.client, "redis", &["6.2.14"], false).await;
     let appended: u64 = stage.redis().query(cmd("XLEN").arg(STREAM));
-    receiver.client.accepts(&call(1)).await;
+    receiver.client.accepts(&Callback::call(1).0).await;
     assert_eq!(stage.redis().query::<u64>(cmd("XLEN").arg(STREAM)), appended, "it is in the spool");
     assert_eq!(receiver.client.metric("offhook_stream_unsupported").await, 1.0);
     old.store(false, Ordering::Relaxed);
@@ -257,7 +257,7 @@ async fn what_somebody_took_away_is_said() {
     let mut stage = Stage::scale_out(Durability::Unsynced);
     let offhook = stage.start();
     all_ready(&offhook.client).await;
-    offhook.client.accepts(&call(0)).await;
+    offhook.client.accepts(&Callback::call(0).0).await;
     stage.contents_of(1).await;
     until("the stream was looked at", async || {
         (offhook.client.metric("offhook_stream_length").await > 0.0).then_some(())
@@ -274,6 +274,6 @@ async fn what_somebody_took_away_is_said() {
     .await;
     let page = offhook.client.admin("/").await.text().await.expect("the whole page");
     assert!(page.contains("The stream in Redis was taken away"), "{page}");
-    offhook.client.accepts(&call(1)).await;
+    offhook.client.accepts(&Callback::call(1).0).await;
     stage.contents_of(2).await;
 }
