@@ -50,7 +50,7 @@ pub use self::room::Room;
 use self::signed::Received;
 pub use self::terms::{Terms, TermsInForce};
 use crate::clock::Clock;
-use crate::event;
+use crate::event::Route;
 use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
@@ -107,7 +107,7 @@ impl Config {
         self.health_path.as_str().is_some_and(|path| {
             let below = path.strip_prefix(self.path_prefix.as_str()).unwrap_or_default();
             let name = below.trim_end_matches('/').strip_prefix('/').unwrap_or_default();
-            Route::CALLBACKS.iter().any(|route| route.as_str() == name)
+            Route::ALL.iter().any(|route| route.as_str() == name)
         })
     }
 
@@ -122,55 +122,9 @@ fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms.min(DAY_MS))
 }
 
-/// Where a request went. A closed set: it is a metric label.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Route {
-    /// Status callbacks of every kind.
-    Status,
-    /// Event Streams.
-    EventStreams,
-    /// Twilio's debugger.
-    Debugger,
-    /// The fallback URL of calls.
-    VoiceFallback,
-    /// The fallback URL of messages.
-    SmsFallback,
-    /// None of ours.
-    Other,
-}
-
-impl Route {
-    /// Every route, so that each metric series exists from the start.
-    pub const ALL: [Self; 6] = [
-        Self::Status,
-        Self::EventStreams,
-        Self::Debugger,
-        Self::VoiceFallback,
-        Self::SmsFallback,
-        Self::Other,
-    ];
-
-    /// Those that Twilio is given.
-    pub const CALLBACKS: [Self; 5] =
-        [Self::Status, Self::EventStreams, Self::Debugger, Self::VoiceFallback, Self::SmsFallback];
-
-    /// The name in metrics and logs: the path below the prefix.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.of_events().map_or("other", event::Route::as_str)
-    }
-
-    /// What the events of its requests have as their route; `None` if it has no events.
-    fn of_events(self) -> Option<event::Route> {
-        match self {
-            Self::Status => Some(event::Route::Status),
-            Self::EventStreams => Some(event::Route::EventStreams),
-            Self::Debugger => Some(event::Route::Debugger),
-            Self::VoiceFallback => Some(event::Route::VoiceFallback),
-            Self::SmsFallback => Some(event::Route::SmsFallback),
-            Self::Other => None,
-        }
-    }
+/// The label of where a request went; `None` is to no route.
+fn label(route: Option<Route>) -> &'static str {
+    route.map_or("other", Route::as_str)
 }
 
 /// The public listener's state.
@@ -237,26 +191,27 @@ impl Inbound {
         let prefix = self.config.path_prefix.clone();
         let at = |path: &str| format!("{}{path}", prefix.as_str());
         let mut router = Router::new();
-        for route in Route::CALLBACKS {
+        for route in Route::ALL {
             for end in ["", "/"] {
-                router = router.route(&at(&format!("/{}{end}", route.as_str())), any(to(route)));
+                router =
+                    router.route(&at(&format!("/{}{end}", route.as_str())), any(to(Some(route))));
             }
         }
         if let Some(path) = self.config.health_path.as_str() {
             router = router.route(path, any(Self::probed));
         }
-        router.fallback(to(Route::Other)).with_state(Arc::new(self))
+        router.fallback(to(None)).with_state(Arc::new(self))
     }
 
     /// A probe is no request of Twilio's: it is neither counted nor refused, and it waits for nothing.
     async fn probed(State(inbound): State<Arc<Self>>, request: Request) -> Response {
         match *request.method() {
             Method::GET | Method::HEAD => inbound.health.answer(inbound.stop.is_cancelled()),
-            _ => answered(inbound.answer(Route::Other, request)).await,
+            _ => answered(inbound.answer(None, request)).await,
         }
     }
 
-    async fn answer(self: Arc<Self>, route: Route, request: Request) -> Response {
+    async fn answer(self: Arc<Self>, route: Option<Route>, request: Request) -> Response {
         let terms = self.terms.now();
         let mut exchange = Exchange::begin(&self, &terms, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
@@ -276,10 +231,10 @@ impl Inbound {
     async fn twiml(
         &self,
         exchange: &mut Exchange<'_>,
-        route: Route,
+        route: Option<Route>,
         request: Request,
     ) -> Result<Twiml, Refusal> {
-        let Some(of_events) = route.of_events() else {
+        let Some(route) = route else {
             return Err(self.elsewhere(exchange, request).await);
         };
         let received = Received::read(exchange, request).await?;
@@ -292,11 +247,13 @@ impl Inbound {
         };
         received.vouch();
         let (token, at) = (received.token(), self.clock.now());
-        let arrival = Arrival { route: of_events, token, at };
+        let arrival = Arrival { route, token, at };
         let medium = match route {
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
-            _ => return status::answer(exchange, arrival, &signed).await,
+            Route::Status | Route::EventStreams | Route::Debugger => {
+                return status::answer(exchange, arrival, &signed).await;
+            }
         };
         Ok(fallback::answer(exchange, medium, arrival, &signed).await)
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::filter::Targets;
 use super::layers::Loaded;
 use super::resolve::{guessed, is_guessed};
 use super::{Account, Config, ConfigError, Deployment};
-use crate::inbound::Route;
+use crate::event::Route;
 
 /// Each of them, in the order of the file.
 pub(super) fn of(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
@@ -46,7 +46,7 @@ fn public_url(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
     let (url, prefix) = (config.public_url.as_str(), config.inbound.path_prefix.as_str());
     let mut found = Vec::new();
     let last = url.rsplit('/').next().unwrap_or_default();
-    if Route::CALLBACKS.iter().any(|route| route.as_str() == last) {
+    if Route::ALL.iter().any(|route| route.as_str() == last) {
         let problem = format!(
             "it ends with /{last}, which is a route: Twilio would have to be given …/{last}/status. Leave it out"
         );

@@ -12,7 +12,8 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::{info, warn};
 
 use super::signed::Received;
-use super::{Inbound, Refusal, Route, Terms};
+use super::{Inbound, Refusal, Terms, label};
+use crate::event::Route;
 use crate::http::refusals::Refused;
 use crate::twilio::diagnosis::Diagnosis;
 
@@ -25,7 +26,7 @@ pub(super) struct Aftermath {
     /// What the request went by.
     pub(super) terms: Arc<Terms>,
     pub(super) refusal: Refusal,
-    pub(super) route: Route,
+    pub(super) route: Option<Route>,
     /// The configured account that it is of, as far as that is known.
     pub(super) account: Option<String>,
     pub(super) body_bytes: usize,
@@ -78,7 +79,7 @@ impl Aftermath {
         macro_rules! log {
             ($level:ident, $path:expr) => {
                 $level!(
-                    route = route.as_str(),
+                    route = label(route),
                     reason = refusal.as_str(),
                     account.sid = account,
                     url = $path,
@@ -100,7 +101,7 @@ impl Aftermath {
         }
         inbound.refusals.push(Refused {
             at: now,
-            route: route.as_str(),
+            route: label(route),
             reason: refusal.as_str(),
             status: refusal.status().as_u16(),
             account,

@@ -10,8 +10,8 @@ use tracing::{debug, info};
 use super::aftermath::Aftermath;
 use super::metrics::Outcome;
 use super::signed::Received;
-use super::{Inbound, Refusal, Route, Terms};
-use crate::event::{Event, TraceContext};
+use super::{Inbound, Refusal, Terms, label};
+use crate::event::{Event, Route, TraceContext};
 use crate::http::refusals::shown;
 use crate::spans::{Role, Span};
 
@@ -33,7 +33,7 @@ pub(super) struct Exchange<'i> {
     /// Of the trace that is taken of it, if one is.
     pub(super) trace: Option<TraceContext>,
     uri: Uri,
-    route: Route,
+    route: Option<Route>,
     started: Instant,
     ended: bool,
 }
@@ -42,7 +42,7 @@ impl<'i> Exchange<'i> {
     pub(super) fn begin(
         inbound: &'i Arc<Inbound>,
         terms: &'i Arc<Terms>,
-        route: Route,
+        route: Option<Route>,
         uri: Uri,
     ) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl<'i> Exchange<'i> {
     pub(super) fn accepted(mut self) {
         let took = self.end(Outcome::Accepted);
         debug!(
-            route = self.route.as_str(),
+            route = label(self.route),
             account.sid = self.account,
             body_bytes = self.body_bytes,
             duration_ms = millis(took),
@@ -113,7 +113,7 @@ impl<'i> Exchange<'i> {
 
     fn tell(&self, context: TraceContext, outcome: Outcome, took: Duration) {
         let mut attributes = vec![
-            ("route", self.route.as_str().into()),
+            ("route", label(self.route).into()),
             ("outcome", outcome.as_str().into()),
             ("body_bytes", self.body_bytes.into()),
         ];
@@ -144,7 +144,7 @@ impl Drop for Exchange<'_> {
         let took = self.end(Outcome::Abandoned);
         let Some(withheld) = self.inbound.ration.left(self.inbound.clock.now()) else { return };
         info!(
-            route = self.route.as_str(),
+            route = label(self.route),
             account.sid = self.account,
             body_bytes = self.body_bytes,
             duration_ms = millis(took),

@@ -11,7 +11,8 @@ use prometheus::{
     Registry,
 };
 
-use super::{Refusal, Route};
+use super::{Refusal, label};
+use crate::event::Route;
 use crate::http::{Cut, Observer};
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::kind::twiml_request::Verb;
@@ -52,7 +53,8 @@ impl Outcome {
 /// The public listener's metrics.
 #[derive(Debug)]
 pub struct Metrics {
-    routes: [PerRoute; Route::ALL.len()],
+    /// The last of requests to no route.
+    routes: [PerRoute; Route::ALL.len() + 1],
     refusals: [IntCounter; Refusal::ALL.len()],
     secret_matches: IntCounterVec,
     secret_retiring: IntGaugeVec,
@@ -126,10 +128,13 @@ impl Metrics {
         )?;
         registry.register(Box::new(secret_retiring.clone()))?;
         Ok(Self {
-            routes: Route::ALL.map(|route| PerRoute {
-                outcomes: Outcome::ALL
-                    .map(|outcome| requests.with_label_values(&[route.as_str(), outcome.as_str()])),
-                duration: duration.with_label_values(&[route.as_str()]),
+            routes: std::array::from_fn(|place| {
+                let route = label(Route::ALL.get(place).copied());
+                PerRoute {
+                    outcomes: Outcome::ALL
+                        .map(|outcome| requests.with_label_values(&[route, outcome.as_str()])),
+                    duration: duration.with_label_values(&[route]),
+                }
             }),
             refusals: Refusal::ALL.map(|reason| refusals.with_label_values(&[reason.as_str()])),
             secret_matches,
@@ -202,8 +207,8 @@ impl Metrics {
     }
 
     /// A request ended.
-    pub(super) fn ended(&self, route: Route, outcome: Outcome, took: Duration) {
-        let route = &self.routes[route as usize];
+    pub(super) fn ended(&self, route: Option<Route>, outcome: Outcome, took: Duration) {
+        let route = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
         route.outcomes[outcome as usize].inc();
         route.duration.observe(took.as_secs_f64());
     }

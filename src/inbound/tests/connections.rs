@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::request::{CALL, Request};
 use super::server::{Behind, LONG, Server, Setup, metric};
+use crate::event::Route;
 use crate::http::raw_client::Client;
 use crate::http::{Limits, serve};
 use crate::inbound::exchange::Exchange;
-use crate::inbound::{Inbound, Route, answered};
+use crate::inbound::{Inbound, answered};
 use crate::pipeline::batcher;
 
 fn call(status: &str) -> Request {
@@ -287,7 +288,7 @@ async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) -> axum::response::Response {
         let terms = inbound.terms.now();
         let broken = async {
-            let _exchange = Exchange::begin(&inbound, &terms, Route::Status, Uri::default());
+            let _exchange = Exchange::begin(&inbound, &terms, Some(Route::Status), Uri::default());
             panic!("as a bug would");
         };
         answered(broken).await
