@@ -51,7 +51,7 @@ impl DeadLetters {
     /// Whether it can be the id of a dead letter: two numbers, `1764000000000-0`.
     #[must_use]
     pub fn is_id(text: &str) -> bool {
-        !text.contains('+') && order(text).is_some()
+        parse_id(text).is_some()
     }
 
     /// Those after `after`, oldest first, at most `limit` and [`Self::PAGE`].
@@ -70,7 +70,7 @@ impl DeadLetters {
         };
         if let Some(local) = &self.local {
             letters.extend(local.list(after, limit).await?);
-            letters.sort_by_key(|letter| order(&letter.id));
+            letters.sort_by_key(|letter| parse_id(&letter.id));
             letters.truncate(limit);
         }
         Ok(letters)
@@ -139,8 +139,9 @@ impl DeadLetters {
     }
 }
 
-/// Where an id stands among others.
-fn order(id: &str) -> Option<(u64, u64)> {
-    let (millis, rest) = id.split_once('-')?;
-    Some((millis.parse().ok()?, rest.parse().ok()?))
+/// The two numbers of an id, by which letters are in order.
+pub(super) fn parse_id(text: &str) -> Option<(u64, u64)> {
+    let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
+    let (millis, rest) = text.split_once('-')?;
+    Some((number(millis)?, number(rest)?))
 }

@@ -62,7 +62,7 @@ use self::position::Position;
 pub use self::reader::{Reader, Release};
 use self::record::Frames;
 pub use self::retention::Retention;
-pub use self::state::{Fill, Mark, RecordId};
+pub use self::state::{Fill, RecordId, Watermark};
 use self::state::{Part, Place, State};
 use super::BackendError;
 use crate::clock::Timestamp;
@@ -275,7 +275,7 @@ impl LocalLog {
 
     /// How far everything is settled.
     #[must_use]
-    pub fn settled(&self) -> Mark {
+    pub fn settled(&self) -> Watermark {
         self.0.state().settled()
     }
 
@@ -285,11 +285,11 @@ impl LocalLog {
         self.0.state().is_behind()
     }
 
-    /// Says that what lies before the mark will never be needed again: its store has synced it.
-    pub async fn release(&self, mark: Mark) {
+    /// Says that what lies before the watermark will never be needed again: its store has synced it.
+    pub async fn release(&self, watermark: Watermark) {
         let inner = Arc::clone(&self.0);
         // Only a panic fails, and then everything comes again.
-        let _ = spawn_blocking(move || inner.release(mark)).await;
+        let _ = spawn_blocking(move || inner.release(watermark)).await;
     }
 
     /// Deletes what is done with and could still be read on the disk, for a purge: the files in which
@@ -391,7 +391,7 @@ impl Inner {
             last = last.max(number);
             take_over(&files, number, released, &mut state).map_err(failed)?;
         }
-        let damaged = files.in_part(files::DAMAGED).map_err(failed)?;
+        let damaged = files::entries(&directory.join(files::DAMAGED)).map_err(failed)?;
         last = damaged.iter().filter_map(|path| files::number(path)).fold(last, u64::max);
         let inner = Self {
             files,
@@ -511,9 +511,9 @@ impl Inner {
         part.is_some_and(|part| part.end > files::LENGTH / 2) && lock(&self.prepared).is_none()
     }
 
-    fn release(&self, mark: Mark) {
-        let done = self.state().release(mark);
-        if let Err(error) = self.position.write(mark.place) {
+    fn release(&self, watermark: Watermark) {
+        let done = self.state().release(watermark);
+        if let Err(error) = self.position.write(watermark.place) {
             warn!(error = %error, "how far the local log is settled cannot be written");
         }
         sabotage::point(Point::Released);

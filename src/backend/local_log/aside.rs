@@ -17,7 +17,7 @@ use super::record::{self, Frames};
 use super::state::RecordId;
 use super::{LocalLog, Ordering};
 use crate::backend::BackendError;
-use crate::backend::dead_letters::{Action, DeadLetter};
+use crate::backend::dead_letters::{Action, DeadLetter, parse_id};
 use crate::clock::Timestamp;
 use crate::event::codec;
 use crate::pipeline::CommitError;
@@ -219,15 +219,8 @@ impl LocalDeadLetters {
         Ok(ids)
     }
 
-    /// What lies in a part of the directory; nothing where there is none.
     fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
-        let entries = match std::fs::read_dir(self.0.join(part)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        Ok(paths)
+        files::entries(&self.0.join(part))
     }
 
     /// When a letter was put aside.
@@ -352,11 +345,6 @@ fn received(fields: &Fields) -> u64 {
     let found = fields.iter().find(|(name, _)| name == "received_at");
     let micros = found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
     micros.unwrap_or_default() / 1000
-}
-
-fn parse_id(text: &str) -> Option<(u64, u64)> {
-    let (millis, rest) = text.split_once('-')?;
-    Some((millis.parse().ok()?, rest.parse().ok()?))
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {

@@ -49,10 +49,8 @@ impl Files {
 
     /// Which files there are, in order.
     pub(super) fn numbers(&self) -> io::Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.0)? {
-            numbers.extend(number(&entry?.path()));
-        }
+        let mut numbers: Vec<_> =
+            entries(&self.0)?.iter().filter_map(|path| number(path)).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -112,16 +110,6 @@ impl Files {
         Ok(to)
     }
 
-    /// What lies in a part of the directory.
-    pub(super) fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(self.0.join(part))? {
-            paths.push(entry?.path());
-        }
-        paths.sort();
-        Ok(paths)
-    }
-
     /// What is free on its disk.
     pub(super) fn free(&self) -> io::Result<u64> {
         let disk = rustix::fs::statvfs(&self.0)?;
@@ -132,6 +120,17 @@ impl Files {
     pub(super) fn sync(&self) -> io::Result<()> {
         sync_directory(&self.0)
     }
+}
+
+/// What lies in a directory, in order; nothing where there is none.
+pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {

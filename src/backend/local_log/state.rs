@@ -28,13 +28,13 @@ pub struct Fill {
 /// How far everything is settled. Whatever lies before is needed no more, once the store has synced
 /// it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Mark {
+pub struct Watermark {
     pub(super) place: Place,
     /// What lies before it and was not released yet.
     pub(super) bytes: u64,
 }
 
-impl Mark {
+impl Watermark {
     /// How many bytes were settled before it and are not released.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -56,8 +56,8 @@ pub(super) struct State {
     /// The one that is written.
     pub(super) active: Option<u64>,
     waits: Fill,
-    settled: Mark,
-    /// Bytes that are settled behind the mark.
+    settled: Watermark,
+    /// Bytes that are settled behind the watermark.
     ahead: u64,
     released: Place,
 }
@@ -65,7 +65,7 @@ pub(super) struct State {
 impl State {
     /// Goes on where an earlier process was.
     pub(super) fn starting_at(released: Place) -> Self {
-        let settled = Mark { place: released, bytes: 0 };
+        let settled = Watermark { place: released, bytes: 0 };
         Self { settled, released, ..Self::default() }
     }
 
@@ -125,7 +125,7 @@ impl State {
         self.settled.bytes = 0;
     }
 
-    pub(super) fn settled(&self) -> Mark {
+    pub(super) fn settled(&self) -> Watermark {
         self.settled
     }
 
@@ -134,10 +134,10 @@ impl State {
         self.settled.place > self.released
     }
 
-    /// What lies before the mark is needed no more: the files that can go.
-    pub(super) fn release(&mut self, mark: Mark) -> Vec<u64> {
-        self.settled.bytes = self.settled.bytes.saturating_sub(mark.bytes);
-        self.released = self.released.max(mark.place);
+    /// What lies before the watermark is needed no more: the files that can go.
+    pub(super) fn release(&mut self, watermark: Watermark) -> Vec<u64> {
+        self.settled.bytes = self.settled.bytes.saturating_sub(watermark.bytes);
+        self.released = self.released.max(watermark.place);
         let place = self.released;
         let done = |(&number, part): (&u64, &Part)| {
             let passed =

@@ -8,6 +8,7 @@ use redis::{FromRedisValue, Script, Value, cmd};
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
 use crate::backend::BackendError;
+use crate::backend::dead_letters::parse_id;
 use crate::clock::Timestamp;
 
 /// Most groups that are looked at. Each costs a question or two.
@@ -138,10 +139,7 @@ impl Housekeeping {
         };
         let added = info.remove("entries-added").map(u64::from_redis_value);
         let last = info.remove("last-generated-id").map(String::from_redis_value);
-        let last = last.and_then(Result::ok).and_then(|id| {
-            let (millis, number) = id.split_once('-')?;
-            Some((millis.parse().ok()?, number.parse().ok()?))
-        });
+        let last = last.and_then(Result::ok).and_then(|id| parse_id(&id));
         let added = added.and_then(Result::ok).unwrap_or_default();
         Ok(Extent { added, last: last.unwrap_or_default() })
     }
