@@ -15,12 +15,29 @@ use crate::twilio::signature::{Content, SIGNATURE_HEADER};
 /// # Errors
 /// The system's root certificates cannot be read.
 pub(crate) fn new(patience: Duration) -> anyhow::Result<reqwest::Client> {
+    build(builder(patience))
+}
+
+/// The same, with a connection for each request.
+///
+/// The other may open one that it has no use for yet, and send a request over it at the moment that
+/// the server closes it for its silence.
+///
+/// # Errors
+/// As [`new`].
+pub(crate) fn without_keep_alive(patience: Duration) -> anyhow::Result<reqwest::Client> {
+    build(builder(patience).pool_max_idle_per_host(0))
+}
+
+fn builder(patience: Duration) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .timeout(patience)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("offhook/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .context("the HTTP client cannot be made")
+}
+
+fn build(builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
+    builder.build().context("the HTTP client cannot be made")
 }
 
 /// What a server answered.

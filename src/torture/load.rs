@@ -39,11 +39,13 @@ pub(super) struct Volume {
     pub(super) rate: usize,
     /// How often each is sent, besides the duplicates that there are anyway.
     pub(super) copies: usize,
+    /// Whether connections are used again, as a load balancer's are.
+    pub(super) keep_alive: bool,
 }
 
 impl Default for Volume {
     fn default() -> Self {
-        Self { rate: 500, copies: 1 }
+        Self { rate: 500, copies: 1, keep_alive: true }
     }
 }
 
@@ -99,9 +101,10 @@ impl Load {
         targets: Targets,
         ledger: Ledger,
     ) -> anyhow::Result<Self> {
+        let client = if volume.keep_alive { client::new } else { client::without_keep_alive };
         let shared = Arc::new(Shared {
             targets,
-            client: client::new(PATIENCE)?,
+            client: client(PATIENCE)?,
             secret: Secret::auth_token(&SecretString::from(TOKEN)),
             ledger,
             tally: Mutex::default(),
@@ -187,7 +190,10 @@ impl Shared {
             Ok(answer) if answer.status.is_success() => (Answer::Acked, None, Some(answer.took)),
             Ok(answer) if answer.status == 503 => (Answer::Refused, None, Some(answer.took)),
             Ok(answer) => (Answer::Refused, Some(answer.status.as_u16()), None),
-            Err(_) => (Answer::Unknown, None, None),
+            Err(error) => {
+                self.tally().why_unknown = Some(format!("{:#}", anyhow::Error::from(error)));
+                (Answer::Unknown, None, None)
+            }
         };
         self.ledger.answered(answer, &request.keys).context("the ledger")?;
         self.tally().count(answer, other, took.filter(|_| fault));

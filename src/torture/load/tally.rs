@@ -20,6 +20,8 @@ pub(in crate::torture) struct Tally {
     pub(in crate::torture) slow: usize,
     /// Of what was acked during a fault, in microseconds.
     latencies: Vec<u32>,
+    /// Why one of the unknown got no answer, and its causes.
+    pub(in crate::torture) why_unknown: Option<String>,
 }
 
 impl Tally {

@@ -134,7 +134,9 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
     /// Less than the time after which a connection is closed for its silence.
     const LONGEST: Duration = Duration::from_secs(5);
     raise_file_limit(2 * CONNECTIONS as u64)?;
-    let mut stage = Stage::prepare(run, &Setup::default())?;
+    // Each callback is the first of its connection, and must be read before that has to give way.
+    let volume = Volume { keep_alive: false, ..Volume::default() };
+    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
     stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
     let mut play = Play::begin(name, run, stage).await?;
     let target = play.stage.targets.first().context("it was just started")?;
@@ -181,9 +183,9 @@ async fn say_nothing(target: SocketAddr, closed: Arc<AtomicUsize>) {
 /// Not one signed callback may be refused, or go without an answer.
 async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
     play.calm().await?;
-    let unknown = play.load.tally().unknown;
-    if unknown > 0 {
-        play.fail(format!("{unknown} signed callbacks were not answered"));
+    let tally = play.load.tally();
+    if let Some(why) = tally.why_unknown {
+        play.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown));
     }
     play.end().await
 }

@@ -15,7 +15,7 @@ use crate::torture::stage::{STREAM, Setup, Stage};
 
 /// The load is the fault.
 pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
-    let volume = Volume { rate: 1000, copies: 50 };
+    let volume = Volume { rate: 1000, copies: 50, ..Volume::default() };
     let setup = Setup { receivers: 4, workers: Some(2), volume, ..Setup::default() };
     let mut play = Play::begin(name, run, Stage::prepare(run, &setup)?).await?;
     sleep(play.duration()).await;
