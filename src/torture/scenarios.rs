@@ -87,7 +87,7 @@ pub enum Scenario {
     Flood,
     /// 100 connections with forged requests that cost the most, 20 accounts, beside 100 callbacks a second
     Forgeries,
-    /// as many connections as there may be, and more, that send nothing, beside 500 callbacks a second
+    /// as many connections as there may be, and more, that send nothing, beside 100 callbacks a second
     SilentClients,
 }
 

@@ -130,12 +130,13 @@ async fn forge(target: SocketAddr, request: Vec<u8>, stop: Arc<AtomicUsize>) -> 
 /// Connections that send nothing, more than there are places.
 pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
     const PLACES: usize = 1000;
-    const CONNECTIONS: usize = 1200;
+    const CONNECTIONS: usize = 1100;
     /// Less than the time after which a connection is closed for its silence.
     const LONGEST: Duration = Duration::from_secs(5);
     raise_file_limit(2 * CONNECTIONS as u64)?;
-    // Each callback is the first of its connection, and must be read before that has to give way.
-    let volume = Volume { keep_alive: false, ..Volume::default() };
+    // Each callback is the first of its connection, and must be read before that has to give way: before
+    // as many more have come as there are places. So they come at a pace that leaves it seconds.
+    let volume = Volume { rate: 100, keep_alive: false, ..Volume::default() };
     let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
     stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
     let mut play = Play::begin(name, run, stage).await?;
