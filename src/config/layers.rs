@@ -214,11 +214,17 @@ fn blame(layer: &str, values: &Map<String, Value>, cause: Cause) -> ConfigError 
     let (key, problem) = explain(&cause);
     // An environment variable is one key; the library names a part of it at best.
     let only = only_key(values).filter(|only| only.starts_with(&key));
-    ConfigError {
-        key: only.unwrap_or(if key.is_empty() { "a key".to_owned() } else { key }),
-        origin: layer.to_owned(),
-        problem,
-    }
+    let key = only.unwrap_or(if key.is_empty() { "a key".to_owned() } else { key });
+    ConfigError { key: without_secrets(&key), origin: layer.to_owned(), problem }
+}
+
+/// A dotted key, but for what cannot be the name of one and may be a secret.
+fn without_secrets(key: &str) -> String {
+    let shown = key.split('.').map(|part| {
+        let name = part.split('[').next().unwrap_or_default();
+        if part == "a key" || is_a_name(name) { part } else { "…" }
+    });
+    shown.collect::<Vec<_>>().join(".")
 }
 
 fn only_key(values: &Map<String, Value>) -> Option<String> {
@@ -257,6 +263,9 @@ const DOES_NOT_FIT: &str = "the value does not fit";
 
 /// Serde's text, in which values are quoted: of one that is known, only the part without.
 fn without_value(text: &str) -> String {
+    if let Some((_, known)) = unknown_field(text).filter(|(name, _)| !is_a_name(name)) {
+        return format!("it has a key that is not known; known are {known}");
+    }
     // Our own, or about a key rather than a value.
     let known = [NOT_A_NAME, "unknown field `", "missing field `", "duplicate field `"];
     if known.iter().any(|known| text.starts_with(known)) || text == PathPrefixError.to_string() {
@@ -269,6 +278,19 @@ fn without_value(text: &str) -> String {
         }
         _ => DOES_NOT_FIT.to_owned(),
     }
+}
+
+/// The name that is not known, and those that are.
+fn unknown_field(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("unknown field `")?;
+    rest.rsplit_once("`, expected ")
+        .map(|(name, known)| (name, known.trim_start_matches("one of ")))
+}
+
+/// Whether it may be a key of ours, misspelt, and not a secret in the place of one: few letters.
+fn is_a_name(name: &str) -> bool {
+    const LONGEST: usize = 30;
+    name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
 }
 
 /// Whether it is one of the texts with which serde says what it expected of our types, none of

@@ -126,18 +126,16 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
     if auth_tokens.iter().any(is_blank) {
         return Err(wrong("auth_tokens", "a token is empty".to_owned()));
     }
-    let shared_keys = raw
-        .shared_keys
-        .iter()
-        .map(|raw| shared_key(raw).map_err(|problem| wrong("shared_keys", problem)))
-        .collect::<Result<Vec<_>, _>>()?;
+    // By their places: what stands as an id may be the secret.
+    let shared_keys = raw.shared_keys.iter().enumerate().map(|(place, raw)| {
+        shared_key(raw)
+            .map_err(|(name, problem)| wrong(&format!("shared_keys[{place}].{name}"), problem))
+    });
+    let shared_keys = shared_keys.collect::<Result<Vec<_>, _>>()?;
     let mut ids = HashSet::new();
-    if let Some(twice) = shared_keys.iter().find(|key| !ids.insert(&key.id)) {
-        let problem = format!(
-            "two keys have the id {}: by it metrics and `retiring` tell them apart",
-            twice.id
-        );
-        return Err(wrong("shared_keys", problem));
+    if let Some(twice) = shared_keys.iter().position(|key| !ids.insert(&key.id)) {
+        let problem = "another key has this id: by it metrics and `retiring` tell them apart";
+        return Err(wrong(&format!("shared_keys[{twice}].id"), problem.to_owned()));
     }
     if auth_tokens.is_empty() && shared_keys.is_empty() {
         let problem = "the account has no secret: set TWILIO_AUTH_TOKEN, or auth_tokens in the \
@@ -163,29 +161,33 @@ fn is_blank(secret: &SecretString) -> bool {
     secret.expose_secret().trim().is_empty()
 }
 
-fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, String> {
+/// The key, or which part of it is wrong, and how.
+fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, (&'static str, String)> {
     /// Fewer may be guessed, and are not what Twilio gives.
     const SHORTEST: usize = 16;
-    let id = &raw.id;
-    if id.trim().is_empty() || id.contains([',', '=']) {
-        return Err("a shared key needs the id that Twilio gave it".to_owned());
+    let id = raw.id.trim();
+    if id.is_empty() || id.contains([',', '=']) || id.contains(char::is_whitespace) {
+        return Err(("id", "a shared key needs the id that Twilio gave it".to_owned()));
     }
     if id.strip_prefix("auth_token_").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err(format!("{id} is what an auth token is called: give the key another id"));
+        let problem = format!("{id} is what an auth token is called: give the key another id");
+        return Err(("id", problem));
     }
-    let secret = one_of(raw.secret.as_ref().map(trimmed), &raw.secret_file)?;
-    let secret = secret.ok_or_else(|| format!("shared key {id} has no secret"))?;
+    let wrong = |problem: String| ("secret", problem);
+    let secret = one_of(raw.secret.as_ref().map(trimmed), &raw.secret_file);
+    let secret = secret.map_err(|problem| ("secret_file", problem))?;
+    let secret = secret.ok_or_else(|| wrong("the shared key has no secret".to_owned()))?;
     if is_blank(&secret) {
-        return Err(format!("the secret of shared key {id} is empty"));
+        return Err(wrong("it is empty".to_owned()));
     }
     if secret.expose_secret().chars().count() < SHORTEST {
-        return Err(format!(
-            "the secret of shared key {id} has fewer than {SHORTEST} characters, so that it may be \
-             guessed: take the one that Twilio gave"
-        ));
+        return Err(wrong(format!(
+            "it has fewer than {SHORTEST} characters, so that it may be guessed: take the one that \
+             Twilio gave"
+        )));
     }
     let algorithm = raw.algorithm.unwrap_or(Algorithm::HmacSha256);
-    Ok(SharedKey { id: raw.id.clone(), secret, algorithm })
+    Ok(SharedKey { id: id.to_owned(), secret, algorithm })
 }
 
 fn admin(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
@@ -545,7 +547,10 @@ fn read(path: &PathBuf) -> Result<String, String> {
 /// A path, if it cannot be the secret itself in the place of its file.
 fn shown(path: &Path) -> String {
     let plain = path.to_str().is_some_and(|text| {
-        ["/", "./", "../"].iter().any(|start| text.starts_with(start)) && !text.contains([':', '@'])
+        let begins = ["./", "../"].iter().any(|start| text.starts_with(start));
+        // Base64 may begin with a slash.
+        let absolute = text.strip_prefix('/').is_some_and(|rest| rest.contains('/'));
+        (begins || absolute) && !text.contains([':', '@', '+', '='])
     });
     if plain { path.display().to_string() } else { "the file that it names".to_owned() }
 }

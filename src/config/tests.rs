@@ -94,18 +94,22 @@ fn a_secret_is_never_empty_and_a_shared_key_never_short() {
     let (place, fine) = ("account[0].shared_keys", "0123456789abcdef");
     assert!(key("WK1", fine).is_ok());
     for blank in ["", " ", "                    ", "\\t"] {
-        check_error(key("WK1", blank), &[place, "my.toml", "WK1 is empty"]);
+        check_error(key("WK1", blank), &[place, "[0].secret", "my.toml", "is empty"]);
     }
     for short in ["x", "0123456789abcde"] {
-        check_error(key("WK1", short), &[place, "WK1", "fewer than 16"]);
+        check_error(key("WK1", short), &[place, "[0].secret", "fewer than 16"]);
     }
-    for no_id in ["", " ", "a,b", "a=b"] {
+    for no_id in ["", " ", "a,b", "a=b", "a b"] {
         check_error(key(no_id, fine), &[place, "needs the id"]);
     }
-    check_error(key("auth_token_1", fine), &[place, "auth_token_1", "another id"]);
-    let twice = format!("{{ id = 'WK1', secret = '{fine}' }}");
-    let twice = format!("shared_keys = [{twice}, {twice}]");
-    check_error(account(&twice), &[place, "two keys", "WK1"]);
+    for token in ["auth_token_1", " auth_token_1 ", "auth_token_01", "auth_token_"] {
+        check_error(key(token, fine), &[place, "[0].id", "another id"]);
+    }
+    for same in ["WK1", "WK1 "] {
+        let twice = ["WK1", same].map(|id| format!("{{ id = '{id}', secret = '{fine}' }}"));
+        let twice = format!("shared_keys = [{}]", twice.join(", "));
+        check_error(account(&twice), &[place, "[1].id", "another key has this id"]);
+    }
     for blank in ["['']", "['t0ken', ' ']"] {
         check_error(
             account(&format!("auth_tokens = {blank}")),
@@ -190,6 +194,9 @@ fn no_error_shows_a_secret_whichever_key_it_was_put_in_and_however() {
         format!("[[\"{SECRET}\"]]"),
         format!("{{ {SECRET} = 1 }}").replace("{ t0", "{ x = \"t0").replace(" = 1", "\""),
         format!("[{{ x = \"{SECRET}\" }}]"),
+        format!("{{ \"{SECRET}\" = 1 }}"),
+        format!("[{{ \"{SECRET}\" = [1] }}]"),
+        format!("{{ x = {{ \"{SECRET}\" = 1 }} }}"),
         format!("\"postgres://u:{SECRET}@h/d\""),
         format!("\"postgres://u@h/d?sslmode={SECRET}\""),
         format!("\"postgres://u@h:{SECRET}/d\""),
@@ -251,6 +258,19 @@ fn no_error_shows_a_secret_whichever_key_it_was_put_in_and_however() {
                 assert!(!error.contains("t0ken"), "{name}={value}\n{error}");
             }
         }
+    }
+    // Of a shared key, where its id is.
+    for keys in [
+        format!("{{ id = '{SECRET}' }}"),
+        format!("{{ id = '{SECRET}', secret = 'short' }}"),
+        format!("{{ id = '{SECRET}', secret = '' }}"),
+        format!("{{ id = '{SECRET}', secret = '0123456789abcdef', secret_file = '/x/y' }}"),
+        format!("{{ id = '{SECRET} x', secret = '0123456789abcdef' }}"),
+        [(); 2].map(|()| format!("{{ id = '{SECRET}', secret = '0123456789abcdef' }}")).join(", "),
+    ] {
+        let error = load(&MINIMAL, &format!("{base}shared_keys = [{keys}]\n"));
+        let error = error.expect_err("it is wrong");
+        assert!(error.contains("shared_keys[") && !error.contains("t0ken"), "{keys}\n{error}");
     }
     assert!(wrong > 1000, "only {wrong} of them are wrong: the keys are not found");
 }

@@ -10,6 +10,7 @@ use super::layers::Loaded;
 use super::resolve::{guessed, is_guessed};
 use super::{Account, Config, ConfigError, Deployment};
 use crate::event::Route;
+use crate::twilio::keyring::SharedKey;
 
 /// Each of them, in the order of the file.
 pub(super) fn of(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
@@ -87,10 +88,12 @@ fn of_account(account: &Account) -> Vec<(&'static str, String)> {
         let problem = format!("token {} {problem}: copy it again from Twilio's console", place + 1);
         found.push(("auth_tokens", problem));
     }
-    if let Some(key) = account.shared_keys.iter().find(|key| is_quoted(key.secret.expose_secret()))
-    {
-        let problem =
-            format!("the secret of {} has quotes around it, which would be a part of it", key.id);
+    let quoted = |key: &SharedKey| is_quoted(key.secret.expose_secret());
+    if let Some(place) = account.shared_keys.iter().position(quoted) {
+        let problem = format!(
+            "the secret of shared key {} has quotes around it, which would be a part of it",
+            place + 1
+        );
         found.push(("shared_keys", problem));
     }
     found
