@@ -13,14 +13,21 @@ use super::{Class, Privacy, Treatment, text};
 /// bounds the work as well as the stack.
 const DEEPEST: usize = 24;
 
-/// How a text begins that is JSON, or was before it was cut.
-const LIKE_JSON: [&str; 4] = ["{", "[", "\"{", "\"["];
+/// Whether a text begins like JSON, perhaps in a text of JSON, or did before it was cut.
+fn is_like_json(text: &str) -> bool {
+    let quotes = |c: char| is_invisible(c) || matches!(c, '"' | '\\');
+    text.trim_start_matches(quotes).starts_with(['{', '['])
+}
 
-/// What may stand before JSON, a byte order mark for one, and is not seen.
+/// What may stand before JSON and is not seen: blanks, marks of direction and of order, and what is left of a byte
+/// order mark that was read as another encoding's.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
-        || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2060}')
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{ffff}'
+            | 'ï' | '»' | '¿')
 }
 
 /// What becomes of a part.
@@ -52,8 +59,20 @@ fn becomes(text: String) -> Fate<String> {
 impl Privacy {
     /// A form or a query; `None` if it stays as it is.
     pub(super) fn form(&self, form: &[u8], depth: usize) -> Option<Vec<u8>> {
-        let pairs: Vec<_> =
-            form.split(|&byte| byte == b'&').map(|pair| (pair, self.pair(pair, depth))).collect();
+        let mut pairs = Vec::new();
+        let mut left = Some(form);
+        while let Some(form) = left {
+            let end = memchr::memchr(b'&', form);
+            let (pair, rest) = (&form[..end.unwrap_or(form.len())], end.map(|at| &form[at + 1..]));
+            if is_cut_json(pair) {
+                // Its own `&` and `=` cannot be told from those of the form.
+                let text = String::from_utf8_lossy(form);
+                pairs.push((form, self.unreadable(&text).map(|text| encoded(&text))));
+                break;
+            }
+            pairs.push((pair, self.pair(pair, depth)));
+            left = rest;
+        }
         if pairs.iter().all(|(_, fate)| fate.stays()) {
             return None;
         }
@@ -164,9 +183,7 @@ impl Privacy {
             match serde_json::from_str::<&RawValue>(start) {
                 Ok(json) => return self.json(json, None, depth + 1),
                 // Cut off, perhaps. Words in quotation marks are no JSON.
-                Err(_) if LIKE_JSON.iter().any(|like| start.starts_with(like)) => {
-                    return self.unreadable(value);
-                }
+                Err(_) if is_like_json(start) => return self.unreadable(value),
                 Err(_) => {}
             }
         }
@@ -234,6 +251,13 @@ fn joined<'j>(
     });
     let (open, close) = brackets.split_at(1);
     Fate::Becomes(format!("{open}{}{close}", left.collect::<Vec<_>>().join(",")))
+}
+
+/// Whether a pair of a form has no name but the start of a text of JSON that an `=` or `&` cut off.
+fn is_cut_json(pair: &[u8]) -> bool {
+    let Some((name, _)) = form_urlencoded::parse(pair).next() else { return false };
+    let cut = || serde_json::from_str::<&RawValue>(name.trim_start_matches(is_invisible)).is_err();
+    is_like_json(&name) && cut()
 }
 
 /// A value of a form.

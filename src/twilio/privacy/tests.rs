@@ -145,6 +145,12 @@ fn what_begins_like_json_and_cannot_be_read_is_treated_in_the_strictest_way() {
         r#"{"Body":"my pin is 1234"}"#,
         "\u{feff}{\"Body\":\"my pin is 1234\"}",
         r#""{\"Body\":\"my pin is 1234\"}""#,
+        "\"\u{feff} {\\\"Body\\\":\\\"my pin is 1234",
+        r#""\"{\\\"Body\\\":\\\"my pin is 1234"#,
+        // Of UTF-16 and of a byte order mark that was encoded twice.
+        "\u{fffd}\u{fffd}{\"Body\":\"my pin is 1234\"}",
+        "ï»¿[{\"Body\":\"my pin is 1234\"},]",
+        "{'Body':'my pin is 1234'}",
     ] {
         let stored = form(&privacy, &written_form(&[("Payload".to_owned(), broken.to_owned())]));
         assert!(!stored.contains("pin"), "{broken}: {stored}");
@@ -154,6 +160,23 @@ fn what_begins_like_json_and_cannot_be_read_is_treated_in_the_strictest_way() {
         let stored = json(&privacy, broken);
         assert!(!stored.contains("pin"), "{broken}: {stored}");
     }
+}
+
+/// JSON that was sent as a form has an `=` and a `&` of its own.
+#[test]
+fn json_in_the_place_of_a_form_is_treated_in_the_strictest_way() {
+    let privacy = privacy(Plain, Plain, Hash);
+    for sent in [
+        r#"{"Body":"my pin is 12&my other pin=34"}"#,
+        r#"a=1&[{"Body":"my=pin is 12"}]&b=my+pin"#,
+        "%7B%22Body%22%3A%22my+pin=1",
+        "\u{feff}{\"Body\":\"my pin is=12",
+    ] {
+        let stored = form(&privacy, sent);
+        assert!(!stored.contains("pin"), "{sent}: {stored}");
+        assert_eq!(stored.starts_with("a=1&"), sent.starts_with("a=1&"), "{stored}");
+    }
+    assert_eq!(form(&privacy, "{}=1&[]&a=[1]"), "{}=1&[]&a=[1]");
 }
 
 #[test]
