@@ -116,8 +116,8 @@ impl Refusals {
 pub fn shown(url: &str) -> String {
     let (path, query) =
         url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
-    let mut text = without_userinfo(path);
-    text = without_numbers(&text);
+    let (origin, path) = without_userinfo(path);
+    let mut text = origin + &without_numbers(path);
     for (place, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         if text.len() > ENOUGH {
             break;
@@ -135,35 +135,89 @@ pub fn shown(url: &str) -> String {
     text
 }
 
-/// A number may stand in a path, or be the name of a parameter: `/status/+15550100`.
+/// A number or an address may stand in a path, or be the name of a parameter: `/status/+15550100`. Its digits
+/// are left out; of what is not seen before it is decoded, all that is between two slashes.
 fn without_numbers(text: &str) -> String {
-    /// Of a telephone number; the digits within a SID have letters beside them.
-    const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
-    let (mut shown, mut copied, mut at) = (String::with_capacity(text.len()), 0, 0);
-    while let Some(start) = text[at..].find(|c: char| c.is_ascii_digit()).map(|found| at + found) {
-        let digits = text[start..].bytes().take_while(u8::is_ascii_digit).count();
-        at = start + digits;
-        let (before, after) = (&text[..start], &text[at..]);
-        // The B of a plus that is encoded is no letter.
-        let plus = before.ends_with("%2B") || before.ends_with("%2b");
-        let apart = |beside: Option<char>| !beside.is_some_and(char::is_alphanumeric);
-        if DIGITS.contains(&digits)
-            && (plus || apart(before.chars().next_back()))
-            && apart(after.chars().next())
-        {
-            shown.push_str(&text[copied..start]);
-            shown.push('…');
-            copied = at;
-        }
+    let shown = text.split('/').map(|segment| {
+        let shown = without_digits(segment);
+        let meant = decoded(&shown);
+        let is_hidden = meant.contains('@') || next_number(&meant, 0).is_some();
+        if is_hidden { "…".to_owned() } else { shown }
+    });
+    shown.collect::<Vec<_>>().join("/")
+}
+
+fn without_digits(text: &str) -> String {
+    let (mut shown, mut copied) = (String::with_capacity(text.len()), 0);
+    while let Some(number) = next_number(text, copied) {
+        shown.push_str(&text[copied..number.start]);
+        shown.push('…');
+        copied = number.end;
     }
     shown + &text[copied..]
 }
 
-fn without_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+/// What may be a telephone number: seven digits or more, also in groups, as in `1-555-010-0002`, but not those of a
+/// SID.
+fn next_number(text: &str, from: usize) -> Option<std::ops::Range<usize>> {
+    /// Fewer are a port, a year, a code.
+    const FEWEST: usize = 7;
+    /// `) ` and ` (`
+    const APART: usize = 2;
+    let (mut found, mut digits, mut apart): (Option<std::ops::Range<usize>>, _, _) = (None, 0, 0);
+    let mut at = from;
+    let is_enough = |digits: usize| digits >= FEWEST;
+    while let Some(next) = text[at..].chars().next() {
+        if let Some(end) = end_of_sid(text, at) {
+            if is_enough(digits) {
+                break;
+            }
+            (found, digits, apart, at) = (None, 0, 0, end);
+            continue;
+        }
+        let end = at + next.len_utf8();
+        if next.is_numeric() {
+            found = Some(found.map_or(at, |found| found.start)..end);
+            (digits, apart) = (digits + 1, 0);
+        } else if " -._()+".contains(next) && apart < APART {
+            apart += 1;
+        } else if is_enough(digits) {
+            break;
+        } else {
+            (found, digits, apart) = (None, 0, 0);
+        }
+        at = end;
+    }
+    found.filter(|_| is_enough(digits))
+}
+
+/// Where the SID ends that begins here, if one does: two letters and 32 hexadecimal digits.
+fn end_of_sid(text: &str, at: usize) -> Option<usize> {
+    const LENGTH: usize = 34;
+    let (text, end) = (text.as_bytes(), at + LENGTH);
+    let sid = text.get(at..end)?;
+    let begins = at.checked_sub(1).is_none_or(|before| !text[before].is_ascii_alphanumeric());
+    let ends = text.get(end).is_none_or(|after| !after.is_ascii_alphanumeric());
+    let is_one =
+        sid[..2].iter().all(u8::is_ascii_uppercase) && sid[2..].iter().all(u8::is_ascii_hexdigit);
+    (begins && ends && is_one).then_some(end)
+}
+
+/// What a text means that was encoded a few times, as somebody does who wants it to pass.
+fn decoded(text: &str) -> String {
+    const TIMES: usize = 4;
+    (0..TIMES).fold(text.to_owned(), |text, _| match text.contains('%') {
+        true => percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned(),
+        false => text,
+    })
+}
+
+/// Scheme and host, and the path.
+fn without_userinfo(url: &str) -> (String, &str) {
+    let Some((scheme, rest)) = url.split_once("://") else { return (String::new(), url) };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
+    (format!("{scheme}://{host}"), path)
 }
 
 #[cfg(test)]
@@ -237,7 +291,43 @@ mod tests {
         check("https://h.example/15550100", "https://h.example/…");
         let sid = "https://h.example/s/CA00000000000000000000000000000001";
         check(sid, sid);
-        check("https://u:p@h.example:1/a@b", "https://h.example:1/a@b");
+        check("https://u:p@h.example:1/a", "https://h.example:1/a");
+        // However it is written.
+        for path in [
+            "1-555-010-0002",
+            "+1%20555%20010%200002",
+            "%2B1%20(555)%20010-0002",
+            "%252B15550100002",
+            "%25252B1%2525205550100002",
+            "%31%35%35%35%30%31%30%30%30%30%32",
+            "%EF%BC%91%EF%BC%95%EF%BC%95%EF%BC%95%EF%BC%90%EF%BC%91%EF%BC%90%EF%BC%90",
+            "to15550100002",
+            "n15550100002x",
+            "1555010000215550100003",
+            "a,15550100002",
+            "To=15550100002;x",
+            "ana@h.example",
+            "ana%2540h.example",
+        ] {
+            for url in [
+                format!("https://h.example/s/{path}"),
+                format!("https://h.example/s?{path}=1"),
+                format!("https://h.example/s?{path}"),
+            ] {
+                let shown = shown(&url);
+                let left = shown.chars().filter(char::is_ascii_digit).count();
+                assert!(shown.contains('…') && !shown.contains("ana"), "{url}: {shown}");
+                assert!(!shown.contains("0002") && left < 12, "{url}: {shown}");
+                assert!(!shown.contains("%35"), "{url}: {shown}");
+            }
+        }
+        for same in [
+            "http://127.100.200.100:8080/status",
+            "https://h.example/2010-04/v1.2.3/404",
+            "https://h.example/s/caf%C3%A9/a%20b",
+        ] {
+            check(same, same);
+        }
         assert_eq!(shown(&"é".repeat(1000)).chars().count(), SHOWN + 1);
     }
 }
