@@ -146,6 +146,28 @@ fn no_link_is_followed_to_what_it_writes() {
     }
 }
 
+/// The same where the log lies, which is emptied when it is opened.
+#[test]
+fn no_link_is_followed_to_what_the_log_is_written_to() {
+    for file in ["", "/lock", "/settled", "/aside", "/replay", "/00000000000000000001.log"] {
+        let stage = Stage::embedded();
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        let (directory, victim) = (elsewhere.path(), elsewhere.path().join("victim"));
+        std::fs::write(&victim, "mine").expect("it is ours");
+        let log = stage.directory().join("offhook.db-log");
+        let is_directory = ["", "/aside", "/replay"].contains(&file);
+        if !file.is_empty() {
+            std::fs::create_dir(&log).expect("it is ours");
+        }
+        let link = PathBuf::from(format!("{}{file}", log.display()));
+        symlink(if is_directory { directory } else { &victim }, link).expect("it is ours");
+        let said = run(&stage.settings, &["serve"]).badly();
+        assert!(said.contains("offhook.db-log") && said.contains("link"), "{file}: {said}");
+        assert_eq!(std::fs::read_to_string(&victim).expect("it is there"), "mine", "{file}");
+        assert_eq!(std::fs::read_dir(directory).expect("it is there").count(), 1, "{file}");
+    }
+}
+
 /// It would hold secrets, and what callers said.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -363,7 +363,7 @@ fn there(done: io::Result<()>) -> io::Result<bool> {
 
 /// Deletes a file, and overwrites what was in it.
 fn wipe(path: &Path) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
+    let file = files::options().write(true).open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     // A disk that cannot be written there does not keep the file from going.
     let _ = file.write_all_at(&vec![0; length], 0).and_then(|()| file.sync_data());

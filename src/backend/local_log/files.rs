@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// Length of a file for events: at 15,000 callbacks a second it lasts for a second.
 pub(super) const LENGTH: u64 = 16 * 1024 * 1024;
 /// A disk with less room gets shorter files, but none below this.
@@ -28,8 +30,14 @@ impl Files {
     pub(super) fn make(directory: &Path) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        for part in ["", ASIDE, DAMAGED, REPLAY] {
-            builder.create(directory.join(part))?;
+        let parts = [ASIDE, DAMAGED, REPLAY].map(|part| directory.join(part));
+        for part in std::iter::once(directory).chain(parts.iter().map(PathBuf::as_path)) {
+            builder.create(part)?;
+            if part.is_symlink() {
+                let link =
+                    format!("{} is a symbolic link, which may lead anywhere", part.display());
+                return Err(io::Error::other(link));
+            }
         }
         Ok(Self(directory.to_owned()))
     }
@@ -61,7 +69,7 @@ impl Files {
     pub(super) fn prepare(&self, number: u64, room: u64) -> io::Result<(File, u64)> {
         let path = self.path(number);
         if std::fs::rename(self.spare(), &path).is_ok() {
-            let file = File::options().read(true).write(true).open(&path)?;
+            let file = options().read(true).write(true).open(&path)?;
             let length = file.metadata()?.len();
             self.sync()?;
             return Ok((file, length));
@@ -139,7 +147,15 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
 
 /// A file of this user's alone, empty.
 pub(super) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+    options().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+/// How each file is opened: made as this user's alone, and never where a link leads, which another may have put
+/// there.
+pub(super) fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
 }
 
 /// The number of a file, by its name.
@@ -161,7 +177,7 @@ fn unused(directory: &Path, number: u64) -> PathBuf {
 /// All of a file; where its disk cannot be read there are zeros.
 pub(super) fn read_what_can_be(path: &Path) -> io::Result<Vec<u8>> {
     const PAGE: usize = 4096;
-    let file = File::open(path)?;
+    let file = options().read(true).open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; length];
     if file.read_exact_at(&mut bytes, 0).is_err() {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use super::files::Files;
+use super::files::{self, Files};
 use super::state::Place;
 
 const LENGTH: usize = 24;
@@ -19,9 +19,8 @@ pub(super) struct Position(File);
 impl Position {
     /// Opens it; with what it says, if that can be read.
     pub(super) fn open(files: &Files) -> io::Result<(Self, Place)> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let mut options = File::options();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut options = files::options();
+        options.read(true).write(true).create(true).truncate(false);
         let file = options.open(files.directory().join("settled"))?;
         let mut bytes = [0; LENGTH];
         let read = file.read_exact_at(&mut bytes, 0);

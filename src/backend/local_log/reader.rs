@@ -226,7 +226,8 @@ fn fields_of(inner: &Inner, id: RecordId) -> Result<Fields, ReadError> {
 }
 
 fn open(inner: &Inner, number: u64) -> Result<File, ReadError> {
-    File::open(inner.files.path(number)).map_err(|error| match error.kind() {
+    let path = inner.files.path(number);
+    super::files::options().read(true).open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::Damaged(number),
         _ => ReadError::Io(error),
     })

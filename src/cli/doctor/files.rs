@@ -65,12 +65,19 @@ fn secrets(path: &Path) -> Option<Finding> {
     ))
 }
 
+/// In a table of one line, too: `shared_keys = [{ id = "…", secret = "…" }]`, `admin = { token = "…" }`.
 fn holds_a_secret(line: &str) -> bool {
-    let Some((name, value)) = line.split_once('=') else { return false };
-    match name.trim() {
+    let is_comment = line.trim_start().starts_with('#');
+    !is_comment && line.split(['{', ',']).any(is_a_secret)
+}
+
+fn is_a_secret(pair: &str) -> bool {
+    let Some((name, value)) = pair.split_once('=') else { return false };
+    let name = name.rsplit('.').next().unwrap_or_default();
+    match name.trim_matches([' ', '\t', '"', '\'']) {
         "auth_tokens" | "shared_keys" | "secret" | "token" | "read_token" | "key" => true,
         // With a password.
-        "url" => value.contains('@'),
+        "url" => value.contains('@') || value.contains("pass"),
         _ => false,
     }
 }
@@ -106,7 +113,16 @@ mod tests {
 
     #[test]
     fn a_line_with_a_secret_is_told_from_one_that_names_a_file() {
-        for line in ["auth_tokens = ['x']", "  token='x'", "url = 'redis://:pw@h'", "key = 'x'"] {
+        for line in [
+            "auth_tokens = ['x']",
+            "  token='x'",
+            "url = 'redis://:pw@h'",
+            "key = 'x'",
+            "admin.token = 'x'",
+            "admin = { listen = '127.0.0.1:1', token = 'x' }",
+            "account = [{ sid = 'AC1', \"auth_tokens\" = ['x'] }]",
+            "url = 'redis+unix:///run/redis.sock?pass=x'",
+        ] {
             assert!(holds_a_secret(line), "{line}");
         }
         for line in ["token_file = '/x'", "# token = 'x'", "url = 'redis://h'", "[admin]", ""] {
