@@ -20,8 +20,8 @@ use crate::twilio::details::Details;
 ///
 /// Of most errors of a database its primary message is told, in which Postgres and SQLite name columns
 /// and constraints. That of class 22 (the data itself is wrong: `invalid input syntax for type numeric:
-/// "…"`) and whatever a function or trigger raises quote values, so of these there are only the code
-/// and the names of what is concerned.
+/// "…"`) and whatever a function or trigger raises or runs quote values, so of these there are only the
+/// code and the names of what is concerned.
 pub(crate) fn cause(error: &sqlx::Error) -> Cause {
     match error {
         sqlx::Error::Database(error) => {
@@ -37,8 +37,10 @@ pub(crate) fn cause(error: &sqlx::Error) -> Cause {
 }
 
 fn quotes_values(error: &dyn DatabaseError, code: &str) -> bool {
-    /// The data, what PL/pgSQL raises, and errors of functions in other languages.
-    const CLASSES: [&str; 4] = ["22", "P0", "38", "39"];
+    /// The data, what PL/pgSQL raises, errors of functions in other languages, and of other servers.
+    const CLASSES: [&str; 5] = ["22", "P0", "38", "39", "HV"];
+    /// Conflicts, want of resources, the state of an object or transaction, an operator: their texts are fixed.
+    const FIXED: [&str; 5] = ["25", "40", "53", "55", "57"];
     /// What runs `RAISE`, which may take any code.
     const RAISE: &str = "exec_stmt_raise";
     /// `SQLITE_CONSTRAINT_TRIGGER`: `RAISE` of SQLite.
@@ -46,7 +48,9 @@ fn quotes_values(error: &dyn DatabaseError, code: &str) -> bool {
     match error.try_downcast_ref::<PgDatabaseError>() {
         Some(error) => {
             let class = code.get(..2).unwrap_or_default();
-            CLASSES.contains(&class) || error.routine() == Some(RAISE)
+            // Within a function, a value may have become a part of a statement.
+            let within = error.r#where().is_some() && !FIXED.contains(&class);
+            CLASSES.contains(&class) || error.routine() == Some(RAISE) || within
         }
         None => code == TRIGGER,
     }
