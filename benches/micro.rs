@@ -16,7 +16,7 @@ use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::spans::Spans;
 use offhook::twilio::callback::{Arrival, events};
 use offhook::twilio::details::Details;
-use offhook::twilio::keyring::{Keyring, Secret};
+use offhook::twilio::keyring::{Account, Keyring, Secret};
 use offhook::twilio::params::Params;
 use offhook::twilio::sample::{self, Scene, Signed};
 use offhook::twilio::signature::{Claim, Content, SIGNATURE_HEADER, SignedRequest};
@@ -107,6 +107,44 @@ fn signature(c: &mut Criterion) {
     });
 }
 
+/// What forged forms of 64 kB cost that are made to cost the most, with 20 accounts of two tokens.
+fn forgeries(c: &mut Criterion) {
+    const LENGTH: usize = 64 * 1024;
+    let sid = |n: usize| format!("AC{n:032x}");
+    let accounts = (1..=20).map(|n| {
+        let tokens = [format!("a{n}").into(), format!("b{n}").into()];
+        Account::new(sid(n), format!("account_{n}"), &tokens, &[])
+    });
+    let keyring = Keyring::new(accounts.collect()).expect("each has tokens");
+    let url = "https://hooks.example.com/status?x='&y=%27&z=+%20:%3A";
+    let claim = Claim::parse([&b"AAAAAAAAAAAAAAAAAAAAAAAAAAA="[..]], None).expect("well-formed");
+    let mut refuse = |name: &str, account: &str, pairs: &mut dyn Iterator<Item = String>| {
+        let mut form = format!("{account}Bad=%FF");
+        pairs.for_each(|pair| form.push_str(&pair));
+        form.truncate(LENGTH - "&z=".len());
+        let rest = "x".repeat(LENGTH - form.len());
+        let body = Bytes::from(format!("{form}&z={rest}"));
+        c.bench_function(&format!("refuse_{name}"), |b| {
+            b.iter(|| {
+                let claim = claim.clone();
+                let request = SignedRequest::new(url, Content::Form, black_box(&body), claim);
+                request.verify(&keyring).is_err()
+            });
+        });
+    };
+    let [known, unknown] = [20, 99].map(|n| format!("AccountSid={}&", sid(n)));
+    let unsorted = |count: u32| (0..count).rev().map(|n| format!("&n{n}=x"));
+    refuse("long", &known, &mut unsorted(1));
+    refuse("900_pairs", &known, &mut unsorted(900));
+    refuse("900_pairs_of_no_account", "", &mut unsorted(900));
+    refuse("7000_pairs", &known, &mut unsorted(7_000));
+    refuse("7000_pairs_of_an_unknown_account", &unknown, &mut unsorted(7_000));
+    // Scattered by a multiplier that is odd, so that none is there twice.
+    let scattered = (0..16_000_u32).map(|n| format!("&{:x}", n.wrapping_mul(40_503) & 0xffff));
+    refuse("16000_pairs", &known, &mut { scattered });
+    refuse("30000_pairs", &known, &mut (0..30_000).map(|_| "&a".to_owned()));
+}
+
 fn codec_and_merge(c: &mut Criterion) {
     let event = Fixture::new().event();
     let fields = || {
@@ -180,5 +218,5 @@ fn inbound(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, signature, codec_and_merge, inbound);
+criterion_group!(benches, signature, forgeries, codec_and_merge, inbound);
 criterion_main!(benches);

@@ -107,7 +107,7 @@ fn explain(
             if trials.is_empty() {
                 lines.push("  nothing: no account has a secret of this kind".to_owned());
             }
-            lines.push(match diagnose(url, content, body, claim, keyring) {
+            lines.push(match diagnose(url, content, body, claim, keyring, usize::MAX) {
                 Some(diagnosis) => diagnosis.advice().to_owned(),
                 None => "none of the usual mistakes (scheme, port, slash, query, line end) explains it: the token is \
                          another one, or the host or path is; or the request was changed. An API key signs nothing"

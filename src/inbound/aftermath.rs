@@ -53,9 +53,8 @@ impl Aftermath {
         background.spawn(explain.with_current_subscriber());
     }
 
-    /// Whose secret is wrong, which URLs were tried, and the cause, if it is this one's turn.
+    /// Which URLs were tried, and the cause, if it is this one's turn.
     async fn explain(&mut self, received: Received) -> Option<Diagnosis> {
-        self.account = received.claimed_account(&self.terms).map(str::to_owned);
         if self.refusal != Refusal::WrongSignature {
             return None;
         }

@@ -26,6 +26,8 @@ pub(super) struct Exchange<'i> {
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
+    /// The configured account that it claims to be of.
+    pub(super) claimed: Option<&'i str>,
     /// The URL that the signature holds for, of a request to no route, as it may be shown.
     pub(super) tried: Vec<String>,
     /// The request, if its signature is wrong.
@@ -50,6 +52,7 @@ impl<'i> Exchange<'i> {
             terms,
             body_bytes: 0,
             account: None,
+            claimed: None,
             tried: Vec::new(),
             wrongly_signed: None,
             trace: inbound.spans.begin(),
@@ -92,7 +95,7 @@ impl<'i> Exchange<'i> {
             terms: Arc::clone(self.terms),
             refusal,
             route: self.route,
-            account: self.account.map(str::to_owned),
+            account: self.account.or(self.claimed).map(str::to_owned),
             body_bytes: self.body_bytes,
             took,
             urls: std::mem::take(&mut self.tried),

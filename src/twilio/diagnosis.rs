@@ -55,8 +55,8 @@ impl Diagnosis {
     }
 }
 
-/// The first of the usual mistakes that explains the signature; `None` if none does, which leaves a
-/// wrong secret or a changed request.
+/// The usual mistake that explains the signature; `None` if none does, which leaves a wrong secret or a
+/// changed request. Looks for it until `most` bytes were hashed, for each of what was signed after the URL.
 #[must_use]
 pub fn diagnose(
     url: &str,
@@ -64,29 +64,36 @@ pub fn diagnose(
     body: &Bytes,
     claim: &Claim,
     keyring: &Keyring,
+    most: usize,
 ) -> Option<Diagnosis> {
-    let holds = |url: &str, content: Content, body: &Bytes| {
-        SignedRequest::new(url, content, body, claim.clone()).verify(keyring).is_ok()
+    let (mistakes, others): (Vec<_>, Vec<_>) = mistaken(url).into_iter().unzip();
+    let holds = |url: &str, others: &[String], content: Content, body: &Bytes| {
+        let request = SignedRequest::new(url, content, body, claim.clone());
+        let signed = request.search_among(others, most, keyring).ok()?.end().ok()?;
+        Some(signed.url().to_owned())
     };
-    let same_body = |url: &str| holds(url, content, body);
-    if same_body(&other_scheme(url)) {
-        return Some(Diagnosis::OtherScheme);
-    }
-    if same_body(&other_slash(url)) {
-        return Some(Diagnosis::TrailingSlash);
-    }
-    if url.split_once('?').is_some_and(|(path, _)| same_body(path)) {
-        return Some(Diagnosis::WithoutQuery);
-    }
-    if other_orders(url).iter().any(|url| same_body(url)) {
-        return Some(Diagnosis::QueryOrder);
+    if let Some(signed) = holds(url, &others, content, body) {
+        let place = others.iter().position(|other| *other == signed);
+        return place.map(|place| mistakes[place]);
     }
     let stripped = body.strip_suffix(b"\n").map(|rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-    if stripped.is_some_and(|rest| holds(url, content, &body.slice_ref(rest))) {
+    if stripped.is_some_and(|rest| holds(url, &[], content, &body.slice_ref(rest)).is_some()) {
         return Some(Diagnosis::BodyLineEnd);
     }
-    let signed_alone = content == Content::Form && holds(url, Content::Query, &Bytes::new());
+    let signed_alone =
+        content == Content::Form && holds(url, &[], Content::Query, &Bytes::new()).is_some();
     signed_alone.then_some(Diagnosis::BodyNotSigned)
+}
+
+/// The URLs that may have been signed instead, with what the mistake is then.
+fn mistaken(url: &str) -> Vec<(Diagnosis, String)> {
+    let mut all = vec![
+        (Diagnosis::OtherScheme, other_scheme(url)),
+        (Diagnosis::TrailingSlash, other_slash(url)),
+    ];
+    all.extend(url.split_once('?').map(|(path, _)| (Diagnosis::WithoutQuery, path.to_owned())));
+    all.extend(other_orders(url).into_iter().map(|url| (Diagnosis::QueryOrder, url)));
+    all
 }
 
 fn other_scheme(url: &str) -> String {
@@ -136,7 +143,7 @@ fn other_orders(url: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::twilio::keyring::{Account, Secret};
-    use crate::twilio::signature::sign;
+    use crate::twilio::signature::{MOST_HASHED, sign};
 
     const FORM: &[u8] = b"CallSid=CA1&AccountSid=AC1";
 
@@ -151,7 +158,11 @@ mod tests {
             let signature = sign(&secret, signed.0, content, signed.1);
             let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
             let body = Bytes::copy_from_slice(seen.1);
-            assert_eq!(diagnose(seen.0, Content::Form, &body, &claim, &ring), expected, "{seen:?}");
+            assert_eq!(
+                diagnose(seen.0, Content::Form, &body, &claim, &ring, MOST_HASHED),
+                expected,
+                "{seen:?}"
+            );
         };
         use Diagnosis::*;
         let url = "https://h.example/status";

@@ -265,6 +265,12 @@ impl Keyring {
         &self.accounts
     }
 
+    /// The account of this SID.
+    #[must_use]
+    pub fn account(&self, sid: &str) -> Option<&Account> {
+        self.accounts.iter().find(|known| known.sid == sid)
+    }
+
     /// The secrets to try for a request that names these accounts; all of them if it names none.
     pub(crate) fn lookup<'k, 'w>(
         &'k self,

@@ -49,9 +49,7 @@ impl<'a> Params<'a> {
     /// starts no such pair stands for itself. Nothing is an error: what was signed is kept.
     #[must_use]
     pub fn parse(form: &'a [u8]) -> Self {
-        /// About what a pair of Twilio's takes, or a little less.
-        const PAIR: usize = 32;
-        let pairs = Vec::with_capacity(form.len() / PAIR + 1);
+        let pairs = Vec::with_capacity(Self::count(form));
         let mut params = Self { sent: form, decoded: Vec::new(), pairs };
         let (mut start, mut escaped) = (0, false);
         // Once over all of it: most names and values are too short for a search of their own.
@@ -135,12 +133,7 @@ impl<'a> Params<'a> {
     /// once (as the python, node and php libraries do; go and java ignore repeated names).
     #[must_use]
     pub fn signed_pairs(&self) -> Vec<(&[u8], &[u8])> {
-        let mut order: Vec<_> =
-            self.pairs.iter().map(|pair| (start_of(self.bytes(&pair.0)), pair)).collect();
-        order.sort_unstable_by(|(a, one), (b, other)| {
-            a.cmp(b).then_with(|| self.pair(one).cmp(&self.pair(other)))
-        });
-        let mut pairs: Vec<_> = order.into_iter().map(|(_, pair)| self.pair(pair)).collect();
+        let mut pairs: Vec<_> = self.order().iter().map(|&(_, place)| self.nth(place)).collect();
         pairs.dedup();
         pairs
     }
@@ -148,14 +141,69 @@ impl<'a> Params<'a> {
     /// The pairs as Twilio signs them, behind the URL: each name and its value, and nothing between.
     #[must_use]
     pub fn signed(&self) -> Vec<u8> {
-        let pairs = self.signed_pairs();
-        let length = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let mut signed = Vec::with_capacity(length);
-        for (name, value) in pairs {
-            signed.extend_from_slice(name);
-            signed.extend_from_slice(value);
+        // Each text was longer before it was decoded, or it is in `decoded` alone.
+        let mut signed = Vec::with_capacity(self.sent.len().max(self.decoded.len()));
+        let mut last = None;
+        for (_, place) in self.order() {
+            let pair = self.nth(place);
+            if last.replace(pair) != Some(pair) {
+                signed.extend_from_slice(pair.0);
+                signed.extend_from_slice(pair.1);
+            }
         }
         signed
+    }
+
+    fn nth(&self, place: u32) -> (&[u8], &[u8]) {
+        self.pair(&self.pairs[place as usize])
+    }
+
+    /// The places of the pairs, sorted by name and then by value.
+    ///
+    /// Twilio sends a few dozen pairs, which are compared with each other. Many pairs are sorted by seven bytes
+    /// at a time, since their sender may have chosen them to differ late: that takes a time of about the length of
+    /// the form, whatever it says.
+    fn order(&self) -> Vec<(u64, u32)> {
+        /// Up to so many are compared with each other.
+        const FEW: usize = 128;
+        /// So many of the same beginning are.
+        const ALIKE: usize = 16;
+        let mut order: Vec<_> = (0..place(self.pairs.len())).map(|place| (0, place)).collect();
+        if order.len() <= FEW {
+            for (start, place) in &mut order {
+                *start = start_of(self.nth(*place).0);
+            }
+            order.sort_unstable_by(|(a, one), (b, other)| {
+                a.cmp(b).then_with(|| self.nth(*one).cmp(&self.nth(*other)))
+            });
+            return order;
+        }
+        let mut unsorted = vec![(0..order.len(), Part::Name, 0)];
+        while let Some((run, part, from)) = unsorted.pop() {
+            let (first, run) = (run.start, &mut order[run]);
+            if run.len() <= ALIKE {
+                run.sort_unstable_by(|(_, one), (_, other)| self.nth(*one).cmp(&self.nth(*other)));
+                continue;
+            }
+            for (chunk, place) in run.iter_mut() {
+                let (name, value) = self.nth(*place);
+                *chunk = chunk_of(&(if part == Part::Name { name } else { value })[from..]);
+            }
+            run.sort_unstable();
+            let mut start = first;
+            for alike in run.chunk_by(|(one, _), (other, _)| one == other) {
+                let end = start + alike.len();
+                let next = match (part, goes_on(alike[0].0)) {
+                    (_, true) => Some((part, from + CHUNK)),
+                    (Part::Name, false) => Some((Part::Value, 0)),
+                    (Part::Value, false) => None,
+                };
+                let next = next.filter(|_| alike.len() > 1);
+                unsorted.extend(next.map(|(part, from)| (start..end, part, from)));
+                start = end;
+            }
+        }
+        order
     }
 
     /// At most how many pairs there are in a form, without reading it.
@@ -168,8 +216,7 @@ impl<'a> Params<'a> {
     /// if there is none.
     #[must_use]
     pub fn with_replacements(&self) -> Option<Params<'static>> {
-        let valid = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
-        if self.iter().all(|(name, value)| valid(name) && valid(value)) {
+        if self.is_utf8() {
             return None;
         }
         let mut replaced = Params::default();
@@ -180,6 +227,20 @@ impl<'a> Params<'a> {
         };
         let pairs = self.iter().map(|(name, value)| (lossy(name), lossy(value))).collect();
         Some(Params { pairs, ..replaced })
+    }
+
+    /// Whether every name and value is.
+    #[must_use]
+    pub fn is_utf8(&self) -> bool {
+        let valid = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+        // What stands between the texts of a form is ASCII, so they are if all of it is; but half a character
+        // may be at the end of one that was decoded, and the other half at the start of the next.
+        let (sent, decoded) = (valid(self.sent), self.decoded.is_ascii());
+        let looked_at = |text: &Text| match text {
+            Text::Sent(..) => sent || valid(self.bytes(text)),
+            Text::Decoded(..) => decoded || valid(self.bytes(text)),
+        };
+        self.pairs.iter().all(|(name, value)| looked_at(name) && looked_at(value))
     }
 }
 
@@ -210,8 +271,39 @@ pub(crate) fn start_of(text: &[u8]) -> u64 {
     }))
 }
 
+/// What of a pair is sorted by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Name,
+    Value,
+}
+
+/// Bytes of a text that are compared at once.
+const CHUNK: usize = 7;
+
+/// The first seven bytes of a text and how many there are, eight for more than seven, as a number whose order
+/// is that of the texts: of two that begin alike the shorter one comes first.
+fn chunk_of(text: &[u8]) -> u64 {
+    let (mut chunk, length) = ([0; CHUNK + 1], text.len().min(CHUNK));
+    match text.first_chunk() {
+        Some(first) => chunk = *first,
+        None => chunk[..length].copy_from_slice(&text[..length]),
+    }
+    chunk[CHUNK] = if text.len() > CHUNK { LONGER } else { length as u8 };
+    u64::from_be_bytes(chunk)
+}
+
+/// Of a chunk: there is more of its text.
+const LONGER: u8 = CHUNK as u8 + 1;
+
+fn goes_on(chunk: u64) -> bool {
+    chunk.to_be_bytes()[CHUNK] == LONGER
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(form: &str, expected: &[(&str, &str)]) {
@@ -248,5 +340,47 @@ mod tests {
     fn a_blank_value_is_there_but_is_no_value() {
         let params = Params::parse(b"a=");
         assert!(params.has("a") && params.get("a").is_none() && !params.has("b"));
+    }
+
+    proptest! {
+        /// Many are sorted in another way than few, and in the same order.
+        #[test]
+        fn however_many_pairs_there_are_they_are_sorted_bytewise(
+            alphabet in prop::sample::select(vec!["a", "ab", "\0a", "a\u{7f}\u{ff}"]),
+            lengths in prop::collection::vec((0_usize..24, 0_usize..24, any::<u64>()), 0..600),
+        ) {
+            let letters: Vec<char> = alphabet.chars().collect();
+            let text = |length: usize, seed: u64| (0..length).fold(String::new(), |text, at| {
+                // Long beginnings that are alike.
+                let letter = if at + 3 < length { 0 } else { (seed >> (8 * (at % 8))) as usize };
+                text + &form_urlencoded::byte_serialize(&[letters[letter % letters.len()] as u8]).collect::<String>()
+            });
+            let pairs = lengths.iter().map(|&(name, value, seed)| {
+                format!("{}={}", text(name, seed), text(value, seed >> 32))
+            });
+            let form = pairs.collect::<Vec<_>>().join("&");
+            let params = Params::parse(form.as_bytes());
+            let mut expected: Vec<_> = params.iter().collect();
+            expected.sort();
+            expected.dedup();
+            prop_assert_eq!(params.signed_pairs(), &expected[..]);
+            let joined: Vec<u8> = expected.iter().flat_map(|(name, value)| [*name, *value].concat()).collect();
+            prop_assert_eq!(params.signed(), joined);
+        }
+    }
+
+    #[test]
+    fn it_is_utf8_if_each_text_is() {
+        let replaced = |form: &'static [u8]| {
+            let params = Params::parse(form);
+            params
+                .with_replacements()
+                .map(|replaced| String::from_utf8_lossy(&replaced.signed()).into_owned())
+        };
+        assert_eq!(replaced(b"a=%C3%B1&b=\xc3\xb1&c=1"), None);
+        assert_eq!(replaced(b"a=%C3&%B1=2").as_deref(), Some("a\u{FFFD}\u{FFFD}2"));
+        assert_eq!(replaced(b"a=\xc3&\xb1=2").as_deref(), Some("a\u{FFFD}\u{FFFD}2"));
+        // Half of a character as it is, half of it escaped.
+        assert_eq!(replaced(b"a=\xc3%B1"), None);
     }
 }

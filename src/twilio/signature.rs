@@ -188,14 +188,17 @@ pub enum SignatureError {
 /// Parameters of one form: Twilio sends fewer than 200. What is signed may have as many as fit, so this
 /// bounds what is sorted where `inbound.body_limit` was raised; what they cost is counted.
 pub const MOST_PAIRS: usize = 31_000;
-/// Bytes that are hashed for one request: a form of 64 kB with 16 writings and secrets, one of 2 kB
-/// with 500. Without a bound a forged form costs as many times that as there are secrets.
+/// Bytes that are hashed for one request, or as much other work: of a form of 2 kB with 450 secrets, of one of
+/// 64 kB with 7 writings and secrets, of one that has very many parameters besides with 4. Without a bound
+/// a forged form costs as many times that as there are secrets; this is less than 1 ms.
 pub const MOST_HASHED: usize = 1024 * 1024;
-/// Bytes that are hashed in one [step](Search::step): 50 µs of work.
-const STEP: usize = 64 * 1024;
+/// Bytes that are hashed in one [step](Search::step), unless one hash takes more: 25 µs of work.
+const STEP: usize = 32 * 1024;
 /// What a hash costs besides its bytes, as bytes.
 const PER_HASH: usize = 128;
-/// What it costs to read and sort a parameter, as bytes that are hashed.
+/// What it costs to receive and read a byte, as bytes that are hashed.
+const PER_BYTE: usize = 8;
+/// What it costs to read, sort and join a parameter, as bytes that are hashed.
 const PER_PAIR: usize = 32;
 /// What a byte of another writing of a URL costs, as bytes that are hashed.
 const PER_WRITTEN: usize = 4;
@@ -221,7 +224,7 @@ impl<'a> SignedRequest<'a, Unverified> {
         let params = match content {
             Content::Query => Params::parse(query_of(url).as_bytes()),
             // One that is refused for its pairs is not read.
-            Content::Form if Params::count(body) > MOST_PAIRS => Params::default(),
+            Content::Form if has_too_many(body) => Params::default(),
             Content::Form => Params::parse(body),
             Content::Json => Params::default(),
         };
@@ -237,13 +240,7 @@ impl<'a> SignedRequest<'a, Unverified> {
         self,
         keyring: &'k Keyring,
     ) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
-        let mut search = self.search(keyring)?;
-        loop {
-            match search.step() {
-                Step::Ended(ended) => return ended,
-                Step::More(rest) => search = rest,
-            }
-        }
+        self.search(keyring)?.end()
     }
 
     /// Begins to check the signature. `AccountSid` only narrows the search: nobody has vouched for it
@@ -256,23 +253,24 @@ impl<'a> SignedRequest<'a, Unverified> {
     /// # Errors
     /// See [`SignatureError`]; those that need no secret.
     pub fn search<'k>(self, keyring: &'k Keyring) -> Result<Search<'a, 'k>, SignatureError> {
-        self.search_within(MOST_HASHED, keyring)
+        self.search_among(&[], MOST_HASHED, keyring)
     }
 
-    /// The same where a request is held against several URLs, each of which may cost a part of
-    /// [`MOST_HASHED`].
+    /// The same where it may have been signed to another URL, of which all are tried as they are before
+    /// any is in another writing; hashes `most` bytes. The parameters are those of its own URL.
     ///
     /// # Errors
     /// The same.
-    pub fn search_within<'k>(
+    pub fn search_among<'k>(
         self,
-        bytes: usize,
+        others: &'a [String],
+        most: usize,
         keyring: &'k Keyring,
     ) -> Result<Search<'a, 'k>, SignatureError> {
-        if self.content == Content::Form && Params::count(self.body) > MOST_PAIRS {
+        if self.content == Content::Form && has_too_many(self.body) {
             return Err(SignatureError::TooCostly);
         }
-        self.check_body_hash()?;
+        let others = self.with_body_hash(others)?;
         let Unverified(claim) = &self.state;
         let wanted = claim.wanted();
         let [about, parent] = accounts(&self.params);
@@ -283,21 +281,33 @@ impl<'a> SignedRequest<'a, Unverified> {
             None => keyring.decoys(wanted.algorithm, usize::MAX),
         };
         let alone = keyring.accounts().len() == 1;
-        let (secrets_are_none, pairs) = (secrets.is_empty(), self.params.iter().len());
+        let secrets_are_none = secrets.is_empty();
         Ok(Search {
             every_writing: named.account.is_some() || alone || self.content != Content::Form,
             known: keyring.knows(named),
+            claimed: named.account.and_then(|sid| keyring.account(sid)),
             secrets,
             decoys,
             signed: signed(self.content, &self.params),
             url: without_fragment(self.url).into(),
-            others: None,
+            of: self.url,
+            others,
+            left: None,
             round: Round { decoys: secrets_are_none, replaced: false, secret: 0 },
-            hashed: PER_PAIR * pairs,
+            // Of whatever is long or has many, the likeliest are still tried.
+            hashed: (self.cost_of_bytes() + self.cost_of_pairs()).min(most / 4 * 3),
             tried: false,
-            most: bytes,
+            most,
             request: self,
         })
+    }
+
+    fn cost_of_bytes(&self) -> usize {
+        PER_BYTE * (self.body.len() + 2 * self.url.len())
+    }
+
+    fn cost_of_pairs(&self) -> usize {
+        PER_PAIR * self.params.iter().len()
     }
 
     /// Every combination of candidate URL and secret, in the order in which they are tried.
@@ -322,19 +332,30 @@ impl<'a> SignedRequest<'a, Unverified> {
         trials
     }
 
-    fn check_body_hash(&self) -> Result<(), SignatureError> {
+    /// Of other URLs those that cover the body, too, once its own does: of JSON, those that carry its hash.
+    fn with_body_hash(&self, others: &'a [String]) -> Result<Vec<&'a str>, SignatureError> {
+        let others = others.iter().map(String::as_str);
         if self.content != Content::Json {
-            return Ok(());
+            return Ok(others.collect());
         }
-        let query = Params::parse(query_of(self.url).as_bytes());
-        let mut hashes = query.iter().filter(|(name, _)| *name == BODY_HASH.as_bytes()).peekable();
-        hashes.peek().ok_or(SignatureError::MissingBodyHash)?;
         let actual = body_hash(self.body);
-        match hashes.any(|(_, claimed)| claimed == actual.as_bytes()) {
-            true => Ok(()),
-            false => Err(SignatureError::WrongBodyHash),
-        }
+        check_body_hash(self.url, &actual)?;
+        Ok(others.filter(|url| check_body_hash(url, &actual).is_ok()).collect())
     }
+}
+
+fn check_body_hash(url: &str, actual: &str) -> Result<(), SignatureError> {
+    let query = Params::parse(query_of(url).as_bytes());
+    let mut hashes = query.iter().filter(|(name, _)| *name == BODY_HASH.as_bytes()).peekable();
+    hashes.peek().ok_or(SignatureError::MissingBodyHash)?;
+    match hashes.any(|(_, claimed)| claimed == actual.as_bytes()) {
+        true => Ok(()),
+        false => Err(SignatureError::WrongBodyHash),
+    }
+}
+
+fn has_too_many(form: &[u8]) -> bool {
+    Params::count(form) > MOST_PAIRS
 }
 
 /// The account that the parameters are about, and its parent, if they name them.
@@ -356,16 +377,20 @@ pub struct Search<'a, 'k> {
     request: SignedRequest<'a, Unverified>,
     /// Whether the account that it names, if it names one, is known.
     known: bool,
+    claimed: Option<&'k Account>,
     every_writing: bool,
     secrets: Vec<(&'k Account, &'k Secret)>,
     /// Tried after all secrets, and how often.
     decoys: (&'k Secret, usize),
-    /// What is tried: the URL, and what is signed after it.
+    /// What is tried: the URL, which one that is a writing of, and what is signed after it.
     url: Cow<'a, str>,
+    of: &'a str,
     signed: Vec<u8>,
-    /// What else may have been signed. Nearly always it is what was sent, so the others are not even
+    /// Other URLs that it may have been signed to.
+    others: Vec<&'a str>,
+    /// What else may have been signed. Nearly always it is what was sent, so the rest is not even
     /// written down before.
-    others: Option<Others<'a>>,
+    left: Option<Left<'a>>,
     round: Round,
     /// The work so far, in bytes.
     hashed: usize,
@@ -373,9 +398,12 @@ pub struct Search<'a, 'k> {
     most: usize,
 }
 
-/// Other writings than the one that was sent.
-struct Others<'a> {
-    urls: Box<dyn Iterator<Item = Cow<'a, str>> + Send + 'a>,
+/// A URL and a writing of it.
+type Written<'a> = (&'a str, Cow<'a, str>);
+
+/// What is left to try besides what was sent.
+struct Left<'a> {
+    urls: Box<dyn Iterator<Item = Written<'a>> + Send + 'a>,
     /// Invalid UTF-8: whether Twilio signs the bytes or their replacement is not documented.
     replaced: Option<Vec<u8>>,
 }
@@ -398,6 +426,12 @@ pub enum Step<'a, 'k> {
 }
 
 impl<'a, 'k> Search<'a, 'k> {
+    /// The account that it says it is of, if that is configured: nobody has vouched for it yet.
+    #[must_use]
+    pub fn claimed(&self) -> Option<&'k Account> {
+        self.claimed
+    }
+
     /// Tries the likeliest that were not yet tried, as many as can be hashed in a few dozen µs.
     #[must_use]
     pub fn step(mut self) -> Step<'a, 'k> {
@@ -414,9 +448,23 @@ impl<'a, 'k> Search<'a, 'k> {
         Step::More(self)
     }
 
+    /// Takes all steps at once.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn end(mut self) -> Result<SignedRequest<'a, Verified<'k>>, SignatureError> {
+        loop {
+            match self.step() {
+                Step::Ended(ended) => return ended,
+                Step::More(rest) => self = rest,
+            }
+        }
+    }
+
     fn by(self, account: &'k Account, secret: &'k Secret) -> SignedRequest<'a, Verified<'k>> {
-        let SignedRequest { url, content, body, params, state: _ } = self.request;
-        SignedRequest { url, content, body, params, state: Verified { account, secret } }
+        let (url, state) = (self.of, Verified { account, secret });
+        let SignedRequest { content, body, params, .. } = self.request;
+        SignedRequest { url, content, body, params, state }
     }
 
     fn try_next(&mut self) -> Tried<'k> {
@@ -427,8 +475,8 @@ impl<'a, 'k> Search<'a, 'k> {
         }
         self.round.secret += 1;
         let Unverified(claim) = &self.request.state;
-        let signed = match &self.others {
-            Some(Others { replaced: Some(other), .. }) if replaced => other,
+        let signed = match &self.left {
+            Some(Left { replaced: Some(other), .. }) if replaced => other,
             _ => &self.signed,
         };
         let cost = self.url.len() + signed.len() + PER_HASH;
@@ -454,38 +502,65 @@ impl<'a, 'k> Search<'a, 'k> {
     /// The next writing with every secret; after the last, all writings again with decoys.
     fn next_round(&mut self) -> Tried<'k> {
         self.round.secret = 0;
-        if self.every_writing {
-            let request = &self.request;
-            let others = self.others.get_or_insert_with(|| Others {
-                urls: Box::new(candidates(request.url).skip(1)),
-                replaced: (request.content == Content::Form)
-                    .then(|| request.params.with_replacements())
-                    .flatten()
-                    .map(|replaced| replaced.signed()),
-            });
-            if others.replaced.is_some() && !self.round.replaced {
-                self.round.replaced = true;
-                return Tried::Nothing;
-            }
-            self.round.replaced = false;
-            if self.tried && self.hashed > self.most {
-                return self.too_much();
-            }
-            if let Some(url) = others.urls.next() {
-                self.hashed += PER_WRITTEN * url.len();
-                self.url = url;
-                return Tried::Nothing;
-            }
+        if self.secrets.is_empty() && self.decoys.1 == 0 {
+            return Tried::All;
+        }
+        let Some(left) = self.left() else { return self.too_much() };
+        let has_replaced = left.replaced.is_some();
+        if has_replaced && !self.round.replaced {
+            self.round.replaced = true;
+            return Tried::Nothing;
+        }
+        self.round.replaced = false;
+        if self.hashed > self.most {
+            return self.too_much();
+        }
+        if let Some((of, url)) = self.left.as_mut().and_then(|left| left.urls.next()) {
+            self.hashed += PER_WRITTEN * url.len();
+            (self.of, self.url) = (of, url);
+            return Tried::Nothing;
         }
         if self.round.decoys || self.decoys.1 == 0 {
             return Tried::All;
         }
         self.round.decoys = true;
-        self.url = without_fragment(self.request.url).into();
-        if let Some(others) = &mut self.others {
-            others.urls = Box::new(candidates(self.request.url).skip(1));
+        (self.of, self.url) = (self.request.url, without_fragment(self.request.url).into());
+        let urls = self.urls();
+        if let Some(left) = &mut self.left {
+            left.urls = urls;
         }
         Tried::Nothing
+    }
+
+    /// What is left, which is found out when it is needed; `None` if that is too much work.
+    fn left(&mut self) -> Option<&Left<'a>> {
+        if self.left.is_none() {
+            let SignedRequest { content, params, .. } = &self.request;
+            let mut replaced = None;
+            if self.every_writing && *content == Content::Form && !params.is_utf8() {
+                // All of it is read and sorted again.
+                let cost = self.request.cost_of_pairs();
+                if self.hashed + cost > self.most {
+                    return None;
+                }
+                replaced = params.with_replacements().map(|replaced| replaced.signed());
+                self.hashed += cost;
+            }
+            self.left = Some(Left { urls: self.urls(), replaced });
+        }
+        self.left.as_ref()
+    }
+
+    /// All but the one that was sent, the likeliest first.
+    fn urls(&self) -> Box<dyn Iterator<Item = Written<'a>> + Send + 'a> {
+        let as_they_are = self.others.clone().into_iter();
+        let as_they_are = as_they_are.map(|url| (url, Cow::Borrowed(without_fragment(url))));
+        if !self.every_writing {
+            return Box::new(as_they_are);
+        }
+        let all = std::iter::once(self.request.url).chain(self.others.clone());
+        let written = |url| candidates(url).skip(1).map(move |written| (url, written));
+        Box::new(as_they_are.chain(all.flat_map(written)))
     }
 
     fn too_much(&self) -> Tried<'k> {
@@ -531,6 +606,12 @@ impl<'a, 'k> SignedRequest<'a, Verified<'k>> {
     #[must_use]
     pub fn body(&self) -> &'a Bytes {
         self.body
+    }
+
+    /// The URL that was signed, of those that were tried, as it was given.
+    #[must_use]
+    pub fn url(&self) -> &'a str {
+        self.url
     }
 
     /// The raw query, without its `?`.

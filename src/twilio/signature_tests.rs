@@ -245,6 +245,23 @@ fn a_forged_form_costs_no_more_than_so_many_bytes_however_many_secrets_there_are
     }
     let (ended, ..) = searched(&ring, url, Content::Form, &worst("AccountSid=AC1&", 9), FORGED);
     assert_eq!(ended, Err(SignatureError::TooCostly));
+    // What is read twice costs twice.
+    for odd in ["a&".repeat(30_000), "%FE=+&".repeat(10_000), "\u{ff}=\u{fe}&".repeat(8_000)] {
+        for account in ["", "AccountSid=AC1&", "AccountSid=AC99&"] {
+            let body = Bytes::from(format!("{account}Bad=%FF&{odd}"));
+            let (ended, hashed, steps) = searched(&ring, url, Content::Form, &body, FORGED);
+            assert!(ended.is_err() && hashed <= MOST_HASHED, "{account}: {hashed}");
+            assert!(steps <= MOST_HASHED / STEP + 1, "{account}: {steps}");
+        }
+    }
+    // Nor where there is nothing to try it with.
+    let sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let claim = Claim::parse([sha256.as_bytes()], [&b"algorithm=HMAC_SHA256"[..]]);
+    let long = format!("https://h.example:8443/status?{}", "'%27+%20:%3A".repeat(2_500));
+    let body = Bytes::new();
+    let request = SignedRequest::new(&long, Content::Query, &body, claim.expect("well-formed"));
+    let search = request.search(&ring).expect("it needs no secret");
+    assert!(matches!(search.step(), Step::Ended(Err(SignatureError::Mismatch))));
     // A query is as long as a head may be.
     let long = format!("https://h.example:8443/status?x='&{}", "y=%27&".repeat(2_500));
     for content in [Content::Query, Content::Json] {
@@ -276,8 +293,14 @@ fn what_twilio_sends_is_never_too_costly() {
     check(Content::Json, &(sent.to_owned() + &hash), &(signed.to_owned() + &hash), json);
     check(Content::Query, sent, signed, Bytes::new());
     let pairs = |count: usize| (0..count).map(|n| format!("&n{n}=")).collect::<String>();
-    let many = Bytes::from(format!("AccountSid=AC199{}", pairs(5_000)));
-    check(Content::Form, sent, sent, many);
+    for count in [200, 5_000, 10_000, 30_000] {
+        let many = Bytes::from(format!("AccountSid=AC199{}", pairs(count)));
+        if many.len() <= 64 * 1024 {
+            check(Content::Form, sent, sent, many);
+        }
+    }
+    let repeated = Bytes::from(format!("AccountSid=AC199&{}", "a&".repeat(30_000)));
+    check(Content::Form, sent, sent, repeated);
     let more = Bytes::from(format!("AccountSid=AC199{}", pairs(MOST_PAIRS)));
     let (ended, ..) =
         searched(&ring, sent, Content::Form, &more, &sign(&token, sent, Content::Form, &more));
