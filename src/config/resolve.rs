@@ -265,8 +265,10 @@ fn traces(loaded: &Loaded) -> Result<Option<Traces>, ConfigError> {
     if !cfg!(feature = "otel") {
         return wrong("this offhook was built without traces: build it with `--features otel`");
     }
+    // As the exporter reads it, too, which quotes what it cannot read, and there may be a token in it.
+    let is_sent = endpoint.parse::<axum::http::Uri>().is_ok();
     match reqwest::Url::parse(&endpoint) {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) => {
+        Ok(url) if is_sent && ["http", "https"].contains(&url.scheme()) => {
             Ok(Some(Traces { endpoint, sample_ratio }))
         }
         _ => wrong("it is no URL like http://localhost:4318/v1/traces"),

@@ -414,6 +414,9 @@ fn values_are_checked() {
         &["fallback.voice", "my.toml", "<say> is no voice verb"],
     );
     check_error(load(&MINIMAL, "[inbound]\npath_prefix = 'x/'"), &["path_prefix", "my.toml"]);
+    let spaced = load(&MINIMAL, "[traces]\nendpoint = 'http://h/v1?key=t0 ken'");
+    assert!(!spaced.as_ref().is_err_and(|error| error.contains("ken")), "{spaced:?}");
+    check_error(spaced, &["traces.endpoint", "my.toml"]);
     check_error(
         load(&MINIMAL, "public_url = 'x'\n[log]\nfilter = 'a=b=c'"),
         &["log.filter", "my.toml"],

@@ -165,6 +165,22 @@ async fn what_is_wrong_changes_nothing_and_is_named() {
     reload(&offhook, "failed").await;
     assert_eq!(status(&offhook, 1, TOKEN).await, 200, "the old one goes on");
 
+    const SECRET: &str = "t0ken-6f1c";
+    for rest in [
+        format!("auth_tokens = '{SECRET}'"),
+        format!("auth_tokens = ['{SECRET}', '']"),
+        format!("auth_tokens = {{ '{SECRET}' = 1 }}"),
+        format!("auth_tokens = ['a']\nshared_keys = ['{SECRET}']"),
+        format!("shared_keys = [{{ id = '{SECRET}', secret = ' ' }}]"),
+        format!("shared_keys = [{{ id = 'auth_token_1', secret = '{SECRET}{SECRET}' }}]"),
+    ] {
+        files.write("offhook.toml", &format!("[[account]]\nsid = '{ACCOUNT}'\n{rest}\n"));
+        reload(&offhook, "failed").await;
+    }
+    let log = offhook.log();
+    assert!(!log.contains(SECRET), "{log}");
+    assert_eq!(status(&offhook, 2, TOKEN).await, 200, "the old one goes on");
+
     files.write("tokens", TOKEN);
     files.configure("");
     reload(&offhook, "ok").await;
