@@ -81,6 +81,13 @@ pub trait Source: Send + 'static {
     /// Names one delivery.
     type Id: Clone + Send + Sync + std::fmt::Debug + 'static;
 
+    /// Whether there may be something to [`read`](Self::read), after a bounded wait if there is not. This wait
+    /// may be given up at any time, and nothing is lost with it. One that can only wait by reading says so at
+    /// once, and waits then.
+    fn ready(&mut self) -> impl Future<Output = bool> + Send {
+        std::future::ready(true)
+    }
+
     /// The next deliveries, at most `limit`, waiting a bounded time if there are none.
     fn read(
         &mut self,

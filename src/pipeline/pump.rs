@@ -55,7 +55,7 @@ pub async fn pump<S: Source>(
     while !stop.is_cancelled() {
         let mut pump = Pump { source: &mut source, sink: &sink, observer: &*observer, options };
         let due = last_claim.is_none_or(|at| at.elapsed() >= options.claim_every);
-        let turn = if due { pump.claim().await } else { pump.read().await };
+        let turn = if due { pump.claim().await } else { pump.read(&stop).await };
         let step = match turn {
             Ok(deliveries) => {
                 if !deliveries.is_empty() {
@@ -87,8 +87,15 @@ struct Pump<'a, S, K, O> {
 }
 
 impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
-    async fn read(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        self.source.read(self.options.batch).await
+    /// Nothing as soon as it is to stop: no read that takes something is given up half-way.
+    async fn read(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<S::Id>>, SourceError> {
+        match stop.run_until_cancelled(self.source.ready()).await {
+            Some(true) => self.source.read(self.options.batch).await,
+            Some(false) | None => Ok(Vec::new()),
+        }
     }
 
     async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {

@@ -353,6 +353,29 @@ async fn a_damaged_file_is_put_aside_and_what_can_be_read_of_it_is_appended_when
 }
 
 #[tokio::test]
+async fn a_wait_that_is_given_up_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (spool, log) = (open(directory.path()).await, Log::default());
+    log.go(true);
+    let mut reader = spool.reader(Release::AtOnce);
+    for n in [0, 3] {
+        tokio::select! {
+            biased;
+            // The notice of what was read before.
+            there = reader.ready() => assert!(!there),
+            () = std::future::ready(()) => {}
+        }
+        spool.commit(&batch(n..n + 3)).await.expect("there is room");
+        assert!(reader.ready().await);
+        let read = reader.read(9).await.expect("the disk works");
+        assert_eq!(read.len(), 3);
+        let pending = Pending::new(read).expect("three");
+        let commit = pending.commit(&log).await.expect("the log is up");
+        reader.ack(&commit.settled).await.expect("the disk works");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_spoilt_while_it_is_read_holds_nothing_up() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let spool = open(directory.path()).await;

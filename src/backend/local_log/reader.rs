@@ -105,6 +105,10 @@ impl Reader {
         }
     }
 
+    fn has_some(&self) -> bool {
+        !self.taken.is_empty() || self.log.0.state().next(self.cursor).is_some()
+    }
+
     fn is_to_release(&self) -> bool {
         self.release == Release::AtOnce && self.log.is_behind()
     }
@@ -251,19 +255,21 @@ fn read(file: &File, place: Place, length: u64) -> Result<Vec<u8>, ReadError> {
 impl Source for Reader {
     type Id = RecordId;
 
+    async fn ready(&mut self) -> bool {
+        if self.has_some() {
+            return true;
+        }
+        if self.is_to_release() {
+            self.log.release(self.log.settled()).await;
+        }
+        // What was appended meanwhile has left its notice.
+        let _ = timeout(BLOCK, self.log.0.appended.notified()).await;
+        self.has_some()
+    }
+
     async fn read(&mut self, limit: usize) -> Result<Vec<Delivery<RecordId>>, SourceError> {
-        let waits = |reader: &Self| {
-            !reader.taken.is_empty() || reader.log.0.state().next(reader.cursor).is_some()
-        };
-        if !waits(self) {
-            if self.is_to_release() {
-                self.log.release(self.log.settled()).await;
-            }
-            // What was appended meanwhile has left its notice.
-            let _ = timeout(BLOCK, self.log.0.appended.notified()).await;
-            if !waits(self) {
-                return Ok(Vec::new());
-            }
+        if !self.ready().await {
+            return Ok(Vec::new());
         }
         let records = self.take(limit).await?;
         let delivery = |(id, fields)| Delivery { id, count: 1, event: codec::decode(fields) };

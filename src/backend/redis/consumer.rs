@@ -12,8 +12,9 @@ use super::conn::{Conn, ConnError, Connector};
 use crate::event::{Event, Fingerprint, codec};
 use crate::pipeline::{Claimed, Delivery, Entry, Mark, Settled, Source, SourceError};
 
-/// How long a read waits for something new.
-const BLOCK: Duration = Duration::from_secs(2);
+/// How long a read waits for something new. A stop waits for it: what Redis hands out to a read that was given up
+/// would be nobody's for a while.
+const BLOCK: Duration = Duration::from_secs(1);
 /// How long it waits where Redis does not: some gateways take no `BLOCK`, and some leave it out.
 const POLL: Duration = Duration::from_millis(900);
 /// After how long a Redis that refused to wait is asked again whether it would.
