@@ -12,8 +12,9 @@ use crate::backend::{BackendError, Durabilities, InForce, Level, Probe};
 use crate::config::Durability;
 use crate::telemetry::metrics::Metrics;
 
-/// Settings change rarely, and by hand.
-const EVERY: Duration = Duration::from_secs(30);
+/// Settings change rarely, but what is answered meanwhile is not what was promised; and whoever set it right wants
+/// to see it.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads what is in force, and tells.
 pub(super) struct Watch {
