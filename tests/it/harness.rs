@@ -24,16 +24,20 @@ pub(crate) use self::stage::{Mode, Services, Stage, both_modes, every_mode};
 /// What has not happened by then never will, however busy the machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);
 
-/// Asks again and again until there is an answer.
+/// Asks again and again until there is an answer: less and less often, so that a test that waits for long leaves
+/// the processor to those beside it, and what it waits for.
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     /// Short against everything that is waited for, long against the work of asking.
-    const POLL: Duration = Duration::from_millis(10);
-    let deadline = Instant::now() + DEADLINE;
+    const SHORTEST: Duration = Duration::from_millis(10);
+    /// Short against all that does not stay as it is.
+    const LONGEST: Duration = Duration::from_millis(50);
+    let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within {} s: {what}", DEADLINE.as_secs());
-        sleep(POLL).await;
+        let waited = began.elapsed();
+        assert!(waited < DEADLINE, "not within {} s: {what}", DEADLINE.as_secs());
+        sleep((waited / 20).clamp(SHORTEST, LONGEST)).await;
     }
 }

@@ -44,7 +44,7 @@ async fn works_through(more: &str) {
         assert_eq!(worker.client.metric(errors).await, 0.0, "{}", pooler.log());
         assert!(worker.client.is_ready().await, "{}", pooler.log());
     }
-    drop((workers, receiver));
+    Offhook::stop_all(workers.into_iter().chain([receiver]));
 
     // The next ones find what the first ones left on the connections.
     let next = stage.start();
@@ -118,6 +118,7 @@ async fn processes_that_start_together_behind_a_pooler_make_the_tables_once() {
         for worker in &workers {
             until("it is ready", async || worker.client.is_ready().await.then_some(())).await;
         }
+        Offhook::stop_all(workers);
     }
     let locks = stage.column("SELECT mode FROM pg_locks WHERE locktype = 'advisory'").await;
     assert_eq!(locks, Vec::<String>::new(), "none is left on a connection");

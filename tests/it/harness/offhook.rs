@@ -59,6 +59,12 @@ impl Offhook {
         }
     }
 
+    /// Stops them all at the same time.
+    pub(crate) fn stop_all(offhooks: impl IntoIterator<Item = Self>) {
+        let offhooks: Vec<Self> = offhooks.into_iter().collect();
+        offhooks.iter().for_each(Self::begin_stop);
+    }
+
     /// Tells it to stop, without waiting.
     pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
