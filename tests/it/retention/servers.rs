@@ -113,7 +113,7 @@ async fn make_old(stage: &Stage) {
             "INSERT INTO events (key, kind, account, received_at, stored_at, format, query, params, \
              body) SELECT 'old-' || n, 'other', 'AC1', '2020-01-01T00:00:00Z', \
              '2020-01-01T00:00:00Z', 'form', '', '{}', '' \
-             FROM generate_series(1, 60000) AS n"
+             FROM generate_series(1, 20000) AS n"
         }
     };
     stage.execute(sql).await;
