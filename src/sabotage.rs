@@ -19,8 +19,12 @@ pub enum Point {
     Begun,
     /// A batch is written to the local log, and not synced.
     Written,
+    /// A batch is synced to the local log, and counts as nothing yet.
+    Synced,
     /// It is noted how far the local log is settled, and no file was deleted.
     Released,
+    /// The local log has deleted a file of those that it can, or will use it again.
+    LetGo,
     /// The batcher's batch is committed, and no request was answered.
     Recorded,
     /// A pump has read deliveries.
@@ -39,11 +43,12 @@ pub enum Point {
 
 impl Point {
     /// In a receiver, drainer included.
-    pub const RECEIVER: [Self; 11] = [
+    pub const RECEIVER: [Self; 12] = [
         Self::Gathered,
         Self::Unspooled,
         Self::Begun,
         Self::Written,
+        Self::Synced,
         Self::Spooled,
         Self::Released,
         Self::Recorded,
@@ -53,16 +58,18 @@ impl Point {
         Self::Acked,
     ];
     /// In a process with a local log, from the batch in hand to the store.
-    pub const LOCAL: [Self; 9] = [
+    pub const LOCAL: [Self; 11] = [
         Self::Gathered,
         Self::Begun,
         Self::Written,
+        Self::Synced,
         Self::Recorded,
         Self::Read,
         Self::Filtered,
         Self::Committed,
         Self::Acked,
         Self::Released,
+        Self::LetGo,
     ];
     /// In a worker.
     pub const WORKER: [Self; 6] =
@@ -77,7 +84,9 @@ impl Point {
             Self::Spooled => "spooled",
             Self::Begun => "begun",
             Self::Written => "written",
+            Self::Synced => "synced",
             Self::Released => "released",
+            Self::LetGo => "let_go",
             Self::Recorded => "recorded",
             Self::Read => "read",
             Self::Claimed => "claimed",

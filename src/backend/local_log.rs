@@ -45,7 +45,7 @@ mod state;
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -302,19 +302,11 @@ impl LocalLog {
             self.0.writing().await.map_err(|error| BackendError(error.to_string()))?;
         let inner = Arc::clone(&self.0);
         let forgotten = spawn_blocking(move || {
-            let settled = {
-                let mut state = inner.state();
-                let active = state.active.and_then(|number| state.parts.get(&number));
-                let done = active.is_none_or(|part| part.waits.events == 0);
-                if done {
-                    state.active = None;
-                }
-                (state.settled(), done)
-            };
-            if settled.1 {
+            let released = inner.state().finish_active();
+            if let Some(released) = released {
                 writing.0 = None;
+                inner.release(released);
             }
-            inner.release(settled.0);
             inner.files.forget_spare()
         });
         let forgotten = forgotten.await.map_err(|error| BackendError(error.to_string()))?;
@@ -384,14 +376,21 @@ impl Inner {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(directory.to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
+        files.forget_begun().map_err(failed)?;
         let (position, released) = Position::open(&files).map_err(failed)?;
         let mut state = State::starting_at(released);
         let mut last = released.number;
-        for number in files.numbers().map_err(failed)? {
-            last = last.max(number);
-            take_over(&files, number, released, &mut state).map_err(failed)?;
+        let numbers = files.numbers().map_err(failed)?;
+        if numbers.is_empty() {
+            // Nothing says any more which numbers it had before, and under one of them its events would count.
+            files.forget_spare().map_err(failed)?;
         }
-        let damaged = files::entries(&directory.join(files::DAMAGED)).map_err(failed)?;
+        for number in numbers {
+            last = last.max(number);
+            let taken = take_over(&files, number, released, &mut state);
+            taken.map_err(|error| OpenError::File { path: files.path(number), error })?;
+        }
+        let damaged = files::files_in(&directory.join(files::DAMAGED)).map_err(failed)?;
         last = damaged.iter().filter_map(|path| files::number(path)).fold(last, u64::max);
         let inner = Self {
             files,
@@ -468,6 +467,13 @@ impl Inner {
         if let Err(error) = active.file.sync_data() {
             return Err(CommitError::Transient(self.fail(&error)));
         }
+        // What is synced to a file without a name is lost all the same.
+        if !active.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
+            let cause = format!("{}: somebody deleted its file", self.files.directory().display());
+            writing.0 = None;
+            return Err(CommitError::Transient(cause));
+        }
+        sabotage::point(Point::Synced);
         active.at += length;
         let more = Fill { events: frames.count(), bytes: length };
         self.state().appended(active.number, active.at, more);
@@ -521,6 +527,7 @@ impl Inner {
             if let Err(error) = self.files.recycle(number) {
                 warn!(file = number, error = %error, "a file of the local log cannot be deleted");
             }
+            sabotage::point(Point::LetGo);
         }
     }
 
@@ -536,7 +543,8 @@ impl Inner {
             let waited = inner.state().parts.get(&number).map_or(0, |part| part.waits.events);
             let moved = inner.files.put_aside(number);
             if let Err(error) = &moved
-                && error.kind() != io::ErrorKind::NotFound
+                // All of it is gone, and comes back perhaps: a disk that is not mounted.
+                && (error.kind() != io::ErrorKind::NotFound || !inner.files.directory().is_dir())
             {
                 return moved.map(|_| ());
             }

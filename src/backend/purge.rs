@@ -183,12 +183,15 @@ impl Purge {
     /// of the embedded store.
     async fn finish(&self) -> Result<(), BackendError> {
         let settled = self.log.as_ref().map(LocalLog::settled);
-        if let Store::Sqlite(store) = &self.store {
-            store.finish().await?;
-        }
+        let is_synced = match &self.store {
+            Store::Sqlite(store) => store.finish().await?,
+            Store::Postgres(_) => true,
+        };
         if let (Some(log), Some(settled)) = (&self.log, settled) {
-            // What was settled before is synced by now, whatever the store.
-            log.release(settled).await;
+            if is_synced {
+                // Only that: what was settled since then may not be synced.
+                log.release(settled).await;
+            }
             log.forget().await?;
         }
         Ok(())

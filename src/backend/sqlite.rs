@@ -33,6 +33,11 @@ static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 /// grows, the fewer pages are copied more than once.
 const LOG_PAGES: &str = "4000";
 
+/// Longest wait for another program that writes the file.
+const BUSY: Duration = Duration::from_secs(5);
+/// Sets it again.
+const BUSY_AGAIN: &str = "PRAGMA busy_timeout = 5000";
+
 /// A SQLite file that belongs to this process, until it is dropped.
 #[derive(Debug)]
 pub struct Database {
@@ -228,7 +233,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", LOG_PAGES)
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.
         .pragma("temp_store", "MEMORY")
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY)
         // A row that moves to another page is overwritten where it was, which costs no I/O: else a
         // purge would leave what it cannot find.
         .pragma("secure_delete", "FAST")

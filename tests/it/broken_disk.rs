@@ -10,12 +10,16 @@ use reqwest::StatusCode;
 use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, until};
 use crate::services::{needs, run};
 
-/// Fails every sync while the file named by `BROKEN_DISK` is there.
+/// Fails every sync while the file named by `BROKEN_DISK` is there, and every write to a local log by the
+/// number in the file named by `BROKEN_WRITES`.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 static int broken(void) {
     const char *path = getenv("BROKEN_DISK");
@@ -29,6 +33,25 @@ static int broken(void) {
     }
 FAILING(fsync)
 FAILING(fdatasync)
+static int refused(int fd) {
+    const char *path = getenv("BROKEN_WRITES");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    char link[64], name[PATH_MAX];
+    int number = 0;
+    if (!file) return 0;
+    if (fscanf(file, "%d", &number) != 1) number = 0;
+    fclose(file);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, name, sizeof name);
+    return length > 4 && !memcmp(name + length - 4, ".log", 4) ? number : 0;
+}
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    int number = refused(fd);
+    if (number) { errno = number; return -1; }
+    ssize_t (*real)(int, const void *, size_t, off64_t) =
+        (ssize_t (*)(int, const void *, size_t, off64_t)) dlsym(RTLD_NEXT, "pwrite64");
+    return real(fd, bytes, count, at);
+}
 "#;
 
 /// Makes a library of it, to be loaded before all others.
@@ -137,5 +160,36 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
     offhook.kill();
     let offhook = Spawned::start(&stage.settings);
     keys.extend(offhook.client.accepts_calls(20..25).await);
+    stage.contents_with(&keys).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_until_there_is_room_and_one_that_is_read_only_until_the_next_start() {
+    /// `ENOSPC` and `EROFS`.
+    const FULL: &str = "28";
+    const READ_ONLY: &str = "30";
+    needs!(Cc);
+    let stage = Stage::embedded();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let broken = directory.path().join("broken");
+    let shimmed = stage
+        .settings
+        .clone()
+        .set("LD_PRELOAD", shim(directory.path()))
+        .set("BROKEN_WRITES", broken.display().to_string());
+    let offhook = Spawned::start(&shimmed);
+    let mut keys = offhook.client.accepts_calls(0..5).await;
+    std::fs::write(&broken, FULL).expect("the directory is ours");
+    refuses(&offhook, 10..12).await;
+    std::fs::remove_file(&broken).expect("it is there");
+    keys.extend(offhook.client.accepts_calls(12..15).await);
+    std::fs::write(&broken, READ_ONLY).expect("the directory is ours");
+    refuses(&offhook, 20..22).await;
+    std::fs::remove_file(&broken).expect("it is there");
+    refuses(&offhook, 22..24).await;
+    is_not_ready_for(&offhook, "spool_disk").await;
+    offhook.kill();
+    let offhook = Spawned::start(&stage.settings);
+    keys.extend(offhook.client.accepts_calls(30..35).await);
     stage.contents_with(&keys).await;
 }

@@ -113,16 +113,20 @@ async fn put_aside(stage: Stage, refuse: &'static str, mend: &'static str) {
 
 #[test]
 fn the_first_line_says_which_deployment_it_is_and_where_its_log_lies() {
-    needs!(all Mode::Direct.needs());
-    let stage = Stage::direct(Durability::Unsynced);
-    let offhook = Spawned::start(&stage.settings);
-    let log = offhook.log();
-    let first = log.lines().next().expect("a line");
-    assert!(first.contains("direct") && first.contains("offhook starts"), "{first}");
-    assert!(first.contains(&stage.directory().display().to_string()), "{first}");
-    let said = run(&stage.settings, &["check"]).well();
-    assert!(said.contains("direct: this process alone"), "{said}");
-    assert!(said.contains(&stage.directory().display().to_string()), "{said}");
+    for stage in [Some(Stage::embedded()), direct()].into_iter().flatten() {
+        let name = match stage.mode() {
+            Mode::Embedded => "embedded",
+            _ => "direct",
+        };
+        let offhook = Spawned::start(&stage.settings);
+        let log = offhook.log();
+        let first = log.lines().next().expect("a line");
+        assert!(first.contains(name) && first.contains("offhook starts"), "{first}");
+        assert!(first.contains(&stage.directory().display().to_string()), "{first}");
+        let said = run(&stage.settings, &["check"]).well();
+        assert!(said.contains(&format!("{name}: ")), "{said}");
+        assert!(said.contains(&stage.directory().display().to_string()), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -145,4 +149,24 @@ async fn what_was_accepted_is_stored_when_a_stop_has_ended() {
 fn direct() -> Option<Stage> {
     let there = offhook::torture::servers::missing(Mode::Direct.needs()).is_none();
     there.then(|| Stage::direct(Durability::Unsynced))
+}
+
+#[test]
+fn a_log_that_lies_in_memory_is_a_warning_of_serve_check_and_doctor() {
+    let memory = tempfile::tempdir_in("/dev/shm").expect("every Linux has it");
+    let url = format!("sqlite:{}", memory.path().join("offhook.db").display());
+    let settings = Stage::embedded().settings.set("OFFHOOK_STORE__URL", url);
+    let why = "it lies in memory, and goes away with the machine";
+    let said = run(&settings, &["check"]).well();
+    assert!(said.contains(&format!("(warning: {why})")), "{said}");
+    let said = run(&settings, &["doctor"]).out;
+    assert!(said.contains(why) && said.contains("mount a volume there"), "{said}");
+    let log = Spawned::start(&settings).log();
+    let warning = log.lines().nth(1).expect("a second line");
+    assert!(warning.contains("WARN") && warning.contains(why), "{warning}");
+    // A disk is well; or a container's overlay, which is told, too.
+    let disk = Stage::embedded();
+    for said in [run(&disk.settings, &["check"]).well(), Spawned::start(&disk.settings).log()] {
+        assert!(!said.contains(why), "{said}");
+    }
 }

@@ -2,6 +2,7 @@
 //! ([`Spawned`]), with callbacks that are signed as Twilio signs them ([`Callback`]).
 
 mod callback;
+mod log;
 mod offhook;
 mod program;
 mod raw;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use self::callback::{Callback, Signature, fixture};
+pub(crate) use self::log::{copy_all, settled};
 pub(crate) use self::offhook::{Client, Offhook, header};
 pub(crate) use self::program::{Ended, program, run};
 pub(crate) use self::raw::Raw;

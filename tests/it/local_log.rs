@@ -1,5 +1,7 @@
 //! The local log: what is answered lies on this process's disk, and goes on from there.
 
+mod directory;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind};
 use offhook::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use offhook::pipeline::{CommitError, Observer, Outcome, Pending, Sink, Source};
+
+use crate::harness::copy_all;
 
 const BOUNDS: Bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: 0 };
 
@@ -248,22 +252,6 @@ async fn what_is_settled_and_not_released_comes_again_after_a_crash() {
     assert_eq!(waiting(&spool).await, batch(4..10).events());
 }
 
-fn copy_all(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).expect("it is there") {
-        let path = entry.expect("it can be read").path();
-        let target = to.join(path.file_name().expect("it has a name"));
-        match path.is_dir() {
-            true => {
-                std::fs::create_dir_all(&target).expect("it is ours");
-                copy_all(&path, &target);
-            }
-            false => {
-                std::fs::copy(&path, &target).expect("there is room");
-            }
-        }
-    }
-}
-
 #[tokio::test]
 async fn files_that_are_done_with_go_and_what_waits_is_read_through_all_of_them() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -454,6 +442,9 @@ async fn nothing_that_was_settled_can_be_read_in_the_files_after_it_was_forgotte
             .count()
     };
     assert_eq!(holds(), 1);
+    spool.forget().await.expect("the disk works");
+    assert_eq!(holds(), 1, "it is perhaps not synced");
+    spool.release(spool.settled()).await;
     spool.forget().await.expect("the disk works");
     assert_eq!(holds(), 0);
     spool.commit(&batch(0..1)).await.expect("a new file takes it");

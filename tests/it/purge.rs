@@ -8,9 +8,10 @@ use offhook::config::Role;
 use offhook::event::{Batch, Event, EventKey, Kind, codec};
 use offhook::pipeline::{Sink as _, Source as _};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use crate::harness::{
-    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Stage, every_mode, run,
+    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Stage, copy_all, every_mode, run,
 };
 use crate::services::{Durability, needs};
 
@@ -391,4 +392,32 @@ async fn nothing_of_it_is_left_in_the_embedded_file() {
     assert!(!in_files().is_empty());
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [50, 50, 0, 0]);
     assert_eq!(in_files(), [""; 0]);
+}
+
+/// What waits in the log of the embedded mode, for a process that would start now.
+async fn waits(stage: &Stage) -> u64 {
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    copy_all(&stage.directory().join("offhook.db-log"), copy.path());
+    let bounds = Bounds { max_bytes: 1 << 30, min_free_bytes: 0 };
+    LocalLog::open(copy.path(), bounds).await.expect("nobody else has it").fill().events
+}
+
+#[tokio::test]
+async fn a_log_keeps_what_somebody_who_reads_keeps_from_being_synced() {
+    let stage = Stage::embedded();
+    let offhook = stage.start();
+    let before = offhook.client.accepts_calls(0..5).await;
+    stage.contents_with(&before).await;
+    let url = format!("sqlite:{}", stage.directory().join("offhook.db").display());
+    let mut somebody = SqliteConnection::connect(&url).await.expect("it is there");
+    somebody.execute("BEGIN; SELECT count(*) FROM events").await.expect("it can be read");
+    let after = offhook.client.accepts_calls(10..17).await;
+    stage.contents_with(&after).await;
+    settled(&offhook.client).await;
+    let nobody = json!({ "sid": "CA0nobody" });
+    purge(&offhook.client, nobody.clone()).await;
+    assert!(waits(&stage).await >= 7, "{}", waits(&stage).await);
+    somebody.execute("COMMIT").await.expect("it was read");
+    purge(&offhook.client, nobody).await;
+    assert_eq!(waits(&stage).await, 0);
 }

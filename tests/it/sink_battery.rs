@@ -8,7 +8,7 @@ mod law;
 use offhook::event::Batch;
 use offhook::pipeline::{Outcome, Sink as _};
 
-use self::backends::{Backend, PostgresBackend, RedisBackend, SqliteBackend};
+use self::backends::{Backend, LocalBackend, PostgresBackend, RedisBackend, SqliteBackend};
 use self::events::{batch, call, odd};
 
 /// One test per backend of each `async fn name<B: Backend>()`.
@@ -28,6 +28,7 @@ use battery;
 
 macro_rules! every_sink {
     ($($name:ident),+ $(,)?) => {
+        battery!(local, LocalBackend: $($name),+);
         battery!(sqlite, SqliteBackend: $($name),+);
         battery!(redis, RedisBackend: $($name),+);
         battery!(postgres, PostgresBackend: $($name),+);

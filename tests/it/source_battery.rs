@@ -1,5 +1,7 @@
-//! The contract of [`Source`](offhook::pipeline::Source), held against the consumer group.
+//! The contract of [`Source`](offhook::pipeline::Source): what holds for each of them is in `contract`, the
+//! rest is of the consumer group.
 
+mod contract;
 mod dead_letters;
 mod housekeeping;
 mod reader;
@@ -7,12 +9,11 @@ mod reader;
 use std::time::{Duration, Instant};
 
 use offhook::event::Event;
-use offhook::event::codec::Malformed;
 use offhook::pipeline::{Delivery, Mark, Source as _};
 use redis::cmd;
 
-use self::reader::{GROUP, STREAM, Stream, settled};
-use crate::harness::until;
+use self::reader::{GROUP, STREAM, Stream};
+use crate::harness::{settled, until};
 use crate::services::needs;
 
 fn ids(deliveries: &[Delivery<String>]) -> Vec<String> {
@@ -37,15 +38,6 @@ async fn what_is_appended_is_read_once_and_in_order() {
     let keys = first.iter().map(|delivery| delivery.event.as_ref().expect("an event").key.clone());
     let written = stream.events(0..3);
     assert_eq!(keys.collect::<Vec<_>>(), written.map(|event| event.key).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn a_read_of_an_empty_stream_ends_by_itself() {
-    needs!(Redis);
-    let stream = Stream::start();
-    let started = Instant::now();
-    assert!(stream.reader("one").read(10).await.expect("Redis is there").is_empty());
-    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -146,22 +138,6 @@ async fn what_is_renewed_cannot_be_claimed_and_does_not_count() {
         stream.redis.query(cmd("XPENDING").arg(STREAM).arg(GROUP).arg("-").arg("+").arg(9));
     let owners: Vec<_> = pending.iter().map(|(_, owner, _, count)| (&**owner, *count)).collect();
     assert_eq!(owners, [("one", 1); 3]);
-}
-
-#[tokio::test]
-async fn what_is_no_event_is_delivered_as_such() {
-    needs!(Redis);
-    let stream = Stream::start();
-    let add = |fields: &[&str]| {
-        stream.redis.query::<String>(cmd("XADD").arg(STREAM).arg("*").arg(fields))
-    };
-    add(&["hello", "world"]);
-    stream.append(0..1).await;
-    add(&["key", "with blanks", "kind", "call"]);
-    let read = stream.reader("one").read(10).await.expect("one bad entry is no error");
-    let fields: Vec<_> = read.iter().map(|delivery| delivery.event.as_ref().err()).collect();
-    let (none, bad) = (Malformed { field: "key" }, Malformed { field: "key" });
-    assert_eq!(fields, [Some(&none), None, Some(&bad)]);
 }
 
 #[tokio::test]

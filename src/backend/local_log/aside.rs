@@ -197,7 +197,8 @@ impl LocalDeadLetters {
         let mut frames = Frames::default();
         frames.push(&fields);
         let path = self.path(id);
-        let begun = path.with_extension("new");
+        let begun = path.with_extension(files::BEGUN);
+        files::make_part(&self.0.join(ASIDE))?;
         let file = files::create(&begun)?;
         file.write_all_at(frames.seal(LETTER, 0), 0)?;
         file.sync_all()?;
@@ -220,7 +221,7 @@ impl LocalDeadLetters {
     }
 
     fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
-        files::entries(&self.0.join(part))
+        files::files_in(&self.0.join(part))
     }
 
     /// When a letter was put aside.
@@ -266,6 +267,7 @@ impl LocalDeadLetters {
     fn move_to_replay(&self, path: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default();
         let to = self.0.join(REPLAY);
+        files::make_part(&to)?;
         std::fs::rename(path, to.join(name))?;
         files::sync_directory(&to)
     }

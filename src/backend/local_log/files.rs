@@ -16,6 +16,8 @@ const ZEROS: usize = 256 * 1024;
 
 /// Where dead letters lie.
 pub(super) const ASIDE: &str = "aside";
+/// How the name of one ends that is not written yet.
+pub(super) const BEGUN: &str = "new";
 /// Where damaged files lie.
 pub(super) const DAMAGED: &str = "damaged";
 /// Where lies what is to be appended again.
@@ -28,15 +30,19 @@ pub(super) struct Files(PathBuf);
 impl Files {
     /// Makes it and its parts, readable by this user alone: events hold numbers and texts.
     pub(super) fn make(directory: &Path) -> io::Result<Self> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        let parts = [ASIDE, DAMAGED, REPLAY].map(|part| directory.join(part));
-        for part in std::iter::once(directory).chain(parts.iter().map(PathBuf::as_path)) {
-            builder.create(part)?;
-            if part.is_symlink() {
-                let link =
-                    format!("{} is a symbolic link, which may lead anywhere", part.display());
-                return Err(io::Error::other(link));
+        // What is made here must outlive the power as what will be in it does.
+        let begun = directory.ancestors().take_while(|path| !path.is_dir()).count();
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        refuse_link(directory)?;
+        for part in [ASIDE, DAMAGED, REPLAY] {
+            make_part(&directory.join(part))?;
+        }
+        for path in directory.ancestors().take(begun + 1) {
+            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            match sync_directory(path) {
+                // One that may be written and not read.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                synced => synced?,
             }
         }
         Ok(Self(directory.to_owned()))
@@ -55,10 +61,13 @@ impl Files {
         self.0.join("spare")
     }
 
-    /// Which files there are, in order.
+    /// Which files there are, in order. What merely has a name like theirs is not one.
     pub(super) fn numbers(&self) -> io::Result<Vec<u64>> {
-        let mut numbers: Vec<_> =
-            entries(&self.0)?.iter().filter_map(|path| number(path)).collect();
+        let ours = |path: &PathBuf| {
+            let number = number(path)?;
+            (*path == self.path(number) && path.is_file()).then_some(number)
+        };
+        let mut numbers: Vec<_> = entries(&self.0)?.iter().filter_map(ours).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -110,10 +119,20 @@ impl Files {
         }
     }
 
+    /// Deletes dead letters that a crash has left half written: their events wait in the log.
+    pub(super) fn forget_begun(&self) -> io::Result<()> {
+        let mut begun = entries(&self.0.join(ASIDE))?;
+        begun.retain(|path| path.extension().is_some_and(|extension| extension == BEGUN));
+        begun.into_iter().try_for_each(std::fs::remove_file)
+    }
+
     /// Puts a damaged file where nothing reads it but a replay; its new place.
     pub(super) fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
-        let to = unused(&self.0.join(DAMAGED), number);
+        let damaged = self.0.join(DAMAGED);
+        make_part(&damaged)?;
+        let to = unused(&damaged, number);
         std::fs::rename(self.path(number), &to)?;
+        sync_directory(&damaged)?;
         self.sync()?;
         Ok(to)
     }
@@ -130,8 +149,15 @@ impl Files {
     }
 }
 
+/// The files of a part, in order.
+pub(super) fn files_in(part: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = entries(part)?;
+    paths.retain(|path| path.is_file());
+    Ok(paths)
+}
+
 /// What lies in a directory, in order; nothing where there is none.
-pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -139,6 +165,22 @@ pub(super) fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
+}
+
+/// Makes a part of a directory that is there, should somebody have deleted it.
+pub(super) fn make_part(part: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(part) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => refuse_link(part),
+    }
+}
+
+fn refuse_link(path: &Path) -> io::Result<()> {
+    if path.is_symlink() {
+        let link = format!("{} is a symbolic link, which may lead anywhere", path.display());
+        return Err(io::Error::other(link));
+    }
+    Ok(())
 }
 
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
@@ -161,7 +203,8 @@ pub(super) fn options() -> OpenOptions {
 /// The number of a file, by its name.
 pub(super) fn number(path: &Path) -> Option<u64> {
     let (number, rest) = path.file_name()?.to_str()?.split_once('.')?;
-    number.parse().ok().filter(|_| rest.ends_with("log"))
+    // None is the last one.
+    number.parse().ok().filter(|&number| rest.ends_with("log") && number < u64::MAX)
 }
 
 /// This name in a directory, or one like it that is not taken.

@@ -113,11 +113,10 @@ impl Reader {
         self.release == Release::AtOnce && self.log.is_behind()
     }
 
+    /// What is in hand; what is settled already counts no second time.
     fn settle(&mut self, ids: &[RecordId]) {
-        self.log.0.state().settle(ids.iter().copied());
-        for id in ids {
-            self.taken.remove(id);
-        }
+        let ids: Vec<_> = ids.iter().copied().filter(|id| self.taken.remove(id)).collect();
+        self.log.0.state().settle(ids.into_iter());
         self.advance();
         self.log.0.settled.notify_one();
     }

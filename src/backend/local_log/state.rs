@@ -134,6 +134,18 @@ impl State {
         self.settled.place > self.released
     }
 
+    /// Ends the file that is written, if all of it is released; up to where that is.
+    pub(super) fn finish_active(&mut self) -> Option<Watermark> {
+        let place = self.released;
+        let number = self.active?;
+        let end = self.parts.get(&number).map_or(0, |part| part.end);
+        let is_done = number < place.number || (number == place.number && end <= place.offset);
+        is_done.then(|| {
+            self.active = None;
+            Watermark { place, bytes: 0 }
+        })
+    }
+
     /// What lies before the watermark is needed no more: the files that can go.
     pub(super) fn release(&mut self, watermark: Watermark) -> Vec<u64> {
         self.settled.bytes = self.settled.bytes.saturating_sub(watermark.bytes);
@@ -213,6 +225,20 @@ mod tests {
         assert_eq!(state.next(at(3, 10)), Some((at(3, 10), 20)));
         assert_eq!(state.next(at(3, 20)), Some((at(5, 0), 10)));
         assert_eq!(state.next(at(5, 10)), None);
+    }
+
+    #[test]
+    fn the_file_that_is_written_ends_only_when_all_of_it_is_released() {
+        let mut state = State::default();
+        assert_eq!(state.finish_active(), None);
+        state.appended(1, 20, Fill { events: 2, bytes: 20 });
+        state.settle([id(1, 0), id(1, 10)].into_iter());
+        state.advance(at(1, 20));
+        assert_eq!(state.finish_active(), None, "it is settled, and perhaps not synced");
+        state.release(state.settled());
+        let released = state.finish_active().expect("all of it is released");
+        assert_eq!(state.release(released), [1]);
+        assert_eq!((state.waits(), state.held()), (Fill::default(), 0));
     }
 
     #[test]

@@ -108,20 +108,28 @@ impl Purge {
         }
     }
 
-    /// Takes what was deleted out of the WAL too, as far as nobody reads just now.
-    pub(in crate::backend) async fn finish(&self) -> Result<(), BackendError> {
+    /// Takes what was deleted out of the WAL too, and syncs; whether that was all. Somebody who has read for
+    /// long keeps it from being done.
+    pub(in crate::backend) async fn finish(&self) -> Result<bool, BackendError> {
         let held = self.writer.hold().await.map_err(failed)?;
+        // A commit waits as long as this does.
         let checkpoint = async |connection: &mut SqliteConnection| {
-            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await
+            anew("PRAGMA busy_timeout = 500").execute(&mut *connection).await?;
+            let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let done =
+                sqlx::query_as::<_, (i64, i64, i64)>(pragma).fetch_one(&mut *connection).await;
+            anew(super::BUSY_AGAIN).execute(connection).await?;
+            done
         };
-        held.run(checkpoint).await.map_err(failed).map(|_| ())
+        let (busy, ..) = held.run(checkpoint).await.map_err(failed)?;
+        Ok(busy == 0)
     }
 }
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// SQLite sets it when it reads the statement, so one that is kept prepared would set it only once.
-fn overwrite(pragma: &'static str) -> Statement<'static> {
+/// SQLite sets what it says when it reads it, so one that is kept prepared would set it only once.
+fn anew(pragma: &'static str) -> Statement<'static> {
     sqlx::query(pragma).persistent(false)
 }
 
@@ -129,9 +137,9 @@ fn overwrite(pragma: &'static str) -> Statement<'static> {
 async fn delete(writer: &Writer, delete: Statement<'_>) -> Result<u64, BackendError> {
     let held = writer.hold().await.map_err(failed)?;
     let run = async |connection: &mut SqliteConnection| {
-        overwrite("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
+        anew("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
         let deleted = delete.execute(&mut *connection).await?;
-        overwrite("PRAGMA secure_delete = FAST").execute(connection).await?;
+        anew("PRAGMA secure_delete = FAST").execute(connection).await?;
         Ok(deleted.rows_affected())
     };
     held.run(run).await.map_err(failed)

@@ -72,7 +72,8 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
             break;
         }
         let direct = matches!(point, Point::Gathered | Point::Recorded);
-        let into_spool = [Point::Unspooled, Point::Begun, Point::Written, Point::Spooled];
+        let into_spool =
+            [Point::Unspooled, Point::Begun, Point::Written, Point::Synced, Point::Spooled];
         let drainer = !direct && !into_spool.contains(&point);
         // Only the first of these is sure to come.
         let passes = if drainer || point == Point::Begun { 1 } else { 1 + play.any(4) };
@@ -109,7 +110,7 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
             break;
         }
         // Only the first of these is sure to come soon.
-        let once = matches!(point, Point::Begun | Point::Released);
+        let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
         let passes = if once { 1 } else { 1 + play.any(4) };
         arm(&mut play.stage.receivers[0], point, passes)?;
         wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;

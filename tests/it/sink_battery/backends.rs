@@ -1,18 +1,21 @@
 //! The sinks, each with its server, and what lies in it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use offhook::backend::local_log::{Bounds, LocalLog, Release};
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::redis::{Connector, Names, RedisStream};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
-use offhook::event::{Current, Event, EventKey, codec};
-use offhook::pipeline::Sink;
+use offhook::event::{Batch, Current, Event, EventKey, codec};
+use offhook::pipeline::{Delivery, Sink, Source as _};
 use sqlx::{Executor as _, PgPool, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
 
+use crate::harness::{copy_all, settled};
 use crate::services::{Durability, Fsync, Need, Postgres, Redis};
 
 /// What lies in a backend: each event once, sorted by key. A log has no statuses.
@@ -53,9 +56,87 @@ pub(super) trait Server: Backend {
     /// `kill -9`
     fn kill(&mut self);
     fn restart(&mut self);
-    /// There, and not answering.
+}
+
+/// One that can also be there and not answer.
+pub(super) trait Silent: Server {
     fn pause(&mut self);
     fn go_on(&mut self);
+}
+
+/// Each event once, sorted by key: a log may hold one twice, which is the same event.
+fn once(events: impl IntoIterator<Item = Event>) -> Contents {
+    let mut once: BTreeMap<EventKey, Event> = BTreeMap::new();
+    for event in events {
+        once.entry(event.key.clone()).or_insert(event);
+    }
+    Contents { events: once.into_values().collect(), statuses: Vec::new() }
+}
+
+/// The local log, whose backend is a disk. It belongs to one process, so that all sinks on it are one.
+pub(super) struct LocalBackend {
+    directory: TempDir,
+    log: LocalLog,
+}
+
+impl LocalBackend {
+    const BOUNDS: Bounds = Bounds { max_bytes: 1 << 30, min_free_bytes: 0 };
+
+    fn place(directory: &TempDir) -> PathBuf {
+        directory.path().join("log")
+    }
+
+    fn away(&self) -> PathBuf {
+        self.directory.path().join("away")
+    }
+}
+
+impl Backend for LocalBackend {
+    type Sink = LocalLog;
+    const NEEDS: &[Need] = &[];
+    const STORES: bool = false;
+
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = LocalLog::open(&Self::place(&directory), Self::BOUNDS).await;
+        Self { log: log.expect("nobody else has it"), directory }
+    }
+
+    async fn sink(&self) -> LocalLog {
+        self.log.clone()
+    }
+
+    /// As the next process finds it after a crash: nothing of this one ends well.
+    async fn contents(&self) -> Contents {
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        copy_all(&Self::place(&self.directory), copy.path());
+        let log = LocalLog::open(copy.path(), Self::BOUNDS).await.expect("nobody else has it");
+        assert_eq!(log.damaged(), 0);
+        let (mut reader, mut events) = (log.reader(Release::AtOnce), Vec::new());
+        let waiting = usize::try_from(log.fill().events).expect("few");
+        while events.len() < waiting {
+            let read = reader.read(Batch::MAX_EVENTS).await.expect("the disk works");
+            let event = |delivery: &Delivery<_>| delivery.event.clone().expect("an event");
+            events.extend(read.iter().map(event));
+            reader.ack(&settled(read)).await.expect("it is in memory");
+        }
+        once(events)
+    }
+}
+
+impl Server for LocalBackend {
+    async fn start_synced() -> Self {
+        Self::start().await
+    }
+
+    /// The disk is gone.
+    fn kill(&mut self) {
+        std::fs::rename(Self::place(&self.directory), self.away()).expect("it is ours");
+    }
+
+    fn restart(&mut self) {
+        std::fs::rename(self.away(), Self::place(&self.directory)).expect("it is ours");
+    }
 }
 
 /// The stream.
@@ -91,18 +172,14 @@ impl Backend for RedisBackend {
         RedisStream::new(&connector, Self::names(), Duration::from_secs(2))
     }
 
-    /// A log may hold an event twice, which is the same event.
     async fn contents(&self) -> Contents {
         let range = redis::cmd("XRANGE").arg(Self::names().stream).arg("-").arg("+").to_owned();
         type Fields = Vec<(Vec<u8>, Vec<u8>)>;
         let entries: Vec<(String, Fields)> = self.0.query(&range);
-        let mut events: BTreeMap<EventKey, Event> = BTreeMap::new();
-        for (_, fields) in entries {
+        once(entries.into_iter().map(|(_, fields)| {
             let fields = fields.into_iter().map(|(a, b)| (Bytes::from(a), Bytes::from(b)));
-            let event = codec::decode(fields).expect("what was written can be read");
-            events.entry(event.key.clone()).or_insert(event);
-        }
-        Contents { events: events.into_values().collect(), statuses: Vec::new() }
+            codec::decode(fields).expect("what was written can be read")
+        }))
     }
 }
 
@@ -118,7 +195,9 @@ impl Server for RedisBackend {
     fn restart(&mut self) {
         self.0.restart();
     }
+}
 
+impl Silent for RedisBackend {
     fn pause(&mut self) {
         self.0.pause();
     }
@@ -193,7 +272,9 @@ impl Server for PostgresBackend {
         // The old one's connections died with it.
         self.query = postgres::Query::new(self.pool());
     }
+}
 
+impl Silent for PostgresBackend {
     fn pause(&mut self) {
         self.postgres.pause();
     }

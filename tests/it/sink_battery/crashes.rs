@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use offhook::event::{Batch, Event, EventKey};
 use offhook::pipeline::{CommitError, Sink};
 
-use super::backends::{Backend, PostgresBackend, RedisBackend, Server, SqliteBackend};
+use super::backends::{
+    Backend, LocalBackend, PostgresBackend, RedisBackend, Server, Silent, SqliteBackend,
+};
 use super::battery;
 use super::events::{batch, call, large};
 use crate::harness::until;
@@ -27,6 +29,13 @@ every_server! {
     a_server_that_is_gone_is_an_error_soon,
     a_server_that_does_not_answer_is_an_error_soon,
 }
+// A disk does not hang at a test's word.
+battery!(
+    local,
+    LocalBackend:
+    what_was_promised_survives_a_kill,
+    a_server_that_is_gone_is_an_error_soon
+);
 
 async fn what_was_promised_survives_a_kill<S: Server>() {
     let mut backend = S::start_synced().await;
@@ -63,7 +72,7 @@ async fn a_server_that_is_gone_is_an_error_soon<S: Server>() {
     assert_eq!(keys(&backend).await.len(), 2);
 }
 
-async fn a_server_that_does_not_answer_is_an_error_soon<S: Server>() {
+async fn a_server_that_does_not_answer_is_an_error_soon<S: Silent>() {
     let mut backend = S::start_synced().await;
     let sink = backend.sink().await;
     let (before, after) = (batch([call(1, "ringing")]), batch([call(2, "ringing")]));

@@ -7,8 +7,8 @@ use offhook::clock::Timestamp;
 use offhook::pipeline::Source as _;
 use redis::cmd;
 
-use super::reader::{GROUP, STREAM, Stream, settled};
-use crate::harness::until;
+use super::reader::{GROUP, STREAM, Stream};
+use crate::harness::{settled, until};
 use crate::services::needs;
 
 /// Makes a group that is none of ours.

@@ -10,7 +10,7 @@ use offhook::backend::redis::{
 };
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Fingerprint, Kind};
-use offhook::pipeline::{Delivery, Mark, Pending, Settled, Sink as _};
+use offhook::pipeline::Sink as _;
 use redis::cmd;
 
 use crate::harness::ACCOUNT;
@@ -20,6 +20,20 @@ pub(super) const STREAM: &str = "some:stream";
 pub(super) const GROUP: &str = "some-group";
 /// What is idle for so long can be claimed.
 pub(super) const IDLE: Duration = Duration::from_millis(50);
+
+/// One of many.
+pub(super) fn event(n: u32) -> Event {
+    Event {
+        fingerprint: Some(Fingerprint::from_i64(i64::from(n))),
+        received_at: Timestamp::from_micros(i64::from(n)),
+        body: Bytes::from(format!("n={n}")),
+        ..Event::new(
+            EventKey::of(&["other", &n.to_string()]).expect("printable"),
+            Kind::Other,
+            ACCOUNT,
+        )
+    }
+}
 
 /// A stream in a Redis of its own.
 pub(super) struct Stream {
@@ -39,16 +53,7 @@ impl Stream {
     }
 
     pub(super) fn event(&self, n: u32) -> Event {
-        Event {
-            fingerprint: Some(Fingerprint::from_i64(i64::from(n))),
-            received_at: Timestamp::from_micros(i64::from(n)),
-            body: Bytes::from(format!("n={n}")),
-            ..Event::new(
-                EventKey::of(&["other", &n.to_string()]).expect("printable"),
-                Kind::Other,
-                ACCOUNT,
-            )
-        }
+        event(n)
     }
 
     pub(super) fn events(&self, range: Range<u32>) -> impl Iterator<Item = Event> {
@@ -108,11 +113,4 @@ impl Stream {
         };
         consumers.iter().map(name).collect()
     }
-}
-
-/// Proof that these are stored. They are not; it is what a mark would say.
-pub(super) fn settled(deliveries: Vec<Delivery<String>>) -> Settled<String> {
-    let pending = Pending::new(deliveries).expect("not empty");
-    let all = vec![Some(Mark { fingerprint: None }); pending.events().len()];
-    pending.split_marked(&all).0
 }
