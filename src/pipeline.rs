@@ -63,6 +63,9 @@ pub enum CommitError {
     /// The backend is away, slow or busy: worth trying again.
     #[error("{0}")]
     Transient(Cause),
+    /// The backend was not done with it in time: with fewer events it may be.
+    #[error("{0}")]
+    Late(Cause),
     /// The backend refuses something in the batch as data: trying again changes nothing.
     #[error("the data is refused: {0}")]
     Refused(Cause),

@@ -84,7 +84,8 @@ impl Batch {
         self.events.binary_search_by(place).ok()
     }
 
-    /// The two halves, to look for the event that a store refuses. `None` if there is but one.
+    /// The two halves, for a store that refuses one of the events, or needs too long for all of them. `None` if
+    /// there is but one.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
         let (left, right) = self.events.split_at(self.events.len() / 2);

@@ -112,10 +112,11 @@ impl<I: Clone> Pending<I> {
     }
 
     /// Commits. If the sink refuses the batch as data, halves it until what it refuses stands
-    /// alone, so that one event cannot hold up the others.
+    /// alone, so that one event cannot hold up the others. If the sink needs too long for it, halves it as well:
+    /// on a slow disk, all of it would be tried again and again, and never be done in time.
     ///
     /// # Errors
-    /// The sink's, with which nothing is settled: commit again.
+    /// The sink's, with which nothing is settled: commit again. What was committed of it is then a duplicate.
     pub async fn commit(&self, sink: &impl Sink) -> Result<Commit<I>, CommitError> {
         let mut commit = Commit { settled: Settled(Vec::new()), refused: Vec::new() };
         let mut stack = vec![self.batch.clone()];
@@ -133,7 +134,13 @@ impl<I: Clone> Pending<I> {
                         why: why.clone(),
                     })),
                 },
-                Err(error) => return Err(error),
+                Err(CommitError::Late(why)) => match batch.halves() {
+                    Some((left, right)) => stack.extend([right, left]),
+                    None => return Err(CommitError::Late(why)),
+                },
+                Err(error @ (CommitError::Transient(_) | CommitError::Full(_))) => {
+                    return Err(error);
+                }
             }
         }
         Ok(commit)
@@ -164,5 +171,58 @@ impl<I> Settled<I> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::Outcome;
+    use super::*;
+    use crate::event::Kind;
+
+    /// A store that does at most so many events in time; which batches it was given.
+    struct Slow {
+        most: usize,
+        tried: Mutex<Vec<usize>>,
+    }
+
+    impl Sink for Slow {
+        async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+            let events = batch.events().len();
+            self.tried.lock().expect("no test panics with it").push(events);
+            match events <= self.most {
+                true => Ok(Outcome::Appended),
+                false => Err(CommitError::Late("the disk took too long".to_owned())),
+            }
+        }
+    }
+
+    fn pending(events: u32) -> Pending<u32> {
+        let delivery = |n: u32| {
+            let key = EventKey::of(&["other", &n.to_string()]).expect("printable");
+            Delivery { id: n, count: 1, event: Ok(Event::new(key, Kind::Other, "AC1")) }
+        };
+        Pending::new((0..events).map(delivery).collect()).expect("some")
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_at_once_is_committed_in_parts() {
+        let slow = Slow { most: 3, tried: Mutex::default() };
+        let commit = pending(8).commit(&slow).await.expect("two at a time are done in time");
+        let mut settled: Vec<u32> = commit.settled.entries().iter().map(|entry| entry.id).collect();
+        settled.sort_unstable();
+        assert_eq!(settled, (0..8).collect::<Vec<_>>());
+        assert!(commit.refused.is_empty());
+        assert_eq!(slow.tried.into_inner().expect("as above"), [8, 4, 2, 2, 4, 2, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_sink_that_is_in_time_for_nothing_is_an_error_soon() {
+        let slow = Slow { most: 0, tried: Mutex::default() };
+        let error = pending(2048).commit(&slow).await.expect_err("it hangs");
+        assert!(matches!(error, CommitError::Late(_)));
+        assert_eq!(slow.tried.into_inner().expect("as above").len(), 12);
     }
 }

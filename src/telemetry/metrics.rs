@@ -403,7 +403,7 @@ impl Observer for BackendMetrics {
     fn commit_failed(&self, batch: &Batch, error: &CommitError, took: Duration) {
         self.commit_seconds.observe(took.as_secs_f64());
         let label = match error {
-            CommitError::Transient(_) => "transient",
+            CommitError::Transient(_) | CommitError::Late(_) => "transient",
             CommitError::Refused(_) => "refused",
             CommitError::Full(_) => "full",
         };

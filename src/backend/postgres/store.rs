@@ -123,9 +123,16 @@ fn classify(error: &sqlx::Error) -> CommitError {
         // Data exception, integrity violation, limit of a program (an index entry too large).
         (Some("22" | "23" | "54"), _) => CommitError::Refused(cause),
         (_, "53100") => CommitError::Full(cause),
+        // Query canceled, as by `statement_timeout`.
+        (_, "57014") => CommitError::Late(cause),
+        _ if is_late(error) => CommitError::Late(cause),
         _ if matches!(error, sqlx::Error::Encode(_)) => CommitError::Refused(cause),
         _ => CommitError::Transient(cause),
     }
+}
+
+fn is_late(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;

@@ -90,7 +90,7 @@ impl Held<'_> {
         mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let late = |_| CommitError::Transient("the disk took too long".to_owned());
+        let late = |_| CommitError::Late("the disk took too long".to_owned());
         let done = timeout(PATIENCE, work(&mut self.connection)).await.map_err(late)?;
         match done {
             Ok(value) => {
