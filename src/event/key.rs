@@ -64,29 +64,26 @@ pub struct EventId {
 
 /// A hash of what an event says, for an event that has no name of its own. The length of each piece
 /// goes before it, so that no two lists of pieces give the same.
-pub struct ContentHash(Hasher);
-
-enum Hasher {
-    Plain(Sha256),
-    Keyed(Secret),
+pub struct ContentHash {
+    secret: Option<Secret>,
+    /// Gathered, and hashed at once: forty short pieces one by one take twice as long.
+    pieces: Vec<u8>,
 }
 
 impl ContentHash {
+    /// What a callback has at the most, as a rule.
+    const USUAL: usize = 2048;
+
     /// With a `secret`, only its holder can tell by the hash what was said.
     #[must_use]
     pub fn new(secret: Option<Secret>) -> Self {
-        Self(secret.map_or_else(|| Hasher::Plain(Sha256::new()), Hasher::Keyed))
+        Self { secret, pieces: Vec::with_capacity(Self::USUAL) }
     }
 
     /// Adds a piece.
     pub fn piece(&mut self, piece: &[u8]) {
-        let length = (piece.len() as u64).to_be_bytes();
-        for bytes in [&length, piece] {
-            match &mut self.0 {
-                Hasher::Plain(hash) => Digest::update(hash, bytes),
-                Hasher::Keyed(mac) => Mac::update(mac, bytes),
-            }
-        }
+        self.pieces.extend_from_slice(&(piece.len() as u64).to_be_bytes());
+        self.pieces.extend_from_slice(piece);
     }
 
     /// Adds pairs, and where they end.
@@ -103,9 +100,9 @@ impl ContentHash {
     /// The hash.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
-        match self.0 {
-            Hasher::Plain(hash) => hash.finalize().into(),
-            Hasher::Keyed(mac) => mac.finalize().into_bytes().into(),
+        match self.secret {
+            None => Sha256::digest(&self.pieces).into(),
+            Some(mac) => mac.chain_update(&self.pieces).finalize().into_bytes().into(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use memchr::{memchr, memchr_iter, memchr3_iter};
 
@@ -14,6 +15,9 @@ pub struct Params<'a> {
     sent: &'a [u8],
     decoded: Vec<u8>,
     pairs: Vec<(Text, Text)>,
+    /// The places of the pairs in the order in which they are signed, once somebody has asked: the
+    /// signature does, and what recognises duplicates.
+    order: OnceLock<Vec<(u64, u32)>>,
 }
 
 /// A name or a value. Small, since a form has forty of them: nothing of it is beyond 4 GiB.
@@ -50,7 +54,7 @@ impl<'a> Params<'a> {
     #[must_use]
     pub fn parse(form: &'a [u8]) -> Self {
         let pairs = Vec::with_capacity(Self::count(form));
-        let mut params = Self { sent: form, decoded: Vec::new(), pairs };
+        let mut params = Self { sent: form, pairs, ..Self::default() };
         let (mut start, mut escaped) = (0, false);
         // Once over all of it: most names and values are too short for a search of their own.
         for end in memchr3_iter(b'&', b'+', b'%', form).chain([form.len()]) {
@@ -144,7 +148,7 @@ impl<'a> Params<'a> {
         // Each text was longer before it was decoded, or it is in `decoded` alone.
         let mut signed = Vec::with_capacity(self.sent.len().max(self.decoded.len()));
         let mut last = None;
-        for (_, place) in self.order() {
+        for &(_, place) in self.order() {
             let pair = self.nth(place);
             if last.replace(pair) != Some(pair) {
                 signed.extend_from_slice(pair.0);
@@ -163,7 +167,11 @@ impl<'a> Params<'a> {
     /// Twilio sends a few dozen pairs, which are compared with each other. Many pairs are sorted by seven bytes
     /// at a time, since their sender may have chosen them to differ late: that takes a time of about the length of
     /// the form, whatever it says.
-    fn order(&self) -> Vec<(u64, u32)> {
+    fn order(&self) -> &[(u64, u32)] {
+        self.order.get_or_init(|| self.sorted())
+    }
+
+    fn sorted(&self) -> Vec<(u64, u32)> {
         /// Up to so many are compared with each other.
         const FEW: usize = 128;
         /// So many of the same beginning are.
