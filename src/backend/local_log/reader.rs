@@ -21,8 +21,8 @@ use crate::sabotage::{self, Point};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
-/// What is read from a file at once: some 1,000 events.
-const CHUNK: u64 = 1024 * 1024;
+/// What is read from a file at once: some 2,000 events, which is the largest batch of the embedded store.
+const CHUNK: u64 = 2 * 1024 * 1024;
 
 /// When what is settled is needed no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +72,7 @@ impl Reader {
     }
 
     /// Reads on a thread that may block, and puts aside what turns out to be damaged.
-    async fn take(&mut self, limit: usize) -> Result<Vec<(RecordId, Fields)>, SourceError> {
+    async fn take(&mut self, limit: usize) -> Result<Vec<Delivery<RecordId>>, SourceError> {
         let (inner, cursor) = (Arc::clone(&self.log.0), self.cursor);
         let again: Vec<RecordId> = self.taken.iter().copied().take(limit).collect();
         let release = self.is_to_release();
@@ -81,18 +81,21 @@ impl Reader {
                 let settled = inner.state().settled();
                 inner.release(settled);
             }
-            match again.is_empty() {
-                true => take(&inner, cursor, limit),
-                false => Ok(Taken { records: take_again(&inner, &again)?, cursor }),
-            }
+            let Taken { records, cursor } = match again.is_empty() {
+                true => take(&inner, cursor, limit)?,
+                false => Taken { records: take_again(&inner, &again)?, cursor },
+            };
+            // Here, since the thread that waits for it answers callbacks too.
+            let delivery = |(id, fields)| Delivery { id, count: 1, event: codec::decode(fields) };
+            Ok((records.into_iter().map(delivery).collect::<Vec<_>>(), cursor))
         });
         let late = |_| SourceError("the disk took too long".to_owned());
         let read = timeout(PATIENCE, reading).await.map_err(late)?;
         match read.map_err(|error| SourceError(error.to_string()))? {
-            Ok(Taken { records, cursor }) => {
+            Ok((deliveries, cursor)) => {
                 self.cursor = cursor;
-                self.taken.extend(records.iter().map(|(id, _)| *id));
-                Ok(records)
+                self.taken.extend(deliveries.iter().map(|delivery| delivery.id));
+                Ok(deliveries)
             }
             Err(ReadError::Damaged(number)) => {
                 let aside = self.log.0.put_aside(number).await;
@@ -270,9 +273,7 @@ impl Source for Reader {
         if !self.ready().await {
             return Ok(Vec::new());
         }
-        let records = self.take(limit).await?;
-        let delivery = |(id, fields)| Delivery { id, count: 1, event: codec::decode(fields) };
-        Ok(records.into_iter().map(delivery).collect())
+        self.take(limit).await
     }
 
     async fn claim(&mut self, _: usize) -> Result<Claimed<RecordId>, SourceError> {

@@ -135,11 +135,12 @@ pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Record<'_> {
-    /// Its fields, each a copy: an event that is kept must not keep a whole file in memory.
+    /// Its fields, of a copy: an event that is kept must not keep a whole file in memory.
     pub(super) fn fields(&self) -> Vec<(Bytes, Bytes)> {
-        let (mut rest, mut fields) = (self.payload, Vec::with_capacity(codec::FIELDS.len() + 1));
+        let payload = Bytes::copy_from_slice(self.payload);
+        let (mut rest, mut fields) = (&payload[..], Vec::with_capacity(codec::FIELDS.len() + 1));
         while let Some((name, value, next)) = field(rest) {
-            fields.push((Bytes::copy_from_slice(name), Bytes::copy_from_slice(value)));
+            fields.push((payload.slice_ref(name), payload.slice_ref(value)));
             rest = next;
         }
         fields
