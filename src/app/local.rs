@@ -31,6 +31,8 @@ use crate::telemetry::metrics::{Backend, Metrics};
 /// Most events of one transaction of the embedded store: four times the number costs two thirds of
 /// the time of each.
 const EMBEDDED_BATCH: usize = 2048;
+/// At 1,000 callbacks a second, a transaction for each of them took half of a core.
+const EMBEDDED_GATHER: Duration = Duration::from_millis(10);
 
 /// What both need.
 pub(super) struct Local<'a> {
@@ -79,7 +81,8 @@ impl Local<'_> {
         let checkpoint = store.checkpoint();
         let sink = live.observed(self.metrics.observed(store, Backend::Sqlite));
         let observer = Arc::new(self.metrics.of(Backend::Sqlite));
-        let options = Options { batch: EMBEDDED_BATCH, ..Options::default() };
+        let options =
+            Options { batch: EMBEDDED_BATCH, gather: EMBEDDED_GATHER, ..Options::default() };
         let source = log.reader(Release::WhenTold);
         // On a connection of its own, which no search holds.
         let health = sqlite::Query::new(&database);
@@ -189,9 +192,10 @@ fn probes(log: &LocalLog, store: Probe) -> Vec<(Need, Probe)> {
 /// Syncs the embedded store again and again, so that the log can let go of what it holds: soon when that is
 /// much, and now and then otherwise.
 async fn sync(checkpoint: &Checkpoint, log: &LocalLog, finish: &CancellationToken) {
-    const LOOK_EVERY: Duration = Duration::from_millis(100);
-    /// A quarter of a file of the log.
-    const MUCH: u64 = 4 * 1024 * 1024;
+    /// What is written meanwhile is brought to the disk in a millisecond or so.
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    /// A file of the log.
+    const MUCH: u64 = 16 * 1024 * 1024;
     const EVERY: Duration = Duration::from_secs(5);
     let mut last = Instant::now();
     while !finish.is_cancelled() {
@@ -200,6 +204,7 @@ async fn sync(checkpoint: &Checkpoint, log: &LocalLog, finish: &CancellationToke
             sync_once(checkpoint, log).await;
             last = Instant::now();
         }
+        checkpoint.prepare().await;
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = finish.cancelled() => {}

@@ -11,10 +11,24 @@ use super::StoredEvent;
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
-    Current, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource, Route,
+    Batch, Current, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request,
+    Resource, Route,
 };
 use crate::pipeline::Cause;
 use crate::twilio::details::Details;
+
+/// Reads the events of a batch. In the embedded and the direct deployment callbacks are answered by the same
+/// thread, and a batch of 2,000 would keep it for 20 ms.
+pub(super) async fn details(batch: &Batch) -> Vec<Details> {
+    /// A fraction of a millisecond.
+    const AT_ONCE: usize = 32;
+    let mut details = Vec::with_capacity(batch.events().len());
+    for events in batch.events().chunks(AT_ONCE) {
+        details.extend(events.iter().map(Details::of));
+        tokio::task::yield_now().await;
+    }
+    details
+}
 
 /// An error in one line that quotes no value of a row.
 ///

@@ -29,9 +29,12 @@ use crate::pipeline::Cause;
 
 static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Pages of the WAL after which they are copied into the file, and it begins anew: 16 MiB. The longer it
+/// Pages of the WAL after which they are copied into the file, and it begins anew: 128 MiB. The longer it
 /// grows, the fewer pages are copied more than once.
-const LOG_PAGES: &str = "4000";
+const LOG_PAGES: &str = "32000";
+/// Kibibytes of pages that the connection that writes keeps in memory. A transaction of 2,000 events touches
+/// as many pages of each index; those for which there is no room are written and read more than once.
+const WRITER_CACHE: &str = "-16000";
 
 /// Longest wait for another program that writes the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -150,7 +153,8 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, OpenError> {
-        options(&self.path).connect().await.map_err(|error| self.error(error))
+        let options = options(&self.path).pragma("cache_size", WRITER_CACHE);
+        options.connect().await.map_err(|error| self.error(error))
     }
 
     fn error(&self, error: sqlx::Error) -> OpenError {
@@ -237,7 +241,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // A row that moves to another page is overwritten where it was, which costs no I/O: else a
         // purge would leave what it cannot find.
         .pragma("secure_delete", "FAST")
-        // An INSERT of each number of rows into two tables, and the others.
-        .statement_cache_capacity(2 * store::ROWS + 32)
+        // An INSERT of each number of rows into events, two into statuses, each of these with and without
+        // the end of the transaction, and the others.
+        .statement_cache_capacity(5 * store::ROWS + 32)
         .disable_statement_logging()
 }

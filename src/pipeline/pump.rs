@@ -20,6 +20,9 @@ use crate::sabotage::{self, Point};
 pub struct Options {
     /// Most events of one commit.
     pub batch: usize,
+    /// How long what comes is left to gather into one commit, where a commit of one event costs as much as
+    /// one of ten.
+    pub gather: Duration,
     /// Deliveries after which an event is put aside: it was in the hands of that many readers and
     /// each of them died.
     pub max_deliveries: u32,
@@ -34,6 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             batch: 512,
+            gather: Duration::ZERO,
             max_deliveries: 10,
             claim_every: Duration::from_secs(5),
             grace: Duration::from_secs(5),
@@ -92,10 +96,15 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         &mut self,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        match stop.run_until_cancelled(self.source.ready()).await {
-            Some(true) => self.source.read(self.options.batch).await,
-            Some(false) | None => Ok(Vec::new()),
+        let ready = stop.run_until_cancelled(self.source.ready()).await;
+        if ready != Some(true) {
+            return Ok(Vec::new());
         }
+        if !self.options.gather.is_zero() {
+            // Whether it was cut short makes no difference.
+            let _ = stop.run_until_cancelled(sleep(self.options.gather)).await;
+        }
+        self.source.read(self.options.batch).await
     }
 
     async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {

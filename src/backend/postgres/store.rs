@@ -27,7 +27,7 @@ impl PostgresStore {
 
 impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
+        let details = rows::details(batch).await;
         let work = async |connection: &mut PgConnection, keep| {
             store(connection, batch, details, keep).await
         };

@@ -92,6 +92,11 @@ impl Checkpoint {
         self.0.is_dirty()
     }
 
+    /// Brings what was written so far to the disk, so that [`run`](Self::run) has less to do at once.
+    pub async fn prepare(&self) {
+        self.0.bring_to_disk().await;
+    }
+
     /// Syncs; whether all that was committed before is on the disk.
     ///
     /// # Errors
@@ -121,11 +126,11 @@ const LOOK_EVENT_COLUMNS: usize = 3;
 /// Each query is a trip to the thread of the connection and back, so there are three: what is known,
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
-    let details: Vec<Details> = batch.events().iter().map(Details::of).collect();
+    let details = rows::details(batch).await;
     let Known { fresh, differing, statuses } = look(connection, batch, &details).await?;
     insert_events(connection, batch.events(), &details, &fresh).await?;
-    let (rows, contradicted, late) = merge(statuses, rows::fold(details, &fresh));
-    put_statuses(connection, &rows).await?;
+    let Merged { new, moved, contradicted, late } = merge(statuses, rows::fold(details, &fresh));
+    put_statuses(connection, &new, &moved).await?;
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
@@ -177,7 +182,9 @@ async fn insert_events(
     for rows in rows.chunks(ROWS) {
         let row = format!("({}, {NOW})", vec!["?"; EVENT_COLUMNS.len()].join(", "));
         let (columns, values) = (EVENT_COLUMNS.join(", "), vec![row; rows.len()].join(", "));
-        let sql = format!("INSERT INTO events ({columns}, stored_at) VALUES {values}");
+        // On an error the connection is closed, and there is nothing to go back to: so SQLite need not keep
+        // what each page was before the statement.
+        let sql = format!("INSERT OR ROLLBACK INTO events ({columns}, stored_at) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (event, details) in rows {
             query = bind_event(query, event, details);
@@ -192,46 +199,76 @@ fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     serde_json::to_string(&pairs.collect::<Vec<_>>()).expect("strings always serialize")
 }
 
-/// What is true now; how many rows ended in a contradiction, and how many updates came late.
-fn merge(mut known: Statuses, updates: Statuses) -> (Vec<Current>, usize, usize) {
-    let (mut contradicted, mut late) = (0, 0);
-    let mut rows = Vec::with_capacity(updates.len());
-    for (id, update) in updates {
-        let reports_terminal = update.terminals != 0;
-        let merged = match known.remove(&id) {
-            Some(known) => {
-                late += usize::from(known.position > update.position);
-                known.merge(update)
-            }
-            None => update,
-        };
-        contradicted += usize::from(reports_terminal && merged.is_contradicted());
-        rows.push(merged);
-    }
-    (rows, contradicted, late)
+/// What is true now.
+#[derive(Default)]
+struct Merged {
+    /// Rows that the store does not have, or that changed in what it has an index of.
+    new: Vec<Current>,
+    /// Rows that changed in nothing but their status, when, and what comes with that: most of them.
+    moved: Vec<Current>,
+    /// How many rows ended in a contradiction.
+    contradicted: usize,
+    /// How many updates came late.
+    late: usize,
 }
 
-/// Writes the rows, and commits with the last of them.
+fn merge(mut known: Statuses, updates: Statuses) -> Merged {
+    let mut all = Merged::default();
+    for (id, update) in updates {
+        let reports_terminal = update.terminals != 0;
+        let (merged, moved) = match known.remove(&id) {
+            Some(known) => {
+                all.late += usize::from(known.position > update.position);
+                let moved = only_moves(&known, &update);
+                (known.merge(update), moved)
+            }
+            None => (update, false),
+        };
+        all.contradicted += usize::from(reports_terminal && merged.is_contradicted());
+        if moved { all.moved.push(merged) } else { all.new.push(merged) }
+    }
+    all
+}
+
+/// Whether this update of a row changes nothing but what [`MOVED`] says.
+fn only_moves(row: &Current, update: &Current) -> bool {
+    row.from >= update.from
+        && row.to >= update.to
+        && row.error >= update.error
+        && row.first_seen <= update.first_seen
+}
+
+/// What changes when a status does. Writing the other columns costs as many entries of indexes again.
+const MOVED: &str = "status = excluded.status, final = excluded.final, duration = excluded.duration, \
+    terminals = excluded.terminals, updated = excluded.updated, position = excluded.position";
+/// The rest of what can change.
+const INDEXED: &str = "\"from\" = excluded.\"from\", \"to\" = excluded.\"to\", \
+    error_code = excluded.error_code, first_seen = excluded.first_seen, \
+    error_position = excluded.error_position";
+
+/// Writes the rows, and commits.
 async fn put_statuses(
     connection: &mut SqliteConnection,
-    rows: &[Current],
+    new: &[Current],
+    moved: &[Current],
 ) -> Result<(), sqlx::Error> {
-    let replace = "(sid, account) DO UPDATE SET status = excluded.status, final = excluded.final, \
-        \"from\" = excluded.\"from\", \"to\" = excluded.\"to\", duration = excluded.duration, \
-        error_code = excluded.error_code, terminals = excluded.terminals, \
-        first_seen = excluded.first_seen, updated = excluded.updated, \
-        position = excluded.position, \
-        error_position = excluded.error_position";
-    let mut chunks = rows.chunks(ROWS).peekable();
-    if chunks.peek().is_none() {
+    let all = format!("{MOVED}, {INDEXED}");
+    let mut chunks: Vec<(&[Current], &str)> = Vec::new();
+    chunks.extend(new.chunks(ROWS).map(|rows| (rows, &*all)));
+    chunks.extend(moved.chunks(ROWS).map(|rows| (rows, MOVED)));
+    if chunks.is_empty() {
         sqlx::query("COMMIT").execute(&mut *connection).await?;
     }
-    while let Some(rows) = chunks.next() {
+    let mut chunks = chunks.into_iter().peekable();
+    while let Some((rows, replace)) = chunks.next() {
+        // With the last of them, which saves a trip.
         let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
         let values = placeholders(STATUS_COLUMNS.len(), rows.len());
-        let insert =
-            format!("INSERT INTO statuses ({}) VALUES {values}", STATUS_COLUMNS.join(", "));
-        let sql = format!("{insert} ON CONFLICT {replace}{end}");
+        let columns = STATUS_COLUMNS.join(", ");
+        let sql = format!(
+            "INSERT INTO statuses ({columns}) VALUES {values} \
+             ON CONFLICT (sid, account) DO UPDATE SET {replace}{end}"
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in rows {
             query = bind_status(query, row);

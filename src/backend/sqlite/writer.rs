@@ -1,11 +1,14 @@
 //! [`Writer`]: the one connection that writes a file, opened anew after a failure.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Database;
@@ -23,11 +26,18 @@ pub(super) struct Writer {
     database: Arc<Database>,
     /// Whether something was written since the last checkpoint.
     dirty: AtomicBool,
+    /// Whether something was written since the WAL was last brought to the disk.
+    behind: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { connection: Mutex::new(None), database, dirty: AtomicBool::new(true) }
+        Self {
+            connection: Mutex::new(None),
+            database,
+            dirty: AtomicBool::new(true),
+            behind: AtomicBool::new(true),
+        }
     }
 
     /// The connection, for one transaction.
@@ -47,11 +57,26 @@ impl Writer {
             }
         };
         self.dirty.store(true, Ordering::Release);
+        self.behind.store(true, Ordering::Release);
         Ok(Held { connection, slot, database: &self.database })
     }
 
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Brings the WAL to the disk. A checkpoint does so too, but all at once, and callbacks whose sync meets
+    /// that wait for as long as it takes.
+    pub(super) async fn bring_to_disk(&self) {
+        if !self.behind.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let mut wal = self.database.path().as_os_str().to_owned();
+        wal.push("-wal");
+        // No lock is ever taken on this file, so that closing it takes none away. Best effort: the checkpoint
+        // says what is wrong with the disk.
+        let synced = spawn_blocking(move || File::open(PathBuf::from(wal))?.sync_data());
+        let _ = synced.await;
     }
 
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
