@@ -68,13 +68,13 @@ impl Retention {
         age: Option<Duration>,
         tasks: &mut JoinSet<&'static str>,
     ) {
-        if age.is_some() {
-            let running = self.run(aging, table, age);
-            tasks.spawn(async move {
-                running.await;
-                "retention"
-            });
-        }
+        let (running, stop) = (self.run(aging, table, age), self.stop.clone());
+        tasks.spawn(async move {
+            running.await;
+            // A task that ends by itself would stop the process.
+            stop.cancelled().await;
+            "retention"
+        });
     }
 
     fn run<A: Aging>(

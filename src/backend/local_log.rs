@@ -15,6 +15,7 @@
 //!             00000000000000000017.log   events; the highest number is written
 //!             spare                      is the next file to be written
 //!             settled                    how far everything is settled
+//!             trusted                    until when the retention of dead letters trusted the clock
 //!             aside/                     dead letters, a file each
 //!             damaged/                   files that a disk has spoilt
 //!             replay/                    of both, what is to be appended again

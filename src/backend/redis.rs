@@ -56,6 +56,12 @@ impl Names {
         self.beside("probe")
     }
 
+    /// Where it is kept until when the retention of dead letters trusted the clocks.
+    #[must_use]
+    pub fn trusted(&self) -> String {
+        self.beside("retention")
+    }
+
     /// A key in the stream's slot: with a hash tag, which is the stream's name unless that has one. So what
     /// needs several keys at once works in a cluster, too.
     fn beside(&self, what: &str) -> String {

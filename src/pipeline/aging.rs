@@ -32,6 +32,8 @@ pub struct Outlook {
     pub now: Option<Timestamp>,
     /// When the newest thing came; `None` if there is none, or if it is no wonder that all are old.
     pub newest: Option<Timestamp>,
+    /// Until when the clocks were trusted: what was last given to [`Aging::trust`], by any process.
+    pub trusted: Option<Timestamp>,
 }
 
 /// A place in which things grow old.
@@ -45,6 +47,15 @@ pub trait Aging: Send + 'static {
     /// What is known of it before something is deleted.
     fn outlook(&mut self) -> impl Future<Output = Result<Outlook, Cause>> + Send;
 
+    /// Keeps until when the clocks were trusted, where a restart finds it; `None` forgets it.
+    fn trust(&mut self, until: Option<Timestamp>)
+    -> impl Future<Output = Result<(), Cause>> + Send;
+
     /// When the oldest that is there came.
     fn oldest(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
+
+    /// Whether a step would delete something.
+    fn is_old(&mut self, cutoff: Timestamp) -> impl Future<Output = Result<bool, Cause>> + Send {
+        async move { Ok(self.oldest().await?.is_some_and(|oldest| oldest < cutoff)) }
+    }
 }

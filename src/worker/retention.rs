@@ -133,36 +133,43 @@ struct TableMetrics {
 enum Hold {
     /// Ours and the store's disagree, and one of them is wrong.
     Clocks,
-    /// Even the newest row is too old.
+    /// Even the newest row is too old, or all that was there when the clocks were last trusted.
     All,
 }
 
 /// What is decided before each step.
 #[derive(Default, Debug)]
 struct Guard {
-    /// Stays until nothing is old any more. New rows prove nothing: it may be the same wrong clock that
-    /// gave them their times.
-    all: bool,
     told: Option<Hold>,
 }
 
-impl Guard {
-    /// The time by which ages are counted, or why nothing is deleted.
-    fn judge(
-        &mut self,
-        outlook: Outlook,
-        ours: Timestamp,
-        age: Duration,
-    ) -> Result<Timestamp, Hold> {
+/// Whether a clock can be trusted, as far as it shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Trust {
+    /// Ages are counted by this time.
+    Until(Timestamp),
+    /// Ours and the store's disagree.
+    Apart,
+    /// It is now much later than it just was, and it was this then. New rows prove nothing: it may be the same
+    /// wrong clock that gave them their times. So this is kept where a restart finds it.
+    Leapt { now: Timestamp, from: Timestamp },
+}
+
+impl Trust {
+    fn of(outlook: Outlook, ours: Timestamp, age: Duration) -> Self {
         let theirs = outlook.now.unwrap_or(ours);
         if ours.since(theirs).max(theirs.since(ours)) > APART {
-            return Err(Hold::Clocks);
+            return Self::Apart;
         }
         let now = ours.min(theirs);
-        self.all |= outlook.newest.is_some_and(|newest| newest < now.before(age));
-        if self.all { Err(Hold::All) } else { Ok(now) }
+        match outlook.newest.into_iter().chain(outlook.trusted).min() {
+            Some(from) if from < now.before(age) => Self::Leapt { now, from },
+            _ => Self::Until(now),
+        }
     }
+}
 
+impl Guard {
     /// Says so, once.
     fn tell(&mut self, hold: Option<Hold>, table: Table, apart: Outlook, ours: Timestamp) {
         let table = table.as_str();
@@ -183,24 +190,34 @@ impl Guard {
                 table,
                 ours = %ours,
                 newest = apart.newest.map(tracing::field::display),
-                "nothing is deleted: even the newest row is older than it may become, so that a clock may \
-                 be wrong; if it is right, delete with `offhook purge --before`"
+                trusted = apart.trusted.map(tracing::field::display),
+                "nothing is deleted: all that was stored while the clocks were trusted is older than it may \
+                 become, so that a clock may be wrong; if it is right, delete with `offhook purge --before`"
             ),
         }
     }
 }
 
-/// Deletes until `stop`; does nothing if what is there is kept for ever.
+/// Deletes until `stop`; if what is there is kept for ever, only forgets that a clock was wrong.
 pub async fn run(
-    aging: impl Aging,
+    mut aging: impl Aging,
     table: Table,
     age: Option<Duration>,
     clock: Clock,
     metrics: Metrics,
     stop: CancellationToken,
 ) {
-    let Some(age) = age else { return };
     let metrics = metrics.of(table);
+    let Some(age) = age else {
+        // Else it would be taken for a leap if there is an age again after years.
+        tokio::select! {
+            forgotten = aging.trust(None) => if let Err(error) = forgotten {
+                debug!(table = table.as_str(), error = %error, "what a retention knew is not forgotten");
+            },
+            () = stop.cancelled() => {}
+        }
+        return;
+    };
     let mut keeper = Keeper {
         aging,
         table,
@@ -259,16 +276,30 @@ struct Keeper<A> {
 impl<A: Aging> Keeper<A> {
     async fn step(&mut self) -> Result<Turn, Cause> {
         let (outlook, ours) = (self.aging.outlook().await?, self.clock.now());
-        if self.guard.all {
-            // It is over when somebody has deleted what is old.
-            let now = ours.min(outlook.now.unwrap_or(ours));
-            let oldest = self.show_oldest(now).await?;
-            self.guard.all = oldest.is_some_and(|oldest| oldest < now.before(self.age));
-        }
-        let judged = self.guard.judge(outlook, ours, self.age);
+        let judged = match Trust::of(outlook, ours, self.age) {
+            Trust::Until(now) => Ok(now),
+            Trust::Apart => Err(Hold::Clocks),
+            Trust::Leapt { now, from } => {
+                self.show_oldest(now).await?;
+                // It is over when somebody has deleted what is old.
+                if self.aging.is_old(now.before(self.age)).await? {
+                    if outlook.trusted != Some(from) {
+                        self.aging.trust(Some(from)).await?;
+                    }
+                    Err(Hold::All)
+                } else {
+                    Ok(now)
+                }
+            }
+        };
         self.guard.tell(judged.err(), self.table, outlook, ours);
         self.metrics.held.set(f64::from(u8::from(judged.is_err())));
         let Ok(now) = judged else { return Ok(Turn::Held) };
+        // Before anything is deleted, and not for each page.
+        let fresh = |trusted: Timestamp| now.since(trusted).max(trusted.since(now)) < EVERY / 2;
+        if !outlook.trusted.is_some_and(fresh) {
+            self.aging.trust(Some(now)).await?;
+        }
         let cutoff = now.before(self.age);
         if self.run.is_none() {
             self.run = Some((0, self.aging.oldest().await?.unwrap_or(cutoff)));
@@ -313,6 +344,7 @@ impl<A: Aging> Keeper<A> {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -333,6 +365,10 @@ mod tests {
             Ok(Outlook::default())
         }
 
+        async fn trust(&mut self, _: Option<Timestamp>) -> Result<(), Cause> {
+            Ok(())
+        }
+
         async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
             Ok(Some(Timestamp::from_micros(50_000_000)))
         }
@@ -346,25 +382,87 @@ mod tests {
     fn where_a_clock_may_be_wrong_nothing_is_deleted() {
         const DAY: i64 = 24 * 60 * 60;
         let age = Duration::from_secs(30 * DAY.unsigned_abs());
-        let judge = |now: Option<i64>, newest: Option<i64>, ours: i64| {
-            let outlook = Outlook { now: now.map(at), newest: newest.map(at) };
-            Guard::default().judge(outlook, at(ours), age)
+        let judge = |now: Option<i64>, newest: Option<i64>, trusted: Option<i64>, ours: i64| {
+            let outlook =
+                Outlook { now: now.map(at), newest: newest.map(at), trusted: trusted.map(at) };
+            Trust::of(outlook, at(ours), age)
         };
         let today = 1000 * DAY;
-        assert_eq!(judge(Some(today), Some(today - 5), today + 60), Ok(at(today)), "the lesser");
-        assert_eq!(judge(Some(today + 60), None, today), Ok(at(today)));
-        assert_eq!(judge(None, None, today), Ok(at(today)));
+        let lesser = judge(Some(today), Some(today - 5), None, today + 60);
+        assert_eq!(lesser, Trust::Until(at(today)));
+        assert_eq!(judge(Some(today + 60), None, None, today), Trust::Until(at(today)));
+        assert_eq!(judge(None, None, Some(today - DAY), today), Trust::Until(at(today)));
         for wrong in [today + 400 * DAY, today - 400 * DAY, today + 301] {
-            assert_eq!(judge(Some(today), Some(today), wrong), Err(Hold::Clocks));
+            assert_eq!(judge(Some(today), Some(today), Some(today), wrong), Trust::Apart);
         }
         // Both are wrong, or nothing came for so long.
         let later = today + 400 * DAY;
-        assert_eq!(judge(Some(later), Some(today), later), Err(Hold::All));
-        let mut guard = Guard::default();
-        let outlook = |newest| Outlook { now: Some(at(later)), newest: Some(at(newest)) };
-        guard.judge(outlook(today), at(later), age).expect_err("all are old");
-        let new = guard.judge(outlook(later), at(later), age);
-        assert_eq!(new, Err(Hold::All), "what comes now has its time from the same clock");
+        let leapt = Trust::Leapt { now: at(later), from: at(today) };
+        assert_eq!(judge(Some(later), Some(today), None, later), leapt);
+        assert_eq!(judge(Some(later), Some(later), Some(today), later), leapt, "whatever is new");
+        assert_eq!(judge(None, None, Some(today), later), leapt, "no clock but ours");
+        // And it is mended: what has come meanwhile has times to come.
+        let mended = judge(Some(today + 9), Some(later), Some(today), today + 9);
+        assert_eq!(mended, Trust::Until(at(today + 9)));
+    }
+
+    /// A place whose times lie in memory, and that outlives a keeper.
+    #[derive(Clone)]
+    struct Place(Arc<Mutex<(Option<Timestamp>, Vec<Timestamp>)>>);
+
+    impl Aging for Place {
+        async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+            let rows = &mut self.0.lock().unwrap().1;
+            let before = rows.len();
+            rows.retain(|at| *at >= cutoff);
+            Ok(Step::Done((before - rows.len()) as u64))
+        }
+
+        async fn outlook(&mut self) -> Result<Outlook, Cause> {
+            let (trusted, rows) = &*self.0.lock().unwrap();
+            Ok(Outlook { now: None, newest: rows.iter().max().copied(), trusted: *trusted })
+        }
+
+        async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
+            self.0.lock().unwrap().0 = until;
+            Ok(())
+        }
+
+        async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+            Ok(self.0.lock().unwrap().1.iter().min().copied())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
+        let place = Place(Arc::default());
+        place.0.lock().unwrap().1 = vec![at(0), at(90)];
+        let keeper = |now: i64| Keeper {
+            aging: place.clone(),
+            table: Table::Events,
+            age: Duration::from_secs(60),
+            clock: Clock::Fixed(at(now)),
+            metrics: Metrics::new(&Registry::new()).expect("new names").of(Table::Events),
+            guard: Guard::default(),
+            run: None,
+            first: true,
+        };
+        let rows = || place.0.lock().unwrap().1.len();
+        let step = async |now| {
+            let turn = keeper(now).step().await.expect("it is in memory");
+            matches!(turn, Turn::Held)
+        };
+        assert!(!step(100).await && rows() == 1, "what is old is gone");
+        // The clock leaps while nobody looks, and something comes before anybody does.
+        place.0.lock().unwrap().1.push(at(9_000));
+        assert!(step(9_001).await && step(9_002).await && rows() == 2);
+        // It is mended.
+        assert!(!step(120).await && rows() == 2);
+        // It leaps again, and this time it was right: somebody says so.
+        assert!(step(9_003).await);
+        place.0.lock().unwrap().1.retain(|row| *row > at(90));
+        assert!(!step(9_004).await);
+        assert_eq!(place.0.lock().unwrap().0, Some(at(9_004)));
     }
 
     #[tokio::test]

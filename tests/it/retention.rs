@@ -105,6 +105,10 @@ async fn a_status_goes_when_nothing_was_said_of_its_sid_for_long<S: Store>(place
     let mut aging = place.statuses();
     let deleted: u64 = all(&mut aging, day(5)).await.iter().sum();
     assert_eq!(deleted, 2);
+    assert_eq!((aging.is_old(day(5)).await, aging.is_old(day(9)).await), (Ok(false), Ok(true)));
+    servers::remembers(place.events(), place.events()).await;
+    servers::remembers(place.statuses(), aging).await;
+    let mut aging = place.statuses();
     let sids = place.sids().await;
     assert_eq!((sids.len(), sids.last().map(String::as_str)), (701, Some("CC1")));
     assert_eq!(aging.oldest().await, Ok(Some(day(0))));

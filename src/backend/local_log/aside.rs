@@ -24,6 +24,8 @@ use crate::pipeline::CommitError;
 
 /// A dead letter is a file of one record, under this number.
 const LETTER: u64 = 0;
+/// Says until when the clock was trusted.
+const TRUSTED: &str = "trusted";
 /// Most records of one append.
 const BATCH: usize = 256;
 
@@ -231,6 +233,24 @@ impl LocalDeadLetters {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Until when the clock was trusted by which letters grow old.
+    pub(super) fn trusted(&self) -> io::Result<Option<Timestamp>> {
+        match std::fs::read_to_string(self.0.join(TRUSTED)) {
+            Ok(text) => Ok(Timestamp::parse_rfc3339(text.trim())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Not synced: what a power cut takes of it costs a guard, and no letter by itself.
+    pub(super) fn trust(&self, until: Option<Timestamp>) -> io::Result<()> {
+        let path = self.0.join(TRUSTED);
+        let Some(until) = until else { return there(std::fs::remove_file(path)).map(|_| ()) };
+        let new = path.with_extension("new");
+        files::create(&new)?.write_all_at(until.to_string().as_bytes(), 0)?;
+        std::fs::rename(new, path)
     }
 
     pub(super) fn delete(&self, id: (u64, u64)) -> io::Result<bool> {

@@ -71,7 +71,10 @@ async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
              coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), \
              to_regclass('_sqlx_migrations') IS NOT NULL, \
              coalesce(has_table_privilege(to_regclass('events'), 'DELETE'), true) \
-             AND coalesce(has_table_privilege(to_regclass('statuses'), 'DELETE'), true)",
+             AND coalesce(has_table_privilege(to_regclass('statuses'), 'DELETE'), true) \
+             AND coalesce(has_table_privilege(to_regclass('retention'), 'SELECT'), true) \
+             AND coalesce(has_table_privilege(to_regclass('retention'), 'INSERT'), true) \
+             AND coalesce(has_table_privilege(to_regclass('retention'), 'UPDATE'), true)",
         )
         .await?;
     let there: bool = row.try_get(4)?;

@@ -22,5 +22,6 @@ ON CONFLICT (sid, account) DO UPDATE SET
     error_position = greatest(s.error_position, excluded.error_position),
     terminals = s.terminals | excluded.terminals,
     first_seen = least(s.first_seen, excluded.first_seen),
-    updated = greatest(s.updated, excluded.updated)
+    updated = greatest(s.updated, excluded.updated),
+    stored_at = greatest(s.stored_at, clock_timestamp())
 RETURNING sid, account, contradicted, position

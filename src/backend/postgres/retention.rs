@@ -33,8 +33,9 @@ const EVENTS: &str = "
     SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), stored_at, key
     FROM old ORDER BY stored_at DESC, key DESC LIMIT 1";
 
-/// By the index of `first_seen`, since none has `updated`: a status is old when nothing was said of
-/// its SID for long, and some that began long ago are not.
+/// By the index of `first_seen`, since none has `stored_at`, which each event of a SID changes: a status is
+/// old when nothing was stored about its SID for long, and some that began long ago are not. Where a
+/// receiver's clock was ahead, `first_seen` keeps a row for longer.
 const STATUSES: &str = r#"
     WITH page AS (
         SELECT sid, account, first_seen FROM statuses
@@ -42,11 +43,11 @@ const STATUSES: &str = r#"
         ORDER BY first_seen, sid LIMIT $4
     ), old AS (
         SELECT sid, account FROM statuses
-        WHERE (sid, account) IN (SELECT sid, account FROM page) AND updated < $1
+        WHERE (sid, account) IN (SELECT sid, account FROM page) AND stored_at < $1
         FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM statuses USING old
-        WHERE statuses.sid = old.sid AND statuses.account = old.account AND updated < $1 RETURNING 1
+        WHERE statuses.sid = old.sid AND statuses.account = old.account AND stored_at < $1 RETURNING 1
     )
     SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM gone), first_seen, sid
     FROM page ORDER BY first_seen DESC, sid DESC LIMIT 1"#;
@@ -56,7 +57,11 @@ const STATUSES: &str = r#"
 struct Table {
     delete: &'static str,
     oldest: &'static str,
-    newest: &'static str,
+    /// The server's clock, when the newest row was stored, and until when the clocks were trusted.
+    outlook: &'static str,
+    is_old: &'static str,
+    /// Its name in the table `retention`.
+    place: &'static str,
     /// An arbitrary number, the same in every version.
     lock: i64,
 }
@@ -75,17 +80,27 @@ impl Retention {
     #[must_use]
     pub fn of_events(postgres: Postgres) -> Self {
         let oldest = "SELECT stored_at FROM events ORDER BY stored_at, key LIMIT 1";
-        let newest = "SELECT clock_timestamp(), (SELECT max(stored_at) FROM events)";
-        let table = Table { delete: EVENTS, oldest, newest, lock: 6_033_425_111_902 };
+        let outlook = "SELECT clock_timestamp(), (SELECT max(stored_at) FROM events), \
+                       (SELECT trusted FROM retention WHERE place = 'events')";
+        let is_old = "SELECT EXISTS (SELECT 1 FROM events WHERE stored_at < $1)";
+        let lock = 6_033_425_111_902;
+        let table = Table { delete: EVENTS, oldest, outlook, is_old, place: "events", lock };
         Self { postgres, table, after: start() }
     }
 
-    /// Of `statuses`, by when something was last said of a SID.
+    /// Of `statuses`, by when something was last stored about a SID.
     #[must_use]
     pub fn of_statuses(postgres: Postgres) -> Self {
         let oldest = "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1";
-        let newest = "SELECT clock_timestamp(), (SELECT max(first_seen) FROM statuses)";
-        let table = Table { delete: STATUSES, oldest, newest, lock: 6_033_425_111_903 };
+        // The newest event is that of a status, or came beside one; where none is kept, the SID that
+        // began last stands for it.
+        let outlook = "SELECT clock_timestamp(), greatest((SELECT max(stored_at) FROM events), \
+                       (SELECT stored_at FROM statuses ORDER BY first_seen DESC, sid DESC LIMIT 1)), \
+                       (SELECT trusted FROM retention WHERE place = 'statuses')";
+        let is_old =
+            "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < $1 AND stored_at < $1)";
+        let lock = 6_033_425_111_903;
+        let table = Table { delete: STATUSES, oldest, outlook, is_old, place: "statuses", lock };
         Self { postgres, table, after: start() }
     }
 
@@ -150,14 +165,49 @@ impl Aging for Retention {
     }
 
     async fn outlook(&mut self) -> Result<Outlook, Cause> {
-        let sql = self.table.newest;
+        let sql = self.table.outlook;
         let ask = async |connection: &mut PgConnection, keep| {
             sqlx::query_as(sql).persistent(keep).fetch_one(connection).await
         };
-        let told: Result<(OffsetDateTime, Option<OffsetDateTime>), _> =
+        let told: Result<(OffsetDateTime, Option<OffsetDateTime>, Option<OffsetDateTime>), _> =
             self.postgres.run_limited(ask).await;
-        let (now, newest) = told.map_err(|error| rows::cause(&error))?;
-        Ok(Outlook { now: Some(now.into()), newest: newest.map(Into::into) })
+        let (now, newest, trusted) = told.map_err(|error| rows::cause(&error))?;
+        Ok(Outlook {
+            now: Some(now.into()),
+            newest: newest.map(Into::into),
+            trusted: trusted.map(Into::into),
+        })
+    }
+
+    async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
+        let place = self.table.place;
+        let note = async |connection: &mut PgConnection, keep| {
+            let query = match until {
+                Some(until) => sqlx::query(
+                    "INSERT INTO retention (place, trusted) VALUES ($1, $2) \
+                     ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
+                )
+                .bind(place)
+                .bind(until.datetime()),
+                // Only writes where there is something to forget.
+                None => sqlx::query("DELETE FROM retention WHERE place = $1").bind(place),
+            };
+            query.persistent(keep).execute(connection).await
+        };
+        let noted = self.postgres.run_limited(note).await;
+        noted.map(|_| ()).map_err(|error| rows::cause(&error))
+    }
+
+    async fn is_old(&mut self, cutoff: Timestamp) -> Result<bool, Cause> {
+        let sql = self.table.is_old;
+        let ask = async |connection: &mut PgConnection, keep| {
+            sqlx::query_scalar(sql)
+                .bind(cutoff.datetime())
+                .persistent(keep)
+                .fetch_one(connection)
+                .await
+        };
+        self.postgres.run_limited(ask).await.map_err(|error| rows::cause(&error))
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {

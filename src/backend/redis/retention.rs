@@ -21,13 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Retention {
     conn: Conn,
     dead: String,
+    /// Where it is kept until when the clocks were trusted.
+    trusted: String,
 }
 
 impl Retention {
     /// Of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: &Names) -> Self {
-        Self { conn: connector.conn(PATIENCE), dead: names.dead() }
+        Self { conn: connector.conn(PATIENCE), dead: names.dead(), trusted: names.trusted() }
     }
 
     async fn trim(&mut self, cutoff: Timestamp) -> Result<Step, ConnError> {
@@ -55,8 +57,27 @@ impl Aging for Retention {
         let now = self.conn.query(&cmd("TIME")).await;
         let (seconds, micros): (i64, i64) = now.map_err(|error| error.to_string())?;
         let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
-        // Where nothing was put aside for long, all that was is old.
-        Ok(Outlook { now: Some(Timestamp::from_micros(now)), newest: None })
+        let trusted = self.conn.query(cmd("MGET").arg(&self.trusted)).await;
+        let trusted: Vec<Option<String>> = trusted.map_err(|error| error.to_string())?;
+        let micros = trusted.into_iter().flatten().next().and_then(|text| text.parse().ok());
+        Ok(Outlook {
+            now: Some(Timestamp::from_micros(now)),
+            // Where nothing was put aside for long, all that was is old.
+            newest: None,
+            trusted: micros.map(Timestamp::from_micros),
+        })
+    }
+
+    async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
+        // Nothing is what is forgotten: a role for marks may SET, and need not DEL.
+        let micros = until.map(|until| until.micros().to_string()).unwrap_or_default();
+        let mut set = cmd("SET");
+        set.arg(&self.trusted).arg(micros);
+        match self.conn.query::<()>(&set).await {
+            // What is deleted makes room, so this may not stand in its way.
+            Ok(()) | Err(ConnError::Full(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {

@@ -23,7 +23,7 @@ const PAGE: u32 = 200;
 enum Table {
     /// By when they were stored.
     Events(Arc<Writer>),
-    /// By when something was last said of a SID. No index has that, so the rows that began long ago
+    /// By when something was last stored about a SID. No index has that, so the rows that began long ago
     /// are looked at in turn, behind the last one.
     Statuses(Arc<Writer>, (String, String)),
 }
@@ -43,6 +43,14 @@ impl Retention {
     #[must_use]
     pub fn of_statuses(store: &SqliteStore) -> Self {
         Self(Table::Statuses(Arc::clone(&store.0), Default::default()))
+    }
+
+    /// Its name in the table `retention`.
+    fn place(&self) -> &'static str {
+        match &self.0 {
+            Table::Events(_) => "events",
+            Table::Statuses(..) => "statuses",
+        }
     }
 
     fn writer(&self) -> &Writer {
@@ -68,18 +76,57 @@ impl Aging for Retention {
     async fn outlook(&mut self) -> Result<Outlook, Cause> {
         let newest = match &self.0 {
             Table::Events(_) => "SELECT max(stored_at) FROM events",
-            Table::Statuses(..) => "SELECT max(first_seen) FROM statuses",
+            // The newest event is that of a status, or came beside one; where none is kept, the SID
+            // that began last stands for it.
+            Table::Statuses(..) => {
+                "SELECT max(at) FROM (SELECT max(stored_at) AS at FROM events UNION ALL \
+                 SELECT * FROM (SELECT stored_at FROM statuses ORDER BY first_seen DESC, sid DESC LIMIT 1))"
+            }
         };
-        let sql = format!("SELECT {NOW}, ({newest})");
+        let trusted = "SELECT trusted FROM retention WHERE place = ?";
+        let sql = format!("SELECT {NOW}, ({newest}), ({trusted})");
+        let place = self.place();
         let held = self.writer().hold().await.map_err(|error| error.to_string())?;
         let told = held.run(async |connection: &mut SqliteConnection| {
-            sqlx::query_as::<_, (String, Option<String>)>(AssertSqlSafe(sql))
+            sqlx::query_as::<_, (String, Option<String>, Option<String>)>(AssertSqlSafe(sql))
+                .bind(place)
                 .fetch_one(connection)
                 .await
         });
-        let (now, newest) = told.await.map_err(|error| error.to_string())?;
-        let newest = newest.as_deref().and_then(Timestamp::parse_rfc3339);
-        Ok(Outlook { now: Timestamp::parse_rfc3339(&now), newest })
+        let (now, newest, trusted) = told.await.map_err(|error| error.to_string())?;
+        let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
+        Ok(Outlook { now: time(Some(now)), newest: time(newest), trusted: time(trusted) })
+    }
+
+    async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
+        let place = self.place();
+        let query = match until {
+            Some(until) => sqlx::query(
+                "INSERT INTO retention (place, trusted) VALUES (?1, ?2) \
+                 ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
+            )
+            .bind(place)
+            .bind(until.to_string()),
+            None => sqlx::query("DELETE FROM retention WHERE place = ?1").bind(place),
+        };
+        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
+        let noted =
+            held.run(async |connection: &mut SqliteConnection| query.execute(connection).await);
+        noted.await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    async fn is_old(&mut self, cutoff: Timestamp) -> Result<bool, Cause> {
+        let sql = match &self.0 {
+            Table::Events(_) => "SELECT EXISTS (SELECT 1 FROM events WHERE stored_at < ?1)",
+            Table::Statuses(..) => {
+                "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < ?1 AND stored_at < ?1)"
+            }
+        };
+        let ask = sqlx::query_scalar(sql).bind(cutoff.to_string());
+        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
+        let is_old =
+            held.run(async |connection: &mut SqliteConnection| ask.fetch_one(connection).await);
+        is_old.await.map_err(|error| error.to_string())
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
@@ -114,7 +161,7 @@ async fn delete_statuses(
     after: &mut (String, String),
     cutoff: Timestamp,
 ) -> Result<Step, crate::pipeline::CommitError> {
-    let page = "SELECT first_seen, sid, account, updated FROM statuses \
+    let page = "SELECT first_seen, sid, account, stored_at FROM statuses \
                 WHERE first_seen < ?1 AND (first_seen, sid) > (?2, ?3) \
                 ORDER BY first_seen, sid LIMIT ?4";
     let cutoff = cutoff.to_string();
@@ -123,7 +170,7 @@ async fn delete_statuses(
     let run = async |connection: &mut SqliteConnection| {
         let page: Vec<(String, String, String, String)> =
             page.bind(PAGE).fetch_all(&mut *connection).await?;
-        let old = page.iter().filter(|(.., updated)| *updated < cutoff);
+        let old = page.iter().filter(|(.., stored_at)| *stored_at < cutoff);
         let old: Vec<(&str, &str)> = old.map(|(_, sid, account, _)| (&**sid, &**account)).collect();
         let sql = "DELETE FROM statuses WHERE (sid, account) IN \
                    (SELECT value ->> 0, value ->> 1 FROM json_each(?))";

@@ -180,8 +180,7 @@ async fn insert_events(
     let rows = events.iter().zip(details).zip(fresh);
     let rows: Vec<_> = rows.filter_map(|(row, fresh)| fresh.then_some(row)).collect();
     for rows in rows.chunks(ROWS) {
-        let row = format!("({}, {NOW})", vec!["?"; EVENT_COLUMNS.len()].join(", "));
-        let (columns, values) = (EVENT_COLUMNS.join(", "), vec![row; rows.len()].join(", "));
+        let (columns, values) = (EVENT_COLUMNS.join(", "), stored_now(EVENT_COLUMNS.len(), rows));
         // On an error the connection is closed, and there is nothing to go back to: so SQLite need not keep
         // what each page was before the statement.
         let sql = format!("INSERT OR ROLLBACK INTO events ({columns}, stored_at) VALUES {values}");
@@ -240,7 +239,8 @@ fn only_moves(row: &Current, update: &Current) -> bool {
 
 /// What changes when a status does. Writing the other columns costs as many entries of indexes again.
 const MOVED: &str = "status = excluded.status, final = excluded.final, duration = excluded.duration, \
-    terminals = excluded.terminals, updated = excluded.updated, position = excluded.position";
+    terminals = excluded.terminals, updated = excluded.updated, position = excluded.position, \
+    stored_at = max(coalesce(stored_at, ''), excluded.stored_at)";
 /// The rest of what can change.
 const INDEXED: &str = "\"from\" = excluded.\"from\", \"to\" = excluded.\"to\", \
     error_code = excluded.error_code, first_seen = excluded.first_seen, \
@@ -263,10 +263,9 @@ async fn put_statuses(
     while let Some((rows, replace)) = chunks.next() {
         // With the last of them, which saves a trip.
         let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
-        let values = placeholders(STATUS_COLUMNS.len(), rows.len());
-        let columns = STATUS_COLUMNS.join(", ");
+        let (columns, values) = (STATUS_COLUMNS.join(", "), stored_now(STATUS_COLUMNS.len(), rows));
         let sql = format!(
-            "INSERT INTO statuses ({columns}) VALUES {values} \
+            "INSERT INTO statuses ({columns}, stored_at) VALUES {values} \
              ON CONFLICT (sid, account) DO UPDATE SET {replace}{end}"
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -278,10 +277,10 @@ async fn put_statuses(
     Ok(())
 }
 
-/// `(?, ?), (?, ?)`
-pub(super) fn placeholders(columns: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(", "));
-    vec![row; rows].join(", ")
+/// `(?, ?, <now>), (?, ?, <now>)`
+fn stored_now<T>(columns: usize, rows: &[T]) -> String {
+    let row = format!("({}, {NOW})", vec!["?"; columns].join(", "));
+    vec![row; rows.len()].join(", ")
 }
 
 type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;

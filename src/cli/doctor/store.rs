@@ -78,7 +78,7 @@ fn retention(examined: &Examined, retention: retention::Config) -> Option<Findin
         Finding::failure(
             SUBJECT,
             text,
-            "GRANT DELETE ON events, statuses, as the owner of the tables",
+            "GRANT DELETE ON events, statuses, and SELECT, INSERT, UPDATE ON retention, as their owner",
         )
     })
 }

@@ -5,13 +5,13 @@ use offhook::backend::redis::{self, Connector, Names};
 use offhook::clock::Clock;
 use offhook::config::Role;
 use offhook::event::Batch;
-use offhook::pipeline::aging::{Aging as _, Step};
+use offhook::pipeline::aging::{Aging, Step};
 use offhook::pipeline::{Sink as _, Source as _};
 use redis::Retention;
 
 use super::stores::{SqlitePlace, Store as _};
 use super::{all, call, day, store};
-use crate::harness::{ACCOUNT, Callback, Mode, Spawned, Stage, both_modes, until};
+use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Stage, both_modes, until};
 use crate::services::{Redis, needs};
 
 both_modes! {
@@ -30,13 +30,20 @@ async fn a_receiver_whose_clock_is_behind_makes_nothing_old(mut stage: Stage) {
     offhook.client.accepts(&callback("CA2")).await;
     stage.contents_of(2).await;
     drop(offhook);
-    let rows = format!("UPDATE events SET received_at = '{OLD}' WHERE sid = 'CA1'");
-    stage.execute(Box::leak(rows.into_boxed_str())).await;
-    let rows = format!("UPDATE events SET stored_at = '{OLD}' WHERE sid = 'CA2'");
-    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    for rows in [
+        format!("UPDATE events SET received_at = '{OLD}' WHERE sid = 'CA1'"),
+        format!("UPDATE events SET stored_at = '{OLD}' WHERE sid = 'CA2'"),
+        format!("UPDATE statuses SET first_seen = '{OLD}', updated = '{OLD}'"),
+        format!("UPDATE statuses SET stored_at = '{OLD}' WHERE sid = 'CA2'"),
+    ] {
+        stage.execute(Box::leak(rows.into_boxed_str())).await;
+    }
+    stage.settings = stage.settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "1");
     let _offhook = stage.start();
     until("what was stored long ago is gone", async || {
-        (stage.contents().await.keys() == ["CA1-busy"]).then_some(())
+        let contents = stage.contents().await;
+        let sids: Vec<_> = contents.statuses.iter().map(|row| row.sid.as_str()).collect();
+        (contents.keys() == ["CA1-busy"] && sids == ["CA1"]).then_some(())
     })
     .await;
 }
@@ -52,25 +59,28 @@ async fn where_all_is_too_old_nothing_goes_until_somebody_says_so(mut stage: Sta
     let rows = format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}'");
     stage.execute(Box::leak(rows.into_boxed_str())).await;
     stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
-    let offhook = stage.start();
-    let is_held = async |value: f64| {
+    let is_held = async |offhook: &Offhook, value: f64| {
         until("it holds, or does not", async || {
             (offhook.client.metric(held).await == value).then_some(())
         })
         .await;
     };
-    is_held(1.0).await;
-    // What comes now proves nothing: the same clock gave it its time.
+    let offhook = stage.start();
+    is_held(&offhook, 1.0).await;
+    // What comes now proves nothing: the same clock gave it its time. Nor after a restart.
     offhook.client.accepts(&callback("CA4")).await;
     stage.contents_of(4).await;
-    is_held(1.0).await;
+    is_held(&offhook, 1.0).await;
+    drop(offhook);
+    let offhook = stage.start();
+    is_held(&offhook, 1.0).await;
     assert_eq!(offhook.client.metric(EVENTS).await, 0.0);
     let page = offhook.client.admin("/").await.text().await.expect("the whole page");
     assert!(page.contains("Nothing is deleted from events"), "{page}");
     let purge = serde_json::json!({ "before": "2021-01-01T00:00:00Z" });
     let (status, answer) = offhook.client.post_json("/api/purge", &purge).await;
     assert_eq!(status, 200, "{answer}");
-    is_held(0.0).await;
+    is_held(&offhook, 0.0).await;
     assert_eq!(stage.contents().await.keys(), ["CA4-busy"]);
 }
 
@@ -82,8 +92,11 @@ async fn rows_of_an_older_version_are_as_old_as_they_were(stage: Stage) {
     for statement in [
         "DROP INDEX events_stored_at",
         "ALTER TABLE events DROP COLUMN stored_at",
-        "DELETE FROM _sqlx_migrations WHERE version = 6",
+        "ALTER TABLE statuses DROP COLUMN stored_at",
+        "DROP TABLE retention",
+        "DELETE FROM _sqlx_migrations WHERE version IN (6, 7)",
         "UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'",
+        "UPDATE statuses SET updated = '2020-01-01T00:00:00.000000Z'",
     ] {
         stage.execute(statement).await;
     }
@@ -94,6 +107,10 @@ async fn rows_of_an_older_version_are_as_old_as_they_were(stage: Stage) {
     assert_eq!(stage.column(taken).await, ["CA1-busy"]);
     let new = "SELECT key FROM events WHERE stored_at > received_at";
     assert_eq!(stage.column(new).await, ["CA2-busy"], "its own time comes from the store");
+    let taken = "SELECT sid FROM statuses WHERE stored_at = updated";
+    assert_eq!(stage.column(taken).await, ["CA1"]);
+    let new = "SELECT sid FROM statuses WHERE stored_at > updated";
+    assert_eq!(stage.column(new).await, ["CA2"]);
 }
 
 const EVENTS: &str = "offhook_retention_deleted_total{table=\"events\"}";
@@ -140,7 +157,7 @@ async fn a_server_deletes_what_is_old_and_says_so(mut stage: Stage) {
         format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}' WHERE sid = 'CA1'");
     stage.execute(Box::leak(rows.into_boxed_str())).await;
     let rows =
-        format!("UPDATE statuses SET first_seen = '{OLD}', updated = '{OLD}' WHERE sid = 'CA1'");
+        format!("UPDATE statuses SET first_seen = '{OLD}', stored_at = '{OLD}' WHERE sid = 'CA1'");
     stage.execute(Box::leak(rows.into_boxed_str())).await;
 
     stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
@@ -228,8 +245,17 @@ async fn dead_letters_go_by_their_age_and_no_other_entry_does() {
     assert!(a.iter().chain(&b).all(|step| *step <= 1000), "{a:?} {b:?}");
     let oldest = offhook::clock::Timestamp::from_micros(2_500_000);
     assert_eq!(one.oldest().await, Ok(Some(oldest)));
+    remembers(one, other).await;
     assert_eq!(redis.query::<u64>(::redis::cmd("XLEN").arg(&names.stream)), 1);
     assert_eq!(redis.query::<u64>(::redis::cmd("XLEN").arg(names.dead())), 501);
+}
+
+/// What one is told of the clocks, the next one knows.
+pub(super) async fn remembers(mut one: impl Aging, mut next: impl Aging) {
+    for until in [None, Some(day(3)), Some(day(1)), None] {
+        one.trust(until).await.expect("it can be kept");
+        assert_eq!(next.outlook().await.expect("it can be read").trusted, until);
+    }
 }
 
 #[tokio::test]
@@ -253,6 +279,7 @@ async fn of_a_spool_only_what_is_kept_aside_grows_old() {
     let later = offhook::clock::Timestamp::from_micros(now.micros() + 3_600_000_000);
     assert_eq!(aging.step(later).await, Ok(Step::Done(4)));
     assert_eq!(aging.oldest().await, Ok(None));
+    remembers(aging, local_log::Retention::new(&spool)).await;
     assert_eq!(spool.fill().events, 6);
     assert_eq!(drainer.read(100).await.expect("the disk works").len(), 6);
 }

@@ -29,12 +29,21 @@ pub(super) trait Store {
     }
 }
 
-/// As if each event were stored when it was received: a store's own clock cannot be told what to say.
+/// As if each event were stored when it was received, and its status with it: a store's own clock cannot be
+/// told what to say.
 const STORED_AS_RECEIVED: &str = "CREATE FUNCTION as_received () RETURNS trigger LANGUAGE plpgsql AS \
     $$ BEGIN NEW.stored_at := NEW.received_at; RETURN NEW; END $$; \
-    CREATE TRIGGER as_received BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION as_received ()";
+    CREATE TRIGGER as_received BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION as_received (); \
+    CREATE FUNCTION as_updated () RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN NEW.stored_at := NEW.updated; RETURN NEW; END $$; \
+    CREATE TRIGGER as_updated BEFORE INSERT OR UPDATE ON statuses \
+    FOR EACH ROW EXECUTE FUNCTION as_updated ()";
 const STORED_AS_RECEIVED_IN_SQLITE: &str = "CREATE TRIGGER as_received AFTER INSERT ON events \
-    BEGIN UPDATE events SET stored_at = received_at WHERE rowid = NEW.rowid; END";
+    BEGIN UPDATE events SET stored_at = received_at WHERE rowid = NEW.rowid; END; \
+    CREATE TRIGGER as_said AFTER INSERT ON statuses \
+    BEGIN UPDATE statuses SET stored_at = updated WHERE sid = NEW.sid AND account = NEW.account; END; \
+    CREATE TRIGGER as_updated AFTER UPDATE OF position ON statuses \
+    BEGIN UPDATE statuses SET stored_at = updated WHERE sid = NEW.sid AND account = NEW.account; END";
 
 /// The embedded one.
 pub(super) struct SqlitePlace {

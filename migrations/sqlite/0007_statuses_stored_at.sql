@@ -1,0 +1,9 @@
+-- When something was last stored about a SID: by that a status grows old.
+ALTER TABLE statuses ADD COLUMN stored_at TEXT;
+UPDATE statuses SET stored_at = updated;
+
+-- Until when a retention was sure of the time, so that a restart does not make it forget that a clock was wrong.
+CREATE TABLE retention (
+    place   TEXT PRIMARY KEY,
+    trusted TEXT NOT NULL
+) WITHOUT ROWID;
