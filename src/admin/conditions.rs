@@ -163,6 +163,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookStreamUnsupported", Critical, None, waiting::unsupported),
     row("OffhookStreamTakenAway", Critical, None, waiting::taken_away),
     row("OffhookOldestAge", Critical, None, waiting::oldest),
+    row("OffhookStreamRefusing", Warning, None, waiting::refusing),
     row("OffhookCircuitOpen", Warning, None, waiting::circuit),
     row("OffhookSpoolNotEmpty", Warning, None, waiting::spool),
     row("OffhookCommitsFail", Warning, None, waiting::commits),

@@ -1,6 +1,7 @@
 //! [`Watch`]: what this process looked like during the last hour, kept in memory, so that it can be
 //! seen without any other tool. Reads the metrics that everybody else reads, and knows no service.
 
+mod habit;
 mod sample;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::habit::Habit;
 pub(super) use self::sample::Sample;
 use super::Admin;
 use super::health::{self, Dependency};
@@ -21,6 +23,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const SAMPLES: usize = 361;
 /// Long enough that a rate is calm, short enough that it is of now.
 const RATE: Duration = Duration::from_secs(60);
+/// How often the store is asked what usually comes at this time.
+const HABIT: Duration = Duration::from_secs(60);
 /// What a quantile is made of.
 const QUANTILES: Duration = Duration::from_secs(5 * 60);
 
@@ -35,6 +39,8 @@ struct Memory {
     /// Since when each dependency that is away is.
     away: BTreeMap<&'static str, Timestamp>,
     circuit_open: Option<Timestamp>,
+    /// What usually comes at this time, and when that was asked.
+    habit: Option<(Timestamp, Option<Habit>)>,
 }
 
 /// A dependency as it was last seen.
@@ -64,6 +70,8 @@ pub(super) struct Vitals {
     pub(super) p95: Option<f64>,
     pub(super) dependencies: Vec<Seen>,
     pub(super) circuit_open: Option<Timestamp>,
+    /// What usually comes at this time; `None` if the store cannot tell.
+    pub(super) habit: Option<Habit>,
     /// Each of the last hour.
     pub(super) samples: Vec<Sample>,
 }
@@ -124,7 +132,13 @@ impl Watch {
     async fn look(&self, admin: &Admin) {
         let dependencies = health::dependencies(admin).await;
         let sample = Sample::take(&admin.registry, Clock::System.now());
+        let now = sample.at;
         self.memory().keep(sample, dependencies);
+        let asked = self.memory().habit.map(|(at, _)| at);
+        if asked.is_none_or(|at| now.since(at) >= HABIT) {
+            let habit = Habit::of(&admin.reader, now).await;
+            self.memory().habit = Some((now, habit));
+        }
     }
 
     /// What can be said right now: the metrics are fresh, the dependencies as they were last seen.
@@ -182,6 +196,7 @@ impl Memory {
             dependencies: dependencies.collect(),
             // Open since the last look at it: its events go to the spool already.
             circuit_open: now.circuit_open.then(|| self.circuit_open.unwrap_or(now.at)),
+            habit: self.habit.and_then(|(_, habit)| habit),
             hour: before(Duration::MAX),
             minute,
             samples: self.samples.iter().cloned().collect(),

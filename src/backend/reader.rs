@@ -42,6 +42,22 @@ impl Reader {
         }
     }
 
+    /// How many events were received from `from` on and before `to`; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn received(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        most: u32,
+    ) -> Result<u64, BackendError> {
+        match self {
+            Self::Sqlite(query) => query.received(from, to, most).await,
+            Self::Postgres(query) => query.received(from, to, most).await,
+        }
+    }
+
     /// The events of a SID, and of what names it as its call, in the order in which they were
     /// received, at most `limit`; of one account, or of all.
     ///

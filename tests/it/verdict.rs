@@ -4,7 +4,9 @@
 use offhook::config::Role;
 use serde_json::{Value, json};
 
-use crate::harness::{Callback, Client, Offhook, Signature, Stage, fixture, until};
+use crate::harness::{
+    Callback, Client, Mode, Offhook, Signature, Stage, both_modes, fixture, until,
+};
 use crate::services::{Durability, needs};
 
 /// The alerts that the verdict names, and what it says.
@@ -35,6 +37,8 @@ fn call() -> Callback {
     Callback::form(fixture("call.form"))
 }
 
+const GET: &str = "AccountSid=AC00000000000000000000000000000001&CallSid=CA1&CallStatus=busy";
+
 #[tokio::test]
 async fn callbacks_that_are_refused_are_named_whatever_the_reason() {
     let json = || Callback::json(fixture("event_streams.json"));
@@ -48,6 +52,8 @@ async fn callbacks_that_are_refused_are_named_whatever_the_reason() {
         (call().with_content_type(Some("text/plain")), refused),
         (call().to("/Status"), "OffhookSignedToNoRoute"),
         (call().to("//status"), "OffhookSignedToNoRoute"),
+        (call().to("/healthz"), "OffhookSignedToNoRoute"),
+        (Callback::get(GET).to("/healthz"), "OffhookSignedToNoRoute"),
     ] {
         let stage = Stage::embedded();
         let offhook = stage.start();
@@ -175,6 +181,41 @@ async fn a_worker_shows_nothing_that_it_cannot_know() {
     for name in ["stream_depth", "stream_oldest_age", "spool_events", "dead_letters"] {
         assert_eq!(process[name], Value::Null, "{name}: {process}");
     }
+}
+
+both_modes! {
+    a_silence_is_named_after_a_restart,
+}
+
+async fn a_silence_is_named_after_a_restart(stage: Stage) {
+    let offhook = stage.start();
+    // By then there are tables.
+    offhook.client.accepts(&Callback::form(fixture("message.form"))).await;
+    stage.contents_of(1).await;
+    drop(offhook);
+    stage.execute("UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'").await;
+    // Of each minute of the last ten days but today's: many usually come.
+    let rows = match stage.mode() {
+        Mode::Embedded => {
+            "WITH RECURSIVE n (n) AS (SELECT 1440 UNION ALL SELECT n + 1 FROM n WHERE n < 14400), \
+             m (m) AS (VALUES (0), (1)) INSERT INTO events (key, kind, account, received_at, stored_at, \
+             format, query, params, body) SELECT n || '-' || m, 'other', 'AC1', \
+             strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-' || n || ' minutes'), \
+             strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-' || n || ' minutes'), 'form', '', '{}', x'' \
+             FROM n, m"
+        }
+        Mode::Direct | Mode::ScaleOut => {
+            "INSERT INTO events (key, kind, account, received_at, format, query, params, body) \
+             SELECT n || '-' || m, 'other', 'AC1', now() - n * interval '1 minute', 'form', '', '{}', '' \
+             FROM generate_series(1440, 14400) AS n, generate_series(0, 1) AS m"
+        }
+    };
+    stage.execute(rows).await;
+    let offhook = stage.start();
+    let said = names(&offhook.client, "OffhookNoCallbacks").await;
+    assert!(said.contains("yesterday and a week ago"), "{said}");
+    offhook.client.accepts(&call()).await;
+    names_no_more(&offhook.client, "OffhookNoCallbacks").await;
 }
 
 async fn healthz(offhook: &Offhook) -> u16 {

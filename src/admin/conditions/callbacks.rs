@@ -117,14 +117,26 @@ pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
     }]
 }
 
-/// Of the last hour alone; the alert knows yesterday and the week before.
+/// By what the store has of yesterday and of a week ago, as the alert; where that cannot be known, by this
+/// process's last hour.
 pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
     const QUIET: Duration = minutes(20);
     let accepted = |labels: &super::Labels<'_>| labels.get("outcome") == "accepted";
     let watched = scene.vitals.now.at.since(scene.vitals.hour.at);
     let (recent, hour) =
         (scene.rose(QUIET, REQUESTS, accepted), scene.rose(Duration::MAX, REQUESTS, accepted));
-    if !scene.receives() || watched <= QUIET || recent > 0 || hour <= 20 {
+    if !scene.receives() || recent > 0 {
+        return Vec::new();
+    }
+    if let Some(habit) = scene.vitals.habit {
+        // What waits has come, and is not in the store yet.
+        let waits = scene.vitals.now.depth + scene.vitals.now.spool > 0 || scene.away("redis");
+        let text = "No callback has come for 20 minutes, at a time when many usually do: there were many \
+                    yesterday and a week ago. Can Twilio reach the public URL?";
+        let silent = habit.usual && !habit.recent && !waits;
+        return silent.then(|| Sign::new(text)).into_iter().collect();
+    }
+    if watched <= QUIET || hour <= 20 {
         return Vec::new();
     }
     vec![Sign::new(format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::admin::verdict::verdict;
-use crate::admin::watch::{Sample, Seen};
+use crate::admin::watch::{Habit, Sample, Seen};
 use crate::backend::Level;
 use crate::clock::Timestamp;
 
@@ -78,6 +78,11 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookRefusals", refused("unsupported_content_type")),
         ("OffhookRefusals", refused("body_too_large")),
         ("OffhookNoCallbacks", silent()),
+        // After a restart.
+        (
+            "OffhookNoCallbacks",
+            changed(|vitals| vitals.habit = Some(Habit { recent: false, usual: true })),
+        ),
         ("OffhookSlowAnswers", changed(|vitals| vitals.p95 = Some(5.1))),
         ("OffhookConnectionsNotTaken", with(&[("offhook_accept_failures_total", 1.0)])),
         (
@@ -98,6 +103,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             changed(|vitals| (vitals.now.depth, vitals.now.oldest) = (513, 6.0)),
         ),
         ("OffhookStreamUnsupported", with(&[("offhook_stream_unsupported", 1.0)])),
+        ("OffhookStreamRefusing", with(&[("offhook_stream_refusing", 1.0)])),
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=stream}", 1.0)])),
         ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=group}", 1.0)])),
         ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
@@ -161,6 +167,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
         // All that was counted had been counted an hour ago.
         later.samples = vec![Sample { at: later.samples[0].at, ..vitals.now.clone() }];
         later.hour = later.samples[0].clone();
+        later.habit = None;
         let named = |vitals: &Vitals| {
             let findings = verdict(vitals, &everysec());
             findings.iter().any(|finding| finding.alert == Some(alert))
@@ -173,6 +180,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookCircuitOpen",
             "OffhookSpoolNotEmpty",
             "OffhookStreamUnsupported",
+            "OffhookStreamRefusing",
             "OffhookRetentionHeld",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
@@ -181,6 +189,22 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
         ];
         assert_eq!(named(&later), gauge.contains(&alert), "{alert}");
     }
+}
+
+#[test]
+fn a_silence_that_is_usual_or_only_ours_is_none() {
+    let silent = scenes().into_iter().find(|(alert, _)| *alert == "OffhookNoCallbacks");
+    let (_, silent) = silent.expect("it has a scene");
+    for (recent, usual) in [(true, true), (true, false), (false, false)] {
+        let vitals = Vitals { habit: Some(Habit { recent, usual }), ..silent.clone() };
+        assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "{recent} {usual}");
+    }
+    let mut vitals = Vitals { habit: Some(Habit { recent: false, usual: true }), ..quiet() };
+    vitals.now.depth = 1;
+    assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "what came waits");
+    vitals.now.depth = 0;
+    vitals.now.refusals.clear();
+    assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "a worker takes none");
 }
 
 #[test]
@@ -200,9 +224,23 @@ fn what_redis_refuses_is_said_in_its_own_words() {
     let mut vitals = with(&[("offhook_stream_refusing", 1.0)]);
     let (away, error) = (Some(vitals.now.at), Some("XADD: NOREPLICAS Not enough".to_owned()));
     vitals.dependencies = vec![Seen { name: "redis", need: "either", away, error }];
-    let text = verdict(&vitals, &everysec()).remove(0).text;
-    let parts = ["refused what is needed since", "NOREPLICAS Not enough", "go to the spool"];
-    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    let says = |vitals: &Vitals, where_to: &str| {
+        let found: Vec<_> =
+            verdict(vitals, &everysec()).into_iter().map(|finding| finding.text).collect();
+        let refused = |text: &&String| text.contains("refused what is needed since");
+        let said: Vec<_> = found.iter().filter(refused).collect();
+        assert_eq!(said.len(), 1, "{found:?}");
+        let parts = ["NOREPLICAS Not enough", "Callbacks are answered", where_to];
+        assert!(parts.iter().all(|part| said[0].contains(part)), "{found:?}");
+        assert!(!found.iter().any(|text| text.contains("been down")), "{found:?}");
+    };
+    // Only what stores is refused.
+    vitals.now.depth = 3;
+    says(&vitals, "and wait in Redis: 3 events wait there");
+    (vitals.circuit_open, vitals.now.spool) = (Some(vitals.now.at), 7);
+    says(&vitals, "and go to the spool: 7 events wait there");
+    vitals.now.refusals.clear();
+    says(&vitals, "answered. The reason");
 }
 
 #[test]

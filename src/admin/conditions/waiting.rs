@@ -25,6 +25,7 @@ fn wait(number: u64) -> String {
 /// Each dependency that does not answer, with what becomes of the events.
 pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
     let away = scene.vitals.dependencies.iter().filter(|seen| seen.away.is_some());
+    let away = away.filter(|seen| seen.name != "redis" || !is_refusing(scene));
     away.map(|seen| {
         let tone = match (seen.name, seen.need) {
             // The receivers answer, and keep what Redis does not take.
@@ -44,17 +45,7 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
 fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
     let now = &scene.vitals.now;
     let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
-    let refused = scene.gauge("offhook_stream_refusing") > 0.0;
     match away.name {
-        "redis" if refused && away.error.is_some() => {
-            let what = match scene.receives() {
-                true => {
-                    format!("Callbacks are answered and go to the spool: {} there", wait(now.spool))
-                }
-                false => "Callbacks are answered".to_owned(),
-            };
-            format!("Redis has refused what is needed since {since}. {what}.")
-        }
         "redis" if scene.receives() => {
             let spool = wait(now.spool);
             format!(
@@ -92,6 +83,35 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
         "spool" => format!("The spool has been full since {since}."),
         other => format!("{} has been down since {since}.", name(other)),
     }
+}
+
+/// Whether Redis answers, and refuses something that this process needs.
+fn is_refusing(scene: &Scene<'_>) -> bool {
+    scene.gauge("offhook_stream_refusing") > 0.0
+}
+
+/// A process that receives and works stays ready while its receiving half is, so this is where its other half is
+/// told of.
+pub(super) fn refusing(scene: &Scene<'_>) -> Vec<Sign> {
+    if !is_refusing(scene) {
+        return Vec::new();
+    }
+    let now = &scene.vitals.now;
+    let redis = scene.vitals.dependencies.iter().find(|seen| seen.name == "redis");
+    let since = redis
+        .and_then(|seen| seen.away)
+        .map_or_else(String::new, |at| format!(" since {}", minute(at, now.at)));
+    let becomes = match (scene.receives(), scene.vitals.circuit_open) {
+        (true, Some(_)) => format!(" and go to the spool: {} there", wait(now.spool)),
+        (true, None) => format!(" and wait in Redis: {} there", wait(now.depth)),
+        (false, _) => String::new(),
+    };
+    let reason = redis.and_then(|seen| seen.error.as_ref());
+    let reason = reason.map_or_else(String::new, |error| format!(" The reason: {error}."));
+    let text = format!(
+        "Redis has refused what is needed{since}. Callbacks are answered{becomes}.{reason}"
+    );
+    vec![Sign::new(text)]
 }
 
 pub(super) fn unsupported(scene: &Scene<'_>) -> Vec<Sign> {

@@ -68,8 +68,21 @@ fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
         return html! { p class="empty" { "None. Whatever was received is stored, or on its way." } };
     }
     let now = Clock::System.now();
+    let more = html! {
+        @if let Some(last) = letters.last().filter(|_| letters.len() == PAGE) {
+            p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Later ones" } }
+        }
+    };
+    let why = "Events that no worker could store, the oldest first.";
+    if !visitor.may_change() {
+        return html! {
+            p { (why) " This login may only look: to replay or purge them, log in with admin.token." }
+            ul class="letters" { @for letter in letters { (item(letter, now, false)) } }
+            (more)
+        };
+    }
     html! {
-        p { "Events that no worker could store, the oldest first. Mend the reason, then replay them." }
+        p { (why) " Mend the reason, then replay them." }
         form method="post" action="/dead-letters/confirm" {
             (layout::proof(admin, visitor))
             div class="actions" {
@@ -77,23 +90,26 @@ fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
                 button name="action" value="replay" { "Replay…" }
                 button name="action" value="purge" class="danger" { "Purge…" }
             }
-            ul class="letters" { @for letter in letters { (item(letter, now)) } }
+            ul class="letters" { @for letter in letters { (item(letter, now, true)) } }
         }
-        @if let Some(last) = letters.last().filter(|_| letters.len() == PAGE) {
-            p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Later ones" } }
-        }
+        (more)
     }
 }
 
-fn item(letter: &DeadLetter, now: Timestamp) -> Markup {
+/// With a box to choose it by, or without.
+fn item(letter: &DeadLetter, now: Timestamp, choose: bool) -> Markup {
     let event = letter.event.as_ref().ok();
     let key = event.map_or("no event", |event| event.key.as_str());
+    let head = html! { span class="sid" { (key) } (words::time(letter.at, now)) };
     html! {
         li {
-            label class="head" {
-                input type="checkbox" name="ids" value=(letter.id) aria-label={ "Choose " (key) };
-                span class="sid" { (key) }
-                (words::time(letter.at, now))
+            @if choose {
+                label class="head" {
+                    input type="checkbox" name="ids" value=(letter.id) aria-label={ "Choose " (key) };
+                    (head)
+                }
+            } @else {
+                div class="head" { (head) }
             }
             p class="reason" { (letter.reason) }
             p class="note" { "Delivered " (number_of(letter.deliveries.into(), "time", "times")) ". Id " (letter.id) "." }

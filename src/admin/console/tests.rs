@@ -2,8 +2,11 @@
 
 use crate::admin::gate::Gate;
 use crate::admin::tests::{Server, event};
+use crate::backend::local_log::{Bounds, LocalLog, Release};
+use crate::event::Batch;
 use crate::http::raw_client::{Client, Response};
 use crate::http::refusals::Refused;
+use crate::pipeline::{Sink as _, Source as _};
 
 const PAGES: [&str; 6] =
     ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];
@@ -85,7 +88,15 @@ async fn with_a_token_a_browser_logs_in_once() {
 
 #[tokio::test]
 async fn who_may_only_look_sees_everything_and_changes_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: 0 };
+    let log = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
+    log.commit(&Batch::from(event("CA1", "busy", 1, ""))).await.expect("there is room");
+    let mut reader = log.reader(Release::AtOnce);
+    let letter = reader.read(1).await.expect("the disk works").remove(0);
+    reader.dead_letter(&letter.id, 1, "refused").await.expect("the disk works");
     let server = Server::start_with(|admin| {
+        admin.dead_letters.local = Some(log.dead_letters());
         let gate = Gate::new(Some("s3cret".into()));
         admin.gate = gate.with_read_token(Some("looking".into()));
     })
@@ -109,6 +120,15 @@ async fn who_may_only_look_sees_everything_and_changes_nothing() {
     let page = server.get_with("/", &cookie).await.body;
     let form = format!("action=purge&ids=1-0&proof={}", proof(&page));
     assert_eq!(post(&server, "/dead-letters/settle", &cookie, &form).await.status, 403);
+    let letters = server.get_with("/dead-letters", &cookie).await.body;
+    let all = server.get_with("/dead-letters", "Authorization: Bearer s3cret\r\n").await.body;
+    for (what, shown) in [("Replay…", false), ("Purge…", false), ("name=\"ids\"", false)] {
+        assert_eq!((letters.contains(what), all.contains(what)), (shown, true), "{what}");
+    }
+    assert!(
+        letters.contains("This login may only look") && letters.contains("CA1-busy"),
+        "{letters}"
+    );
     let left = post(&server, "/logout", &cookie, &format!("proof={}", proof(&page))).await;
     assert_eq!(left.status, 303);
     server.stop().await;

@@ -125,6 +125,24 @@ impl Query {
         Ok(count.unwrap_or_default().unsigned_abs())
     }
 
+    /// How many events were received from `from` on and before `to`; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// Postgres does not answer in time.
+    pub async fn received(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        most: u32,
+    ) -> Result<u64, BackendError> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM events WHERE received_at >= $1 \
+                   AND received_at < $2 LIMIT $3) AS some";
+        let query = sqlx::query(sql).bind(from.datetime()).bind(to.datetime());
+        let rows = self.all(query.bind(i64::from(most))).await?;
+        let count = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose()?;
+        Ok(count.unwrap_or_default().unsigned_abs())
+    }
+
     /// Those of the keys whose events are stored.
     ///
     /// # Errors

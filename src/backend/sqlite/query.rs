@@ -100,6 +100,24 @@ impl Query {
         Ok(count.await?.unsigned_abs())
     }
 
+    /// How many events were received from `from` on and before `to`; no more than `most` are counted.
+    ///
+    /// # Errors
+    /// The file cannot be read in time.
+    pub async fn received(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        most: u32,
+    ) -> Result<u64, BackendError> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM events WHERE received_at >= ? \
+                   AND received_at < ? LIMIT ?)";
+        let query = sqlx::query_scalar::<_, i64>(sql);
+        let query = query.bind(from.to_string()).bind(to.to_string()).bind(most);
+        let count = bounded(async { query.fetch_one(&mut *self.connection().await?).await });
+        Ok(count.await?.unsigned_abs())
+    }
+
     /// A page of statuses.
     ///
     /// # Errors
