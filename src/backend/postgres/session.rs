@@ -9,17 +9,20 @@
 //! session that does not know it was opened by somebody else.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Executor, PgConnection, Row};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{CONNECT, Postgres, STATEMENT};
 
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
 const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
+/// Nothing of offhook's cancels a statement that took less.
+const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
 /// These options, with the sign.
 pub(super) fn signed(options: PgConnectOptions) -> PgConnectOptions {
@@ -54,6 +57,7 @@ impl Postgres {
         let mut lease = Lease(Some(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?));
         let connection = lease.0.as_mut().expect("it was just put there");
         let pooled = self.pooled.load(Ordering::Acquire);
+        let began = Instant::now();
         let done = timeout(STATEMENT, async {
             if !pooled {
                 return work(connection, true).await;
@@ -66,7 +70,7 @@ impl Postgres {
         let done = done.await.unwrap_or_else(|_| Err(late()));
         let as_good_as_before = match &done {
             Ok(_) => true,
-            Err(error) => !pooled && is_the_statements_fault(error),
+            Err(error) => !pooled && is_the_statements_fault(error, began.elapsed()),
         };
         if as_good_as_before {
             drop(lease.0.take());
@@ -121,12 +125,16 @@ impl Postgres {
 /// Whether the statement alone is to blame, so that the session is as good as before: data that Postgres
 /// refuses, or a lock or an answer that took too long. Everything else may be the session's fault, which
 /// a new one does not have: it was opened on a primary that is a replica now, or with a `search_path`,
-/// a role or a setting that has been mended since. Kept, such a session would fail for as long as the
-/// pool lives.
-fn is_the_statements_fault(error: &sqlx::Error) -> bool {
+/// a role or a setting that has been mended since, such as a `statement_timeout` of a few milliseconds. Kept, such a
+/// session would fail for as long as the pool lives.
+fn is_the_statements_fault(error: &sqlx::Error, took: Duration) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     // Data exception, integrity violation, limit of a program; lock not available, query canceled.
-    matches!(code.get(..2), Some("22" | "23" | "54")) || matches!(&*code, "55P03" | "57014")
+    match (code.get(..2), &*code) {
+        (Some("22" | "23" | "54"), _) | (_, "55P03") => true,
+        (_, "57014") => took >= LEAST_LIMIT,
+        _ => false,
+    }
 }
 
 /// Protocol violation, as PgBouncer calls a parameter that it does not know, or feature not

@@ -62,6 +62,24 @@ async fn sessions_that_look_for_the_tables_elsewhere_are_not_kept() {
 }
 
 #[tokio::test]
+async fn sessions_whose_statements_may_take_too_little_are_not_kept() {
+    needs!(Redis, Postgres);
+    let mut stage = Stage::scale_out(Durability::Unsynced);
+    run(&stage.settings, &["migrate"]).well();
+    let slow = "CREATE FUNCTION slow () RETURNS trigger LANGUAGE plpgsql AS \
+                $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$; \
+                CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION slow (); \
+                ALTER ROLE offhook SET statement_timeout = 100";
+    stage.postgres().execute(slow).await;
+    stage.settings = stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
+    let offhook = Offhook::start(&stage.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1"));
+    offhook.client.accepts(&Callback::call(1).0).await;
+    has_failed(&offhook).await;
+    stage.postgres().execute("ALTER ROLE offhook RESET statement_timeout").await;
+    stage.contents_of(1).await;
+}
+
+#[tokio::test]
 async fn a_name_that_led_to_a_standby_for_a_while_is_followed() {
     needs!(Redis, Postgres);
     let mut stage = Stage::scale_out(Durability::Unsynced);

@@ -1,10 +1,14 @@
 //! Redis in cluster mode, behind a gateway that offers less, without a replica that it needs, with another
 //! type at our key, of an old version: each works, or is named.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use offhook::backend::redis::{Connector, Names, Parts, RedisStream, Rehearsal};
 use offhook::config::Role;
+use offhook::event::{Batch, Event, EventKey, Kind};
+use offhook::pipeline::Sink as _;
 use redis::cmd;
 use tokio::time::Instant;
 
@@ -44,7 +48,7 @@ fn pending(redis: &Redis) -> u64 {
 }
 
 /// Events come through, dead letters too, and nothing stays unacked.
-async fn works(stage: &Stage, keeper: &Redis) {
+async fn works(stage: &Stage, keeper: &Redis) -> Offhook {
     let offhook = stage.start();
     all_ready(&offhook.client).await;
     for n in 0..5 {
@@ -60,6 +64,25 @@ async fn works(stage: &Stage, keeper: &Redis) {
     assert_eq!(offhook.client.metric("offhook_stream_usable").await, 1.0);
     let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
     assert!(said.contains("every command that is needed is allowed"), "{said}");
+    offhook
+}
+
+/// Moves a slot to another node, with all that is in it, and does something before that is over.
+async fn move_slot(slot: u16, from: &Redis, to: (&Redis, u16), meanwhile: impl AsyncFnOnce()) {
+    let id = |node: &Redis| node.query::<String>(cmd("CLUSTER").arg("MYID"));
+    let (here, there) = (id(from), id(to.0));
+    let set = |node: &Redis, state: &str, id: &str| {
+        node.query::<()>(cmd("CLUSTER").arg("SETSLOT").arg(slot).arg(state).arg(id));
+    };
+    set(to.0, "IMPORTING", &here);
+    set(from, "MIGRATING", &there);
+    let keys: Vec<String> = from.query(cmd("CLUSTER").arg("GETKEYSINSLOT").arg(slot).arg(1000));
+    let mut migrate = cmd("MIGRATE");
+    migrate.arg("127.0.0.1").arg(to.1).arg("").arg(0).arg(5000).arg("KEYS").arg(keys);
+    from.query::<()>(&migrate);
+    meanwhile().await;
+    set(to.0, "NODE", &there);
+    set(from, "NODE", &there);
 }
 
 #[tokio::test]
@@ -84,9 +107,20 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_stream() {
     second.query::<()>(&meet);
     is_up(&first).await;
     is_up(&second).await;
-    let (wrong, right) = if slot <= 8191 { (other, &first) } else { (one, &second) };
+    let (wrong, right, to) =
+        if slot <= 8191 { (other, &first, &second) } else { (one, &second, &first) };
     stage.settings = stage.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{wrong}"));
-    works(&stage, right).await;
+    let offhook = works(&stage, right).await;
+    // And to where it goes. While it is moved, callbacks wait in the spool.
+    move_slot(slot, right, (to, wrong), async || {
+        misses(&offhook.client, "redis", &["ASK"], true).await;
+        offhook.client.accepts(&Callback::call(5).0).await;
+    })
+    .await;
+    stage.contents_of(6).await;
+    all_ready(&offhook.client).await;
+    let resets = "offhook_stream_resets_total{what=\"stream\"}";
+    assert_eq!(offhook.client.metric(resets).await, 0.0, "nothing was taken away");
 }
 
 fn is_blocking(words: &[String]) -> bool {
@@ -192,6 +226,17 @@ async fn a_command_that_is_forbidden_makes_a_worker_unready() {
     stage.settings = stage.settings.clone().set("REDIS_URL", url);
     let worker = Offhook::start(&stage.role(Role::Worker));
     misses(&worker.client, "redis", &["EVALSHA", "NOPERM"], false).await;
+    // One that also receives stays in its balancer, and says so.
+    let both = Offhook::start(&stage.settings);
+    misses(&both.client, "redis", &["EVALSHA", "NOPERM"], true).await;
+    until("the verdict says so", async || {
+        let (_, verdict) = both.client.json("/api/verdict").await;
+        let said = verdict.to_string();
+        let parts = ["OffhookStreamRefusing", "EVALSHA", "wait in Redis"];
+        parts.iter().all(|part| said.contains(part)).then_some(())
+    })
+    .await;
+    drop(both);
     allow(&mut stage, &["-multi", "+evalsha"]);
     misses(&worker.client, "redis", &["MULTI", "NOPERM"], false).await;
     let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
@@ -201,6 +246,52 @@ async fn a_command_that_is_forbidden_makes_a_worker_unready() {
     receiver.client.accepts(&Callback::call(1).0).await;
     stage.contents_of(1).await;
     until("it is acked", async || (pending(stage.redis()) == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn whatever_redis_refuses_with_is_said_and_is_over_when_it_is_over() {
+    needs!(Redis);
+    let (redis, refusal) = (Redis::start(), Arc::new(Mutex::new("")));
+    let answer = Arc::clone(&refusal);
+    let gateway = Gateway::before(&redis, move |words| match *answer.lock().expect("no panic") {
+        text if words[0] == "XADD" && !text.is_empty() => Then::Answer(format!("-{text}\r\n")),
+        _ => Then::Pass,
+    });
+    let names = Names { stream: STREAM.to_owned(), group: "offhook".to_owned() };
+    let connector = Connector::new(&gateway.url()).expect("a good URL");
+    let mut rehearsal =
+        Rehearsal::new(&connector, names.clone(), Parts { appends: true, works: true });
+    let stream = RedisStream::new(&connector, names, Duration::from_secs(5));
+    let batch =
+        Batch::from(Event::new(EventKey::of(&["one"]).expect("printable"), Kind::Other, "AC1"));
+    for said in [
+        "NOPERM this user has no permissions to run the 'xadd' command",
+        "NOAUTH Authentication required.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "MISCONF Redis is configured to save RDB snapshots",
+        "READONLY You can't write against a read only replica.",
+        "LOADING Redis is loading the dataset in memory",
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "NOREPLICAS Not enough good replicas to write.",
+        "CROSSSLOT Keys in request don't hash to the same slot",
+        "CLUSTERDOWN Hash slot not served",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "ASK 1 127.0.0.1:1",
+        "MOVED 1 127.0.0.1:1",
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL.",
+        "ERR unknown command 'XADD'",
+    ] {
+        *refusal.lock().expect("no panic") = said;
+        let code = said.split(' ').next().expect("a word");
+        let failure = rehearsal.run().await.expect_err(said).to_string();
+        assert!(failure.contains(code), "{said}: {failure}");
+        let error = stream.commit(&batch).await.expect_err(said).to_string();
+        assert!(error.contains(code), "{said}: {error}");
+        *refusal.lock().expect("no panic") = "";
+        rehearsal.run().await.unwrap_or_else(|error| panic!("{said}: {error}"));
+        stream.commit(&batch).await.unwrap_or_else(|error| panic!("{said}: {error}"));
+    }
 }
 
 /// Answers as a Redis that is too old, while `old` is set.
