@@ -140,8 +140,8 @@ pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
         return Vec::new();
     }
     vec![Sign::new(format!(
-        "No callback has been accepted for 20 minutes, after {} in the time before. Can Twilio reach the \
-         public URL?",
+        "This process has accepted no callback for 20 minutes, after {} in the time before; what is usual at this \
+         time is not known. Can Twilio reach the public URL?",
         count(hour)
     ))]
 }
