@@ -134,8 +134,9 @@ impl Watch {
         let sample = Sample::take(&admin.registry, Clock::System.now());
         let now = sample.at;
         self.memory().keep(sample, dependencies);
-        let asked = self.memory().habit.map(|(at, _)| at);
-        if asked.is_none_or(|at| now.since(at) >= HABIT) {
+        // Until it answers, it is asked at each look: at a start it may not be there yet.
+        let known = self.memory().habit.filter(|(_, habit)| habit.is_some());
+        if known.is_none_or(|(at, _)| now.since(at) >= HABIT) {
             let habit = Habit::of(&admin.reader, now).await;
             self.memory().habit = Some((now, habit));
         }
