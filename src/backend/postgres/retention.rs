@@ -43,11 +43,13 @@ const STATUSES: &str = r#"
         ORDER BY first_seen, sid LIMIT $4
     ), old AS (
         SELECT sid, account FROM statuses
-        WHERE (sid, account) IN (SELECT sid, account FROM page) AND stored_at < $1
+        WHERE (sid, account) IN (SELECT sid, account FROM page)
+          AND coalesce(stored_at, updated) < $1
         FOR UPDATE SKIP LOCKED
     ), gone AS (
         DELETE FROM statuses USING old
-        WHERE statuses.sid = old.sid AND statuses.account = old.account AND stored_at < $1 RETURNING 1
+        WHERE statuses.sid = old.sid AND statuses.account = old.account
+          AND coalesce(stored_at, updated) < $1 RETURNING 1
     )
     SELECT (SELECT count(*) FROM page), (SELECT count(*) FROM gone), first_seen, sid
     FROM page ORDER BY first_seen DESC, sid DESC LIMIT 1"#;
@@ -95,10 +97,11 @@ impl Retention {
         // The newest event is that of a status, or came beside one; where none is kept, the SID that
         // began last stands for it.
         let outlook = "SELECT clock_timestamp(), greatest((SELECT max(stored_at) FROM events), \
-                       (SELECT stored_at FROM statuses ORDER BY first_seen DESC, sid DESC LIMIT 1)), \
+                       (SELECT coalesce(stored_at, updated) FROM statuses \
+                       ORDER BY first_seen DESC, sid DESC LIMIT 1)), \
                        (SELECT trusted FROM retention WHERE place = 'statuses')";
-        let is_old =
-            "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < $1 AND stored_at < $1)";
+        let is_old = "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < $1 \
+             AND coalesce(stored_at, updated) < $1)";
         let lock = 6_033_425_111_903;
         let table = Table { delete: STATUSES, oldest, outlook, is_old, place: "statuses", lock };
         Self { postgres, table, after: start() }

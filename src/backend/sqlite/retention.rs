@@ -80,7 +80,8 @@ impl Aging for Retention {
             // that began last stands for it.
             Table::Statuses(..) => {
                 "SELECT max(at) FROM (SELECT max(stored_at) AS at FROM events UNION ALL \
-                 SELECT * FROM (SELECT stored_at FROM statuses ORDER BY first_seen DESC, sid DESC LIMIT 1))"
+                 SELECT * FROM (SELECT coalesce(stored_at, updated) FROM statuses \
+                 ORDER BY first_seen DESC, sid DESC LIMIT 1))"
             }
         };
         let trusted = "SELECT trusted FROM retention WHERE place = ?";
@@ -119,7 +120,8 @@ impl Aging for Retention {
         let sql = match &self.0 {
             Table::Events(_) => "SELECT EXISTS (SELECT 1 FROM events WHERE stored_at < ?1)",
             Table::Statuses(..) => {
-                "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < ?1 AND stored_at < ?1)"
+                "SELECT EXISTS (SELECT 1 FROM statuses WHERE first_seen < ?1 \
+                 AND coalesce(stored_at, updated) < ?1)"
             }
         };
         let ask = sqlx::query_scalar(sql).bind(cutoff.to_string());
@@ -161,7 +163,7 @@ async fn delete_statuses(
     after: &mut (String, String),
     cutoff: Timestamp,
 ) -> Result<Step, crate::pipeline::CommitError> {
-    let page = "SELECT first_seen, sid, account, stored_at FROM statuses \
+    let page = "SELECT first_seen, sid, account, coalesce(stored_at, updated) FROM statuses \
                 WHERE first_seen < ?1 AND (first_seen, sid) > (?2, ?3) \
                 ORDER BY first_seen, sid LIMIT ?4";
     let cutoff = cutoff.to_string();
