@@ -136,7 +136,7 @@ impl Query {
         most: u32,
     ) -> Result<u64, BackendError> {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM events WHERE received_at >= $1 \
-                   AND received_at < $2 LIMIT $3) AS some";
+                   AND received_at < $2 LIMIT $3) AS found";
         let query = sqlx::query(sql).bind(from.datetime()).bind(to.datetime());
         let rows = self.all(query.bind(i64::from(most))).await?;
         let count = rows.first().map(|row| row.try_get::<i64, _>(0)).transpose()?;
