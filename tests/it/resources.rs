@@ -27,7 +27,8 @@ async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
     })
     .await;
     assert_eq!(offhook.client.admin("/livez").await.status(), StatusCode::OK);
-    assert_eq!(stage.contents().await.events.len(), sent);
+    let stored = async || (stage.contents().await.events.len() == sent).then_some(());
+    until("each of them is stored", stored).await;
     offhook.read_log();
     until("it is told how much is missing", async || {
         offhook.client.accepts(&Callback::call(sent).0).await;
