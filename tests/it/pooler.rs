@@ -82,7 +82,9 @@ async fn what_is_old_and_what_is_purged_goes_through_a_pooler() {
     stage.contents_of(3).await;
     drop(offhook);
     stage.execute("UPDATE events SET stored_at = '2020-01-01Z' WHERE sid LIKE '%1'").await;
-    stage.execute("UPDATE statuses SET first_seen = '2020-01-01Z', updated = '2020-01-01Z' WHERE sid LIKE '%1'").await;
+    let statuses = "UPDATE statuses SET first_seen = '2020-01-01Z', stored_at = '2020-01-01Z' \
+                    WHERE sid LIKE '%1'";
+    stage.execute(statuses).await;
 
     let days = ["EVENTS", "STATUSES"].map(|table| format!("OFFHOOK_RETENTION__{table}_DAYS"));
     let settings = days.iter().fold(stage.role(Role::All), |all, name| all.set(name, "30"));
