@@ -7,6 +7,7 @@
 //!
 //! It looks at offhook from outside: by HTTP, signals, and what is in the store.
 
+mod disk;
 mod ledger;
 mod load;
 mod play;

@@ -7,6 +7,7 @@ mod local;
 mod network;
 mod poison;
 mod postgres;
+mod power;
 mod processes;
 mod redis;
 mod sentinel;
@@ -37,6 +38,10 @@ pub enum Scenario {
     DirectKill,
     /// the direct deployment, with Postgres killed, stopped and locked in turn
     DirectOutage,
+    /// the power of the embedded mode fails: its disks hold what was synced, and nothing else
+    EmbeddedPowerCut,
+    /// the power of the direct deployment's process fails: its disk holds what was synced, and nothing else
+    DirectPowerCut,
     /// kill -9 of Redis, with appendfsync always
     RedisKill,
     /// Redis loses the last second before it is killed, as by a power cut with appendfsync everysec
@@ -102,8 +107,8 @@ impl Scenario {
 
     fn needs(self) -> &'static [Need] {
         match self {
-            Self::EmbeddedKill | Self::EmbeddedCrash => &[],
-            Self::DirectKill | Self::DirectOutage => &[Need::Postgres],
+            Self::EmbeddedKill | Self::EmbeddedCrash | Self::EmbeddedPowerCut => &[],
+            Self::DirectKill | Self::DirectOutage | Self::DirectPowerCut => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
     }
@@ -126,6 +131,8 @@ impl Scenario {
             Self::EmbeddedCrash => crash::embedded(name, run).await,
             Self::DirectKill => local::direct_kill(name, run).await,
             Self::DirectOutage => local::direct_outage(name, run).await,
+            Self::EmbeddedPowerCut => power::embedded(name, run).await,
+            Self::DirectPowerCut => power::direct(name, run).await,
             Self::RedisKill => redis::kill(name, run).await,
             Self::RedisPowerCut => redis::power_cut(name, run).await,
             Self::RedisStopped => redis::stopped(name, run).await,

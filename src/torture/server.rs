@@ -8,11 +8,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 use super::load::Targets;
-use super::servers::{Process, Signal, guarded};
+use super::servers::{Process, Signal, guarded, poll};
 
 /// A start that takes longer than this never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,6 +80,15 @@ impl Server {
         command.envs(&self.environment).env("OFFHOOK_LOG__FORMAT", "json");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
+    }
+
+    /// Asks it to forget somebody who is not there, so that all that is done with goes from its files.
+    pub(super) fn purge(&self) -> anyhow::Result<()> {
+        let mut purge = self.command(&["purge", "--sid", "CA0", "--yes"]);
+        let ended = purge.output().context("purge")?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "purge: {said}");
+        Ok(())
     }
 
     /// Starts it, and does not wait for anything.
@@ -155,6 +164,16 @@ impl Server {
         if let Some(running) = &self.running {
             running.process.signal(signal);
         }
+    }
+
+    /// Stops it where it stands; when this returns, none of its threads does anything any more, nor does the
+    /// system for one.
+    pub(super) fn freeze(&self) -> anyhow::Result<()> {
+        self.leave();
+        let running = self.running.as_ref().context("it does not run")?;
+        running.process.signal(Signal::Stop);
+        let frozen = poll(PATIENCE, || running.process.is_frozen().then_some(()));
+        frozen.with_context(|| format!("{} does not stand still", self.name))
     }
 
     /// How it ended, if it has.

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::Run;
+use super::disk::Disk;
 use super::load::{Targets, Volume};
 use super::server::Server;
-use super::servers::{Durability, Fsync, Postgres, Redis};
+use super::servers::{Durability, Fsync, Postgres, Redis, free_port};
 use super::verdict::Store;
 use crate::sabotage::NAIVE;
 
@@ -71,6 +72,8 @@ pub(super) struct Stage {
     pub(super) services: Option<Services>,
     pub(super) targets: Targets,
     pub(super) volume: Volume,
+    /// What is mounted in its directory, the innermost first: given up before that, and after the processes.
+    pub(super) disks: Vec<Disk>,
     directory: TempDir,
 }
 
@@ -116,7 +119,15 @@ impl Stage {
             server
         });
         let (receivers, workers) = (receivers.collect(), workers.collect());
-        Ok(Self { receivers, workers, services, targets, volume: setup.volume, directory })
+        Ok(Self {
+            receivers,
+            workers,
+            services,
+            targets,
+            volume: setup.volume,
+            disks: Vec::new(),
+            directory,
+        })
     }
 
     pub(super) fn servers(&mut self) -> impl Iterator<Item = &mut Server> {
@@ -128,6 +139,14 @@ impl Stage {
         for server in self.servers() {
             server.set(name, value);
         }
+    }
+
+    /// Each process has its admin listener where commands find it.
+    pub(super) fn give_admin_port(&mut self) -> anyhow::Result<()> {
+        for server in self.servers() {
+            server.set("OFFHOOK_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port()?));
+        }
+        Ok(())
     }
 
     /// Starts every process, and returns once all run.
@@ -160,6 +179,19 @@ impl Stage {
     /// The directory of a receiver's spool.
     pub(super) fn spool(&self, place: usize) -> PathBuf {
         spool(self.directory(), place)
+    }
+
+    /// The directory of the log of a process without a stream; that of the embedded mode lies beside its file.
+    pub(super) fn local_log(&self) -> PathBuf {
+        match &self.services {
+            Some(_) => self.spool(0),
+            None => database(self.directory()).with_extension("db-log"),
+        }
+    }
+
+    /// The directory of the embedded mode's file.
+    pub(super) fn store_directory(&self) -> PathBuf {
+        store(self.directory())
     }
 
     pub(super) fn store(&self) -> Store {
@@ -195,7 +227,12 @@ fn configure(server: &mut Server, services: Option<&Services>, directory: &Path)
 }
 
 fn database(directory: &Path) -> PathBuf {
-    directory.join("offhook.db")
+    store(directory).join("offhook.db")
+}
+
+/// The directory of SQLite's file.
+fn store(directory: &Path) -> PathBuf {
+    directory.join("store")
 }
 
 fn spool(directory: &Path, place: usize) -> PathBuf {

@@ -1,13 +1,12 @@
 //! Redis is down, and the disk of the spool is full.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use crate::backend::local_log::Bounds;
 use crate::torture::Run;
+use crate::torture::disk::Disk;
 use crate::torture::play::Play;
 use crate::torture::report::Report;
 use crate::torture::stage::{Setup, Stage};
@@ -17,35 +16,17 @@ const DISK_KIB: u64 = Bounds::LEAST_FREE / 1024 + 6 * 1024;
 /// What somebody else has on it, and takes away later.
 const BALLAST_KIB: u64 = 3 * 1024;
 
-/// A small disk, if one can be made.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(directory: PathBuf) -> Option<Self> {
-        std::fs::create_dir_all(&directory).ok()?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={DISK_KIB}k"), "tmpfs"]).arg(&directory);
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(directory))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: whoever still has a file open keeps it until the end.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
 /// The disk fills, callbacks are refused; space returns, they are taken; it fills again; Redis
 /// returns.
 pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut stage = Stage::prepare(run, &Setup::default())?;
-    let disk = Disk::mount(stage.spool(0));
+    let disk = Disk::in_memory(stage.spool(0), DISK_KIB).ok();
     let ballast = stage.spool(0).join("ballast");
     let receiver = &mut stage.receivers[0];
-    let what = match &disk {
-        Some(_) => {
+    let is_small = disk.is_some();
+    let what = match disk {
+        Some(disk) => {
+            stage.disks.push(disk);
             receiver.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", Bounds::LEAST_FREE.to_string());
             std::fs::write(&ballast, vec![1; BALLAST_KIB as usize * 1024])?;
             format!("tmpfs of {DISK_KIB} KiB")
@@ -62,7 +43,7 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     play.facts.outages += 1;
     until_refused(&play, 0).await?;
     sleep(play.duration() / 2).await;
-    if disk.is_some() {
+    if is_small {
         std::fs::remove_file(&ballast)?;
         until_acked(&play).await?;
         sleep(play.duration() / 2).await;

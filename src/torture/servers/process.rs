@@ -94,6 +94,19 @@ impl Process {
         send(&family, signal);
     }
 
+    /// Whether every thread of it stands still, after [`Signal::Stop`]: one that writes to a disk does so only
+    /// when that is done.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let mut tasks = tasks.into_iter().flatten().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // `17 (a name) T …`, or the thread has ended meanwhile.
+            stat.is_empty() || stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
