@@ -12,8 +12,8 @@ use crate::backend::{BackendError, Durabilities, InForce, Level, Probe};
 use crate::config::Durability;
 use crate::telemetry::metrics::Metrics;
 
-/// Settings change rarely, but what is answered meanwhile is not what was promised; and whoever set it right wants
-/// to see it.
+/// Settings change rarely, but callbacks that are answered meanwhile are less durable than promised; and the
+/// operator who has corrected one wants to see it.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads what is in force, and tells.

@@ -192,8 +192,9 @@ fn probes(log: &LocalLog, store: Probe) -> Vec<(Need, Probe)> {
 /// Syncs the embedded store again and again, so that the log can let go of what it holds: soon when that is
 /// much, and now and then otherwise.
 async fn sync(checkpoint: &Checkpoint, log: &LocalLog, finish: &CancellationToken) {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
     /// What is written meanwhile is brought to the disk in a millisecond or so.
-    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    const PREPARE_EVERY: Duration = Duration::from_millis(20);
     /// A file of the log.
     const MUCH: u64 = 16 * 1024 * 1024;
     const EVERY: Duration = Duration::from_secs(5);
@@ -205,8 +206,9 @@ async fn sync(checkpoint: &Checkpoint, log: &LocalLog, finish: &CancellationToke
             last = Instant::now();
         }
         checkpoint.prepare().await;
+        let pause = if checkpoint.is_due() { PREPARE_EVERY } else { LOOK_EVERY };
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
             () = finish.cancelled() => {}
         }
     }

@@ -470,7 +470,7 @@ impl Inner {
         }
         // What is synced to a file without a name is lost all the same.
         if !active.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
-            let cause = format!("{}: somebody deleted its file", self.files.directory().display());
+            let cause = format!("{}: its file was deleted", self.files.directory().display());
             writing.0 = None;
             return Err(CommitError::Transient(cause));
         }

@@ -1,13 +1,13 @@
 //! A disk that fails to sync. What was answered before is there, nothing is answered after, and the
 //! file is never written again: a second sync would succeed and prove nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use offhook::config::Role;
 use reqwest::StatusCode;
 
-use crate::harness::{Callback, Mode, Offhook, Spawned, Stage, until};
+use crate::harness::{Callback, Mode, Offhook, Settings, Spawned, Stage, until};
 use crate::services::{needs, run};
 
 /// Fails every sync while the file named by `BROKEN_DISK` is there, and every write to a local log by the
@@ -65,6 +65,13 @@ fn shim(directory: &Path) -> String {
     library.display().to_string()
 }
 
+/// Settings with a disk that breaks when the file is there, or by what is in it.
+fn shimmed(settings: &Settings, directory: &Path, variable: &str) -> (Settings, PathBuf) {
+    let broken = directory.join("broken");
+    let settings = settings.clone().set("LD_PRELOAD", shim(directory));
+    (settings.set(variable, broken.display().to_string()), broken)
+}
+
 async fn refuses(offhook: &Spawned, numbers: std::ops::Range<usize>) {
     for n in numbers {
         let answer = offhook.client.send(&Callback::call(n).0).await;
@@ -86,13 +93,9 @@ async fn a_spool_whose_disk_fails_to_sync_acks_nothing_more_until_it_is_started_
     needs!(all & [Mode::ScaleOut.needs(), &[crate::services::Need::Cc]].concat());
     let mut stage = Stage::of(Mode::ScaleOut);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let broken = directory.path().join("broken");
     let spool = directory.path().join("spool").display().to_string();
     let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
-    let shimmed = settings
-        .clone()
-        .set("LD_PRELOAD", shim(directory.path()))
-        .set("BROKEN_DISK", broken.display().to_string());
+    let (shimmed, broken) = shimmed(&settings, directory.path(), "BROKEN_DISK");
     stage.redis().kill();
     let receiver = Spawned::start(&shimmed);
     let keys = receiver.client.accepts_calls(0..5).await;
@@ -116,13 +119,8 @@ async fn with_a_broken_spool_callbacks_are_taken_as_long_as_redis_takes_them() {
     needs!(all & [Mode::ScaleOut.needs(), &[crate::services::Need::Cc]].concat());
     let mut stage = Stage::of(Mode::ScaleOut);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let broken = directory.path().join("broken");
-    stage.settings = stage
-        .settings
-        .clone()
-        .set("LD_PRELOAD", shim(directory.path()))
-        .set("BROKEN_DISK", broken.display().to_string());
-    let offhook = Spawned::start(&stage.settings);
+    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_DISK");
+    let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
     stage.redis().kill();
     std::fs::write(&broken, "").expect("the directory is ours");
@@ -144,12 +142,7 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
     needs!(Cc);
     let stage = Stage::embedded();
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let broken = directory.path().join("broken");
-    let shimmed = stage
-        .settings
-        .clone()
-        .set("LD_PRELOAD", shim(directory.path()))
-        .set("BROKEN_DISK", broken.display().to_string());
+    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_DISK");
     let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
     std::fs::write(&broken, "").expect("the directory is ours");
@@ -171,12 +164,7 @@ async fn a_full_disk_refuses_until_there_is_room_and_one_that_is_read_only_until
     needs!(Cc);
     let stage = Stage::embedded();
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let broken = directory.path().join("broken");
-    let shimmed = stage
-        .settings
-        .clone()
-        .set("LD_PRELOAD", shim(directory.path()))
-        .set("BROKEN_WRITES", broken.display().to_string());
+    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_WRITES");
     let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
     std::fs::write(&broken, FULL).expect("the directory is ours");

@@ -156,7 +156,7 @@ pub(super) fn files_in(part: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What lies in a directory, in order; nothing where there is none.
+/// The paths in a directory, in order; empty if it does not exist.
 fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -167,7 +167,7 @@ fn entries(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Makes a part of a directory that is there, should somebody have deleted it.
+/// Makes a part of a directory, if it is missing.
 pub(super) fn make_part(part: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(part) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

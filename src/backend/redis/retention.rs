@@ -57,6 +57,7 @@ impl Aging for Retention {
         let now = self.conn.query(&cmd("TIME")).await;
         let (seconds, micros): (i64, i64) = now.map_err(|error| error.to_string())?;
         let now = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        // Not GET: a role for marks may MGET.
         let trusted = self.conn.query(cmd("MGET").arg(&self.trusted)).await;
         let trusted: Vec<Option<String>> = trusted.map_err(|error| error.to_string())?;
         let micros = trusted.into_iter().flatten().next().and_then(|text| text.parse().ok());

@@ -108,8 +108,8 @@ impl Purge {
         }
     }
 
-    /// Takes what was deleted out of the WAL too, and syncs; whether that was all. Somebody who has read for
-    /// long keeps it from being done.
+    /// Takes what was deleted out of the WAL too, and syncs; whether that was all of it: a search that is still
+    /// reading prevents it.
     pub(in crate::backend) async fn finish(&self) -> Result<bool, BackendError> {
         let held = self.writer.hold().await.map_err(failed)?;
         // A commit waits as long as this does.

@@ -73,10 +73,10 @@ impl Writer {
         }
         let mut wal = self.database.path().as_os_str().to_owned();
         wal.push("-wal");
-        // No lock is ever taken on this file, so that closing it takes none away. Best effort: the checkpoint
-        // says what is wrong with the disk.
+        // SQLite takes no lock on this file, which closing it here would release. Best effort: each descriptor is
+        // told of a failed sync, so the checkpoint's is, too.
         let synced = spawn_blocking(move || File::open(PathBuf::from(wal))?.sync_data());
-        let _ = synced.await;
+        let _ = timeout(PATIENCE, synced).await;
     }
 
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
