@@ -52,7 +52,8 @@ pub enum Outcome {
         /// How many SIDs had already, before this batch, a status further along than all that the
         /// batch says of them.
         late: usize,
-        /// The duplicates that say something else than the event that the store has under their name.
+        /// The duplicates that say something else than the event that the store has under their
+        /// name, in the order of the batch.
         differing: Vec<Differing>,
     },
 }

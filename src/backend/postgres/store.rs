@@ -1,5 +1,7 @@
 //! [`PostgresStore`]: history and current status in one transaction.
 
+use std::collections::BTreeMap;
+
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
@@ -87,15 +89,17 @@ async fn differing(
     let stored = "SELECT key, account, fingerprint FROM events \
                   WHERE (key, account) IN (SELECT * FROM unnest($1::text[], $2::text[]))";
     let stored = sqlx::query(stored).bind(keys).bind(accounts).persistent(keep);
-    let mut differing = Vec::new();
+    // By position: the database gives rows in the order of its plan, which changes as tables grow.
+    let mut differing = BTreeMap::new();
     for row in stored.fetch_all(connection).await? {
         let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) else {
             continue;
         };
         let kept: Option<i64> = row.try_get("fingerprint")?;
-        differing.extend(Differing::of(&batch.events()[at], kept.map(Fingerprint::from_i64)));
+        let kept = kept.map(Fingerprint::from_i64);
+        differing.extend(Differing::of(&batch.events()[at], kept).map(|found| (at, found)));
     }
-    Ok(differing)
+    Ok(differing.into_values().collect())
 }
 
 /// How many rows ended in a contradiction, and how many updates came late.

@@ -1,6 +1,6 @@
 //! [`SqliteStore`]: history and current status in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteArguments;
@@ -138,7 +138,7 @@ async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outc
 struct Known {
     /// Which of the events it does not have.
     fresh: Vec<bool>,
-    /// Those that it has, and that say something else.
+    /// Those that it has, and that say something else, in the order of the batch.
     differing: Vec<Differing>,
     /// The rows of their SIDs.
     statuses: Statuses,
@@ -153,22 +153,21 @@ async fn look(
     let sids = details.iter().filter_map(|details| details.current.as_ref());
     let sids: BTreeSet<(&str, &str)> = sids.map(Current::id).collect();
     let look = sqlx::query(LOOK).bind(keys).bind(pairs(sids.into_iter()));
-    let mut known = Known {
-        fresh: vec![true; batch.events().len()],
-        differing: Vec::new(),
-        statuses: Statuses::new(),
-    };
+    let mut fresh = vec![true; batch.events().len()];
+    // By position: the database gives rows in the order of its plan, which changes as tables grow.
+    let mut differing = BTreeMap::new();
+    let mut statuses = Statuses::new();
     for row in look.fetch_all(connection).await? {
         if row.len() != LOOK_EVENT_COLUMNS {
-            rows::insert(&mut known.statuses, rows::current(&row)?);
+            rows::insert(&mut statuses, rows::current(&row)?);
         } else if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
-            known.fresh[at] = false;
+            fresh[at] = false;
             let kept: Option<i64> = row.try_get("fingerprint")?;
             let kept = kept.map(Fingerprint::from_i64);
-            known.differing.extend(Differing::of(&batch.events()[at], kept));
+            differing.extend(Differing::of(&batch.events()[at], kept).map(|found| (at, found)));
         }
     }
-    Ok(known)
+    Ok(Known { fresh, differing: differing.into_values().collect(), statuses })
 }
 
 async fn insert_events(

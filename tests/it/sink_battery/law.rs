@@ -255,6 +255,28 @@ async fn a_duplicate_that_says_something_else_is_told<B: Backend>() {
     assert_eq!(backend.contents().await.events, [with(Some(-1))]);
 }
 
+async fn differing_duplicates_are_told_in_the_order_of_the_batch<B: Backend>() {
+    let backend = B::start().await;
+    let sink = backend.sink().await;
+    let commit = async |calls: std::ops::Range<u32>, fingerprint| {
+        let of = |n| Event {
+            fingerprint: Some(Fingerprint::from_i64(fingerprint)),
+            ..super::events::call(n, "ringing")
+        };
+        let batch = Batch::take_from(&mut calls.map(of).collect()).expect("not empty");
+        let outcome = sink.commit(&batch).await.expect("the store is there");
+        let Outcome::Stored { differing, .. } = outcome else { panic!("not a store") };
+        let told: Vec<_> = differing.into_iter().map(|differing| differing.event).collect();
+        (told, batch.events().iter().map(Event::id).collect::<Vec<_>>())
+    };
+    // The rows lie in another order than they are asked for.
+    for calls in [20..30, 10..20, 0..10] {
+        assert_eq!(commit(calls, 1).await.0, []);
+    }
+    let (told, sent) = commit(0..30, 2).await;
+    assert_eq!(told, sent);
+}
+
 async fn a_sid_that_two_accounts_report_is_two_rows<B: Backend>() {
     let backend = B::start().await;
     let sink = backend.sink().await;
@@ -319,6 +341,7 @@ super::battery!(
     SqliteBackend:
     the_first_to_be_stored_stays,
     a_duplicate_that_says_something_else_is_told,
+    differing_duplicates_are_told_in_the_order_of_the_batch,
     a_sid_that_two_accounts_report_is_two_rows,
     the_error_of_a_row_goes_by_twilios_time
 );
@@ -327,6 +350,7 @@ super::battery!(
     PostgresBackend:
     the_first_to_be_stored_stays,
     a_duplicate_that_says_something_else_is_told,
+    differing_duplicates_are_told_in_the_order_of_the_batch,
     a_sid_that_two_accounts_report_is_two_rows,
     the_error_of_a_row_goes_by_twilios_time
 );
