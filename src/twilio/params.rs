@@ -197,7 +197,7 @@ impl<'a> Params<'a> {
                 let (name, value) = self.nth(*place);
                 *chunk = chunk_of(&(if part == Part::Name { name } else { value })[from..]);
             }
-            run.sort_unstable();
+            run.sort_unstable_by_key(|&(chunk, _)| chunk);
             let mut start = first;
             for alike in run.chunk_by(|(one, _), (other, _)| one == other) {
                 let end = start + alike.len();
@@ -295,7 +295,8 @@ fn chunk_of(text: &[u8]) -> u64 {
     let (mut chunk, length) = ([0; CHUNK + 1], text.len().min(CHUNK));
     match text.first_chunk() {
         Some(first) => chunk = *first,
-        None => chunk[..length].copy_from_slice(&text[..length]),
+        // A byte at a time: for so few a call that copies memory takes longer.
+        None => chunk.iter_mut().zip(text).for_each(|(to, byte)| *to = *byte),
     }
     chunk[CHUNK] = if text.len() > CHUNK { LONGER } else { length as u8 };
     u64::from_be_bytes(chunk)

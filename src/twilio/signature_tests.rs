@@ -246,7 +246,7 @@ fn a_forged_form_costs_no_more_than_so_many_bytes_however_many_secrets_there_are
     let (ended, ..) = searched(&ring, url, Content::Form, &worst("AccountSid=AC1&", 9), FORGED);
     assert_eq!(ended, Err(SignatureError::TooCostly));
     // What is read twice costs twice.
-    for odd in ["a&".repeat(30_000), "%FE=+&".repeat(10_000), "\u{ff}=\u{fe}&".repeat(8_000)] {
+    for odd in ["a&".repeat(10_000), "%FE=+&".repeat(10_000), "\u{ff}=\u{fe}&".repeat(8_000)] {
         for account in ["", "AccountSid=AC1&", "AccountSid=AC99&"] {
             let body = Bytes::from(format!("{account}Bad=%FF&{odd}"));
             let (ended, hashed, steps) = searched(&ring, url, Content::Form, &body, FORGED);
@@ -293,13 +293,11 @@ fn what_twilio_sends_is_never_too_costly() {
     check(Content::Json, &(sent.to_owned() + &hash), &(signed.to_owned() + &hash), json);
     check(Content::Query, sent, signed, Bytes::new());
     let pairs = |count: usize| (0..count).map(|n| format!("&n{n}=")).collect::<String>();
-    for count in [200, 5_000, 10_000, 30_000] {
+    for count in [200, 5_000, 10_000] {
         let many = Bytes::from(format!("AccountSid=AC199{}", pairs(count)));
-        if many.len() <= 64 * 1024 {
-            check(Content::Form, sent, sent, many);
-        }
+        check(Content::Form, sent, sent, many);
     }
-    let repeated = Bytes::from(format!("AccountSid=AC199&{}", "a&".repeat(30_000)));
+    let repeated = Bytes::from(format!("AccountSid=AC199&{}", "a&".repeat(10_000)));
     check(Content::Form, sent, sent, repeated);
     let more = Bytes::from(format!("AccountSid=AC199{}", pairs(MOST_PAIRS)));
     let (ended, ..) =

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod send;
 mod terminal;
+mod tokens;
 mod verify;
 
 use std::collections::BTreeMap;

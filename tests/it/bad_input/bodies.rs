@@ -33,7 +33,7 @@ fn forms() -> Vec<Form> {
     };
     let long = "x".repeat(60_000);
     let distinct: String = (0..10_000).map(|number| format!("{number:x}=&")).collect();
-    let repeated = "a&".repeat(30_000);
+    let repeated = "a&".repeat(10_000);
     vec![
         odd(1, b"a=%&b=%4&c=%zz&%=%%&%4=%4g", "c", r#""%zz""#),
         odd(2, b"a=%FF&b=\xff\xfe&%C3=%28", "a", "\"\u{FFFD}\""),
