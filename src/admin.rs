@@ -32,9 +32,9 @@ pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
-use crate::http::refusals::Refusals;
 use crate::http::{self, Limits};
-use crate::pipeline::live::Live;
+use crate::recent::events::Live;
+use crate::recent::refusals::Refusals;
 use crate::twilio::privacy::Privacy;
 
 /// What the private listener grants. A tail is sent off a little before that.

@@ -10,7 +10,6 @@ mod body;
 pub mod listen;
 mod phase;
 mod places;
-pub mod refusals;
 
 use std::io;
 use std::time::Duration;

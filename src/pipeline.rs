@@ -7,7 +7,6 @@
 
 pub mod aging;
 pub mod batcher;
-pub mod live;
 pub mod pending;
 pub mod pump;
 pub mod spooled;

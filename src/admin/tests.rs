@@ -19,10 +19,10 @@ use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
-use crate::http::refusals::Refusals;
 use crate::http::{Limits, serve};
-use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::{Observed, Sink as _};
+use crate::recent::events::{Live, Stage};
+use crate::recent::refusals::Refusals;
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 

@@ -23,9 +23,9 @@ use crate::backend::sqlite::{self, Checkpoint, Database, SqliteStore};
 use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
 use crate::clock::Clock;
 use crate::config::{self, Durability};
-use crate::pipeline::live::{Live, Stage};
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::{Recorder, batcher};
+use crate::recent::events::{Live, Stage};
 use crate::telemetry::metrics::{Backend, Metrics};
 
 /// Most events of one transaction of the embedded store: four times the number costs two thirds of

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::signed::Received;
 use super::{Inbound, Refusal, Terms, label};
 use crate::event::Route;
-use crate::http::refusals::Refused;
+use crate::recent::refusals::Refused;
 use crate::twilio::diagnosis::Diagnosis;
 
 /// Most refusals whose requests wait in memory to be looked at. Of more, no cause is looked for.

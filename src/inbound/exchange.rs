@@ -12,7 +12,7 @@ use super::metrics::Outcome;
 use super::signed::Received;
 use super::{Inbound, Refusal, Terms, label};
 use crate::event::{Event, Route, TraceContext};
-use crate::http::refusals::shown;
+use crate::recent::refusals::shown;
 use crate::spans::{Role, Span};
 
 /// What is known of a request by the time it ends. Ends exactly once, however it does: a future

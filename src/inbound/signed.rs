@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::room::Held;
 use super::{Inbound, Refusal, Terms};
 use crate::http::Caller;
-use crate::http::refusals::shown;
+use crate::recent::refusals::shown;
 use crate::twilio::diagnosis::{Diagnosis, diagnose};
 use crate::twilio::keyring::Account;
 use crate::twilio::public_url::candidates;

@@ -16,7 +16,7 @@ use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::event::Kind;
-use crate::pipeline::live::{Seen, Watcher};
+use crate::recent::events::{Seen, Watcher};
 use crate::twilio::error_code;
 
 /// Most that watch at one time: each holds a connection.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admin::Admin;
 use crate::clock::Timestamp;
-use crate::http::refusals::Refused;
+use crate::recent::refusals::Refused;
 
 #[derive(Debug, Serialize)]
 pub(super) struct List {

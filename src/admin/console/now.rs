@@ -18,7 +18,7 @@ use crate::admin::gate::Visitor;
 use crate::admin::verdict::{Finding, name, verdict};
 use crate::admin::watch::Vitals;
 use crate::clock::Timestamp;
-use crate::pipeline::live::Stage;
+use crate::recent::events::Stage;
 
 /// Rows of what came last; the script keeps as many.
 const ROWS: usize = 20;

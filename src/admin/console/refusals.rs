@@ -12,7 +12,7 @@ use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::gate::Visitor;
 use crate::clock::{Clock, Timestamp};
-use crate::http::refusals::{Counted, Refused};
+use crate::recent::refusals::{Counted, Refused};
 
 /// `GET /refusals`
 pub(super) async fn page(

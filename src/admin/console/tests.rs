@@ -5,8 +5,8 @@ use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};
 use crate::event::Batch;
 use crate::http::raw_client::{Client, Response};
-use crate::http::refusals::Refused;
 use crate::pipeline::{Sink as _, Source as _};
+use crate::recent::refusals::Refused;
 
 const PAGES: [&str; 6] =
     ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];

@@ -20,13 +20,13 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::raw_client::{Client, Response};
-use crate::http::refusals::{Refusals, Refused};
 use crate::inbound::{
     Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room, Terms,
     TermsInForce,
 };
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
+use crate::recent::refusals::{Refusals, Refused};
 use crate::spans::Spans;
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;

@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::admin::console::plot::plot;
 use crate::admin::console::words::{count, number_of, rate, seconds};
 use crate::admin::watch::{Sample, Vitals};
-use crate::pipeline::live::Stage;
+use crate::recent::events::Stage;
 
 /// Those that this process has.
 pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {

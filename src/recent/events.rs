@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use super::{Observed, Observer, Outcome, Sink};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventId};
+use crate::pipeline::{Observed, Observer, Outcome, Sink};
 
 /// The last events that are remembered: some pages of a screen. As many of each second at most: who
 /// comes later sees no more of it, and each is a copy that a callback waits for.
