@@ -11,8 +11,8 @@ mod probe;
 pub mod purge;
 mod reader;
 pub mod redis;
-mod rows;
 pub mod search;
+mod sql;
 pub mod sqlite;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
@@ -29,7 +29,7 @@ pub struct BackendError(pub Cause);
 
 impl From<sqlx::Error> for BackendError {
     fn from(error: sqlx::Error) -> Self {
-        Self(rows::cause(&error))
+        Self(sql::error::cause(&error))
     }
 }
 

@@ -4,12 +4,10 @@
 //! that nothing here remembers anything, and a purge that was cut short is simply asked for again.
 
 mod selection;
-mod sql;
 
 use std::fmt;
 
 pub use self::selection::Selection;
-pub(super) use self::sql::{EventHit, push_events, push_statuses};
 use super::local_log::LocalLog;
 use super::redis::{Connector, Housekeeping, Names};
 use super::search::Cursor;

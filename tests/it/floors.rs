@@ -45,6 +45,20 @@ const FLOORS: &[Floor] = &[
         below: &["clock", "retry", "event", "twilio", "pipeline"],
         absent: NO_HTTP,
     },
+    // What both databases share; it knows neither of them.
+    Floor {
+        module: "backend::sql",
+        below: &["clock", "event", "twilio", "pipeline", "backend"],
+        absent: &[
+            "redis",
+            "crate::backend::redis",
+            "crate::backend::local_log",
+            "crate::backend::postgres",
+            "crate::backend::sqlite",
+        ],
+    },
+    // Values: how they become SQL is for `backend::sql` to know.
+    Floor { module: "backend::search", below: &["clock", "event", "twilio"], absent: PURE },
     Floor {
         module: "backend::redis",
         below: ANYTHING,

@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 
 use super::Postgres;
 use crate::backend::BackendError;
-use crate::backend::purge::{EventHit, Found, Mode, PAGE, Selection, push_events, push_statuses};
+use crate::backend::purge::{Found, Mode, PAGE, Selection};
 use crate::backend::search::Cursor;
+use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
 use crate::clock::Timestamp;
 
 /// Rows are locked in the order in which a commit locks them, so the two cannot deadlock.

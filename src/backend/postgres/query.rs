@@ -10,7 +10,8 @@ use tokio::time::timeout;
 
 use super::{CONNECT, Postgres};
 use crate::backend::search::{ACCOUNTS, Counts, EventSearch, StatusSearch};
-use crate::backend::{BackendError, InForce, StoredEvent, in_force, rows};
+use crate::backend::sql::{self, rows};
+use crate::backend::{BackendError, InForce, StoredEvent, in_force};
 use crate::clock::Timestamp;
 use crate::event::Current;
 
@@ -161,9 +162,9 @@ impl Query {
         if search.texts().any(no_text) {
             return Ok(Vec::new());
         }
-        let mut sql = QueryBuilder::new(select_statuses!(""));
-        search.push(&mut sql);
-        let rows = self.search(sql.build()).await?;
+        let mut select = QueryBuilder::new(select_statuses!(""));
+        sql::search::push_statuses(&mut select, search);
+        let rows = self.search(select.build()).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
@@ -178,9 +179,9 @@ impl Query {
         if search.texts().any(no_text) {
             return Ok(Vec::new());
         }
-        let mut sql = QueryBuilder::new(select_events!(""));
-        search.push(&mut sql);
-        let rows = self.search(sql.build()).await?;
+        let mut select = QueryBuilder::new(select_events!(""));
+        sql::search::push_events(&mut select, search);
+        let rows = self.search(select.build()).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
-use crate::backend::rows;
+use crate::backend::sql::error::cause;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
@@ -149,7 +149,7 @@ impl Page {
 
 impl Aging for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
-        let page = self.page(cutoff).await.map_err(|error| rows::cause(&error))?;
+        let page = self.page(cutoff).await.map_err(|error| cause(&error))?;
         let Some(Page { rows, deleted, last }) = page else {
             self.after = start();
             return Ok(Step::Taken);
@@ -174,7 +174,7 @@ impl Aging for Retention {
         };
         let told: Result<(OffsetDateTime, Option<OffsetDateTime>, Option<OffsetDateTime>), _> =
             self.postgres.run_limited(ask).await;
-        let (now, newest, trusted) = told.map_err(|error| rows::cause(&error))?;
+        let (now, newest, trusted) = told.map_err(|error| cause(&error))?;
         Ok(Outlook {
             now: Some(now.into()),
             newest: newest.map(Into::into),
@@ -198,7 +198,7 @@ impl Aging for Retention {
             query.persistent(keep).execute(connection).await
         };
         let noted = self.postgres.run_limited(note).await;
-        noted.map(|_| ()).map_err(|error| rows::cause(&error))
+        noted.map(|_| ()).map_err(|error| cause(&error))
     }
 
     async fn is_old(&mut self, cutoff: Timestamp) -> Result<bool, Cause> {
@@ -210,7 +210,7 @@ impl Aging for Retention {
                 .fetch_one(connection)
                 .await
         };
-        self.postgres.run_limited(ask).await.map_err(|error| rows::cause(&error))
+        self.postgres.run_limited(ask).await.map_err(|error| cause(&error))
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
@@ -218,7 +218,7 @@ impl Aging for Retention {
         let ask = async |connection: &mut PgConnection, keep| {
             sqlx::query_scalar(sql).persistent(keep).fetch_optional(connection).await
         };
-        let oldest = self.postgres.run_limited(ask).await.map_err(|error| rows::cause(&error))?;
+        let oldest = self.postgres.run_limited(ask).await.map_err(|error| cause(&error))?;
         Ok(oldest.map(|at: OffsetDateTime| at.into()))
     }
 }

@@ -6,7 +6,8 @@ use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
-use crate::backend::rows::{self, Statuses};
+use crate::backend::sql::batch::{self, Statuses};
+use crate::backend::sql::error::cause;
 use crate::event::{Batch, Current, Differing, Event, Fingerprint, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
@@ -29,7 +30,7 @@ impl PostgresStore {
 
 impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        let details = rows::details(batch).await;
+        let details = batch::details(batch).await;
         let work = async |connection: &mut PgConnection, keep| {
             store(connection, batch, details, keep).await
         };
@@ -46,7 +47,7 @@ async fn store(
 ) -> Result<Outcome, sqlx::Error> {
     let fresh = insert(connection, batch, &details, keep).await?;
     let differing = differing(connection, batch, &fresh, keep).await?;
-    let updates = rows::fold(details, &fresh);
+    let updates = batch::fold(details, &fresh);
     let (contradicted, late) = match updates.is_empty() {
         true => (0, 0),
         false => merge(connection, &updates, keep).await?,
@@ -121,7 +122,7 @@ async fn merge(
 
 /// Data that Postgres refuses, as opposed to a Postgres that is away: by the class of SQLSTATE.
 fn classify(error: &sqlx::Error) -> CommitError {
-    let cause = rows::cause(error);
+    let cause = cause(error);
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     match (code.get(..2), &*code) {
         // Data exception, integrity violation, limit of a program (an index entry too large).

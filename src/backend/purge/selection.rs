@@ -42,7 +42,7 @@ impl Selection {
     }
 
     /// What of the addresses must be in a text for any of them to be.
-    pub(super) fn cores(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::backend) fn cores(&self) -> impl Iterator<Item = &str> {
         let shorter = |form: &String| {
             self.addresses.iter().any(|other| other != form && form.contains(other.as_str()))
         };

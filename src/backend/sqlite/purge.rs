@@ -10,8 +10,9 @@ use super::query::Query;
 use super::store::SqliteStore;
 use super::writer::Writer;
 use crate::backend::BackendError;
-use crate::backend::purge::{EventHit, Found, Mode, PAGE, Selection, push_events, push_statuses};
+use crate::backend::purge::{Found, Mode, PAGE, Selection};
 use crate::backend::search::Cursor;
+use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
 use crate::clock::Timestamp;
 use crate::pipeline::CommitError;
 

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
 use crate::backend::search::{ACCOUNTS, Counts, EventSearch, StatusSearch};
-use crate::backend::{BackendError, StoredEvent, rows};
+use crate::backend::sql::{self, rows};
+use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
 use crate::event::Current;
 
@@ -123,9 +124,9 @@ impl Query {
     /// # Errors
     /// The file cannot be read in time.
     pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
-        let mut sql = QueryBuilder::new("SELECT * FROM statuses");
-        search.push(&mut sql);
-        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
+        let mut select = QueryBuilder::new("SELECT * FROM statuses");
+        sql::search::push_statuses(&mut select, search);
+        let rows = self.search(async |on| select.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
@@ -137,9 +138,9 @@ impl Query {
         &self,
         search: &EventSearch,
     ) -> Result<Vec<StoredEvent>, BackendError> {
-        let mut sql = QueryBuilder::new("SELECT * FROM events");
-        search.push(&mut sql);
-        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
+        let mut select = QueryBuilder::new("SELECT * FROM events");
+        sql::search::push_events(&mut select, search);
+        let rows = self.search(async |on| select.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, query::Quer
 
 use super::writer::Writer;
 use super::{Database, OpenError};
-use crate::backend::rows;
-use crate::backend::rows::Statuses;
+use crate::backend::sql::batch::{self, Statuses};
+use crate::backend::sql::rows;
 use crate::event::{Batch, Current, Differing, Event, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
@@ -126,10 +126,10 @@ const LOOK_EVENT_COLUMNS: usize = 3;
 /// Each query is a trip to the thread of the connection and back, so there are three: what is known,
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
-    let details = rows::details(batch).await;
+    let details = batch::details(batch).await;
     let Known { fresh, differing, statuses } = look(connection, batch, &details).await?;
     insert_events(connection, batch.events(), &details, &fresh).await?;
-    let Merged { new, moved, contradicted, late } = merge(statuses, rows::fold(details, &fresh));
+    let Merged { new, moved, contradicted, late } = merge(statuses, batch::fold(details, &fresh));
     put_statuses(connection, &new, &moved).await?;
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
@@ -159,7 +159,7 @@ async fn look(
     let mut statuses = Statuses::new();
     for row in look.fetch_all(connection).await? {
         if row.len() != LOOK_EVENT_COLUMNS {
-            rows::insert(&mut statuses, rows::current(&row)?);
+            batch::insert(&mut statuses, rows::current(&row)?);
         } else if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
             fresh[at] = false;
             let kept: Option<i64> = row.try_get("fingerprint")?;

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Database;
-use crate::backend::rows;
+use crate::backend::sql::error::cause;
 use crate::pipeline::CommitError;
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
@@ -136,14 +136,14 @@ impl Held<'_> {
         const NOT_SYNCED: [&str; 2] = ["1034", "1290"];
         let code = error.as_database_error().and_then(|error| error.code());
         match code.as_deref() {
-            Some(FULL) => CommitError::Full(rows::cause(error)),
+            Some(FULL) => CommitError::Full(cause(error)),
             Some(code) if NOT_SYNCED.contains(&code) => {
-                CommitError::Transient(self.database.fail(rows::cause(error)))
+                CommitError::Transient(self.database.fail(cause(error)))
             }
             Some(code) if code.parse().is_ok_and(|code: u32| OF_DATA.contains(&(code & 0xff))) => {
-                CommitError::Refused(rows::cause(error))
+                CommitError::Refused(cause(error))
             }
-            _ => CommitError::Transient(rows::cause(error)),
+            _ => CommitError::Transient(cause(error)),
         }
     }
 }

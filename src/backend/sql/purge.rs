@@ -4,8 +4,10 @@
 
 use sqlx::{ColumnIndex, Decode, Encode, QueryBuilder, Row, Type};
 
-use super::{PAGE, Selection};
-use crate::backend::search::{Cursor, Dialect, push_addresses, push_after};
+use super::dialect::Dialect;
+use super::page::{push_addresses, push_after};
+use crate::backend::purge::{PAGE, Selection};
+use crate::backend::search::Cursor;
 
 /// An event of a page.
 pub(in crate::backend) struct EventHit {

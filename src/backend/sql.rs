@@ -1,0 +1,10 @@
+//! What the two SQL stores share: how a row is read, and the SQL that is made for both, so that they
+//! cannot differ.
+
+pub(super) mod batch;
+pub(super) mod dialect;
+pub(super) mod error;
+pub(super) mod page;
+pub(super) mod purge;
+pub(super) mod rows;
+pub(super) mod search;
