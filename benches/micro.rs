@@ -34,7 +34,7 @@ const URL: &str = "https://hooks.example.com/status";
 /// The last callback of a call, with 23 parameters.
 struct Fixture {
     config: Config,
-    keyring: Keyring,
+    keyring: Arc<Keyring>,
     request: Signed,
     claim: Claim,
     at: Timestamp,
@@ -50,9 +50,7 @@ impl Fixture {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let sources = Sources { file: None, environment: environment.into() };
         let config = Config::load(&sources, Role::All).expect("they are all that is needed");
-        let accounts = config.accounts.iter().map(|account| account.secrets()).collect();
-        let keyring = Keyring::new(accounts).expect("the account has a token");
-
+        let keyring = Arc::clone(&config.keyring);
         let at = Timestamp::from_micros(1_764_000_000_000_000);
         let (from, to) = ("+12015550100".to_owned(), "+12015550101".to_owned());
         let scene = Scene { account: ACCOUNT.to_owned(), from, to, at };
@@ -185,10 +183,8 @@ fn inbound(c: &mut Criterion) {
     let (recorder, queue) = batcher::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
-    let accounts = fixture.config.accounts.iter().map(|account| account.secrets()).collect();
-    let keyring = Keyring::new(accounts).expect("the account has a token");
     let terms = Terms {
-        keyring,
+        keyring: Arc::clone(&fixture.config.keyring),
         fallback: fixture.config.fallback.clone(),
         privacy: Arc::clone(&fixture.config.privacy),
     };

@@ -25,7 +25,7 @@ use crate::backend::local_log::{Bounds, LocalDeadLetters};
 use crate::backend::redis::{self, Connector, Names};
 use crate::clock::Clock;
 use crate::inbound::Fallback;
-use crate::twilio::keyring::{self, SharedKey};
+use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
 use crate::worker::retention;
@@ -51,8 +51,8 @@ pub struct ConfigError {
 pub struct Config {
     /// The base of every URL that Twilio was told.
     pub public_url: PublicUrl,
-    /// Whose callbacks are accepted; never empty.
-    pub accounts: Vec<Account>,
+    /// Whose callbacks are accepted.
+    pub keyring: Arc<Keyring>,
     /// The public listener.
     pub inbound: inbound::Config,
     /// What the fallback URLs answer.
@@ -79,34 +79,6 @@ pub struct Config {
     pub fixed: Fixed,
     /// What can be read, and most likely is not meant.
     pub warnings: Vec<ConfigError>,
-}
-
-/// An account and its secrets.
-#[derive(Debug, Clone)]
-pub struct Account {
-    /// `AC…`.
-    pub sid: String,
-    /// Stands for it in metrics.
-    pub name: String,
-    /// Auth tokens, the primary one and those being rotated in or out.
-    pub auth_tokens: Vec<SecretString>,
-    /// Shared keys.
-    pub shared_keys: Vec<SharedKey>,
-    /// The ids of those that are about to be taken out.
-    pub retiring: Vec<String>,
-    /// The accounts that it may speak for.
-    pub subaccounts: Vec<String>,
-}
-
-impl Account {
-    /// As the keyring has it, with its keys prepared.
-    #[must_use]
-    pub fn secrets(&self) -> keyring::Account {
-        let (sid, name) = (self.sid.clone(), self.name.clone());
-        keyring::Account::new(sid, name, &self.auth_tokens, &self.shared_keys)
-            .retiring(&self.retiring)
-            .with_subaccounts(self.subaccounts.clone())
-    }
 }
 
 /// Calls in progress.
@@ -315,7 +287,7 @@ impl Config {
     pub fn load(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
         let loaded = layers::load(sources)?;
         let mut config = resolve::resolve(&loaded, role)?;
-        config.warnings = warnings::of(&loaded, &config);
+        config.warnings.extend(warnings::of(&loaded, &config));
         Ok(config)
     }
 

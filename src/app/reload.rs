@@ -6,10 +6,9 @@ use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError, Fixed};
+use crate::config::{Config, ConfigError, Fixed};
 use crate::inbound::{Terms, TermsInForce};
 use crate::telemetry::reloads::Reloads;
-use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 
 /// A hold on a server that runs, to change what it goes by.
@@ -50,14 +49,15 @@ impl Reloader {
         }
         self.privacy.store(Arc::clone(&config.privacy));
         self.metrics.taken(self.clock.now());
-        info!(accounts = config.accounts.len(), "configuration reloaded");
+        info!(accounts = config.keyring.accounts().len(), "configuration reloaded");
     }
 }
 
 /// What the public listener goes by.
 pub(super) fn terms(config: &Config) -> Terms {
-    let accounts = config.accounts.iter().map(config::Account::secrets);
-    let keyring =
-        Keyring::new(accounts.collect()).expect("each account was found to have a secret");
-    Terms { keyring, fallback: config.fallback.clone(), privacy: Arc::clone(&config.privacy) }
+    Terms {
+        keyring: Arc::clone(&config.keyring),
+        fallback: config.fallback.clone(),
+        privacy: Arc::clone(&config.privacy),
+    }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::callback_url::Urls;
 use super::terminal::out;
 use crate::backend::local_log::{absolute, volatile};
-use crate::config::{Account, Config, Deployment, LocalLog, Role, Scaled, Sources};
+use crate::config::{Config, Deployment, LocalLog, Role, Scaled, Sources};
+use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
 use crate::worker::retention::Config as Retention;
 
@@ -41,7 +42,7 @@ fn explain(config: &Config) -> String {
         format!("public listener     {}, for probes {}", config.inbound.listen, probes(config)),
         format!("admin listener      {}{}", config.admin.listen, token(config)),
     ]);
-    lines.extend(config.accounts.iter().map(account));
+    lines.extend(config.keyring.accounts().iter().map(account));
     match &config.deployment {
         Deployment::Embedded { store, .. } => {
             lines.push("mode                embedded: this process alone, no services".to_owned());
@@ -72,12 +73,14 @@ fn token(config: &Config) -> &'static str {
 }
 
 fn account(account: &Account) -> String {
-    let ids: Vec<&str> = account.shared_keys.iter().map(|key| key.id.as_str()).collect();
+    let (shared, tokens): (Vec<&Secret>, Vec<&Secret>) =
+        account.secrets().iter().partition(|secret| secret.is_shared());
+    let ids: Vec<&str> = shared.into_iter().map(Secret::id).collect();
     format!(
         "account             {} ({}): auth tokens {}, shared keys {} {}",
-        account.sid,
-        account.name,
-        account.auth_tokens.len(),
+        account.sid(),
+        account.name(),
+        tokens.len(),
         ids.len(),
         ids.join(", "),
     )

@@ -94,7 +94,7 @@ impl Doctor {
 
 fn configuration(config: &Config) -> Vec<Finding> {
     let mode = config.deployment.name();
-    let text = format!("{mode} mode, accounts: {}", config.accounts.len());
+    let text = format!("{mode} mode, accounts: {}", config.keyring.accounts().len());
     let mut findings = vec![Finding::ok("configuration", text)];
     // Each says what to do by itself.
     let warnings = config.warnings.iter();

@@ -1,12 +1,13 @@
 //! Whose secret a command signs or verifies with: the one that it was given, or the configuration's.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use secrecy::SecretString;
 
-use crate::config::{self, Config, Role, Sources};
+use crate::config::{Config, Role, Sources};
 use crate::twilio::keyring::{Account, Keyring, Secret};
 
 /// The account of a token when neither the command line nor the request says which.
@@ -34,16 +35,16 @@ impl Given {
             let account = account.context("whose token is it? say --account too")?;
             return Ok((account, Secret::auth_token(token)));
         }
-        let accounts = load(config)?.accounts.into_iter();
-        let mut wanted = accounts.filter(|known| self.is_wanted(&known.sid));
+        let keyring = load(config)?.keyring;
+        let mut wanted = keyring.accounts().iter().filter(|known| self.is_wanted(known.sid()));
         let account = wanted.next().ok_or_else(|| {
             let sid = self.account.as_deref().unwrap_or_default();
             anyhow::anyhow!("the configuration has no account {sid}: give its token, too")
         })?;
-        let token = account.auth_tokens.first().ok_or_else(|| {
-            anyhow::anyhow!("account {} has no auth token to sign with", account.sid)
+        let token = account.auth_token().ok_or_else(|| {
+            anyhow::anyhow!("account {} has no auth token to sign with", account.sid())
         })?;
-        Ok((account.sid.clone(), Secret::auth_token(token)))
+        Ok((account.sid().to_owned(), token.clone()))
     }
 
     /// The secrets to verify with. A token that was given stands for whatever account the request
@@ -55,16 +56,16 @@ impl Given {
         &self,
         config: Option<PathBuf>,
         names: Option<&str>,
-    ) -> anyhow::Result<Keyring> {
-        let accounts = match &self.auth_token {
+    ) -> anyhow::Result<Arc<Keyring>> {
+        match &self.auth_token {
             Some(token) => {
                 let named = self.account.as_deref().or(names).unwrap_or(ANY_ACCOUNT);
                 let tokens = std::slice::from_ref(token);
-                vec![Account::new(named.to_owned(), "given".to_owned(), tokens, &[])]
+                let account = Account::new(named.to_owned(), "given".to_owned(), tokens, &[]);
+                Ok(Arc::new(Keyring::new(vec![account])?))
             }
-            None => load(config)?.accounts.iter().map(config::Account::secrets).collect(),
-        };
-        Ok(Keyring::new(accounts)?)
+            None => Ok(load(config)?.keyring),
+        }
     }
 
     fn is_wanted(&self, sid: &str) -> bool {

@@ -12,12 +12,12 @@ use sqlx::postgres::PgConnectOptions;
 use super::layers::Loaded;
 use super::raw::{RawAccount, RawNumber, RawSharedKey};
 use super::warnings::trimmed;
-use super::{Account, Calls, Config, ConfigError, Deployment, LocalLog, Log, Role, Scaled, Traces};
+use super::{Calls, Config, ConfigError, Deployment, LocalLog, Log, Role, Scaled, Traces};
 use crate::backend::local_log::Bounds;
 use crate::backend::redis::{Connector, Names};
 use crate::clock::Clock;
 use crate::inbound::{Fallback, PerNumber};
-use crate::twilio::keyring::{Algorithm, Secret, SharedKey};
+use crate::twilio::keyring::{Account, Algorithm, Keyring, Secret, SharedKey};
 use crate::twilio::privacy::{Class, KeyError, Privacy, Treatment, Treatments};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
@@ -34,8 +34,9 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
     if raw.inbound.health_is_a_route() {
         return Err(loaded.error("inbound.health_path", "it is a route of callbacks: use another"));
     }
+    let (keyring, warnings) = accounts(loaded)?;
     Ok(Config {
-        accounts: accounts(loaded)?,
+        keyring: Arc::new(keyring),
         public_url: public_url(loaded)?,
         inbound: raw.inbound.clone(),
         fallback: fallback(loaded)?,
@@ -49,7 +50,7 @@ pub(crate) fn resolve(loaded: &Loaded, role: Role) -> Result<Config, ConfigError
         traces: traces(loaded)?,
         clock: Clock::System,
         fixed: loaded.fixed.clone(),
-        warnings: Vec::new(),
+        warnings,
     })
 }
 
@@ -64,7 +65,8 @@ fn public_url(loaded: &Loaded) -> Result<PublicUrl, ConfigError> {
     PublicUrl::parse(url).map_err(|error| loaded.error("public_url", error.to_string()))
 }
 
-fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
+/// Every account with its secrets, and what is most likely not meant.
+fn accounts(loaded: &Loaded) -> Result<(Keyring, Vec<ConfigError>), ConfigError> {
     let raw = &loaded.raw.account;
     if raw.is_empty() {
         return Err(loaded.error(
@@ -73,15 +75,19 @@ fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
              TWILIO_AUTH_TOKEN, or add an [[account]] with sid and auth_tokens to the file",
         ));
     }
-    let accounts = raw.iter().enumerate().map(|(place, raw)| account(loaded, place, raw));
-    let accounts: Vec<Account> = accounts.collect::<Result<_, _>>()?;
+    let (mut accounts, mut warnings) = (Vec::with_capacity(raw.len()), Vec::new());
+    for (place, raw) in raw.iter().enumerate() {
+        let (account, found) = account(loaded, place, raw)?;
+        accounts.push(account);
+        warnings.extend(found);
+    }
     let mut sids = HashSet::new();
-    if let Some(twice) = accounts.iter().find(|account| !sids.insert(&account.sid)) {
-        let problem = format!("{} is there twice; put its secrets into one entry", twice.sid);
+    if let Some(twice) = accounts.iter().find(|account| !sids.insert(account.sid())) {
+        let problem = format!("{} is there twice; put its secrets into one entry", twice.sid());
         return Err(loaded.error("account", problem));
     }
     let mut names = HashSet::new();
-    if let Some(twice) = accounts.iter().position(|account| !names.insert(&account.name)) {
+    if let Some(twice) = accounts.iter().position(|account| !names.insert(account.name())) {
         return Err(ConfigError {
             key: format!("account[{twice}].name"),
             origin: loaded.origin("account"),
@@ -89,15 +95,22 @@ fn accounts(loaded: &Loaded) -> Result<Vec<Account>, ConfigError> {
         });
     }
     let mut parents = HashSet::new();
-    let mut subaccounts = accounts.iter().flat_map(|account| &account.subaccounts);
+    let mut subaccounts = accounts.iter().flat_map(Account::subaccounts);
     if let Some(twice) = subaccounts.find(|sid| !parents.insert(*sid)) {
         let problem = format!("the sub-account {twice} is listed twice; it has one parent");
         return Err(loaded.error("account", problem));
     }
-    Ok(accounts)
+    match Keyring::new(accounts) {
+        Ok(keyring) => Ok((keyring, warnings)),
+        Err(error) => Err(loaded.error("account", error.to_string())),
+    }
 }
 
-fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, ConfigError> {
+fn account(
+    loaded: &Loaded,
+    place: usize,
+    raw: &RawAccount,
+) -> Result<(Account, Vec<ConfigError>), ConfigError> {
     let key = |name: &str| format!("account[{place}].{name}");
     let wrong = |name: &str, problem: String| ConfigError {
         key: key(name),
@@ -143,17 +156,19 @@ fn account(loaded: &Loaded, place: usize, raw: &RawAccount) -> Result<Account, C
         return Err(wrong("auth_tokens", problem.to_owned()));
     }
     let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
-    let retiring = raw.retiring.clone();
-    let account = Account { sid, name, auth_tokens, shared_keys, retiring, subaccounts };
-    let secrets = account.secrets();
-    let ids: Vec<&str> = secrets.secrets().iter().map(Secret::id).collect();
+    let warnings = super::warnings::of_account(&sid, &auth_tokens, &shared_keys);
+    let warnings = warnings.into_iter().map(|(name, problem)| wrong(name, problem)).collect();
+    let account = Account::new(sid, name, &auth_tokens, &shared_keys)
+        .retiring(&raw.retiring)
+        .with_subaccounts(subaccounts);
+    let ids: Vec<&str> = account.secrets().iter().map(Secret::id).collect();
     // Without what is there: a token may have been put in the place of its id.
-    if account.retiring.iter().any(|id| !ids.contains(&id.as_str())) {
+    if raw.retiring.iter().any(|id| !ids.contains(&id.as_str())) {
         let problem =
             format!("it names ids of the account's secrets, which are {}", ids.join(", "));
         return Err(wrong("retiring", problem));
     }
-    Ok(account)
+    Ok((account, warnings))
 }
 
 /// An HMAC takes an empty key, and then anybody can sign: a variable that was not set, most likely.

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::twilio::keyring::{Account, Secret};
 
 /// What every configuration needs.
 const MINIMAL: [(&str, &str); 3] = [
@@ -40,14 +41,21 @@ fn check_error(result: Result<Config, String>, parts: &[&str]) {
     assert!(!error.contains("t0ken"), "{error}");
 }
 
+/// The first account signs as with these auth tokens.
+#[track_caller]
+fn check_tokens(config: &Config, tokens: &[&str]) {
+    let sign = |secret: &Secret| secret.sign("https://h", b"");
+    let expected = tokens.iter().map(|token| sign(&Secret::auth_token(&(*token).into())));
+    let found = config.keyring.accounts()[0].secrets().iter().map(sign);
+    assert!(found.eq(expected));
+}
+
 #[test]
 fn the_conventional_variables_are_enough_but_for_the_public_url() {
     let config = load(&MINIMAL, "").expect("complete");
     assert_eq!(config.public_url.as_str(), "https://hooks.example.com");
-    assert_eq!(
-        (config.accounts[0].sid.as_str(), config.accounts[0].name.as_str()),
-        ("AC1", "account_1")
-    );
+    let account = &config.keyring.accounts()[0];
+    assert_eq!((account.sid(), account.name()), ("AC1", "account_1"));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
     assert!(
         matches!(config.deployment, Deployment::Embedded { store, .. } if store == "sqlite:offhook.db")
@@ -77,8 +85,9 @@ fn a_secret_that_is_retiring_must_be_one_of_the_account() {
         );
         load(&MINIMAL[2..], &file)
     };
-    let secrets = account("['auth_token_1', 'k']").expect("complete").accounts[0].secrets();
-    let retiring: Vec<bool> = secrets.secrets().iter().map(keyring::Secret::is_retiring).collect();
+    let keyring = account("['auth_token_1', 'k']").expect("complete").keyring;
+    let secrets = keyring.accounts()[0].secrets();
+    let retiring: Vec<bool> = secrets.iter().map(Secret::is_retiring).collect();
     assert_eq!(retiring, [true, false, true]);
     check_error(account("['auth_token_3']"), &["account[0].retiring", "auth_token_2, k"]);
     check_error(account("['t0ken']"), &["account[0].retiring", "auth_token_2, k"]);
@@ -316,15 +325,15 @@ fn later_layers_override_earlier_ones() {
     // An account in the file takes the place of the conventional one.
     let file = "[[account]]\nsid = 'AC2'\nauth_tokens = ['12345', '6e7']";
     let config = load(&MINIMAL, file).expect("complete");
-    assert_eq!((config.accounts.len(), config.accounts[0].sid.as_str()), (1, "AC2"));
+    let sids: Vec<&str> = config.keyring.accounts().iter().map(Account::sid).collect();
+    assert_eq!(sids, ["AC2"]);
 }
 
 #[test]
 fn digits_stay_text() {
-    use secrecy::ExposeSecret;
     let environment = [MINIMAL[0], ("TWILIO_AUTH_TOKEN", "00123e4"), MINIMAL[2]];
     let config = load(&environment, "").expect("complete");
-    assert_eq!(config.accounts[0].auth_tokens[0].expose_secret(), "00123e4");
+    check_tokens(&config, &["00123e4"]);
 }
 
 #[test]
@@ -494,8 +503,7 @@ fn secrets_come_from_files_too() {
         ("OFFHOOK_STREAM__URL", "redis://h"),
     ];
     let config = load(&environment, "").expect("complete");
-    let tokens: Vec<_> = config.accounts[0].auth_tokens.iter().map(|t| t.expose_secret()).collect();
-    assert_eq!(tokens, ["one", "two"]);
+    check_tokens(&config, &["one", "two"]);
     let Deployment::Scaled(scaled) = &config.deployment else { panic!("not scaled") };
     assert_eq!(scaled.store.expose_secret(), "postgres://u:p@h/d");
     assert!(!format!("{config:?}").contains("u:p"), "Debug shows a secret");
@@ -522,8 +530,8 @@ fn a_sub_account_is_an_account_with_one_parent() {
         )
     };
     let config = load(&MINIMAL, &file("[' AC4 ']")).expect("complete");
-    assert!(config.accounts[0].secrets().speaks_for("AC4"));
-    assert!(!config.accounts[0].secrets().speaks_for("AC3"));
+    assert!(config.keyring.accounts()[0].speaks_for("AC4"));
+    assert!(!config.keyring.accounts()[0].speaks_for("AC3"));
     check_error(load(&MINIMAL, &file("['SK1']")), &["account[0].subaccounts", "AC"]);
     check_error(load(&MINIMAL, &file("['AC1']")), &["account[0].subaccounts", "itself"]);
     check_error(load(&MINIMAL, &file("['AC3']")), &["account", "AC3 is listed twice"]);

@@ -8,21 +8,13 @@ use tracing_subscriber::filter::Targets;
 
 use super::layers::Loaded;
 use super::resolve::{guessed, is_guessed};
-use super::{Account, Config, ConfigError, Deployment};
+use super::{Config, ConfigError, Deployment};
 use crate::event::Route;
 use crate::twilio::keyring::SharedKey;
 
 /// Each of them, in the order of the file.
 pub(super) fn of(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
     let mut found = public_url(loaded, config);
-    for (place, account) in config.accounts.iter().enumerate() {
-        let of_account = of_account(account).into_iter().map(|(name, problem)| ConfigError {
-            key: format!("account[{place}].{name}"),
-            origin: loaded.origin("account"),
-            problem,
-        });
-        found.extend(of_account);
-    }
     found.extend(tokens(loaded, config));
     found.extend(bounds(loaded));
     found.extend(unused_redis(loaded, config));
@@ -64,15 +56,19 @@ fn public_url(loaded: &Loaded, config: &Config) -> Vec<ConfigError> {
 }
 
 /// What is wrong with the form of a secret; the secret is not in it.
-fn of_account(account: &Account) -> Vec<(&'static str, String)> {
+pub(super) fn of_account(
+    sid: &str,
+    auth_tokens: &[SecretString],
+    shared_keys: &[SharedKey],
+) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !account.sid.strip_prefix("AC").is_some_and(hex) {
+    if !sid.strip_prefix("AC").is_some_and(hex) {
         let problem = "it is not the SID of an account: AC and 32 digits of hexadecimal. Every callback would be \
                        refused as one of an unknown account";
         found.push(("sid", problem.to_owned()));
     }
-    for (place, token) in account.auth_tokens.iter().enumerate() {
+    for (place, token) in auth_tokens.iter().enumerate() {
         let problem = match token.expose_secret() {
             token if hex(token) => continue,
             token if is_quoted(token) => "has quotes around it, which would be a part of it",
@@ -89,7 +85,7 @@ fn of_account(account: &Account) -> Vec<(&'static str, String)> {
         found.push(("auth_tokens", problem));
     }
     let quoted = |key: &SharedKey| is_quoted(key.secret.expose_secret());
-    if let Some(place) = account.shared_keys.iter().position(quoted) {
+    if let Some(place) = shared_keys.iter().position(quoted) {
         let problem = format!(
             "the secret of shared key {} has quotes around it, which would be a part of it",
             place + 1

@@ -12,7 +12,7 @@ use crate::twilio::privacy::Privacy;
 /// whole, so that a request goes by the same terms from its beginning to its end.
 pub struct Terms {
     /// Whose signatures hold.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
     /// What of a callback may be kept.

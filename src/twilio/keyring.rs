@@ -45,6 +45,7 @@ enum Key {
 }
 
 /// One secret of an account. Has no `Debug`: it is never printed.
+#[derive(Clone)]
 pub struct Secret {
     id: String,
     shared: bool,
@@ -83,6 +84,12 @@ impl Secret {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Whether it is a shared key, and not an auth token.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// Whether it is about to be taken out, so that nothing should be signed with it any more.
@@ -189,10 +196,22 @@ impl Account {
         &self.name
     }
 
-    /// Its secrets, in the order of the configuration.
+    /// The sub-accounts that it may speak for.
+    #[must_use]
+    pub fn subaccounts(&self) -> &[String] {
+        &self.subaccounts
+    }
+
+    /// Its secrets, in the order of the configuration: auth tokens, then shared keys.
     #[must_use]
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
+    }
+
+    /// Its primary auth token, which Twilio signs with.
+    #[must_use]
+    pub fn auth_token(&self) -> Option<&Secret> {
+        self.secrets.iter().find(|secret| !secret.shared)
     }
 }
 
@@ -231,6 +250,13 @@ pub struct Keyring {
     decoys: [Secret; 2],
     /// How many secrets of each algorithm the account has that has most of them.
     most: [usize; 2],
+}
+
+/// Shows the accounts; a secret is never printed.
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.accounts.iter().map(Account::sid)).finish()
+    }
 }
 
 /// The keyring would hold no secret at all.

@@ -12,7 +12,6 @@ use crate::backend::{Reader, sqlite};
 use crate::cli::callback_url::Urls;
 use crate::client;
 use crate::config::{Config, Store};
-use crate::twilio::keyring::Secret;
 use crate::twilio::sample::{Callback, Signed};
 
 const SUBJECT: &str = "callback";
@@ -22,19 +21,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const ARRIVAL: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(config: &Config) -> Finding {
-    let tokens = config.accounts.iter();
+    let mut accounts = config.keyring.accounts().iter();
     let Some((account, token)) =
-        tokens.filter_map(|account| Some((account, account.auth_tokens.first()?))).next()
+        accounts.find_map(|account| Some((account.sid(), account.auth_token()?)))
     else {
         let fix = "send one by hand: `offhook send` takes a token";
         return Finding::warning(SUBJECT, "not tried: no account has an auth token", fix);
     };
     // A kind that is not known is kept as it is, under the SID that it names, and moves no status.
     let sid = format!("OD{:032x}", rand::random::<u128>());
-    let pairs = [("AccountSid", account.sid.as_str()), ("OffhookDoctor", "trial"), ("Sid", &sid)];
+    let pairs = [("AccountSid", account), ("OffhookDoctor", "trial"), ("Sid", &sid)];
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let signed =
-        Callback::Form(pairs.to_vec()).post(&Urls::of(config).status, &Secret::auth_token(token));
+    let signed = Callback::Form(pairs.to_vec()).post(&Urls::of(config).status, token);
     match send(&signed).await {
         Err(finding) => finding,
         Ok(took) => match arrives(config, &sid).await {

@@ -85,6 +85,7 @@ impl Setup {
     pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
         let room = Room::of(self.config.body_memory);
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
+        let keyring = Arc::new(keyring);
         let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
         let terms = Terms { keyring, fallback: self.fallback, privacy: Arc::default() };
         Inbound {
