@@ -15,7 +15,6 @@ mod scaled;
 mod stream;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,7 +172,7 @@ pub async fn start(
     let refusals = Arc::new(Refusals::default());
     let privacy = Arc::new(ArcSwap::new(Arc::clone(&config.privacy)));
     let mut reloader = Reloader {
-        started_with: config.fixed.clone(),
+        started_with: config.restart_only.clone(),
         terms: None,
         privacy: Arc::clone(&privacy),
         metrics: Reloads::new(&registry, config.clock.now())?,
@@ -271,9 +270,10 @@ fn inbound_service(
 /// How many connections there may be, as far as files go: each is one, and with none left there is neither
 /// a health check nor a commit.
 fn allowed_connections(config: &mut Config) -> Connections {
-    let wanted = config.inbound.max_connections;
-    let allowed = Connections::within(process::most_files(), wanted.get());
-    if let Some(fewer) = NonZeroUsize::new(allowed.public).filter(|fewer| *fewer < wanted) {
+    let wanted = config.inbound.limits.max_connections;
+    let allowed = Connections::within(process::most_files(), wanted);
+    let fewer = allowed.public;
+    if (1..wanted).contains(&fewer) {
         if config.deployment.receives() {
             warn!(
                 wanted,
@@ -281,7 +281,7 @@ fn allowed_connections(config: &mut Config) -> Connections {
                 "fewer connections than inbound.max_connections: the limit on open files is too low"
             );
         }
-        config.inbound.max_connections = fewer;
+        config.inbound.limits.max_connections = fewer;
     }
     allowed
 }

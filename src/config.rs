@@ -1,28 +1,34 @@
 //! Configuration: read at start, and again when told to, into values that cannot be half right.
 //!
-//! [`layers`] finds out what was set and where, `raw` is its shape, `resolve` checks it.
+//! [`layers`] finds out what was set and where ([`Origin`]); [`sections`] has, section by section, what it looks
+//! like, what is checked of it, and what is warned of; [`deployment`] has what the sections mean together.
 
-mod fixed;
+mod deployment;
 pub mod layers;
-mod raw;
-mod resolve;
+mod origin;
+mod restart_only;
+mod secrets;
+mod sections;
 mod urls;
-mod warnings;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use secrecy::SecretString;
-
-pub use self::fixed::Fixed;
+pub use self::deployment::{Deployment, Role, Scaled, Store};
+use self::layers::Loaded;
 pub use self::layers::Sources;
-pub use self::raw::{Durability, LogFormat};
-pub use self::warnings::lets_errors_through;
-use crate::backend::DeadLetters;
-use crate::backend::local_log::{Bounds, LocalDeadLetters};
-use crate::backend::redis::{self, Connector, Names};
+pub use self::origin::Origin;
+pub use self::restart_only::RestartOnly;
+pub use self::sections::calls::Calls;
+pub use self::sections::log::{Log, LogFormat, lets_errors_through};
+pub use self::sections::spool::LocalLog;
+pub use self::sections::stream::Durability;
+pub use self::sections::traces::Traces;
+use self::sections::{
+    account, calls, fallback, log, privacy, public_url, retention as ages, spool, stream, traces,
+    worker,
+};
 use crate::clock::Clock;
 use crate::inbound::Fallback;
 use crate::twilio::keyring::Keyring;
@@ -41,7 +47,7 @@ pub struct ConfigError {
     /// The key, dotted.
     pub key: String,
     /// Where it was set, or that it was not.
-    pub origin: String,
+    pub origin: Origin,
     /// What is wrong, and the fix.
     pub problem: String,
 }
@@ -76,207 +82,9 @@ pub struct Config {
     /// Where the time comes from: the machine, unless a torture says otherwise.
     pub clock: Clock,
     /// What a reload cannot change.
-    pub fixed: Fixed,
+    pub restart_only: RestartOnly,
     /// What can be read, and most likely is not meant.
     pub warnings: Vec<ConfigError>,
-}
-
-/// Calls in progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Calls {
-    /// How many there may be; 0 is not known.
-    pub limit: u64,
-    /// After so long the final callback of a call was lost.
-    pub max_age: Duration,
-}
-
-/// How the log is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// Which lines.
-    pub filter: String,
-}
-
-/// Traces, which only a build with the feature `otel` takes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Traces {
-    /// Of a collector.
-    pub endpoint: String,
-    /// The share of requests that is traced.
-    pub sample_ratio: f64,
-}
-
-/// Which log a callback is answered for, and which store a pump moves it into, with all that they need
-/// and nothing that they do not.
-#[derive(Debug, Clone)]
-pub enum Deployment {
-    /// A local log, and a SQLite file: one process, no services.
-    Embedded {
-        /// Beside the file.
-        log: LocalLog,
-        /// `sqlite:…`
-        store: String,
-    },
-    /// A local log, and Postgres: one process.
-    Direct {
-        /// In a directory of its own.
-        log: LocalLog,
-        /// `postgres://…`
-        store: SecretString,
-    },
-    /// A Redis stream, with a local log behind it, and Postgres: receivers and workers.
-    Scaled(Box<Scaled>),
-}
-
-/// Where a deployment stores.
-#[derive(Debug, Clone, Copy)]
-pub enum Store<'d> {
-    /// `sqlite:…`
-    Sqlite(&'d str),
-    /// `postgres://…`
-    Postgres(&'d SecretString),
-}
-
-impl Scaled {
-    /// The dead letters of the stream, and those of the spool of a receiver on this machine.
-    #[must_use]
-    pub fn dead_letters(&self) -> DeadLetters {
-        let stream = redis::DeadLetters::new(self.stream.clone(), self.names.clone());
-        let local = LocalDeadLetters::new(self.spool.directory.clone());
-        DeadLetters { stream: Some(stream), local: self.role.receives().then_some(local) }
-    }
-}
-
-impl Deployment {
-    /// The dead letters that can be reached from here.
-    #[must_use]
-    pub fn dead_letters(&self) -> DeadLetters {
-        match self {
-            Self::Embedded { log, .. } | Self::Direct { log, .. } => {
-                let local = LocalDeadLetters::new(log.directory.clone());
-                DeadLetters { stream: None, local: Some(local) }
-            }
-            Self::Scaled(scaled) => scaled.dead_letters(),
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Embedded { .. } => "embedded",
-            Self::Direct { .. } => "direct",
-            Self::Scaled(_) => "scale-out",
-        }
-    }
-
-    /// The local log of this process; a worker has none.
-    #[must_use]
-    pub fn local_log(&self) -> Option<&LocalLog> {
-        match self {
-            Self::Embedded { log, .. } | Self::Direct { log, .. } => Some(log),
-            Self::Scaled(scaled) => scaled.role.receives().then_some(&scaled.spool),
-        }
-    }
-
-    /// Where events end.
-    #[must_use]
-    pub fn store(&self) -> Store<'_> {
-        match self {
-            Self::Embedded { store, .. } => Store::Sqlite(store),
-            Self::Direct { store, .. } => Store::Postgres(store),
-            Self::Scaled(scaled) => Store::Postgres(&scaled.store),
-        }
-    }
-
-    /// Whether this process takes callbacks.
-    #[must_use]
-    pub fn receives(&self) -> bool {
-        match self {
-            Self::Embedded { .. } | Self::Direct { .. } => true,
-            Self::Scaled(scaled) => scaled.role.receives(),
-        }
-    }
-
-    /// Whether this process writes to the store.
-    #[must_use]
-    pub fn stores(&self) -> bool {
-        match self {
-            Self::Embedded { .. } | Self::Direct { .. } => true,
-            Self::Scaled(scaled) => scaled.role.works(),
-        }
-    }
-
-    /// How many threads this process has, those of SQLite's connections aside: one to receive and one
-    /// to work. More of them wake one another up, which costs a receiver a fifth of its time.
-    #[must_use]
-    pub fn threads(&self) -> usize {
-        match self {
-            Self::Embedded { .. } | Self::Direct { .. } => 1,
-            Self::Scaled(scaled) => match scaled.role {
-                Role::Receiver | Role::Worker => 1,
-                Role::All => 2,
-            },
-        }
-    }
-}
-
-/// The scale-out mode.
-#[derive(Debug, Clone)]
-pub struct Scaled {
-    /// What this process does.
-    pub role: Role,
-    /// `postgres://…`
-    pub store: SecretString,
-    /// The Redis of the stream.
-    pub stream: Connector,
-    /// The names in Redis.
-    pub names: Names,
-    /// Longest wait of a request for Redis.
-    pub stream_timeout: Duration,
-    /// Where a callback must be before it is answered.
-    pub durability: Durability,
-    /// What stands behind the stream: a receiver's spool.
-    pub spool: LocalLog,
-    /// How the worker works.
-    pub worker: crate::worker::Config,
-}
-
-/// The local log of one process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalLog {
-    /// Its directory.
-    pub directory: PathBuf,
-    /// How much it may hold.
-    pub bounds: Bounds,
-}
-
-/// What a process of the scale-out mode does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Role {
-    /// Take callbacks and write them to the stream.
-    Receiver,
-    /// Move events from the stream into the store.
-    Worker,
-    /// Both.
-    #[default]
-    All,
-}
-
-impl Role {
-    /// Whether it takes callbacks.
-    #[must_use]
-    pub fn receives(self) -> bool {
-        self != Self::Worker
-    }
-
-    /// Whether it moves events into the store.
-    #[must_use]
-    pub fn works(self) -> bool {
-        self != Self::Receiver
-    }
 }
 
 impl Config {
@@ -285,10 +93,49 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn load(sources: &Sources, role: Role) -> Result<Self, ConfigError> {
-        let loaded = layers::load(sources)?;
-        let mut config = resolve::resolve(&loaded, role)?;
-        config.warnings.extend(warnings::of(&loaded, &config));
-        Ok(config)
+        Self::resolve(&layers::load(sources)?, role)
+    }
+
+    fn resolve(loaded: &Loaded, role: Role) -> Result<Self, ConfigError> {
+        let log = log::resolve(loaded)?;
+        let inbound = sections::inbound::resolve(loaded)?;
+        let (keyring, of_accounts) = account::resolve(loaded)?;
+        let config = Self {
+            keyring: Arc::new(keyring),
+            public_url: public_url::resolve(loaded)?,
+            inbound,
+            fallback: fallback::resolve(loaded)?,
+            privacy: Arc::new(privacy::resolve(loaded)?),
+            admin: sections::admin::resolve(loaded)?,
+            deployment: deployment::resolve(loaded, role)?,
+            migrate: loaded.raw.store.migrate,
+            calls: calls::resolve(&loaded.raw.calls),
+            retention: ages::resolve(loaded)?,
+            log,
+            traces: traces::resolve(loaded)?,
+            clock: Clock::System,
+            restart_only: loaded.restart_only.clone(),
+            warnings: of_accounts,
+        };
+        let warnings = config.warnings(loaded);
+        Ok(Self { warnings, ..config })
+    }
+
+    /// What can be read, and most likely is not meant, in the order of the file: `check` and `doctor` print it, and
+    /// the start of `serve` logs it.
+    fn warnings(&self, loaded: &Loaded) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        found.extend(public_url::warning(loaded, &self.public_url));
+        found.extend(self.warnings.iter().cloned());
+        found.extend(sections::inbound::warnings(loaded, &self.public_url));
+        found.extend(sections::admin::warnings(loaded, &self.admin));
+        found.extend(deployment::warning(loaded, &self.deployment));
+        found.extend(stream::warning(loaded));
+        found.extend(spool::warning(loaded));
+        found.extend(worker::warnings(loaded));
+        found.extend(calls::warning(loaded));
+        found.extend(log::warning(loaded));
+        found
     }
 
     /// Embedded mode in `directory`, with one account, whose public listener is at `inbound`: what
@@ -320,5 +167,6 @@ impl Config {
 }
 
 #[cfg(test)]
-#[path = "config/tests.rs"]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -18,7 +18,6 @@ mod status;
 mod terms;
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +30,6 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt as _;
-use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -59,9 +57,8 @@ use crate::twilio::callback::Arrival;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::{Medium, Twiml};
 
-/// `[inbound]`. Has no defaults of its own: those are in the embedded `offhook.toml`.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `[inbound]`, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -72,54 +69,11 @@ pub struct Config {
     /// Most bytes of a body.
     pub body_limit: usize,
     /// Longest that a body may take.
-    pub body_timeout_ms: u64,
-    /// [`Limits::header_timeout`].
-    pub header_timeout_ms: u64,
-    /// [`Limits::idle_timeout`].
-    pub idle_timeout_ms: u64,
-    /// [`Limits::request_timeout`].
-    pub request_timeout_ms: u64,
-    /// [`Limits::max_connections`].
-    pub max_connections: NonZeroUsize,
-    /// [`Limits::max_connections_per_address`].
-    pub max_connections_per_address: usize,
+    pub body_timeout: Duration,
     /// Bytes of all bodies that are not verified yet.
     pub body_memory: usize,
-}
-
-impl Config {
     /// What the listener grants its clients.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            header_timeout: millis(self.header_timeout_ms),
-            idle_timeout: millis(self.idle_timeout_ms),
-            request_timeout: millis(self.request_timeout_ms),
-            max_connections: self.max_connections.get(),
-            max_connections_per_address: self.max_connections_per_address,
-            ..Limits::default()
-        }
-    }
-
-    /// Whether the path for probes is one of a route of callbacks.
-    #[must_use]
-    pub fn health_is_a_route(&self) -> bool {
-        self.health_path.as_str().is_some_and(|path| {
-            let below = path.strip_prefix(self.path_prefix.as_str()).unwrap_or_default();
-            let name = below.trim_end_matches('/').strip_prefix('/').unwrap_or_default();
-            Route::ALL.iter().any(|route| route.as_str() == name)
-        })
-    }
-
-    fn body_timeout(&self) -> Duration {
-        millis(self.body_timeout_ms)
-    }
-}
-
-/// At most a day, which no time can be too late for.
-fn millis(ms: u64) -> Duration {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-    Duration::from_millis(ms.min(DAY_MS))
+    pub limits: Limits,
 }
 
 /// The label of where a request went; `None` is to no route.
@@ -169,7 +123,7 @@ impl Inbound {
     /// Serves until `stop`, then until every request is answered and every recording has ended.
     /// Holds its [`Recorder`] no longer than that.
     pub async fn run(self, listener: TcpListener, stop: CancellationToken) {
-        let (limits, metrics) = (self.config.limits(), Arc::clone(&self.metrics));
+        let (limits, metrics) = (self.config.limits, Arc::clone(&self.metrics));
         metrics.limited(limits.max_connections);
         let background = self.background.clone();
         http::serve(listener, self.router(), limits, metrics, stop).await;

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Fixed};
+use crate::config::{Config, ConfigError, RestartOnly};
 use crate::inbound::{Terms, TermsInForce};
 use crate::telemetry::reloads::Reloads;
 use crate::twilio::privacy::Privacy;
@@ -14,7 +14,7 @@ use crate::twilio::privacy::Privacy;
 /// A hold on a server that runs, to change what it goes by.
 #[derive(Clone)]
 pub struct Reloader {
-    pub(super) started_with: Fixed,
+    pub(super) started_with: RestartOnly,
     /// `None` for a worker, which has none.
     pub(super) terms: Option<Arc<TermsInForce>>,
     /// By which the admin listener searches.
@@ -30,17 +30,19 @@ impl Reloader {
             Ok(config) => config,
             Err(ConfigError { key, origin, problem }) => {
                 self.metrics.failed();
+                let origin = origin.to_string();
                 error!(key, origin, problem, "configuration is wrong: the old one stays in force");
                 return;
             }
         };
         for ConfigError { key, origin, problem } in &config.warnings {
+            let origin = origin.to_string();
             warn!(
                 key,
                 origin, problem, "configuration can be read, and is most likely not meant so"
             );
         }
-        let needs_restart = self.started_with.changed(&config.fixed).join(", ");
+        let needs_restart = self.started_with.changed(&config.restart_only).join(", ");
         if !needs_restart.is_empty() {
             warn!(keys = needs_restart, "changed, and needs a restart: the rest is taken");
         }

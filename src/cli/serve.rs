@@ -13,7 +13,7 @@ use super::run_on;
 use crate::app::{self, Listeners, Reloader};
 use crate::backend::local_log::{absolute, volatile};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Deployment, Role, Sources};
+use crate::config::{Config, ConfigError, Deployment, Origin, Role, Sources};
 use crate::{process, sabotage, shutdown, telemetry};
 
 /// Longest wait for the reader of the log at the end.
@@ -35,6 +35,7 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
     let log = telemetry::start_log(&config.log);
     announce(&config.deployment);
     for ConfigError { key, origin, problem } in &config.warnings {
+        let origin = origin.to_string();
         warn!(key, origin, problem, "configuration can be read, and is most likely not meant so");
     }
     let mut runtime = match config.deployment.threads() {
@@ -99,7 +100,7 @@ async fn reload_on(mut hangup: Signal, reloader: &Reloader, sources: &Sources, r
         // Files are read, which may be on a slow disk.
         let next = tokio::task::spawn_blocking(move || Config::load(&sources, role)).await;
         reloader.take(&next.unwrap_or_else(|panicked| {
-            let (key, origin) = ("all of it".to_owned(), "this program".to_owned());
+            let (key, origin) = ("all of it".to_owned(), Origin::Program);
             Err(ConfigError { key, origin, problem: panicked.to_string() })
         }));
         tell(&[NotifyState::Ready]);

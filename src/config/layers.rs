@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
 
-use super::fixed::Fixed;
-use super::raw::{NOT_A_NAME, Raw};
-use super::{ConfigError, DEFAULTS};
+use super::restart_only::RestartOnly;
+use super::sections::{NOT_A_NAME, Raw};
+use super::{ConfigError, DEFAULTS, Origin};
 use crate::inbound::PathPrefixError;
 
 /// What to read.
@@ -41,27 +41,32 @@ impl Sources {
 pub(crate) struct Loaded {
     pub(crate) raw: Raw,
     /// What a reload cannot change.
-    pub(crate) fixed: Fixed,
+    pub(crate) restart_only: RestartOnly,
     /// The weakest first.
-    layers: Vec<(String, Map<String, Value>)>,
+    layers: Vec<Layer>,
 }
 
 impl Loaded {
     /// Where a dotted key was set last.
-    pub(crate) fn origin(&self, key: &str) -> String {
-        let set = self.layers.iter().rev().find(|(_, values)| holds(values, key));
-        set.map_or_else(|| "not set".to_owned(), |(name, _)| name.clone())
+    pub(crate) fn origin(&self, key: &str) -> Origin {
+        let set = self.layers.iter().rev().find(|layer| holds(&layer.values, key));
+        set.map_or(Origin::NotSet, |layer| layer.origin.clone())
     }
 
     /// Whether the first key was set in a layer above the second's, or in the same.
     pub(crate) fn overrides(&self, key: &str, other: &str) -> bool {
-        let layer = |key| self.layers.iter().rposition(|(_, values)| holds(values, key));
+        let layer = |key| self.layers.iter().rposition(|layer| holds(&layer.values, key));
         layer(key) >= layer(other)
     }
 
     /// An error about a key.
     pub(crate) fn error(&self, key: &str, problem: impl Into<String>) -> ConfigError {
         ConfigError { key: key.to_owned(), origin: self.origin(key), problem: problem.into() }
+    }
+
+    /// An error about a key that is 0 and should not be.
+    pub(crate) fn zero(&self, key: &str, value: u64, problem: &str) -> Option<ConfigError> {
+        (value == 0).then(|| self.error(key, problem))
     }
 }
 
@@ -76,38 +81,39 @@ fn holds(values: &Map<String, Value>, key: &str) -> bool {
     }
 }
 
-/// One layer, not yet added.
+/// What was set in one place.
+#[derive(Debug)]
 struct Layer {
-    name: String,
+    origin: Origin,
     values: Map<String, Value>,
 }
 
 /// Reads every layer.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut all = vec![file_layer("the built-in defaults", DEFAULTS)?];
+    let mut all = vec![file_layer(Origin::Default, DEFAULTS)?];
     all.extend(conventional(&sources.environment));
     if let Some(path) = &sources.file {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
             key: "--config".to_owned(),
-            origin: path.display().to_string(),
+            origin: Origin::File(path.clone()),
             problem: format!("the file cannot be read: {error}"),
         })?;
-        all.push(file_layer(&path.display().to_string(), &text)?);
+        all.push(file_layer(Origin::File(path.clone()), &text)?);
     }
     all.extend(overrides(&sources.environment));
 
     let mut builder = ConfigBuilder::<DefaultState>::default();
     let mut layers = Vec::with_capacity(all.len());
-    let (mut raw, mut fixed) = (None, Fixed::default());
-    for Layer { name, values } in all {
-        builder = builder.add_source(Values(values.clone()));
+    let (mut raw, mut restart_only) = (None, RestartOnly::default());
+    for layer in all {
+        builder = builder.add_source(Values(layer.values.clone()));
         let read = builder.build_cloned().and_then(config::Config::try_deserialize::<Raw>);
-        raw = Some(read.map_err(|cause| blame(&name, &values, cause))?);
-        fixed.add(&values);
-        layers.push((name, values));
+        raw = Some(read.map_err(|cause| blame(&layer, &cause))?);
+        restart_only.add(&layer.values);
+        layers.push(layer);
     }
     let raw = raw.expect("the defaults are always a layer");
-    Ok(Loaded { raw, fixed, layers })
+    Ok(Loaded { raw, restart_only, layers })
 }
 
 /// A layer's values as the library's source.
@@ -124,22 +130,22 @@ impl config::Source for Values {
     }
 }
 
-fn file_layer(name: &str, text: &str) -> Result<Layer, ConfigError> {
+fn file_layer(origin: Origin, text: &str) -> Result<Layer, ConfigError> {
     let source = File::from_str(text, FileFormat::Toml);
     let values = config::Source::collect(&source).map_err(|cause| ConfigError {
         key: "the file".to_owned(),
-        origin: name.to_owned(),
+        origin: origin.clone(),
         problem: format!("it is not valid TOML: {}", explain(&cause).1),
     })?;
-    Ok(Layer { name: name.to_owned(), values })
+    Ok(Layer { origin, values })
 }
 
 /// Taken only where neither the file nor `OFFHOOK_…` says anything.
 fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut add = |variables: &str, key: &str, value: Value| {
-        let name = format!("environment variable {variables}");
-        layers.push(Layer { name, values: nested(key, value) });
+        let origin = Origin::Conventional(variables.to_owned());
+        layers.push(Layer { origin, values: nested(key, value) });
     };
     if let Some(sid) = environment.get("TWILIO_ACCOUNT_SID") {
         let mut names = "TWILIO_ACCOUNT_SID".to_owned();
@@ -188,7 +194,7 @@ fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     ours.filter_map(|(name, value)| {
         let key = name.strip_prefix("OFFHOOK_")?.to_lowercase().replace("__", ".");
         let values = nested(&key, text(value));
-        Some(Layer { name: format!("environment variable {name}"), values })
+        Some(Layer { origin: Origin::Override(name.clone()), values })
     })
     .collect()
 }
@@ -210,12 +216,12 @@ fn nested(key: &str, value: Value) -> Map<String, Value> {
 }
 
 /// The error of the layer that was added last.
-fn blame(layer: &str, values: &Map<String, Value>, cause: Cause) -> ConfigError {
-    let (key, problem) = explain(&cause);
+fn blame(layer: &Layer, cause: &Cause) -> ConfigError {
+    let (key, problem) = explain(cause);
     // An environment variable is one key; the library names a part of it at best.
-    let only = only_key(values).filter(|only| only.starts_with(&key));
+    let only = only_key(&layer.values).filter(|only| only.starts_with(&key));
     let key = only.unwrap_or(if key.is_empty() { "a key".to_owned() } else { key });
-    ConfigError { key: without_secrets(&key), origin: layer.to_owned(), problem }
+    ConfigError { key: without_secrets(&key), origin: layer.origin.clone(), problem }
 }
 
 /// A dotted key, but for what cannot be the name of one and may be a secret.
@@ -312,7 +318,6 @@ fn is_plain(expected: &str) -> bool {
 
 fn is_word(text: &str) -> bool {
     text.starts_with("Raw") && text.bytes().all(|byte| byte.is_ascii_alphabetic())
-        || text == "Config"
 }
 
 /// What was expected, for a person who writes a file.

@@ -205,7 +205,7 @@ fn content_type(headers: &HeaderMap) -> Option<Content> {
 }
 
 async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refusal> {
-    let whole = timeout(inbound.config.body_timeout(), collect(inbound, body, held));
+    let whole = timeout(inbound.config.body_timeout, collect(inbound, body, held));
     tokio::select! {
         biased;
         read = whole => read.map_err(|_| Refusal::SlowBody)?,

@@ -15,7 +15,7 @@ const WRITTEN_BY_OTHERS: u32 = 0o022;
 pub(super) fn look(path: Option<&Path>, config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.deployment.receives() {
-        findings.push(descriptors(config.inbound.max_connections.get()));
+        findings.push(descriptors(config.inbound.limits.max_connections));
     }
     findings.extend(path.and_then(secrets));
     let log = config.deployment.local_log().map(|log| log.directory.join("settled"));

@@ -32,7 +32,7 @@ pub(super) async fn look(config: &Config, balancer_idle_s: Option<u32>) -> Vec<F
         SUBJECT,
         "whether the account's token is the one that Twilio has is not checked: a callback of Twilio's tells",
     ));
-    findings.push(idle(Duration::from_millis(config.inbound.idle_timeout_ms), balancer_idle_s));
+    findings.push(idle(config.inbound.limits.idle_timeout, balancer_idle_s));
     findings
 }
 

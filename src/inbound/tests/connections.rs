@@ -1,6 +1,7 @@
 //! What clients do to their connections, and what becomes of their requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -134,7 +135,7 @@ async fn odd_requests_are_refused_and_the_next_is_served() {
 #[tokio::test]
 async fn a_client_that_sends_byte_by_byte_is_cut_and_counted() {
     let mut setup = Setup::default();
-    setup.config.header_timeout_ms = 100;
+    setup.config.limits.header_timeout = Duration::from_millis(100);
     let server = Server::start_with(setup).await;
     let mut client = server.client().await;
     let (request, started) = (call("ringing").bytes(), Instant::now());
@@ -153,7 +154,7 @@ async fn a_client_that_sends_byte_by_byte_is_cut_and_counted() {
 #[tokio::test]
 async fn a_verified_request_vouches_for_its_connection_and_a_forged_one_does_not() {
     let mut setup = Setup::default();
-    setup.config.max_connections = 2.try_into().expect("it is not zero");
+    setup.config.limits.max_connections = 2;
     let server = Server::start_with(setup).await;
     let (mut balancer, mut forger) = (server.client().await, server.client().await);
     balancer.send(call("a").bytes()).await;
@@ -255,7 +256,7 @@ async fn a_client_that_leaves_is_counted_as_having_left() {
 #[tokio::test]
 async fn a_request_is_cut_off_when_it_takes_too_long() {
     let mut setup = Setup { behind: Behind::Stuck, ..Setup::default() };
-    setup.config.request_timeout_ms = 100;
+    setup.config.limits.request_timeout = Duration::from_millis(100);
     let server = Server::start_with(setup).await;
     let mut client = server.client().await;
     client.send(call("ringing").bytes()).await;

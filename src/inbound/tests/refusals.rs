@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -335,7 +336,7 @@ async fn a_body_may_be_as_long_as_the_limit_and_no_longer() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_waited_for_until_its_deadline() {
     let mut setup = Setup::default();
-    setup.config.body_timeout_ms = 100;
+    setup.config.body_timeout = Duration::from_millis(100);
     let server = Server::start_with(setup).await;
     let mut client = server.client().await;
     let head = call().signed().head();

@@ -19,6 +19,7 @@ use super::request::{ACCOUNT, BASE, Request, TOKEN};
 use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
+use crate::http::Limits;
 use crate::http::raw_client::{Client, Response};
 use crate::inbound::{
     Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room, Terms,
@@ -61,19 +62,20 @@ pub(super) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let long = LONG.as_millis().try_into().expect("it is short");
         let config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             path_prefix: PathPrefix::default(),
             health_path: HealthPath::parse("/healthz").expect("a path"),
             body_limit: 64 * 1024,
-            body_timeout_ms: long,
-            header_timeout_ms: long,
-            idle_timeout_ms: long,
-            request_timeout_ms: long,
-            max_connections: 100.try_into().expect("it is not zero"),
-            max_connections_per_address: 0,
+            body_timeout: LONG,
             body_memory: 1024 * 1024,
+            limits: Limits {
+                header_timeout: LONG,
+                idle_timeout: LONG,
+                request_timeout: LONG,
+                max_connections: 100,
+                ..Limits::default()
+            },
         };
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
         let accounts = vec![account(&[TOKEN], &[])];

@@ -63,7 +63,7 @@ fn a_receivers_memory_is_enough_for_the_worst_of_all_its_connections() {
     let environment = environment(&secrets.path().display().to_string());
     let inbound = Config::load(&Sources { file: None, environment }, Role::Receiver);
     let inbound = inbound.unwrap_or_else(|error| panic!("{error}")).inbound;
-    let limits = inbound.limits();
+    let limits = inbound.limits;
     let connections = limits.max_connections * (limits.max_header_bytes + CONNECTION);
     let worst = PROCESS + connections + inbound.body_memory;
     let workload = workloads().into_iter().find(|(role, _)| *role == Role::Receiver);

@@ -1,4 +1,4 @@
-//! [`Fixed`]: what a reload cannot change, so that it can say what it did not take.
+//! [`RestartOnly`]: what a reload cannot change, so that it can say what it did not take.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,13 +11,13 @@ const RELOADED: [&str; 3] = ["account", "fallback", "privacy"];
 /// Of every other key a fingerprint of what it says, or of what its file says: values are compared
 /// by it and cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fixed(BTreeMap<String, u64>);
+pub struct RestartOnly(BTreeMap<String, u64>);
 
-impl Fixed {
+impl RestartOnly {
     /// Takes another layer in, which overrides those before.
     pub(super) fn add(&mut self, values: &Map<String, Value>) {
-        let fixed = values.iter().filter(|(key, _)| !RELOADED.contains(&key.as_str()));
-        for (key, value) in fixed {
+        let kept = values.iter().filter(|(key, _)| !RELOADED.contains(&key.as_str()));
+        for (key, value) in kept {
             self.note(key.clone(), value);
         }
     }

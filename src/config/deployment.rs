@@ -1,0 +1,371 @@
+//! Which log, which store and which role: what the store's and the stream's URL mean together.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::layers::Loaded;
+use super::sections::spool::{self, LocalLog};
+use super::sections::stream::{self, Durability};
+use super::sections::{store, worker};
+use super::{ConfigError, Origin};
+use crate::backend::DeadLetters;
+use crate::backend::local_log::LocalDeadLetters;
+use crate::backend::redis::{self, Connector, Names};
+
+/// Which log a callback is answered for, and which store a pump moves it into, with all that they need
+/// and nothing that they do not.
+#[derive(Debug, Clone)]
+pub enum Deployment {
+    /// A local log, and a SQLite file: one process, no services.
+    Embedded {
+        /// Beside the file.
+        log: LocalLog,
+        /// `sqlite:…`
+        store: String,
+    },
+    /// A local log, and Postgres: one process.
+    Direct {
+        /// In a directory of its own.
+        log: LocalLog,
+        /// `postgres://…`
+        store: SecretString,
+    },
+    /// A Redis stream, with a local log behind it, and Postgres: receivers and workers.
+    Scaled(Box<Scaled>),
+}
+
+/// Where a deployment stores.
+#[derive(Debug, Clone, Copy)]
+pub enum Store<'d> {
+    /// `sqlite:…`
+    Sqlite(&'d str),
+    /// `postgres://…`
+    Postgres(&'d SecretString),
+}
+
+impl Scaled {
+    /// The dead letters of the stream, and those of the spool of a receiver on this machine.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        let stream = redis::DeadLetters::new(self.stream.clone(), self.names.clone());
+        let local = LocalDeadLetters::new(self.spool.directory.clone());
+        DeadLetters { stream: Some(stream), local: self.role.receives().then_some(local) }
+    }
+}
+
+impl Deployment {
+    /// The dead letters that can be reached from here.
+    #[must_use]
+    pub fn dead_letters(&self) -> DeadLetters {
+        match self {
+            Self::Embedded { log, .. } | Self::Direct { log, .. } => {
+                let local = LocalDeadLetters::new(log.directory.clone());
+                DeadLetters { stream: None, local: Some(local) }
+            }
+            Self::Scaled(scaled) => scaled.dead_letters(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded { .. } => "embedded",
+            Self::Direct { .. } => "direct",
+            Self::Scaled(_) => "scale-out",
+        }
+    }
+
+    /// The local log of this process; a worker has none.
+    #[must_use]
+    pub fn local_log(&self) -> Option<&LocalLog> {
+        match self {
+            Self::Embedded { log, .. } | Self::Direct { log, .. } => Some(log),
+            Self::Scaled(scaled) => scaled.role.receives().then_some(&scaled.spool),
+        }
+    }
+
+    /// Where events end.
+    #[must_use]
+    pub fn store(&self) -> Store<'_> {
+        match self {
+            Self::Embedded { store, .. } => Store::Sqlite(store),
+            Self::Direct { store, .. } => Store::Postgres(store),
+            Self::Scaled(scaled) => Store::Postgres(&scaled.store),
+        }
+    }
+
+    /// Whether this process takes callbacks.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        match self {
+            Self::Embedded { .. } | Self::Direct { .. } => true,
+            Self::Scaled(scaled) => scaled.role.receives(),
+        }
+    }
+
+    /// Whether this process writes to the store.
+    #[must_use]
+    pub fn stores(&self) -> bool {
+        match self {
+            Self::Embedded { .. } | Self::Direct { .. } => true,
+            Self::Scaled(scaled) => scaled.role.works(),
+        }
+    }
+
+    /// How many threads this process has, those of SQLite's connections aside: one to receive and one
+    /// to work. More of them wake one another up, which costs a receiver a fifth of its time.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self {
+            Self::Embedded { .. } | Self::Direct { .. } => 1,
+            Self::Scaled(scaled) => match scaled.role {
+                Role::Receiver | Role::Worker => 1,
+                Role::All => 2,
+            },
+        }
+    }
+}
+
+/// The scale-out mode.
+#[derive(Debug, Clone)]
+pub struct Scaled {
+    /// What this process does.
+    pub role: Role,
+    /// `postgres://…`
+    pub store: SecretString,
+    /// The Redis of the stream.
+    pub stream: Connector,
+    /// The names in Redis.
+    pub names: Names,
+    /// Longest wait of a request for Redis.
+    pub stream_timeout: Duration,
+    /// Where a callback must be before it is answered.
+    pub durability: Durability,
+    /// What stands behind the stream: a receiver's spool.
+    pub spool: LocalLog,
+    /// How the worker works.
+    pub worker: crate::worker::Config,
+}
+
+/// What a process of the scale-out mode does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Role {
+    /// Take callbacks and write them to the stream.
+    Receiver,
+    /// Move events from the stream into the store.
+    Worker,
+    /// Both.
+    #[default]
+    All,
+}
+
+impl Role {
+    /// Whether it takes callbacks.
+    #[must_use]
+    pub fn receives(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Whether it moves events into the store.
+    #[must_use]
+    pub fn works(self) -> bool {
+        self != Self::Receiver
+    }
+}
+
+/// Which mode the URLs mean, with what it needs.
+pub(super) fn resolve(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigError> {
+    let url = store::url(loaded)?;
+    let scheme = url.expose_secret().split(':').next().unwrap_or_default().to_owned();
+    match scheme.as_str() {
+        "sqlite" if role != Role::All => Err(loaded.error(
+            "store.url",
+            "a SQLite store belongs to one process, which receives and stores: --role needs a \
+             postgres:// store",
+        )),
+        "sqlite" => embedded(loaded, url.expose_secret()),
+        "postgres" | "postgresql" => {
+            store::check_postgres(loaded, &url)?;
+            match stream::url(loaded)? {
+                Some(stream) => scaled(loaded, role, url, &stream),
+                None => direct(loaded, role, url),
+            }
+        }
+        _ => Err(loaded.error("store.url", "it must start with sqlite: or postgres://")),
+    }
+}
+
+/// Where a stream's URL may be set.
+const STREAM_URLS: [&str; 2] = ["stream.url", "stream.url_file"];
+
+fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
+    // A variable that lies about in the environment is not meant, nor read; one in our own settings is.
+    let meant = STREAM_URLS.into_iter().find(|key| {
+        matches!(loaded.origin(key), Origin::Default | Origin::File(_) | Origin::Override(_))
+    });
+    if let Some(key) = meant {
+        return Err(loaded.error(
+            key,
+            "a SQLite store uses no stream: remove it, or set store.url to a postgres:// URL",
+        ));
+    }
+    Ok(Deployment::Embedded { log: spool::local_log(loaded, beside(url))?, store: url.to_owned() })
+}
+
+/// Of a `sqlite:` URL, where its log lies: beside the file, so that whoever moves, copies or mounts the one
+/// has the other, and two processes with a file each have a log each.
+fn beside(url: &str) -> PathBuf {
+    let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or_default();
+    PathBuf::from(format!("{path}-log"))
+}
+
+fn direct(loaded: &Loaded, role: Role, store: SecretString) -> Result<Deployment, ConfigError> {
+    if role != Role::All {
+        return Err(loaded.error(
+            "stream.url",
+            "--role needs a stream between receivers and workers: set stream.url, or REDIS_URL, to a \
+             redis:// URL; without one, a single process receives and stores",
+        ));
+    }
+    let log = spool::local_log(loaded, loaded.raw.spool.directory.clone())?;
+    Ok(Deployment::Direct { log, store })
+}
+
+fn scaled(
+    loaded: &Loaded,
+    role: Role,
+    store: SecretString,
+    stream: &SecretString,
+) -> Result<Deployment, ConfigError> {
+    Ok(Deployment::Scaled(Box::new(Scaled {
+        role,
+        store,
+        stream: stream::connector(loaded, stream)?,
+        names: stream::names(loaded)?,
+        stream_timeout: stream::timeout(loaded),
+        durability: loaded.raw.stream.durability,
+        worker: worker::resolve(loaded)?,
+        spool: spool::local_log(loaded, loaded.raw.spool.directory.clone())?,
+    })))
+}
+
+/// A Redis that is set by the conventional variable beside a store that uses none: most likely the URL of the
+/// other store was forgotten.
+pub(super) fn warning(loaded: &Loaded, deployment: &Deployment) -> Option<ConfigError> {
+    let Deployment::Embedded { store, .. } = deployment else { return None };
+    let mut keys = STREAM_URLS.into_iter();
+    let key = keys.find(|key| matches!(loaded.origin(key), Origin::Conventional(_)))?;
+    let problem = format!(
+        "it is not used: without a Postgres, this process keeps everything in {store}. Set DATABASE_URL, or \
+         store.url, to a postgres:// URL if you mean to scale out"
+    );
+    Some(loaded.error(key, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::testing::{
+        MINIMAL, check_error, check_warning, load, load_as, minimal, sources,
+    };
+
+    #[test]
+    fn the_stores_url_decides_the_mode() {
+        let scaled = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")];
+        let config = load(&minimal(&scaled), "").expect("complete");
+        let Deployment::Scaled(scaled_config) = config.deployment else { panic!("not scaled") };
+        assert_eq!(scaled_config.names.stream, "offhook:events");
+        assert_eq!(scaled_config.role, Role::All);
+
+        let config = load(&minimal(&scaled[..1]), "").expect("complete");
+        assert!(matches!(config.deployment, Deployment::Direct { .. }), "a Postgres alone");
+        assert_eq!(
+            config.deployment.local_log().expect("it has one").directory,
+            Path::new("offhook-spool")
+        );
+        for role in [Role::Receiver, Role::Worker] {
+            let refused = load_as(&minimal(&scaled[..1]), "", role);
+            check_error(refused, &["stream.url (not set)", "REDIS_URL", "--role"]);
+        }
+        let config =
+            load(&MINIMAL, "[store]\nurl = 'sqlite:///a/b.db?mode=rwc'").expect("complete");
+        assert_eq!(
+            config.deployment.local_log().expect("it has one").directory,
+            Path::new("/a/b.db-log")
+        );
+        // A REDIS_URL alone is somebody else's; a stream in our own file is meant.
+        assert!(load(&minimal(&scaled[1..]), "").is_ok());
+        check_error(
+            load(&MINIMAL, "[stream]\nurl = 'redis://h'"),
+            &["stream.url", "my.toml", "postgres://"],
+        );
+        check_error(load_as(&MINIMAL, "", Role::Worker), &["store.url", "--role", "postgres://"]);
+        check_error(
+            load(&MINIMAL, "[store]\nurl = 'mysql://h'"),
+            &["store.url", "my.toml", "sqlite:"],
+        );
+    }
+
+    #[test]
+    fn a_process_has_one_thread_for_each_of_its_roles() {
+        let scaled = minimal(&[("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")]);
+        let threads = |environment: &[(&str, &str)], role| {
+            load_as(environment, "", role).expect("complete").deployment.threads()
+        };
+        assert_eq!(
+            [Role::Receiver, Role::Worker, Role::All].map(|role| threads(&scaled, role)),
+            [1, 1, 2]
+        );
+        assert_eq!(threads(&MINIMAL, Role::All), 1);
+    }
+
+    #[test]
+    fn a_redis_url_that_lies_about_is_not_read() {
+        let stray = minimal(&[("REDIS_URL_FILE", "/nowhere/redis")]);
+        let config = load(&stray, "").expect("a SQLite process needs no Redis");
+        assert!(config.warnings.iter().any(|warning| warning.key == "stream.url_file"));
+        check_error(
+            load(&MINIMAL, "[stream]\nurl_file = '/nowhere'"),
+            &["stream.url_file", "SQLite store uses no stream"],
+        );
+    }
+
+    /// Where a setting was made is not told from the name of the file.
+    #[test]
+    fn a_stream_in_a_file_named_after_the_variable_is_meant() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("REDIS_URL.toml");
+        std::fs::write(&path, "[stream]\nurl = 'redis://h'").expect("the file can be written");
+        let config = Config::load(&sources(&MINIMAL, Some(path)), Role::All);
+        let config = config.map_err(|error| error.to_string());
+        check_error(config, &["stream.url", "REDIS_URL.toml", "SQLite store uses no stream"]);
+    }
+
+    #[test]
+    fn a_redis_beside_a_store_that_uses_none_is_warned_of() {
+        let key = "stream.url (environment variable REDIS_URL)";
+        check_warning(&[("REDIS_URL", "redis://h")], "", key, "DATABASE_URL");
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_named() {
+        let scaled =
+            |store, stream| load(&minimal(&[("DATABASE_URL", store), ("REDIS_URL", stream)]), "");
+        let (store, stream) = ("postgres://u@h/d", "redis://h");
+        assert!(scaled(store, stream).is_ok());
+        check_error(scaled("postgres://u:p#w/d@h/d", stream), &["store.url", "percent-encoded"]);
+        check_error(scaled(store, "redis://:p#w/d@h"), &["stream.url", "percent-encoded"]);
+        check_error(
+            scaled(store, "redis+sentinel://:p#w/d=@h/main"),
+            &["stream.url", "percent-encoded"],
+        );
+        check_error(scaled(store, "rediss://h/#insecure"), &["stream.url", "stream.ca_file"]);
+    }
+}

@@ -1,0 +1,55 @@
+//! The shape of the configuration as it is written: one file for each section, with its keys, what is checked of
+//! them and what is warned of, and its tests.
+
+pub(crate) mod account;
+pub(crate) mod admin;
+pub(crate) mod calls;
+pub(crate) mod fallback;
+pub(crate) mod inbound;
+pub(crate) mod log;
+pub(crate) mod privacy;
+pub(crate) mod public_url;
+pub(crate) mod retention;
+pub(crate) mod spool;
+pub(crate) mod store;
+pub(crate) mod stream;
+pub(crate) mod traces;
+pub(crate) mod worker;
+
+use serde::de::{Error as _, IntoDeserializer as _, value};
+use serde::{Deserialize, Deserializer};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Raw {
+    pub(crate) public_url: Option<String>,
+    #[serde(default)]
+    pub(crate) account: Vec<account::RawAccount>,
+    pub(crate) inbound: inbound::RawInbound,
+    pub(crate) admin: admin::RawAdmin,
+    pub(crate) store: store::RawStore,
+    pub(crate) stream: stream::RawStream,
+    pub(crate) spool: spool::RawSpool,
+    pub(crate) worker: worker::RawWorker,
+    pub(crate) calls: calls::RawCalls,
+    pub(crate) retention: retention::RawRetention,
+    pub(crate) fallback: fallback::RawFallback,
+    pub(crate) privacy: privacy::RawPrivacy,
+    pub(crate) log: log::RawLog,
+    pub(crate) traces: traces::RawTraces,
+}
+
+/// How the error of [`named`] begins.
+pub(crate) const NOT_A_NAME: &str = "it must be one of ";
+
+/// One of several names, in whatever case. Serde's error lists the names, the library's does not; what
+/// was given is left out, since it may be a secret in the wrong place.
+fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    let name = String::deserialize(from)?.to_lowercase();
+    T::deserialize(name.into_deserializer()).map_err(|error: value::Error| {
+        let text = error.to_string();
+        let names = text.rsplit_once("expected ").map_or("", |(_, names)| names);
+        D::Error::custom(format!("{NOT_A_NAME}{}", names.trim_start_matches("one of ")))
+    })
+}

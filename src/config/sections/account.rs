@@ -1,0 +1,349 @@
+//! `[[account]]`: whose callbacks are accepted, and the secrets that they are signed with.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::NOT_A_NAME;
+use crate::config::ConfigError;
+use crate::config::layers::Loaded;
+use crate::config::secrets::{is_blank, one_of, read, trimmed};
+use crate::twilio::keyring::{Account, Algorithm, Keyring, Secret, SharedKey};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAccount {
+    pub(crate) sid: String,
+    pub(crate) name: Option<String>,
+    #[serde(default)]
+    pub(crate) auth_tokens: Vec<SecretString>,
+    pub(crate) auth_tokens_file: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) shared_keys: Vec<RawSharedKey>,
+    #[serde(default)]
+    pub(crate) retiring: Vec<String>,
+    #[serde(default)]
+    pub(crate) subaccounts: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSharedKey {
+    pub(crate) id: String,
+    pub(crate) secret: Option<SecretString>,
+    pub(crate) secret_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "algorithm")]
+    pub(crate) algorithm: Option<Algorithm>,
+}
+
+/// An algorithm by Twilio's name for it.
+fn algorithm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Algorithm>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    Algorithm::parse(&name).map(Some).ok_or_else(|| {
+        let names = Algorithm::ALL.map(|algorithm| format!("`{}`", algorithm.as_str()));
+        D::Error::custom(format!("{NOT_A_NAME}{}", names.join(", ")))
+    })
+}
+
+/// Every account with its secrets, and what is most likely not meant.
+pub(crate) fn resolve(loaded: &Loaded) -> Result<(Keyring, Vec<ConfigError>), ConfigError> {
+    let raw = &loaded.raw.account;
+    if raw.is_empty() {
+        return Err(loaded.error(
+            "account",
+            "without an account no callback can be verified: set TWILIO_ACCOUNT_SID and \
+             TWILIO_AUTH_TOKEN, or add an [[account]] with sid and auth_tokens to the file",
+        ));
+    }
+    let (mut accounts, mut warnings) = (Vec::with_capacity(raw.len()), Vec::new());
+    for (place, raw) in raw.iter().enumerate() {
+        let (account, found) = account(loaded, place, raw)?;
+        accounts.push(account);
+        warnings.extend(found);
+    }
+    let mut sids = HashSet::new();
+    if let Some(twice) = accounts.iter().find(|account| !sids.insert(account.sid())) {
+        let problem = format!("{} is there twice; put its secrets into one entry", twice.sid());
+        return Err(loaded.error("account", problem));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = accounts.iter().position(|account| !names.insert(account.name())) {
+        return Err(ConfigError {
+            key: format!("account[{twice}].name"),
+            origin: loaded.origin("account"),
+            problem: "another account has this name; metrics need it once".to_owned(),
+        });
+    }
+    let mut parents = HashSet::new();
+    let mut subaccounts = accounts.iter().flat_map(Account::subaccounts);
+    if let Some(twice) = subaccounts.find(|sid| !parents.insert(*sid)) {
+        let problem = format!("the sub-account {twice} is listed twice; it has one parent");
+        return Err(loaded.error("account", problem));
+    }
+    match Keyring::new(accounts) {
+        Ok(keyring) => Ok((keyring, warnings)),
+        Err(error) => Err(loaded.error("account", error.to_string())),
+    }
+}
+
+fn account(
+    loaded: &Loaded,
+    place: usize,
+    raw: &RawAccount,
+) -> Result<(Account, Vec<ConfigError>), ConfigError> {
+    let key = |name: &str| format!("account[{place}].{name}");
+    let wrong = |name: &str, problem: String| ConfigError {
+        key: key(name),
+        origin: loaded.origin("account"),
+        problem,
+    };
+    let account_sid = |name: &str, text: &str| {
+        let sid = text.trim();
+        let ok = sid.starts_with("AC") && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let problem = "it is not the SID of an account, which has 34 characters: AC and 32 digits of \
+                       hexadecimal, as in Twilio's console";
+        ok.then(|| sid.to_owned()).ok_or_else(|| wrong(name, problem.to_owned()))
+    };
+    let sid = account_sid("sid", &raw.sid)?;
+    let subaccounts = raw.subaccounts.iter().map(|sid| account_sid("subaccounts", sid));
+    let subaccounts: Vec<String> = subaccounts.collect::<Result<_, _>>()?;
+    if subaccounts.contains(&sid) {
+        return Err(wrong("subaccounts", format!("{sid} cannot be a sub-account of itself")));
+    }
+    let mut auth_tokens: Vec<_> = raw.auth_tokens.iter().map(trimmed).collect();
+    if let Some(path) = &raw.auth_tokens_file {
+        let text = read(path).map_err(|problem| wrong("auth_tokens_file", problem))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        auth_tokens.extend(lines.map(SecretString::from));
+    }
+    if auth_tokens.iter().any(is_blank) {
+        return Err(wrong("auth_tokens", "a token is empty".to_owned()));
+    }
+    // By their places: what stands as an id may be the secret.
+    let shared_keys = raw.shared_keys.iter().enumerate().map(|(place, raw)| {
+        shared_key(raw)
+            .map_err(|(name, problem)| wrong(&format!("shared_keys[{place}].{name}"), problem))
+    });
+    let shared_keys = shared_keys.collect::<Result<Vec<_>, _>>()?;
+    let mut ids = HashSet::new();
+    if let Some(twice) = shared_keys.iter().position(|key| !ids.insert(&key.id)) {
+        let problem = "another key has this id: by it metrics and `retiring` tell them apart";
+        return Err(wrong(&format!("shared_keys[{twice}].id"), problem.to_owned()));
+    }
+    if auth_tokens.is_empty() && shared_keys.is_empty() {
+        let problem = "the account has no secret: set TWILIO_AUTH_TOKEN, or auth_tokens in the \
+                       file, to its auth token";
+        return Err(wrong("auth_tokens", problem.to_owned()));
+    }
+    let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
+    let warnings = of_account(&sid, &auth_tokens, &shared_keys);
+    let warnings = warnings.into_iter().map(|(name, problem)| wrong(name, problem)).collect();
+    let account = Account::new(sid, name, &auth_tokens, &shared_keys)
+        .retiring(&raw.retiring)
+        .with_subaccounts(subaccounts);
+    let ids: Vec<&str> = account.secrets().iter().map(Secret::id).collect();
+    // Without what is there: a token may have been put in the place of its id.
+    if raw.retiring.iter().any(|id| !ids.contains(&id.as_str())) {
+        let problem =
+            format!("it names ids of the account's secrets, which are {}", ids.join(", "));
+        return Err(wrong("retiring", problem));
+    }
+    Ok((account, warnings))
+}
+
+/// The key, or which part of it is wrong, and how.
+fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, (&'static str, String)> {
+    /// Fewer may be guessed, and are not what Twilio gives.
+    const SHORTEST: usize = 16;
+    let id = raw.id.trim();
+    if id.is_empty() || id.contains([',', '=']) || id.contains(char::is_whitespace) {
+        return Err(("id", "a shared key needs the id that Twilio gave it".to_owned()));
+    }
+    if id.strip_prefix("auth_token_").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit())) {
+        let problem = format!("{id} is what an auth token is called: give the key another id");
+        return Err(("id", problem));
+    }
+    let wrong = |problem: String| ("secret", problem);
+    let secret = one_of(raw.secret.as_ref().map(trimmed), &raw.secret_file);
+    let secret = secret.map_err(|problem| ("secret_file", problem))?;
+    let secret = secret.ok_or_else(|| wrong("the shared key has no secret".to_owned()))?;
+    if is_blank(&secret) {
+        return Err(wrong("it is empty".to_owned()));
+    }
+    if secret.expose_secret().chars().count() < SHORTEST {
+        return Err(wrong(format!(
+            "it has fewer than {SHORTEST} characters, so that it may be guessed: take the one that \
+             Twilio gave"
+        )));
+    }
+    let algorithm = raw.algorithm.unwrap_or(Algorithm::HmacSha256);
+    Ok(SharedKey { id: id.to_owned(), secret, algorithm })
+}
+
+/// What is wrong with the form of a secret; the secret is not in it.
+fn of_account(
+    sid: &str,
+    auth_tokens: &[SecretString],
+    shared_keys: &[SharedKey],
+) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !sid.strip_prefix("AC").is_some_and(hex) {
+        let problem = "it is not the SID of an account: AC and 32 digits of hexadecimal. Every callback would be \
+                       refused as one of an unknown account";
+        found.push(("sid", problem.to_owned()));
+    }
+    for (place, token) in auth_tokens.iter().enumerate() {
+        let problem = match token.expose_secret() {
+            token if hex(token) => continue,
+            token if is_quoted(token) => "has quotes around it, which would be a part of it",
+            token if token.starts_with("SK") => {
+                "looks like the SID of an API key: API keys sign no callbacks, the account's auth token does"
+            }
+            token if token.contains(char::is_whitespace) => "has blanks in it",
+            _ => {
+                "does not have the form of one, 32 digits of hexadecimal. The secret of an API key signs no \
+                  callbacks"
+            }
+        };
+        let problem = format!("token {} {problem}: copy it again from Twilio's console", place + 1);
+        found.push(("auth_tokens", problem));
+    }
+    let quoted = |key: &SharedKey| is_quoted(key.secret.expose_secret());
+    if let Some(place) = shared_keys.iter().position(quoted) {
+        let problem = format!(
+            "the secret of shared key {} has quotes around it, which would be a part of it",
+            place + 1
+        );
+        found.push(("shared_keys", problem));
+    }
+    found
+}
+
+fn is_quoted(secret: &str) -> bool {
+    ['"', '\'', '`'].into_iter().any(|quote| secret.starts_with(quote) || secret.ends_with(quote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::{MINIMAL, check_error, check_warning, load};
+
+    #[test]
+    fn without_an_account_it_says_what_to_set() {
+        check_error(
+            load(&MINIMAL[2..], ""),
+            &["account (not set)", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "[[account]]"],
+        );
+        let no_token = [MINIMAL[0], MINIMAL[2]];
+        check_error(
+            load(&no_token, ""),
+            &["account[0].auth_tokens", "TWILIO_ACCOUNT_SID", "no secret"],
+        );
+    }
+
+    #[test]
+    fn a_secret_that_is_retiring_must_be_one_of_the_account() {
+        let account = |retiring: &str| {
+            let file = format!(
+                "[[account]]\nsid = 'AC1'\nauth_tokens = ['t0ken', 'new']\n\
+                 shared_keys = [{{ id = 'k', secret = '0123456789abcdef' }}]\nretiring = {retiring}\n"
+            );
+            load(&MINIMAL[2..], &file)
+        };
+        let keyring = account("['auth_token_1', 'k']").expect("complete").keyring;
+        let secrets = keyring.accounts()[0].secrets();
+        let retiring: Vec<bool> = secrets.iter().map(Secret::is_retiring).collect();
+        assert_eq!(retiring, [true, false, true]);
+        check_error(account("['auth_token_3']"), &["account[0].retiring", "auth_token_2, k"]);
+        check_error(account("['t0ken']"), &["account[0].retiring", "auth_token_2, k"]);
+    }
+
+    /// HMAC takes any key, and with an empty one anybody can sign.
+    #[test]
+    fn a_secret_is_never_empty_and_a_shared_key_never_short() {
+        let account =
+            |rest: &str| load(&MINIMAL[2..], &format!("[[account]]\nsid = 'AC1'\n{rest}\n"));
+        let key = |id: &str, secret: &str| {
+            account(&format!("shared_keys = [{{ id = '{id}', secret = \"{secret}\" }}]"))
+        };
+        let (place, fine) = ("account[0].shared_keys", "0123456789abcdef");
+        assert!(key("WK1", fine).is_ok());
+        for blank in ["", " ", "                    ", "\\t"] {
+            check_error(key("WK1", blank), &[place, "[0].secret", "my.toml", "is empty"]);
+        }
+        for short in ["x", "0123456789abcde"] {
+            check_error(key("WK1", short), &[place, "[0].secret", "fewer than 16"]);
+        }
+        for no_id in ["", " ", "a,b", "a=b", "a b"] {
+            check_error(key(no_id, fine), &[place, "needs the id"]);
+        }
+        for token in ["auth_token_1", " auth_token_1 ", "auth_token_01", "auth_token_"] {
+            check_error(key(token, fine), &[place, "[0].id", "another id"]);
+        }
+        for same in ["WK1", "WK1 "] {
+            let twice = ["WK1", same].map(|id| format!("{{ id = '{id}', secret = '{fine}' }}"));
+            let twice = format!("shared_keys = [{}]", twice.join(", "));
+            check_error(account(&twice), &[place, "[1].id", "another key has this id"]);
+        }
+        for blank in ["['']", "['t0ken', ' ']"] {
+            check_error(
+                account(&format!("auth_tokens = {blank}")),
+                &["account[0].auth_tokens", "empty"],
+            );
+        }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("secret");
+        let from_file = |text: &str| {
+            std::fs::write(&path, text).expect("the file can be written");
+            account(&format!(
+                "shared_keys = [{{ id = 'WK1', secret_file = '{}' }}]",
+                path.display()
+            ))
+        };
+        check_error(from_file("\n \n"), &[place, "is empty"]);
+        check_error(from_file("short\n"), &[place, "fewer than 16"]);
+        assert!(from_file(fine).is_ok());
+    }
+
+    #[test]
+    fn a_sub_account_is_an_account_with_one_parent() {
+        let file = |subaccounts: &str| {
+            format!(
+                "[[account]]\nsid = 'AC1'\nauth_tokens = ['a']\nsubaccounts = {subaccounts}\n\
+                 [[account]]\nsid = 'AC2'\nauth_tokens = ['b']\nsubaccounts = ['AC3']"
+            )
+        };
+        let config = load(&MINIMAL, &file("[' AC4 ']")).expect("complete");
+        assert!(config.keyring.accounts()[0].speaks_for("AC4"));
+        assert!(!config.keyring.accounts()[0].speaks_for("AC3"));
+        check_error(load(&MINIMAL, &file("['SK1']")), &["account[0].subaccounts", "AC"]);
+        check_error(load(&MINIMAL, &file("['AC1']")), &["account[0].subaccounts", "itself"]);
+        check_error(load(&MINIMAL, &file("['AC3']")), &["account", "AC3 is listed twice"]);
+    }
+
+    #[test]
+    fn an_account_is_there_once_and_has_the_form_of_one() {
+        let file = "[[account]]\nsid = 'AC2'\nauth_tokens = ['a']\n[[account]]\nsid = 'AC2'\nauth_tokens = ['b']";
+        check_error(load(&MINIMAL, file), &["account", "AC2 is there twice"]);
+        check_error(
+            load(&MINIMAL, "[[account]]\nsid = 'XX'\nauth_tokens = ['a']"),
+            &["account[0].sid", "AC"],
+        );
+    }
+
+    #[test]
+    fn a_secret_that_does_not_look_like_one_is_warned_of() {
+        let token = |token| [("TWILIO_AUTH_TOKEN", token)];
+        let key =
+            "account[0].auth_tokens (environment variable TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN)";
+        check_warning(&token("\"0123456789abcdef0123456789abcdef\""), "", key, "quotes");
+        check_warning(&token("0123456789abcdef 0123456789abcdef"), "", key, "blanks");
+        check_warning(&token("SK23456789abcdef0123456789abcdef"), "", key, "API key");
+        check_warning(&token("0123456789"), "", key, "32 digits");
+        check_warning(&[("TWILIO_ACCOUNT_SID", "AC123")], "", "account[0].sid", "32 digits");
+    }
+}
