@@ -33,8 +33,8 @@ pub use self::watch::Watch;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
 use crate::http::{self, Limits};
-use crate::recent::events::Live;
-use crate::recent::refusals::Refusals;
+use crate::recent::events::RecentEvents;
+use crate::recent::refusals::RecentRefusals;
 use crate::twilio::privacy::Privacy;
 
 /// What the private listener grants. A tail is sent off a little before that.
@@ -69,9 +69,9 @@ pub struct Admin {
     /// Which durability is in force.
     pub durabilities: Durabilities,
     /// What is committed right now.
-    pub live: Live,
+    pub live: RecentEvents,
     /// What the public listener refused last.
-    pub refusals: Arc<Refusals>,
+    pub refusals: Arc<RecentRefusals>,
     /// As what a number is stored.
     pub privacy: Arc<ArcSwap<Privacy>>,
     /// What this process looked like during the last hour.

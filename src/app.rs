@@ -38,8 +38,8 @@ use crate::config::{Config, Deployment};
 use crate::inbound::{Health, Inbound, TermsInForce};
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::process::{self, Connections};
-use crate::recent::events::Live;
-use crate::recent::refusals::Refusals;
+use crate::recent::events::RecentEvents;
+use crate::recent::refusals::RecentRefusals;
 use crate::spans::Spans;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
@@ -169,7 +169,7 @@ pub async fn start(
         tasks.spawn(calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
     }
 
-    let refusals = Arc::new(Refusals::default());
+    let refusals = Arc::new(RecentRefusals::default());
     let privacy = Arc::new(ArcSwap::new(Arc::clone(&config.privacy)));
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
@@ -226,7 +226,7 @@ struct Parts {
     recorder: Option<Recorder>,
     durabilities: Durabilities,
     purge: Purge,
-    live: Live,
+    live: RecentEvents,
 }
 
 /// Group commit before a sink; it ends when nobody can record any more.
@@ -244,7 +244,7 @@ fn inbound_service(
     recorder: Recorder,
     spans: Spans,
     registry: &Registry,
-    refusals: &Arc<Refusals>,
+    refusals: &Arc<RecentRefusals>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Inbound> {
     let metrics = Arc::new(inbound::Metrics::new(registry)?);
@@ -261,7 +261,7 @@ fn inbound_service(
         health: Health::default(),
         stop: stop.clone(),
         background: TaskTracker::new(),
-        explaining: inbound::explaining(),
+        explanations: inbound::ExplanationBudget::default(),
         ration: inbound::Ration::default(),
         room: inbound::Room::of(config.inbound.body_memory),
     })

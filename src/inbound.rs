@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod exchange;
+mod explanation_budget;
 mod fallback;
 mod health;
 mod metrics;
@@ -31,12 +32,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use self::exchange::Exchange;
+pub use self::explanation_budget::ExplanationBudget;
 pub use self::fallback::{Fallback, PerNumber};
 pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::{Metrics, Outcome};
@@ -51,7 +52,7 @@ use crate::clock::Clock;
 use crate::event::Route;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
-use crate::recent::refusals::Refusals;
+use crate::recent::refusals::RecentRefusals;
 use crate::spans::Spans;
 use crate::twilio::callback::Arrival;
 use crate::twilio::public_url::PublicUrl;
@@ -98,25 +99,19 @@ pub struct Inbound {
     /// Whom it tells what took how long, for traces.
     pub spans: Spans,
     /// What it refused last, for the people who run it.
-    pub refusals: Arc<Refusals>,
+    pub refusals: Arc<RecentRefusals>,
     /// What a load balancer is told.
     pub health: Health,
     /// Cancelled when the process stops: a balancer is then told to send nothing more.
     pub stop: CancellationToken,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.
     pub background: TaskTracker,
-    /// Room for refused requests whose cause is still to be found out.
-    pub explaining: Arc<Semaphore>,
+    /// How many refusals are explained, and how often.
+    pub explanations: ExplanationBudget,
     /// How much of it the log gets.
     pub ration: Ration,
     /// For bodies that are not verified yet.
     pub room: Room,
-}
-
-/// Room for refused requests that are looked at after their answer.
-#[must_use]
-pub fn explaining() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(aftermath::MOST))
 }
 
 impl Inbound {

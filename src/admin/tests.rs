@@ -21,15 +21,15 @@ use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
 use crate::http::{Limits, serve};
 use crate::pipeline::{Observed, Sink as _};
-use crate::recent::events::{Live, Stage};
-use crate::recent::refusals::Refusals;
+use crate::recent::events::{EventStage, RecentEvents};
+use crate::recent::refusals::RecentRefusals;
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) refusals: Arc<Refusals>,
-    store: Observed<SqliteStore, Live>,
+    pub(super) refusals: Arc<RecentRefusals>,
+    store: Observed<SqliteStore, RecentEvents>,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
     stop: CancellationToken,
@@ -65,7 +65,7 @@ impl Server {
             dead_letters: DeadLetters::default(),
             purge,
             durabilities: Durabilities::default(),
-            live: Live::new(Stage::Stored, Clock::System),
+            live: RecentEvents::new(EventStage::Stored, Clock::System),
             refusals: Arc::default(),
             privacy: Arc::default(),
             watch: Watch::default(),

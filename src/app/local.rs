@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::{self, Durability};
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::{Recorder, batcher};
-use crate::recent::events::{Live, Stage};
+use crate::recent::events::{EventStage, RecentEvents};
 use crate::telemetry::metrics::{Backend, Metrics};
 
 /// Most events of one transaction of the embedded store: four times the number costs two thirds of
@@ -77,7 +77,7 @@ impl Local<'_> {
         };
         let durabilities = self.durabilities();
         self.show(&durabilities, "sqlite", InForce::of_sqlite());
-        let live = Live::new(Stage::Stored, Clock::System);
+        let live = RecentEvents::new(EventStage::Stored, Clock::System);
         let checkpoint = store.checkpoint();
         let sink = live.observed(self.metrics.observed(store, Backend::Sqlite));
         let observer = Arc::new(self.metrics.of(Backend::Sqlite));
@@ -124,7 +124,7 @@ impl Local<'_> {
             stream: None,
             log: Some(log.clone()),
         };
-        let live = Live::new(Stage::Stored, Clock::System);
+        let live = RecentEvents::new(EventStage::Stored, Clock::System);
         let store = PostgresStore::new(postgres.clone());
         let sink = live.observed(self.metrics.observed(store, Backend::Postgres));
         let observer = Arc::new(self.metrics.of(Backend::Postgres));

@@ -24,7 +24,7 @@ use crate::config::{Durability, Scaled};
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
 use crate::pipeline::{Observer, Recorder, Sink};
-use crate::recent::events::{Live, Stage};
+use crate::recent::events::{EventStage, RecentEvents};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
 use crate::worker;
@@ -54,8 +54,8 @@ pub(super) async fn build(
         watched.push(Probe::Postgres(query.clone()));
     }
     // One that stores shows what is stored, and knows what is new.
-    let stage = if scaled.role.works() { Stage::Stored } else { Stage::Received };
-    let live = Live::new(stage, Clock::System);
+    let stage = if scaled.role.works() { EventStage::Stored } else { EventStage::Received };
+    let live = RecentEvents::new(stage, Clock::System);
     let durabilities = Durabilities::default();
     let watch = Watch {
         backends: watched,
@@ -109,7 +109,7 @@ fn receive(
     scaled: &Scaled,
     spool: &LocalLog,
     metrics: &Metrics,
-    live: &Live,
+    live: &RecentEvents,
     tasks: &mut JoinSet<&'static str>,
     stop: &CancellationToken,
 ) -> Recorder {
@@ -139,8 +139,8 @@ fn receive(
     let spool = metrics.observed(spool.clone(), Backend::Spool);
     let sink = Spooled::new(log(scaled.stream_timeout), spool, first);
     match live.stage() {
-        Stage::Received => spawn_batcher(live.observed(sink), tasks),
-        Stage::Stored => spawn_batcher(sink, tasks),
+        EventStage::Received => spawn_batcher(live.observed(sink), tasks),
+        EventStage::Stored => spawn_batcher(sink, tasks),
     }
 }
 

@@ -14,11 +14,8 @@ use tracing::{info, warn};
 use super::signed::Received;
 use super::{Inbound, Refusal, Terms, label};
 use crate::event::Route;
-use crate::recent::refusals::Refused;
+use crate::recent::refusals::RecentRefusal;
 use crate::twilio::diagnosis::Diagnosis;
-
-/// Most refusals whose requests wait in memory to be looked at. Of more, no cause is looked for.
-pub(super) const MOST: usize = 64;
 
 /// A refusal that was answered.
 pub(super) struct Aftermath {
@@ -41,9 +38,7 @@ impl Aftermath {
     /// Sees to it, now or in a task.
     pub(super) fn begin(mut self) {
         let Some(received) = self.received.take() else { return self.tell(None) };
-        let Ok(place) = Arc::clone(&self.inbound.explaining).try_acquire_owned() else {
-            return self.tell(None);
-        };
+        let Some(place) = self.inbound.explanations.place() else { return self.tell(None) };
         let background = self.inbound.background.clone();
         let explain = async move {
             let cause = self.explain(received).await;
@@ -60,7 +55,8 @@ impl Aftermath {
         }
         self.urls = received.tried();
         let now = self.inbound.clock.now();
-        if !self.inbound.refusals.may_explain(now, self.refusal.as_str(), self.account.is_some()) {
+        let known = self.account.is_some();
+        if !self.inbound.explanations.take_turn(now, self.refusal, known) {
             return None;
         }
         // Callbacks are answered by this thread.
@@ -98,7 +94,7 @@ impl Aftermath {
             _ if lost.is_some() => log!(warn, lost),
             _ => log!(info, lost),
         }
-        inbound.refusals.push(Refused {
+        inbound.refusals.push(RecentRefusal {
             at: now,
             route: label(route),
             reason: refusal.as_str(),

@@ -1,6 +1,6 @@
-//! [`Live`]: what is being committed, for whoever watches right now, and the last of it for whoever
-//! comes a little later. An observer like any other, so the hot path never waits for a watcher: one
-//! that does not keep up loses its seat.
+//! [`RecentEvents`]: what is being committed, for those who watch right now, and the last of it for those who
+//! come a little later. An observer like any other, so the hot path never waits for a subscriber: one
+//! that does not keep up loses its subscription.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,16 +20,16 @@ const BEHIND: usize = 1024;
 /// Duplicates that are remembered.
 const DUPLICATES: usize = 2048;
 
-/// What a process can see of its events.
+/// How far events have come when this process sees them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// They were received and are durable; somebody else stores them.
+pub enum EventStage {
+    /// They were received and are durable; another process stores them.
     Received,
     /// They are in the store.
     Stored,
 }
 
-impl Stage {
+impl EventStage {
     /// The name in the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,7 +42,7 @@ impl Stage {
 
 /// An event that was committed.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct RecentEvent {
     /// Counts from 1 in each process.
     pub number: u64,
     /// What was committed.
@@ -55,33 +55,33 @@ pub struct Seen {
 
 /// Hands out what is committed. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct Live {
-    stage: Stage,
+pub struct RecentEvents {
+    stage: EventStage,
     clock: Clock,
-    sender: broadcast::Sender<Arc<Seen>>,
-    memory: Arc<Mutex<Memory>>,
+    sender: broadcast::Sender<Arc<RecentEvent>>,
+    memory: Arc<Mutex<Remembered>>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct Remembered {
     count: u64,
     /// How many were remembered in this second, counted from the epoch.
     lately: (i64, usize),
-    last: VecDeque<Arc<Seen>>,
+    last: VecDeque<Arc<RecentEvent>>,
     duplicates: VecDeque<(EventId, Timestamp)>,
 }
 
-impl Live {
+impl RecentEvents {
     /// Of a process that sees this much.
     #[must_use]
-    pub fn new(stage: Stage, clock: Clock) -> Self {
+    pub fn new(stage: EventStage, clock: Clock) -> Self {
         let (sender, _) = broadcast::channel(BEHIND);
         Self { stage, clock, sender, memory: Arc::default() }
     }
 
     /// What this process can see of its events.
     #[must_use]
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> EventStage {
         self.stage
     }
 
@@ -93,7 +93,7 @@ impl Live {
 
     /// The last ones, oldest first.
     #[must_use]
-    pub fn last(&self) -> Vec<Arc<Seen>> {
+    pub fn last(&self) -> Vec<Arc<RecentEvent>> {
         self.memory().last.iter().cloned().collect()
     }
 
@@ -113,21 +113,21 @@ impl Live {
 
     /// Watches what is committed from now on; behind `number`, if that is given and remembered.
     #[must_use]
-    pub fn watch(&self, number: Option<u64>) -> Watcher {
+    pub fn watch(&self, number: Option<u64>) -> EventSubscription {
         let memory = self.memory();
         // Under the lock, so that nothing is missed and nothing comes twice.
         let receiver = self.sender.subscribe();
         let known = |number| memory.last.iter().filter(move |seen| seen.number > number).cloned();
         let backlog = number.map_or_else(VecDeque::new, |number| known(number).collect());
-        Watcher { backlog, receiver }
+        EventSubscription { backlog, receiver }
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+    fn memory(&self) -> std::sync::MutexGuard<'_, Remembered> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Observer for Live {
+impl Observer for RecentEvents {
     fn committed(&self, batch: &Batch, outcome: &Outcome, _took: Duration) {
         let at = self.clock.now();
         let fresh = |place: usize| match outcome {
@@ -145,7 +145,7 @@ impl Observer for Live {
         for (place, event) in events.iter().enumerate() {
             let duplicate = fresh(place).map(|fresh| !fresh);
             if duplicate == Some(true) {
-                keep(&mut memory.duplicates, (event.id(), at), DUPLICATES);
+                push_bounded(&mut memory.duplicates, (event.id(), at), DUPLICATES);
             }
             if place < skipped {
                 continue;
@@ -153,15 +153,15 @@ impl Observer for Live {
             memory.count += 1;
             memory.lately.1 += 1;
             let number = memory.count;
-            let seen = Arc::new(Seen { number, event: event.clone(), at, duplicate });
-            keep(&mut memory.last, Arc::clone(&seen), REMEMBERED);
+            let seen = Arc::new(RecentEvent { number, event: event.clone(), at, duplicate });
+            push_bounded(&mut memory.last, Arc::clone(&seen), REMEMBERED);
             // An error says that nobody watches.
             let _ = self.sender.send(seen);
         }
     }
 }
 
-impl Memory {
+impl Remembered {
     /// How many more may be remembered in this second.
     fn room(&mut self, at: Timestamp) -> usize {
         let second = at.micros() / 1_000_000;
@@ -172,23 +172,23 @@ impl Memory {
     }
 }
 
-fn keep<T>(memory: &mut VecDeque<T>, value: T, most: usize) {
+fn push_bounded<T>(memory: &mut VecDeque<T>, value: T, most: usize) {
     if memory.len() == most {
         memory.pop_front();
     }
     memory.push_back(value);
 }
 
-/// Somebody who watches.
+/// Receives what is committed, until it falls too far behind.
 #[derive(Debug)]
-pub struct Watcher {
-    backlog: VecDeque<Arc<Seen>>,
-    receiver: broadcast::Receiver<Arc<Seen>>,
+pub struct EventSubscription {
+    backlog: VecDeque<Arc<RecentEvent>>,
+    receiver: broadcast::Receiver<Arc<RecentEvent>>,
 }
 
-impl Watcher {
+impl EventSubscription {
     /// The next event; `None` once the watcher is too far behind, or nothing will come any more.
-    pub async fn next(&mut self) -> Option<Arc<Seen>> {
+    pub async fn next(&mut self) -> Option<Arc<RecentEvent>> {
         if let Some(seen) = self.backlog.pop_front() {
             return Some(seen);
         }
@@ -210,11 +210,11 @@ mod tests {
         Batch::take_from(&mut events).expect("not empty")
     }
 
-    fn live() -> Live {
-        Live::new(Stage::Received, Clock::Fixed(Timestamp::from_micros(7)))
+    fn live() -> RecentEvents {
+        RecentEvents::new(EventStage::Received, Clock::Fixed(Timestamp::from_micros(7)))
     }
 
-    fn commit(live: &Live, keys: std::ops::Range<usize>) {
+    fn commit(live: &RecentEvents, keys: std::ops::Range<usize>) {
         live.committed(&batch(keys), &Outcome::Appended, Duration::ZERO);
     }
 

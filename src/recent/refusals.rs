@@ -1,19 +1,15 @@
-//! [`Refusals`]: the last requests that a listener refused, for the people who run it. Bounded by
+//! [`RecentRefusals`]: the last requests that a listener refused, for the people who run it. Bounded by
 //! reason, by whether it is of a configured account, and by whether its cause was found: so that neither a scan
 //! of the URL space nor a flood of forgeries takes the place of what says that a secret or a URL is wrong.
 //! Holds no body, no signature, no secret, and of a query only the names.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::clock::Timestamp;
 
 /// The last ones that are remembered of each group.
 pub const REMEMBERED: usize = 32;
-/// Explaining one costs as much as verifying some requests, so of each reason, of configured accounts and of
-/// others, it is not done more often than this.
-const EXPLAIN_EVERY: Duration = Duration::from_millis(200);
 /// Longest URL that is shown, in characters.
 const SHOWN: usize = 300;
 /// After so many bytes there are as many characters.
@@ -21,7 +17,7 @@ const ENOUGH: usize = 4 * SHOWN;
 
 /// A request that was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
     /// Where it went.
@@ -42,14 +38,12 @@ pub struct Refused {
 
 /// The last refusals of a process.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<Memory>);
+pub struct RecentRefusals(Mutex<RememberedRefusals>);
 
 #[derive(Debug, Default)]
-struct Memory {
-    last: BTreeMap<Group, VecDeque<Refused>>,
-    counted: BTreeMap<&'static str, Counted>,
-    /// When one was explained last.
-    explained: BTreeMap<(&'static str, bool), Timestamp>,
+struct RememberedRefusals {
+    last: BTreeMap<Group, VecDeque<RecentRefusal>>,
+    counted: BTreeMap<&'static str, RefusalCount>,
 }
 
 /// What has places of its own: the reason, whether the account is configured, whether a cause was found.
@@ -57,18 +51,18 @@ type Group = (&'static str, bool, bool);
 
 /// How many there were, which is more than are remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Counted {
+pub struct RefusalCount {
     /// Since the process started.
     pub times: u64,
     /// When the first one came.
     pub since: Timestamp,
 }
 
-impl Refusals {
+impl RecentRefusals {
     /// Remembers one.
-    pub fn push(&self, refused: Refused) {
+    pub fn push(&self, refused: RecentRefusal) {
         let mut memory = self.memory();
-        let first = Counted { times: 0, since: refused.at };
+        let first = RefusalCount { times: 0, since: refused.at };
         memory.counted.entry(refused.reason).or_insert(first).times += 1;
         let group = (refused.reason, refused.account.is_some(), refused.explained);
         let same = memory.last.entry(group).or_default();
@@ -78,34 +72,22 @@ impl Refusals {
         same.push_back(refused);
     }
 
-    /// Whether one of this reason, of a configured account or not, may be explained now, which it then must be.
-    pub fn may_explain(&self, now: Timestamp, reason: &'static str, known: bool) -> bool {
-        let mut memory = self.memory();
-        // A clock that was set back must not stop it for as long.
-        let rested = |last: Timestamp| now < last || now.since(last) >= EXPLAIN_EVERY;
-        let may = memory.explained.get(&(reason, known)).copied().is_none_or(rested);
-        if may {
-            memory.explained.insert((reason, known), now);
-        }
-        may
-    }
-
     /// How many there were of each reason.
     #[must_use]
-    pub fn counted(&self) -> BTreeMap<&'static str, Counted> {
+    pub fn counted(&self) -> BTreeMap<&'static str, RefusalCount> {
         self.memory().counted.clone()
     }
 
     /// The last ones of every group, the latest first.
     #[must_use]
-    pub fn last(&self) -> Vec<Refused> {
+    pub fn last(&self) -> Vec<RecentRefusal> {
         let memory = self.memory();
-        let mut all: Vec<Refused> = memory.last.values().flatten().cloned().collect();
+        let mut all: Vec<RecentRefusal> = memory.last.values().flatten().cloned().collect();
         all.sort_by_key(|refused| std::cmp::Reverse(refused.at));
         all
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+    fn memory(&self) -> std::sync::MutexGuard<'_, RememberedRefusals> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -224,8 +206,8 @@ fn without_userinfo(url: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    fn refused(at: i64, reason: &'static str) -> Refused {
-        Refused {
+    fn refused(at: i64, reason: &'static str) -> RecentRefusal {
+        RecentRefusal {
             at: Timestamp::from_micros(at),
             route: "status",
             reason,
@@ -239,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_reason_does_not_wash_another_away() {
-        let refusals = Refusals::default();
+        let refusals = RecentRefusals::default();
         refusals.push(refused(0, "wrong_signature"));
         (1..1000).for_each(|at| refusals.push(refused(at, "unknown_route")));
         let last = refusals.last();
@@ -252,31 +234,22 @@ mod tests {
 
     #[test]
     fn a_flood_of_forgeries_does_not_wash_away_what_is_of_an_account_or_was_explained() {
-        let refusals = Refusals::default();
+        let refusals = RecentRefusals::default();
         let known = Some("AC1".to_owned());
-        refusals.push(Refused { account: known.clone(), ..refused(0, "wrong_signature") });
-        let cause =
-            Refused { account: known.clone(), explained: true, ..refused(1, "wrong_signature") };
+        refusals.push(RecentRefusal { account: known.clone(), ..refused(0, "wrong_signature") });
+        let cause = RecentRefusal {
+            account: known.clone(),
+            explained: true,
+            ..refused(1, "wrong_signature")
+        };
         refusals.push(cause);
         (2..1000).for_each(|at| refusals.push(refused(at, "wrong_signature")));
         let kept = refusals.last().into_iter().filter(|refused| refused.account == known).count();
         assert_eq!(kept, 2);
         let of_the_account =
-            |at| Refused { account: known.clone(), ..refused(at, "wrong_signature") };
+            |at| RecentRefusal { account: known.clone(), ..refused(at, "wrong_signature") };
         (1000..2000).for_each(|at| refusals.push(of_the_account(at)));
         assert!(refusals.last().iter().any(|refused| refused.explained));
-    }
-
-    #[test]
-    fn explanations_are_rationed() {
-        let refusals = Refusals::default();
-        let at = |millis: i64| Timestamp::from_micros(millis * 1000);
-        let may = |millis, known| refusals.may_explain(at(millis), "wrong_signature", known);
-        assert!(may(1000, false));
-        assert!(!may(1199, false));
-        assert!(may(1199, true), "forgeries without an account do not take its turn");
-        assert!(may(1200, false));
-        assert!(may(0, false), "the clock was set back");
     }
 
     #[test]

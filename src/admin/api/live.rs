@@ -16,7 +16,7 @@ use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::event::Kind;
-use crate::recent::events::{Seen, Watcher};
+use crate::recent::events::{EventSubscription, RecentEvent};
 use crate::twilio::error_code;
 
 /// Most that watch at one time: each holds a connection.
@@ -44,7 +44,7 @@ pub(in crate::admin) struct Line {
 }
 
 impl Line {
-    pub(in crate::admin) fn of(admin: &Admin, seen: &Seen) -> Self {
+    pub(in crate::admin) fn of(admin: &Admin, seen: &RecentEvent) -> Self {
         let event = &seen.event;
         Self {
             stage: admin.live.stage().as_str(),
@@ -74,7 +74,7 @@ pub(super) struct Wanted {
 
 struct Watch {
     admin: Arc<Admin>,
-    watcher: Watcher,
+    watcher: EventSubscription,
     kind: Option<Kind>,
     status: Option<String>,
     until: Instant,

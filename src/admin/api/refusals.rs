@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admin::Admin;
 use crate::clock::Timestamp;
-use crate::recent::refusals::Refused;
+use crate::recent::refusals::RecentRefusal;
 
 #[derive(Debug, Serialize)]
 pub(super) struct List {
@@ -30,9 +30,9 @@ struct View {
     hint: &'static str,
 }
 
-impl From<Refused> for View {
-    fn from(refused: Refused) -> Self {
-        let Refused { at, route, reason, status, account, urls, explained, hint } = refused;
+impl From<RecentRefusal> for View {
+    fn from(refused: RecentRefusal) -> Self {
+        let RecentRefusal { at, route, reason, status, account, urls, explained, hint } = refused;
         Self { at, route, reason, status, account, urls, explained, hint }
     }
 }

@@ -18,7 +18,7 @@ use crate::admin::gate::Visitor;
 use crate::admin::verdict::{Finding, name, verdict};
 use crate::admin::watch::Vitals;
 use crate::clock::Timestamp;
-use crate::recent::events::Stage;
+use crate::recent::events::EventStage;
 
 /// Rows of what came last; the script keeps as many.
 const ROWS: usize = 20;
@@ -127,8 +127,8 @@ fn refusals(vitals: &Vitals) -> Markup {
 fn live(admin: &Admin, now: Timestamp) -> Markup {
     let last = admin.live.last();
     let stage = match admin.live.stage() {
-        Stage::Stored => "as they are stored",
-        Stage::Received => "as this receiver takes them, not yet in the store",
+        EventStage::Stored => "as they are stored",
+        EventStage::Received => "as this receiver takes them, not yet in the store",
     };
     let number = last.last().map_or(0, |seen| seen.number);
     html! {

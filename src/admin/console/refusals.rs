@@ -12,7 +12,7 @@ use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::gate::Visitor;
 use crate::clock::{Clock, Timestamp};
-use crate::recent::refusals::{Counted, Refused};
+use crate::recent::refusals::{RecentRefusal, RefusalCount};
 
 /// `GET /refusals`
 pub(super) async fn page(
@@ -51,7 +51,7 @@ pub(super) async fn page(
 }
 
 /// `527 since 14:03, the last 32 below`: how many there were is not how many are remembered.
-fn total(counted: &Counted, groups: &[Alike], now: Timestamp) -> String {
+fn total(counted: &RefusalCount, groups: &[Alike], now: Timestamp) -> String {
     let remembered: u64 = groups.iter().map(|group| group.times).sum();
     let since = words::minute(counted.since, now);
     match counted.times.saturating_sub(remembered) {
@@ -66,16 +66,17 @@ fn total(counted: &Counted, groups: &[Alike], now: Timestamp) -> String {
 
 /// Refusals that differ in nothing but their time.
 struct Alike {
-    last: Refused,
+    last: RecentRefusal,
     first: Timestamp,
     times: u64,
 }
 
 /// The latest first, as they come.
-fn alike(refusals: Vec<Refused>) -> Vec<Alike> {
+fn alike(refusals: Vec<RecentRefusal>) -> Vec<Alike> {
     let mut groups: Vec<Alike> = Vec::new();
     for refused in refusals {
-        let same = |group: &&mut Alike| Refused { at: refused.at, ..group.last.clone() } == refused;
+        let same =
+            |group: &&mut Alike| RecentRefusal { at: refused.at, ..group.last.clone() } == refused;
         match groups.iter_mut().find(same) {
             Some(group) => {
                 group.times += 1;
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn what_is_alike_is_told_once() {
-        let refused = |at: i64, hint: &'static str| Refused {
+        let refused = |at: i64, hint: &'static str| RecentRefusal {
             at: Timestamp::from_micros(at),
             route: "status",
             reason: "wrong_signature",
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(told, [(3, 4), (1, 3)]);
         assert_eq!(groups[0].first.micros(), 1);
         assert_eq!(sentence("not Twilio"), "Not Twilio.");
-        let counted = |times| Counted { times, since: Timestamp::from_micros(1) };
+        let counted = |times| RefusalCount { times, since: Timestamp::from_micros(1) };
         let total = |times| total(&counted(times), &groups, Timestamp::from_micros(2));
         assert_eq!(total(527), "527 since 00:00, the last 4 below");
         assert_eq!(total(4), "4 since 00:00");

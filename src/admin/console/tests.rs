@@ -6,7 +6,7 @@ use crate::backend::local_log::{Bounds, LocalLog, Release};
 use crate::event::Batch;
 use crate::http::raw_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
-use crate::recent::refusals::Refused;
+use crate::recent::refusals::RecentRefusal;
 
 const PAGES: [&str; 6] =
     ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];
@@ -221,7 +221,7 @@ async fn what_twilio_sent_is_text_and_nothing_else() {
     let mut stored = event("CA1", odd, 1, &body);
     (stored.account, stored.query) = (odd.into(), format!("a={odd}"));
     server.store(&[crate::event::Event { status: Some(odd.into()), ..stored }]).await;
-    server.refusals.push(Refused {
+    server.refusals.push(RecentRefusal {
         at: crate::clock::Timestamp::from_micros(1),
         route: "status",
         reason: "wrong_signature",

@@ -9,7 +9,6 @@ use prometheus::proto::MetricType;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,12 +21,12 @@ use crate::event::{Event, EventKey};
 use crate::http::Limits;
 use crate::http::raw_client::{Client, Response};
 use crate::inbound::{
-    Config, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room, Terms,
-    TermsInForce,
+    Config, ExplanationBudget, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration,
+    Room, Terms, TermsInForce,
 };
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
-use crate::recent::refusals::{Refusals, Refused};
+use crate::recent::refusals::{RecentRefusal, RecentRefusals};
 use crate::spans::Spans;
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -56,7 +55,7 @@ pub(super) struct Setup {
     pub(super) public_url: &'static str,
     pub(super) accounts: Vec<Account>,
     pub(super) fallback: Fallback,
-    /// Refused requests whose cause may be looked for at a time.
+    /// RecentRefusal requests whose cause may be looked for at a time.
     pub(super) explaining: usize,
 }
 
@@ -102,7 +101,7 @@ impl Setup {
             stop: CancellationToken::new(),
             spans: Spans::default(),
             background: TaskTracker::new(),
-            explaining: Arc::new(Semaphore::new(self.explaining)),
+            explanations: ExplanationBudget::of(self.explaining),
             ration: Ration::default(),
             room,
         }
@@ -120,7 +119,7 @@ pub(super) struct Server {
     registry: Registry,
     store: Query,
     stuck: Option<(Recorder, Queue)>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) refusals: Arc<RecentRefusals>,
     pub(super) health: Health,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
@@ -211,7 +210,10 @@ impl Server {
     }
 
     /// Waits for a refusal that is remembered: that is done after its answer.
-    pub(super) async fn until_refused(&self, wanted: impl Fn(&Refused) -> bool) -> Refused {
+    pub(super) async fn until_refused(
+        &self,
+        wanted: impl Fn(&RecentRefusal) -> bool,
+    ) -> RecentRefusal {
         let found = async {
             loop {
                 if let Some(refused) = self.refusals.last().into_iter().find(&wanted) {

@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::admin::console::plot::plot;
 use crate::admin::console::words::{count, number_of, rate, seconds};
 use crate::admin::watch::{Sample, Vitals};
-use crate::recent::events::Stage;
+use crate::recent::events::EventStage;
 
 /// Those that this process has.
 pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
@@ -17,7 +17,7 @@ pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
     html! {
         section class="figures" aria-label="Figures" {
             @if receives { (received(vitals)) }
-            @if admin.live.stage() == Stage::Stored { (stored(vitals)) }
+            @if admin.live.stage() == EventStage::Stored { (stored(vitals)) }
             (waiting(vitals))
         }
     }
