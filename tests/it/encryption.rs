@@ -32,7 +32,8 @@ async fn redis_is_asked_over_tls_and_only_if_its_certificate_is_right() {
     let offhook = Offhook::start(&authority(&certificates));
     offhook.client.accepts(&Callback::form(fixture("call.form"))).await;
     stage.contents_of(1).await;
-    assert_eq!(redis.ids("offhook:events").len(), 1, "it came that way");
+    // Twice if the answer to the first came too late: what is in doubt is appended again.
+    assert!(!redis.ids("offhook:events").is_empty(), "it came that way");
     drop(offhook);
 
     // Somebody else's authority, and those that the system trusts.
