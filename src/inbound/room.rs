@@ -7,23 +7,36 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// The memory, in bytes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Mutex<State>>);
+pub struct Room(Arc<Shared>);
 
 #[derive(Debug)]
+struct Shared {
+    bytes: usize,
+    /// A permit is a byte. Bytes are free once the body that held them is gone, not before: when thousands of
+    /// bodies come at once, those that were asked to give way are polled long after.
+    free: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
 struct State {
-    free: usize,
     next: u64,
     /// The oldest first.
     holders: BTreeMap<u64, Holder>,
+    /// Bytes of those that were asked to give way.
+    owed: usize,
+    /// Bytes that are waited for.
+    wanted: usize,
 }
 
 #[derive(Debug)]
 struct Holder {
     bytes: usize,
+    asked: bool,
     gives_way: Arc<Notify>,
 }
 
@@ -35,7 +48,7 @@ pub(super) struct Held {
     gives_way: Arc<Notify>,
 }
 
-/// It gave way, or is larger than all of it.
+/// It would not fit if everything else gave way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NoRoom;
 
@@ -43,7 +56,9 @@ impl Room {
     /// Of so many bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: bytes, next: 0, holders: BTreeMap::new() })))
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        let free = Semaphore::new(bytes);
+        Self(Arc::new(Shared { bytes, free, state: Mutex::default() }))
     }
 
     /// A hold on nothing yet.
@@ -52,47 +67,86 @@ impl Room {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.holders.insert(number, Holder { bytes: 0, gives_way: Arc::clone(&gives_way) });
+        let holder = Holder { bytes: 0, asked: false, gives_way: Arc::clone(&gives_way) };
+        state.holders.insert(number, holder);
         drop(state);
         Held { room: self.clone(), number, gives_way }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self, number: u64) {
+        let mut state = self.state();
+        let Some(Holder { bytes, asked, .. }) = state.holders.remove(&number) else { return };
+        if asked {
+            state.owed -= bytes;
+        }
+        drop(state);
+        self.0.free.add_permits(bytes);
     }
 }
 
 impl State {
-    fn release(&mut self, number: u64) {
-        if let Some(holder) = self.holders.remove(&number) {
-            self.free += holder.bytes;
+    /// Asks the oldest but this one to give way, until there will be enough for everything that waits.
+    fn ask(&mut self, number: u64, free: usize) {
+        for (other, holder) in &mut self.holders {
+            if free + self.owed >= self.wanted {
+                return;
+            }
+            if *other != number && holder.bytes > 0 && !holder.asked {
+                holder.asked = true;
+                holder.gives_way.notify_one();
+                self.owed += holder.bytes;
+            }
         }
     }
+}
 
-    /// The oldest that holds anything, but for this one.
-    fn oldest_but(&self, number: u64) -> Option<u64> {
-        let mut holders = self.holders.iter();
-        holders
-            .find(|(other, holder)| **other != number && holder.bytes > 0)
-            .map(|(other, _)| *other)
+/// Bytes that are waited for, until they are there or nobody waits any more.
+struct Waiting<'a> {
+    room: &'a Room,
+    bytes: usize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.room.state().wanted -= self.bytes;
     }
 }
 
 impl Held {
-    /// Takes so many more, from others if need be.
-    pub(super) fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
+    /// Takes so many more; waits, if need be, until others have given way.
+    pub(super) async fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
+        let permits = u32::try_from(bytes).map_err(|_| NoRoom)?;
+        let taken = match self.room.0.free.try_acquire_many(permits) {
+            Ok(taken) => taken,
+            Err(_) => self.wait_for(permits).await?,
+        };
         let mut state = self.room.state();
-        while state.free < bytes {
-            let oldest = state.oldest_but(self.number).ok_or(NoRoom)?;
-            if let Some(holder) = state.holders.get(&oldest) {
-                holder.gives_way.notify_one();
-            }
-            state.release(oldest);
-        }
         let holder = state.holders.get_mut(&self.number).ok_or(NoRoom)?;
         holder.bytes += bytes;
-        state.free -= bytes;
+        if holder.asked {
+            state.owed += bytes;
+        }
+        taken.forget();
         Ok(())
+    }
+
+    async fn wait_for(&self, permits: u32) -> Result<SemaphorePermit<'_>, NoRoom> {
+        let (room, bytes) = (&self.room, permits as usize);
+        let _waiting = {
+            let mut state = room.state();
+            let holder = state.holders.get(&self.number).ok_or(NoRoom)?;
+            if holder.bytes + bytes > room.0.bytes {
+                return Err(NoRoom);
+            }
+            state.wanted += bytes;
+            state.ask(self.number, room.0.free.available_permits());
+            Waiting { room, bytes }
+        };
+        room.0.free.acquire_many(permits).await.map_err(|_| NoRoom)
     }
 
     /// Until it must give way.
@@ -102,7 +156,7 @@ impl Held {
 
     /// Gives it back before its time: from here on somebody else bounds it.
     pub(super) fn release(&self) {
-        self.room.state().release(self.number);
+        self.room.release(self.number);
     }
 }
 
@@ -118,32 +172,63 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_oldest_gives_way_and_what_it_held_is_free() {
+    fn free(room: &Room) -> usize {
+        room.0.free.available_permits()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_gives_way_and_what_it_held_is_free_once_it_is_gone() {
         let room = Room::of(100);
         let (empty, one, two) = (room.hold(), room.hold(), room.hold());
-        assert_eq!([one.grow(60), two.grow(40)], [Ok(()); 2]);
+        assert_eq!([one.grow(60).await, two.grow(40).await], [Ok(()); 2]);
         let newest = room.hold();
-        assert_eq!(newest.grow(10), Ok(()));
+        let mut growing = Box::pin(newest.grow(10));
+        assert_eq!(growing.as_mut().now_or_never(), None, "the memory is still in use");
         assert!(one.gives_way().now_or_never().is_some());
         assert!(two.gives_way().now_or_never().is_none());
         assert!(empty.gives_way().now_or_never().is_none(), "it has nothing to give");
-        assert_eq!(one.grow(1), Err(NoRoom), "it has given way");
-        assert_eq!(room.state().free, 50);
+        drop(one);
+        assert_eq!(growing.await, Ok(()));
+        assert_eq!(free(&room), 50);
         // Nobody gives way to what would never fit.
-        assert_eq!(newest.grow(200), Err(NoRoom));
-        drop((empty, one, two, newest));
-        let state = room.state();
-        assert_eq!((state.free, state.holders.len()), (100, 0));
+        assert_eq!(newest.grow(91).await, Err(NoRoom));
+        assert!(two.gives_way().now_or_never().is_none());
+        drop((empty, two, newest));
+        assert_eq!((free(&room), room.state().holders.len()), (100, 0));
     }
 
-    #[test]
-    fn what_is_released_is_free_once() {
+    #[tokio::test]
+    async fn as_many_give_way_as_all_that_wait_need() {
+        let room = Room::of(100);
+        let old: Vec<_> = (0..10).map(|_| room.hold()).collect();
+        for held in &old {
+            assert_eq!(held.grow(10).await, Ok(()));
+        }
+        let new: Vec<_> = (0..3).map(|_| room.hold()).collect();
+        let mut growing: Vec<_> = new.iter().map(|held| Box::pin(held.grow(10))).collect();
+        for growing in &mut growing {
+            assert_eq!(growing.as_mut().now_or_never(), None);
+        }
+        let asked = |held: &Held| held.gives_way().now_or_never().is_some();
+        assert_eq!(old.iter().filter(|held| asked(held)).count(), 3);
+        // One that waits no longer needs nothing.
+        drop(growing.pop());
+        assert_eq!(room.state().wanted, 20);
+        drop(old);
+        for growing in growing {
+            assert_eq!(growing.await, Ok(()));
+        }
+        let state = room.state();
+        assert_eq!((state.wanted, state.owed), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_released_is_free_once() {
         let room = Room::of(10);
         let held = room.hold();
-        assert_eq!(held.grow(10), Ok(()));
+        assert_eq!(held.grow(10).await, Ok(()));
         held.release();
         drop(held);
-        assert_eq!(room.state().free, 10);
+        assert_eq!(free(&room), 10);
     }
 }

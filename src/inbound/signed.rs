@@ -230,7 +230,7 @@ async fn collect(inbound: &Inbound, mut body: Body, held: &Held) -> Result<Bytes
         if whole.len() + data.len() > limit {
             return Err(Refusal::BodyTooLarge);
         }
-        held.grow(data.len()).map_err(|_| Refusal::NoRoom)?;
+        held.grow(data.len()).await.map_err(|_| Refusal::NoRoom)?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
