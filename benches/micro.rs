@@ -201,7 +201,7 @@ fn inbound(c: &mut Criterion) {
         health: Health::default(),
         stop: CancellationToken::new(),
         background: TaskTracker::new(),
-        explaining: offhook::inbound::explaining(),
+        explanations: offhook::inbound::ExplanationBudget::default(),
         ration: offhook::inbound::Ration::default(),
         room: offhook::inbound::Room::of(1 << 20),
     }
