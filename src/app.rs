@@ -4,15 +4,10 @@
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
 //! left in hand; last the admin listener and the traces, so that the end can be watched.
 
-mod calls;
-mod durability;
-mod health;
 mod local;
-mod local_log;
 mod reload;
 mod retention;
 mod scaled;
-mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,7 +38,7 @@ use crate::recent::refusals::RecentRefusals;
 use crate::spans::Spans;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
-use crate::{admin, inbound, telemetry};
+use crate::{admin, inbound, telemetry, upkeep};
 
 /// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
 const STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -166,7 +161,7 @@ pub async fn start(
 
     if config.deployment.stores() {
         metrics.show_calls_limit(config.calls.limit);
-        tasks.spawn(calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
+        tasks.spawn(upkeep::calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
     }
 
     let refusals = Arc::new(RecentRefusals::default());
@@ -183,7 +178,11 @@ pub async fn start(
             let address = listener.local_addr()?;
             let service = inbound_service(&config, recorder, spans, &registry, &refusals, &stop)?;
             reloader.terms = Some(Arc::clone(&service.terms));
-            tasks.spawn(health::watch(probes.clone(), service.health.clone(), stop.clone()));
+            tasks.spawn(upkeep::health::watch(
+                probes.clone(),
+                service.health.clone(),
+                stop.clone(),
+            ));
             let stop = stop.clone();
             tasks.spawn(async move {
                 service.run(listener, stop).await;

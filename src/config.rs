@@ -34,7 +34,7 @@ use crate::inbound::Fallback;
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
-use crate::worker::retention;
+use crate::upkeep::retention;
 use crate::{admin, inbound};
 
 /// Every key and its default.

@@ -8,7 +8,8 @@
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
 //!    [`recent`], for people who watch. [`shutdown`]. [`spans`], for those who trace.
 //! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
-//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`admin`] (metrics,
+//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`upkeep`]
+//!    (what is done beside that, again and again), [`admin`] (metrics,
 //!    health, API), over [`http`].
 //! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`torture`], which looks at all of it
 //!    from outside.
@@ -39,4 +40,5 @@ pub mod telemetry;
 pub mod torture;
 mod traffic;
 pub mod twilio;
+pub mod upkeep;
 pub mod worker;

@@ -1,7 +1,5 @@
 //! The worker: moves events from the stream into the store. A pump, and how to set it.
 
-pub mod retention;
-
 use std::sync::Arc;
 use std::time::Duration;
 

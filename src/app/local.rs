@@ -12,8 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Parts;
-use super::durability::Watch;
-use super::local_log::{self, Stands};
 use super::retention::Retention;
 use super::scaled::migrated;
 use crate::backend::local_log::{LocalLog, Release};
@@ -27,6 +25,8 @@ use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::{Recorder, batcher};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::telemetry::metrics::{Backend, Metrics};
+use crate::upkeep::durability::Watch;
+use crate::upkeep::local_log::{self, Stands};
 
 /// Most events of one transaction of the embedded store: four times the number costs two thirds of
 /// the time of each.

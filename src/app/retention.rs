@@ -13,7 +13,7 @@ use crate::backend::redis;
 use crate::backend::sqlite::{self, SqliteStore};
 use crate::clock::Clock;
 use crate::pipeline::aging::Aging;
-use crate::worker::retention::{self, Config, Metrics, Table};
+use crate::upkeep::retention::{self, Config, Metrics, Table};
 
 /// What every retention of this process needs.
 #[derive(Clone)]

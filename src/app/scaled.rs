@@ -10,10 +10,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::durability::Watch;
 use super::retention::Retention;
-use super::stream::{self, Rehearsals};
-use super::{Parts, local_log, spawn_batcher};
+use super::{Parts, spawn_batcher};
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::purge::{self, Purge};
@@ -27,6 +25,9 @@ use crate::pipeline::{Observer, Recorder, Sink};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::retry::Backoff;
 use crate::telemetry::metrics::{Backend, Metrics};
+use crate::upkeep::durability::Watch;
+use crate::upkeep::local_log;
+use crate::upkeep::stream::{self, Rehearsals};
 use crate::worker;
 
 /// How long the drainer waits for Redis to take a batch: nobody waits for the drainer.

@@ -9,7 +9,7 @@ use crate::backend::local_log::{absolute, volatile};
 use crate::config::{Config, Deployment, LocalLog, Role, Scaled, Sources};
 use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
-use crate::worker::retention::Config as Retention;
+use crate::upkeep::retention::Config as Retention;
 
 /// Reads the configuration as `serve` would, and says what it means.
 ///

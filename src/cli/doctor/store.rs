@@ -6,7 +6,7 @@ use super::Finding;
 use crate::backend::postgres::{Examined, OLDEST, Postgres, Query, Tables};
 use crate::backend::{BackendError, Level, certificate};
 use crate::config::Config;
-use crate::worker::retention;
+use crate::upkeep::retention;
 
 const SUBJECT: &str = "Postgres";
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
-use crate::worker::retention;
+use crate::upkeep::retention;
 
 /// Days; 0 is for ever.
 #[derive(Debug, Deserialize)]

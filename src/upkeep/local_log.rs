@@ -23,7 +23,7 @@ const TAKE_OVER_EVERY: u64 = 10;
 
 /// Where it stands, which decides what its events wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stands {
+pub(crate) enum Stands {
     /// Behind the stream: nothing is in it while all is well.
     BehindStream,
     /// Before the store: it is the log that everything goes through.
@@ -34,13 +34,13 @@ pub(super) enum Stands {
 ///
 /// # Errors
 /// The directory cannot be written, or another process has it.
-pub(super) async fn open(log: &config::LocalLog) -> anyhow::Result<LocalLog> {
+pub(crate) async fn open(log: &config::LocalLog) -> anyhow::Result<LocalLog> {
     LocalLog::open(&log.directory, log.bounds).await.context("spool.directory")
 }
 
 /// Shows what waits in it, appends what an operator wants replayed, and takes over what an earlier
 /// version left, until told to stop.
-pub(super) async fn tend(
+pub(crate) async fn tend(
     log: LocalLog,
     stands: Stands,
     metrics: Metrics,

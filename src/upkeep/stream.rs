@@ -23,7 +23,7 @@ const TRIM_SOON: Duration = Duration::from_millis(250);
 const TRIM_FOR: Duration = Duration::from_secs(5);
 
 /// Shows what waits in the stream, and frees what is done with.
-pub(super) async fn keep(
+pub(crate) async fn keep(
     connector: Connector,
     scaled: Scaled,
     metrics: Metrics,
@@ -90,14 +90,14 @@ async fn look(
 }
 
 /// Rehearses what this process does with Redis.
-pub(super) struct Rehearsals {
+pub(crate) struct Rehearsals {
     rehearsal: Rehearsal,
     connector: Connector,
     metrics: StreamMetrics,
 }
 
 impl Rehearsals {
-    pub(super) fn new(scaled: &Scaled, metrics: &Metrics) -> Self {
+    pub(crate) fn new(scaled: &Scaled, metrics: &Metrics) -> Self {
         let parts = Parts { appends: scaled.role.receives(), works: scaled.role.works() };
         let connector = scaled.stream.clone();
         let rehearsal = Rehearsal::new(&connector, scaled.names.clone(), parts);
@@ -109,7 +109,7 @@ impl Rehearsals {
     /// # Errors
     /// It is a Redis that offhook cannot work with. It is refused now: with it every callback would be
     /// answered, and none stored.
-    pub(super) async fn begin(mut self) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(mut self) -> anyhow::Result<Self> {
         const PATIENCE: Duration = Duration::from_secs(2);
         let late = |_| Err(Failure::Away("no answer in time".to_owned()));
         let outcome = timeout(PATIENCE, self.rehearsal.run()).await.unwrap_or_else(late);
@@ -122,7 +122,7 @@ impl Rehearsals {
 
     /// Again and again. One that turns out later to be none that offhook can work with ends no process: the
     /// receiver has its spool, and the worker reads nothing.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> &'static str {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> &'static str {
         /// Short against what an outage costs.
         const EVERY: Duration = Duration::from_secs(5);
         /// While something is wrong: the end of it must be seen soon.

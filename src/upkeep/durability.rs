@@ -17,12 +17,12 @@ use crate::telemetry::metrics::Metrics;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Reads what is in force, and tells.
-pub(super) struct Watch {
-    pub(super) backends: Vec<Probe>,
-    pub(super) shown: Durabilities,
-    pub(super) metrics: Metrics,
+pub(crate) struct Watch {
+    pub(crate) backends: Vec<Probe>,
+    pub(crate) shown: Durabilities,
+    pub(crate) metrics: Metrics,
     /// What a callback is answered for.
-    pub(super) durability: Durability,
+    pub(crate) durability: Durability,
 }
 
 /// In bounded time: a start must not wait for a backend that is away.
@@ -37,7 +37,7 @@ impl Watch {
     ///
     /// # Errors
     /// A setting breaks the promise; the error says which, and the fix.
-    pub(super) async fn look(&self) -> anyhow::Result<()> {
+    pub(crate) async fn look(&self) -> anyhow::Result<()> {
         for backend in &self.backends {
             let Some(read) = ask(backend).await else { continue };
             if let Some(breach) = self.tell(backend.name(), read) {
@@ -49,7 +49,7 @@ impl Watch {
 
     /// Looks again and again; ends early, which stops the process, at a breach that was there when
     /// a backend was first seen.
-    pub(super) async fn run(self, stop: CancellationToken) -> &'static str {
+    pub(crate) async fn run(self, stop: CancellationToken) -> &'static str {
         const NAME: &str = "durability watch";
         loop {
             tokio::select! {

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks until told to stop.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     probes: Vec<(Need, Probe)>,
     health: Health,
     stop: CancellationToken,

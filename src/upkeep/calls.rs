@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Shows it until told to stop. While the store does not answer, the last answer stays.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     reader: Reader,
     calls: Calls,
     metrics: Metrics,
