@@ -3,15 +3,15 @@
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
 //! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
-//! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error_code`] (why something failed, as a label) and [`error_meaning`] (in words),
-//! [`twiml`] (what the fallback URLs answer), [`sample`] (what Twilio would send, to try things out
-//! with).
+//! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error`]
+//! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] (what the
+//! fallback URLs answer), [`sample`] (what Twilio would send, to try things out with).
 
+pub mod address;
 pub mod callback;
 pub mod details;
 pub mod diagnosis;
-pub mod error_code;
-pub mod error_meaning;
+pub mod error;
 pub(crate) mod fields;
 mod json;
 pub mod keyring;

@@ -4,7 +4,7 @@ use prometheus::{IntCounterVec, Registry};
 
 use super::metrics::counters;
 use crate::event::{Event, Resource};
-use crate::twilio::error_code;
+use crate::twilio::error;
 
 /// Counters of terminal statuses. An event that the store had already counts nothing; one that
 /// Twilio reports both by a callback and by Event Streams is two.
@@ -38,9 +38,7 @@ impl Outcomes {
             for status in resource.terminals() {
                 outcomes.ended.with_label_values(&[resource.as_str(), status]);
             }
-            for code in
-                error_code::known(resource).iter().chain([&error_code::OTHER, &error_code::NONE])
-            {
+            for code in error::labels(resource) {
                 outcomes.failed.with_label_values(&[resource.as_str(), code]);
             }
         }
@@ -58,7 +56,7 @@ impl Outcomes {
         self.ended.with_label_values(&[resource.as_str(), status]).inc();
         // Only now is the body looked at again: failures are few.
         if resource.is_failure(status) {
-            let code = error_code::label(event, resource);
+            let code = error::label(event, resource);
             self.failed.with_label_values(&[resource.as_str(), code]).inc();
         }
     }

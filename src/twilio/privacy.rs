@@ -23,6 +23,7 @@ use sha2::Sha256;
 
 pub use self::class::Class;
 use crate::event::{Event, Format};
+use crate::twilio::address;
 
 /// What becomes of a value, the mildest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Deserialize)]
@@ -215,7 +216,7 @@ impl Privacy {
     fn treated(&self, class: Class, value: &str) -> String {
         let treatment = self.treatment(class);
         let (channel, address) = match class {
-            Class::Numbers => text::channel(value).unwrap_or(("", value)),
+            Class::Numbers => address::channel(value).unwrap_or(("", value)),
             Class::Names | Class::Bodies | Class::Mixed | Class::BodyHash => ("", value),
         };
         match treatment {
@@ -227,9 +228,9 @@ impl Privacy {
     fn treat<'a>(&self, treatment: Treatment, value: &'a str) -> Cow<'a, str> {
         match (treatment, &self.key) {
             (Treatment::Plain, _) => Cow::Borrowed(value),
-            (Treatment::Mask, _) => text::masked(&text::canonical(value)).into(),
+            (Treatment::Mask, _) => text::masked(&address::canonical(value)).into(),
             (Treatment::Hash, Some(key)) => {
-                let mac = key.clone().chain_update(text::canonical(value).as_bytes());
+                let mac = key.clone().chain_update(address::canonical(value).as_bytes());
                 text::hashed(&mac.finalize().into_bytes()).into()
             }
             // Without a key all is plain.

@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::backend::StoredEvent;
 use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
-use crate::twilio::error_code;
+use crate::twilio::error;
 
 /// One row of `events`.
 #[derive(Debug, Serialize)]
@@ -40,7 +40,7 @@ pub(super) struct View {
 
 impl From<StoredEvent> for View {
     fn from(StoredEvent { event, params }: StoredEvent) -> Self {
-        let error_code = error_code::of(&event);
+        let error_code = error::of(&event);
         Self {
             key: event.key.to_string(),
             kind: event.kind.as_str(),

@@ -17,7 +17,7 @@ use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::event::Kind;
 use crate::recent::events::{EventSubscription, RecentEvent};
-use crate::twilio::error_code;
+use crate::twilio::error;
 
 /// Most that watch at one time: each holds a connection.
 const WATCHERS: usize = 64;
@@ -54,7 +54,7 @@ impl Line {
             account: event.account.clone(),
             sid: event.sid.clone(),
             status: event.status.clone(),
-            error_code: error_code::of(event),
+            error_code: error::of(event),
             duplicate: seen.duplicate,
         }
     }

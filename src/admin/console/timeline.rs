@@ -18,8 +18,7 @@ use crate::admin::gate::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::{Clock, Timestamp};
 use crate::event::Current;
-use crate::twilio::error_code;
-use crate::twilio::error_meaning::meaning;
+use crate::twilio::error::{self, meaning};
 
 /// `GET /sid/{sid}`
 pub(super) async fn page(
@@ -135,7 +134,7 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
     let event = &entry.stored.event;
     let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
     let kind = event.kind.as_str().replace('_', " ");
-    let code = error_code::of(event);
+    let code = error::of(event);
     let tone = event.status.as_deref().map_or("plain", words::tone);
     html! {
         li class=(tone) {

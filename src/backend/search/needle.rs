@@ -1,5 +1,6 @@
 //! [`Needle`]: what was typed to find a SID.
 
+use crate::twilio::address;
 use crate::twilio::privacy::Privacy;
 
 /// What somebody typed to find a SID: a whole one, a part of one, or a number.
@@ -21,7 +22,7 @@ impl Needle {
     /// are those of a SID.
     #[must_use]
     pub fn parse(text: &str, privacy: &Privacy) -> Option<Self> {
-        let address = |forms: &[String]| {
+        let forms_of = |forms: &[String]| {
             let mut forms: Vec<_> = forms.iter().flat_map(|form| privacy.forms(form)).collect();
             forms.sort();
             forms.dedup();
@@ -33,14 +34,12 @@ impl Needle {
         }
         // The last is a number that was masked.
         if text.contains([':', '@', '*']) {
-            return address(&[text.to_owned()]);
+            return forms_of(&[text.to_owned()]);
         }
-        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let number = text.chars().all(|c| c.is_ascii_digit() || " +-().".contains(c));
-        if number && (text.starts_with('+') || (7..=15).contains(&digits.len())) {
-            let plain = [format!("+{digits}"), digits];
-            let whatsapp = plain.iter().map(|number| format!("whatsapp:{number}"));
-            return address(&plain.iter().cloned().chain(whatsapp).collect::<Vec<_>>());
+        if let Some(digits) = address::digits(text)
+            && (text.starts_with('+') || address::is_number(&digits))
+        {
+            return forms_of(&address::writings(&digits));
         }
         let head = text.get(..2).filter(|head| head.bytes().all(|b| b.is_ascii_alphabetic()));
         let hexadecimal = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());

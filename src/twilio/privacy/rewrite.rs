@@ -7,7 +7,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Class, Privacy, Treatment, text};
+use super::{Class, Privacy, Treatment};
+use crate::twilio::address;
 
 /// As deep as it looks into one another. Twilio's go down to 8. Each level is read anew, so this
 /// bounds the work as well as the stack.
@@ -187,7 +188,7 @@ impl Privacy {
                 Err(_) => {}
             }
         }
-        if text::channel(value).is_some() {
+        if address::channel(value).is_some() {
             return self.text(Some(Class::Numbers), value, depth);
         }
         self.url(value, depth).unwrap_or_else(|| self.numbers(value).map_or(Fate::Stays, becomes))
@@ -226,7 +227,7 @@ impl Privacy {
         if self.treatment(Class::Numbers) == Treatment::Plain {
             return None;
         }
-        text::replace_numbers(value, |number| self.treated(Class::Numbers, number))
+        address::replace_numbers(value, |number| self.treated(Class::Numbers, number))
     }
 
     /// What cannot be looked into may hold anything.

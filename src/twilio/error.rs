@@ -1,0 +1,250 @@
+//! Twilio's error codes: where an event has its own ([`of`]), what the known ones mean, what follows from them, and
+//! which have a label of their own in metrics, which must be a closed set although Twilio adds codes at will.
+//!
+//! <https://www.twilio.com/docs/api/errors> has all of them, with what to do.
+
+use super::fields::Fields;
+use super::json;
+use super::params::Params;
+use crate::event::{Event, Format, Resource};
+
+/// What a sender does about an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Slow down: the sender, the account or the carrier's lane is full.
+    TooFast,
+    /// Try again later: the recipient or the carrier may be back by then.
+    Later,
+    /// Mend the account, the sender, or what answers Twilio: nothing gets through before.
+    Configuration,
+    /// Never send there again: the recipient cannot be reached.
+    Recipient,
+    /// Never send there again: the recipient asked for that.
+    OptedOut,
+    /// Say something else: what was sent is not let through.
+    Content,
+}
+
+/// One code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Known {
+    /// As Twilio writes it.
+    pub code: &'static str,
+    /// The resource whose failures have it as a label.
+    label_of: Option<Resource>,
+    /// What to do about it, where that is known.
+    pub class: Option<Class>,
+    /// In a few words.
+    pub meaning: Option<&'static str>,
+}
+
+impl Known {
+    const fn new(code: &'static str, class: Class, meaning: &'static str) -> Self {
+        Self { code, label_of: None, class: Some(class), meaning: Some(meaning) }
+    }
+
+    /// Reported about calls.
+    const fn call(code: &'static str, class: Class, meaning: &'static str) -> Self {
+        Self { label_of: Some(Resource::Call), ..Self::new(code, class, meaning) }
+    }
+
+    /// Reported about messages that Twilio has accepted, by carriers, channels and Twilio itself.
+    const fn message(code: &'static str, class: Class, meaning: &'static str) -> Self {
+        Self { label_of: Some(Resource::Message), ..Self::new(code, class, meaning) }
+    }
+
+    /// Seen often enough for a label, and no more is said of it here.
+    const fn label(code: &'static str, resource: Resource) -> Self {
+        Self { code, label_of: Some(resource), class: None, meaning: None }
+    }
+}
+
+use Class::{Configuration, Content, Later, OptedOut, Recipient, TooFast};
+use Resource::{Call, Message};
+
+/// In the order of the codes.
+const TABLE: [Known; 67] = [
+    Known::new("11200", Configuration, "HTTP retrieval failure: your URL answered with an error"),
+    Known::new("11205", Configuration, "HTTP connection failure: your URL could not be reached"),
+    Known::new("11210", Configuration, "HTTP bad host name"),
+    Known::new("11220", Configuration, "TLS handshake error"),
+    Known::new("11235", Configuration, "TLS certificate not accepted"),
+    Known::new("11236", Configuration, "TLS certificate not accepted"),
+    Known::new("11237", Configuration, "TLS certificate not accepted"),
+    Known::new("11750", Configuration, "Response body too large"),
+    Known::new("12100", Configuration, "Document parse failure: the TwiML is no XML"),
+    Known::new("12200", Configuration, "Schema validation: the TwiML has something unknown"),
+    Known::new("12300", Configuration, "Invalid Content-Type"),
+    Known::call("13214", Configuration, "Dial: invalid caller ID"),
+    Known::call("13223", Recipient, "Dial: invalid phone number format"),
+    Known::call("13224", Recipient, "Dial: Twilio does not call this number, or it is invalid"),
+    Known::call("13225", Recipient, "Dial: forbidden phone number"),
+    Known::call("13227", Recipient, "Dial: no permission for this region"),
+    Known::new("15003", Configuration, "Your answer to a status callback was not accepted"),
+    Known::new("20429", TooFast, "Too many requests"),
+    Known::new("21211", Recipient, "Invalid 'To' number"),
+    Known::new("21408", Recipient, "No permission for this region"),
+    Known::message("21610", OptedOut, "The recipient has opted out"),
+    Known::new("21611", TooFast, "The sender's queue is full"),
+    Known::new("21612", Recipient, "This 'To' and 'From' do not go together"),
+    Known::new("21614", Recipient, "'To' is no mobile number"),
+    Known::message("30001", TooFast, "Queue overflow"),
+    Known::message("30002", Configuration, "Account suspended"),
+    Known::message("30003", Later, "Unreachable destination handset"),
+    Known::message("30004", Recipient, "Message blocked"),
+    Known::message("30005", Recipient, "Unknown destination handset"),
+    Known::message("30006", Recipient, "Landline or unreachable carrier"),
+    Known::message("30007", Content, "Message filtered by the carrier"),
+    Known::message("30008", Later, "Unknown error"),
+    Known::message("30009", Later, "A part of the message is missing"),
+    Known::message("30010", Configuration, "Message price exceeds the maximum"),
+    Known::message("30017", Later, "Congestion in the carrier's network"),
+    Known::message("30018", Configuration, "The carrier wants the sender to be registered first"),
+    Known::label("30019", Message),
+    Known::message("30022", TooFast, "US A2P 10DLC: rate limit exceeded"),
+    Known::message("30023", TooFast, "US A2P 10DLC: daily message cap reached"),
+    Known::label("30024", Message),
+    Known::message("30032", Configuration, "Toll-free number not verified"),
+    Known::label("30033", Message),
+    Known::message("30034", Configuration, "US A2P 10DLC: message from an unregistered number"),
+    Known::label("30035", Message),
+    Known::message("30036", Later, "Validity period expired"),
+    Known::label("30038", Message),
+    Known::label("30039", Message),
+    Known::label("30044", Message),
+    Known::message("30450", Content, "Blocked for a while: suspected of SMS pumping"),
+    Known::message("30453", Content, "Blocked: suspected of fraud"),
+    Known::label("30500", Message),
+    Known::label("32009", Call),
+    Known::label("32016", Call),
+    Known::label("63001", Message),
+    Known::message("63003", Recipient, "The channel could not find the recipient"),
+    Known::label("63005", Message),
+    Known::message("63007", Configuration, "The channel could not find the sender"),
+    Known::label("63012", Message),
+    Known::label("63013", Message),
+    Known::message("63016", Content, "Free-form message outside of the allowed window"),
+    Known::message("63018", TooFast, "Rate limit of the channel exceeded"),
+    Known::label("63020", Message),
+    Known::label("63021", Message),
+    Known::label("63024", Message),
+    Known::label("63032", Message),
+    Known::label("63036", Message),
+    Known::label("63049", Message),
+];
+
+/// Of a failure whose code is not among those that have a label of their own.
+pub const OTHER: &str = "other";
+/// Of a failure about which Twilio says no code.
+pub const NONE: &str = "none";
+
+/// What is known of a code.
+#[must_use]
+pub fn known(code: &str) -> Option<&'static Known> {
+    TABLE.iter().find(|known| known.code == code)
+}
+
+/// What a code means, in a few words.
+#[must_use]
+pub fn meaning(code: &str) -> Option<&'static str> {
+    known(code)?.meaning
+}
+
+/// The labels that failures of this resource can have, [`OTHER`] and [`NONE`] included.
+pub fn labels(resource: Resource) -> impl Iterator<Item = &'static str> {
+    let own = TABLE.iter().filter(move |known| known.label_of == Some(resource));
+    own.map(|known| known.code).chain([OTHER, NONE])
+}
+
+/// The label of an event that reports a failure.
+#[must_use]
+pub fn label(event: &Event, resource: Resource) -> &'static str {
+    let Some(code) = of(event) else { return NONE };
+    let known = known(&code).filter(|known| known.label_of == Some(resource));
+    known.map_or(OTHER, |known| known.code)
+}
+
+/// The code that an event reports, wherever its kind has it: a form's `ErrorCode`, the same of an Event Streams
+/// event, or the debugger's, which is in the JSON of a parameter. 0 and an empty text say that there was no error.
+#[must_use]
+pub fn of(event: &Event) -> Option<String> {
+    match event.format {
+        Format::Form => {
+            let params = Params::parse(&event.body);
+            let own = Fields::Form(&params).error_code().map(|code| code.into_owned());
+            own.or_else(|| of_debugger(&params))
+        }
+        Format::Json => {
+            let json = json::read(&event.body)?;
+            Fields::of_cloud_data(&json["data"]).error_code().map(|code| code.into_owned())
+        }
+    }
+}
+
+fn of_debugger(params: &Params<'_>) -> Option<String> {
+    let payload: serde_json::Value = serde_json::from_str(&params.get("Payload")?).ok()?;
+    Fields::Json(&payload).error_code().map(|code| code.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventKey, Kind};
+
+    fn event(format: Format, body: &str) -> Event {
+        let key = EventKey::of(&["SM1", "undelivered"]).expect("printable");
+        Event {
+            sid: Some("SM1".to_owned()),
+            resource: Some(Resource::Message),
+            status: Some("undelivered".to_owned()),
+            format,
+            body: body.to_owned().into(),
+            ..Event::new(key, Kind::Message, "AC1")
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_known_is_its_own_label_and_every_other_is_other() {
+        let check = |format, body: &str, expected: &str| {
+            assert_eq!(label(&event(format, body), Resource::Message), expected, "{body}");
+        };
+        check(Format::Form, "MessageSid=SM1&ErrorCode=30003", "30003");
+        check(Format::Form, "ErrorCode=99999", OTHER);
+        check(Format::Form, "ErrorCode=13224", OTHER);
+        check(Format::Form, "ErrorCode=%00", OTHER);
+        check(Format::Form, "MessageSid=SM1", NONE);
+        check(Format::Form, "ErrorCode=&MessageSid=SM1", NONE);
+        check(Format::Form, "ErrorCode=0", NONE);
+        check(Format::Json, r#"{"data":{"errorCode":30007}}"#, "30007");
+        check(Format::Json, r#"{"data":{"errorCode":"1"}}"#, OTHER);
+        check(Format::Json, "no JSON", NONE);
+    }
+
+    #[test]
+    fn a_code_is_found_wherever_an_event_has_it_and_0_is_no_error() {
+        let check = |format, body: &str, expected: Option<&str>| {
+            assert_eq!(of(&event(format, body)).as_deref(), expected, "{body}");
+        };
+        check(Format::Form, "ErrorCode=30003", Some("30003"));
+        check(Format::Form, "Payload=%7B%22error_code%22%3A%2211200%22%7D", Some("11200"));
+        check(Format::Form, "Payload=%7B%22error_code%22%3A11200%7D", Some("11200"));
+        check(Format::Json, r#"{"data":{"errorCode":"30003"}}"#, Some("30003"));
+        let request = r#"{"data":{"request":{"parameters":{"ErrorCode":"30003"}}}}"#;
+        check(Format::Json, request, Some("30003"));
+        for none in
+            ["ErrorCode=0", "ErrorCode=", "Payload=nonsense", "Payload=%7B%22error_code%22%3A0%7D"]
+        {
+            check(Format::Form, none, None);
+        }
+        for none in [r#"{"data":{"errorCode":0}}"#, r#"{"data":{"errorCode":"0"}}"#, "{}"] {
+            check(Format::Json, none, None);
+        }
+    }
+
+    #[test]
+    fn no_code_is_there_twice_and_each_has_the_form_of_one() {
+        assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
+        assert!(TABLE.iter().all(|known| known.code.parse::<u32>().is_ok_and(|code| code > 9999)));
+        assert_eq!(Resource::ALL.map(|resource| labels(resource).count()), [9, 44, 2, 2, 2]);
+    }
+}
