@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod admin_client;
 mod bench;
 mod callback_url;
 mod check;
@@ -12,11 +13,11 @@ mod load;
 mod local_log;
 mod manual;
 mod migrate;
+mod output;
 mod purge;
 mod secrets;
 mod send;
 mod serve;
-mod server;
 mod stats;
 mod tail;
 mod terminal;
@@ -47,14 +48,14 @@ pub struct Cli {
 enum Command {
     /// Run the server.
     #[command(after_help = "Example:\n  offhook serve --config /etc/offhook.toml --role receiver")]
-    Serve {
-        /// What this process does, in the scale-out mode.
-        #[arg(long, value_enum, default_value_t = Role::All)]
-        role: Role,
-        /// For `torture`: seconds by which this process's clock is wrong.
-        #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
-        clock_offset: i64,
-    },
+    Serve(serve::Serve),
+    #[command(flatten)]
+    Other(Other),
+}
+
+/// Everything but the server.
+#[derive(Debug, Subcommand)]
+enum Other {
     /// Try it without anything: an hour of callbacks in seconds, and what came of them.
     #[command(after_help = "Examples:\n  \
         offhook demo          stays up to be looked at, until Ctrl-C\n  \
@@ -166,8 +167,8 @@ impl Cli {
         let config = self.config;
         let result = match self.command {
             // How many threads it has depends on its configuration.
-            Command::Serve { role, clock_offset } => serve::run(config, role, clock_offset),
-            command => run_on(&mut Builder::new_multi_thread(), command.run(config)),
+            Command::Serve(serve) => serve::run(config, &serve),
+            Command::Other(other) => run_on(&mut Builder::new_multi_thread(), other.run(config)),
         };
         match result {
             Ok(()) if terminal::is_whole() => ExitCode::SUCCESS,
@@ -175,7 +176,7 @@ impl Cli {
                 terminal::errln!("offhook: not all could be written to standard output");
                 ExitCode::FAILURE
             }
-            Err(error) if server::is_enough(&error) => ExitCode::SUCCESS,
+            Err(error) if output::is_enough(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 terminal::errln!("offhook: {error:#}");
                 ExitCode::FAILURE
@@ -184,10 +185,9 @@ impl Cli {
     }
 }
 
-impl Command {
+impl Other {
     async fn run(self, config: Option<PathBuf>) -> anyhow::Result<()> {
         match self {
-            Self::Serve { .. } => unreachable!("it runs on a runtime of its own"),
             Self::Demo(demo) => demo::run(demo).await,
             Self::Send(send) => send::run(config, *send).await,
             Self::Bench(bench) => bench::run(config, *bench).await,

@@ -6,7 +6,8 @@ use clap::Args;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::server::{Asked, say, table, text, time_of_day};
+use super::admin_client::AdminArgs;
+use super::output::{say, table, text, time_of_day};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -17,7 +18,7 @@ pub(super) struct Inspect {
     #[arg(long, value_name = "SID")]
     account: Option<String>,
     #[command(flatten)]
-    asked: Asked,
+    admin: AdminArgs,
 }
 
 /// Asks the server for the timeline.
@@ -26,10 +27,10 @@ pub(super) struct Inspect {
 /// The server does not answer, or knows nothing of the SID.
 pub(super) async fn run(config: Option<PathBuf>, inspect: Inspect) -> anyhow::Result<()> {
     let sid = utf8_percent_encode(&inspect.sid, NON_ALPHANUMERIC);
-    let server = inspect.asked.server(config)?;
+    let admin = inspect.admin.client(config)?;
     let account = inspect.account.as_deref().map(|account| ("account", account));
-    let timeline = server.json(&format!("/api/timeline/{sid}"), account.as_slice()).await?;
-    Ok(say(&match inspect.asked.for_people() {
+    let timeline = admin.json(&format!("/api/timeline/{sid}"), account.as_slice()).await?;
+    Ok(say(&match inspect.admin.for_people() {
         true => show(&timeline),
         false => format!("{timeline}\n"),
     })?)

@@ -7,7 +7,8 @@ use anyhow::{bail, ensure};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use super::server::{Asked, Server, say};
+use super::admin_client::{AdminArgs, AdminClient};
+use super::output::say;
 use super::terminal::{err, errln, progress};
 
 const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
@@ -36,7 +37,7 @@ pub(super) struct Purge {
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
-    asked: Asked,
+    admin: AdminArgs,
 }
 
 /// Asks the server, which alone may write the embedded store, and has its spool.
@@ -49,14 +50,14 @@ pub(super) async fn run(config: Option<PathBuf>, purge: Purge) -> anyhow::Result
         sure || std::io::stdin().is_terminal(),
         "nothing was deleted: say --yes, or --dry-run to see how much it would be"
     );
-    let server = purge.asked.server(config)?;
+    let admin = purge.admin.client(config)?;
     if !sure {
-        let would = purge.walk(&server, true).await?;
+        let would = purge.walk(&admin, true).await?;
         errln!("{}{}", table(&would), left(&would));
         confirm()?;
     }
-    let purged = purge.walk(&server, purge.dry_run).await?;
-    Ok(say(&match purge.asked.for_people() {
+    let purged = purge.walk(&admin, purge.dry_run).await?;
+    Ok(say(&match purge.admin.for_people() {
         true => format!("{}{}", table(&purged), left(&purged)),
         false => format!("{purged}\n"),
     })?)
@@ -64,7 +65,7 @@ pub(super) async fn run(config: Option<PathBuf>, purge: Purge) -> anyhow::Result
 
 impl Purge {
     /// Asks again and again until there is no more, and adds up what was said.
-    async fn walk(&self, server: &Server, dry_run: bool) -> anyhow::Result<Value> {
+    async fn walk(&self, admin: &AdminClient, dry_run: bool) -> anyhow::Result<Value> {
         let mut wanted = json!({
             "sid": self.sid, "number": self.number, "account": self.account, "before": self.before,
             "dry_run": dry_run,
@@ -72,7 +73,7 @@ impl Purge {
         let mut sums = [0; PLACES.len()];
         let progress = Progress(std::io::stderr().is_terminal());
         loop {
-            let mut answer = server.post("/api/purge", &wanted).await?;
+            let mut answer = admin.post("/api/purge", &wanted).await?;
             for (sum, place) in sums.iter_mut().zip(PLACES) {
                 *sum += answer[place].as_u64().unwrap_or_default();
                 answer[place] = (*sum).into();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
@@ -19,12 +20,24 @@ use crate::{process, sabotage, shutdown, telemetry};
 /// Longest wait for the reader of the log at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// What this process does, in the scale-out mode.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    role: Role,
+    /// For `torture`: seconds by which this process's clock is wrong.
+    #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
+    clock_offset: i64,
+}
+
 /// Runs until SIGTERM or SIGINT. SIGHUP reloads the configuration.
 ///
 /// # Errors
 /// A wrong configuration, an address in use, a store that cannot be opened, or an end that was not
 /// clean.
-pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> anyhow::Result<()> {
+pub(super) fn run(config: Option<PathBuf>, serve: &Serve) -> anyhow::Result<()> {
+    let Serve { role, clock_offset } = *serve;
     process::prepare();
     let sources = Sources::of_process(config);
     sabotage::arm(&sources.environment);
@@ -46,7 +59,7 @@ pub(super) fn run(config: Option<PathBuf>, role: Role, clock_offset: i64) -> any
             several
         }
     };
-    let ended = run_on(&mut runtime, serve(config, &sources, role));
+    let ended = run_on(&mut runtime, serve_until_stopped(config, &sources, role));
     log.flush(LAST_LINES);
     ended
 }
@@ -70,7 +83,7 @@ fn announce(deployment: &Deployment) {
     }
 }
 
-async fn serve(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
+async fn serve_until_stopped(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
     let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
     let listeners = Listeners::bind(&config).await?;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-use super::server::{Asked, say, table, text};
+use super::admin_client::AdminArgs;
+use super::output::{say, table, text};
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -14,7 +15,7 @@ pub(super) struct Stats {
     #[arg(long, default_value = "1h")]
     since: String,
     #[command(flatten)]
-    asked: Asked,
+    admin: AdminArgs,
 }
 
 /// Asks the server.
@@ -22,9 +23,9 @@ pub(super) struct Stats {
 /// # Errors
 /// The server does not answer.
 pub(super) async fn run(config: Option<PathBuf>, stats: Stats) -> anyhow::Result<()> {
-    let server = stats.asked.server(config)?;
-    let answer = server.json("/api/stats", &[("since", &stats.since)]).await?;
-    Ok(say(&match stats.asked.for_people() {
+    let admin = stats.admin.client(config)?;
+    let answer = admin.json("/api/stats", &[("since", &stats.since)]).await?;
+    Ok(say(&match stats.admin.for_people() {
         true => show(&answer),
         false => format!("{answer}\n"),
     })?)

@@ -7,7 +7,8 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::server::{Asked, Server, say, text, time_of_day};
+use super::admin_client::{AdminArgs, AdminClient};
+use super::output::{say, text, time_of_day};
 use crate::event::Kind;
 
 /// Between two attempts to come back.
@@ -23,7 +24,7 @@ pub(super) struct Tail {
     #[arg(long)]
     status: Option<String>,
     #[command(flatten)]
-    asked: Asked,
+    admin: AdminArgs,
 }
 
 /// Prints a line for each.
@@ -31,29 +32,29 @@ pub(super) struct Tail {
 /// # Errors
 /// The server does not answer.
 pub(super) async fn run(config: Option<PathBuf>, tail: Tail) -> anyhow::Result<()> {
-    let server = tail.asked.server(config)?;
+    let admin = tail.admin.client(config)?;
     let wanted = [("kind", tail.kind.as_deref()), ("status", tail.status.as_deref())];
     let query: Vec<_> =
         wanted.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
-    let print = |line: &str| match tail.asked.for_people() {
+    let print = |line: &str| match tail.admin.for_people() {
         true => say(&show(&serde_json::from_str(line).unwrap_or_default())),
         false => say(&format!("{line}\n")),
     };
     let mut last = None;
     loop {
         // The server ends it now and then, and remembers what comes meanwhile.
-        follow(&server, &query, &mut last, print).await?;
+        follow(&admin, &query, &mut last, print).await?;
         sleep(PAUSE).await;
     }
 }
 
 async fn follow(
-    server: &Server,
+    admin: &AdminClient,
     query: &[(&str, &str)],
     last: &mut Option<String>,
     mut print: impl FnMut(&str) -> std::io::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut answer = server.stream("/api/live", query, last.as_deref()).await?;
+    let mut answer = admin.stream("/api/live", query, last.as_deref()).await?;
     let mut unread = Vec::new();
     while let Ok(Some(bytes)) = answer.chunk().await {
         unread.extend_from_slice(&bytes);

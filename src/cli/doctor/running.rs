@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Finding;
 use crate::cli::healthcheck::reachable;
-use crate::cli::server::text;
+use crate::cli::output::text;
 use crate::client;
 use crate::config::Config;
 

@@ -1,4 +1,4 @@
-//! [`Server`]: the private listener of a server that runs, as commands ask it.
+//! [`AdminClient`]: how commands ask the private listener of a running server.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -11,7 +11,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::healthcheck;
-pub(super) use super::terminal::say;
 use crate::client;
 use crate::config::{Config, Role, Sources};
 
@@ -20,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Which server, and how its answer is shown.
 #[derive(Debug, Args)]
-pub(super) struct Asked {
+pub(super) struct AdminArgs {
     /// The server's private listener; by default that of the configuration.
     #[arg(long, value_name = "URL", env = "OFFHOOK_ADMIN_URL")]
     admin: Option<String>,
@@ -32,18 +31,18 @@ pub(super) struct Asked {
     pub(super) json: bool,
 }
 
-impl Asked {
+impl AdminArgs {
     /// Whether people read the output.
     pub(super) fn for_people(&self) -> bool {
         !self.json && std::io::stdout().is_terminal()
     }
 
-    /// The server. Only without a URL does the configuration have to be whole: it is not there on
+    /// A client of that server. Only without a URL does the configuration have to be whole: it is not there on
     /// the machine of somebody who looks from elsewhere.
     ///
     /// # Errors
     /// The configuration is wrong and needed.
-    pub(super) fn server(&self, config: Option<PathBuf>) -> anyhow::Result<Server> {
+    pub(super) fn client(&self, config: Option<PathBuf>) -> anyhow::Result<AdminClient> {
         let config = Config::load(&Sources::of_process(config), Role::All);
         let (base, configured) = match (&self.admin, config) {
             (Some(url), config) => (with_scheme(url), config.ok().and_then(|c| c.admin.token)),
@@ -52,7 +51,7 @@ impl Asked {
                 (format!("http://{}", healthcheck::reachable(admin.listen)), admin.token)
             }
         };
-        Ok(Server { base, token: self.token.clone().or(configured) })
+        Ok(AdminClient { base, token: self.token.clone().or(configured) })
     }
 }
 
@@ -62,14 +61,14 @@ fn with_scheme(url: &str) -> String {
     format!("{scheme}{}", url.trim_end_matches('/'))
 }
 
-/// A server's private listener.
+/// Asks one server's private listener.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(super) struct AdminClient {
     base: String,
     token: Option<SecretString>,
 }
 
-impl Server {
+impl AdminClient {
     /// JSON of one of its routes.
     ///
     /// # Errors
@@ -133,53 +132,5 @@ impl Server {
                 bail!("{}", problem["detail"].as_str().unwrap_or(status.as_str()))
             }
         }
-    }
-}
-
-/// Whether a command ended since nobody reads any more what it says.
-pub(super) fn is_enough(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<std::io::Error>();
-    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// A value as people read it: text without quotes, nothing for null.
-pub(super) fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Rows as columns, below their names.
-pub(super) fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
-    let names = names.map(str::to_uppercase);
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([names[column].chars().count()]).max().unwrap_or_default()
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in std::iter::once(&names).chain(rows) {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-/// The time of day with milliseconds, of an RFC 3339 time in UTC.
-pub(super) fn time_of_day(value: &Value) -> String {
-    value.as_str().and_then(|at| at.get(11..23)).unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_is_as_wide_as_its_widest_cells() {
-        let rows = [["1".to_owned(), "é".to_owned()], ["22".to_owned(), String::new()]];
-        assert_eq!(table(["a", "long"], &rows), "A   LONG\n1   é\n22\n");
     }
 }
