@@ -6,7 +6,7 @@
 //! and long enough for a load balancer that keeps connections. [`listen`] tells the two apart with
 //! a [`phase`] per connection.
 
-mod body;
+mod answer_body;
 pub mod listen;
 mod phase;
 mod places;

@@ -15,7 +15,7 @@ use crate::client;
 use crate::config::{Config, Role, Sources};
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Which server, and how its answer is shown.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ impl AdminClient {
     /// # Errors
     /// There is no answer, or it is a problem, whose detail the error is.
     pub(super) async fn json(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = client::new(PATIENCE)?.get(self.url(path, query));
+        let request = client::new(ANSWER_TIMEOUT)?.get(self.url(path, query));
         let text = self.send(request).await?.text().await?;
         serde_json::from_str(&text).with_context(|| format!("{} answers no JSON", self.base))
     }
@@ -103,7 +103,7 @@ impl AdminClient {
     /// # Errors
     /// The same.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = client::new(PATIENCE)?.post(self.url(path, &[]));
+        let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
         let request = request.header("content-type", "application/json").body(body.to_string());
         let text = self.send(request).await?.text().await?;
         serde_json::from_str(&text).with_context(|| format!("{} answers no JSON", self.base))

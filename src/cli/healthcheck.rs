@@ -11,7 +11,7 @@ use crate::client;
 use crate::config::{Config, Role, Sources};
 
 /// Longest wait: Docker's own limit is often 5 s.
-const PATIENCE: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Asks `/readyz`.
 ///
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), role)?;
     let url = format!("http://{}/readyz", reachable(config.admin.listen));
-    let response = client::new(PATIENCE)?
+    let response = client::new(ANSWER_TIMEOUT)?
         .get(&url)
         .send()
         .await

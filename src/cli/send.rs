@@ -17,7 +17,7 @@ use crate::twilio::sample::{self, Callback, Scene, Signed};
 use crate::twilio::signature::Content;
 
 /// Longest wait for the answer: as long as Twilio's.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub(super) async fn run(config: Option<PathBuf>, send: Send) -> anyhow::Result<(
     print_request(&signed, &sent_to, &callback);
 
     let signature = Some(signed.signature.as_str());
-    let answer = client::deliver(&client::new(PATIENCE)?, &sent_to, &signed, signature).await;
+    let answer = client::deliver(&client::new(ANSWER_TIMEOUT)?, &sent_to, &signed, signature).await;
     let answer = answer.with_context(|| format!("no answer from {asked}"))?;
     outln!("\n{} in {:.1} ms", answer.status, answer.took.as_secs_f64() * 1e3);
     if let Some(content_type) = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) {

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 use tracing::{debug, warn};
 
-use super::body::Answer;
+use super::answer_body::AnswerBody;
 use super::phase::{Phase, Watched};
 use super::places::{Caller, Place, Places, TooMany};
 use super::{Cut, Limits, Observer};
@@ -200,12 +200,12 @@ async fn answer(
     request: hyper::Request<hyper::body::Incoming>,
     phase: &Phase,
     caller: &Caller,
-) -> Result<hyper::Response<Answer>, Infallible> {
+) -> Result<hyper::Response<AnswerBody>, Infallible> {
     phase.serving();
     let mut request: Request = request.map(axum::body::Body::new);
     request.extensions_mut().insert(caller.clone());
     let response = router.clone().call(request).await?;
-    Ok(response.map(|body| Answer { body, phase: phase.clone() }))
+    Ok(response.map(|body| AnswerBody { body, phase: phase.clone() }))
 }
 
 /// Takes what the client is still sending, for a while, so that it reads our answer.

@@ -237,7 +237,7 @@ impl Named<'_> {
 
 /// Which of an account's secrets a request claims to be signed with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wanted<'a> {
+pub struct ClaimedKey<'a> {
     /// The shared key's id; `None` is any secret of the algorithm.
     pub key_id: Option<&'a str>,
     /// The algorithm.
@@ -301,7 +301,7 @@ impl Keyring {
     pub(crate) fn lookup<'k, 'w>(
         &'k self,
         named: Named<'w>,
-        wanted: Wanted<'w>,
+        wanted: ClaimedKey<'w>,
     ) -> impl Iterator<Item = (&'k Account, &'k Secret)> + use<'k, 'w> {
         self.accounts
             .iter()

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::keyring::{Account, Algorithm, Keyring, Named, Secret, Wanted};
+use super::keyring::{Account, Algorithm, ClaimedKey, Keyring, Named, Secret};
 use super::params::Params;
 use super::public_url::candidates;
 use crate::event::key::hex;
@@ -100,8 +100,8 @@ impl Claim {
 }
 
 impl Claim {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted { key_id: self.key_id.as_deref(), algorithm: self.signature.algorithm() }
+    fn wanted(&self) -> ClaimedKey<'_> {
+        ClaimedKey { key_id: self.key_id.as_deref(), algorithm: self.signature.algorithm() }
     }
 }
 

@@ -13,13 +13,13 @@ use crate::config::Config;
 
 const SUBJECT: &str = "public URL";
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks as anybody on the internet may ask: without a signature, which offhook refuses in its own way.
 pub(super) async fn look(config: &Config, balancer_idle_s: Option<u32>) -> Vec<Finding> {
     let urls = Urls::of(config);
     let mut findings = vec![host(&without_password(config.public_url.as_str()))];
-    findings.push(match client::new(PATIENCE) {
+    findings.push(match client::new(ANSWER_TIMEOUT) {
         Ok(client) => match client.get(&urls.status).send().await {
             Ok(answer) => answered(answer).await,
             Err(error) => unreachable(&error),

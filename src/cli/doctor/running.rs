@@ -13,11 +13,11 @@ use crate::client;
 use crate::config::Config;
 
 const SUBJECT: &str = "running server";
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let address = reachable(config.admin.listen);
-    let Ok(client) = client::new(PATIENCE) else { return Vec::new() };
+    let Ok(client) = client::new(ANSWER_TIMEOUT) else { return Vec::new() };
     let mut request = client.get(format!("http://{address}/api/verdict"));
     if let Some(token) = &config.admin.token {
         request = request.bearer_auth(token.expose_secret());

@@ -16,9 +16,9 @@ use crate::twilio::sample::{Callback, Signed};
 
 const SUBJECT: &str = "callback";
 /// Longest wait for the answer: as long as Twilio's.
-const PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest wait for the store.
-const ARRIVAL: Duration = Duration::from_secs(15);
+const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(config: &Config) -> Finding {
     let mut accounts = config.keyring.accounts().iter();
@@ -42,7 +42,7 @@ pub(super) async fn run(config: &Config) -> Finding {
             }
             Ok(false) => Finding::failure(
                 SUBJECT,
-                format!("answered, and after {} s not in the store", ARRIVAL.as_secs()),
+                format!("answered, and after {} s not in the store", STORE_TIMEOUT.as_secs()),
                 "start a worker, or look at what its log says; offhook_stream_depth says how much waits",
             ),
             Err(error) => Finding::failure(
@@ -55,7 +55,7 @@ pub(super) async fn run(config: &Config) -> Finding {
 }
 
 async fn send(signed: &Signed) -> Result<Duration, Finding> {
-    let client = client::new(PATIENCE).map_err(|error| {
+    let client = client::new(ANSWER_TIMEOUT).map_err(|error| {
         Finding::failure(SUBJECT, format!("{error:#}"), "install ca-certificates")
     })?;
     let answer = client::deliver(&client, &signed.url, signed, Some(&signed.signature)).await;
@@ -76,7 +76,7 @@ async fn send(signed: &Signed) -> Result<Duration, Finding> {
 
 async fn arrives(config: &Config, sid: &str) -> anyhow::Result<bool> {
     let reader = reader(config)?;
-    let until = Instant::now() + ARRIVAL;
+    let until = Instant::now() + STORE_TIMEOUT;
     loop {
         if reader.events(sid, None, 1).await.is_ok_and(|found| !found.is_empty()) {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! [`Answer`]: the body of an answer, which notes when hyper has all of it.
+//! [`AnswerBody`]: the body of an answer, which notes when hyper has all of it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,12 +12,12 @@ use super::phase::Phase;
 /// A body that enters its connection's next phase when it is dropped, which hyper does as soon as
 /// nothing of it is left.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct AnswerBody {
     pub(super) body: Body,
     pub(super) phase: Phase,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -37,7 +37,7 @@ impl HttpBody for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
         self.phase.answered();
     }
