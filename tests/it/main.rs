@@ -15,6 +15,7 @@ mod floors;
 mod harness;
 mod health;
 mod hidden_settings;
+mod house;
 mod identity;
 mod kinds;
 mod local_log;
