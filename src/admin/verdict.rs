@@ -1,4 +1,4 @@
-//! [`Verdict`]: whether all is well, and if not, what is wrong, the worst first. No I/O.
+//! Whether all is well, and if not, what is wrong, the worst first. No I/O.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A verified request becomes events: what each of them is (see [`kind`](super::kind)), and by which
+//! A verified request becomes events: what each of them is (see [`super::kind`]), and by which
 //! name its duplicates are recognised.
 //!
 //! Two different facts are two events, and one fact said twice is one. What has no name of its own

@@ -89,7 +89,7 @@ pub enum KeyError {
 #[derive(Clone, Default)]
 pub struct Privacy {
     treatments: Treatments,
-    /// Names of parameters that users have classified, as [`Class::plain_name`] writes them.
+    /// Names of parameters that users have classified, as [`class::plain_name`] writes them.
     also: HashMap<String, Class>,
     /// There is one unless all is plain.
     key: Option<Hmac<Sha256>>,
