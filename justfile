@@ -13,9 +13,9 @@ check:
 fmt:
     cargo fmt
 
-# The tests that need no service (`just test signature` runs those with that name)
+# The tests that need no service (`just test signature` runs those with that name). They mostly wait, hence the threads
 test filter='':
-    cargo test --locked --all-features --lib {{ filter }}
+    cargo test --locked --all-features --lib {{ filter }} -- --test-threads=32
     cargo test --locked --all-features --test it -- floors:: house::
 
 # Install the programs that the other tests start (Debian, Ubuntu)
@@ -36,7 +36,7 @@ demo *arguments:
 
 # The documentation, of private items as well
 doc:
-    RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items --all-features --locked --open
+    RUSTDOCFLAGS='-D warnings' cargo doc --locked --all-features --no-deps --document-private-items --lib --examples --open
 
 # Faults under load, on private servers (`just torture --list`)
 torture *arguments:
