@@ -31,7 +31,7 @@ pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::purge::Purge;
-use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
+use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reads};
 use crate::http::{self, Limits};
 use crate::recent::events::RecentEvents;
 use crate::recent::refusals::RecentRefusals;
@@ -59,7 +59,7 @@ pub struct Admin {
     /// Every metric of the process.
     pub registry: Registry,
     /// The store.
-    pub reader: Reader,
+    pub reader: Reads,
     /// What no worker could store.
     pub dead_letters: DeadLetters,
     /// What deletes for good.

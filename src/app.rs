@@ -28,7 +28,7 @@ pub use self::reload::Reloader;
 use self::retention::Retention;
 use crate::admin::Admin;
 use crate::backend::purge::Purge;
-use crate::backend::{Durabilities, Need, Probe, Reader};
+use crate::backend::{Durabilities, Need, Probe, Reads};
 use crate::config::{Config, Deployment};
 use crate::inbound::{Health, Inbound, TermsInForce};
 use crate::pipeline::{Recorder, Sink, batcher};
@@ -219,7 +219,7 @@ pub async fn start(
 
 /// What a mode gives to the services.
 struct Parts {
-    reader: Reader,
+    reader: Reads,
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,

@@ -1,6 +1,6 @@
 //! Where events go: one module per backend, none of which knows another.
 //!
-//! [`Reader`] with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all that the admin service sees of them.
+//! [`Store`] and its facets, with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all that the admin service sees of them.
 
 pub mod certificate;
 mod dead_letters;
@@ -9,20 +9,21 @@ pub mod local_log;
 pub mod postgres;
 mod probe;
 pub mod purge;
-mod reader;
 pub mod redis;
 pub mod search;
 mod sql;
 pub mod sqlite;
+mod store;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
 pub use self::in_force::{Durabilities, InForce, Level};
 pub use self::probe::{Need, Probe};
-pub use self::reader::Reader;
+pub use self::store::{Reads, RowPurge, Store, StoreHealth};
 use crate::event::Event;
 use crate::pipeline::Cause;
 
-/// A read or a migration failed: worth trying again, unless the cause says otherwise.
+/// A backend does not answer in time, or not as it should: worth trying again, unless the cause says
+/// otherwise. What was asked of it may have been done all the same.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub Cause);

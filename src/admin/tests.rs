@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Admin, Gate, Watch};
 use crate::backend::postgres::{self, Postgres};
-use crate::backend::purge::{self, Purge};
-use crate::backend::sqlite::{self, Database, Health, Query, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reader};
+use crate::backend::purge::Purge;
+use crate::backend::sqlite::{self, Database, SqliteStore};
+use crate::backend::{DeadLetters, Durabilities, Need, Probe, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
@@ -47,21 +47,21 @@ impl Server {
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let database = Arc::new(Database::lock(&url).expect("a file of our own"));
         database.migrate().await.expect("a new file");
-        let query = Query::new(&database);
         let counter = IntCounter::new("offhook_tests_total", "Tests.").expect("a name");
         let (registry, stopping) = (Registry::new(), CancellationToken::new());
         registry.register(Box::new(counter)).expect("no name is taken");
-        let store = SqliteStore::open(database.clone()).await.expect("a new file");
+        let sink = SqliteStore::open(database).await.expect("a new file");
+        let store = Store::Sqlite(sqlite::Handles::new(&sink));
         let purge = Purge {
-            store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
+            rows: store.purge(),
             dead_letters: DeadLetters::default(),
             stream: None,
             log: None,
         };
         let mut admin = Admin {
             registry,
-            reader: Reader::Sqlite(query.clone()),
-            probes: vec![(Need::Must, Probe::Sqlite(Health::new(Arc::clone(&database), query)))],
+            reader: store.reads(),
+            probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,
             durabilities: Durabilities::default(),
@@ -86,7 +86,7 @@ impl Server {
         );
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
-        let store = live.observed(store);
+        let store = live.observed(sink);
         Self { address, refusals, store, stopping, stop, task, _directory: directory }
     }
 
@@ -123,8 +123,9 @@ fn with_token(admin: &mut Admin) {
 }
 
 /// A store that nobody can reach.
-fn away() -> postgres::Query {
-    postgres::Query::new(Postgres::new("postgres://127.0.0.1:1/none").expect("a URL"))
+fn away() -> Store {
+    let postgres = Postgres::new("postgres://127.0.0.1:1/none").expect("a URL");
+    Store::Postgres(postgres::Handles::new(postgres))
 }
 
 pub(super) fn event(sid: &str, status: &str, received: i64, body: &str) -> Event {
@@ -266,7 +267,7 @@ async fn what_cannot_be_text_is_a_problem_of_the_asker() {
 /// Postgres refuses NUL as data, which would read as a store that is away.
 #[tokio::test]
 async fn a_sid_with_nul_is_known_to_no_store() {
-    let server = Server::start_with(|admin| admin.reader = Reader::Postgres(away())).await;
+    let server = Server::start_with(|admin| admin.reader = away().reads()).await;
     check_problem(&server.get("/api/statuses/CA1%00").await, 404, "no status");
     let none = json!({ "events": [], "next": null });
     assert_eq!(server.json("/api/events?sid=%00").await, none);
@@ -350,8 +351,8 @@ async fn a_sid_of_two_accounts_must_be_picked() {
 #[tokio::test]
 async fn a_store_that_is_away_is_a_problem_and_readiness_names_it() {
     let server = Server::start_with(|admin| {
-        admin.reader = Reader::Postgres(away());
-        admin.probes.push((Need::Must, Probe::Postgres(away())));
+        admin.reader = away().reads();
+        admin.probes.push((Need::Must, Probe::Store(away().health())));
     })
     .await;
     let (status, events, response) = tokio::join!(

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::backend::{BackendError, Reader, StoredEvent};
+use crate::backend::{BackendError, Reads, StoredEvent};
 use crate::clock::Timestamp;
 use crate::event::{Current, EventId, Kind, Position};
 
@@ -23,7 +23,7 @@ impl Known {
     /// # Errors
     /// The store does not answer in time.
     pub(super) async fn of(
-        reader: &Reader,
+        reader: &Reads,
         sid: &str,
         account: &str,
         limit: u32,
@@ -31,7 +31,7 @@ impl Known {
         let account = Some(account).filter(|account| !account.is_empty());
         let mut statuses = reader.statuses_of(sid).await?;
         statuses.retain(|current| account.is_none_or(|account| current.account == account));
-        let events = reader.events(sid, account, limit).await?;
+        let events = reader.events_of(sid, account, limit).await?;
         let of_events = events.iter().map(|stored| &stored.event.account);
         let accounts: BTreeSet<&String> =
             statuses.iter().map(|current| &current.account).chain(of_events).collect();

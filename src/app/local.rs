@@ -16,9 +16,9 @@ use super::retention::Retention;
 use super::scaled::migrated;
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, Postgres, PostgresStore};
-use crate::backend::purge::{self, Purge};
+use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Checkpoint, Database, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Reader};
+use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Store};
 use crate::clock::Clock;
 use crate::config::{self, Durability};
 use crate::pipeline::pump::{Options, pump};
@@ -65,12 +65,12 @@ impl Local<'_> {
         if self.migrate {
             database.migrate().await?;
         }
-        let query = sqlite::Query::new(&database);
-        let store = SqliteStore::open(Arc::clone(&database)).await?;
+        let sink = SqliteStore::open(database).await?;
+        let store = Store::Sqlite(sqlite::Handles::new(&sink));
         let Receiving { log, recorder, finish } = self.receive(log).await?;
-        self.retention.spawn_embedded(&store, self.tasks);
+        self.retention.spawn_embedded(&sink, self.tasks);
         let purge = Purge {
-            store: purge::Store::Sqlite(sqlite::Purge::new(&store, query.clone())),
+            rows: store.purge(),
             dead_letters: dead_letters(&log),
             stream: None,
             log: Some(log.clone()),
@@ -78,22 +78,20 @@ impl Local<'_> {
         let durabilities = self.durabilities();
         self.show(&durabilities, "sqlite", InForce::of_sqlite());
         let live = RecentEvents::new(EventStage::Stored, Clock::System);
-        let checkpoint = store.checkpoint();
-        let sink = live.observed(self.metrics.observed(store, Backend::Sqlite));
+        let checkpoint = sink.checkpoint();
+        let sink = live.observed(self.metrics.observed(sink, Backend::Sqlite));
         let observer = Arc::new(self.metrics.of(Backend::Sqlite));
         let options =
             Options { batch: EMBEDDED_BATCH, gather: EMBEDDED_GATHER, ..Options::default() };
         let source = log.reader(Release::WhenTold);
-        // On a connection of its own, which no search holds.
-        let health = sqlite::Query::new(&database);
-        let probes = probes(&log, Probe::Sqlite(sqlite::Health::new(database, health)));
+        let probes = probes(&log, Probe::Store(store.health()));
         self.tasks.spawn(async move {
             let synced = sync(&checkpoint, &log, &finish);
             tokio::join!(pump(source, sink, observer, options, finish.clone()), synced);
             sync_once(&checkpoint, &log).await;
             "pump"
         });
-        let (reader, recorder) = (Reader::Sqlite(query), Some(recorder));
+        let (reader, recorder) = (store.reads(), Some(recorder));
         Ok(Parts { reader, probes, recorder, durabilities, purge, live })
     }
 
@@ -107,10 +105,10 @@ impl Local<'_> {
         url: &SecretString,
     ) -> anyhow::Result<Parts> {
         let postgres = Postgres::with_writers(url.expose_secret(), 1).context("store.url")?;
-        let query = postgres::Query::new(postgres.clone());
+        let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
         let durabilities = self.durabilities();
         let watch = Watch {
-            backends: vec![Probe::Postgres(query.clone())],
+            backends: vec![Probe::Store(store.health())],
             shown: durabilities.clone(),
             metrics: self.metrics.clone(),
             durability: Durability::Spool,
@@ -119,17 +117,17 @@ impl Local<'_> {
         let Receiving { log, recorder, finish } = self.receive(log).await?;
         self.tasks.spawn(watch.run(self.stop.clone()));
         let purge = Purge {
-            store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
+            rows: store.purge(),
             dead_letters: dead_letters(&log),
             stream: None,
             log: Some(log.clone()),
         };
         let live = RecentEvents::new(EventStage::Stored, Clock::System);
-        let store = PostgresStore::new(postgres.clone());
-        let sink = live.observed(self.metrics.observed(store, Backend::Postgres));
+        let sink = PostgresStore::new(postgres.clone());
+        let sink = live.observed(self.metrics.observed(sink, Backend::Postgres));
         let observer = Arc::new(self.metrics.of(Backend::Postgres));
         let source = log.reader(Release::AtOnce);
-        let probes = probes(&log, Probe::Postgres(query.clone()));
+        let probes = probes(&log, Probe::Store(store.health()));
         let (migrate, retention, stop) = (self.migrate, self.retention, self.stop.clone());
         self.tasks.spawn(async move {
             const NAME: &str = "pump";
@@ -142,7 +140,7 @@ impl Local<'_> {
             postgres.close().await;
             NAME
         });
-        let (reader, recorder) = (Reader::Postgres(query), Some(recorder));
+        let (reader, recorder) = (store.reads(), Some(recorder));
         Ok(Parts { reader, probes, recorder, durabilities, purge, live })
     }
 

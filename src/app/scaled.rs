@@ -14,9 +14,9 @@ use super::retention::Retention;
 use super::{Parts, spawn_batcher};
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
-use crate::backend::purge::{self, Purge};
+use crate::backend::purge::Purge;
 use crate::backend::redis::{self, Connector, RedisConsumer, RedisStream};
-use crate::backend::{Durabilities, Need, Probe, Reader};
+use crate::backend::{Durabilities, Need, Probe, Store};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
 use crate::pipeline::pump::{Options, pump};
@@ -46,13 +46,13 @@ pub(super) async fn build(
     stop: &CancellationToken,
 ) -> anyhow::Result<Parts> {
     let connector = scaled.stream.clone();
-    let (store, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
-    let postgres = Postgres::with_writers(store, writers).context("store.url")?;
-    let query = postgres::Query::new(postgres.clone());
+    let (url, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
+    let postgres = Postgres::with_writers(url, writers).context("store.url")?;
+    let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
     let redis = Probe::Redis(connector.clone());
     let mut watched = vec![redis.clone()];
     if scaled.role.works() {
-        watched.push(Probe::Postgres(query.clone()));
+        watched.push(Probe::Store(store.health()));
     }
     // One that stores shows what is stored, and knows what is new.
     let stage = if scaled.role.works() { EventStage::Stored } else { EventStage::Received };
@@ -69,7 +69,7 @@ pub(super) async fn build(
     let rehearsals = Rehearsals::new(scaled, metrics);
     tasks.spawn(rehearsals.begin().await?.run(stop.clone()));
     let mut purge = Purge {
-        store: purge::Store::Postgres(postgres::Purge::new(postgres.clone())),
+        rows: store.purge(),
         dead_letters: scaled.dead_letters(),
         stream: Some((connector.clone(), scaled.names.clone())),
         log: None,
@@ -82,14 +82,14 @@ pub(super) async fn build(
             (Need::Either, Probe::Spool(spool.clone())),
             (Need::Must, Probe::SpoolDisk(spool.clone())),
             // Callbacks must be taken while the store is away.
-            (Need::Optional, Probe::Postgres(query.clone())),
+            (Need::Optional, Probe::Store(store.health())),
         ];
         retention.spawn_local_log(&spool, tasks);
         purge.log = Some(spool.clone());
         probes.truncate(if scaled.role.works() { 4 } else { 3 });
         recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
     } else {
-        probes.extend([(Need::Must, redis), (Need::Must, Probe::Postgres(query.clone()))]);
+        probes.extend([(Need::Must, redis), (Need::Must, Probe::Store(store.health()))]);
     }
     if scaled.role.works() {
         // Here rather than in its task, so that its series are there from the start.
@@ -100,8 +100,7 @@ pub(super) async fn build(
         tasks.spawn(work(postgres, sink, observer, scaled, migrate, retention, stop));
     }
     tasks.spawn(stream::keep(connector.clone(), scaled.clone(), metrics.clone(), stop.clone()));
-    let reader = Reader::Postgres(query);
-    Ok(Parts { reader, probes, recorder, durabilities, purge, live })
+    Ok(Parts { reader: store.reads(), probes, recorder, durabilities, purge, live })
 }
 
 /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.

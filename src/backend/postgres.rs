@@ -1,6 +1,7 @@
 //! The scale-out store.
 
 mod examine;
+mod handles;
 mod purge;
 mod query;
 mod retention;
@@ -18,7 +19,8 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
 pub use self::examine::{Examined, Tables};
-pub use self::purge::Purge;
+pub use self::handles::{Handles, Health};
+pub use self::purge::RowPurge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::store::PostgresStore;

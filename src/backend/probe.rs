@@ -1,15 +1,13 @@
 //! [`Probe`]: a dependency as the admin service asks it.
 
 use super::local_log::LocalLog;
-use super::{BackendError, InForce, postgres, redis, sqlite};
+use super::{BackendError, InForce, StoreHealth, redis};
 
 /// Asks one dependency whether it can do its job right now.
 #[derive(Clone, Debug)]
 pub enum Probe {
-    /// The embedded store.
-    Sqlite(sqlite::Health),
-    /// The scale-out store.
-    Postgres(postgres::Query),
+    /// The store.
+    Store(StoreHealth),
     /// The stream.
     Redis(redis::Connector),
     /// Whether the local log has room.
@@ -60,8 +58,7 @@ impl Probe {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
+            Self::Store(store) => store.name(),
             Self::Redis(_) => "redis",
             Self::Spool(_) => "spool",
             Self::SpoolDisk(_) => "spool_disk",
@@ -75,8 +72,8 @@ impl Probe {
     pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
         match self {
             Self::Redis(connector) => Some(connector.in_force().await),
-            Self::Postgres(query) => Some(query.in_force().await),
-            Self::Sqlite(_) | Self::Spool(_) | Self::SpoolDisk(_) => None,
+            Self::Store(store) => store.in_force().await,
+            Self::Spool(_) | Self::SpoolDisk(_) => None,
         }
     }
 
@@ -86,8 +83,7 @@ impl Probe {
     /// It does not answer in time, or not well.
     pub async fn check(&self) -> Result<(), BackendError> {
         match self {
-            Self::Sqlite(health) => health.check().await,
-            Self::Postgres(query) => query.check().await,
+            Self::Store(store) => store.check().await,
             Self::Redis(connector) => connector.check().await,
             Self::Spool(log) => log.check(),
             Self::SpoolDisk(log) => log.check_disk(),

@@ -11,7 +11,7 @@ pub use self::selection::Selection;
 use super::local_log::LocalLog;
 use super::redis::{Connector, Housekeeping, Names};
 use super::search::Cursor;
-use super::{Action, BackendError, DeadLetters, postgres, sqlite};
+use super::{Action, BackendError, DeadLetters, RowPurge};
 
 /// Rows that one step looks at.
 pub(super) const PAGE: u32 = 500;
@@ -115,20 +115,11 @@ pub struct Waiting {
     pub spool: u64,
 }
 
-/// The store, whichever it is.
-#[derive(Clone, Debug)]
-pub enum Store {
-    /// The embedded store.
-    Sqlite(sqlite::Purge),
-    /// The scale-out store.
-    Postgres(postgres::Purge),
-}
-
 /// Deletes from everything that this process can reach.
 #[derive(Clone, Debug)]
 pub struct Purge {
     /// Where events and statuses are.
-    pub store: Store,
+    pub rows: RowPurge,
     /// What could not be stored.
     pub dead_letters: DeadLetters,
     /// The stream before the store, if there is one.
@@ -152,11 +143,11 @@ impl Purge {
     ) -> Result<(Found, Option<Place>), BackendError> {
         Ok(match place {
             Place::Events(after) => {
-                let (found, last) = self.events(selection, after, mode).await?;
+                let (found, last) = self.rows.events(selection, after, mode).await?;
                 (found, Some(last.map_or(Place::Statuses(None), |at| Place::Events(Some(at)))))
             }
             Place::Statuses(after) => {
-                let (statuses, last) = self.statuses(selection, after, mode).await?;
+                let (statuses, last) = self.rows.statuses(selection, after, mode).await?;
                 let next = last.map_or(Place::DeadLetters(None), |at| Place::Statuses(Some(at)));
                 (Found { statuses, ..Found::default() }, Some(next))
             }
@@ -181,10 +172,7 @@ impl Purge {
     /// of the embedded store.
     async fn finish(&self) -> Result<(), BackendError> {
         let settled = self.log.as_ref().map(LocalLog::settled);
-        let is_synced = match &self.store {
-            Store::Sqlite(store) => store.finish().await?,
-            Store::Postgres(_) => true,
-        };
+        let is_synced = self.rows.finish().await?;
         if let (Some(log), Some(settled)) = (&self.log, settled) {
             if is_synced {
                 // Only that: what was settled since then may not be synced.
@@ -209,30 +197,6 @@ impl Purge {
         };
         let spool = self.log.as_ref().map_or(0, |log| log.fill().events);
         Ok(Waiting { stream, spool })
-    }
-
-    async fn events(
-        &self,
-        selection: &Selection,
-        after: Option<Cursor>,
-        mode: Mode,
-    ) -> Result<(Found, Option<Cursor>), BackendError> {
-        match &self.store {
-            Store::Sqlite(store) => store.events(selection, after, mode).await,
-            Store::Postgres(store) => store.events(selection, after, mode).await,
-        }
-    }
-
-    async fn statuses(
-        &self,
-        selection: &Selection,
-        after: Option<Cursor>,
-        mode: Mode,
-    ) -> Result<(u64, Option<Cursor>), BackendError> {
-        match &self.store {
-            Store::Sqlite(store) => store.statuses(selection, after, mode).await,
-            Store::Postgres(store) => store.statuses(selection, after, mode).await,
-        }
     }
 }
 

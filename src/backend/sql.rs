@@ -2,6 +2,8 @@
 //! cannot differ.
 
 pub(super) mod batch;
+pub(super) mod columns;
+pub(super) mod counts;
 pub(super) mod dialect;
 pub(super) mod error;
 pub(super) mod page;

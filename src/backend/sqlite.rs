@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one process.
 
+mod handles;
 mod purge;
 mod query;
 mod retention;
@@ -11,7 +12,7 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -19,7 +20,8 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-pub use self::purge::Purge;
+pub use self::handles::{Handles, Health};
+pub use self::purge::RowPurge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::spool::{OldRow, OldSpool};
@@ -159,32 +161,6 @@ impl Database {
 
     fn error(&self, error: sqlx::Error) -> OpenError {
         OpenError::Database { path: self.path.clone(), error: error.into() }
-    }
-}
-
-/// Whether the embedded store can do its job.
-#[derive(Clone, Debug)]
-pub struct Health {
-    database: Arc<Database>,
-    query: Query,
-}
-
-impl Health {
-    /// Of a store, and how it is read.
-    #[must_use]
-    pub fn new(database: Arc<Database>, query: Query) -> Self {
-        Self { database, query }
-    }
-
-    /// Asks.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is not written any more.
-    pub async fn check(&self) -> Result<(), BackendError> {
-        if let Some(failure) = self.database.failure() {
-            return Err(BackendError(failure.to_owned()));
-        }
-        self.query.ping().await
     }
 }
 

@@ -15,7 +15,7 @@ use self::report::{Report, WarmUp};
 use super::load::{self, Measured, Plan, Quantiles, Target, Watch};
 use super::secrets;
 use super::terminal::{errln, out, outln, progress};
-use crate::backend::Reader;
+use crate::backend::Reads;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
 use crate::twilio::public_url::PublicUrl;
@@ -174,11 +174,11 @@ impl Progress {
     }
 }
 
-fn reader(url: &SecretString) -> anyhow::Result<Reader> {
+fn reader(url: &SecretString) -> anyhow::Result<Reads> {
     let url = url.expose_secret();
     Ok(match url.starts_with("sqlite:") {
-        true => Reader::Sqlite(sqlite::Query::of_url(url)?),
-        false => Reader::Postgres(postgres::Query::new(Postgres::new(url)?)),
+        true => Reads::Sqlite(sqlite::Query::of_url(url)?),
+        false => Reads::Postgres(postgres::Query::new(Postgres::new(url)?)),
     })
 }
 

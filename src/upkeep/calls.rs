@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::backend::Reader;
+use crate::backend::Reads;
 use crate::clock::Clock;
 use crate::config::Calls;
 use crate::telemetry::metrics::Metrics;
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Shows it until told to stop. While the store does not answer, the last answer stays.
 pub(crate) async fn watch(
-    reader: Reader,
+    reader: Reads,
     calls: Calls,
     metrics: Metrics,
     stop: CancellationToken,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offhook::backend::Reader;
+use offhook::backend::Reads;
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::search::{Cursor, EventSearch, Needle, Span, StatusSearch};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
@@ -18,7 +18,7 @@ const NOW: i64 = 1_795_500_000;
 
 struct Store<K> {
     sink: K,
-    reader: Reader,
+    reader: Reads,
     _home: (Option<TempDir>, Option<Postgres>),
 }
 
@@ -27,7 +27,7 @@ async fn sqlite() -> Store<SqliteStore> {
     let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
     let database = Arc::new(Database::lock(&url).expect("a file of our own"));
     database.migrate().await.expect("a new file");
-    let reader = Reader::Sqlite(sqlite::Query::new(&database));
+    let reader = Reads::Sqlite(sqlite::Query::new(&database));
     let sink = SqliteStore::open(database).await.expect("a new file");
     Store { sink, reader, _home: (Some(directory), None) }
 }
@@ -36,7 +36,7 @@ async fn postgres() -> Store<PostgresStore> {
     let server = Postgres::start(Durability::Unsynced);
     let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
     pool.migrate().await.expect("empty tables can be made");
-    let reader = Reader::Postgres(postgres::Query::new(pool.clone()));
+    let reader = Reads::Postgres(postgres::Query::new(pool.clone()));
     Store { sink: PostgresStore::new(pool), reader, _home: (None, Some(server)) }
 }
 

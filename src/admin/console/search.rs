@@ -65,7 +65,8 @@ async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
         // Several, if several accounts have reported it.
         let exact = !found.is_empty() && found.iter().all(|current| current.sid == *sid);
         // What moves no status has events all the same.
-        let only_events = found.is_empty() && !admin.reader.events(sid, None, 1).await?.is_empty();
+        let only_events =
+            found.is_empty() && !admin.reader.events_of(sid, None, 1).await?.is_empty();
         if exact || only_events {
             return Ok(Found::Sid(sid.clone()));
         }

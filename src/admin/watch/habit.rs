@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::backend::{BackendError, Reader};
+use crate::backend::{BackendError, Reads};
 use crate::clock::Timestamp;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -26,12 +26,12 @@ pub(in crate::admin) struct Habit {
 impl Habit {
     /// As the alert looks at it. `None` if that cannot be known: the store does not answer, or does not
     /// reach back for a week.
-    pub(super) async fn of(reader: &Reader, now: Timestamp) -> Option<Self> {
+    pub(super) async fn of(reader: &Reads, now: Timestamp) -> Option<Self> {
         timeout(PATIENCE, look(reader, now)).await.ok()?.ok()?
     }
 }
 
-async fn look(reader: &Reader, now: Timestamp) -> Result<Option<Habit>, BackendError> {
+async fn look(reader: &Reads, now: Timestamp) -> Result<Option<Habit>, BackendError> {
     // The clock of another receiver may be ahead.
     let end = Timestamp::from_micros(now.micros().saturating_add(DAY.as_micros() as i64));
     let recent = reader.received(now.before(20 * MINUTE), end, 1).await? > 0;

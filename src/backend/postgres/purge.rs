@@ -1,4 +1,4 @@
-//! [`Purge`]: deletes what is selected from the scale-out store, a page at a time.
+//! [`RowPurge`]: deletes what is selected from the scale-out store, a page at a time.
 
 use sqlx::{PgConnection, QueryBuilder, Row};
 use time::OffsetDateTime;
@@ -35,12 +35,10 @@ const COUNT_STATUSES: &str = "
 
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
-pub struct Purge(Postgres);
+pub struct RowPurge(Postgres);
 
-impl Purge {
-    /// Connects when first asked.
-    #[must_use]
-    pub fn new(postgres: Postgres) -> Self {
+impl RowPurge {
+    pub(super) fn new(postgres: Postgres) -> Self {
         Self(postgres)
     }
 
@@ -72,7 +70,7 @@ impl Purge {
                 found.events = delete.execute(connection).await?.rows_affected();
             }
             let last = hits.last().filter(|_| hits.len() == PAGE as usize);
-            Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key, &hit.account))))
+            Ok((found, last.and_then(|hit| Cursor::behind(&hit.at, &hit.key, &hit.account))))
         };
         Ok(self.0.run_limited(step).await?)
     }
@@ -96,9 +94,11 @@ impl Purge {
             }
             let found = statuses(connection, &sids, selection, mode, keep).await?;
             let last = match rows.last().filter(|_| rows.len() == PAGE as usize) {
-                Some(last) => {
-                    cursor(last.try_get("at")?, last.try_get("sid")?, last.try_get("account")?)
-                }
+                Some(last) => Cursor::behind(
+                    last.try_get("at")?,
+                    last.try_get("sid")?,
+                    last.try_get("account")?,
+                ),
                 None => None,
             };
             Ok((found, last))
@@ -131,9 +131,4 @@ async fn statuses(
             Ok(count.bind(before).persistent(keep).fetch_one(connection).await?.unsigned_abs())
         }
     }
-}
-
-fn cursor(at: &str, id: &str, account: &str) -> Option<Cursor> {
-    let at = Timestamp::parse_rfc3339(at)?;
-    Some(Cursor { at, id: id.to_owned(), account: account.to_owned() })
 }

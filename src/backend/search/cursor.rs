@@ -16,6 +16,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Behind a row, whose time is told as text; `None` if that is not a time.
+    pub(crate) fn behind(at: &str, id: &str, account: &str) -> Option<Self> {
+        let at = Timestamp::parse_rfc3339(at)?;
+        Some(Self { at, id: id.to_owned(), account: account.to_owned() })
+    }
+
     /// Reads what its `Display` wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -24,9 +30,7 @@ impl Cursor {
         let at = Timestamp::parse_rfc3339(at)?;
         Some(Self { at, id: id.to_owned(), account: account.to_owned() })
     }
-}
 
-impl Cursor {
     /// Every text of it, to look for what a store cannot hold.
     pub(crate) fn texts(&self) -> [&str; 2] {
         [&self.id, &self.account]

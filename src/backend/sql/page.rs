@@ -1,6 +1,6 @@
 //! What the pages of a search and of a purge have in common.
 
-use sqlx::{Encode, QueryBuilder, Type};
+use sqlx::QueryBuilder;
 
 use super::dialect::Dialect;
 use crate::backend::search::Cursor;
@@ -9,17 +9,18 @@ use crate::backend::search::Cursor;
 const INDEXED: usize = 64;
 
 /// By what is in the index, as it is written there; then by the whole.
-pub(in crate::backend) fn push_addresses<DB: Dialect>(sql: &mut QueryBuilder<DB>, forms: &[String])
-where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+pub(in crate::backend) fn push_addresses<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    forms: &[String],
+) {
     sql.push(" AND (");
     for (place, form) in forms.iter().enumerate() {
         for column in ["\"from\"", "\"to\""] {
             sql.push(if place == 0 && column == "\"from\"" { "" } else { " OR " });
             let start: String = form.chars().take(INDEXED).collect();
-            sql.push(format_args!("(substr({column}, 1, {INDEXED}) = ")).push_bind(start);
-            sql.push(format_args!(" AND {column} = ")).push_bind(form.clone()).push(")");
+            DB::push_text(sql.push(format_args!("(substr({column}, 1, {INDEXED}) = ")), &start);
+            DB::push_text(sql.push(format_args!(" AND {column} = ")), form);
+            sql.push(")");
         }
     }
     sql.push(")");
@@ -31,10 +32,10 @@ pub(in crate::backend) fn push_after<DB: Dialect>(
     [time, id]: [&str; 2],
     comparison: &str,
     after: &Cursor,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+) {
     sql.push(format_args!(" AND ({time}, {id}, account) {comparison} ("));
-    sql.push_bind(after.at.to_string()).push(DB::TIME).push(", ");
-    sql.push_bind(after.id.clone()).push(", ").push_bind(after.account.clone()).push(")");
+    DB::push_time(sql, after.at);
+    DB::push_text(sql.push(", "), &after.id);
+    DB::push_text(sql.push(", "), &after.account);
+    sql.push(")");
 }

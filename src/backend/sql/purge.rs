@@ -2,7 +2,7 @@
 //! by an index; what is selected of it is found out behind that, so that a statement is bounded
 //! however few rows are.
 
-use sqlx::{ColumnIndex, Decode, Encode, QueryBuilder, Row, Type};
+use sqlx::{ColumnIndex, Decode, QueryBuilder, Row, Type};
 
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
@@ -57,9 +57,7 @@ pub(in crate::backend) fn push_events<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     selection: &Selection,
     after: &Option<Cursor>,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+) {
     sql.push("SELECT key, account, sid, resource, ");
     sql.push(DB::time_as_text("page.received_at")).push(" AS at, ");
     push_account(sql, selection);
@@ -79,10 +77,7 @@ pub(in crate::backend) fn push_events<DB: Dialect>(
 
 /// Whether an event belongs to a SID whose status has one of the addresses, whether it has a status at
 /// all, and its texts, if any of the addresses may be in them.
-fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection)
-where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection) {
     sql.push(
         "EXISTS (SELECT 1 FROM statuses WHERE statuses.account = page.account AND statuses.sid IN \
          (page.sid, page.params ->> 'CallSid', page.params ->> 'MessageSid')",
@@ -95,7 +90,7 @@ where
     for (text, name) in [("CAST(page.params AS text)", "words"), ("page.query", "asked")] {
         sql.push(", CASE WHEN FALSE");
         for core in selection.cores() {
-            sql.push(format_args!(" OR {}({text}, ", DB::POSITION)).push_bind(core.to_owned());
+            DB::push_text(sql.push(format_args!(" OR {}({text}, ", DB::POSITION)), core);
             sql.push(") > 0");
         }
         sql.push(format_args!(" THEN {text} END AS {name}"));
@@ -108,13 +103,11 @@ pub(in crate::backend) fn push_statuses<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     selection: &Selection,
     after: &Option<Cursor>,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+) {
     sql.push("SELECT sid, account, ").push(DB::time_as_text("page.first_seen")).push(" AS at, ");
     push_account(sql, selection);
     if let Some(before) = selection.before {
-        sql.push(" AND updated < ").push_bind(before.to_string()).push(DB::TIME);
+        DB::push_time(sql.push(" AND updated < "), before);
     }
     sql.push(
         " AS selected FROM (SELECT sid, account, first_seen, updated FROM statuses WHERE TRUE",
@@ -126,14 +119,13 @@ pub(in crate::backend) fn push_statuses<DB: Dialect>(
     sql.push(") AS page ORDER BY page.first_seen, sid, account");
 }
 
-fn push_account<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection)
-where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+fn push_account<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection) {
     match &selection.account {
-        Some(account) => sql.push("account = ").push_bind(account.clone()),
-        None => sql.push("TRUE"),
-    };
+        Some(account) => DB::push_text(sql.push("account = "), account),
+        None => {
+            sql.push("TRUE");
+        }
+    }
 }
 
 fn push_page<DB: Dialect>(
@@ -142,14 +134,12 @@ fn push_page<DB: Dialect>(
     time: &str,
     id: &str,
     after: &Option<Cursor>,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+) {
     if let Some(sid) = &selection.sid {
-        sql.push(" AND sid = ").push_bind(sid.clone());
+        DB::push_text(sql.push(" AND sid = "), sid);
     }
     if let Some(before) = selection.before {
-        sql.push(format_args!(" AND {time} < ")).push_bind(before.to_string()).push(DB::TIME);
+        DB::push_time(sql.push(format_args!(" AND {time} < ")), before);
     }
     if let Some(after) = after {
         push_after(sql, [time, id], ">", after);

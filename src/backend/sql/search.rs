@@ -1,57 +1,91 @@
-//! The SQL of a search.
+//! The SQL of what is read of events and statuses.
 
-use sqlx::{Encode, QueryBuilder, Type};
+use sqlx::QueryBuilder;
 
+use super::columns::{select_events, select_statuses};
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
-use crate::backend::search::{Cursor, EventSearch, Needle, PAGE, Span, StatusSearch};
+use crate::backend::search::{ACCOUNTS, Cursor, EventSearch, Needle, PAGE, Span, StatusSearch};
+use crate::event::{Kind, Resource};
 
-/// What follows `FROM statuses`.
-pub(in crate::backend) fn push_statuses<DB: Dialect>(
-    sql: &mut QueryBuilder<DB>,
-    search: &StatusSearch,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+/// The current status of a SID in each account that has reported it, at most [`ACCOUNTS`].
+pub(in crate::backend) fn statuses_of<DB: Dialect>(sid: &str) -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(select_statuses::<DB>());
+    DB::push_text(sql.push(" WHERE sid = "), sid);
+    sql.push(format_args!(" ORDER BY account LIMIT {ACCOUNTS}"));
+    sql
+}
+
+/// The events of a SID, and of what names it as its call, as they were received.
+pub(in crate::backend) fn events_of<DB: Dialect>(
+    sid: &str,
+    account: Option<&str>,
+    limit: u32,
+) -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(select_events::<DB>());
+    DB::push_text(sql.push(" WHERE (sid = "), sid);
+    DB::push_text(sql.push(" OR call_sid = "), sid);
+    sql.push(")");
+    equal(&mut sql, "account", account);
+    sql.push(format_args!(" ORDER BY events.received_at, key, account LIMIT {limit}"));
+    sql
+}
+
+/// Every event.
+pub(in crate::backend) fn all_events<DB: Dialect>() -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(select_events::<DB>());
+    sql.push(" ORDER BY key, account");
+    sql
+}
+
+/// Every current status.
+pub(in crate::backend) fn all_statuses<DB: Dialect>() -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(select_statuses::<DB>());
+    sql.push(" ORDER BY sid, account");
+    sql
+}
+
+/// A page of statuses.
+pub(in crate::backend) fn find_statuses<DB: Dialect>(search: &StatusSearch) -> QueryBuilder<DB> {
+    let mut select = QueryBuilder::new(select_statuses::<DB>());
+    let sql = &mut select;
     sql.push(" WHERE TRUE");
     match &search.needle {
         None => {}
         Some(Needle::Prefix(prefix)) => {
-            sql.push(" AND sid >= ").push_bind(prefix.clone());
-            sql.push(" AND sid < ").push_bind(format!("{prefix}\u{10FFFF}"));
+            DB::push_text(sql.push(" AND sid >= "), prefix);
+            DB::push_text(sql.push(" AND sid < "), &format!("{prefix}\u{10FFFF}"));
         }
         Some(Needle::Part(part)) => {
-            sql.push(format_args!(" AND {}(sid, ", DB::POSITION)).push_bind(part.clone());
+            DB::push_text(sql.push(format_args!(" AND {}(sid, ", DB::POSITION)), part);
             sql.push(") > 0");
         }
         Some(Needle::Address(forms)) => push_addresses(sql, forms),
     }
-    equal(sql, "resource", search.resource.map(|resource| resource.as_str().to_owned()));
-    equal(sql, "status", search.status.clone());
-    equal(sql, "account", search.account.clone());
-    equal(sql, "error_code", search.error.clone());
+    equal(sql, "resource", search.resource.map(Resource::as_str));
+    equal(sql, "status", search.status.as_deref());
+    equal(sql, "account", search.account.as_deref());
+    equal(sql, "error_code", search.error.as_deref());
     push_page(sql, ["statuses.first_seen", "sid"], search.span, &search.after, search.limit);
+    select
 }
 
-/// What follows `FROM events`.
-pub(in crate::backend) fn push_events<DB: Dialect>(sql: &mut QueryBuilder<DB>, search: &EventSearch)
-where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+/// A page of events.
+pub(in crate::backend) fn find_events<DB: Dialect>(search: &EventSearch) -> QueryBuilder<DB> {
+    let mut select = QueryBuilder::new(select_events::<DB>());
+    let sql = &mut select;
     sql.push(" WHERE TRUE");
-    equal(sql, "sid", search.sid.clone());
-    equal(sql, "kind", search.kind.map(|kind| kind.as_str().to_owned()));
-    equal(sql, "status", search.status.clone());
-    equal(sql, "account", search.account.clone());
+    equal(sql, "sid", search.sid.as_deref());
+    equal(sql, "kind", search.kind.map(Kind::as_str));
+    equal(sql, "status", search.status.as_deref());
+    equal(sql, "account", search.account.as_deref());
     push_page(sql, ["events.received_at", "key"], search.span, &search.after, search.limit);
+    select
 }
 
-fn equal<DB: Dialect>(sql: &mut QueryBuilder<DB>, column: &str, value: Option<String>)
-where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+fn equal<DB: Dialect>(sql: &mut QueryBuilder<DB>, column: &str, value: Option<&str>) {
     if let Some(value) = value {
-        sql.push(format_args!(" AND {column} = ")).push_bind(value);
+        DB::push_text(sql.push(format_args!(" AND {column} = ")), value);
     }
 }
 
@@ -61,13 +95,10 @@ fn push_page<DB: Dialect>(
     span: Span,
     after: &Option<Cursor>,
     limit: u32,
-) where
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-{
+) {
     for (comparison, bound) in [(">=", span.since), ("<", span.until)] {
         if let Some(bound) = bound {
-            sql.push(format_args!(" AND {time} {comparison} ")).push_bind(bound.to_string());
-            sql.push(DB::TIME);
+            DB::push_time(sql.push(format_args!(" AND {time} {comparison} ")), bound);
         }
     }
     if let Some(after) = after {

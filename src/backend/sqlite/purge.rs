@@ -1,4 +1,4 @@
-//! [`Purge`]: deletes what is selected from the embedded store, a page at a time. What is deleted is
+//! [`RowPurge`]: deletes what is selected from the embedded store, a page at a time. What is deleted is
 //! overwritten in the file, and not only given free.
 
 use std::sync::Arc;
@@ -7,13 +7,11 @@ use sqlx::types::Json;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::query::Query;
-use super::store::SqliteStore;
 use super::writer::Writer;
 use crate::backend::BackendError;
 use crate::backend::purge::{Found, Mode, PAGE, Selection};
 use crate::backend::search::Cursor;
 use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
-use crate::clock::Timestamp;
 use crate::pipeline::CommitError;
 
 const OF_SIDS: &str = "(sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
@@ -21,16 +19,14 @@ const OF_SIDS: &str = "(sid, account) IN (SELECT value ->> 0, value ->> 1 FROM j
 
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
-pub struct Purge {
+pub struct RowPurge {
     writer: Arc<Writer>,
     query: Query,
 }
 
-impl Purge {
-    /// Of a store: read as others read it, written by its one writer.
-    #[must_use]
-    pub fn new(store: &SqliteStore, query: Query) -> Self {
-        Self { writer: Arc::clone(&store.0), query }
+impl RowPurge {
+    pub(super) fn new(writer: Arc<Writer>, query: Query) -> Self {
+        Self { writer, query }
     }
 
     pub(in crate::backend) async fn events(
@@ -60,7 +56,7 @@ impl Purge {
         }
         let last = hits.last().filter(|_| hits.len() == PAGE as usize);
         let found = Found { events, statuses, ..Found::default() };
-        Ok((found, last.and_then(|hit| cursor(&hit.at, &hit.key, &hit.account))))
+        Ok((found, last.and_then(|hit| Cursor::behind(&hit.at, &hit.key, &hit.account))))
     }
 
     pub(in crate::backend) async fn statuses(
@@ -79,7 +75,7 @@ impl Purge {
         let sids: Vec<(&str, &str)> = sids.map(|(sid, account, ..)| (&**sid, &**account)).collect();
         let found = self.settle_statuses(&sids, selection, mode).await?;
         let last = rows.last().filter(|_| rows.len() == PAGE as usize);
-        Ok((found, last.and_then(|(sid, account, at, _)| cursor(at, sid, account))))
+        Ok((found, last.and_then(|(sid, account, at, _)| Cursor::behind(at, sid, account))))
     }
 
     /// Of those, what nothing was said of meanwhile.
@@ -148,9 +144,4 @@ async fn delete(writer: &Writer, delete: Statement<'_>) -> Result<u64, BackendEr
 
 fn failed(error: CommitError) -> BackendError {
     BackendError(error.to_string())
-}
-
-fn cursor(at: &str, id: &str, account: &str) -> Option<Cursor> {
-    let at = Timestamp::parse_rfc3339(at)?;
-    Some(Cursor { at, id: id.to_owned(), account: account.to_owned() })
 }

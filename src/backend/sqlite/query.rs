@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
-use crate::backend::search::{ACCOUNTS, Counts, EventSearch, StatusSearch};
-use crate::backend::sql::{self, rows};
+use crate::backend::search::{Counts, EventSearch, StatusSearch};
+use crate::backend::sql::{counts, rows, search};
 use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
 use crate::event::Current;
@@ -56,122 +56,76 @@ impl Query {
         Ok(Self::of_file(&super::path_of(url)?))
     }
 
-    /// The current status of a SID in each account that has reported it.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<Current>, BackendError> {
-        let sql = "SELECT * FROM statuses WHERE sid = ? ORDER BY account LIMIT ?";
-        let rows = sqlx::query(sql).bind(sid).bind(ACCOUNTS);
-        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
-        Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
+    /// See [`Reads`](crate::backend::Reads), as for the next ones.
+    pub(in crate::backend) async fn statuses_of(
+        &self,
+        sid: &str,
+    ) -> Result<Vec<Current>, BackendError> {
+        self.statuses(search::statuses_of(sid)).await
     }
 
-    /// The events of a SID, and of what names it as its call, as they were received.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn events(
+    pub(in crate::backend) async fn events_of(
         &self,
         sid: &str,
         account: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, BackendError> {
-        let sql = "SELECT * FROM events WHERE (sid = ?1 OR call_sid = ?1) \
-                   AND (?2 IS NULL OR account = ?2) ORDER BY received_at, key, account LIMIT ?3";
-        let rows = sqlx::query(sql).bind(sid).bind(account).bind(limit);
-        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
-        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+        self.events(search::events_of(sid, account, limit)).await
     }
 
-    /// How many calls have no final status, of those that began after `since`; at most `limit`.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn calls_in_progress(
+    pub(in crate::backend) async fn calls_in_progress(
         &self,
         since: Timestamp,
-        limit: u32,
+        most: u32,
     ) -> Result<u64, BackendError> {
-        // As the index of open calls has it.
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM statuses WHERE resource = 'call' \
-                   AND final = 0 AND first_seen > ? LIMIT ?)";
-        let query = sqlx::query_scalar::<_, i64>(sql).bind(since.to_string()).bind(limit);
-        let count = bounded(async { query.fetch_one(&mut *self.connection().await?).await });
-        Ok(count.await?.unsigned_abs())
+        self.count(counts::calls_in_progress(since, most)).await
     }
 
-    /// How many events were received from `from` on and before `to`; no more than `most` are counted.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn received(
+    pub(in crate::backend) async fn received(
         &self,
         from: Timestamp,
         to: Timestamp,
         most: u32,
     ) -> Result<u64, BackendError> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM events WHERE received_at >= ? \
-                   AND received_at < ? LIMIT ?)";
-        let query = sqlx::query_scalar::<_, i64>(sql);
-        let query = query.bind(from.to_string()).bind(to.to_string()).bind(most);
-        let count = bounded(async { query.fetch_one(&mut *self.connection().await?).await });
-        Ok(count.await?.unsigned_abs())
+        self.count(counts::received(from, to, most)).await
     }
 
-    /// A page of statuses.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
-        let mut select = QueryBuilder::new("SELECT * FROM statuses");
-        sql::search::push_statuses(&mut select, search);
-        let rows = self.search(async |on| select.build().fetch_all(on).await).await?;
+    pub(in crate::backend) async fn find_statuses(
+        &self,
+        search: &StatusSearch,
+    ) -> Result<Vec<Current>, BackendError> {
+        let mut sql = search::find_statuses(search);
+        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
-    /// A page of events.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn find_events(
+    pub(in crate::backend) async fn find_events(
         &self,
         search: &EventSearch,
     ) -> Result<Vec<StoredEvent>, BackendError> {
-        let mut select = QueryBuilder::new("SELECT * FROM events");
-        sql::search::push_events(&mut select, search);
-        let rows = self.search(async |on| select.build().fetch_all(on).await).await?;
+        let mut sql = search::find_events(search);
+        let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
     }
 
-    /// How much of what came since then.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
-        let since = since.to_string();
+    pub(in crate::backend) async fn counts(
+        &self,
+        since: Timestamp,
+    ) -> Result<Counts, BackendError> {
         self.search(async |on| {
-            let sql = "SELECT kind, count(*) FROM events WHERE received_at >= ? \
-                       GROUP BY 1 ORDER BY 1";
-            let events = sqlx::query_as(sql).bind(&since).fetch_all(&mut *on).await?;
-            let sql = "SELECT resource, status, count(*) FROM statuses WHERE first_seen >= ? \
-                       GROUP BY 1, 2 ORDER BY 1, 2";
-            let statuses = sqlx::query_as(sql).bind(&since).fetch_all(&mut *on).await?;
-            let sql = "SELECT error_code, count(*) FROM statuses \
-                       WHERE first_seen >= ? AND error_code IS NOT NULL \
-                       GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?";
-            let query = sqlx::query_as(sql).bind(&since).bind(Counts::ERRORS);
-            let errors = query.fetch_all(&mut *on).await?;
-            Ok(Counts { events, statuses, errors })
+            Ok(Counts {
+                events: counts::events(since).build_query_as().fetch_all(&mut *on).await?,
+                statuses: counts::statuses(since).build_query_as().fetch_all(&mut *on).await?,
+                errors: counts::errors(since).build_query_as().fetch_all(&mut *on).await?,
+            })
         })
         .await
     }
 
-    /// Those of the keys whose events are stored.
-    ///
-    /// # Errors
-    /// The file cannot be read in time.
-    pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
+    pub(in crate::backend) async fn stored(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<String>, BackendError> {
         let sql = "SELECT key FROM events WHERE key IN (SELECT value FROM json_each(?))";
         let query = sqlx::query_scalar(sql).bind(sqlx::types::Json(keys));
         bounded(async { query.fetch_all(&mut *self.connection().await?).await }).await
@@ -180,28 +134,40 @@ impl Query {
     /// Every event, sorted by key: to check what is stored, not for large stores.
     ///
     /// # Errors
-    /// The file cannot be read in time.
+    /// See [`BackendError`].
     pub async fn all_events(&self) -> Result<Vec<StoredEvent>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM events ORDER BY key, account");
-        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
-        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+        self.events(search::all_events()).await
     }
 
     /// Every current status, sorted by SID: to check what is stored, not for large stores.
     ///
     /// # Errors
-    /// The file cannot be read in time.
+    /// See [`BackendError`].
     pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
-        let rows = sqlx::query("SELECT * FROM statuses ORDER BY sid, account");
-        let rows = bounded(async { rows.fetch_all(&mut *self.connection().await?).await }).await?;
+        self.statuses(search::all_statuses()).await
+    }
+
+    async fn statuses(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<Current>, BackendError> {
+        let rows = self.read(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }
 
+    async fn events(
+        &self,
+        mut sql: QueryBuilder<Sqlite>,
+    ) -> Result<Vec<StoredEvent>, BackendError> {
+        let rows = self.read(async |on| sql.build().fetch_all(on).await).await?;
+        Ok(rows.iter().map(rows::event).collect::<Result<_, _>>()?)
+    }
+
+    async fn count(&self, mut sql: QueryBuilder<Sqlite>) -> Result<u64, BackendError> {
+        let count =
+            async |on: &mut SqliteConnection| sql.build_query_scalar::<i64>().fetch_one(on).await;
+        Ok(self.read(count).await?.unsigned_abs())
+    }
+
     /// Whether it can be read.
-    ///
-    /// # Errors
-    /// It cannot, in time.
-    pub async fn ping(&self) -> Result<(), BackendError> {
+    pub(super) async fn ping(&self) -> Result<(), BackendError> {
         let row = sqlx::query("SELECT 1 FROM events LIMIT 1");
         bounded(async { row.fetch_optional(&mut *self.connection().await?).await }).await?;
         Ok(())

@@ -9,49 +9,11 @@ use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, query::Quer
 use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
-use crate::backend::sql::rows;
+use crate::backend::sql::{columns, rows};
 use crate::event::{Batch, Current, Differing, Event, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::Details;
 
-const EVENT_COLUMNS: [&str; 20] = [
-    "key",
-    "kind",
-    "account",
-    "sid",
-    "resource",
-    "status",
-    "rank",
-    "sequence",
-    "occurred_at",
-    "received_at",
-    "format",
-    "query",
-    "params",
-    "body",
-    "about_account",
-    "call_sid",
-    "fingerprint",
-    "method",
-    "route",
-    "idempotency_token",
-];
-const STATUS_COLUMNS: [&str; 14] = [
-    "sid",
-    "resource",
-    "account",
-    "status",
-    "final",
-    "\"from\"",
-    "\"to\"",
-    "duration",
-    "error_code",
-    "terminals",
-    "first_seen",
-    "updated",
-    "position",
-    "error_position",
-];
 /// The store's own clock, written as [`Timestamp`](crate::clock::Timestamp)s are.
 pub(super) const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
 
@@ -113,15 +75,13 @@ impl Sink for SqliteStore {
     }
 }
 
-/// What is known of a batch's events and of their SIDs. Nobody else writes, so that this holds until
-/// the end of the transaction.
+/// What is known of a batch's events and of their SIDs: rows of both tables, each of which says which.
+/// Nobody else writes, so that this holds until the end of the transaction.
 const LOOK: &str = "BEGIN IMMEDIATE; \
-    SELECT key, account, fingerprint FROM events \
+    SELECT 'events' AS relation, key, account, fingerprint FROM events \
     WHERE (key, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
-    SELECT * FROM statuses \
+    SELECT 'statuses' AS relation, * FROM statuses \
     WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
-/// Columns of the first of the two.
-const LOOK_EVENT_COLUMNS: usize = 3;
 
 /// Each query is a trip to the thread of the connection and back, so there are three: what is known,
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
@@ -158,7 +118,7 @@ async fn look(
     let mut differing = BTreeMap::new();
     let mut statuses = Statuses::new();
     for row in look.fetch_all(connection).await? {
-        if row.len() != LOOK_EVENT_COLUMNS {
+        if row.try_get::<&str, _>("relation")? == "statuses" {
             batch::insert(&mut statuses, rows::current(&row)?);
         } else if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
             fresh[at] = false;
@@ -179,7 +139,8 @@ async fn insert_events(
     let rows = events.iter().zip(details).zip(fresh);
     let rows: Vec<_> = rows.filter_map(|(row, fresh)| fresh.then_some(row)).collect();
     for rows in rows.chunks(ROWS) {
-        let (columns, values) = (EVENT_COLUMNS.join(", "), stored_now(EVENT_COLUMNS.len(), rows));
+        let (columns, values) =
+            (columns::EVENTS.join(", "), stored_now(columns::EVENTS.len(), rows));
         // On an error the connection is closed, and there is nothing to go back to: so SQLite need not keep
         // what each page was before the statement.
         let sql = format!("INSERT OR ROLLBACK INTO events ({columns}, stored_at) VALUES {values}");
@@ -262,7 +223,8 @@ async fn put_statuses(
     while let Some((rows, replace)) = chunks.next() {
         // With the last of them, which saves a trip.
         let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
-        let (columns, values) = (STATUS_COLUMNS.join(", "), stored_now(STATUS_COLUMNS.len(), rows));
+        let (columns, values) =
+            (columns::STATUSES.join(", "), stored_now(columns::STATUSES.len(), rows));
         let sql = format!(
             "INSERT INTO statuses ({columns}, stored_at) VALUES {values} \
              ON CONFLICT (sid, account) DO UPDATE SET {replace}{end}"

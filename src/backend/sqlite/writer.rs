@@ -40,6 +40,11 @@ impl Writer {
         }
     }
 
+    /// The file.
+    pub(super) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
     /// The connection, for one transaction.
     ///
     /// # Errors

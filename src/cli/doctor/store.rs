@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Finding;
-use crate::backend::postgres::{Examined, OLDEST, Postgres, Query, Tables};
+use crate::backend::postgres::{Examined, Health, OLDEST, Postgres, Tables};
 use crate::backend::{BackendError, Level, certificate};
 use crate::config::Config;
 use crate::upkeep::retention;
@@ -50,7 +50,7 @@ fn refused(error: &str) -> Finding {
 async fn ask(store: &SecretString) -> Result<(Examined, Finding), BackendError> {
     let postgres = Postgres::new(store.expose_secret())?;
     let examined = postgres.examine().await?;
-    let in_force = Query::new(postgres.clone()).in_force().await?;
+    let in_force = Health::new(postgres.clone()).in_force().await?;
     postgres.close().await;
     let settings = &in_force.settings;
     let durability = match (in_force.breach, in_force.level) {

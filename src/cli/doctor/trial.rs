@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Finding;
 use crate::backend::postgres::{Postgres, Query};
-use crate::backend::{Reader, sqlite};
+use crate::backend::{Reads, sqlite};
 use crate::cli::callback_url::Urls;
 use crate::client;
 use crate::config::{Config, Store};
@@ -78,22 +78,22 @@ async fn arrives(config: &Config, sid: &str) -> anyhow::Result<bool> {
     let reader = reader(config)?;
     let until = Instant::now() + STORE_TIMEOUT;
     loop {
-        if reader.events(sid, None, 1).await.is_ok_and(|found| !found.is_empty()) {
+        if reader.events_of(sid, None, 1).await.is_ok_and(|found| !found.is_empty()) {
             return Ok(true);
         }
         if Instant::now() >= until {
-            return Ok(!reader.events(sid, None, 1).await?.is_empty());
+            return Ok(!reader.events_of(sid, None, 1).await?.is_empty());
         }
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-fn reader(config: &Config) -> anyhow::Result<Reader> {
+fn reader(config: &Config) -> anyhow::Result<Reads> {
     Ok(match config.deployment.store() {
-        Store::Sqlite(store) => Reader::Sqlite(sqlite::Query::of_url(store).context("store.url")?),
+        Store::Sqlite(store) => Reads::Sqlite(sqlite::Query::of_url(store).context("store.url")?),
         Store::Postgres(store) => {
             let postgres = Postgres::new(store.expose_secret()).context("store.url")?;
-            Reader::Postgres(Query::new(postgres))
+            Reads::Postgres(Query::new(postgres))
         }
     })
 }

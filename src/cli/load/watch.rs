@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::tally::Latencies;
-use crate::backend::{BackendError, Reader};
+use crate::backend::{BackendError, Reads};
 
 /// Between two samples: so few that looking for them costs the store little.
 const EVERY: Duration = Duration::from_millis(5);
@@ -64,7 +64,7 @@ impl Watch {
 /// # Errors
 /// The store cannot be read.
 pub(in crate::cli) async fn seen(
-    reader: &Reader,
+    reader: &Reads,
     mut samples: Receiver<Sample>,
 ) -> Result<Seen, BackendError> {
     let mut seen = Seen { latencies: Latencies::new(), missing: 0 };

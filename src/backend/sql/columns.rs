@@ -1,0 +1,87 @@
+//! The columns of both tables: those that a commit fills, and those that a read takes back.
+
+use super::dialect::Dialect;
+
+/// The columns of `events` that a commit fills, in the order in which the values are bound. `insert.sql`
+/// of Postgres names the same.
+pub(in crate::backend) const EVENTS: [&str; 20] = [
+    "key",
+    "kind",
+    "account",
+    "sid",
+    "resource",
+    "status",
+    "rank",
+    "sequence",
+    "occurred_at",
+    "received_at",
+    "format",
+    "query",
+    "params",
+    "body",
+    "about_account",
+    "call_sid",
+    "fingerprint",
+    "method",
+    "route",
+    "idempotency_token",
+];
+
+/// The columns of `statuses` that a commit fills, in the order in which the values are bound. `merge.sql`
+/// of Postgres names the same.
+pub(in crate::backend) const STATUSES: [&str; 14] = [
+    "sid",
+    "resource",
+    "account",
+    "status",
+    "final",
+    "\"from\"",
+    "\"to\"",
+    "duration",
+    "error_code",
+    "terminals",
+    "first_seen",
+    "updated",
+    "position",
+    "error_position",
+];
+
+/// The start of a query for what [`rows::event`](super::rows::event) reads.
+pub(in crate::backend) fn select_events<DB: Dialect>() -> String {
+    format!("SELECT {} FROM events", as_read::<DB>(&EVENTS))
+}
+
+/// The start of a query for what [`rows::current`](super::rows::current) reads.
+pub(in crate::backend) fn select_statuses<DB: Dialect>() -> String {
+    format!("SELECT {} FROM statuses", as_read::<DB>(&STATUSES))
+}
+
+/// The columns under their own names, with times and JSON as text.
+fn as_read<DB: Dialect>(columns: &[&str]) -> String {
+    let columns = columns.iter().map(|column| match *column {
+        "occurred_at" | "received_at" | "first_seen" | "updated" => {
+            format!("{} AS {column}", DB::time_as_text(column))
+        }
+        "params" => format!("{} AS params", DB::json_as_text(column)),
+        _ => (*column).to_owned(),
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(sql: &str) -> Vec<&str> {
+        let list = sql.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+        list.expect("a list of columns").0.split(',').map(str::trim).collect()
+    }
+
+    #[test]
+    fn the_statements_of_postgres_name_the_same_columns() {
+        assert_eq!(names(include_str!("../postgres/insert.sql")), EVENTS);
+        let merge = include_str!("../postgres/merge.sql");
+        let insert = merge.find("INSERT INTO").expect("it inserts");
+        assert_eq!(names(&merge[insert..]), STATUSES);
+    }
+}

@@ -1,0 +1,54 @@
+//! [`Handles`] and [`Health`]: the embedded store as services are handed it.
+
+use std::sync::Arc;
+
+use super::query::Query;
+use super::writer::Writer;
+use super::{Database, RowPurge, SqliteStore};
+use crate::backend::BackendError;
+
+/// The embedded store: read on connections of its own, written by its one writer.
+#[derive(Clone, Debug)]
+pub struct Handles {
+    writer: Arc<Writer>,
+    query: Query,
+}
+
+impl Handles {
+    /// Of a store.
+    #[must_use]
+    pub fn new(store: &SqliteStore) -> Self {
+        let writer = Arc::clone(&store.0);
+        Self { query: Query::new(writer.database()), writer }
+    }
+
+    pub(in crate::backend) fn query(&self) -> Query {
+        self.query.clone()
+    }
+
+    pub(in crate::backend) fn purge(&self) -> RowPurge {
+        RowPurge::new(Arc::clone(&self.writer), self.query.clone())
+    }
+
+    /// On a connection of its own, which no search holds.
+    pub(in crate::backend) fn health(&self) -> Health {
+        let database = Arc::clone(self.writer.database());
+        Health { query: Query::new(&database), database }
+    }
+}
+
+/// Whether the embedded store can do its job.
+#[derive(Clone, Debug)]
+pub struct Health {
+    database: Arc<Database>,
+    query: Query,
+}
+
+impl Health {
+    pub(in crate::backend) async fn check(&self) -> Result<(), BackendError> {
+        if let Some(failure) = self.database.failure() {
+            return Err(BackendError(failure.to_owned()));
+        }
+        self.query.ping().await
+    }
+}

@@ -1,0 +1,62 @@
+//! [`Store`]: the truth, in one of two databases, and the facets of it that services are handed.
+
+mod health;
+mod purge;
+mod reads;
+
+pub use self::health::StoreHealth;
+pub use self::purge::RowPurge;
+pub use self::reads::Reads;
+use super::{postgres, sqlite};
+
+/// One of the two databases: all of it, or one facet: [`Reads`], [`RowPurge`], [`StoreHealth`].
+///
+/// There are no others, and nothing above matches on which it is: what differs is said in the modules
+/// of the two.
+#[derive(Clone, Debug)]
+pub enum Store<S = sqlite::Handles, P = postgres::Handles> {
+    /// One file of this process.
+    Sqlite(S),
+    /// A server, which processes share.
+    Postgres(P),
+}
+
+/// The same work on whichever it is.
+macro_rules! on_store {
+    ($store:expr, $database:ident => $work:expr) => {
+        match $store {
+            $crate::backend::Store::Sqlite($database) => $work,
+            $crate::backend::Store::Postgres($database) => $work,
+        }
+    };
+}
+use on_store;
+
+impl Store {
+    /// What is read of it.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        match self {
+            Self::Sqlite(handles) => Reads::Sqlite(handles.query()),
+            Self::Postgres(handles) => Reads::Postgres(handles.query()),
+        }
+    }
+
+    /// What deletes from it.
+    #[must_use]
+    pub fn purge(&self) -> RowPurge {
+        match self {
+            Self::Sqlite(handles) => RowPurge::Sqlite(handles.purge()),
+            Self::Postgres(handles) => RowPurge::Postgres(handles.purge()),
+        }
+    }
+
+    /// Whether it can do its job.
+    #[must_use]
+    pub fn health(&self) -> StoreHealth {
+        match self {
+            Self::Sqlite(handles) => StoreHealth::Sqlite(handles.health()),
+            Self::Postgres(handles) => StoreHealth::Postgres(handles.health()),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! [`StoreHealth`]: whether the store can do its job.
+
+use super::{Store, on_store};
+use crate::backend::{BackendError, InForce, postgres, sqlite};
+
+/// Whether the store can do its job.
+pub type StoreHealth = Store<sqlite::Health, postgres::Health>;
+
+impl StoreHealth {
+    /// The store's name in `/readyz`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Which durability is in force; `None` where our own settings decide.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(health) => Some(health.in_force().await),
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The store cannot be read, or not be written.
+    pub async fn check(&self) -> Result<(), BackendError> {
+        on_store!(self, health => health.check().await)
+    }
+}
