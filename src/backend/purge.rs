@@ -3,14 +3,13 @@
 //! In steps, each of which looks at a bounded number of rows: whoever asks says where to go on, so
 //! that nothing here remembers anything, and a purge that was cut short is simply asked for again.
 
+mod place;
 mod selection;
 
-use std::fmt;
-
+pub use self::place::Place;
 pub use self::selection::Selection;
 use super::local_log::LocalLog;
 use super::redis::{Connector, Housekeeping, Names};
-use super::search::Cursor;
 use super::{Action, BackendError, DeadLetters, RowPurge};
 
 /// Rows that one step looks at.
@@ -25,63 +24,6 @@ pub enum Mode {
     Count,
     /// For good.
     Delete,
-}
-
-/// Where a purge goes on. In this order, since the numbers in `statuses` say which events to delete.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// The history, behind this row.
-    Events(Option<Cursor>),
-    /// What is true now.
-    Statuses(Option<Cursor>),
-    /// The dead letters, behind this id.
-    DeadLetters(Option<String>),
-    /// What the local log keeps aside, behind this id.
-    Spool(Option<String>),
-}
-
-impl Place {
-    /// Where every purge begins.
-    pub const START: Self = Self::Events(None);
-
-    /// Reads what its `Display` wrote.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (place, after) = text.split_once(':')?;
-        let cursor = || match after {
-            "" => Some(None),
-            after => Cursor::parse(after).map(Some),
-        };
-        match place {
-            "events" => cursor().map(Self::Events),
-            "statuses" => cursor().map(Self::Statuses),
-            "dead_letters" => letter(after).map(Self::DeadLetters),
-            "spool" => letter(after).map(Self::Spool),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let after = |cursor: &Option<Cursor>| cursor.as_ref().map(Cursor::to_string);
-        match self {
-            Self::Events(cursor) => write!(f, "events:{}", after(cursor).unwrap_or_default()),
-            Self::Statuses(cursor) => write!(f, "statuses:{}", after(cursor).unwrap_or_default()),
-            Self::DeadLetters(id) => {
-                write!(f, "dead_letters:{}", id.as_deref().unwrap_or_default())
-            }
-            Self::Spool(id) => write!(f, "spool:{}", id.as_deref().unwrap_or_default()),
-        }
-    }
-}
-
-/// Behind which dead letter.
-fn letter(after: &str) -> Option<Option<String>> {
-    match after {
-        "" => Some(None),
-        id => DeadLetters::is_id(id).then(|| Some(id.to_owned())),
-    }
 }
 
 /// How much was deleted, or would be.
@@ -141,29 +83,42 @@ impl Purge {
         place: Place,
         mode: Mode,
     ) -> Result<(Found, Option<Place>), BackendError> {
+        let (found, more) = self.page(selection, place.clone(), mode).await?;
+        let next = more.or_else(|| place.next());
+        if next.is_none() && mode == Mode::Delete {
+            self.finish().await?;
+        }
+        Ok((found, next))
+    }
+
+    /// What lies at a place, and where its next page begins, unless that was all.
+    async fn page(
+        &self,
+        selection: &Selection,
+        place: Place,
+        mode: Mode,
+    ) -> Result<(Found, Option<Place>), BackendError> {
         Ok(match place {
             Place::Events(after) => {
                 let (found, last) = self.rows.events(selection, after, mode).await?;
-                (found, Some(last.map_or(Place::Statuses(None), |at| Place::Events(Some(at)))))
+                (found, last.map(|at| Place::Events(Some(at))))
             }
             Place::Statuses(after) => {
                 let (statuses, last) = self.rows.statuses(selection, after, mode).await?;
-                let next = last.map_or(Place::DeadLetters(None), |at| Place::Statuses(Some(at)));
-                (Found { statuses, ..Found::default() }, Some(next))
+                let found = Found { statuses, ..Found::default() };
+                (found, last.map(|at| Place::Statuses(Some(at))))
             }
             Place::DeadLetters(after) => {
                 let letters = self.dead_letters.only(true);
                 let (dead_letters, last) = self::letters(&letters, selection, after, mode).await?;
-                let next = last.map_or(Place::Spool(None), |id| Place::DeadLetters(Some(id)));
-                (Found { dead_letters, ..Found::default() }, Some(next))
+                let found = Found { dead_letters, ..Found::default() };
+                (found, last.map(|id| Place::DeadLetters(Some(id))))
             }
             Place::Spool(after) => {
                 let letters = self.dead_letters.only(false);
                 let (spool, last) = self::letters(&letters, selection, after, mode).await?;
-                if last.is_none() && mode == Mode::Delete {
-                    self.finish().await?;
-                }
-                (Found { spool, ..Found::default() }, last.map(|id| Place::Spool(Some(id))))
+                let found = Found { spool, ..Found::default() };
+                (found, last.map(|id| Place::Spool(Some(id))))
             }
         })
     }
@@ -221,32 +176,4 @@ async fn letters(
         });
     }
     Ok((found, last))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Timestamp;
-
-    #[test]
-    fn a_place_is_read_as_it_was_written() {
-        let at = Timestamp::from_micros(17);
-        let (id, account) = ("CA1-x:~y".to_owned(), "AC1".to_owned());
-        let cursor = || Some(Cursor { at, id: id.clone(), account: account.clone() });
-        for place in [
-            Place::START,
-            Place::Events(cursor()),
-            Place::Statuses(None),
-            Place::Statuses(cursor()),
-            Place::DeadLetters(None),
-            Place::DeadLetters(Some("17-0".to_owned())),
-            Place::Spool(None),
-            Place::Spool(Some("17-4294967296".to_owned())),
-        ] {
-            assert_eq!(Place::parse(&place.to_string()), Some(place));
-        }
-        for wrong in ["", "events", "events:x", "dead_letters:x", "spool:-3", "calls:"] {
-            assert_eq!(Place::parse(wrong), None, "{wrong}");
-        }
-    }
 }
