@@ -31,7 +31,7 @@ pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::purge::Purge;
-use crate::backend::{DeadLetters, Durabilities, Need, Probe, Reads};
+use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::http::{self, Limits};
 use crate::recent::events::RecentEvents;
 use crate::recent::refusals::RecentRefusals;
@@ -67,7 +67,7 @@ pub struct Admin {
     /// What this process needs to do its job.
     pub probes: Vec<(Need, Probe)>,
     /// Which durability is in force.
-    pub durabilities: Durabilities,
+    pub durabilities: DurabilityReports,
     /// What is committed right now.
     pub live: RecentEvents,
     /// What the public listener refused last.

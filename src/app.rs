@@ -28,7 +28,7 @@ pub use self::reload::Reloader;
 use self::retention::Retention;
 use crate::admin::Admin;
 use crate::backend::purge::Purge;
-use crate::backend::{Durabilities, Need, Probe, Reads};
+use crate::backend::{DurabilityReports, Need, Probe, Reads};
 use crate::config::{Config, Deployment};
 use crate::inbound::{Health, Inbound, TermsInForce};
 use crate::pipeline::{Recorder, Sink, batcher};
@@ -223,7 +223,7 @@ struct Parts {
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,
-    durabilities: Durabilities,
+    durabilities: DurabilityReports,
     purge: Purge,
     live: RecentEvents,
 }

@@ -4,7 +4,7 @@
 
 pub mod certificate;
 mod dead_letters;
-mod in_force;
+mod durability;
 pub mod local_log;
 pub mod postgres;
 mod probe;
@@ -16,7 +16,7 @@ pub mod sqlite;
 mod store;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
-pub use self::in_force::{Durabilities, InForce, Level};
+pub use self::durability::{DurabilityLevel, DurabilityReport, DurabilityReports};
 pub use self::probe::{Need, Probe};
 pub use self::store::{Reads, RowPurge, Store, StoreHealth};
 use crate::event::Event;

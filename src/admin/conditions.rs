@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::verdict::Tone;
 use super::watch::Vitals;
-use crate::backend::InForce;
+use crate::backend::DurabilityReport;
 
 /// One thing that can be wrong.
 pub(super) struct Condition {
@@ -88,7 +88,7 @@ impl Condition {
 /// What a condition is looked for in.
 pub(super) struct Scene<'v> {
     pub(super) vitals: &'v Vitals,
-    pub(super) durability: &'v [(&'static str, InForce)],
+    pub(super) durability: &'v [(&'static str, DurabilityReport)],
 }
 
 impl Scene<'_> {

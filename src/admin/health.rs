@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Admin;
-use crate::backend::{InForce, Need};
+use crate::backend::{DurabilityReport, Need};
 
 /// Longest wait for all dependencies. Orchestrators often give a probe no more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,8 +35,8 @@ struct InForceView {
     breach: Option<&'static str>,
 }
 
-impl From<InForce> for InForceView {
-    fn from(InForce { level, settings, breach }: InForce) -> Self {
+impl From<DurabilityReport> for InForceView {
+    fn from(DurabilityReport { level, settings, breach }: DurabilityReport) -> Self {
         Self { level: level.as_str(), settings, breach }
     }
 }
@@ -82,6 +82,6 @@ pub(super) async fn ready(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<
     let ready = !stopping && able;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let seen = admin.durabilities.all().into_iter();
-    let durability = seen.map(|(backend, in_force)| (backend, in_force.into())).collect();
+    let durability = seen.map(|(backend, report)| (backend, report.into())).collect();
     (status, Json(Readiness { ready, stopping, dependencies, durability }))
 }

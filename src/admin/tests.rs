@@ -15,7 +15,7 @@ use super::{Admin, Gate, Watch};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, Need, Probe, Store};
+use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
@@ -64,7 +64,7 @@ impl Server {
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,
-            durabilities: Durabilities::default(),
+            durabilities: DurabilityReports::default(),
             live: RecentEvents::new(EventStage::Stored, Clock::System),
             refusals: Arc::default(),
             privacy: Arc::default(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::conditions::{CONDITIONS, Scene};
 use super::console::words::{rate, seconds};
 use super::watch::Vitals;
-use crate::backend::InForce;
+use crate::backend::DurabilityReport;
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -54,7 +54,10 @@ pub(super) struct Finding {
 }
 
 /// What there is to say, the worst first; never empty.
-pub(super) fn verdict(vitals: &Vitals, durability: &[(&'static str, InForce)]) -> Vec<Finding> {
+pub(super) fn verdict(
+    vitals: &Vitals,
+    durability: &[(&'static str, DurabilityReport)],
+) -> Vec<Finding> {
     let scene = Scene { vitals, durability };
     let mut findings: Vec<Finding> = Vec::new();
     for condition in CONDITIONS {

@@ -18,7 +18,7 @@ use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Checkpoint, Database, SqliteStore};
-use crate::backend::{DeadLetters, Durabilities, InForce, Need, Probe, Store};
+use crate::backend::{DeadLetters, DurabilityReport, DurabilityReports, Need, Probe, Store};
 use crate::clock::Clock;
 use crate::config::{self, Durability};
 use crate::pipeline::pump::{Options, pump};
@@ -76,7 +76,7 @@ impl Local<'_> {
             log: Some(log.clone()),
         };
         let durabilities = self.durabilities();
-        self.show(&durabilities, "sqlite", InForce::of_sqlite());
+        self.show(&durabilities, "sqlite", DurabilityReport::of_sqlite());
         let live = RecentEvents::new(EventStage::Stored, Clock::System);
         let checkpoint = sink.checkpoint();
         let sink = live.observed(self.metrics.observed(sink, Backend::Sqlite));
@@ -162,15 +162,20 @@ impl Local<'_> {
         Ok(Receiving { log, recorder, finish })
     }
 
-    fn durabilities(&self) -> Durabilities {
-        let durabilities = Durabilities::default();
-        self.show(&durabilities, "spool", InForce::of_local_log());
+    fn durabilities(&self) -> DurabilityReports {
+        let durabilities = DurabilityReports::default();
+        self.show(&durabilities, "spool", DurabilityReport::of_local_log());
         durabilities
     }
 
-    fn show(&self, durabilities: &Durabilities, backend: &'static str, in_force: InForce) {
-        self.metrics.show_durability(backend, &in_force, false);
-        durabilities.set(backend, in_force);
+    fn show(
+        &self,
+        durabilities: &DurabilityReports,
+        backend: &'static str,
+        report: DurabilityReport,
+    ) {
+        self.metrics.show_durability(backend, &report, false);
+        durabilities.set(backend, report);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
 use crate::backend::redis::{self, Connector, RedisConsumer, RedisStream};
-use crate::backend::{Durabilities, Need, Probe, Store};
+use crate::backend::{DurabilityReports, Need, Probe, Store};
 use crate::clock::Clock;
 use crate::config::{Durability, Scaled};
 use crate::pipeline::pump::{Options, pump};
@@ -57,7 +57,7 @@ pub(super) async fn build(
     // One that stores shows what is stored, and knows what is new.
     let stage = if scaled.role.works() { EventStage::Stored } else { EventStage::Received };
     let live = RecentEvents::new(stage, Clock::System);
-    let durabilities = Durabilities::default();
+    let durabilities = DurabilityReports::default();
     let watch = Watch {
         backends: watched,
         shown: durabilities.clone(),

@@ -1,7 +1,7 @@
 //! [`Probe`]: a dependency as the admin service asks it.
 
 use super::local_log::LocalLog;
-use super::{BackendError, InForce, StoreHealth, redis};
+use super::{BackendError, DurabilityReport, StoreHealth, redis};
 
 /// Asks one dependency whether it can do its job right now.
 #[derive(Clone, Debug)]
@@ -69,10 +69,10 @@ impl Probe {
     ///
     /// # Errors
     /// It does not answer in time.
-    pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
+    pub async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
         match self {
-            Self::Redis(connector) => Some(connector.in_force().await),
-            Self::Store(store) => store.in_force().await,
+            Self::Redis(connector) => Some(connector.durability().await),
+            Self::Store(store) => store.durability().await,
             Self::Spool(_) | Self::SpoolDisk(_) => None,
         }
     }

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
-use crate::backend::{InForce, Level};
+use crate::backend::{DurabilityLevel, DurabilityReport};
 use crate::clock::Clock;
 use crate::event::{Batch, Differing, EventKey, Kind};
 use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
@@ -227,12 +227,12 @@ impl Metrics {
     }
 
     /// Shows which durability is in force, and whether that is less than was asked for.
-    pub fn show_durability(&self, backend: &str, in_force: &InForce, below: bool) {
-        for level in Level::ALL {
-            let on = f64::from(u8::from(level == in_force.level));
+    pub fn show_durability(&self, backend: &str, report: &DurabilityReport, below: bool) {
+        for level in DurabilityLevel::ALL {
+            let on = f64::from(u8::from(level == report.level));
             self.durability.with_label_values(&[backend, level.as_str()]).set(on);
         }
-        let breach = f64::from(u8::from(in_force.breach.is_some()));
+        let breach = f64::from(u8::from(report.breach.is_some()));
         self.breach.with_label_values(&[backend]).set(breach);
         self.below.with_label_values(&[backend]).set(f64::from(u8::from(below)));
     }

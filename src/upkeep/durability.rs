@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::backend::{BackendError, Durabilities, InForce, Level, Probe};
+use crate::backend::{BackendError, DurabilityLevel, DurabilityReport, DurabilityReports, Probe};
 use crate::config::Durability;
 use crate::telemetry::metrics::Metrics;
 
@@ -19,17 +19,17 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Reads what is in force, and tells.
 pub(crate) struct Watch {
     pub(crate) backends: Vec<Probe>,
-    pub(crate) shown: Durabilities,
+    pub(crate) shown: DurabilityReports,
     pub(crate) metrics: Metrics,
     /// What a callback is answered for.
     pub(crate) durability: Durability,
 }
 
 /// In bounded time: a start must not wait for a backend that is away.
-async fn ask(backend: &Probe) -> Option<Result<InForce, BackendError>> {
+async fn ask(backend: &Probe) -> Option<Result<DurabilityReport, BackendError>> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let late = |_| Some(Err(BackendError("no answer in time".to_owned())));
-    timeout(PATIENCE, backend.in_force()).await.unwrap_or_else(late)
+    timeout(PATIENCE, backend.durability()).await.unwrap_or_else(late)
 }
 
 impl Watch {
@@ -70,35 +70,36 @@ impl Watch {
     fn tell(
         &self,
         name: &'static str,
-        read: Result<InForce, BackendError>,
+        read: Result<DurabilityReport, BackendError>,
     ) -> Option<&'static str> {
-        let in_force = match read {
-            Ok(in_force) => in_force,
+        let report = match read {
+            Ok(report) => report,
             Err(error) => {
                 warn!(backend = name, error = %error, "durability cannot be read yet");
                 return None;
             }
         };
-        self.metrics.show_durability(name, &in_force, self.is_below(name, in_force.level));
-        let breach = in_force.breach;
-        if self.shown.set(name, in_force.clone()) {
-            self.log(name, &in_force);
+        self.metrics.show_durability(name, &report, self.is_below(name, report.level));
+        let breach = report.breach;
+        if self.shown.set(name, report.clone()) {
+            self.log(name, &report);
         }
         breach
     }
 
     /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
     /// stream may be as it is.
-    fn is_below(&self, backend: &str, level: Level) -> bool {
+    fn is_below(&self, backend: &str, level: DurabilityLevel) -> bool {
         let spooled = backend == "redis" && self.durability == Durability::Spool;
-        !spooled && !matches!(level, Level::Synced | Level::Unknown)
+        !spooled && !matches!(level, DurabilityLevel::Synced | DurabilityLevel::Unknown)
     }
 
-    fn log(&self, backend: &str, in_force: &InForce) {
-        let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
-        if let Some(breach) = in_force.breach {
+    fn log(&self, backend: &str, report: &DurabilityReport) {
+        let (level, settings) = (report.level.as_str(), report.settings.as_str());
+        if let Some(breach) = report.breach {
             error!(backend, level, settings, breach, "durability in force breaks the promise");
-        } else if in_force.level == Level::Unknown && self.durability == Durability::Stream {
+        } else if report.level == DurabilityLevel::Unknown && self.durability == Durability::Stream
+        {
             warn!(
                 backend,
                 level,
@@ -106,7 +107,7 @@ impl Watch {
                 "durability in force is hidden: unless you know that this backend syncs before it \
                  answers, set stream.durability = \"spool\""
             );
-        } else if self.is_below(backend, in_force.level) {
+        } else if self.is_below(backend, report.level) {
             let fix = match backend {
                 "redis" => {
                     "set appendonly yes and appendfsync always, or stream.durability = \"spool\""

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::admin::verdict::verdict;
 use crate::admin::watch::{Habit, Sample, Seen};
-use crate::backend::Level;
+use crate::backend::DurabilityLevel;
 use crate::clock::Timestamp;
 
 /// A receiver and worker in one, two minutes before its last hour is over.
@@ -131,9 +131,9 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
     ]
 }
 
-fn everysec() -> [(&'static str, InForce); 1] {
+fn everysec() -> [(&'static str, DurabilityReport); 1] {
     let settings = "appendonly yes, appendfsync everysec".to_owned();
-    [("redis", InForce { level: Level::EverySecond, settings, breach: None })]
+    [("redis", DurabilityReport { level: DurabilityLevel::EverySecond, settings, breach: None })]
 }
 
 #[test]

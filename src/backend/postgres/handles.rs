@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
 use super::{CONNECT, Postgres, Query, RowPurge};
-use crate::backend::{BackendError, InForce, in_force};
+use crate::backend::{BackendError, DurabilityReport};
 
 /// The scale-out store.
 #[derive(Clone, Debug)]
@@ -48,14 +48,14 @@ impl Health {
     ///
     /// # Errors
     /// Postgres does not answer in time.
-    pub async fn in_force(&self) -> Result<InForce, BackendError> {
+    pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
         let ask = async |connection: &mut PgConnection, keep| {
             sqlx::query(sql).persistent(keep).fetch_one(connection).await
         };
         let row = self.0.run(ask).await?;
         let (commit, fsync): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(in_force::of_postgres(&commit, &fsync))
+        Ok(DurabilityReport::of_postgres(&commit, &fsync))
     }
 
     /// Whether it answers, and a worker can store: the tables are there, and may be written. A session that

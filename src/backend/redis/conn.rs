@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::address::{Address, FRESH, Link, REACH};
 use super::known::Known;
-use crate::backend::{BackendError, InForce, certificate, in_force};
+use crate::backend::{BackendError, DurabilityReport, certificate};
 
 /// Longest wait of a probe.
 const PROBE: Duration = Duration::from_secs(2);
@@ -130,7 +130,7 @@ impl Connector {
     ///
     /// # Errors
     /// Redis does not answer, in time.
-    pub async fn in_force(&self) -> Result<InForce, BackendError> {
+    pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let mut conn = self.conn(PROBE);
         let mut settings = Vec::with_capacity(3);
         for name in ["appendonly", "appendfsync", "maxmemory-policy"] {
@@ -141,10 +141,10 @@ impl Connector {
             let info: String = told(&mut conn, &cmd("INFO")).await?;
             let line = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
             let append_only = line("aof_enabled:").map(|on| if on == "1" { "yes" } else { "no" });
-            return Ok(in_force::of_redis(append_only, None, line("maxmemory_policy:")));
+            return Ok(DurabilityReport::of_redis(append_only, None, line("maxmemory_policy:")));
         }
         let setting = |place: usize| settings[place].as_deref();
-        Ok(in_force::of_redis(setting(0), setting(1), setting(2)))
+        Ok(DurabilityReport::of_redis(setting(0), setting(1), setting(2)))
     }
 }
 

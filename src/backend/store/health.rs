@@ -1,7 +1,7 @@
 //! [`StoreHealth`]: whether the store can do its job.
 
 use super::{Store, on_store};
-use crate::backend::{BackendError, InForce, postgres, sqlite};
+use crate::backend::{BackendError, DurabilityReport, postgres, sqlite};
 
 /// Whether the store can do its job.
 pub type StoreHealth = Store<sqlite::Health, postgres::Health>;
@@ -20,10 +20,10 @@ impl StoreHealth {
     ///
     /// # Errors
     /// See [`BackendError`].
-    pub async fn in_force(&self) -> Option<Result<InForce, BackendError>> {
+    pub async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
         match self {
             Self::Sqlite(_) => None,
-            Self::Postgres(health) => Some(health.in_force().await),
+            Self::Postgres(health) => Some(health.durability().await),
         }
     }
 

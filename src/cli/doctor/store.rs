@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Finding;
 use crate::backend::postgres::{Examined, Health, OLDEST, Postgres, Tables};
-use crate::backend::{BackendError, Level, certificate};
+use crate::backend::{BackendError, DurabilityLevel, certificate};
 use crate::config::Config;
 use crate::upkeep::retention;
 
@@ -50,16 +50,16 @@ fn refused(error: &str) -> Finding {
 async fn ask(store: &SecretString) -> Result<(Examined, Finding), BackendError> {
     let postgres = Postgres::new(store.expose_secret())?;
     let examined = postgres.examine().await?;
-    let in_force = Health::new(postgres.clone()).in_force().await?;
+    let report = Health::new(postgres.clone()).durability().await?;
     postgres.close().await;
-    let settings = &in_force.settings;
-    let durability = match (in_force.breach, in_force.level) {
+    let settings = &report.settings;
+    let durability = match (report.breach, report.level) {
         (Some(breach), _) => Finding::failure(
             SUBJECT,
             breach,
             "ALTER ROLE … SET synchronous_commit = on, for the role in store.url",
         ),
-        (None, Level::Synced) => {
+        (None, DurabilityLevel::Synced) => {
             Finding::ok(SUBJECT, format!("it syncs before it answers: {settings}"))
         }
         (None, _) => Finding::failure(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Finding;
 use crate::backend::redis::{Examined, Names};
-use crate::backend::{InForce, Level, certificate};
+use crate::backend::{DurabilityLevel, DurabilityReport, certificate};
 use crate::config::{Durability, Scaled};
 
 const SUBJECT: &str = "Redis";
@@ -19,8 +19,8 @@ pub(super) async fn look(scaled: &Scaled, rate: Option<u32>) -> Vec<Finding> {
         }
     };
     let mut findings = vec![version(&examined.version)];
-    match scaled.stream.in_force().await {
-        Ok(in_force) => findings.extend(durability(&in_force, scaled.durability)),
+    match scaled.stream.durability().await {
+        Ok(report) => findings.extend(durability(&report, scaled.durability)),
         Err(error) => findings.push(Finding::warning(
             SUBJECT,
             format!("its settings cannot be read: {error}"),
@@ -104,16 +104,16 @@ fn version(version: &str) -> Finding {
     }
 }
 
-fn durability(in_force: &InForce, wanted: Durability) -> Vec<Finding> {
-    let settings = &in_force.settings;
-    let mut findings = vec![match (in_force.level, wanted) {
-        (Level::Synced, _) => {
+fn durability(report: &DurabilityReport, wanted: Durability) -> Vec<Finding> {
+    let settings = &report.settings;
+    let mut findings = vec![match (report.level, wanted) {
+        (DurabilityLevel::Synced, _) => {
             Finding::ok(SUBJECT, format!("it syncs before it answers: {settings}"))
         }
         (_, Durability::Spool) => {
             Finding::ok(SUBJECT, format!("every event is in the spool first: {settings}"))
         }
-        (Level::Unknown, _) => Finding::warning(
+        (DurabilityLevel::Unknown, _) => Finding::warning(
             SUBJECT,
             "it hides its settings, so nobody knows what survives a crash",
             "see that it has appendonly yes and appendfsync always, or set stream.durability = \
@@ -125,7 +125,7 @@ fn durability(in_force: &InForce, wanted: Durability) -> Vec<Finding> {
             "set appendonly yes and appendfsync always, or stream.durability = \"spool\"",
         ),
     }];
-    if let Some(breach) = in_force.breach {
+    if let Some(breach) = report.breach {
         findings.push(Finding::failure(SUBJECT, breach, "set maxmemory-policy volatile-ttl"));
     }
     findings

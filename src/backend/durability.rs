@@ -1,0 +1,180 @@
+//! [`DurabilityReport`]: what a backend's settings make of "committed", read from the backend itself,
+//! since a configuration file may say anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What survives when a backend says that it has committed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum DurabilityLevel {
+    /// The backend does not tell.
+    Unknown,
+    /// Nothing survives a crash of the backend.
+    Memory,
+    /// All but about the last second.
+    EverySecond,
+    /// All of it: synced before it answers.
+    Synced,
+}
+
+impl DurabilityLevel {
+    /// Every level.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Memory, Self::EverySecond, Self::Synced];
+
+    /// The name in metrics, logs and `/readyz`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Memory => "memory",
+            Self::EverySecond => "every_second",
+            Self::Synced => "synced",
+        }
+    }
+}
+
+/// A backend's durability, as it is set right now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DurabilityReport {
+    /// What survives.
+    pub level: DurabilityLevel,
+    /// The settings that say so, as the backend names them.
+    pub settings: String,
+    /// A setting that breaks the promise, and what to set instead.
+    pub breach: Option<&'static str>,
+}
+
+/// Which durability is in force, by backend. Cheap to clone; all clones are one.
+#[derive(Clone, Default, Debug)]
+pub struct DurabilityReports(Arc<Mutex<BTreeMap<&'static str, DurabilityReport>>>);
+
+impl DurabilityReports {
+    /// Notes what is in force; whether that is news.
+    pub fn set(&self, backend: &'static str, report: DurabilityReport) -> bool {
+        let news = self.get(backend).as_ref() != Some(&report);
+        self.all_mut().insert(backend, report);
+        news
+    }
+
+    /// What was last seen of a backend.
+    #[must_use]
+    pub fn get(&self, backend: &str) -> Option<DurabilityReport> {
+        self.all_mut().get(backend).cloned()
+    }
+
+    /// What was last seen of every backend.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<&'static str, DurabilityReport> {
+        self.all_mut().clone()
+    }
+
+    fn all_mut(&self) -> MutexGuard<'_, BTreeMap<&'static str, DurabilityReport>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DurabilityReport {
+    /// Of the local log, whose settings are ours.
+    #[must_use]
+    pub fn of_local_log() -> Self {
+        Self {
+            level: DurabilityLevel::Synced,
+            settings: "fdatasync of each batch".to_owned(),
+            breach: None,
+        }
+    }
+
+    /// Of the embedded store, whose settings are ours.
+    #[must_use]
+    pub fn of_sqlite() -> Self {
+        let settings =
+            "journal_mode wal, synchronous normal, in the log until a checkpoint has synced it";
+        Self { level: DurabilityLevel::Synced, settings: settings.to_owned(), breach: None }
+    }
+
+    /// Of Redis: `appendonly`, `appendfsync` and `maxmemory-policy`; `None` is what it does not tell.
+    pub(crate) fn of_redis(
+        append_only: Option<&str>,
+        sync: Option<&str>,
+        policy: Option<&str>,
+    ) -> Self {
+        let level = match (append_only, sync) {
+            (Some("yes"), Some("always")) => DurabilityLevel::Synced,
+            (Some("yes"), Some("everysec")) => DurabilityLevel::EverySecond,
+            (Some("yes") | None, None) | (None, _) => DurabilityLevel::Unknown,
+            (Some(_), _) => DurabilityLevel::Memory,
+        };
+        // The volatile policies evict only keys with a time to live: marks, and never the stream.
+        let evicts = policy.is_some_and(|policy| policy.starts_with("allkeys"));
+        let breach = evicts.then_some(
+            "Redis evicts: it would drop the stream when memory runs out; set maxmemory-policy to \
+             volatile-ttl or noeviction",
+        );
+        let said =
+            |name: &str, value: Option<&str>| format!("{name} {}", value.unwrap_or("hidden"));
+        let settings = [
+            said("appendonly", append_only),
+            said("appendfsync", sync),
+            said("maxmemory-policy", policy),
+        ];
+        Self { level, settings: settings.join(", "), breach }
+    }
+
+    /// Of Postgres: `synchronous_commit` and `fsync`.
+    pub(crate) fn of_postgres(synchronous_commit: &str, fsync: &str) -> Self {
+        let asynchronous = synchronous_commit == "off";
+        let level = match (asynchronous, fsync) {
+            (true, _) => DurabilityLevel::EverySecond,
+            (false, "on") => DurabilityLevel::Synced,
+            (false, _) => DurabilityLevel::Memory,
+        };
+        let breach = asynchronous.then_some(
+            "Postgres answers before it has synced: an event could be acked in the stream and then \
+             lost; set synchronous_commit to on for this database or role",
+        );
+        let settings = format!("synchronous_commit {synchronous_commit}, fsync {fsync}");
+        Self { level, settings, breach }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_is_as_durable_as_its_append_only_file() {
+        let level = |append_only, sync| {
+            DurabilityReport::of_redis(append_only, sync, Some("noeviction")).level
+        };
+        assert_eq!(level(Some("yes"), Some("always")), DurabilityLevel::Synced);
+        assert_eq!(level(Some("yes"), Some("everysec")), DurabilityLevel::EverySecond);
+        assert_eq!(level(Some("yes"), Some("no")), DurabilityLevel::Memory);
+        assert_eq!(level(Some("no"), Some("always")), DurabilityLevel::Memory);
+        assert_eq!(level(None, None), DurabilityLevel::Unknown);
+        // As far as INFO tells where CONFIG is hidden.
+        assert_eq!(level(Some("yes"), None), DurabilityLevel::Unknown);
+        assert_eq!(level(Some("no"), None), DurabilityLevel::Memory);
+    }
+
+    #[test]
+    fn only_what_can_drop_the_stream_is_a_breach() {
+        let breach =
+            |policy| DurabilityReport::of_redis(Some("yes"), Some("always"), policy).breach;
+        assert!(breach(Some("allkeys-lru")).is_some_and(|fix| fix.contains("noeviction")));
+        assert_eq!(breach(Some("volatile-lru")), None);
+        assert_eq!(breach(Some("noeviction")), None);
+        assert_eq!(breach(None), None);
+    }
+
+    #[test]
+    fn postgres_must_sync_before_it_answers() {
+        assert_eq!(DurabilityReport::of_postgres("on", "on").level, DurabilityLevel::Synced);
+        assert_eq!(DurabilityReport::of_postgres("local", "on").breach, None);
+        assert_eq!(DurabilityReport::of_postgres("on", "off").level, DurabilityLevel::Memory);
+        assert!(
+            DurabilityReport::of_postgres("off", "on")
+                .breach
+                .is_some_and(|fix| fix.contains("synchronous"))
+        );
+    }
+}
