@@ -23,7 +23,6 @@ pub use self::restart_only::RestartOnly;
 pub use self::sections::calls::Calls;
 pub use self::sections::log::{Log, LogFormat, lets_errors_through};
 pub use self::sections::spool::LocalLog;
-pub use self::sections::stream::Durability;
 pub use self::sections::traces::Traces;
 use self::sections::{
     account, calls, fallback, log, privacy, public_url, retention as ages, spool, stream, traces,

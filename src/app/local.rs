@@ -20,8 +20,9 @@ use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Checkpoint, Database, SqliteStore};
 use crate::backend::{DeadLetters, DurabilityReport, DurabilityReports, Need, Probe, Store};
 use crate::clock::Clock;
-use crate::config::{self, Durability};
+use crate::config;
 use crate::pipeline::pump::{Options, pump};
+use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, batcher};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::telemetry::metrics::{Backend, Metrics};
@@ -111,7 +112,7 @@ impl Local<'_> {
             backends: vec![Probe::Store(store.health())],
             shown: durabilities.clone(),
             metrics: self.metrics.clone(),
-            durability: Durability::Spool,
+            answer_after: AnswerAfter::Spool,
         };
         watch.look().await?;
         let Receiving { log, recorder, finish } = self.receive(log).await?;

@@ -18,9 +18,9 @@ use crate::backend::purge::Purge;
 use crate::backend::redis::{self, Connector, RedisConsumer, RedisStream};
 use crate::backend::{DurabilityReports, Need, Probe, Store};
 use crate::clock::Clock;
-use crate::config::{Durability, Scaled};
+use crate::config::Scaled;
 use crate::pipeline::pump::{Options, pump};
-use crate::pipeline::spooled::{Circuit, Drain, First, Spooled};
+use crate::pipeline::spooled::{Circuit, CircuitLog, LogWithSpool};
 use crate::pipeline::{Observer, Recorder, Sink};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::retry::Backoff;
@@ -62,7 +62,7 @@ pub(super) async fn build(
         backends: watched,
         shown: durabilities.clone(),
         metrics: metrics.clone(),
-        durability: scaled.durability,
+        answer_after: scaled.answer_after,
     };
     watch.look().await?;
     tasks.spawn(watch.run(stop.clone()));
@@ -117,7 +117,7 @@ fn receive(
     let log = |patience| {
         let stream = RedisStream::new(connector, scaled.names.clone(), patience);
         let stream = metrics.observed(stream, Backend::Redis);
-        Drain::new(stream, circuit.clone(), Arc::clone(&observer))
+        CircuitLog::new(stream, circuit.clone(), Arc::clone(&observer))
     };
     let drainer = pump(
         spool.reader(Release::AtOnce),
@@ -132,12 +132,8 @@ fn receive(
     });
     let (tended, told) = (spool.clone(), metrics.clone());
     tasks.spawn(local_log::tend(tended, local_log::Stands::BehindStream, told, stop.clone()));
-    let first = match scaled.durability {
-        Durability::Stream => First::Log,
-        Durability::Spool => First::Spool,
-    };
     let spool = metrics.observed(spool.clone(), Backend::Spool);
-    let sink = Spooled::new(log(scaled.stream_timeout), spool, first);
+    let sink = LogWithSpool::new(log(scaled.stream_timeout), spool, scaled.answer_after);
     match live.stage() {
         EventStage::Received => spawn_batcher(live.observed(sink), tasks),
         EventStage::Stored => spawn_batcher(sink, tasks),

@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::layers::Loaded;
 use super::sections::spool::{self, LocalLog};
-use super::sections::stream::{self, Durability};
-use super::sections::{store, worker};
+
+use super::sections::{store, stream, worker};
 use super::{ConfigError, Origin};
 use crate::backend::DeadLetters;
 use crate::backend::local_log::LocalDeadLetters;
 use crate::backend::redis::{self, Connector, Names};
+use crate::pipeline::spooled::AnswerAfter;
 
 /// Which log a callback is answered for, and which store a pump moves it into, with all that they need
 /// and nothing that they do not.
@@ -143,7 +144,7 @@ pub struct Scaled {
     /// Longest wait of a request for Redis.
     pub stream_timeout: Duration,
     /// Where a callback must be before it is answered.
-    pub durability: Durability,
+    pub answer_after: AnswerAfter,
     /// What stands behind the stream: a receiver's spool.
     pub spool: LocalLog,
     /// How the worker works.
@@ -247,7 +248,7 @@ fn scaled(
         stream: stream::connector(loaded, stream)?,
         names: stream::names(loaded)?,
         stream_timeout: stream::timeout(loaded),
-        durability: loaded.raw.stream.durability,
+        answer_after: loaded.raw.stream.durability,
         worker: worker::resolve(loaded)?,
         spool: spool::local_log(loaded, loaded.raw.spool.directory.clone())?,
     })))

@@ -1,4 +1,4 @@
-//! [`Spooled`]: a log with a spool behind it. When the log errs or is slow, the batch goes to the
+//! [`LogWithSpool`]: a log with a spool behind it. When the log errs or is slow, the batch goes to the
 //! spool; a [`Circuit`] keeps the batches after it from waiting for a log that is down, and the
 //! drainer, a pump from the spool into the log, closes it.
 
@@ -31,28 +31,30 @@ impl Circuit {
     }
 }
 
-/// Which of the two is asked first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum First {
-    /// The log; the spool only when it fails.
+/// Where a callback must be before it is answered, as `stream.durability` names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerAfter {
+    /// In the log; in the spool while the log is down or slow.
+    #[serde(rename = "stream")]
     Log,
-    /// The spool always, since the log does not sync.
+    /// In the spool, always: the log may not sync.
     Spool,
 }
 
 /// Commits to `log`, and to `spool` what that does not take in time.
 #[derive(Debug)]
-pub struct Spooled<L, S, O> {
-    log: Drain<L, O>,
+pub struct LogWithSpool<L, S, O> {
+    log: CircuitLog<L, O>,
     spool: S,
-    first: First,
+    answer_after: AnswerAfter,
 }
 
-impl<L: Sink, S: Sink, O: Observer> Spooled<L, S, O> {
+impl<L: Sink, S: Sink, O: Observer> LogWithSpool<L, S, O> {
     /// `log` must err by itself when it is slow: that is how long a request waits for it.
     #[must_use]
-    pub fn new(log: Drain<L, O>, spool: S, first: First) -> Self {
-        Self { log, spool, first }
+    pub fn new(log: CircuitLog<L, O>, spool: S, answer_after: AnswerAfter) -> Self {
+        Self { log, spool, answer_after }
     }
 
     async fn log_first(&self, batch: &Batch) -> Result<Outcome, CommitError> {
@@ -82,25 +84,25 @@ impl<L: Sink, S: Sink, O: Observer> Spooled<L, S, O> {
     }
 }
 
-impl<L: Sink, S: Sink, O: Observer> Sink for Spooled<L, S, O> {
+impl<L: Sink, S: Sink, O: Observer> Sink for LogWithSpool<L, S, O> {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        match self.first {
-            First::Spool => self.to_spool(batch).await,
-            First::Log if self.log.circuit.is_open() => self.log_last(batch).await,
-            First::Log => self.log_first(batch).await,
+        match self.answer_after {
+            AnswerAfter::Spool => self.to_spool(batch).await,
+            AnswerAfter::Log if self.log.circuit.is_open() => self.log_last(batch).await,
+            AnswerAfter::Log => self.log_first(batch).await,
         }
     }
 }
 
 /// A log whose every success closes the circuit: what the drainer writes to.
 #[derive(Debug)]
-pub struct Drain<L, O> {
+pub struct CircuitLog<L, O> {
     log: L,
     circuit: Circuit,
     observer: Arc<O>,
 }
 
-impl<L: Sink, O: Observer> Drain<L, O> {
+impl<L: Sink, O: Observer> CircuitLog<L, O> {
     /// Closes `circuit` when `log` takes a batch.
     #[must_use]
     pub fn new(log: L, circuit: Circuit, observer: Arc<O>) -> Self {
@@ -108,7 +110,7 @@ impl<L: Sink, O: Observer> Drain<L, O> {
     }
 }
 
-impl<L: Sink, O: Observer> Sink for Drain<L, O> {
+impl<L: Sink, O: Observer> Sink for CircuitLog<L, O> {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let outcome = self.log.commit(batch).await?;
         if self.circuit.close() {

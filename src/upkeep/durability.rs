@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::backend::{BackendError, DurabilityLevel, DurabilityReport, DurabilityReports, Probe};
-use crate::config::Durability;
+use crate::pipeline::spooled::AnswerAfter;
 use crate::telemetry::metrics::Metrics;
 
 /// Settings change rarely, but callbacks that are answered meanwhile are less durable than promised; and the
@@ -22,7 +22,7 @@ pub(crate) struct Watch {
     pub(crate) shown: DurabilityReports,
     pub(crate) metrics: Metrics,
     /// What a callback is answered for.
-    pub(crate) durability: Durability,
+    pub(crate) answer_after: AnswerAfter,
 }
 
 /// In bounded time: a start must not wait for a backend that is away.
@@ -90,7 +90,7 @@ impl Watch {
     /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
     /// stream may be as it is.
     fn is_below(&self, backend: &str, level: DurabilityLevel) -> bool {
-        let spooled = backend == "redis" && self.durability == Durability::Spool;
+        let spooled = backend == "redis" && self.answer_after == AnswerAfter::Spool;
         !spooled && !matches!(level, DurabilityLevel::Synced | DurabilityLevel::Unknown)
     }
 
@@ -98,7 +98,7 @@ impl Watch {
         let (level, settings) = (report.level.as_str(), report.settings.as_str());
         if let Some(breach) = report.breach {
             error!(backend, level, settings, breach, "durability in force breaks the promise");
-        } else if report.level == DurabilityLevel::Unknown && self.durability == Durability::Stream
+        } else if report.level == DurabilityLevel::Unknown && self.answer_after == AnswerAfter::Log
         {
             warn!(
                 backend,

@@ -9,7 +9,7 @@ use offhook::backend::local_log::{Bounds, LocalLog, OpenError, Release};
 use offhook::backend::{Action, DeadLetters};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind};
-use offhook::pipeline::spooled::{Circuit, Drain, First, Spooled};
+use offhook::pipeline::spooled::{AnswerAfter, Circuit, CircuitLog, LogWithSpool};
 use offhook::pipeline::{CommitError, Observer, Outcome, Pending, Sink, Source};
 
 use crate::harness::copy_all;
@@ -148,8 +148,8 @@ async fn a_directory_belongs_to_one_process() {
 async fn while_the_log_is_down_batches_go_to_the_spool_and_do_not_ask_it() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (spool, log, circuit) = (open(directory.path()).await, Log::default(), Circuit::default());
-    let drain = || Drain::new(log.clone(), circuit.clone(), Arc::new(Silent));
-    let sink = Spooled::new(drain(), spool.clone(), First::Log);
+    let drain = || CircuitLog::new(log.clone(), circuit.clone(), Arc::new(Silent));
+    let sink = LogWithSpool::new(drain(), spool.clone(), AnswerAfter::Log);
     log.go(true);
     sink.commit(&batch(0..1)).await.expect("the log is up");
     assert_eq!((log.taken(), spool.fill().events, circuit.is_open()), (1, 0, false));
@@ -175,8 +175,8 @@ async fn when_the_spool_is_full_the_log_is_asked_even_while_the_circuit_is_open(
     let bounds = Bounds { max_bytes: 0, ..BOUNDS };
     let spool = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
     let (log, circuit) = (Log::default(), Circuit::default());
-    let drain = Drain::new(log.clone(), circuit.clone(), Arc::new(Silent));
-    let sink = Spooled::new(drain, spool, First::Log);
+    let drain = CircuitLog::new(log.clone(), circuit.clone(), Arc::new(Silent));
+    let sink = LogWithSpool::new(drain, spool, AnswerAfter::Log);
     let refused = sink.commit(&batch(0..1)).await;
     assert!(matches!(refused, Err(CommitError::Full(_))), "nobody takes it: {refused:?}");
     assert!(circuit.is_open());
@@ -192,8 +192,8 @@ async fn with_the_spool_first_the_log_alone_is_not_enough() {
     log.go(true);
     let bounds = Bounds { max_bytes: 5_000, ..BOUNDS };
     let spool = LocalLog::open(directory.path(), bounds).await.expect("nobody else has it");
-    let drain = Drain::new(log.clone(), circuit, Arc::new(Silent));
-    let sink = Spooled::new(drain, spool.clone(), First::Spool);
+    let drain = CircuitLog::new(log.clone(), circuit, Arc::new(Silent));
+    let sink = LogWithSpool::new(drain, spool.clone(), AnswerAfter::Spool);
     sink.commit(&batch(0..10)).await.expect("there is room");
     assert_eq!((log.taken(), spool.fill().events), (0, 10));
     let refused = sink.commit(&batch(10..30)).await;

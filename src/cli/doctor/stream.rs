@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Finding;
 use crate::backend::redis::{Examined, Names};
 use crate::backend::{DurabilityLevel, DurabilityReport, certificate};
-use crate::config::{Durability, Scaled};
+use crate::config::Scaled;
+use crate::pipeline::spooled::AnswerAfter;
 
 const SUBJECT: &str = "Redis";
 /// The oldest major version whose streams do what is needed.
@@ -20,7 +21,7 @@ pub(super) async fn look(scaled: &Scaled, rate: Option<u32>) -> Vec<Finding> {
     };
     let mut findings = vec![version(&examined.version)];
     match scaled.stream.durability().await {
-        Ok(report) => findings.extend(durability(&report, scaled.durability)),
+        Ok(report) => findings.extend(durability(&report, scaled.answer_after)),
         Err(error) => findings.push(Finding::warning(
             SUBJECT,
             format!("its settings cannot be read: {error}"),
@@ -104,13 +105,13 @@ fn version(version: &str) -> Finding {
     }
 }
 
-fn durability(report: &DurabilityReport, wanted: Durability) -> Vec<Finding> {
+fn durability(report: &DurabilityReport, wanted: AnswerAfter) -> Vec<Finding> {
     let settings = &report.settings;
     let mut findings = vec![match (report.level, wanted) {
         (DurabilityLevel::Synced, _) => {
             Finding::ok(SUBJECT, format!("it syncs before it answers: {settings}"))
         }
-        (_, Durability::Spool) => {
+        (_, AnswerAfter::Spool) => {
             Finding::ok(SUBJECT, format!("every event is in the spool first: {settings}"))
         }
         (DurabilityLevel::Unknown, _) => Finding::warning(

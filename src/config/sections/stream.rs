@@ -11,6 +11,7 @@ use crate::backend::redis::{Connector, Names};
 use crate::config::layers::Loaded;
 use crate::config::secrets::{one_of, read};
 use crate::config::{ConfigError, urls};
+use crate::pipeline::spooled::AnswerAfter;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,17 +23,7 @@ pub(crate) struct RawStream {
     pub(crate) group: String,
     pub(crate) timeout_ms: u64,
     #[serde(deserialize_with = "named")]
-    pub(crate) durability: Durability,
-}
-
-/// Where a callback must be before it is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// In the stream; in the spool while the stream is down or slow.
-    Stream,
-    /// In the spool.
-    Spool,
+    pub(crate) durability: AnswerAfter,
 }
 
 /// The stream's URL; without one there is no stream.
