@@ -36,35 +36,45 @@
 //! Files are read and written on threads that may block; of those that write there is one at a time, so
 //! that a disk that hangs takes one thread, and no request waits for longer than [`PATIENCE`].
 
-mod aside;
+mod append;
+mod damaged;
+mod dead_letters;
+mod directory;
+mod fetch;
 mod files;
+mod open;
 mod position;
 mod reader;
 mod record;
+mod replay;
 mod retention;
 mod state;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
-pub use self::aside::{Damaged, LocalDeadLetters, Replayed};
+use self::append::{Active, Writing};
+pub use self::damaged::Damaged;
+pub use self::dead_letters::LocalDeadLetters;
+pub use self::directory::{absolute, volatile};
 use self::files::Files;
+pub use self::open::OpenError;
 use self::position::Position;
 pub use self::reader::{Reader, Release};
 use self::record::Frames;
+pub use self::replay::Replayed;
 pub use self::retention::Retention;
+use self::state::State;
 pub use self::state::{Fill, RecordId, Watermark};
-use self::state::{Part, Place, State};
 use super::BackendError;
 use crate::clock::Timestamp;
 use crate::event::{Batch, codec};
@@ -91,58 +101,6 @@ impl Bounds {
     pub const LEAST_FREE: u64 = 16 * 1024 * 1024;
 }
 
-/// Why a local log cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Something in the directory cannot be made or read.
-    #[error("cannot open {path}: {error}")]
-    File {
-        /// What was to be opened.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// Another process has it.
-    #[error(
-        "{0} is in use by another offhook process: stop that one, or give this one a directory of \
-         its own"
-    )]
-    InUse(PathBuf),
-}
-
-/// A directory as others see it, wherever they stand.
-#[must_use]
-pub fn absolute(directory: &Path) -> PathBuf {
-    std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())
-}
-
-/// Why what lies in this directory, which need not be there yet, is lost sooner than a disk is; `None` if it
-/// is not, as far as can be seen.
-#[must_use]
-pub fn volatile(directory: &Path) -> Option<&'static str> {
-    #[cfg(target_os = "linux")]
-    {
-        /// What Linux calls file systems that do not outlive a container, or the machine.
-        const OVERLAY: u64 = 0x794c_7630;
-        const TMPFS: u64 = 0x0102_1994;
-        const RAMFS: u64 = 0x8584_58f6;
-        let directory = absolute(directory);
-        let place = directory.ancestors().find(|path| path.is_dir())?;
-        // 32 bits of it, with a sign on some machines.
-        let kind = rustix::fs::statfs(place).ok()?.f_type.cast_unsigned() & 0xffff_ffff;
-        match kind {
-            OVERLAY => Some("it lies in the container itself, and goes away with it"),
-            TMPFS | RAMFS => Some("it lies in memory, and goes away with the machine"),
-            _ => None,
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = directory;
-        None
-    }
-}
-
 /// An append-only log in a directory. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct LocalLog(Arc<Inner>);
@@ -167,18 +125,6 @@ struct Inner {
     settled: Notify,
     /// Locked while it is open.
     _lock: File,
-}
-
-/// The file that is written; `None` before the first event.
-#[derive(Debug, Default)]
-struct Writing(Option<Active>);
-
-#[derive(Debug)]
-struct Active {
-    number: u64,
-    file: File,
-    at: u64,
-    length: u64,
 }
 
 impl LocalLog {
@@ -251,7 +197,7 @@ impl LocalLog {
         let inner = Arc::clone(&self.0);
         let looking = spawn_blocking(move || {
             let settled = inner.state().settled().place;
-            reader::first(&inner, settled)
+            fetch::first(&inner, settled)
         });
         let fields = looking.await.ok().flatten()?;
         codec::decode(fields).ok().map(|event| event.received_at)
@@ -313,42 +259,6 @@ impl LocalLog {
         let forgotten = forgotten.await.map_err(|error| BackendError(error.to_string()))?;
         forgotten.map_err(|error| BackendError(error.to_string()))
     }
-
-    /// Appends, and returns once it is synced.
-    async fn append(&self, frames: Frames) -> Result<(), CommitError> {
-        self.0.room_for(frames.len())?;
-        let deadline = Instant::now() + PATIENCE;
-        let mut writing = self.0.writing().await?;
-        if let Some(failure) = self.0.failure.get() {
-            return Err(CommitError::Transient(failure.clone()));
-        }
-        let inner = Arc::clone(&self.0);
-        // What hangs keeps the guard, so that nothing is written beside it.
-        let appended = spawn_blocking(move || inner.append(&mut writing, frames));
-        match timeout_at(deadline, appended).await {
-            Ok(Ok(appended)) => appended?,
-            Ok(Err(panicked)) => return Err(CommitError::Transient(panicked.to_string())),
-            Err(_) => return Err(late()),
-        }
-        self.0.appended.notify_one();
-        self.prepare_soon();
-        Ok(())
-    }
-
-    /// Has the next file made before it is needed.
-    fn prepare_soon(&self) {
-        if !self.0.wants_file() || self.0.preparing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let inner = Arc::clone(&self.0);
-        spawn_blocking(move || {
-            // If it fails, the writer tries again, and says why.
-            if let Ok(file) = inner.make_file() {
-                *lock(&inner.prepared) = Some(file);
-            }
-            inner.preparing.store(false, Ordering::Release);
-        });
-    }
 }
 
 impl Sink for LocalLog {
@@ -359,163 +269,13 @@ impl Sink for LocalLog {
     }
 }
 
-fn late() -> CommitError {
-    CommitError::Transient("the disk took too long".to_owned())
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inner {
-    fn open(directory: &Path, bounds: Bounds) -> Result<Self, OpenError> {
-        let failed = |error| OpenError::File { path: directory.to_owned(), error };
-        let files = Files::make(directory).map_err(failed)?;
-        let held = files::create(&directory.join("lock")).map_err(failed)?;
-        match held.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(directory.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        files.forget_begun().map_err(failed)?;
-        let (position, released) = Position::open(&files).map_err(failed)?;
-        let mut state = State::starting_at(released);
-        let mut last = released.number;
-        let numbers = files.numbers().map_err(failed)?;
-        if numbers.is_empty() {
-            // Nothing says any more which numbers it had before, and under one of them its events would count.
-            files.forget_spare().map_err(failed)?;
-        }
-        for number in numbers {
-            last = last.max(number);
-            let taken = take_over(&files, number, released, &mut state);
-            taken.map_err(|error| OpenError::File { path: files.path(number), error })?;
-        }
-        let damaged = files::files_in(&directory.join(files::DAMAGED)).map_err(failed)?;
-        last = damaged.iter().filter_map(|path| files::number(path)).fold(last, u64::max);
-        let inner = Self {
-            files,
-            bounds,
-            state: Mutex::new(state),
-            position,
-            writing: Arc::default(),
-            prepared: Mutex::default(),
-            preparing: AtomicBool::new(false),
-            next_number: AtomicU64::new(last + 1),
-            damaged: AtomicU64::new(damaged.len() as u64),
-            failure: OnceLock::new(),
-            appended: Notify::new(),
-            settled: Notify::new(),
-            _lock: held,
-        };
-        // So that the first callback need not wait for it. A disk that is full now may not be later.
-        *lock(&inner.prepared) = inner.make_file().ok();
-        Ok(inner)
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-
-    async fn writing(&self) -> Result<OwnedMutexGuard<Writing>, CommitError> {
-        let writing = Arc::clone(&self.writing).lock_owned();
-        tokio::time::timeout(PATIENCE, writing).await.map_err(|_| late())
-    }
-
-    fn room_for(&self, bytes: u64) -> Result<(), CommitError> {
-        let (bounds, held) = (self.bounds, self.state().held());
-        if held.saturating_add(bytes) > bounds.max_bytes {
-            let cause = format!("the local log holds {held} of {} bytes", bounds.max_bytes);
-            return Err(CommitError::Full(cause));
-        }
-        let free = self.files.free();
-        let free =
-            free.map_err(|error| CommitError::Transient(format!("the log's disk: {error}")))?;
-        if free.saturating_sub(bytes) < bounds.min_free_bytes {
-            let cause = format!(
-                "the local log's disk has {free} bytes free, and {} must stay",
-                bounds.min_free_bytes
-            );
-            return Err(CommitError::Full(cause));
-        }
-        Ok(())
-    }
-
-    /// One write, and one sync.
-    fn append(&self, writing: &mut Writing, mut frames: Frames) -> Result<(), CommitError> {
-        let length = frames.len();
-        let active = match writing.0.take() {
-            Some(active) if active.at == 0 || active.at + length <= active.length => active,
-            full => {
-                if let Some(full) = full {
-                    // What lies behind its last record may be cut off, or not.
-                    let _ = full.file.set_len(full.at);
-                }
-                self.next_file()?
-            }
-        };
-        let active = writing.0.insert(active);
-        let bytes = frames.seal(active.number, active.at);
-        if let Err(error) = active.file.write_all_at(bytes, active.at) {
-            return Err(match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    CommitError::Full(format!("{}: {error}", self.files.directory().display()))
-                }
-                _ => CommitError::Transient(self.fail(&error)),
-            });
-        }
-        sabotage::point(Point::Written);
-        if let Err(error) = active.file.sync_data() {
-            return Err(CommitError::Transient(self.fail(&error)));
-        }
-        // What is synced to a file without a name is lost all the same.
-        if !active.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
-            let cause = format!("{}: its file was deleted", self.files.directory().display());
-            writing.0 = None;
-            return Err(CommitError::Transient(cause));
-        }
-        sabotage::point(Point::Synced);
-        active.at += length;
-        let more = Fill { events: frames.count(), bytes: length };
-        self.state().appended(active.number, active.at, more);
-        Ok(())
-    }
-
-    /// Never writes to it again; what to say about that.
-    fn fail(&self, error: &io::Error) -> Cause {
-        let path = self.files.directory().display();
-        let text = format!(
-            "{path} could not be synced ({error}) and is not written any more: look at its disk, then \
-             start offhook again"
-        );
-        self.failure.get_or_init(|| text).clone()
-    }
-
-    fn next_file(&self) -> Result<Active, CommitError> {
-        let prepared = lock(&self.prepared).take();
-        let file = prepared.map_or_else(|| self.make_file(), Ok)?;
-        sabotage::point(Point::Begun);
-        Ok(file)
-    }
-
-    fn make_file(&self) -> Result<Active, CommitError> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                CommitError::Full(error.to_string())
-            }
-            _ => CommitError::Transient(format!("{}: {error}", self.files.directory().display())),
-        };
-        let room = self.files.free().map_err(failed)?.saturating_sub(self.bounds.min_free_bytes);
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        let (file, length) = self.files.prepare(number, room).map_err(failed)?;
-        Ok(Active { number, file, at: 0, length })
-    }
-
-    /// Whether the file that is written is half full, and no other is ready.
-    fn wants_file(&self) -> bool {
-        let state = self.state();
-        let part = state.active.and_then(|number| state.parts.get(&number));
-        part.is_some_and(|part| part.end > files::LENGTH / 2) && lock(&self.prepared).is_none()
     }
 
     fn release(&self, watermark: Watermark) {
@@ -531,81 +291,4 @@ impl Inner {
             sabotage::point(Point::LetGo);
         }
     }
-
-    /// Takes a damaged file out of what waits.
-    async fn put_aside(self: &Arc<Self>, number: u64) -> Result<(), BackendError> {
-        let failed = |error: &dyn std::fmt::Display| BackendError(error.to_string());
-        let mut writing = self.writing().await.map_err(|error| failed(&error))?;
-        let inner = Arc::clone(self);
-        let aside = spawn_blocking(move || {
-            if writing.0.as_ref().is_some_and(|active| active.number == number) {
-                writing.0 = None;
-            }
-            let waited = inner.state().parts.get(&number).map_or(0, |part| part.waits.events);
-            let moved = inner.files.put_aside(number);
-            if let Err(error) = &moved
-                // All of it is gone, and comes back perhaps: a disk that is not mounted.
-                && (error.kind() != io::ErrorKind::NotFound || !inner.files.directory().is_dir())
-            {
-                return moved.map(|_| ());
-            }
-            inner.state().lose(number);
-            match moved {
-                Ok(to) => {
-                    inner.damaged.fetch_add(1, Ordering::Relaxed);
-                    tell_damaged(&to, waited);
-                }
-                Err(_) => error!(
-                    file = number,
-                    events = waited,
-                    "a file of the local log is gone: somebody deleted it"
-                ),
-            }
-            Ok(())
-        });
-        let aside = aside.await.map_err(|error| failed(&error))?;
-        aside.map_err(|error| failed(&error))
-    }
-}
-
-fn tell_damaged(path: &Path, events: u64) {
-    error!(
-        file = %path.display(),
-        events,
-        "a file of the local log is damaged and was put aside: look at its disk, then append what \
-         can be read of it again with `offhook local-log replay`"
-    );
-}
-
-/// Takes over a file that an earlier process left.
-fn take_over(files: &Files, number: u64, released: Place, state: &mut State) -> io::Result<()> {
-    if number < released.number {
-        return files.recycle(number);
-    }
-    let path = files.path(number);
-    let bytes = files::read_what_can_be(&path)?;
-    let from = if number == released.number { released.offset } else { 0 };
-    let mut waits = Fill::default();
-    let found = record::scan(&bytes, number, |offset, record| {
-        if offset >= from {
-            waits += Fill { events: 1, bytes: record.length as u64 };
-        }
-    });
-    if found.damaged > 0 {
-        let to = files.put_aside(number)?;
-        tell_damaged(&to, waits.events);
-        return Ok(());
-    }
-    if waits.events == 0 {
-        return files.recycle(number);
-    }
-    // What was made for more events, and will not be written again, gives its room back. What was
-    // torn stays, for whoever wants to look at it.
-    let rest = &bytes[usize::try_from(found.end).unwrap_or(bytes.len())..];
-    if rest.iter().all(|&byte| byte == 0) {
-        File::options().write(true).open(&path)?.set_len(found.end)?;
-    }
-    info!(events = waits.events, "events of an earlier process wait in the local log");
-    state.found(number, Part { end: found.end, waits });
-    Ok(())
 }

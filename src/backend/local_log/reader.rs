@@ -2,28 +2,22 @@
 //! ever idle in another's hands.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::record::{self, Look};
+use super::fetch::{ReadError, Taken, fields_of, take, take_again};
 use super::state::{Place, RecordId};
-use super::{Inner, LocalLog, PATIENCE};
+use super::{LocalLog, PATIENCE};
 use crate::event::{Event, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
 use crate::sabotage::{self, Point};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
-/// What is read from a file at once: some 2,000 events, which is the largest batch of the embedded store.
-const CHUNK: u64 = 2 * 1024 * 1024;
-
 /// When what is settled is needed no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Release {
@@ -41,28 +35,6 @@ pub struct Reader {
     cursor: Place,
     /// What was handed out and is not settled. It comes again before anything else.
     taken: BTreeSet<RecordId>,
-}
-
-type Fields = Vec<(Bytes, Bytes)>;
-
-/// What was read.
-struct Taken {
-    records: Vec<(RecordId, Fields)>,
-    cursor: Place,
-}
-
-/// Why nothing was.
-enum ReadError {
-    /// This file is damaged, or gone.
-    Damaged(u64),
-    /// The disk does not work, or no file can be opened.
-    Io(io::Error),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 impl Reader {
@@ -141,116 +113,6 @@ impl Drop for Reader {
         if self.is_to_release() {
             self.log.0.release(self.log.settled());
         }
-    }
-}
-
-/// The next records, at most `limit`, and about a chunk.
-fn take(inner: &Inner, cursor: Place, limit: usize) -> Result<Taken, ReadError> {
-    let mut taken = Taken { records: Vec::new(), cursor };
-    let mut bytes = 0;
-    while taken.records.len() < limit && bytes < CHUNK {
-        let next = inner.state().next(taken.cursor);
-        let Some((place, end)) = next else { break };
-        taken.cursor = place;
-        match take_chunk(inner, &mut taken, end, limit) {
-            Ok(()) => bytes += taken.cursor.offset - place.offset,
-            // Those before it first.
-            Err(_) if !taken.records.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(taken)
-}
-
-/// What comes first from here on.
-pub(super) fn first(inner: &Inner, from: Place) -> Option<Fields> {
-    let taken = take(inner, from, 1).ok()?;
-    taken.records.into_iter().next().map(|(_, fields)| fields)
-}
-
-/// From one file, as far as that was read at once.
-fn take_chunk(
-    inner: &Inner,
-    Taken { records, cursor }: &mut Taken,
-    end: u64,
-    limit: usize,
-) -> Result<(), ReadError> {
-    let file = open(inner, cursor.number)?;
-    let mut bytes = read(&file, *cursor, (end - cursor.offset).min(CHUNK))?;
-    let (mut at, began) = (0, cursor.offset);
-    while records.len() < limit && cursor.offset < end {
-        match record::look(&bytes[at..], cursor.number) {
-            Look::Record(record) => {
-                let id = RecordId { place: *cursor, length: record.length as u64 };
-                records.push((id, record.fields()));
-                at += record.length;
-                cursor.offset += id.length;
-            }
-            // The rest of it comes with the next chunk.
-            Look::Cut(_) if cursor.offset > began => break,
-            // It is longer than a chunk.
-            Look::Cut(length) if bytes.len() < length && cursor.offset + length as u64 <= end => {
-                bytes = read(&file, *cursor, length as u64)?;
-                at = 0;
-            }
-            Look::Cut(_) | Look::Nothing => {
-                cursor.offset = behind_gap(inner, *cursor, end)?;
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Where the next record lies, if what is here is no record because a crash tore it.
-fn behind_gap(inner: &Inner, cursor: Place, end: u64) -> Result<u64, ReadError> {
-    let bytes = super::files::read_what_can_be(&inner.files.path(cursor.number))?;
-    let mut next = None;
-    let found = record::scan(&bytes, cursor.number, |offset, _| {
-        if offset > cursor.offset && next.is_none() {
-            next = Some(offset);
-        }
-    });
-    match next {
-        Some(next) if found.damaged == 0 && next < end => Ok(next),
-        // The last record was synced, so it should be there.
-        _ => Err(ReadError::Damaged(cursor.number)),
-    }
-}
-
-fn take_again(inner: &Inner, ids: &[RecordId]) -> Result<Vec<(RecordId, Fields)>, ReadError> {
-    ids.iter().map(|id| Ok((*id, fields_of(inner, *id)?))).collect()
-}
-
-fn fields_of(inner: &Inner, id: RecordId) -> Result<Fields, ReadError> {
-    let number = id.place.number;
-    let bytes = read(&open(inner, number)?, id.place, id.length)?;
-    match record::look(&bytes, number) {
-        Look::Record(record) => Ok(record.fields()),
-        Look::Cut(_) | Look::Nothing => Err(ReadError::Damaged(number)),
-    }
-}
-
-fn open(inner: &Inner, number: u64) -> Result<File, ReadError> {
-    let path = inner.files.path(number);
-    super::files::options().read(true).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ReadError::Damaged(number),
-        _ => ReadError::Io(error),
-    })
-}
-
-fn read(file: &File, place: Place, length: u64) -> Result<Vec<u8>, ReadError> {
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-    match file.read_exact_at(&mut bytes, place.offset) {
-        Ok(()) => Ok(bytes),
-        // EIO: a bad sector. It is shorter: somebody cut it.
-        Err(error)
-            if error.kind() == io::ErrorKind::UnexpectedEof
-                || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) =>
-        {
-            Err(ReadError::Damaged(place.number))
-        }
-        Err(error) => Err(ReadError::Io(error)),
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::task::spawn_blocking;
 
 use super::LocalLog;
-use super::aside::LocalDeadLetters;
+use super::dead_letters::LocalDeadLetters;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};

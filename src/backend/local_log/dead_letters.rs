@@ -1,6 +1,6 @@
-//! [`LocalDeadLetters`]: what was put aside, a file each; and the damaged files, as an operator sees
-//! them. It needs no lock: what is to be appended again is moved to where the process that has the log
-//! looks for it, so all of it works beside a server and without one.
+//! [`LocalDeadLetters`]: the dead letters of a local log, a file each. It needs no lock: what is to be
+//! appended again is moved to where the process that has the log looks for it, so all of it works
+//! beside a server and without one.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,52 +10,25 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
-use tracing::{error, info};
 
-use super::files::{self, ASIDE, DAMAGED, REPLAY};
+use super::files::{self, ASIDE};
 use super::record::{self, Frames};
 use super::state::RecordId;
-use super::{LocalLog, Ordering};
 use crate::backend::BackendError;
 use crate::backend::dead_letters::{Action, DeadLetter, parse_id};
 use crate::clock::Timestamp;
 use crate::event::codec;
-use crate::pipeline::CommitError;
 
 /// A dead letter is a file of one record, under this number.
-const LETTER: u64 = 0;
+pub(super) const LETTER: u64 = 0;
 /// Says until when the clock was trusted.
 const TRUSTED: &str = "trusted";
-/// Most records of one append.
-const BATCH: usize = 256;
 
-type Fields = Vec<(Bytes, Bytes)>;
+pub(super) type Fields = Vec<(Bytes, Bytes)>;
 
 /// What was put aside.
 #[derive(Clone, Debug)]
-pub struct LocalDeadLetters(PathBuf);
-
-/// A damaged file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Damaged {
-    /// Its name, which names it to the commands.
-    pub name: String,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// How many events can be read of it. Some of them may be stored already.
-    pub events: u64,
-    /// How many bytes are spoilt.
-    pub spoilt: u64,
-}
-
-/// What came of a replay.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Replayed {
-    /// Events that were appended again.
-    pub events: u64,
-    /// Bytes that no event could be read of.
-    pub spoilt: u64,
-}
+pub struct LocalDeadLetters(pub(super) PathBuf);
 
 impl LocalDeadLetters {
     /// Those of a local log's directory, which need not be there.
@@ -99,46 +72,7 @@ impl LocalDeadLetters {
         self.run(|letters| Ok(letters.ids()?.len() as u64)).await
     }
 
-    /// The damaged files.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub async fn damaged(&self) -> Result<Vec<Damaged>, BackendError> {
-        self.run(|letters| letters.in_part(DAMAGED)?.iter().map(|path| look(path)).collect()).await
-    }
-
-    /// Has the process that has the log append what can be read of a damaged file; now, or when it
-    /// starts. Whether there is such a file.
-    ///
-    /// # Errors
-    /// It cannot be moved.
-    pub async fn replay_damaged(&self, name: &str) -> Result<bool, BackendError> {
-        self.with_damaged(name, |letters, path| letters.move_to_replay(path)).await
-    }
-
-    /// Deletes a damaged file, and what could still be read of it. Whether there is such a file.
-    ///
-    /// # Errors
-    /// It cannot be deleted.
-    pub async fn purge_damaged(&self, name: &str) -> Result<bool, BackendError> {
-        self.with_damaged(name, |_, path| wipe(path)).await
-    }
-
-    async fn with_damaged(
-        &self,
-        name: &str,
-        act: impl FnOnce(&Self, &Path) -> io::Result<()> + Send + 'static,
-    ) -> Result<bool, BackendError> {
-        let name = name.to_owned();
-        self.run(move |letters| {
-            let paths = letters.in_part(DAMAGED)?;
-            let path = paths.iter().find(|path| path.file_name().is_some_and(|is| is == &*name));
-            path.map_or(Ok(false), |path| there(act(letters, path)))
-        })
-        .await
-    }
-
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BackendError> {
@@ -222,7 +156,7 @@ impl LocalDeadLetters {
         Ok(ids)
     }
 
-    fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
+    pub(super) fn in_part(&self, part: &str) -> io::Result<Vec<PathBuf>> {
         files::files_in(&self.0.join(part))
     }
 
@@ -283,82 +217,9 @@ impl LocalDeadLetters {
             fields,
         }))
     }
-
-    fn move_to_replay(&self, path: &Path) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default();
-        let to = self.0.join(REPLAY);
-        files::make_part(&to)?;
-        std::fs::rename(path, to.join(name))?;
-        files::sync_directory(&to)
-    }
 }
 
-impl LocalLog {
-    /// Appends records of these fields, be they events or not.
-    ///
-    /// # Errors
-    /// As of a commit.
-    pub async fn append_fields(&self, records: &[Fields]) -> Result<(), CommitError> {
-        for records in records.chunks(BATCH) {
-            let mut frames = Frames::default();
-            records.iter().for_each(|fields| frames.push(fields));
-            self.append(frames).await?;
-        }
-        Ok(())
-    }
-
-    /// Appends again what an operator has put into `replay`. Called again and again.
-    ///
-    /// # Errors
-    /// It could not be appended; it stays there. Some of it may have been.
-    pub async fn replay(&self) -> Result<Replayed, CommitError> {
-        let failed = |error: &dyn std::fmt::Display| CommitError::Transient(error.to_string());
-        let letters = self.dead_letters();
-        let list = spawn_blocking(move || {
-            Ok::<_, io::Error>((letters.in_part(REPLAY)?, letters.in_part(DAMAGED)?.len()))
-        });
-        let (paths, damaged) =
-            list.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        self.0.damaged.store(damaged as u64, Ordering::Relaxed);
-        let mut replayed = Replayed::default();
-        for path in paths {
-            let from = path.clone();
-            let reading = spawn_blocking(move || read_all(&from));
-            let read = reading.await.map_err(|error| failed(&error))?;
-            let (records, spoilt) = read.map_err(|error| failed(&error))?;
-            self.append_fields(&records).await?;
-            let (events, gone) = (records.len() as u64, path.clone());
-            let wiping = spawn_blocking(move || wipe(&gone));
-            wiping.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-            info!(file = %path.display(), events, "appended to the local log again");
-            if spoilt > 0 {
-                error!(file = %path.display(), bytes = spoilt, "what was damaged could not be read");
-            }
-            replayed.events += events;
-            replayed.spoilt += spoilt;
-        }
-        Ok(replayed)
-    }
-}
-
-fn look(path: &Path) -> io::Result<Damaged> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let bytes = files::read_what_can_be(path)?;
-    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, _| {});
-    Ok(Damaged { name, path: path.to_owned(), events: found.records, spoilt: found.damaged })
-}
-
-/// Its records without what was told about their deaths, and how many bytes are spoilt.
-fn read_all(path: &Path) -> io::Result<(Vec<Fields>, u64)> {
-    let bytes = files::read_what_can_be(path)?;
-    let mut records = Vec::new();
-    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, record| {
-        records.push(record.fields().into_iter().filter(|field| !is_told(field)).collect());
-    });
-    Ok((records, found.damaged))
-}
-
-fn is_told((name, _): &(Bytes, Bytes)) -> bool {
+pub(super) fn is_told((name, _): &(Bytes, Bytes)) -> bool {
     name.starts_with(b"dead_")
 }
 
@@ -375,7 +236,7 @@ fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// Whether it was there.
-fn there(done: io::Result<()>) -> io::Result<bool> {
+pub(super) fn there(done: io::Result<()>) -> io::Result<bool> {
     match done {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -384,7 +245,7 @@ fn there(done: io::Result<()>) -> io::Result<bool> {
 }
 
 /// Deletes a file, and overwrites what was in it.
-fn wipe(path: &Path) -> io::Result<()> {
+pub(super) fn wipe(path: &Path) -> io::Result<()> {
     let file = files::options().write(true).open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
     // A disk that cannot be written there does not keep the file from going.

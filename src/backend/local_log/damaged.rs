@@ -1,0 +1,121 @@
+//! Files that a disk has spoilt: taken out of what waits, and left to an operator.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+use super::dead_letters::{LETTER, LocalDeadLetters, there, wipe};
+use super::files::{self, DAMAGED};
+use super::{Inner, record};
+use crate::backend::BackendError;
+
+/// A damaged file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damaged {
+    /// Its name, which names it to the commands.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How many events can be read of it. Some of them may be stored already.
+    pub events: u64,
+    /// How many bytes are spoilt.
+    pub spoilt: u64,
+}
+
+impl LocalDeadLetters {
+    /// The damaged files.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub async fn damaged(&self) -> Result<Vec<Damaged>, BackendError> {
+        self.run(|letters| letters.in_part(DAMAGED)?.iter().map(|path| look(path)).collect()).await
+    }
+
+    /// Has the process that has the log append what can be read of a damaged file; now, or when it
+    /// starts. Whether there is such a file.
+    ///
+    /// # Errors
+    /// It cannot be moved.
+    pub async fn replay_damaged(&self, name: &str) -> Result<bool, BackendError> {
+        self.with_damaged(name, |letters, path| letters.move_to_replay(path)).await
+    }
+
+    /// Deletes a damaged file, and what could still be read of it. Whether there is such a file.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub async fn purge_damaged(&self, name: &str) -> Result<bool, BackendError> {
+        self.with_damaged(name, |_, path| wipe(path)).await
+    }
+
+    async fn with_damaged(
+        &self,
+        name: &str,
+        act: impl FnOnce(&Self, &Path) -> io::Result<()> + Send + 'static,
+    ) -> Result<bool, BackendError> {
+        let name = name.to_owned();
+        self.run(move |letters| {
+            let paths = letters.in_part(DAMAGED)?;
+            let path = paths.iter().find(|path| path.file_name().is_some_and(|is| is == &*name));
+            path.map_or(Ok(false), |path| there(act(letters, path)))
+        })
+        .await
+    }
+}
+
+impl Inner {
+    /// Takes a damaged file out of what waits.
+    pub(super) async fn put_aside(self: &Arc<Self>, number: u64) -> Result<(), BackendError> {
+        let failed = |error: &dyn std::fmt::Display| BackendError(error.to_string());
+        let mut writing = self.writing().await.map_err(|error| failed(&error))?;
+        let inner = Arc::clone(self);
+        let aside = spawn_blocking(move || {
+            if writing.0.as_ref().is_some_and(|active| active.number == number) {
+                writing.0 = None;
+            }
+            let waited = inner.state().parts.get(&number).map_or(0, |part| part.waits.events);
+            let moved = inner.files.put_aside(number);
+            if let Err(error) = &moved
+                // All of it is gone, and comes back perhaps: a disk that is not mounted.
+                && (error.kind() != io::ErrorKind::NotFound || !inner.files.directory().is_dir())
+            {
+                return moved.map(|_| ());
+            }
+            inner.state().lose(number);
+            match moved {
+                Ok(to) => {
+                    inner.damaged.fetch_add(1, Ordering::Relaxed);
+                    tell_damaged(&to, waited);
+                }
+                Err(_) => error!(
+                    file = number,
+                    events = waited,
+                    "a file of the local log is gone: somebody deleted it"
+                ),
+            }
+            Ok(())
+        });
+        let aside = aside.await.map_err(|error| failed(&error))?;
+        aside.map_err(|error| failed(&error))
+    }
+}
+
+pub(super) fn tell_damaged(path: &Path, events: u64) {
+    error!(
+        file = %path.display(),
+        events,
+        "a file of the local log is damaged and was put aside: look at its disk, then append what \
+         can be read of it again with `offhook local-log replay`"
+    );
+}
+
+fn look(path: &Path) -> io::Result<Damaged> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let bytes = files::read_what_can_be(path)?;
+    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, _| {});
+    Ok(Damaged { name, path: path.to_owned(), events: found.records, spoilt: found.damaged })
+}
