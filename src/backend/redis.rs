@@ -4,22 +4,22 @@ mod address;
 mod conn;
 mod consumer;
 mod dead_letters;
-mod event_log;
 mod examine;
+mod health;
 mod housekeeping;
-mod known;
 mod rehearsal;
 mod retention;
+mod stream;
 
 pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
 pub use self::dead_letters::DeadLetters;
-pub use self::event_log::RedisStream;
 pub use self::examine::Examined;
+pub use self::health::RedisHealth;
 pub use self::housekeeping::{Backlog, Blocker, Housekeeping, TRIMMED_AT_ONCE};
-pub use self::known::Known;
 pub use self::rehearsal::{Failure, Parts, Rehearsal};
 pub use self::retention::Retention;
+pub use self::stream::RedisStream;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

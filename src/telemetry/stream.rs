@@ -6,7 +6,7 @@ use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry};
 use tracing::{error, warn};
 
 use super::metrics::{counters, register};
-use crate::backend::redis::{Backlog, Blocker, Failure, Known};
+use crate::backend::redis::{Backlog, Blocker, Failure, RedisHealth};
 use crate::clock::Timestamp;
 
 /// A group of somebody else's that is so far behind is taken for one that nobody reads any more.
@@ -102,12 +102,12 @@ impl StreamMetrics {
     }
 
     /// Shows whether Redis can be used.
-    pub fn show_known(&self, known: &Known) {
-        let outcome = known.outcome();
+    pub fn show_health(&self, health: &RedisHealth) {
+        let outcome = health.outcome();
         self.usable.set(i64::from(outcome.is_ok()));
-        self.unsupported.set(i64::from(known.unsupported().is_some()));
+        self.unsupported.set(i64::from(health.unsupported().is_some()));
         self.refusing.set(i64::from(matches!(outcome, Err(Failure::Refused { .. }))));
-        self.marks_given_up.set(i64::from(known.marks_given_up()));
+        self.marks_given_up.set(i64::from(health.marks_given_up()));
     }
 
     /// The stream is not as far as it was: somebody took it away. What was in it then is told, in the log.

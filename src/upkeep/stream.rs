@@ -41,7 +41,7 @@ pub(crate) async fn keep(
             Ok(_) => {}
             Err(error) => warn!(error = %error, "stream cannot be trimmed"),
         }
-        metrics.groups_made_again(connector.known().take_groups_made_again());
+        metrics.groups_made_again(connector.health().take_groups_made_again());
         if let Err(error) = look(&mut keeper, metrics, &mut blockers).await {
             warn!(error = %error, "stream cannot be looked at");
         }
@@ -128,7 +128,7 @@ impl Rehearsals {
         /// While something is wrong: the end of it must be seen soon.
         const AGAIN: Duration = Duration::from_secs(1);
         loop {
-            let pause = if self.connector.known().outcome().is_ok() { EVERY } else { AGAIN };
+            let pause = if self.connector.health().outcome().is_ok() { EVERY } else { AGAIN };
             tokio::select! {
                 () = sleep(pause) => {}
                 () = stop.cancelled() => return "rehearsals",
@@ -140,9 +140,9 @@ impl Rehearsals {
 
     /// Notes it, shows it, and logs it if it is news.
     fn tell(&self, outcome: Result<(), Failure>) {
-        let known = self.connector.known();
-        let news = known.rehearsed(outcome.clone());
-        self.metrics.show_known(known);
+        let health = self.connector.health();
+        let news = health.rehearsed(outcome.clone());
+        self.metrics.show_health(health);
         match outcome {
             _ if !news => {}
             Ok(()) => info!("Redis takes all that is done with it"),

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::address::{Address, FRESH, Link, REACH};
-use super::known::Known;
+use super::health::RedisHealth;
 use crate::backend::{BackendError, DurabilityReport, certificate};
 
 /// Longest wait of a probe.
@@ -24,7 +24,7 @@ pub struct Connector(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     address: Address,
-    known: Known,
+    health: RedisHealth,
 }
 
 /// A command failed.
@@ -89,7 +89,7 @@ impl Connector {
     pub fn with_ca(url: &str, ca: Option<&[u8]>) -> Result<Self, BackendError> {
         let address =
             Address::new(url, ca).map_err(|error| BackendError(without_detail(&error)))?;
-        Ok(Self(Arc::new(Shared { address, known: Known::default() })))
+        Ok(Self(Arc::new(Shared { address, health: RedisHealth::default() })))
     }
 
     /// A connection of its own, made when first used, on which every answer comes within
@@ -109,8 +109,8 @@ impl Connector {
 
     /// What was found out about this Redis.
     #[must_use]
-    pub fn known(&self) -> &Known {
-        &self.0.known
+    pub fn health(&self) -> &RedisHealth {
+        &self.0.health
     }
 
     /// Whether Redis answers, and took all that was tried last.
@@ -120,7 +120,7 @@ impl Connector {
     pub async fn check(&self) -> Result<(), BackendError> {
         let pong = self.conn(PROBE).query::<String>(&cmd("PING")).await;
         pong.map_err(|error| BackendError(error.to_string()))?;
-        self.known().outcome().map_err(|failure| BackendError(failure.to_string()))
+        self.health().outcome().map_err(|failure| BackendError(failure.to_string()))
     }
 }
 

@@ -89,7 +89,7 @@ impl RedisConsumer {
     /// Makes the group if it is not there, from the first entry on: after Redis lost the stream,
     /// what has been appended since must not be passed over.
     async fn join(&mut self) -> Result<(), SourceError> {
-        if let Some(why) = self.connector.known().unsupported() {
+        if let Some(why) = self.connector.health().unsupported() {
             return Err(SourceError(why));
         }
         if self.joined {
@@ -98,7 +98,7 @@ impl RedisConsumer {
         let script = Script::new(include_str!("join.lua"));
         let (keys, args) = ([&*self.names.stream], [&*self.names.group]);
         match self.commands.script::<()>(&script, &keys, &args).await {
-            Ok(()) if self.was_joined => self.connector.known().group_made_again(),
+            Ok(()) if self.was_joined => self.connector.health().group_made_again(),
             Ok(()) => {}
             Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => {}
             Err(error) => return Err(SourceError(error.to_string())),
@@ -207,7 +207,7 @@ impl Source for RedisConsumer {
         for entry in settled.entries() {
             ack.arg(&entry.id);
         }
-        if self.connector.known().marks_given_up() {
+        if self.connector.health().marks_given_up() {
             return self.command::<()>(&ack).await;
         }
         let mark = |entry: &Entry<String>| {

@@ -72,7 +72,7 @@ impl Rehearsal {
         self.connector.supported(&mut self.conn).await?;
         // First, since a Redis that is full refuses some of what follows. One that hides it takes marks.
         let info = self.conn.query::<String>(cmd("INFO").arg("memory")).await;
-        self.connector.known().give_up_marks(info.is_ok_and(|info| is_half_full(&info)));
+        self.connector.health().give_up_marks(info.is_ok_and(|info| is_half_full(&info)));
         for step in steps(&self.names, self.parts) {
             self.conn.rehearse(&step).await.map_err(|error| failure(step.what, error))?;
         }

@@ -87,7 +87,7 @@ const LOOK: &str = "BEGIN IMMEDIATE; \
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details = batch::details(batch).await;
-    let Known { fresh, differing, statuses } = look(connection, batch, &details).await?;
+    let Stored { fresh, differing, statuses } = look(connection, batch, &details).await?;
     insert_events(connection, batch.events(), &details, &fresh).await?;
     let Merged { new, moved, contradicted, late } = merge(statuses, batch::fold(details, &fresh));
     put_statuses(connection, &new, &moved).await?;
@@ -95,7 +95,7 @@ async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outc
 }
 
 /// What the store has of a batch.
-struct Known {
+struct Stored {
     /// Which of the events it does not have.
     fresh: Vec<bool>,
     /// Those that it has, and that say something else, in the order of the batch.
@@ -108,7 +108,7 @@ async fn look(
     connection: &mut SqliteConnection,
     batch: &Batch,
     details: &[Details],
-) -> Result<Known, sqlx::Error> {
+) -> Result<Stored, sqlx::Error> {
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
     let sids: BTreeSet<(&str, &str)> = sids.map(Current::id).collect();
@@ -127,7 +127,7 @@ async fn look(
             differing.extend(Differing::of(&batch.events()[at], kept).map(|found| (at, found)));
         }
     }
-    Ok(Known { fresh, differing: differing.into_values().collect(), statuses })
+    Ok(Stored { fresh, differing: differing.into_values().collect(), statuses })
 }
 
 async fn insert_events(

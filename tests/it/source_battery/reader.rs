@@ -94,7 +94,7 @@ impl Stream {
 
     /// How often our group was made again, as readers have told.
     pub(super) fn groups_made_again(&self) -> u64 {
-        self.connector.known().take_groups_made_again()
+        self.connector.health().take_groups_made_again()
     }
 
     /// Ids of what was read and is not settled, sorted.

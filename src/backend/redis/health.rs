@@ -1,4 +1,4 @@
-//! [`Known`]: what was found out about a Redis, for those who use it and those who ask whether they can.
+//! [`RedisHealth`]: what was found out about a Redis, for those who use it and those who ask whether they can.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::rehearsal::Failure;
 
 /// What was found out about a Redis.
 #[derive(Default, Debug)]
-pub struct Known {
+pub struct RedisHealth {
     /// How the last rehearsal ended; `None` before the first.
     rehearsed: ArcSwapOption<Result<(), Failure>>,
     /// Why it cannot be used at all.
@@ -18,7 +18,7 @@ pub struct Known {
     groups_made_again: AtomicU64,
 }
 
-impl Known {
+impl RedisHealth {
     /// Notes how a rehearsal ended; whether that is news. One that Redis did not answer says nothing about
     /// which Redis it is.
     pub fn rehearsed(&self, outcome: Result<(), Failure>) -> bool {
@@ -79,14 +79,14 @@ mod tests {
 
     #[test]
     fn a_redis_that_is_away_stays_what_it_was_found_to_be() {
-        let known = Known::default();
-        known.outcome().expect_err("nobody has tried");
+        let health = RedisHealth::default();
+        health.outcome().expect_err("nobody has tried");
         let old = || Failure::Unsupported("version 6.2.14".to_owned());
-        assert!(known.rehearsed(Err(old())));
-        assert!(!known.rehearsed(Err(old())), "that is no news");
-        known.rehearsed(Err(Failure::Away("no answer in time".to_owned())));
-        assert_eq!(known.unsupported().as_deref(), Some("version 6.2.14"));
-        assert!(known.rehearsed(Ok(())));
-        assert_eq!((known.unsupported(), known.outcome()), (None, Ok(())));
+        assert!(health.rehearsed(Err(old())));
+        assert!(!health.rehearsed(Err(old())), "that is no news");
+        health.rehearsed(Err(Failure::Away("no answer in time".to_owned())));
+        assert_eq!(health.unsupported().as_deref(), Some("version 6.2.14"));
+        assert!(health.rehearsed(Ok(())));
+        assert_eq!((health.unsupported(), health.outcome()), (None, Ok(())));
     }
 }

@@ -50,7 +50,7 @@ impl Sink for RedisStream {
     /// commands of a pipeline, before it answers any.
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         // It would take them, and no worker could ever read them.
-        if let Some(why) = self.connector.known().unsupported() {
+        if let Some(why) = self.connector.health().unsupported() {
             return Err(CommitError::Transient(why));
         }
         let mut pipe = redis::Pipeline::with_capacity(batch.events().len());
