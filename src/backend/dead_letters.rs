@@ -46,7 +46,7 @@ pub struct DeadLetters {
 
 impl DeadLetters {
     /// The most of one page.
-    pub const PAGE: usize = 500;
+    pub const PER_PAGE: usize = 500;
 
     /// Whether it can be the id of a dead letter: two numbers, `1764000000000-0`.
     #[must_use]
@@ -54,7 +54,7 @@ impl DeadLetters {
         parse_id(text).is_some()
     }
 
-    /// Those after `after`, oldest first, at most `limit` and [`Self::PAGE`].
+    /// Those after `after`, oldest first, at most `limit` and [`Self::PER_PAGE`].
     ///
     /// # Errors
     /// The backend does not answer in time.
@@ -63,7 +63,7 @@ impl DeadLetters {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BackendError> {
-        let limit = limit.min(Self::PAGE);
+        let limit = limit.min(Self::PER_PAGE);
         let mut letters = match &self.stream {
             Some(stream) => stream.list(after, limit).await?,
             None => Vec::new(),

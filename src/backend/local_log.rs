@@ -34,7 +34,7 @@
 //! - What is in `aside`, `damaged` and `replay` may be moved and deleted by another process.
 //!
 //! Files are read and written on threads that may block; of those that write there is one at a time, so
-//! that a disk that hangs takes one thread, and no request waits for longer than [`PATIENCE`].
+//! that a disk that hangs takes one thread, and no request waits for longer than [`DISK_TIMEOUT`].
 
 mod append;
 mod damaged;
@@ -82,7 +82,7 @@ use crate::pipeline::{Cause, CommitError, Outcome, Sink};
 use crate::sabotage::{self, Point};
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
-const PATIENCE: Duration = Duration::from_secs(8);
+const DISK_TIMEOUT: Duration = Duration::from_secs(8);
 /// What one callback may need: Twilio sends at most 64 kB.
 const LARGEST: u64 = 64 * 1024;
 
@@ -206,13 +206,13 @@ impl LocalLog {
     /// Waits until nothing waits in it, as long as that comes nearer.
     pub async fn drained(&self) {
         /// Without any progress for so long there will be none.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const STALLED: Duration = Duration::from_secs(2);
         /// However much it is. A stop must be over within 25 s.
         const LONGEST: Duration = Duration::from_secs(10);
         let began = Instant::now();
         let (mut last, mut since) = (self.fill().events, began);
-        while last > 0 && since.elapsed() < PATIENCE && began.elapsed() < LONGEST {
-            let _ = tokio::time::timeout(PATIENCE, self.0.settled.notified()).await;
+        while last > 0 && since.elapsed() < STALLED && began.elapsed() < LONGEST {
+            let _ = tokio::time::timeout(STALLED, self.0.settled.notified()).await;
             let now = self.fill().events;
             if now != last {
                 (last, since) = (now, Instant::now());

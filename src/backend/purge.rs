@@ -13,9 +13,9 @@ use super::redis::{Connector, Housekeeping, Names};
 use super::{Action, BackendError, DeadLetters, RowPurge};
 
 /// Rows that one step looks at.
-pub(super) const PAGE: u32 = 500;
+pub(super) const ROWS_PER_STEP: u32 = 500;
 /// Dead letters that one step looks at: their bodies come along.
-const LETTERS: usize = 50;
+const DEAD_LETTERS_PER_STEP: usize = 50;
 
 /// Whether what is found is deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,8 +161,8 @@ async fn letters(
     after: Option<String>,
     mode: Mode,
 ) -> Result<(u64, Option<String>), BackendError> {
-    let letters = from.list(after.as_deref(), LETTERS).await?;
-    let last = letters.last().filter(|_| letters.len() == LETTERS);
+    let letters = from.list(after.as_deref(), DEAD_LETTERS_PER_STEP).await?;
+    let last = letters.last().filter(|_| letters.len() == DEAD_LETTERS_PER_STEP);
     let last = last.map(|letter| letter.id.clone());
     let mut found = 0;
     for letter in letters {

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
 
 /// The most of one page.
-pub const PAGE: u32 = 500;
+pub const ROWS_PER_PAGE: u32 = 500;
 /// The most accounts of one SID that are told.
 pub const ACCOUNTS: u32 = 100;
 
@@ -40,7 +40,7 @@ pub struct StatusSearch {
     pub span: Span,
     /// Behind the last page.
     pub after: Option<Cursor>,
-    /// At most so many, and [`PAGE`].
+    /// At most so many, and [`ROWS_PER_PAGE`].
     pub limit: u32,
 }
 
@@ -59,7 +59,7 @@ pub struct EventSearch {
     pub span: Span,
     /// Behind the last page.
     pub after: Option<Cursor>,
-    /// At most so many, and [`PAGE`].
+    /// At most so many, and [`ROWS_PER_PAGE`].
     pub limit: u32,
 }
 

@@ -123,7 +123,7 @@ async fn settle(letters: &DeadLetters, which: Which, action: Action) -> anyhow::
 async fn all(letters: &DeadLetters) -> anyhow::Result<Vec<String>> {
     let mut ids: Vec<String> = Vec::new();
     loop {
-        let page = letters.list(ids.last().map(String::as_str), DeadLetters::PAGE).await?;
+        let page = letters.list(ids.last().map(String::as_str), DeadLetters::PER_PAGE).await?;
         if page.is_empty() {
             return Ok(ids);
         }

@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// Most events that wait: 16 batches. More would wait longer than Twilio does.
 const QUEUE: usize = 16 * BATCH_EVENTS;
 /// Longest wait of a request for its commit. Twilio gives up after 15 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Proof that an event is durable. Only the batcher makes one, after a commit; only from one
 /// comes a 2xx.
@@ -70,7 +70,7 @@ impl Recorder {
         let (answer, recorded) = oneshot::channel();
         let request = Request { events, answer, _places };
         self.requests.send(request).map_err(|_| RecordError::NotDurable)?;
-        match timeout(PATIENCE, recorded).await {
+        match timeout(RECORD_TIMEOUT, recorded).await {
             Ok(Ok(recorded)) => recorded,
             // Too late, or the batcher is gone.
             Ok(Err(_)) | Err(_) => Err(RecordError::NotDurable),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Problem;
-use crate::backend::search::{Cursor, EventSearch, Needle, PAGE, Span, StatusSearch};
+use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, Span, StatusSearch};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Kind, Resource};
 use crate::twilio::privacy::Privacy;
@@ -151,7 +151,7 @@ fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {
 }
 
 fn limit(asked: Option<u32>) -> u32 {
-    asked.unwrap_or(LIMIT).clamp(1, PAGE)
+    asked.unwrap_or(LIMIT).clamp(1, ROWS_PER_PAGE)
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(super) async fn list(
     query: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<List>, Problem> {
     let Query(Page { after, limit }) = query?;
-    let limit = limit.unwrap_or(100).clamp(1, DeadLetters::PAGE);
+    let limit = limit.unwrap_or(100).clamp(1, DeadLetters::PER_PAGE);
     if after.as_deref().is_some_and(|id| !DeadLetters::is_id(id)) {
         return Err(Problem::bad("`after` is no id of a dead letter"));
     }
@@ -176,7 +176,7 @@ pub(in crate::admin) async fn settle(
 
 fn bounded(ids: Vec<String>) -> Result<Vec<String>, Problem> {
     match ids.len() {
-        0..=DeadLetters::PAGE => Ok(ids),
+        0..=DeadLetters::PER_PAGE => Ok(ids),
         _ => Err(Problem::bad("too many ids for one request")),
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::record::Frames;
 use super::state::Fill;
-use super::{Inner, LocalLog, PATIENCE, files, lock};
+use super::{DISK_TIMEOUT, Inner, LocalLog, files, lock};
 use crate::pipeline::{Cause, CommitError};
 use crate::sabotage::{self, Point};
 
@@ -50,7 +50,7 @@ impl LocalLog {
     /// Appends, and returns once it is synced.
     pub(super) async fn append(&self, frames: Frames) -> Result<(), CommitError> {
         self.0.room_for(frames.len())?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DISK_TIMEOUT;
         let mut writing = self.0.writing().await?;
         if let Some(failure) = self.0.failure.get() {
             return Err(CommitError::Transient(failure.clone()));
@@ -87,7 +87,7 @@ impl LocalLog {
 impl Inner {
     pub(super) async fn writing(&self) -> Result<OwnedMutexGuard<Writing>, CommitError> {
         let writing = Arc::clone(&self.writing).lock_owned();
-        tokio::time::timeout(PATIENCE, writing).await.map_err(|_| late())
+        tokio::time::timeout(DISK_TIMEOUT, writing).await.map_err(|_| late())
     }
 
     pub(super) fn room_for(&self, bytes: u64) -> Result<(), CommitError> {

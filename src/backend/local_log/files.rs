@@ -219,13 +219,13 @@ fn unused(directory: &Path, number: u64) -> PathBuf {
 
 /// All of a file; where its disk cannot be read there are zeros.
 pub(super) fn read_what_can_be(path: &Path) -> io::Result<Vec<u8>> {
-    const PAGE: usize = 4096;
+    const DISK_PAGE: usize = 4096;
     let file = options().read(true).open(path)?;
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; length];
     if file.read_exact_at(&mut bytes, 0).is_err() {
-        for (page, bytes) in bytes.chunks_mut(PAGE).enumerate() {
-            if file.read_exact_at(bytes, (page * PAGE) as u64).is_err() {
+        for (page, bytes) in bytes.chunks_mut(DISK_PAGE).enumerate() {
+            if file.read_exact_at(bytes, (page * DISK_PAGE) as u64).is_err() {
                 bytes.fill(0);
             }
         }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::fetch::{ReadError, Taken, fields_of, take, take_again};
 use super::state::{Place, RecordId};
-use super::{LocalLog, PATIENCE};
+use super::{DISK_TIMEOUT, LocalLog};
 use crate::event::{Event, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
 use crate::sabotage::{self, Point};
@@ -62,7 +62,7 @@ impl Reader {
             Ok((records.into_iter().map(delivery).collect::<Vec<_>>(), cursor))
         });
         let late = |_| SourceError("the disk took too long".to_owned());
-        let read = timeout(PATIENCE, reading).await.map_err(late)?;
+        let read = timeout(DISK_TIMEOUT, reading).await.map_err(late)?;
         match read.map_err(|error| SourceError(error.to_string()))? {
             Ok((deliveries, cursor)) => {
                 self.cursor = cursor;

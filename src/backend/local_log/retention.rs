@@ -9,7 +9,7 @@ use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Letters that one step looks at.
-const PAGE: usize = 200;
+const DEAD_LETTERS_PER_STEP: usize = 200;
 
 /// Deletes by when they were put aside.
 #[derive(Debug)]
@@ -32,7 +32,11 @@ impl Aging for Retention {
         let (letters, after) = (self.letters.clone(), self.after);
         let deleting = spawn_blocking(move || {
             let ids = letters.ids()?;
-            let page: Vec<_> = ids.into_iter().filter(|id| Some(*id) > after).take(PAGE).collect();
+            let page: Vec<_> = ids
+                .into_iter()
+                .filter(|id| Some(*id) > after)
+                .take(DEAD_LETTERS_PER_STEP)
+                .collect();
             let mut deleted = 0;
             for id in &page {
                 if letters.put_at(*id)?.is_some_and(|at| at < cutoff) {
@@ -43,7 +47,7 @@ impl Aging for Retention {
         });
         let done = deleting.await.map_err(|error| error.to_string())?;
         let (page, deleted) = done.map_err(|error| error.to_string())?;
-        self.after = page.last().copied().filter(|_| page.len() == PAGE);
+        self.after = page.last().copied().filter(|_| page.len() == DEAD_LETTERS_PER_STEP);
         Ok(if self.after.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
     }
 

@@ -12,7 +12,7 @@ use crate::backend::BackendError;
 use crate::clock::Timestamp;
 
 /// Longest examination.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Postgres {
             connection.close().await?;
             Ok::<_, sqlx::Error>(examined)
         };
-        Ok(timeout(PATIENCE, look).await.map_err(late)??)
+        Ok(timeout(EXAMINATION_TIMEOUT, look).await.map_err(late)??)
     }
 }
 

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::Postgres;
 use crate::backend::BackendError;
-use crate::backend::purge::{Found, Mode, PAGE, Selection};
+use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
 use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
 use crate::clock::Timestamp;
@@ -69,7 +69,7 @@ impl RowPurge {
                 let delete = delete.persistent(keep);
                 found.events = delete.execute(connection).await?.rows_affected();
             }
-            let last = hits.last().filter(|_| hits.len() == PAGE as usize);
+            let last = hits.last().filter(|_| hits.len() == ROWS_PER_STEP as usize);
             Ok((found, last.and_then(|hit| Cursor::behind(&hit.at, &hit.key, &hit.account))))
         };
         Ok(self.0.run_limited(step).await?)
@@ -93,7 +93,7 @@ impl RowPurge {
                 }
             }
             let found = statuses(connection, &sids, selection, mode, keep).await?;
-            let last = match rows.last().filter(|_| rows.len() == PAGE as usize) {
+            let last = match rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize) {
                 Some(last) => Cursor::behind(
                     last.try_get("at")?,
                     last.try_get("sid")?,

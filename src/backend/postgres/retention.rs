@@ -16,7 +16,7 @@ use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Rows that one step looks at.
-pub(super) const PAGE: i64 = 500;
+pub(super) const ROWS_PER_STEP: i64 = 500;
 
 /// By the index of `stored_at`; behind the last page, lest entries of rows that are gone, which a
 /// vacuum has not removed yet, be read again and again. Returns what [`Page`] reads.
@@ -119,7 +119,7 @@ impl Retention {
                     return Ok(None);
                 }
                 let delete = sqlx::query(delete).bind(cutoff.datetime()).bind(at).bind(id);
-                let delete = delete.bind(PAGE).persistent(keep);
+                let delete = delete.bind(ROWS_PER_STEP).persistent(keep);
                 let row = delete.fetch_optional(connection).await?;
                 row.as_ref().map_or(Ok(Page::default()), Page::of).map(Some)
             })
@@ -155,7 +155,7 @@ impl Aging for Retention {
             return Ok(Step::Taken);
         };
         let deleted = deleted.unsigned_abs();
-        match last.filter(|_| rows == PAGE) {
+        match last.filter(|_| rows == ROWS_PER_STEP) {
             Some(last) => {
                 self.after = last;
                 Ok(Step::More(deleted))

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(900);
 /// After how long a Redis that refused to wait is asked again whether it would.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Longest answer to a command that does not wait. Redis may be busy rewriting its files.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
 type Fields = Option<Vec<Vec<u8>>>;
@@ -63,8 +63,8 @@ impl RedisConsumer {
     ) -> Self {
         Self {
             connector: connector.clone(),
-            reads: connector.conn(BLOCK + PATIENCE),
-            commands: connector.conn(PATIENCE),
+            reads: connector.conn(BLOCK + ANSWER_TIMEOUT),
+            commands: connector.conn(ANSWER_TIMEOUT),
             names,
             name,
             joined: false,

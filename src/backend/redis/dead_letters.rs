@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::event::codec;
 
 /// Longest answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Entry = (String, Vec<Vec<u8>>);
 
@@ -84,7 +84,7 @@ impl DeadLetters {
     }
 
     fn conn(&self) -> Conn {
-        self.connector.conn(PATIENCE)
+        self.connector.conn(ANSWER_TIMEOUT)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::backend::BackendError;
 use crate::clock::Timestamp;
 
 /// Longest answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Connector {
     /// # Errors
     /// Redis does not answer in time.
     pub async fn examine(&self, names: &Names) -> Result<Examined, BackendError> {
-        let mut conn = self.conn(PATIENCE);
+        let mut conn = self.conn(EXAMINATION_TIMEOUT);
         let info: Option<String> = hidden(conn.query(cmd("INFO").arg("server")).await)?;
         let memory: Option<Vec<String>> =
             hidden(conn.query(cmd("CONFIG").arg("GET").arg("maxmemory")).await)?;

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 /// Most groups that are looked at. Each costs a question or two.
 const MAX_GROUPS: usize = 100;
 /// Longest answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many entries one call frees, less one node of them, if there are as many.
 pub const TRIMMED_AT_ONCE: u64 = 5_000;
@@ -75,7 +75,7 @@ impl Housekeeping {
     /// Of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: Names) -> Self {
-        Self { conn: connector.conn(PATIENCE), names, seen: None, gathers: true }
+        Self { conn: connector.conn(ANSWER_TIMEOUT), names, seen: None, gathers: true }
     }
 
     /// Frees entries that every group has acked; about how many. If it is no less than

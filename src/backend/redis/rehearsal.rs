@@ -11,7 +11,7 @@ use super::Names;
 use super::conn::{Conn, ConnError, Connector};
 
 /// Longest answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REHEARSAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The oldest Redis whose streams and scripts do what is needed. Valkey says that it is a 7.2.
 const OLDEST: u32 = 7;
 /// The rehearsal's own group and consumer.
@@ -60,7 +60,7 @@ impl Rehearsal {
     /// On a connection of its own.
     #[must_use]
     pub fn new(connector: &Connector, names: Names, parts: Parts) -> Self {
-        let conn = connector.conn(PATIENCE);
+        let conn = connector.conn(REHEARSAL_TIMEOUT);
         Self { connector: connector.clone(), conn, names, parts }
     }
 
@@ -86,7 +86,7 @@ impl Connector {
     /// # Errors
     /// It is not, or it does not answer.
     pub async fn is_supported(&self) -> Result<(), Failure> {
-        self.supported(&mut self.conn(PATIENCE)).await
+        self.supported(&mut self.conn(REHEARSAL_TIMEOUT)).await
     }
 
     async fn supported(&self, conn: &mut Conn) -> Result<(), Failure> {
@@ -103,7 +103,7 @@ impl Connector {
     /// # Errors
     /// Redis does not answer in time.
     pub(super) async fn refused(&self, names: &Names) -> Result<Vec<String>, ConnError> {
-        let mut conn = self.conn(PATIENCE);
+        let mut conn = self.conn(REHEARSAL_TIMEOUT);
         let mut refused = Vec::new();
         let mut steps = steps(names, Parts { appends: true, works: true });
         // Only who purges a dead letter does that.

@@ -12,9 +12,9 @@ use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Most entries of one step: well under a millisecond of Redis.
-const PAGE: u32 = 1000;
+const ENTRIES_PER_STEP: u32 = 1000;
 /// Longest answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Deletes dead letters that are old. Several workers may do so at once.
 #[derive(Debug)]
@@ -29,13 +29,13 @@ impl Retention {
     /// Of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: &Names) -> Self {
-        Self { conn: connector.conn(PATIENCE), dead: names.dead(), trusted: names.trusted() }
+        Self { conn: connector.conn(ANSWER_TIMEOUT), dead: names.dead(), trusted: names.trusted() }
     }
 
     async fn trim(&mut self, cutoff: Timestamp) -> Result<Step, ConnError> {
         let first = cutoff.micros().max(0).div_euclid(1000).to_string();
         let mut whole = cmd("XTRIM");
-        whole.arg(&self.dead).arg("MINID").arg("~").arg(&first).arg("LIMIT").arg(PAGE);
+        whole.arg(&self.dead).arg("MINID").arg("~").arg(&first).arg("LIMIT").arg(ENTRIES_PER_STEP);
         let deleted = self.conn.query(&whole).await?;
         if deleted > 0 {
             return Ok(Step::More(deleted));

@@ -6,7 +6,7 @@ use sqlx::{ColumnIndex, Decode, QueryBuilder, Row, Type};
 
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
-use crate::backend::purge::{PAGE, Selection};
+use crate::backend::purge::{ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
 
 /// An event of a page.
@@ -144,5 +144,5 @@ fn push_page<DB: Dialect>(
     if let Some(after) = after {
         push_after(sql, [time, id], ">", after);
     }
-    sql.push(format_args!(" ORDER BY {time}, {id}, account LIMIT {PAGE}"));
+    sql.push(format_args!(" ORDER BY {time}, {id}, account LIMIT {ROWS_PER_STEP}"));
 }

@@ -5,7 +5,9 @@ use sqlx::QueryBuilder;
 use super::columns::{select_events, select_statuses};
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
-use crate::backend::search::{ACCOUNTS, Cursor, EventSearch, Needle, PAGE, Span, StatusSearch};
+use crate::backend::search::{
+    ACCOUNTS, Cursor, EventSearch, Needle, ROWS_PER_PAGE, Span, StatusSearch,
+};
 use crate::event::{Kind, Resource};
 
 /// The current status of a SID in each account that has reported it, at most [`ACCOUNTS`].
@@ -104,6 +106,6 @@ fn push_page<DB: Dialect>(
     if let Some(after) = after {
         push_after(sql, [time, id], "<", after);
     }
-    let limit = limit.clamp(1, PAGE);
+    let limit = limit.clamp(1, ROWS_PER_PAGE);
     sql.push(format_args!(" ORDER BY {time} DESC, {id} DESC, account DESC LIMIT {limit}"));
 }

@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, SqliteConnection};
 use super::query::Query;
 use super::writer::Writer;
 use crate::backend::BackendError;
-use crate::backend::purge::{Found, Mode, PAGE, Selection};
+use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
 use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
 use crate::pipeline::CommitError;
@@ -54,7 +54,7 @@ impl RowPurge {
                        (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
             events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
         }
-        let last = hits.last().filter(|_| hits.len() == PAGE as usize);
+        let last = hits.last().filter(|_| hits.len() == ROWS_PER_STEP as usize);
         let found = Found { events, statuses, ..Found::default() };
         Ok((found, last.and_then(|hit| Cursor::behind(&hit.at, &hit.key, &hit.account))))
     }
@@ -74,7 +74,7 @@ impl RowPurge {
         let sids = rows.iter().filter(|(_, _, _, selected)| *selected);
         let sids: Vec<(&str, &str)> = sids.map(|(sid, account, ..)| (&**sid, &**account)).collect();
         let found = self.settle_statuses(&sids, selection, mode).await?;
-        let last = rows.last().filter(|_| rows.len() == PAGE as usize);
+        let last = rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize);
         Ok((found, last.and_then(|(sid, account, at, _)| Cursor::behind(at, sid, account))))
     }
 

@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 use crate::event::Current;
 
 /// Longest read.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the embedded store.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl Query {
         // Opened anew by the pool if one breaks; two so that a timeline does not wait for a search.
         let pool = SqlitePoolOptions::new()
             .max_connections(2)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(READ_TIMEOUT)
             .connect_lazy_with(options);
         Self { pool, searches: Arc::new(Semaphore::new(1)) }
     }
@@ -178,7 +178,7 @@ impl Query {
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
-        let in_turn = timeout(PATIENCE, self.searches.acquire()).await;
+        let in_turn = timeout(READ_TIMEOUT, self.searches.acquire()).await;
         let late = |_| BackendError("other searches took too long".to_owned());
         let _turn = in_turn.map_err(late)?.expect("it is never closed");
         self.read(work).await
@@ -192,12 +192,12 @@ impl Query {
         bounded(async { work(&mut *self.connection().await?).await }).await
     }
 
-    /// Whose reads end after [`PATIENCE`]: SQLite goes on with a statement that nobody waits for,
+    /// Whose reads end after [`READ_TIMEOUT`]: SQLite goes on with a statement that nobody waits for,
     /// unless it is told to ask.
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         /// Some milliseconds' worth of SQLite's own instructions.
         const ASK_EVERY: i32 = 100_000;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + READ_TIMEOUT;
         let mut connection = self.pool.acquire().await?;
         let mut handle = connection.lock_handle().await?;
         handle.set_progress_handler(ASK_EVERY, move || Instant::now() < deadline);
@@ -208,7 +208,7 @@ impl Query {
 
 async fn bounded<T>(read: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, BackendError> {
     let late = |_| BackendError("the file took too long to read".to_owned());
-    Ok(timeout(PATIENCE, read).await.map_err(late)??)
+    Ok(timeout(READ_TIMEOUT, read).await.map_err(late)??)
 }
 
 #[cfg(test)]

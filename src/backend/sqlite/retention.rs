@@ -16,7 +16,7 @@ use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
 
 /// Rows that one step looks at.
-const PAGE: u32 = 200;
+const ROWS_PER_STEP: u32 = 200;
 
 /// Where what is old lies.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Aging for Retention {
             Table::Events(writer) => {
                 let sql = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events \
                            WHERE stored_at < ? ORDER BY stored_at, key LIMIT ?)";
-                delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(PAGE)).await
+                delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(ROWS_PER_STEP)).await
             }
             Table::Statuses(writer, after) => delete_statuses(writer, after, cutoff).await,
         };
@@ -149,12 +149,12 @@ impl Aging for Retention {
 
 type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
-/// Runs a DELETE of at most [`PAGE`] rows.
+/// Runs a DELETE of at most [`ROWS_PER_STEP`] rows.
 async fn delete(writer: &Writer, delete: Statement) -> Result<Step, crate::pipeline::CommitError> {
     let held = writer.hold().await?;
     let run = async |connection: &mut SqliteConnection| delete.execute(connection).await;
     let deleted = held.run(run).await?.rows_affected();
-    Ok(if deleted < u64::from(PAGE) { Step::Done(deleted) } else { Step::More(deleted) })
+    Ok(if deleted < u64::from(ROWS_PER_STEP) { Step::Done(deleted) } else { Step::More(deleted) })
 }
 
 /// Nobody else writes while the connection is held, so the two statements see the same.
@@ -171,7 +171,7 @@ async fn delete_statuses(
     let held = writer.hold().await?;
     let run = async |connection: &mut SqliteConnection| {
         let page: Vec<(String, String, String, String)> =
-            page.bind(PAGE).fetch_all(&mut *connection).await?;
+            page.bind(ROWS_PER_STEP).fetch_all(&mut *connection).await?;
         let old = page.iter().filter(|(.., stored_at)| *stored_at < cutoff);
         let old: Vec<(&str, &str)> = old.map(|(_, sid, account, _)| (&**sid, &**account)).collect();
         let sql = "DELETE FROM statuses WHERE (sid, account) IN \
@@ -180,7 +180,7 @@ async fn delete_statuses(
         Ok((page, deleted.rows_affected()))
     };
     let (page, deleted) = held.run(run).await?;
-    let last = page.last().filter(|_| page.len() == PAGE as usize);
+    let last = page.last().filter(|_| page.len() == ROWS_PER_STEP as usize);
     *after = last.map(|(at, sid, ..)| (at.clone(), sid.clone())).unwrap_or_default();
     Ok(if last.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
 }

@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 /// Its name in its directory.
 const NAME: &str = "spool.db";
 /// Rows that are read at once.
-const PAGE: u32 = 256;
+const ROWS_PER_READ: u32 = 256;
 /// Columns that are not the event's.
 const OUR_COLUMNS: [&str; 4] = ["id", "bytes", "dead_reason", "dead_at"];
 
@@ -58,7 +58,7 @@ impl OldSpool {
     /// # Errors
     /// The file is damaged.
     pub async fn page(&mut self) -> Result<Vec<OldRow>, BackendError> {
-        let sql = format!("SELECT * FROM spool WHERE id > ? ORDER BY id LIMIT {PAGE}");
+        let sql = format!("SELECT * FROM spool WHERE id > ? ORDER BY id LIMIT {ROWS_PER_READ}");
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(self.last);
         let rows = rows.fetch_all(&mut self.connection).await?;
         let rows = rows.iter().map(row).collect::<Result<Vec<_>, sqlx::Error>>()?;
@@ -74,7 +74,7 @@ impl OldSpool {
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'spool'";
         let last: i64 = sqlx::query_scalar(last).fetch_one(&mut self.connection).await?;
         let mut rows = Vec::new();
-        while self.last < last && rows.len() < PAGE as usize {
+        while self.last < last && rows.len() < ROWS_PER_READ as usize {
             self.last += 1;
             let one = sqlx::query("SELECT * FROM spool WHERE id = ?").bind(self.last);
             let found = one.fetch_optional(&mut self.connection).await;

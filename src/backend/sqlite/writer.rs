@@ -16,7 +16,7 @@ use crate::backend::sql::error::cause;
 use crate::pipeline::CommitError;
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
-const PATIENCE: Duration = Duration::from_secs(8);
+const DISK_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Writes one file.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Writer {
         // SQLite takes no lock on this file, which closing it here would release. Best effort: each descriptor is
         // told of a failed sync, so the checkpoint's is, too.
         let synced = spawn_blocking(move || File::open(PathBuf::from(wal))?.sync_data());
-        let _ = timeout(PATIENCE, synced).await;
+        let _ = timeout(DISK_TIMEOUT, synced).await;
     }
 
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
@@ -121,7 +121,7 @@ impl Held<'_> {
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
         let late = |_| CommitError::Late("the disk took too long".to_owned());
-        let done = timeout(PATIENCE, work(&mut self.connection)).await.map_err(late)?;
+        let done = timeout(DISK_TIMEOUT, work(&mut self.connection)).await.map_err(late)?;
         match done {
             Ok(value) => {
                 *self.slot = Some(self.connection);
