@@ -116,7 +116,7 @@ pub trait Source: Send + 'static {
         settled: &Settled<Self::Id>,
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// Puts a delivery aside with the reason, and never hands it out again.
+    /// Makes a dead letter of a delivery, with the reason, and never hands it out again.
     fn dead_letter(
         &mut self,
         id: &Self::Id,
@@ -172,7 +172,7 @@ pub trait Observer: Send + Sync + 'static {
     fn claimed(&self, _deliveries: usize) {}
     /// Deliveries were pending, and somebody has deleted them from the source.
     fn vanished(&self, _deliveries: usize) {}
-    /// A delivery was put aside.
+    /// A delivery became a dead letter.
     fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
     /// The source did not answer.
     fn source_failed(&self, _error: &SourceError) {}

@@ -8,16 +8,16 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::codec::Malformed;
 
-/// An entry that was put aside.
+/// An event that no worker could store, or an entry that is not one.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// Its name among the dead letters.
     pub id: String,
-    /// When it was put aside, by the backend's clock.
+    /// When it became one, by the backend's clock.
     pub at: Timestamp,
     /// How often it had been delivered.
     pub deliveries: u32,
-    /// Why it was put aside.
+    /// Why it is one.
     pub reason: String,
     /// The event, unless what lay there was none.
     pub event: Result<Event, Malformed>,
@@ -64,16 +64,16 @@ impl DeadLetters {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BackendError> {
         let limit = limit.min(Self::PER_PAGE);
-        let mut letters = match &self.stream {
+        let mut dead_letters = match &self.stream {
             Some(stream) => stream.list(after, limit).await?,
             None => Vec::new(),
         };
         if let Some(local) = &self.local {
-            letters.extend(local.list(after, limit).await?);
-            letters.sort_by_key(|letter| parse_id(&letter.id));
-            letters.truncate(limit);
+            dead_letters.extend(local.list(after, limit).await?);
+            dead_letters.sort_by_key(|letter| parse_id(&letter.id));
+            dead_letters.truncate(limit);
         }
-        Ok(letters)
+        Ok(dead_letters)
     }
 
     /// The one of this id.
@@ -99,17 +99,17 @@ impl DeadLetters {
     ///
     /// # Errors
     /// The backend does not answer in time; it may have been done all the same.
-    pub async fn settle(&self, id: &str, action: Action) -> Result<bool, BackendError> {
+    pub async fn resolve(&self, id: &str, action: Action) -> Result<bool, BackendError> {
         if !Self::is_id(id) {
             return Ok(false);
         }
         if let Some(local) = &self.local
-            && local.settle(id, action).await?
+            && local.resolve(id, action).await?
         {
             return Ok(true);
         }
         match &self.stream {
-            Some(stream) => stream.settle(id, action).await,
+            Some(stream) => stream.resolve(id, action).await,
             None => Ok(false),
         }
     }
@@ -130,16 +130,18 @@ impl DeadLetters {
         Ok(stream + local)
     }
 
-    /// Only those of the stream, or only those of the local log.
-    pub(super) fn only(&self, stream: bool) -> Self {
-        match stream {
-            true => Self { stream: self.stream.clone(), local: None },
-            false => Self { stream: None, local: self.local.clone() },
-        }
+    /// Only those of the stream.
+    pub(super) fn of_stream(&self) -> Self {
+        Self { stream: self.stream.clone(), local: None }
+    }
+
+    /// Only those of the local log.
+    pub(super) fn of_local_log(&self) -> Self {
+        Self { stream: None, local: self.local.clone() }
     }
 }
 
-/// The two numbers of an id, by which letters are in order.
+/// The two numbers of an id, by which they are in order.
 pub(super) fn parse_id(text: &str) -> Option<(u64, u64)> {
     let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
     let (millis, rest) = text.split_once('-')?;

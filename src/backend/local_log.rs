@@ -29,7 +29,7 @@
 //! - After a failed sync nothing is written any more: a second one would succeed and prove nothing.
 //! - A file is deleted, or used again, when all of it is settled and released. `settled` is written
 //!   without a sync: at worst, events are handed out again, and the store makes one of two.
-//! - A damaged file is put aside, with an error, and nothing waits for it. What can be read of it is
+//! - A damaged file is quarantined, with an error, and nothing waits for it. What can be read of it is
 //!   appended again when an operator says so.
 //! - What is in `aside`, `damaged` and `replay` may be moved and deleted by another process.
 //!
@@ -133,7 +133,7 @@ impl LocalLog {
     ///
     /// # Errors
     /// The directory cannot be written, or another process has it. A file in it that cannot be read
-    /// is no error: it is put aside.
+    /// is not an error: it is quarantined.
     pub async fn open(directory: &Path, bounds: Bounds) -> Result<Self, OpenError> {
         let path = directory.to_owned();
         let opened = spawn_blocking(move || Inner::open(&path, bounds)).await;
@@ -186,7 +186,7 @@ impl LocalLog {
         Reader::new(self.clone(), release)
     }
 
-    /// What is put aside.
+    /// Its dead letters.
     #[must_use]
     pub fn dead_letters(&self) -> LocalDeadLetters {
         LocalDeadLetters::new(self.directory().to_owned())

@@ -109,14 +109,15 @@ impl Purge {
                 (found, last.map(|at| Place::Statuses(Some(at))))
             }
             Place::DeadLetters(after) => {
-                let letters = self.dead_letters.only(true);
-                let (dead_letters, last) = self::letters(&letters, selection, after, mode).await?;
+                let from = self.dead_letters.of_stream();
+                let (dead_letters, last) =
+                    purge_dead_letters(&from, selection, after, mode).await?;
                 let found = Found { dead_letters, ..Found::default() };
                 (found, last.map(|id| Place::DeadLetters(Some(id))))
             }
             Place::Spool(after) => {
-                let letters = self.dead_letters.only(false);
-                let (spool, last) = self::letters(&letters, selection, after, mode).await?;
+                let from = self.dead_letters.of_local_log();
+                let (spool, last) = purge_dead_letters(&from, selection, after, mode).await?;
                 let found = Found { spool, ..Found::default() };
                 (found, last.map(|id| Place::Spool(Some(id))))
             }
@@ -155,23 +156,23 @@ impl Purge {
     }
 }
 
-async fn letters(
+async fn purge_dead_letters(
     from: &DeadLetters,
     selection: &Selection,
     after: Option<String>,
     mode: Mode,
 ) -> Result<(u64, Option<String>), BackendError> {
-    let letters = from.list(after.as_deref(), DEAD_LETTERS_PER_STEP).await?;
-    let last = letters.last().filter(|_| letters.len() == DEAD_LETTERS_PER_STEP);
-    let last = last.map(|letter| letter.id.clone());
+    let page = from.list(after.as_deref(), DEAD_LETTERS_PER_STEP).await?;
+    let last = page.last().filter(|_| page.len() == DEAD_LETTERS_PER_STEP);
+    let last = last.map(|dead_letter| dead_letter.id.clone());
     let mut found = 0;
-    for letter in letters {
-        let selected = match &letter.event {
+    for dead_letter in page {
+        let selected = match &dead_letter.event {
             Ok(event) => selection.takes(event),
-            Err(_) => selection.takes_fields(&letter.fields, letter.at),
+            Err(_) => selection.takes_fields(&dead_letter.fields, dead_letter.at),
         };
         found += u64::from(match (selected, mode) {
-            (true, Mode::Delete) => from.settle(&letter.id, Action::Purge).await?,
+            (true, Mode::Delete) => from.resolve(&dead_letter.id, Action::Purge).await?,
             (selected, _) => selected,
         });
     }

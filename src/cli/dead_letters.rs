@@ -58,8 +58,8 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
             out!("{}", show(&letter.with_context(|| format!("there is no dead letter {id}"))?));
             Ok(())
         }
-        Command::Replay(which) => settle(&letters, which, Action::Replay).await,
-        Command::Purge(which) => settle(&letters, which, Action::Purge).await,
+        Command::Replay(which) => resolve(&letters, which, Action::Replay).await,
+        Command::Purge(which) => resolve(&letters, which, Action::Purge).await,
     }
 }
 
@@ -94,7 +94,7 @@ fn show(letter: &DeadLetter) -> String {
     lines.join("\n") + "\n"
 }
 
-async fn settle(letters: &DeadLetters, which: Which, action: Action) -> anyhow::Result<()> {
+async fn resolve(letters: &DeadLetters, which: Which, action: Action) -> anyhow::Result<()> {
     let ids = if which.all { all(letters).await? } else { which.ids };
     let verb = match action {
         Action::Replay => "replay",
@@ -104,7 +104,7 @@ async fn settle(letters: &DeadLetters, which: Which, action: Action) -> anyhow::
     for id in ids {
         let found = match which.dry_run {
             true => letters.get(&id).await?.is_some(),
-            false => letters.settle(&id, action).await?,
+            false => letters.resolve(&id, action).await?,
         };
         let said = match (found, which.dry_run) {
             (true, false) => "done",

@@ -23,7 +23,7 @@ pub struct Options {
     /// How long what comes is left to gather into one commit, where a commit of one event costs as much as
     /// one of ten.
     pub gather: Duration,
-    /// Deliveries after which an event is put aside: it was in the hands of that many readers and
+    /// Deliveries after which an event becomes a dead letter: it was in the hands of that many readers and
     /// each of them died.
     pub max_deliveries: u32,
     /// How often to look for deliveries that others left idle, and to say that those in hand are
@@ -68,7 +68,7 @@ pub async fn pump<S: Source>(
                 if due && deliveries.len() < options.batch {
                     last_claim = Some(Instant::now());
                 }
-                pump.settle(deliveries, &stop).await
+                pump.work_off(deliveries, &stop).await
             }
             Err(error) => Err(error),
         };
@@ -119,12 +119,12 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
     }
 
     /// Every delivery ends acked, dead-lettered or released, or stays pending with an error.
-    async fn settle(
+    async fn work_off(
         &mut self,
         deliveries: Vec<Delivery<S::Id>>,
         stop: &CancellationToken,
     ) -> Result<(), SourceError> {
-        let deliveries = self.put_aside(deliveries).await?;
+        let deliveries = self.dead_letter_hopeless(deliveries).await?;
         let Some(pending) = Pending::new(deliveries) else { return Ok(()) };
         let Some(pending) = self.filter(pending).await? else { return Ok(()) };
         sabotage::point(Point::Filtered);
@@ -132,7 +132,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
     }
 
     /// Dead-letters what is no event, and what was handed out too often.
-    async fn put_aside(
+    async fn dead_letter_hopeless(
         &mut self,
         deliveries: Vec<Delivery<S::Id>>,
     ) -> Result<Vec<Delivery<S::Id>>, SourceError> {

@@ -55,8 +55,8 @@ pub(crate) async fn tend(
         if let Err(error) = log.replay().await {
             warn!(error = %error, "what was replayed cannot be appended to the local log yet");
         }
-        let aside = log.dead_letters().count().await.unwrap_or_default();
-        metrics.show_local_log(log.fill().bytes, aside, log.damaged());
+        let dead_letters = log.dead_letters().count().await.unwrap_or_default();
+        metrics.show_local_log(log.fill().bytes, dead_letters, log.damaged());
         match stands {
             Stands::BehindStream => metrics.show_spooled(log.fill().events),
             Stands::BeforeStore => {
@@ -78,7 +78,7 @@ async fn take_over(log: &LocalLog) -> bool {
     let old = match OldSpool::open(log.directory()).await {
         Ok(None) => return true,
         Ok(Some(old)) => old,
-        Err(error @ OpenError::Database { .. }) => return put_aside(log, 0, &error).is_ok(),
+        Err(error @ OpenError::Database { .. }) => return quarantine(log, 0, &error).is_ok(),
         Err(error) => {
             warn!(error = %error, "the spool of an earlier version cannot be taken over yet");
             return false;
@@ -115,14 +115,14 @@ async fn append_all(log: &LocalLog, mut old: OldSpool) -> anyhow::Result<u64> {
             break;
         }
         events += rows.len() as u64;
-        let (aside, waiting): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| row.aside.is_some());
+        let (dead, waiting): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.dead.is_some());
         let fields: Vec<_> = waiting.into_iter().map(|row| row.fields).collect();
         log.append_fields(&fields)
             .await
             .map_err(|error: CommitError| anyhow::anyhow!("{error}"))?;
-        for row in aside {
-            let Some((reason, at)) = row.aside else { continue };
+        for row in dead {
+            let Some((reason, at)) = row.dead else { continue };
             log.dead_letters().put_old(row.id, &row.fields, &reason, at)?;
         }
     }
@@ -130,16 +130,16 @@ async fn append_all(log: &LocalLog, mut old: OldSpool) -> anyhow::Result<u64> {
         None => old.remove().await?,
         Some(damage) => {
             drop(old);
-            put_aside(log, events, &damage)?;
+            quarantine(log, events, &damage)?;
         }
     }
     Ok(events)
 }
 
-fn put_aside(log: &LocalLog, events: u64, damage: &dyn std::fmt::Display) -> std::io::Result<()> {
-    let aside = OldSpool::put_aside(log.directory())?;
+fn quarantine(log: &LocalLog, events: u64, damage: &dyn std::fmt::Display) -> std::io::Result<()> {
+    let moved = OldSpool::quarantine(log.directory())?;
     error!(
-        file = %aside.display(),
+        file = %moved.display(),
         error = %damage,
         events,
         "the spool of an earlier version is damaged: what could be read of it was taken over, and the \

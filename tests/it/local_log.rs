@@ -410,12 +410,12 @@ async fn dead_letters_are_listed_shown_replayed_and_purged_by_any_process() {
 
     let ours = &all[1].id;
     assert_eq!(letters.get(ours).await.expect("the disk works").expect("there").id, *ours);
-    assert!(letters.settle(ours, Action::Replay).await.expect("the disk works"));
-    assert!(!letters.settle(ours, Action::Replay).await.expect("the disk works"));
+    assert!(letters.resolve(ours, Action::Replay).await.expect("the disk works"));
+    assert!(!letters.resolve(ours, Action::Replay).await.expect("the disk works"));
     assert_eq!(spool.replay().await.expect("there is room").events, 1);
     let again = reader.read(9).await.expect("the disk works");
     assert_eq!(again[0].event, all[1].event);
-    assert!(letters.settle(&all[2].id, Action::Purge).await.expect("the disk works"));
+    assert!(letters.resolve(&all[2].id, Action::Purge).await.expect("the disk works"));
     assert_eq!(letters.count().await.expect("the disk works"), 2);
     assert!(letters.get("1-1").await.expect("the disk works").is_none());
 }

@@ -160,7 +160,7 @@ pub(in crate::admin) async fn settle(
 ) -> Result<Settled, Problem> {
     let mut settled = Settled::default();
     for id in bounded(ids)? {
-        match letters.settle(&id, action).await {
+        match letters.resolve(&id, action).await {
             Ok(true) => settled.done.push(id),
             Ok(false) => settled.missing.push(id),
             Err(error) if settled.done.is_empty() => return Err(error.into()),

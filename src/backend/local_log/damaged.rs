@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use tokio::task::spawn_blocking;
 use tracing::error;
 
-use super::dead_letters::{LETTER, LocalDeadLetters, there, wipe};
+use super::dead_letters::{DEAD_LETTER, LocalDeadLetters, there, wipe};
 use super::files::{self, DAMAGED};
 use super::{Inner, record};
 use crate::backend::BackendError;
@@ -32,7 +32,10 @@ impl LocalDeadLetters {
     /// # Errors
     /// The directory cannot be read.
     pub async fn damaged(&self) -> Result<Vec<Damaged>, BackendError> {
-        self.run(|letters| letters.in_part(DAMAGED)?.iter().map(|path| look(path)).collect()).await
+        self.run(|dead_letters| {
+            dead_letters.in_part(DAMAGED)?.iter().map(|path| look(path)).collect()
+        })
+        .await
     }
 
     /// Has the process that has the log append what can be read of a damaged file; now, or when it
@@ -41,7 +44,7 @@ impl LocalDeadLetters {
     /// # Errors
     /// It cannot be moved.
     pub async fn replay_damaged(&self, name: &str) -> Result<bool, BackendError> {
-        self.with_damaged(name, |letters, path| letters.move_to_replay(path)).await
+        self.with_damaged(name, |dead_letters, path| dead_letters.move_to_replay(path)).await
     }
 
     /// Deletes a damaged file, and what could still be read of it. Whether there is such a file.
@@ -58,10 +61,10 @@ impl LocalDeadLetters {
         act: impl FnOnce(&Self, &Path) -> io::Result<()> + Send + 'static,
     ) -> Result<bool, BackendError> {
         let name = name.to_owned();
-        self.run(move |letters| {
-            let paths = letters.in_part(DAMAGED)?;
+        self.run(move |dead_letters| {
+            let paths = dead_letters.in_part(DAMAGED)?;
             let path = paths.iter().find(|path| path.file_name().is_some_and(|is| is == &*name));
-            path.map_or(Ok(false), |path| there(act(letters, path)))
+            path.map_or(Ok(false), |path| there(act(dead_letters, path)))
         })
         .await
     }
@@ -69,16 +72,16 @@ impl LocalDeadLetters {
 
 impl Inner {
     /// Takes a damaged file out of what waits.
-    pub(super) async fn put_aside(self: &Arc<Self>, number: u64) -> Result<(), BackendError> {
+    pub(super) async fn quarantine(self: &Arc<Self>, number: u64) -> Result<(), BackendError> {
         let failed = |error: &dyn std::fmt::Display| BackendError(error.to_string());
         let mut writing = self.writing().await.map_err(|error| failed(&error))?;
         let inner = Arc::clone(self);
-        let aside = spawn_blocking(move || {
+        let moving = spawn_blocking(move || {
             if writing.0.as_ref().is_some_and(|active| active.number == number) {
                 writing.0 = None;
             }
             let waited = inner.state().parts.get(&number).map_or(0, |part| part.waits.events);
-            let moved = inner.files.put_aside(number);
+            let moved = inner.files.quarantine(number);
             if let Err(error) = &moved
                 // All of it is gone, and comes back perhaps: a disk that is not mounted.
                 && (error.kind() != io::ErrorKind::NotFound || !inner.files.directory().is_dir())
@@ -99,8 +102,8 @@ impl Inner {
             }
             Ok(())
         });
-        let aside = aside.await.map_err(|error| failed(&error))?;
-        aside.map_err(|error| failed(&error))
+        let moved = moving.await.map_err(|error| failed(&error))?;
+        moved.map_err(|error| failed(&error))
     }
 }
 
@@ -116,6 +119,6 @@ pub(super) fn tell_damaged(path: &Path, events: u64) {
 fn look(path: &Path) -> io::Result<Damaged> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let bytes = files::read_what_can_be(path)?;
-    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, _| {});
+    let found = record::scan(&bytes, files::number(path).unwrap_or(DEAD_LETTER), |_, _| {});
     Ok(Damaged { name, path: path.to_owned(), events: found.records, spoilt: found.damaged })
 }

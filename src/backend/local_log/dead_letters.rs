@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use super::files::{self, ASIDE};
+use super::files::{self, DEAD};
 use super::record::{self, Frames};
 use super::state::RecordId;
 use crate::backend::BackendError;
@@ -20,13 +20,13 @@ use crate::clock::Timestamp;
 use crate::event::codec;
 
 /// A dead letter is a file of one record, under this number.
-pub(super) const LETTER: u64 = 0;
+pub(super) const DEAD_LETTER: u64 = 0;
 /// Says until when the clock was trusted.
 const TRUSTED: &str = "trusted";
 
 pub(super) type Fields = Vec<(Bytes, Bytes)>;
 
-/// What was put aside.
+/// The dead letters of a local log.
 #[derive(Clone, Debug)]
 pub struct LocalDeadLetters(pub(super) PathBuf);
 
@@ -43,25 +43,25 @@ impl LocalDeadLetters {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BackendError> {
         let after = after.and_then(parse_id);
-        self.run(move |letters| {
-            let ids = letters.ids()?.into_iter().filter(|id| Some(*id) > after);
+        self.run(move |dead_letters| {
+            let ids = dead_letters.ids()?.into_iter().filter(|id| Some(*id) > after);
             // One that is purged meanwhile is not there.
-            ids.take(limit).filter_map(|id| letters.read(id).transpose()).collect()
+            ids.take(limit).filter_map(|id| dead_letters.read(id).transpose()).collect()
         })
         .await
     }
 
     pub(crate) async fn get(&self, id: &str) -> Result<Option<DeadLetter>, BackendError> {
         let Some(id) = parse_id(id) else { return Ok(None) };
-        self.run(move |letters| letters.read(id)).await
+        self.run(move |dead_letters| dead_letters.read(id)).await
     }
 
-    pub(crate) async fn settle(&self, id: &str, action: Action) -> Result<bool, BackendError> {
+    pub(crate) async fn resolve(&self, id: &str, action: Action) -> Result<bool, BackendError> {
         let Some(id) = parse_id(id) else { return Ok(false) };
-        self.run(move |letters| {
+        self.run(move |dead_letters| {
             let done = match action {
-                Action::Purge => wipe(&letters.path(id)),
-                Action::Replay => letters.move_to_replay(&letters.path(id)),
+                Action::Purge => wipe(&dead_letters.path(id)),
+                Action::Replay => dead_letters.move_to_replay(&dead_letters.path(id)),
             };
             there(done)
         })
@@ -69,21 +69,21 @@ impl LocalDeadLetters {
     }
 
     pub(crate) async fn count(&self) -> Result<u64, BackendError> {
-        self.run(|letters| Ok(letters.ids()?.len() as u64)).await
+        self.run(|dead_letters| Ok(dead_letters.ids()?.len() as u64)).await
     }
 
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> Result<T, BackendError> {
-        let letters = self.clone();
+        let dead_letters = self.clone();
         let failed =
             |error: &dyn std::fmt::Display| BackendError(format!("{}: {error}", self.0.display()));
-        let done = spawn_blocking(move || work(&letters)).await;
+        let done = spawn_blocking(move || work(&dead_letters)).await;
         done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
     }
 
-    /// Puts a record aside. The same one twice is one letter.
+    /// Makes a dead letter of a record. The same one twice is one dead letter.
     pub(super) fn put(
         &self,
         id: RecordId,
@@ -101,7 +101,7 @@ impl LocalDeadLetters {
         .map(|_| ())
     }
 
-    /// Puts aside what an earlier version kept aside under this number, at this time.
+    /// Makes one of what an earlier version had as one under this number, since this time.
     ///
     /// # Errors
     /// It cannot be written.
@@ -134,22 +134,22 @@ impl LocalDeadLetters {
         frames.push(&fields);
         let path = self.path(id);
         let begun = path.with_extension(files::BEGUN);
-        files::make_part(&self.0.join(ASIDE))?;
+        files::make_part(&self.0.join(DEAD))?;
         let file = files::create(&begun)?;
-        file.write_all_at(frames.seal(LETTER, 0), 0)?;
+        file.write_all_at(frames.seal(DEAD_LETTER, 0), 0)?;
         file.sync_all()?;
         std::fs::rename(begun, path)?;
-        files::sync_directory(&self.0.join(ASIDE))?;
+        files::sync_directory(&self.0.join(DEAD))?;
         Ok(file)
     }
 
     fn path(&self, (millis, rest): (u64, u64)) -> PathBuf {
-        self.0.join(ASIDE).join(format!("{millis}-{rest}"))
+        self.0.join(DEAD).join(format!("{millis}-{rest}"))
     }
 
-    /// Every letter, in order.
+    /// Every dead letter, in order.
     pub(super) fn ids(&self) -> io::Result<Vec<(u64, u64)>> {
-        let names = self.in_part(ASIDE)?;
+        let names = self.in_part(DEAD)?;
         let mut ids: Vec<_> =
             names.iter().filter_map(|path| parse_id(path.file_name()?.to_str()?)).collect();
         ids.sort_unstable();
@@ -160,8 +160,8 @@ impl LocalDeadLetters {
         files::files_in(&self.0.join(part))
     }
 
-    /// When a letter was put aside.
-    pub(super) fn put_at(&self, id: (u64, u64)) -> io::Result<Option<Timestamp>> {
+    /// When it became one.
+    pub(super) fn dead_since(&self, id: (u64, u64)) -> io::Result<Option<Timestamp>> {
         match std::fs::metadata(self.path(id)) {
             Ok(metadata) => Ok(Some(timestamp(metadata.modified()?))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -169,7 +169,7 @@ impl LocalDeadLetters {
         }
     }
 
-    /// Until when the clock was trusted by which letters grow old.
+    /// Until when the clock was trusted by which dead letters grow old.
     pub(super) fn trusted(&self) -> io::Result<Option<Timestamp>> {
         match std::fs::read_to_string(self.0.join(TRUSTED)) {
             Ok(text) => Ok(Timestamp::parse_rfc3339(text.trim())),
@@ -178,7 +178,7 @@ impl LocalDeadLetters {
         }
     }
 
-    /// Not synced: what a power cut takes of it costs a guard, and no letter by itself.
+    /// Not synced: what a power cut takes of it costs a guard, and no dead letter by itself.
     pub(super) fn trust(&self, until: Option<Timestamp>) -> io::Result<()> {
         let path = self.0.join(TRUSTED);
         let Some(until) = until else { return there(std::fs::remove_file(path)).map(|_| ()) };
@@ -192,13 +192,13 @@ impl LocalDeadLetters {
     }
 
     fn read(&self, id: (u64, u64)) -> io::Result<Option<DeadLetter>> {
-        let Some(at) = self.put_at(id)? else { return Ok(None) };
+        let Some(at) = self.dead_since(id)? else { return Ok(None) };
         let bytes = match files::read_what_can_be(&self.path(id)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
         let mut all = Vec::new();
-        record::scan(&bytes, LETTER, |_, record| all = record.fields());
+        record::scan(&bytes, DEAD_LETTER, |_, record| all = record.fields());
         let (told, fields): (Vec<_>, Vec<_>) = all.into_iter().partition(is_told);
         let text = |wanted: &str| {
             let found = told.iter().find(|(name, _)| name == wanted);
@@ -223,7 +223,7 @@ pub(super) fn is_told((name, _): &(Bytes, Bytes)) -> bool {
     name.starts_with(b"dead_")
 }
 
-/// When the event was received, in ms: what its letter is called by, since that is always the same.
+/// When the event was received, in ms: what its dead letter is called by, since that is always the same.
 fn received(fields: &Fields) -> u64 {
     let found = fields.iter().find(|(name, _)| name == "received_at");
     let micros = found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());

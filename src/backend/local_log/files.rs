@@ -15,7 +15,7 @@ const SHORTEST: u64 = 256 * 1024;
 const ZEROS: usize = 256 * 1024;
 
 /// Where dead letters lie.
-pub(super) const ASIDE: &str = "aside";
+pub(super) const DEAD: &str = "aside";
 /// How the name of one ends that is not written yet.
 pub(super) const BEGUN: &str = "new";
 /// Where damaged files lie.
@@ -34,7 +34,7 @@ impl Files {
         let begun = directory.ancestors().take_while(|path| !path.is_dir()).count();
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         refuse_link(directory)?;
-        for part in [ASIDE, DAMAGED, REPLAY] {
+        for part in [DEAD, DAMAGED, REPLAY] {
             make_part(&directory.join(part))?;
         }
         for path in directory.ancestors().take(begun + 1) {
@@ -121,13 +121,13 @@ impl Files {
 
     /// Deletes dead letters that a crash has left half written: their events wait in the log.
     pub(super) fn forget_begun(&self) -> io::Result<()> {
-        let mut begun = entries(&self.0.join(ASIDE))?;
+        let mut begun = entries(&self.0.join(DEAD))?;
         begun.retain(|path| path.extension().is_some_and(|extension| extension == BEGUN));
         begun.into_iter().try_for_each(std::fs::remove_file)
     }
 
     /// Puts a damaged file where nothing reads it but a replay; its new place.
-    pub(super) fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
+    pub(super) fn quarantine(&self, number: u64) -> io::Result<PathBuf> {
         let damaged = self.0.join(DAMAGED);
         make_part(&damaged)?;
         let to = unused(&damaged, number);

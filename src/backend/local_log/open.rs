@@ -96,7 +96,7 @@ fn take_over(files: &Files, number: u64, released: Place, state: &mut State) -> 
         }
     });
     if found.damaged > 0 {
-        let to = files.put_aside(number)?;
+        let to = files.quarantine(number)?;
         tell_damaged(&to, waits.events);
         return Ok(());
     }

@@ -43,7 +43,7 @@ impl Reader {
         Self { log, release, cursor, taken: BTreeSet::new() }
     }
 
-    /// Reads on a thread that may block, and puts aside what turns out to be damaged.
+    /// Reads on a thread that may block, and quarantines what turns out to be damaged.
     async fn take(&mut self, limit: usize) -> Result<Vec<Delivery<RecordId>>, SourceError> {
         let (inner, cursor) = (Arc::clone(&self.log.0), self.cursor);
         let again: Vec<RecordId> = self.taken.iter().copied().take(limit).collect();
@@ -70,8 +70,8 @@ impl Reader {
                 Ok(deliveries)
             }
             Err(ReadError::Damaged(number)) => {
-                let aside = self.log.0.put_aside(number).await;
-                aside.map_err(|error| SourceError(error.to_string()))?;
+                let moved = self.log.0.quarantine(number).await;
+                moved.map_err(|error| SourceError(error.to_string()))?;
                 self.taken.retain(|id| id.place.number != number);
                 self.advance();
                 Ok(Vec::new())
@@ -159,13 +159,13 @@ impl Source for Reader {
         reason: &str,
     ) -> Result<(), SourceError> {
         let (inner, wanted, reason) = (Arc::clone(&self.log.0), *id, reason.to_owned());
-        let letters = self.log.dead_letters();
+        let dead_letters = self.log.dead_letters();
         let written = spawn_blocking(move || {
             let fields = fields_of(&inner, wanted).map_err(|error| match error {
                 ReadError::Damaged(_) => io::Error::other("the record cannot be read any more"),
                 ReadError::Io(error) => error,
             })?;
-            letters.put(wanted, &fields, deliveries, &reason)
+            dead_letters.put(wanted, &fields, deliveries, &reason)
         });
         let written = written.await.map_err(|error| SourceError(error.to_string()))?;
         written

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
-use super::dead_letters::{Fields, LETTER, LocalDeadLetters, is_told, wipe};
+use super::dead_letters::{DEAD_LETTER, Fields, LocalDeadLetters, is_told, wipe};
 use super::files::{self, DAMAGED, REPLAY};
 use super::{LocalLog, record};
 use crate::pipeline::CommitError;
@@ -28,9 +28,12 @@ impl LocalLog {
     /// It could not be appended; it stays there. Some of it may have been.
     pub async fn replay(&self) -> Result<Replayed, CommitError> {
         let failed = |error: &dyn std::fmt::Display| CommitError::Transient(error.to_string());
-        let letters = self.dead_letters();
+        let dead_letters = self.dead_letters();
         let list = spawn_blocking(move || {
-            Ok::<_, io::Error>((letters.in_part(REPLAY)?, letters.in_part(DAMAGED)?.len()))
+            Ok::<_, io::Error>((
+                dead_letters.in_part(REPLAY)?,
+                dead_letters.in_part(DAMAGED)?.len(),
+            ))
         });
         let (paths, damaged) =
             list.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
@@ -71,7 +74,7 @@ impl LocalDeadLetters {
 fn read_all(path: &Path) -> io::Result<(Vec<Fields>, u64)> {
     let bytes = files::read_what_can_be(path)?;
     let mut records = Vec::new();
-    let found = record::scan(&bytes, files::number(path).unwrap_or(LETTER), |_, record| {
+    let found = record::scan(&bytes, files::number(path).unwrap_or(DEAD_LETTER), |_, record| {
         records.push(record.fields().into_iter().filter(|field| !is_told(field)).collect());
     });
     Ok((records, found.damaged))

@@ -11,10 +11,10 @@ use crate::pipeline::aging::{Aging, Outlook, Step};
 /// Letters that one step looks at.
 const DEAD_LETTERS_PER_STEP: usize = 200;
 
-/// Deletes by when they were put aside.
+/// Deletes by when they became dead letters.
 #[derive(Debug)]
 pub struct Retention {
-    letters: LocalDeadLetters,
+    dead_letters: LocalDeadLetters,
     /// The last one that was looked at: they lie in the order in which their events came.
     after: Option<(u64, u64)>,
 }
@@ -23,15 +23,15 @@ impl Retention {
     /// Of a local log.
     #[must_use]
     pub fn new(log: &LocalLog) -> Self {
-        Self { letters: log.dead_letters(), after: None }
+        Self { dead_letters: log.dead_letters(), after: None }
     }
 }
 
 impl Aging for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
-        let (letters, after) = (self.letters.clone(), self.after);
+        let (dead_letters, after) = (self.dead_letters.clone(), self.after);
         let deleting = spawn_blocking(move || {
-            let ids = letters.ids()?;
+            let ids = dead_letters.ids()?;
             let page: Vec<_> = ids
                 .into_iter()
                 .filter(|id| Some(*id) > after)
@@ -39,8 +39,8 @@ impl Aging for Retention {
                 .collect();
             let mut deleted = 0;
             for id in &page {
-                if letters.put_at(*id)?.is_some_and(|at| at < cutoff) {
-                    deleted += u64::from(letters.delete(*id)?);
+                if dead_letters.dead_since(*id)?.is_some_and(|at| at < cutoff) {
+                    deleted += u64::from(dead_letters.delete(*id)?);
                 }
             }
             Ok::<_, std::io::Error>((page, deleted))
@@ -52,8 +52,8 @@ impl Aging for Retention {
     }
 
     async fn outlook(&mut self) -> Result<Outlook, Cause> {
-        let letters = self.letters.clone();
-        let trusted = spawn_blocking(move || letters.trusted()).await;
+        let dead_letters = self.dead_letters.clone();
+        let trusted = spawn_blocking(move || dead_letters.trusted()).await;
         let trusted = trusted.map_err(|error| error.to_string())?;
         let trusted = trusted.map_err(|error| error.to_string())?;
         // It was this process's own clock that said when they were put aside.
@@ -61,17 +61,17 @@ impl Aging for Retention {
     }
 
     async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
-        let letters = self.letters.clone();
-        let noted = spawn_blocking(move || letters.trust(until)).await;
+        let dead_letters = self.dead_letters.clone();
+        let noted = spawn_blocking(move || dead_letters.trust(until)).await;
         noted.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
-        let letters = self.letters.clone();
+        let dead_letters = self.dead_letters.clone();
         let looking = spawn_blocking(move || {
             let mut oldest: Option<Timestamp> = None;
-            for id in letters.ids()? {
-                let at = letters.put_at(id)?;
+            for id in dead_letters.ids()? {
+                let at = dead_letters.dead_since(id)?;
                 oldest = oldest.into_iter().chain(at).min();
             }
             Ok::<_, std::io::Error>(oldest)

@@ -101,11 +101,11 @@ impl State {
         })
     }
 
-    /// These records are stored, or put aside.
+    /// These records are stored, or dead letters.
     pub(super) fn settle(&mut self, ids: impl Iterator<Item = RecordId>) {
         for RecordId { place, length } in ids {
             let one = Fill { events: 1, bytes: length };
-            // A file that was put aside waits for nobody.
+            // A file in quarantine waits for nobody.
             if let Some(part) = self.parts.get_mut(&place.number) {
                 part.waits -= one;
                 self.waits -= one;

@@ -14,7 +14,7 @@ pub enum Place {
     Statuses(Option<Cursor>),
     /// The dead letters, behind this id.
     DeadLetters(Option<String>),
-    /// What the local log keeps aside, behind this id.
+    /// The dead letters of the local log, behind this id.
     Spool(Option<String>),
 }
 
@@ -43,8 +43,8 @@ impl Place {
         match place {
             "events" => cursor().map(Self::Events),
             "statuses" => cursor().map(Self::Statuses),
-            "dead_letters" => letter(after).map(Self::DeadLetters),
-            "spool" => letter(after).map(Self::Spool),
+            "dead_letters" => dead_letter_id(after).map(Self::DeadLetters),
+            "spool" => dead_letter_id(after).map(Self::Spool),
             _ => None,
         }
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Place {
 }
 
 /// Behind which dead letter.
-fn letter(after: &str) -> Option<Option<String>> {
+fn dead_letter_id(after: &str) -> Option<Option<String>> {
     match after {
         "" => Some(None),
         id => DeadLetters::is_id(id).then(|| Some(id.to_owned())),

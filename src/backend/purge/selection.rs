@@ -90,7 +90,7 @@ impl Selection {
                 ))
     }
 
-    /// Whether what is no event is selected, which was put aside then: by its bytes.
+    /// Whether a dead letter of this time that is not an event is selected: by its bytes.
     pub(in crate::backend) fn takes_fields(
         &self,
         fields: &[(Bytes, Bytes)],

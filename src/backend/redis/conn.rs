@@ -203,7 +203,7 @@ impl Conn {
         let mut open = self.take().await?;
         let asked = Instant::now();
         let answer = timeout(self.patience, command.query_async(&mut open.link.connection)).await;
-        self.settle(open, asked, answer).await
+        self.finish_command(open, asked, answer).await
     }
 
     /// Runs a pipeline.
@@ -221,7 +221,7 @@ impl Conn {
         let mut open = self.take().await?;
         let asked = Instant::now();
         let answer = timeout(self.patience, pipe.query_async(&mut open.link.connection)).await;
-        self.settle(open, asked, answer).await
+        self.finish_command(open, asked, answer).await
     }
 
     /// Runs commands in one transaction: all or none are carried out. Where `MULTI` itself is refused, each
@@ -276,7 +276,7 @@ impl Conn {
         }
         let asked = Instant::now();
         let answer = timeout(self.patience, call.invoke_async(&mut open.link.connection)).await;
-        self.settle(open, asked, answer).await
+        self.finish_command(open, asked, answer).await
     }
 
     /// The connection is taken out while a command runs on it, so that a command that is dropped
@@ -317,7 +317,7 @@ impl Conn {
         }
     }
 
-    async fn settle<T>(
+    async fn finish_command<T>(
         &mut self,
         open: Open,
         asked: Instant,

@@ -46,16 +46,16 @@ impl DeadLetters {
         Ok(self.range(id, id, 1).await?.pop())
     }
 
-    pub(crate) async fn settle(&self, id: &str, action: Action) -> Result<bool, BackendError> {
+    pub(crate) async fn resolve(&self, id: &str, action: Action) -> Result<bool, BackendError> {
         let (stream, dead) = (self.names.stream.as_str(), self.names.dead());
-        let settled = match action {
+        let deleted = match action {
             Action::Replay => {
                 let script = Script::new(include_str!("replay.lua"));
                 self.conn().script::<u64>(&script, &[stream, &dead], &[id]).await
             }
             Action::Purge => self.conn().query(cmd("XDEL").arg(&dead).arg(id)).await,
         };
-        Ok(settled.map_err(failed)? > 0)
+        Ok(deleted.map_err(failed)? > 0)
     }
 
     pub(crate) async fn count(&self) -> Result<u64, BackendError> {
@@ -89,7 +89,7 @@ impl DeadLetters {
 }
 
 impl Names {
-    /// Moves what workers of 0.1 put aside, or still do, to where it is looked for; whether there may be
+    /// Moves the dead letters of workers of 0.1, which may still run, to where it is looked for; whether there may be
     /// any. For this version alone.
     ///
     /// # Errors

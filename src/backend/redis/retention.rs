@@ -1,4 +1,4 @@
-//! [`Retention`]: deletes dead letters that are old. Redis names them by when they were put aside.
+//! [`Retention`]: deletes dead letters that are old. Redis names them by when they became ones.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Aging for Retention {
         let micros = trusted.into_iter().flatten().next().and_then(|text| text.parse().ok());
         Ok(Outlook {
             now: Some(Timestamp::from_micros(now)),
-            // Where nothing was put aside for long, all that was is old.
+            // Where none was added for long, all of them are old.
             newest: None,
             trusted: micros.map(Timestamp::from_micros),
         })

@@ -47,7 +47,7 @@ impl RowPurge {
         let parts = parts.filter_map(|hit| Some((hit.sid.as_deref()?, &*hit.account)));
         let parts: Vec<(&str, &str)> = parts.collect();
         let keys: Vec<(&str, &str)> = selected().map(|hit| (&*hit.key, &*hit.account)).collect();
-        let statuses = self.settle_statuses(&parts, selection, mode).await?;
+        let statuses = self.purge_statuses(&parts, selection, mode).await?;
         let mut events = keys.len() as u64;
         if mode == Mode::Delete && events > 0 {
             let sql = "DELETE FROM events WHERE (key, account) IN \
@@ -73,13 +73,13 @@ impl RowPurge {
         let rows: Vec<(String, String, String, bool)> = self.query.read(read).await?;
         let sids = rows.iter().filter(|(_, _, _, selected)| *selected);
         let sids: Vec<(&str, &str)> = sids.map(|(sid, account, ..)| (&**sid, &**account)).collect();
-        let found = self.settle_statuses(&sids, selection, mode).await?;
+        let found = self.purge_statuses(&sids, selection, mode).await?;
         let last = rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize);
         Ok((found, last.and_then(|(sid, account, at, _)| Cursor::behind(at, sid, account))))
     }
 
     /// Of those, what nothing was said of meanwhile.
-    async fn settle_statuses(
+    async fn purge_statuses(
         &self,
         sids: &[(&str, &str)],
         selection: &Selection,

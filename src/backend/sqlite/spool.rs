@@ -34,8 +34,8 @@ pub struct OldRow {
     pub id: u64,
     /// The fields of a stream entry.
     pub fields: Vec<(Bytes, Bytes)>,
-    /// Why and when it was put aside, if it was.
-    pub aside: Option<(String, Timestamp)>,
+    /// Why it is a dead letter and since when, if it is one.
+    pub dead: Option<(String, Timestamp)>,
 }
 
 impl OldSpool {
@@ -103,7 +103,7 @@ impl OldSpool {
     ///
     /// # Errors
     /// The directory cannot be written.
-    pub fn put_aside(directory: &Path) -> io::Result<PathBuf> {
+    pub fn quarantine(directory: &Path) -> io::Result<PathBuf> {
         let to = directory.join(format!("{NAME}.damaged"));
         for (from, to) in files(&directory.join(NAME)).into_iter().zip(files(&to)) {
             match std::fs::rename(from, to) {
@@ -138,9 +138,9 @@ fn row(row: &SqliteRow) -> Result<OldRow, sqlx::Error> {
     let reason: Option<String> = row.try_get("dead_reason")?;
     // Not there in the first form.
     let at: Option<i64> = row.try_get("dead_at").unwrap_or_default();
-    let aside = reason.map(|reason| {
+    let dead = reason.map(|reason| {
         let micros = at.unwrap_or_default().saturating_mul(1_000_000);
         (reason, Timestamp::from_micros(micros))
     });
-    Ok(OldRow { id: row.try_get::<i64, _>("id")?.cast_unsigned(), fields, aside })
+    Ok(OldRow { id: row.try_get::<i64, _>("id")?.cast_unsigned(), fields, dead })
 }

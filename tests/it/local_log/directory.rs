@@ -141,7 +141,7 @@ async fn a_part_of_its_directory_that_somebody_deleted_is_made_again() {
     reader.dead_letter(&read[0].id, 1, "refused").await.expect("it is put aside");
     let letters = offhook::backend::DeadLetters { stream: None, local: Some(log.dead_letters()) };
     let id = letters.list(None, 1).await.expect("the disk works").swap_remove(0).id;
-    let replayed = letters.settle(&id, offhook::backend::Action::Replay).await;
+    let replayed = letters.resolve(&id, offhook::backend::Action::Replay).await;
     assert!(replayed.expect("the disk works"));
     assert_eq!(log.replay().await.expect("there is room").events, 1);
     // A damaged file needs its place, too.

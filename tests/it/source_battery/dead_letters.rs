@@ -85,7 +85,7 @@ async fn what_an_older_version_put_aside_is_found_where_it_lies_now() {
     let key = |n| stream.event(n).key;
     let moved = listed[2].event.as_ref().expect("it is an event");
     assert_eq!((&moved.key, &*listed[2].reason), (&key(2), "old"));
-    assert!(letters.settle(&listed[2].id, Action::Replay).await.expect("Redis is there"));
+    assert!(letters.resolve(&listed[2].id, Action::Replay).await.expect("Redis is there"));
     let again = stream.reader("one").read(10).await.expect("Redis is there");
     assert_eq!(again[0].event.as_ref().expect("it is an event").key, key(2));
     assert_eq!(dead(&stream).len(), 2);
