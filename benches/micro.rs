@@ -10,12 +10,12 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
-use offhook::event::{Batch, Current, Event, Route, codec};
+use offhook::event::{Batch, CurrentStatus, Event, Route, codec};
 use offhook::inbound::{Health, Inbound, Metrics, Terms, TermsInForce};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::spans::Spans;
 use offhook::twilio::callback::{Arrival, events};
-use offhook::twilio::details::Details;
+use offhook::twilio::details::EventDetails;
 use offhook::twilio::keyring::{Account, Keyring, Secret};
 use offhook::twilio::params::Params;
 use offhook::twilio::sample::{self, Scene, Signed};
@@ -158,11 +158,15 @@ fn codec_and_merge(c: &mut Criterion) {
     c.bench_function("decode", |b| {
         b.iter_batched(fields, codec::decode, BatchSize::SmallInput);
     });
-    c.bench_function("details", |b| b.iter(|| Details::of(black_box(&event))));
-    let row = Details::of(&event).current.expect("a call has a status");
+    c.bench_function("details", |b| b.iter(|| EventDetails::of(black_box(&event))));
+    let row = EventDetails::of(&event).current.expect("a call has a status");
     let rows = || (row.clone(), row.clone());
     c.bench_function("merge_statuses", |b| {
-        b.iter_batched(rows, |(one, other)| Current::merge(one, other), BatchSize::SmallInput);
+        b.iter_batched(
+            rows,
+            |(one, other)| CurrentStatus::merge(one, other),
+            BatchSize::SmallInput,
+        );
     });
 }
 

@@ -14,7 +14,7 @@ pub use self::batch::{Batch, Differing};
 pub use self::fingerprint::Fingerprint;
 pub use self::key::{EventId, EventKey};
 pub use self::request::{Method, Request, Route};
-pub use self::status::{Current, Position, Resource};
+pub use self::status::{CurrentStatus, Position, Resource};
 pub use self::trace::TraceContext;
 use crate::clock::Timestamp;
 

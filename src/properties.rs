@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::{Event, Route, codec};
 use crate::twilio::callback::{self, Arrival};
-use crate::twilio::details::Details;
+use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
 use crate::twilio::privacy::{Privacy, Treatment, Treatments};
@@ -166,7 +166,7 @@ pub fn callback(input: &[u8]) {
 
 /// Nothing in it that Postgres refuses as data, or that is lost on the way through the stream.
 fn storable(event: &Event) {
-    let details = Details::of(event);
+    let details = EventDetails::of(event);
     let params: Value = serde_json::from_str(&details.params).expect("it is JSON");
     assert!(!holds_nul(&params), "{params}");
     assert_eq!(details.current.is_some(), event.position().is_some() && event.sid.is_some());

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::backend::{BackendError, Reads, StoredEvent};
 use crate::clock::Timestamp;
-use crate::event::{Current, EventId, Kind, Position};
+use crate::event::{CurrentStatus, EventId, Kind, Position};
 
 /// What is known of a SID.
 pub(super) enum Known {
     /// Of one account: its row, unless no event moved a status, and its events. Neither if nothing is
     /// known.
-    One(Option<Box<Current>>, Vec<StoredEvent>),
+    One(Option<Box<CurrentStatus>>, Vec<StoredEvent>),
     /// Of several, one of which must be picked.
     Several(Vec<String>),
 }

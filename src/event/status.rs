@@ -1,5 +1,5 @@
-//! Which status is current: [`Position`] orders the events of one SID, [`Current`] is one row of
-//! the store, and [`Current::merge`] is the law by which rows are made.
+//! Which status is current: [`Position`] orders the events of one SID, [`CurrentStatus`] is one row of
+//! the store, and [`CurrentStatus::merge`] is the law by which rows are made.
 //!
 //! Twilio never guarantees an order, so the law must not depend on one: merging is commutative,
 //! associative and idempotent, and every permutation and batching of a SID's events gives the
@@ -85,7 +85,7 @@ impl Resource {
         self.lifecycle().find(status).is_some_and(|known| known.failure)
     }
 
-    /// The bit of a terminal status in [`Current::terminals`]; 0 for the others.
+    /// The bit of a terminal status in [`CurrentStatus::terminals`]; 0 for the others.
     fn terminal_bit(self, status: &str) -> i16 {
         self.lifecycle().find(status).map_or(0, |known| known.bit)
     }
@@ -114,7 +114,7 @@ impl Lifecycle {
 pub struct Status {
     name: &'static str,
     rank: u8,
-    /// Of [`Current::terminals`].
+    /// Of [`CurrentStatus::terminals`].
     bit: i16,
     failure: bool,
 }
@@ -212,7 +212,7 @@ pub struct LatestError {
 /// The current truth about one SID of one account: a row of `statuses`. A SID that two accounts
 /// report has two rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Current {
+pub struct CurrentStatus {
     /// The resource's SID.
     pub sid: String,
     /// What it is.
@@ -237,7 +237,7 @@ pub struct Current {
     pub updated: Timestamp,
 }
 
-impl Current {
+impl CurrentStatus {
     /// Whether the status is terminal.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -250,7 +250,7 @@ impl Current {
         contradicts(self.terminals)
     }
 
-    /// The bit that `status` sets in [`Current::terminals`].
+    /// The bit that `status` sets in [`CurrentStatus::terminals`].
     #[must_use]
     pub fn terminal_bit(resource: Resource, status: &str) -> i16 {
         resource.terminal_bit(status)
@@ -318,22 +318,24 @@ mod tests {
         )
     }
 
-    fn current() -> impl Strategy<Value = Current> {
+    fn current() -> impl Strategy<Value = CurrentStatus> {
         let text = || prop::option::of("[ab]{0,2}");
         let error = prop::option::of((position(), "[0-9]{2}"));
         (position(), text(), text(), prop::option::of(0i64..3), error, 0i16..32, 0i64..9, 0i64..9)
-            .prop_map(|(position, from, to, duration, error, terminals, first, last)| Current {
-                sid: "SM1".into(),
-                resource: Resource::Message,
-                account: "AC1".into(),
-                position,
-                from,
-                to,
-                duration,
-                error: error.map(|(position, code)| LatestError { position, code }),
-                terminals,
-                first_seen: Timestamp::from_micros(first),
-                updated: Timestamp::from_micros(last),
+            .prop_map(|(position, from, to, duration, error, terminals, first, last)| {
+                CurrentStatus {
+                    sid: "SM1".into(),
+                    resource: Resource::Message,
+                    account: "AC1".into(),
+                    position,
+                    from,
+                    to,
+                    duration,
+                    error: error.map(|(position, code)| LatestError { position, code }),
+                    terminals,
+                    first_seen: Timestamp::from_micros(first),
+                    updated: Timestamp::from_micros(last),
+                }
             })
     }
 

@@ -10,8 +10,8 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::ledger::Book;
 use crate::backend::{BackendError, StoredEvent, postgres, sqlite};
-use crate::event::Current;
-use crate::twilio::details::Details;
+use crate::event::CurrentStatus;
+use crate::twilio::details::EventDetails;
 
 /// Four figures, which must all be 0.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
@@ -44,9 +44,9 @@ impl Verdict {
 }
 
 /// By the law as the program has it; the store of the scale-out mode has it in SQL.
-fn wrong(events: &[StoredEvent], statuses: &[Current]) -> usize {
-    let mut expected: BTreeMap<String, Current> = BTreeMap::new();
-    for row in events.iter().filter_map(|stored| Details::of(&stored.event).current) {
+fn wrong(events: &[StoredEvent], statuses: &[CurrentStatus]) -> usize {
+    let mut expected: BTreeMap<String, CurrentStatus> = BTreeMap::new();
+    for row in events.iter().filter_map(|stored| EventDetails::of(&stored.event).current) {
         let merged = match expected.remove(&row.sid) {
             Some(other) => other.merge(row),
             None => row,
@@ -65,7 +65,7 @@ pub(super) struct Contents {
     /// Read without an index, so that no index hides a second row.
     pub(super) keys: Vec<String>,
     pub(super) events: Vec<StoredEvent>,
-    pub(super) statuses: Vec<Current>,
+    pub(super) statuses: Vec<CurrentStatus>,
 }
 
 /// Where it is stored.
@@ -158,7 +158,7 @@ mod tests {
         let contents = Contents {
             keys: stored.iter().map(|stored| stored.event.key.to_string()).collect(),
             events: stored.iter().copied().cloned().collect(),
-            statuses: Details::of(&status.event).current.into_iter().collect(),
+            statuses: EventDetails::of(&status.event).current.into_iter().collect(),
         };
         let Verdict { lost, doubled, wrong, extra, .. } = Verdict::of(book, &contents);
         assert_eq!([lost, doubled, wrong, extra], expected);

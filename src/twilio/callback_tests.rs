@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::{Kind, Resource};
-use crate::twilio::details::Details;
+use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::privacy::{Treatment, Treatments};
 use crate::twilio::signature::{BODY_HASH, Claim, body_hash, sign};
@@ -423,7 +423,7 @@ fn each_element_of_an_event_stream_is_an_event() {
     assert_eq!(events[0].key.as_str(), "EZ1");
     assert_eq!(events[1].sequence, Some(3));
     assert_eq!(&events[5].body[..], b"7");
-    let current = Details::of(&events[0]).current.expect("moves a message");
+    let current = EventDetails::of(&events[0]).current.expect("moves a message");
     assert_eq!(current.error.map(|error| error.code).as_deref(), Some("30003"));
     assert_eq!(current.to.as_deref(), Some("+1"));
 }
@@ -436,7 +436,7 @@ fn one_object_is_an_event_and_broken_json_is_kept() {
         let kept = Sent::json(body).events();
         assert_eq!((kept.len(), kept[0].kind), (1, Kind::Other));
         assert_eq!(&kept[0].body[..], body);
-        assert!(Details::of(&kept[0]).current.is_none());
+        assert!(EventDetails::of(&kept[0]).current.is_none());
     }
 }
 
@@ -458,7 +458,7 @@ fn one_bad_value_costs_a_cloud_event_that_value_alone() {
         let event = Sent::json(body.as_bytes()).event();
         assert_eq!((event.kind, event.key.as_str()), (Kind::EventStream, "EZ1"));
         assert_eq!(event.body, body.as_bytes(), "it is kept as it was signed");
-        let details = Details::of(&event);
+        let details = EventDetails::of(&event);
         let row = details.current.expect("it moves a message");
         assert_eq!((row.sid.as_str(), row.position.status.as_str()), ("SM1", "failed"));
         assert_eq!(row.error.map(|error| error.code).as_deref(), Some("30008"));
@@ -486,7 +486,7 @@ fn an_array_of_more_than_can_be_events_is_kept_whole() {
 
 #[test]
 fn details_hold_what_a_row_needs_and_nothing_that_postgres_refuses() {
-    let details = Details::of(&form(
+    let details = EventDetails::of(&form(
         "CallSid=CA1&CallStatus=completed&From=%2B1&To=%2B2&CallDuration=42&A=x%00&A=%FF&B=\
          &AccountSid=AC1&RecordingDuration=7&CallbackSource=call-progress-events",
     ));
@@ -500,16 +500,16 @@ fn details_hold_what_a_row_needs_and_nothing_that_postgres_refuses() {
 
     let body = b"{\"id\":\"E\",\"type\":\"t\",\"data\":{\"a\\u0000\":\"b\\u0000\"}}";
     let events = Sent::json(body).events();
-    assert!(!Details::of(&events[0]).params.contains("u0000"));
+    assert!(!EventDetails::of(&events[0]).params.contains("u0000"));
 
     let recording = form(
         "AccountSid=AC1&CallSid=CA1&RecordingSid=RE1&RecordingStatus=completed&RecordingDuration=7&CallDuration=9",
     );
-    let details = Details::of(&recording);
+    let details = EventDetails::of(&recording);
     assert_eq!(details.current.expect("moves a recording").duration, Some(7));
     assert_eq!(details.call_sid.as_deref(), Some("CA1"), "it belongs to its call's timeline");
     let call = form("AccountSid=AC1&CallSid=CA1&CallStatus=completed&Digits=1");
-    assert_eq!(Details::of(&call).call_sid, None, "it is under its call already");
+    assert_eq!(EventDetails::of(&call).call_sid, None, "it is under its call already");
 }
 
 proptest! {
@@ -524,7 +524,7 @@ proptest! {
             ]), "\\PC{0,12}|[A-Z]{2}[0-9a-f]{4}|completed|-?[0-9]{1,20}"), 0..12),
     ) {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        let _ = Details::of(&form(&format!("AccountSid=AC1&{body}")));
+        let _ = EventDetails::of(&form(&format!("AccountSid=AC1&{body}")));
     }
 }
 

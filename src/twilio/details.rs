@@ -1,4 +1,4 @@
-//! [`Details`]: what a store keeps of an event besides its header: the parameters as JSON, and
+//! [`EventDetails`]: what a store keeps of an event besides its header: the parameters as JSON, and
 //! the row of `statuses` that the event alone would make.
 //!
 //! Taken from the body when the event is stored, not when it is received: the receiver
@@ -13,11 +13,11 @@ use super::fields::Fields;
 use super::json;
 use super::params::{Params, printable, start_of};
 use crate::event::status::LatestError;
-use crate::event::{Current, Event, Format, Resource};
+use crate::event::{CurrentStatus, Event, Format, Resource};
 
 /// What a store keeps of an event besides its header.
 #[derive(Clone, Debug)]
-pub struct Details {
+pub struct EventDetails {
     /// The parameters as a JSON object, or the CloudEvent; `null` for a body that is not JSON
     /// though it was sent as such. Holds no NUL and no lone surrogate, which `jsonb` refuses:
     /// U+FFFD stands for them, and the body itself is kept beside it.
@@ -25,10 +25,10 @@ pub struct Details {
     /// The call that it names besides its own SID: whose recording it is, whose participant.
     pub call_sid: Option<String>,
     /// The row that the event alone would make; `None` if it moves no status.
-    pub current: Option<Current>,
+    pub current: Option<CurrentStatus>,
 }
 
-impl Details {
+impl EventDetails {
     /// Reads an event's body.
     #[must_use]
     pub fn of(event: &Event) -> Self {
@@ -52,7 +52,7 @@ impl Details {
     }
 }
 
-fn current(event: &Event, fields: &Fields<'_>) -> Option<Current> {
+fn current(event: &Event, fields: &Fields<'_>) -> Option<CurrentStatus> {
     let (resource, sid, position) = (event.resource?, event.sid.clone()?, event.position()?);
     let text = |name: &str| fields.get(name).map(Cow::into_owned);
     // Each only where it is the resource's own: the action of a `<Record>` says how long the recording
@@ -63,7 +63,7 @@ fn current(event: &Event, fields: &Fields<'_>) -> Option<Current> {
         Resource::Message | Resource::Conference | Resource::Transcription => None,
     };
     let code = fields.error_code().map(Cow::into_owned);
-    Some(Current {
+    Some(CurrentStatus {
         sid,
         resource,
         account: event.account.clone(),
@@ -71,7 +71,7 @@ fn current(event: &Event, fields: &Fields<'_>) -> Option<Current> {
         to: text("To"),
         duration,
         error: code.map(|code| LatestError { position: position.clone(), code }),
-        terminals: Current::terminal_bit(resource, &position.status),
+        terminals: CurrentStatus::terminal_bit(resource, &position.status),
         position,
         first_seen: event.received_at,
         updated: event.received_at,

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use offhook::event::Current;
+use offhook::event::CurrentStatus;
 use offhook::twilio::keyring::Secret;
 use offhook::twilio::signature::{Content, sign};
 use reqwest::Method;
@@ -178,7 +178,7 @@ async fn what_was_seen_in_the_field_comes_out_right(stage: Stage) {
     }
 }
 
-fn row(row: &Current) -> [Value; 7] {
+fn row(row: &CurrentStatus) -> [Value; 7] {
     [
         row.sid.clone().into(),
         row.resource.as_str().into(),

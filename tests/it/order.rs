@@ -1,6 +1,6 @@
 //! Twilio guarantees no order, so every order ends in the same row.
 
-use offhook::event::{Current, EventKey};
+use offhook::event::{CurrentStatus, EventKey};
 use tokio::task::JoinSet;
 
 use crate::harness::{ACCOUNT, Callback, Client, Stage, every_mode};
@@ -51,7 +51,7 @@ async fn live(
     stage: &Stage,
     life: &'static Life,
     of: fn(&str, &str, &str) -> Callback,
-) -> Vec<Current> {
+) -> Vec<CurrentStatus> {
     let offhook = stage.start();
     let orders = permutations(life.len());
     let expected = orders.len() * life.len();
@@ -74,12 +74,12 @@ async fn live(
 }
 
 /// All of them but for what may differ.
-fn the_one(rows: Vec<Current>) -> Current {
+fn the_one(rows: Vec<CurrentStatus>) -> CurrentStatus {
     let first = rows[0].clone();
     for row in rows {
         let (sid, first_seen, updated) = (row.sid.clone(), row.first_seen, row.updated);
         assert!(first_seen < updated, "{row:?}");
-        assert_eq!(row, Current { sid, first_seen, updated, ..first.clone() });
+        assert_eq!(row, CurrentStatus { sid, first_seen, updated, ..first.clone() });
     }
     first
 }

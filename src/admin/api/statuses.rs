@@ -11,7 +11,7 @@ use super::{AccountAsk, Problem, StatusAsk};
 use crate::admin::Admin;
 use crate::backend::search::Cursor;
 use crate::clock::Timestamp;
-use crate::event::Current;
+use crate::event::CurrentStatus;
 
 /// One row of `statuses`.
 #[derive(Debug, Serialize)]
@@ -32,8 +32,8 @@ pub(super) struct View {
     updated: Timestamp,
 }
 
-impl From<Current> for View {
-    fn from(current: Current) -> Self {
+impl From<CurrentStatus> for View {
+    fn from(current: CurrentStatus) -> Self {
         Self {
             resource: current.resource.as_str(),
             is_final: current.is_final(),
@@ -71,7 +71,7 @@ pub(super) async fn list(
 }
 
 /// Where the next page goes on.
-pub(in crate::admin) fn next(found: &[Current], limit: u32) -> Option<String> {
+pub(in crate::admin) fn next(found: &[CurrentStatus], limit: u32) -> Option<String> {
     let last = found.last().filter(|_| found.len() == limit as usize)?;
     let (id, account) = (last.sid.clone(), last.account.clone());
     Some(Cursor { at: last.first_seen, id, account }.to_string())
@@ -88,7 +88,7 @@ pub(super) async fn show(
     if !account.is_empty() {
         found.retain(|current| current.account == account);
     }
-    match <[Current; 1]>::try_from(found) {
+    match <[CurrentStatus; 1]>::try_from(found) {
         Ok([found]) => Ok(Json(found.into())),
         Err(none) if none.is_empty() => Err(Problem::missing("no status is known for this SID")),
         Err(several) => {

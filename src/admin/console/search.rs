@@ -15,7 +15,7 @@ use crate::admin::api::{Problem, StatusAsk, next_status};
 use crate::admin::gate::Visitor;
 use crate::backend::search::{Needle, StatusSearch};
 use crate::clock::{Clock, Timestamp};
-use crate::event::{Current, Resource};
+use crate::event::{CurrentStatus, Resource};
 
 const SPANS: [(&str, &str); 5] = [
     ("", "any time"),
@@ -55,7 +55,7 @@ pub(super) async fn page(
 enum Found {
     /// It was a whole SID.
     Sid(String),
-    Page(Vec<Current>, Option<String>),
+    Page(Vec<CurrentStatus>, Option<String>),
 }
 
 async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
@@ -122,7 +122,7 @@ fn field(name: &str, label: &str, value: &str, example: &str) -> Markup {
     }
 }
 
-fn results(found: &[Current], now: Timestamp) -> Markup {
+fn results(found: &[CurrentStatus], now: Timestamp) -> Markup {
     if found.is_empty() {
         return html! {
             p class="empty" { "Nothing was found. Give a number in full; part of a SID is enough." }
@@ -148,7 +148,7 @@ fn results(found: &[Current], now: Timestamp) -> Markup {
     }
 }
 
-fn row(current: &Current, now: Timestamp) -> Markup {
+fn row(current: &CurrentStatus, now: Timestamp) -> Markup {
     html! {
         tr {
             td class="at" { (words::time(current.first_seen, now)) }

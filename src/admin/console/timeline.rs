@@ -17,7 +17,7 @@ use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::gate::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::{Clock, Timestamp};
-use crate::event::Current;
+use crate::event::CurrentStatus;
 use crate::twilio::error::{self, meaning};
 
 /// `GET /sid/{sid}`
@@ -68,7 +68,7 @@ fn choice(sid: &str, accounts: &[String]) -> Markup {
     }
 }
 
-fn whole(sid: &str, current: Option<&Current>, entries: &[Entry], now: Timestamp) -> Markup {
+fn whole(sid: &str, current: Option<&CurrentStatus>, entries: &[Entry], now: Timestamp) -> Markup {
     html! {
         p class="kind" { (current.map_or("SID", |current| current.resource.as_str())) }
         h1 class="sid" { (sid) }
@@ -85,7 +85,7 @@ fn whole(sid: &str, current: Option<&Current>, entries: &[Entry], now: Timestamp
     }
 }
 
-fn summary(current: &Current, now: Timestamp) -> Markup {
+fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
     let took = current.updated.since(current.first_seen);
     html! {
         p class="lead" {

@@ -1,4 +1,4 @@
--- The current status of each SID: `Current::merge` between the row that is there and what the fresh
+-- The current status of each SID: `CurrentStatus::merge` between the row that is there and what the fresh
 -- events say, one row per SID and account. Those come sorted by both, so that two workers lock rows in one order
 -- and cannot deadlock.
 INSERT INTO statuses AS s (sid, resource, account, status, final, "from", "to", duration,

@@ -13,7 +13,7 @@ use crate::backend::search::{Counts, EventSearch, StatusSearch};
 use crate::backend::sql::{counts, rows, search};
 use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
-use crate::event::Current;
+use crate::event::CurrentStatus;
 
 /// Searches at one time. The other connections are for whoever stores and for probes.
 const SEARCHES: usize = 2;
@@ -35,7 +35,7 @@ impl Query {
     pub(in crate::backend) async fn statuses_of(
         &self,
         sid: &str,
-    ) -> Result<Vec<Current>, BackendError> {
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         if no_text(sid) {
             return Ok(Vec::new());
         }
@@ -83,7 +83,7 @@ impl Query {
     pub(in crate::backend) async fn find_statuses(
         &self,
         search: &StatusSearch,
-    ) -> Result<Vec<Current>, BackendError> {
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         if search.texts().any(no_text) {
             return Ok(Vec::new());
         }
@@ -128,14 +128,14 @@ impl Query {
     ///
     /// # Errors
     /// See [`BackendError`].
-    pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
+    pub async fn all_statuses(&self) -> Result<Vec<CurrentStatus>, BackendError> {
         self.statuses(search::all_statuses()).await
     }
 
     async fn statuses(
         &self,
         mut sql: QueryBuilder<sqlx::Postgres>,
-    ) -> Result<Vec<Current>, BackendError> {
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         let rows = self.all(sql.build()).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }

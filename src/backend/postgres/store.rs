@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use super::Postgres;
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::error::cause;
-use crate::event::{Batch, Current, Differing, Event, Fingerprint, Resource};
+use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
-use crate::twilio::details::Details;
+use crate::twilio::details::EventDetails;
 
 /// See the files for what they do, and why they cannot deadlock.
 const INSERT: &str = include_str!("insert.sql");
@@ -42,7 +42,7 @@ impl Sink for PostgresStore {
 async fn store(
     connection: &mut PgConnection,
     batch: &Batch,
-    details: Vec<Details>,
+    details: Vec<EventDetails>,
     keep: bool,
 ) -> Result<Outcome, sqlx::Error> {
     let fresh = insert(connection, batch, &details, keep).await?;
@@ -59,7 +59,7 @@ async fn store(
 async fn insert(
     connection: &mut PgConnection,
     batch: &Batch,
-    details: &[Details],
+    details: &[EventDetails],
     keep: bool,
 ) -> Result<Vec<bool>, sqlx::Error> {
     let columns = EventColumns::of(batch.events(), details);
@@ -168,7 +168,7 @@ struct EventColumns<'a> {
 }
 
 impl<'a> EventColumns<'a> {
-    fn of(events: &'a [Event], details: &'a [Details]) -> Self {
+    fn of(events: &'a [Event], details: &'a [EventDetails]) -> Self {
         let mut columns = Self::default();
         for (event, details) in events.iter().zip(details) {
             columns.push(event, details);
@@ -176,7 +176,7 @@ impl<'a> EventColumns<'a> {
         columns
     }
 
-    fn push(&mut self, event: &'a Event, details: &'a Details) {
+    fn push(&mut self, event: &'a Event, details: &'a EventDetails) {
         let request = event.request.as_ref();
         self.key.push(event.key.as_str());
         self.kind.push(event.kind.as_str());
@@ -252,7 +252,7 @@ impl<'a> StatusColumns<'a> {
         columns
     }
 
-    fn push(&mut self, row: &'a Current) {
+    fn push(&mut self, row: &'a CurrentStatus) {
         self.sid.push(&row.sid);
         self.resource.push(row.resource.as_str());
         self.account.push(&row.account);

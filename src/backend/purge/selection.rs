@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::backend::search::Needle;
 use crate::clock::Timestamp;
 use crate::event::Event;
-use crate::twilio::details::Details;
+use crate::twilio::details::EventDetails;
 use crate::twilio::privacy::Privacy;
 
 /// What is to go. Whatever is set must hold; with nothing set, everything is meant.
@@ -84,7 +84,7 @@ impl Selection {
             && self.before.is_none_or(|before| event.received_at < before)
             && (self.addresses.is_empty()
                 || self.is_meant(
-                    &Details::of(event).params,
+                    &EventDetails::of(event).params,
                     &event.query,
                     event.resource.is_some(),
                 ))

@@ -2,33 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Batch, Current};
-use crate::twilio::details::Details;
+use crate::event::{Batch, CurrentStatus};
+use crate::twilio::details::EventDetails;
 
 /// Reads the events of a batch. In the embedded and the direct deployment callbacks are answered by the same
 /// thread, and a batch of 2,000 would keep it for 20 ms.
-pub(in crate::backend) async fn details(batch: &Batch) -> Vec<Details> {
+pub(in crate::backend) async fn details(batch: &Batch) -> Vec<EventDetails> {
     /// A fraction of a millisecond.
     const AT_ONCE: usize = 32;
     let mut details = Vec::with_capacity(batch.events().len());
     for events in batch.events().chunks(AT_ONCE) {
-        details.extend(events.iter().map(Details::of));
+        details.extend(events.iter().map(EventDetails::of));
         tokio::task::yield_now().await;
     }
     details
 }
 
 /// Rows of `statuses` by SID and account.
-pub(crate) type Statuses = BTreeMap<(String, String), Current>;
+pub(crate) type Statuses = BTreeMap<(String, String), CurrentStatus>;
 
 /// Adds a row under its own name.
-pub(crate) fn insert(statuses: &mut Statuses, row: Current) {
+pub(crate) fn insert(statuses: &mut Statuses, row: CurrentStatus) {
     let (sid, account) = row.id();
     statuses.insert((sid.to_owned(), account.to_owned()), row);
 }
 
 /// What the fresh events say, one row per SID and account.
-pub(crate) fn fold(details: Vec<Details>, fresh: &[bool]) -> Statuses {
+pub(crate) fn fold(details: Vec<EventDetails>, fresh: &[bool]) -> Statuses {
     let mut updates = Statuses::new();
     let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
     for update in fresh.filter_map(|(details, _)| details.current) {

@@ -7,11 +7,12 @@ use crate::backend::StoredEvent;
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
-    Current, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource, Route,
+    CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource,
+    Route,
 };
 
 /// Reads a row of `statuses`. Times must have been selected as text.
-pub(crate) fn current<'r, R>(row: &'r R) -> Result<Current, sqlx::Error>
+pub(crate) fn current<'r, R>(row: &'r R) -> Result<CurrentStatus, sqlx::Error>
 where
     R: Row,
     &'static str: ColumnIndex<R>,
@@ -29,7 +30,7 @@ where
             Position::from_bytes(&position).ok_or_else(|| malformed("error_position"))?;
         Ok::<_, sqlx::Error>(LatestError { position, code })
     });
-    Ok(Current {
+    Ok(CurrentStatus {
         sid: row.try_get("sid")?,
         resource: Resource::parse(&resource).ok_or_else(|| malformed("resource"))?,
         account: row.try_get("account")?,

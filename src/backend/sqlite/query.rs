@@ -15,7 +15,7 @@ use crate::backend::search::{Counts, EventSearch, StatusSearch};
 use crate::backend::sql::{counts, rows, search};
 use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
-use crate::event::Current;
+use crate::event::CurrentStatus;
 
 /// Longest read.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ impl Query {
     pub(in crate::backend) async fn statuses_of(
         &self,
         sid: &str,
-    ) -> Result<Vec<Current>, BackendError> {
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         self.statuses(search::statuses_of(sid)).await
     }
 
@@ -93,7 +93,7 @@ impl Query {
     pub(in crate::backend) async fn find_statuses(
         &self,
         search: &StatusSearch,
-    ) -> Result<Vec<Current>, BackendError> {
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         let mut sql = search::find_statuses(search);
         let rows = self.search(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
@@ -143,11 +143,14 @@ impl Query {
     ///
     /// # Errors
     /// See [`BackendError`].
-    pub async fn all_statuses(&self) -> Result<Vec<Current>, BackendError> {
+    pub async fn all_statuses(&self) -> Result<Vec<CurrentStatus>, BackendError> {
         self.statuses(search::all_statuses()).await
     }
 
-    async fn statuses(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<Current>, BackendError> {
+    async fn statuses(
+        &self,
+        mut sql: QueryBuilder<Sqlite>,
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         let rows = self.read(async |on| sql.build().fetch_all(on).await).await?;
         Ok(rows.iter().map(rows::current).collect::<Result<_, _>>()?)
     }

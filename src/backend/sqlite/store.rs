@@ -10,9 +10,9 @@ use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::{columns, rows};
-use crate::event::{Batch, Current, Differing, Event, Fingerprint};
+use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
-use crate::twilio::details::Details;
+use crate::twilio::details::EventDetails;
 
 /// The store's own clock, written as [`Timestamp`](crate::clock::Timestamp)s are.
 pub(super) const NOW: &str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
@@ -107,11 +107,11 @@ struct Stored {
 async fn look(
     connection: &mut SqliteConnection,
     batch: &Batch,
-    details: &[Details],
+    details: &[EventDetails],
 ) -> Result<Stored, sqlx::Error> {
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
-    let sids: BTreeSet<(&str, &str)> = sids.map(Current::id).collect();
+    let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).collect();
     let look = sqlx::query(LOOK).bind(keys).bind(pairs(sids.into_iter()));
     let mut fresh = vec![true; batch.events().len()];
     // By position: the database gives rows in the order of its plan, which changes as tables grow.
@@ -133,7 +133,7 @@ async fn look(
 async fn insert_events(
     connection: &mut SqliteConnection,
     events: &[Event],
-    details: &[Details],
+    details: &[EventDetails],
     fresh: &[bool],
 ) -> Result<(), sqlx::Error> {
     let rows = events.iter().zip(details).zip(fresh);
@@ -162,9 +162,9 @@ fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 #[derive(Default)]
 struct Merged {
     /// Rows that the store does not have, or that changed in what it has an index of.
-    new: Vec<Current>,
+    new: Vec<CurrentStatus>,
     /// Rows that changed in nothing but their status, when, and what comes with that: most of them.
-    moved: Vec<Current>,
+    moved: Vec<CurrentStatus>,
     /// How many rows ended in a contradiction.
     contradicted: usize,
     /// How many updates came late.
@@ -190,7 +190,7 @@ fn merge(mut known: Statuses, updates: Statuses) -> Merged {
 }
 
 /// Whether this update of a row changes nothing but what [`MOVED`] says.
-fn only_moves(row: &Current, update: &Current) -> bool {
+fn only_moves(row: &CurrentStatus, update: &CurrentStatus) -> bool {
     row.from >= update.from
         && row.to >= update.to
         && row.error >= update.error
@@ -209,11 +209,11 @@ const INDEXED: &str = "\"from\" = excluded.\"from\", \"to\" = excluded.\"to\", \
 /// Writes the rows, and commits.
 async fn put_statuses(
     connection: &mut SqliteConnection,
-    new: &[Current],
-    moved: &[Current],
+    new: &[CurrentStatus],
+    moved: &[CurrentStatus],
 ) -> Result<(), sqlx::Error> {
     let all = format!("{MOVED}, {INDEXED}");
-    let mut chunks: Vec<(&[Current], &str)> = Vec::new();
+    let mut chunks: Vec<(&[CurrentStatus], &str)> = Vec::new();
     chunks.extend(new.chunks(ROWS).map(|rows| (rows, &*all)));
     chunks.extend(moved.chunks(ROWS).map(|rows| (rows, MOVED)));
     if chunks.is_empty() {
@@ -246,7 +246,7 @@ fn stored_now<T>(columns: usize, rows: &[T]) -> String {
 
 type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;
 
-fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q Details) -> Bound<'q> {
+fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q EventDetails) -> Bound<'q> {
     let request = event.request.as_ref();
     query
         .bind(event.key.as_str())
@@ -271,7 +271,7 @@ fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q Details) -> B
         .bind(request.and_then(|request| request.idempotency_token.as_deref()))
 }
 
-fn bind_status<'q>(query: Bound<'q>, row: &'q Current) -> Bound<'q> {
+fn bind_status<'q>(query: Bound<'q>, row: &'q CurrentStatus) -> Bound<'q> {
     query
         .bind(row.sid.as_str())
         .bind(row.resource.as_str())

@@ -4,7 +4,7 @@ use super::{Store, on_store};
 use crate::backend::search::{Counts, EventSearch, StatusSearch};
 use crate::backend::{BackendError, StoredEvent, postgres, sqlite};
 use crate::clock::Timestamp;
-use crate::event::Current;
+use crate::event::CurrentStatus;
 
 /// Reads the store. Every read ends in seconds; see [`BackendError`] for how it fails.
 pub type Reads = Store<sqlite::Query, postgres::Query>;
@@ -15,7 +15,7 @@ impl Reads {
 
     /// The current status of a SID in each account that has reported it, at most
     /// [`ACCOUNTS`](crate::backend::search::ACCOUNTS).
-    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<Current>, BackendError> {
+    pub async fn statuses_of(&self, sid: &str) -> Result<Vec<CurrentStatus>, BackendError> {
         on_store!(self, query => query.statuses_of(sid).await)
     }
 
@@ -52,7 +52,10 @@ impl Reads {
     }
 
     /// A page of statuses.
-    pub async fn find_statuses(&self, search: &StatusSearch) -> Result<Vec<Current>, BackendError> {
+    pub async fn find_statuses(
+        &self,
+        search: &StatusSearch,
+    ) -> Result<Vec<CurrentStatus>, BackendError> {
         on_store!(self, query => query.find_statuses(search).await)
     }
 

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::backend::StoredEvent;
 use crate::backend::sqlite::Query;
 use crate::client;
-use crate::event::{Current, Kind, Resource};
+use crate::event::{CurrentStatus, Kind, Resource};
 use crate::traffic::Traffic;
 
 /// What came of it.
@@ -23,7 +23,7 @@ pub(super) struct Outcome {
     pub(super) latencies: Vec<Duration>,
     pub(super) accepted: usize,
     pub(super) events: Vec<StoredEvent>,
-    pub(super) statuses: Vec<Current>,
+    pub(super) statuses: Vec<CurrentStatus>,
     /// From the metrics.
     pub(super) refused: BTreeMap<String, usize>,
     /// From the metrics.

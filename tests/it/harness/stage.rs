@@ -4,7 +4,7 @@ use std::path::Path;
 
 use offhook::backend::{self, StoredEvent, postgres, sqlite};
 use offhook::config::Role;
-use offhook::event::Current;
+use offhook::event::CurrentStatus;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
@@ -70,7 +70,7 @@ pub(crate) use every_mode;
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) events: Vec<StoredEvent>,
-    pub(crate) statuses: Vec<Current>,
+    pub(crate) statuses: Vec<CurrentStatus>,
 }
 
 impl Contents {
@@ -79,7 +79,7 @@ impl Contents {
         self.events.iter().map(|stored| stored.event.key.to_string()).collect()
     }
 
-    pub(crate) fn status(&self, sid: &str) -> &Current {
+    pub(crate) fn status(&self, sid: &str) -> &CurrentStatus {
         let found = self.statuses.iter().find(|row| row.sid == sid);
         found.unwrap_or_else(|| panic!("no status of {sid}"))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
-use offhook::event::{Batch, Current};
+use offhook::event::{Batch, CurrentStatus};
 use offhook::pipeline::aging::Aging;
 use offhook::pipeline::{CommitError, Outcome, Sink};
 use sqlx::postgres::PgConnection;
@@ -22,7 +22,7 @@ pub(super) trait Store {
     fn events(&self) -> Self::Aging;
     fn statuses(&self) -> Self::Aging;
     async fn keys(&self) -> Vec<String>;
-    async fn statuses_now(&self) -> Vec<Current>;
+    async fn statuses_now(&self) -> Vec<CurrentStatus>;
 
     async fn sids(&self) -> Vec<String> {
         self.statuses_now().await.into_iter().map(|row| row.sid).collect()
@@ -96,7 +96,7 @@ impl Store for SqlitePlace {
         events.into_iter().map(|stored| stored.event.key.to_string()).collect()
     }
 
-    async fn statuses_now(&self) -> Vec<Current> {
+    async fn statuses_now(&self) -> Vec<CurrentStatus> {
         self.query.all_statuses().await.expect("it can be read")
     }
 }
@@ -147,7 +147,7 @@ impl Store for PostgresPlace {
         events.into_iter().map(|stored| stored.event.key.to_string()).collect()
     }
 
-    async fn statuses_now(&self) -> Vec<Current> {
+    async fn statuses_now(&self) -> Vec<CurrentStatus> {
         let query = postgres::Query::new(self.pool.clone());
         query.all_statuses().await.expect("it can be read")
     }

@@ -10,7 +10,7 @@ use offhook::backend::local_log::{Bounds, LocalLog, Release};
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::redis::{Connector, Names, RedisStream};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
-use offhook::event::{Batch, Current, Event, EventKey, codec};
+use offhook::event::{Batch, CurrentStatus, Event, EventKey, codec};
 use offhook::pipeline::{Delivery, Sink, Source as _};
 use sqlx::{Executor as _, PgPool, Sqlite, SqlitePool, Transaction};
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ use crate::services::{Durability, Fsync, Need, Postgres, Redis};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Contents {
     pub(super) events: Vec<Event>,
-    pub(super) statuses: Vec<Current>,
+    pub(super) statuses: Vec<CurrentStatus>,
 }
 
 /// A backend.

@@ -1,14 +1,14 @@
-//! The law of the stores: `Current::merge`, said once in Rust and once in SQL. Random events, in
+//! The law of the stores: `CurrentStatus::merge`, said once in Rust and once in SQL. Random events, in
 //! random batches and orders, with repeats, must give both the rows that Rust folds.
 
 use std::collections::{BTreeMap, HashSet};
 
 use offhook::clock::Timestamp;
 use offhook::event::{
-    Batch, Current, Differing, Event, EventId, EventKey, Fingerprint, Kind, Resource,
+    Batch, CurrentStatus, Differing, Event, EventId, EventKey, Fingerprint, Kind, Resource,
 };
 use offhook::pipeline::{Outcome, Sink as _};
-use offhook::twilio::details::Details;
+use offhook::twilio::details::EventDetails;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -16,15 +16,15 @@ use super::backends::{Backend, PostgresBackend, SqliteBackend, Store};
 use crate::services::{Need, needs};
 
 /// The rows that these events make, whatever their order.
-pub(super) fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Current> {
+pub(super) fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<CurrentStatus> {
     let mut rows = BTreeMap::new();
-    for current in events.into_iter().filter_map(|event| Details::of(event).current) {
+    for current in events.into_iter().filter_map(|event| EventDetails::of(event).current) {
         merge(&mut rows, current);
     }
     rows.into_values().collect()
 }
 
-fn merge(rows: &mut BTreeMap<RowId, Current>, current: Current) {
+fn merge(rows: &mut BTreeMap<RowId, CurrentStatus>, current: CurrentStatus) {
     let id = row_id(&current);
     let merged = match rows.remove(&id) {
         Some(known) => known.merge(current),
@@ -36,7 +36,7 @@ fn merge(rows: &mut BTreeMap<RowId, Current>, current: Current) {
 /// Whose row it is.
 type RowId = (String, String);
 
-fn row_id(row: &Current) -> RowId {
+fn row_id(row: &CurrentStatus) -> RowId {
     let (sid, account) = row.id();
     (sid.to_owned(), account.to_owned())
 }
@@ -45,7 +45,7 @@ fn row_id(row: &Current) -> RowId {
 #[derive(Default)]
 struct Model {
     events: BTreeMap<EventId, Event>,
-    statuses: BTreeMap<RowId, Current>,
+    statuses: BTreeMap<RowId, CurrentStatus>,
 }
 
 impl Model {
@@ -58,10 +58,10 @@ impl Model {
         let differing = batch.events().iter().filter_map(differs).collect();
         let mut ended = HashSet::new();
         let before = self.statuses.clone();
-        let mut said: BTreeMap<RowId, Current> = BTreeMap::new();
+        let mut said: BTreeMap<RowId, CurrentStatus> = BTreeMap::new();
         for (event, _) in batch.events().iter().zip(&fresh).filter(|(_, fresh)| **fresh) {
             self.events.insert(event.id(), event.clone());
-            let Some(current) = Details::of(event).current else { continue };
+            let Some(current) = EventDetails::of(event).current else { continue };
             if current.terminals != 0 {
                 ended.insert(row_id(&current));
             }
@@ -69,7 +69,7 @@ impl Model {
             merge(&mut self.statuses, current);
         }
         let contradicted = ended.iter().filter(|id| self.statuses[*id].is_contradicted()).count();
-        let is_late = |said: &&Current| {
+        let is_late = |said: &&CurrentStatus| {
             before.get(&row_id(said)).is_some_and(|before| before.position > said.position)
         };
         let late = said.values().filter(is_late).count();
@@ -181,7 +181,7 @@ async fn obeys_the_law<B: Store>(
     prop_assert_eq!(&contents.statuses, &model.statuses.into_values().collect::<Vec<_>>());
     prop_assert_eq!(&contents.statuses, &fold(&contents.events));
     let columns =
-        |row: &Current| (row.position.status.clone(), row.is_final(), row.is_contradicted());
+        |row: &CurrentStatus| (row.position.status.clone(), row.is_final(), row.is_contradicted());
     let expected: Vec<_> = contents.statuses.iter().map(columns).collect();
     prop_assert_eq!(backend.columns().await, expected);
     Ok(())
