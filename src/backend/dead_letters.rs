@@ -55,9 +55,6 @@ impl DeadLetters {
     }
 
     /// Those after `after`, oldest first, at most `limit` and [`Self::PER_PAGE`].
-    ///
-    /// # Errors
-    /// The backend does not answer in time.
     pub async fn list(
         &self,
         after: Option<&str>,
@@ -77,9 +74,6 @@ impl DeadLetters {
     }
 
     /// The one of this id.
-    ///
-    /// # Errors
-    /// The backend does not answer in time.
     pub async fn get(&self, id: &str) -> Result<Option<DeadLetter>, BackendError> {
         if !Self::is_id(id) {
             return Ok(None);
@@ -115,9 +109,6 @@ impl DeadLetters {
     }
 
     /// How many there are.
-    ///
-    /// # Errors
-    /// The backend does not answer in time.
     pub async fn count(&self) -> Result<u64, BackendError> {
         let stream = match &self.stream {
             Some(stream) => stream.count().await?,

@@ -66,9 +66,6 @@ impl Probe {
     }
 
     /// Which durability is in force; `None` where it is our own settings that decide.
-    ///
-    /// # Errors
-    /// It does not answer in time.
     pub async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
         match self {
             Self::Redis(connector) => Some(connector.durability().await),

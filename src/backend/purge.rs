@@ -140,9 +140,6 @@ impl Purge {
     }
 
     /// What is still on its way.
-    ///
-    /// # Errors
-    /// The stream does not answer in time.
     pub async fn waiting(&self) -> Result<Waiting, BackendError> {
         let stream = match &self.stream {
             Some((connector, names)) => {

@@ -46,9 +46,6 @@ pub enum Tables {
 
 impl Postgres {
     /// Looks, and changes nothing.
-    ///
-    /// # Errors
-    /// Postgres does not answer in time.
     pub async fn examine(&self) -> Result<Examined, BackendError> {
         let late = |_| BackendError("no answer in time".to_owned());
         let look = async {

@@ -45,9 +45,6 @@ impl Health {
     }
 
     /// What its settings make of "committed", for our role and database.
-    ///
-    /// # Errors
-    /// Postgres does not answer in time.
     pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
         let ask = async |connection: &mut PgConnection, keep| {

@@ -127,9 +127,6 @@ impl Connector {
 impl Connector {
     /// What its settings make of "committed". Where `CONFIG` is hidden, as by managed services, `INFO`
     /// says a part of it, and whether Redis syncs is unknown.
-    ///
-    /// # Errors
-    /// Redis does not answer, in time.
     pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let mut conn = self.conn(PROBE);
         let mut settings = Vec::with_capacity(3);

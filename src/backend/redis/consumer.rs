@@ -76,9 +76,6 @@ impl RedisConsumer {
     }
 
     /// Leaves the group, unless something is pending on this reader: others will claim it.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn leave(&mut self) -> Result<(), SourceError> {
         let script = Script::new(include_str!("leave.lua"));
         let (keys, args) = ([&*self.names.stream], [&*self.names.group, &*self.name]);

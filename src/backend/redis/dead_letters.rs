@@ -91,9 +91,6 @@ impl DeadLetters {
 impl Names {
     /// Moves the dead letters of workers of 0.1, which may still run, to where it is looked for; whether there may be
     /// any. For this version alone.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub(super) async fn gather_dead(&self, conn: &mut Conn) -> Result<bool, ConnError> {
         let Some(old) = self.old_dead() else { return Ok(false) };
         let (script, dead) = (Script::new(include_str!("move_dead.lua")), self.dead());

@@ -31,9 +31,6 @@ pub struct Examined {
 impl Connector {
     /// Looks, and tries what offhook does, as a [`Rehearsal`](super::Rehearsal): what an ACL forbids is found
     /// in no other way that an ACL would not forbid, too.
-    ///
-    /// # Errors
-    /// Redis does not answer in time.
     pub async fn examine(&self, names: &Names) -> Result<Examined, BackendError> {
         let mut conn = self.conn(EXAMINATION_TIMEOUT);
         let info: Option<String> = hidden(conn.query(cmd("INFO").arg("server")).await)?;

@@ -80,9 +80,6 @@ impl Housekeeping {
 
     /// Frees entries that every group has acked; about how many. If it is no less than
     /// [`TRIMMED_AT_ONCE`], there may be more.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn trim(&mut self) -> Result<u64, BackendError> {
         let script = Script::new(include_str!("trim.lua"));
         match self.conn.script(&script, &[&self.names.stream], &[]).await {
@@ -94,9 +91,6 @@ impl Housekeeping {
 
     /// Removes consumers of our group that nobody has heard of for `idle`, unless something is
     /// pending on them; how many. A worker that leaves does so itself; one that was killed cannot.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn reap(&mut self, idle: Duration) -> Result<u64, BackendError> {
         let script = Script::new(include_str!("reap.lua"));
         let (keys, idle) = ([&*self.names.stream], idle.as_millis().to_string());
@@ -109,18 +103,12 @@ impl Housekeeping {
     }
 
     /// What waits.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn backlog(&mut self) -> Result<Backlog, BackendError> {
         self.look().await.map_err(|error| BackendError(error.to_string()))
     }
 
     /// What waits; and if the stream is not as far as it was when it was last looked at, so that somebody
     /// deleted it, flushed Redis, or failed over to one that had less: what waited then.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn compare(&mut self) -> Result<(Backlog, Option<Backlog>), BackendError> {
         let failed = |error: ConnError| BackendError(error.to_string());
         let extent = self.extent().await.map_err(failed)?;
@@ -181,9 +169,6 @@ impl Housekeeping {
     }
 
     /// Groups of others that keep entries in the stream with which ours is done.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn blockers(&mut self) -> Result<Vec<Blocker>, BackendError> {
         self.look_for_blockers().await.map_err(|error| BackendError(error.to_string()))
     }
@@ -209,9 +194,6 @@ impl Housekeeping {
     }
 
     /// Redis's own clock, by which entries have their ids.
-    ///
-    /// # Errors
-    /// Redis does not answer.
     pub async fn now(&mut self) -> Result<Timestamp, BackendError> {
         self.time().await.map_err(|error| BackendError(error.to_string()))
     }

@@ -99,9 +99,6 @@ impl Connector {
     }
 
     /// All that is needed and refused, each with the answer.
-    ///
-    /// # Errors
-    /// Redis does not answer in time.
     pub(super) async fn refused(&self, names: &Names) -> Result<Vec<String>, ConnError> {
         let mut conn = self.conn(REHEARSAL_TIMEOUT);
         let mut refused = Vec::new();
