@@ -39,7 +39,7 @@ pub enum Action {
 #[derive(Clone, Default, Debug)]
 pub struct DeadLetters {
     /// Beside the stream: what no worker could store.
-    pub stream: Option<redis::DeadLetters>,
+    pub stream: Option<redis::StreamDeadLetters>,
     /// In the local log of this process: what could not be moved out of it.
     pub local: Option<LocalDeadLetters>,
 }

@@ -13,7 +13,7 @@ mod stream;
 
 pub use self::conn::{Conn, Connector};
 pub use self::consumer::RedisConsumer;
-pub use self::dead_letters::DeadLetters;
+pub use self::dead_letters::StreamDeadLetters;
 pub use self::examine::Examined;
 pub use self::health::RedisHealth;
 pub use self::housekeeping::{Backlog, Blocker, Housekeeping, TRIMMED_AT_ONCE};

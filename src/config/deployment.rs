@@ -50,7 +50,7 @@ impl Scaled {
     /// The dead letters of the stream, and those of the spool of a receiver on this machine.
     #[must_use]
     pub fn dead_letters(&self) -> DeadLetters {
-        let stream = redis::DeadLetters::new(self.stream.clone(), self.names.clone());
+        let stream = redis::StreamDeadLetters::new(self.stream.clone(), self.names.clone());
         let local = LocalDeadLetters::new(self.spool.directory.clone());
         DeadLetters { stream: Some(stream), local: self.role.receives().then_some(local) }
     }

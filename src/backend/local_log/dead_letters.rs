@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::files::{self, DEAD};
-use super::record::{self, Frames};
+use super::record::{self, Fields, Frames};
 use super::state::RecordId;
 use crate::backend::BackendError;
 use crate::backend::dead_letters::{Action, DeadLetter, parse_id};
@@ -23,8 +23,6 @@ use crate::event::codec;
 pub(super) const DEAD_LETTER: u64 = 0;
 /// Says until when the clock was trusted.
 const TRUSTED: &str = "trusted";
-
-pub(super) type Fields = Vec<(Bytes, Bytes)>;
 
 /// The dead letters of a local log.
 #[derive(Clone, Debug)]

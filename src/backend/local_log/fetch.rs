@@ -4,21 +4,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use bytes::Bytes;
-
 use super::Inner;
-use super::record::{self, Look};
-use super::state::{Place, RecordId};
+use super::record::{self, Fields, Look};
+use super::state::{RecordId, RecordPlace};
 
 /// What is read from a file at once: some 2,000 events, which is the largest batch of the embedded store.
 const CHUNK: u64 = 2 * 1024 * 1024;
 
-pub(super) type Fields = Vec<(Bytes, Bytes)>;
-
 /// What was read.
 pub(super) struct Taken {
     pub(super) records: Vec<(RecordId, Fields)>,
-    pub(super) cursor: Place,
+    pub(super) cursor: RecordPlace,
 }
 
 /// Why nothing was.
@@ -36,7 +32,7 @@ impl From<io::Error> for ReadError {
 }
 
 /// The next records, at most `limit`, and about a chunk.
-pub(super) fn take(inner: &Inner, cursor: Place, limit: usize) -> Result<Taken, ReadError> {
+pub(super) fn take(inner: &Inner, cursor: RecordPlace, limit: usize) -> Result<Taken, ReadError> {
     let mut taken = Taken { records: Vec::new(), cursor };
     let mut bytes = 0;
     while taken.records.len() < limit && bytes < CHUNK {
@@ -54,7 +50,7 @@ pub(super) fn take(inner: &Inner, cursor: Place, limit: usize) -> Result<Taken, 
 }
 
 /// What comes first from here on.
-pub(super) fn first(inner: &Inner, from: Place) -> Option<Fields> {
+pub(super) fn first(inner: &Inner, from: RecordPlace) -> Option<Fields> {
     let taken = take(inner, from, 1).ok()?;
     taken.records.into_iter().next().map(|(_, fields)| fields)
 }
@@ -94,7 +90,7 @@ fn take_chunk(
 }
 
 /// Where the next record lies, if what is here is no record because a crash tore it.
-fn behind_gap(inner: &Inner, cursor: Place, end: u64) -> Result<u64, ReadError> {
+fn behind_gap(inner: &Inner, cursor: RecordPlace, end: u64) -> Result<u64, ReadError> {
     let bytes = super::files::read_what_can_be(&inner.files.path(cursor.number))?;
     let mut next = None;
     let found = record::scan(&bytes, cursor.number, |offset, _| {
@@ -133,7 +129,7 @@ fn open(inner: &Inner, number: u64) -> Result<File, ReadError> {
     })
 }
 
-fn read(file: &File, place: Place, length: u64) -> Result<Vec<u8>, ReadError> {
+fn read(file: &File, place: RecordPlace, length: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     match file.read_exact_at(&mut bytes, place.offset) {
         Ok(()) => Ok(bytes),

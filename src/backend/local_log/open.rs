@@ -12,7 +12,7 @@ use tracing::info;
 use super::damaged::tell_damaged;
 use super::files::{self, Files};
 use super::position::Position;
-use super::state::{Fill, Part, Place, State};
+use super::state::{Fill, Part, RecordPlace, State};
 use super::{Bounds, Inner, lock, record};
 
 /// Why a local log cannot be had.
@@ -82,7 +82,12 @@ impl Inner {
 }
 
 /// Takes over a file that an earlier process left.
-fn take_over(files: &Files, number: u64, released: Place, state: &mut State) -> io::Result<()> {
+fn take_over(
+    files: &Files,
+    number: u64,
+    released: RecordPlace,
+    state: &mut State,
+) -> io::Result<()> {
     if number < released.number {
         return files.recycle(number);
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use super::files::{self, Files};
-use super::state::Place;
+use super::state::RecordPlace;
 
 const LENGTH: usize = 24;
 /// Of nothing in particular; tells what was written here from what a broken disk returns.
@@ -18,7 +18,7 @@ pub(super) struct Position(File);
 
 impl Position {
     /// Opens it; with what it says, if that can be read.
-    pub(super) fn open(files: &Files) -> io::Result<(Self, Place)> {
+    pub(super) fn open(files: &Files) -> io::Result<(Self, RecordPlace)> {
         let mut options = files::options();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(files.directory().join("settled"))?;
@@ -28,16 +28,16 @@ impl Position {
         Ok((Self(file), place))
     }
 
-    pub(super) fn write(&self, place: Place) -> io::Result<()> {
-        let Place { number, offset } = place;
+    pub(super) fn write(&self, place: RecordPlace) -> io::Result<()> {
+        let RecordPlace { number, offset } = place;
         let words = [number, offset, number ^ offset ^ SEAL];
         self.0.write_all_at(words.map(u64::to_le_bytes).as_flattened(), 0)
     }
 }
 
-fn parse(bytes: &[u8; LENGTH]) -> Option<Place> {
+fn parse(bytes: &[u8; LENGTH]) -> Option<RecordPlace> {
     let word =
         |at: usize| u64::from_le_bytes(bytes[at * 8..at * 8 + 8].try_into().expect("three words"));
     let (number, offset) = (word(0), word(1));
-    (word(2) == number ^ offset ^ SEAL).then_some(Place { number, offset })
+    (word(2) == number ^ offset ^ SEAL).then_some(RecordPlace { number, offset })
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::fetch::{ReadError, Taken, fields_of, take, take_again};
-use super::state::{Place, RecordId};
+use super::state::{RecordId, RecordPlace};
 use super::{DISK_TIMEOUT, LocalLog};
 use crate::event::{Event, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
@@ -32,7 +32,7 @@ pub enum Release {
 pub struct Reader {
     log: LocalLog,
     release: Release,
-    cursor: Place,
+    cursor: RecordPlace,
     /// What was handed out and is not settled. It comes again before anything else.
     taken: BTreeSet<RecordId>,
 }

@@ -16,6 +16,9 @@ const MAGIC: [u8; 4] = [0xf5, 0x00, 0xff, b'R'];
 /// `MAGIC`, length of the payload, start of the record's batch in its file, checksum.
 const HEADER: usize = 16;
 
+/// The named fields of an event, or of what should be one.
+pub(super) type Fields = Vec<(Bytes, Bytes)>;
+
 /// Records, before it is known where they go.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -136,7 +139,7 @@ pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
 
 impl Record<'_> {
     /// Its fields, of a copy: an event that is kept must not keep a whole file in memory.
-    pub(super) fn fields(&self) -> Vec<(Bytes, Bytes)> {
+    pub(super) fn fields(&self) -> Fields {
         let payload = Bytes::copy_from_slice(self.payload);
         let (mut rest, mut fields) = (&payload[..], Vec::with_capacity(codec::FIELDS.len() + 1));
         while let Some((name, value, next)) = field(rest) {
@@ -158,7 +161,7 @@ fn field(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 
 /// What a whole file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Found {
+pub(super) struct Scanned {
     /// Records.
     pub(super) records: u64,
     /// Their bytes.
@@ -178,8 +181,8 @@ pub(super) fn scan<'b>(
     bytes: &'b [u8],
     number: u64,
     mut take: impl FnMut(u64, &Record<'b>),
-) -> Found {
-    let (mut found, mut at, mut gap) = (Found::default(), 0, None);
+) -> Scanned {
+    let (mut found, mut at, mut gap) = (Scanned::default(), 0, None);
     // What is no record and lies before the last one: where it began, and its bytes.
     let mut perhaps_torn = (0, 0);
     while at < bytes.len() {
@@ -226,7 +229,7 @@ mod tests {
         file
     }
 
-    fn read(file: &[u8], number: u64) -> (Vec<String>, Found) {
+    fn read(file: &[u8], number: u64) -> (Vec<String>, Scanned) {
         let mut texts = Vec::new();
         let found = scan(file, number, |_, record| {
             let (_, value) = &record.fields()[0];

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
-use super::dead_letters::{DEAD_LETTER, Fields, LocalDeadLetters, is_told, wipe};
+use super::LocalLog;
+use super::dead_letters::{DEAD_LETTER, LocalDeadLetters, is_told, wipe};
 use super::files::{self, DAMAGED, REPLAY};
-use super::{LocalLog, record};
+use super::record::{self, Fields};
 use crate::pipeline::CommitError;
 
 /// What came of a replay.

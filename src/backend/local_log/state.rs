@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// A place in a local log: a file, and where in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordPlace {
     pub(super) number: u64,
     pub(super) offset: u64,
 }
@@ -12,7 +12,7 @@ pub(super) struct Place {
 /// A record of a local log.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RecordId {
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
     pub(super) length: u64,
 }
 
@@ -29,7 +29,7 @@ pub struct Fill {
 /// it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Watermark {
-    pub(super) place: Place,
+    pub(super) place: RecordPlace,
     /// What lies before it and was not released yet.
     pub(super) bytes: u64,
 }
@@ -59,12 +59,12 @@ pub(super) struct State {
     settled: Watermark,
     /// Bytes that are settled behind the watermark.
     ahead: u64,
-    released: Place,
+    released: RecordPlace,
 }
 
 impl State {
     /// Goes on where an earlier process was.
-    pub(super) fn starting_at(released: Place) -> Self {
+    pub(super) fn starting_at(released: RecordPlace) -> Self {
         let settled = Watermark { place: released, bytes: 0 };
         Self { settled, released, ..Self::default() }
     }
@@ -94,10 +94,10 @@ impl State {
     }
 
     /// Where to read on, and up to where.
-    pub(super) fn next(&self, from: Place) -> Option<(Place, u64)> {
+    pub(super) fn next(&self, from: RecordPlace) -> Option<(RecordPlace, u64)> {
         self.parts.range(from.number..).find_map(|(&number, part)| {
             let offset = if number == from.number { from.offset } else { 0 };
-            (offset < part.end).then_some((Place { number, offset }, part.end))
+            (offset < part.end).then_some((RecordPlace { number, offset }, part.end))
         })
     }
 
@@ -115,7 +115,7 @@ impl State {
     }
 
     /// Everything before this place is settled.
-    pub(super) fn advance(&mut self, to: Place) {
+    pub(super) fn advance(&mut self, to: RecordPlace) {
         self.settled.place = to;
         self.settled.bytes += std::mem::take(&mut self.ahead);
     }
@@ -192,8 +192,8 @@ impl std::ops::SubAssign for Fill {
 mod tests {
     use super::*;
 
-    fn at(number: u64, offset: u64) -> Place {
-        Place { number, offset }
+    fn at(number: u64, offset: u64) -> RecordPlace {
+        RecordPlace { number, offset }
     }
 
     fn id(number: u64, offset: u64) -> RecordId {
@@ -221,7 +221,7 @@ mod tests {
         let mut state = State::default();
         state.appended(3, 20, Fill { events: 2, bytes: 20 });
         state.appended(5, 10, Fill { events: 1, bytes: 10 });
-        assert_eq!(state.next(Place::default()), Some((at(3, 0), 20)));
+        assert_eq!(state.next(RecordPlace::default()), Some((at(3, 0), 20)));
         assert_eq!(state.next(at(3, 10)), Some((at(3, 10), 20)));
         assert_eq!(state.next(at(3, 20)), Some((at(5, 0), 10)));
         assert_eq!(state.next(at(5, 10)), None);

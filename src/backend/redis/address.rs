@@ -32,11 +32,11 @@ pub(super) enum Address {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) connection: MultiplexedConnection,
-    place: Option<Place>,
+    place: Option<HostPort>,
 }
 
 /// Host and port.
-type Place = (String, u16);
+type HostPort = (String, u16);
 
 impl Address {
     /// Of a URL: `redis://`, `rediss://`, `redis+unix://`, or that of Sentinels,

@@ -1,4 +1,4 @@
-//! [`DeadLetters`]: the stream beside the stream. Looked at rarely, so each call makes its own
+//! [`StreamDeadLetters`]: the stream beside the stream. Looked at rarely, so each call makes its own
 //! connection.
 
 use std::time::Duration;
@@ -21,12 +21,12 @@ type Entry = (String, Vec<Vec<u8>>);
 
 /// Reads, replays and purges dead letters.
 #[derive(Clone, Debug)]
-pub struct DeadLetters {
+pub struct StreamDeadLetters {
     connector: Connector,
     names: Names,
 }
 
-impl DeadLetters {
+impl StreamDeadLetters {
     /// Of this stream.
     #[must_use]
     pub fn new(connector: Connector, names: Names) -> Self {

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::query::Query;
-use super::writer::Writer;
+use super::writer::{Statement, Writer};
 use crate::backend::BackendError;
 use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
@@ -122,8 +122,6 @@ impl RowPurge {
         Ok(busy == 0)
     }
 }
-
-type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 /// SQLite sets what it says when it reads it, so one that is kept prepared would set it only once.
 fn anew(pragma: &'static str) -> Statement<'static> {

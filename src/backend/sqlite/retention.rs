@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::store::{NOW, SqliteStore};
-use super::writer::Writer;
+use super::writer::{Statement, Writer};
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::aging::{Aging, Outlook, Step};
@@ -147,10 +147,11 @@ impl Aging for Retention {
     }
 }
 
-type Statement = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
 /// Runs a DELETE of at most [`ROWS_PER_STEP`] rows.
-async fn delete(writer: &Writer, delete: Statement) -> Result<Step, crate::pipeline::CommitError> {
+async fn delete(
+    writer: &Writer,
+    delete: Statement<'static>,
+) -> Result<Step, crate::pipeline::CommitError> {
     let held = writer.hold().await?;
     let run = async |connection: &mut SqliteConnection| delete.execute(connection).await;
     let deleted = held.run(run).await?.rows_affected();

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, query::Query as SqlQuery};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-use super::writer::Writer;
+use super::writer::{Statement, Writer};
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::{columns, rows};
@@ -83,7 +82,7 @@ const LOOK: &str = "BEGIN IMMEDIATE; \
     SELECT 'statuses' AS relation, * FROM statuses \
     WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
 
-/// Each query is a trip to the thread of the connection and back, so there are three: what is known,
+/// Each query is a trip to the thread of the connection and back, so there are three instead of six: what is known,
 /// the events that are not, and what is true now. Whoever fails in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details = batch::details(batch).await;
@@ -244,9 +243,11 @@ fn stored_now<T>(columns: usize, rows: &[T]) -> String {
     vec![row; rows.len()].join(", ")
 }
 
-type Bound<'q> = SqlQuery<'q, Sqlite, SqliteArguments>;
-
-fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q EventDetails) -> Bound<'q> {
+fn bind_event<'q>(
+    query: Statement<'q>,
+    event: &'q Event,
+    details: &'q EventDetails,
+) -> Statement<'q> {
     let request = event.request.as_ref();
     query
         .bind(event.key.as_str())
@@ -271,7 +272,7 @@ fn bind_event<'q>(query: Bound<'q>, event: &'q Event, details: &'q EventDetails)
         .bind(request.and_then(|request| request.idempotency_token.as_deref()))
 }
 
-fn bind_status<'q>(query: Bound<'q>, row: &'q CurrentStatus) -> Bound<'q> {
+fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> Statement<'q> {
     query
         .bind(row.sid.as_str())
         .bind(row.resource.as_str())

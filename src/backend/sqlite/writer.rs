@@ -18,6 +18,9 @@ use crate::pipeline::CommitError;
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
 const DISK_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// A statement that is not run yet.
+pub(super) type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
 /// Writes one file.
 #[derive(Debug)]
 pub(super) struct Writer {

@@ -78,7 +78,7 @@ impl Stream {
     }
 
     pub(super) fn dead_letters(&self) -> backend::DeadLetters {
-        let letters = redis_backend::DeadLetters::new(self.connector.clone(), Self::names());
+        let letters = redis_backend::StreamDeadLetters::new(self.connector.clone(), Self::names());
         backend::DeadLetters { stream: Some(letters), local: None }
     }
 

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{CONNECT, FRESH, Link, Place, client, connect};
+use super::{CONNECT, FRESH, HostPort, Link, client, connect};
 use crate::backend::redis::conn::ConnError;
 
 /// Where a Sentinel listens if its URL does not say.
@@ -64,7 +64,7 @@ impl Sentinels {
     }
 
     /// Whether most Sentinels still name this place.
-    pub(super) async fn confirm(&self, place: &Place) -> Result<(), ConnError> {
+    pub(super) async fn confirm(&self, place: &HostPort) -> Result<(), ConnError> {
         let agreed = self.agreed().await?;
         if agreed == *place {
             return Ok(());
@@ -75,13 +75,13 @@ impl Sentinels {
 
     /// The place that most of the Sentinels that are listed name right now. All are asked at once, so
     /// that those that are away cost no time as long as the others agree.
-    async fn agreed(&self) -> Result<Place, ConnError> {
+    async fn agreed(&self) -> Result<HostPort, ConnError> {
         let needed = self.sentinels.len() / 2 + 1;
         let mut asked = JoinSet::new();
         for sentinel in &self.sentinels {
             asked.spawn(timeout(FRESH, ask(sentinel.clone(), self.name.clone())));
         }
-        let mut votes: BTreeMap<Place, usize> = BTreeMap::new();
+        let mut votes: BTreeMap<HostPort, usize> = BTreeMap::new();
         let mut failure = "no answer in time".to_owned();
         while let Some(answer) = asked.join_next().await {
             match answer {
@@ -106,7 +106,7 @@ impl Sentinels {
         Err(ConnError::Away(format!("{need} within {} ms: {said}", FRESH.as_millis())))
     }
 
-    async fn primary(&self, place: &Place) -> Result<MultiplexedConnection, ConnError> {
+    async fn primary(&self, place: &HostPort) -> Result<MultiplexedConnection, ConnError> {
         let (scheme, login, db) = (&self.scheme, self.login.expose_secret(), &self.db);
         let url = format!("{scheme}://{login}{}{db}", shown(place));
         let mut connection = connect(&client(&url, self.ca.as_deref())?).await?;
@@ -139,6 +139,6 @@ async fn ask(sentinel: Client, name: String) -> Result<(String, u16), ConnError>
 }
 
 /// As it stands in a URL.
-fn shown((host, port): &Place) -> String {
+fn shown((host, port): &HostPort) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
