@@ -5,43 +5,45 @@
 //! left in hand; last the admin listener and the traces, so that the end can be watched.
 
 mod local;
+mod local_log;
 mod reload;
 mod retention;
 mod scaled;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use self::local::Local;
 pub use self::reload::Reloader;
-use self::retention::Retention;
+use self::retention::Retentions;
 use crate::admin::Admin;
+use crate::backend::local_log::LocalLog;
 use crate::backend::purge::Purge;
-use crate::backend::{DurabilityReports, Need, Probe, Reads};
-use crate::config::{Config, Deployment};
+use crate::backend::{DurabilityReport, DurabilityReports, Need, Probe, Reads};
+use crate::clock::Clock;
+use crate::config::{self, Config, Deployment};
 use crate::inbound::{Health, Inbound, TermsInForce};
+use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::process::{self, Connections};
 use crate::recent::events::RecentEvents;
 use crate::recent::refusals::RecentRefusals;
 use crate::spans::Spans;
+use crate::tasks::{StopError, Tasks};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
-use crate::{admin, inbound, telemetry, upkeep};
-
-/// Longest wait for everything to finish once told to stop. Orchestrators kill after 30 s.
-const STOP_WITHIN: Duration = Duration::from_secs(25);
+use crate::upkeep::calls::CallsInProgress;
+use crate::upkeep::durability::DurabilityMonitor;
+use crate::upkeep::health::HealthWatch;
+use crate::upkeep::local_log::{LocalLogKeeper, Stands};
+use crate::{admin, inbound, telemetry};
 
 /// A server that runs.
 pub struct Running {
@@ -51,10 +53,7 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Changes what may change without a restart.
     pub reloader: Reloader,
-    tasks: JoinSet<&'static str>,
-    watching: JoinSet<()>,
-    stop: CancellationToken,
-    stop_watching: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Running {
@@ -62,41 +61,8 @@ impl Running {
     ///
     /// # Errors
     /// A task ended by itself, or some did not end in time.
-    pub async fn stopped(mut self) -> anyhow::Result<()> {
-        let ended = tokio::select! {
-            ended = self.tasks.join_next() => ended,
-            () = self.stop.cancelled() => None,
-        };
-        let by_itself = ended.map(|ended| describe(&ended)).filter(|_| !self.stop.is_cancelled());
-        if let Some(what) = &by_itself {
-            error!(task = %what, "a task ended by itself: stopping");
-        }
-        self.stop.cancel();
-        let rest = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                if let Err(error) = ended {
-                    error!(error = %error, "a task panicked");
-                }
-            }
-        };
-        let in_time = timeout(STOP_WITHIN, rest).await.is_ok();
-        self.stop_watching.cancel();
-        let watched = async { while self.watching.join_next().await.is_some() {} };
-        let _ = timeout(Duration::from_secs(1), watched).await;
-        anyhow::ensure!(in_time, "not everything finished within {} s", STOP_WITHIN.as_secs());
-        anyhow::ensure!(
-            by_itself.is_none(),
-            "the {} ended by itself",
-            by_itself.unwrap_or_default()
-        );
-        Ok(())
-    }
-}
-
-fn describe(ended: &Result<&'static str, tokio::task::JoinError>) -> String {
-    match ended {
-        Ok(name) => (*name).to_owned(),
-        Err(error) => error.to_string(),
+    pub async fn stopped(self) -> Result<(), StopError> {
+        self.tasks.stopped().await
     }
 }
 
@@ -136,32 +102,29 @@ pub async fn start(
     let registry = Registry::new();
     telemetry::log::register(&registry)?;
     let connections = allowed_connections(&mut config);
-    // They go on until the end, so that it can be watched.
-    let (mut watching, stop_watching) = (JoinSet::new(), CancellationToken::new());
-    let spans = telemetry::start_traces(&config, &registry, &mut watching, &stop_watching)?;
+    let mut tasks = Tasks::new(stop);
+    let (watching, until) = tasks.watching();
+    let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone())?;
-    let retention = Retention::new(config.retention, config.clock, &registry, stop.clone())?;
-    let mut tasks = JoinSet::new();
-    let (migrate, tasks_of) = (config.migrate, &mut tasks);
-    let Parts { reader, probes, recorder, durabilities, purge, live } = match &config.deployment {
-        Deployment::Embedded { log, store } => {
-            let local =
-                Local { migrate, metrics: &metrics, retention, tasks: tasks_of, stop: &stop };
-            local.embedded(log, store).await?
-        }
-        Deployment::Direct { log, store } => {
-            let local =
-                Local { migrate, metrics: &metrics, retention, tasks: tasks_of, stop: &stop };
-            local.direct(log, store).await?
-        }
-        Deployment::Scaled(scaled) => {
-            scaled::build(scaled, migrate, &metrics, retention, tasks_of, &stop).await?
-        }
+    let parts = Builder {
+        migrate: config.migrate,
+        clock: config.clock,
+        metrics: &metrics,
+        retentions: Retentions::new(config.retention, config.clock, &registry, tasks.stop())?,
+        tasks: &mut tasks,
     };
-
+    let parts = match &config.deployment {
+        Deployment::Embedded { log, store } => parts.embedded(log, store).await?,
+        Deployment::Direct { log, store } => parts.direct(log, store).await?,
+        Deployment::Scaled(scaled) => parts.scaled(scaled).await?,
+    };
+    let Parts { reader, probes, recorder, durabilities, purge, live } = parts;
     if config.deployment.stores() {
         metrics.show_calls_limit(config.calls.limit);
-        tasks.spawn(upkeep::calls::watch(reader.clone(), config.calls, metrics, stop.clone()));
+        let (max_age, clock) = (config.calls.max_age, config.clock);
+        let show = move |calls| metrics.show_calls(calls);
+        let calls = CallsInProgress { reader: reader.clone(), max_age, clock, show };
+        tasks.spawn("watch of calls", calls.run(tasks.stop()));
     }
 
     let refusals = Arc::new(RecentRefusals::default());
@@ -175,19 +138,14 @@ pub async fn start(
     };
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
-            let address = listener.local_addr()?;
+            let (address, stop) = (listener.local_addr()?, tasks.stop());
             let service = inbound_service(&config, recorder, spans, &registry, &refusals, &stop)?;
             reloader.terms = Some(Arc::clone(&service.terms));
-            tasks.spawn(upkeep::health::watch(
-                probes.clone(),
-                service.health.clone(),
-                stop.clone(),
-            ));
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                service.run(listener, stop).await;
-                "public listener"
-            });
+            let health = service.health.clone();
+            let show = move |is_ready| health.set(is_ready);
+            let watch = HealthWatch { probes: probes.clone(), show };
+            tasks.spawn("health watch", watch.run(stop.clone()));
+            tasks.spawn("public listener", service.run(listener, stop));
             Some(address)
         }
         None => None,
@@ -208,13 +166,70 @@ pub async fn start(
         privacy,
         watch: admin::Watch::default(),
         gate,
-        stop: stop.clone(),
+        stop: tasks.stop(),
     };
     let admin_address = listeners.admin.local_addr()?;
-    watching.spawn(admin.run(listeners.admin, connections.admin, stop_watching.clone()));
+    let (watching, until) = tasks.watching();
+    watching.spawn(admin.run(listeners.admin, connections.admin, until));
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
-    Ok(Running { inbound, admin: admin_address, reloader, tasks, watching, stop, stop_watching })
+    Ok(Running { inbound, admin: admin_address, reloader, tasks })
+}
+
+/// What every mode is built with.
+struct Builder<'a> {
+    migrate: bool,
+    clock: Clock,
+    metrics: &'a Metrics,
+    retentions: Retentions,
+    tasks: &'a mut Tasks,
+}
+
+impl Builder<'_> {
+    /// Reads which durability is in force, now and again and again.
+    ///
+    /// # Errors
+    /// A setting breaks the promise.
+    async fn watch_durability(
+        &mut self,
+        backends: Vec<Probe>,
+        durabilities: &DurabilityReports,
+        answer_after: AnswerAfter,
+    ) -> anyhow::Result<()> {
+        let (in_force, metrics) = (durabilities.clone(), self.metrics.clone());
+        let show = move |backend: &'static str, in_force: &DurabilityReport, is_below: bool| {
+            metrics.show_durability(backend, in_force, is_below);
+        };
+        let monitor = DurabilityMonitor { backends, in_force, answer_after, show };
+        monitor.look().await?;
+        self.tasks.spawn("durability watch", monitor.run(self.tasks.stop()));
+        Ok(())
+    }
+
+    /// Opens the local log, and looks after it.
+    ///
+    /// # Errors
+    /// Its directory cannot be used.
+    async fn open_local_log(
+        &mut self,
+        log: &config::LocalLog,
+        stands: Stands,
+    ) -> anyhow::Result<LocalLog> {
+        let log = local_log::open(log).await?;
+        self.retentions.spawn_local_log(&log, self.tasks);
+        let metrics = self.metrics.clone();
+        let show = move |state| local_log::show(&metrics, state);
+        let keeper = LocalLogKeeper { log: log.clone(), stands, clock: self.clock, show };
+        self.tasks.spawn("local log", keeper.run(self.tasks.stop()));
+        Ok(log)
+    }
+
+    /// Group commit before a sink; it ends when nothing can record any more.
+    fn spawn_batcher(&mut self, sink: impl Sink) -> Recorder {
+        let (recorder, queue) = batcher::channel();
+        self.tasks.spawn("batcher", batcher::run(queue, sink));
+        recorder
+    }
 }
 
 /// What a mode gives to the services.
@@ -226,16 +241,6 @@ struct Parts {
     durabilities: DurabilityReports,
     purge: Purge,
     live: RecentEvents,
-}
-
-/// Group commit before a sink; it ends when nobody can record any more.
-fn spawn_batcher(sink: impl Sink, tasks: &mut JoinSet<&'static str>) -> Recorder {
-    let (recorder, queue) = batcher::channel();
-    tasks.spawn(async move {
-        batcher::run(queue, sink).await;
-        "batcher"
-    });
-    recorder
 }
 
 fn inbound_service(

@@ -132,6 +132,11 @@ pub trait Source: Send + 'static {
         &mut self,
         deliveries: &[(Self::Id, u32)],
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Says that this reader is gone for good. What is still its own is for others to claim.
+    fn leave(&mut self) -> impl Future<Output = Result<(), SourceError>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// Says that an event is in the store.

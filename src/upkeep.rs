@@ -1,9 +1,49 @@
-//! What is done again and again beside the flow of events, so that it keeps flowing: deleting what is old,
-//! freeing the stream, looking after the local log, watching durability, health, and calls in progress.
+//! What is done again and again beside the flow of events, so that it keeps flowing. Each chore is a struct with
+//! `run(self, stop)`, which ends soon after `stop` is cancelled. `app` says which of them a process has.
+//!
+//! They know neither the configuration nor the telemetry: what they found out goes to a small observer or a
+//! closure. They know backends by name, since each looks after one of them.
 
-pub(crate) mod calls;
-pub(crate) mod durability;
-pub(crate) mod health;
-pub(crate) mod local_log;
+pub mod calls;
+pub mod checkpoint;
+pub mod durability;
+pub mod health;
+pub mod local_log;
+pub mod migration;
+mod old_spool;
+pub mod rehearsals;
 pub mod retention;
-pub(crate) mod stream;
+pub mod stream;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+/// Waits; whether there is to be another turn after it.
+#[cfg(not(test))]
+async fn rest(pause: Duration, stop: &CancellationToken) -> bool {
+    stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()
+}
+
+/// In the tests of chores no turn waits for the next one: [`testing::pauses`] says what it would have waited.
+#[cfg(test)]
+async fn rest(pause: Duration, stop: &CancellationToken) -> bool {
+    testing::PAUSES.with_borrow_mut(|pauses| pauses.push(pause));
+    tokio::task::yield_now().await;
+    !stop.is_cancelled()
+}
+
+#[cfg(test)]
+mod testing {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    thread_local! {
+        pub(super) static PAUSES: RefCell<Vec<Duration>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// What the chores of this thread would have waited, between any two turns and after the last.
+    pub(super) fn pauses() -> Vec<Duration> {
+        PAUSES.take()
+    }
+}

@@ -6,217 +6,180 @@ use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::retention::Retention;
-use super::{Parts, spawn_batcher};
+use super::{Builder, Parts};
 use crate::backend::local_log::{LocalLog, Release};
-use crate::backend::postgres::{self, MigrateError, Postgres, PostgresStore};
+use crate::backend::postgres::{self, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
-use crate::backend::redis::{self, Connector, RedisConsumer, RedisStream};
+use crate::backend::redis::{self, Housekeeping, RedisConsumer, RedisStream, Rehearsal};
 use crate::backend::{DurabilityReports, Need, Probe, Store};
-use crate::clock::Clock;
-use crate::config::Scaled;
+use crate::config::{Role, Scaled};
+use crate::pipeline::Recorder;
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::{Circuit, CircuitLog, LogWithSpool};
-use crate::pipeline::{Observer, Recorder, Sink};
 use crate::recent::events::{EventStage, RecentEvents};
-use crate::retry::Backoff;
-use crate::telemetry::metrics::{Backend, Metrics};
-use crate::upkeep::durability::Watch;
-use crate::upkeep::local_log;
-use crate::upkeep::stream::{self, Rehearsals};
-use crate::worker;
+use crate::telemetry::metrics::Backend;
+use crate::upkeep::local_log::Stands;
+use crate::upkeep::migration::migrated;
+use crate::upkeep::rehearsals::Rehearsals;
+use crate::upkeep::stream::{REAP_AFTER, RedisStreamAsWhole, StreamKeeper};
+use crate::worker::Worker;
 
-/// How long the drainer waits for Redis to take a batch: nobody waits for the drainer.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the drainer waits for Redis to take a batch: no request waits for the drainer.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Builds what the role needs.
-///
-/// # Errors
-/// A URL is none, the spool cannot be opened, or a backend's setting breaks the promise.
-pub(super) async fn build(
-    scaled: &Scaled,
-    migrate: bool,
-    metrics: &Metrics,
-    retention: Retention,
-    tasks: &mut JoinSet<&'static str>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Parts> {
-    let connector = scaled.stream.clone();
-    let (url, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
-    let postgres = Postgres::with_writers(url, writers).context("store.url")?;
-    let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
-    let redis = Probe::Redis(connector.clone());
-    let mut watched = vec![redis.clone()];
-    if scaled.role.works() {
-        watched.push(Probe::Store(store.health()));
+impl Builder<'_> {
+    /// Builds what the role needs.
+    ///
+    /// # Errors
+    /// A URL is not valid, the spool cannot be opened, or a backend's setting breaks the promise.
+    pub(super) async fn scaled(mut self, scaled: &Scaled) -> anyhow::Result<Parts> {
+        let (role, connector) = (scaled.role, scaled.stream.clone());
+        let (url, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
+        let postgres = Postgres::with_writers(url, writers).context("store.url")?;
+        let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
+        let (redis, health) = (Probe::Redis(connector.clone()), Probe::Store(store.health()));
+
+        let durabilities = DurabilityReports::default();
+        let watched = match role {
+            Role::Receiver => vec![redis.clone()],
+            Role::Worker | Role::All => vec![redis.clone(), health.clone()],
+        };
+        self.watch_durability(watched, &durabilities, scaled.answer_after).await?;
+        self.rehearse(scaled).await?;
+        // One that stores shows what is stored, and knows what is new.
+        let stage = if role.works() { EventStage::Stored } else { EventStage::Received };
+        let live = RecentEvents::new(stage, self.clock);
+        let spool = match role {
+            Role::Worker => None,
+            Role::Receiver | Role::All => {
+                Some(self.open_local_log(&scaled.spool, Stands::BehindStream).await?)
+            }
+        };
+        let recorder = spool.as_ref().map(|spool| self.receive(scaled, spool, &live));
+        if role.works() {
+            self.work(scaled, &postgres, &live);
+        }
+        self.keep_stream(scaled);
+
+        let purge = Purge {
+            rows: store.purge(),
+            dead_letters: scaled.dead_letters(),
+            stream: Some((connector, scaled.names.clone())),
+            log: spool.clone(),
+        };
+        let probes = probes(role, redis, health, spool);
+        Ok(Parts { reader: store.reads(), probes, recorder, durabilities, purge, live })
     }
-    // One that stores shows what is stored, and knows what is new.
-    let stage = if scaled.role.works() { EventStage::Stored } else { EventStage::Received };
-    let live = RecentEvents::new(stage, Clock::System);
-    let durabilities = DurabilityReports::default();
-    let watch = Watch {
-        backends: watched,
-        shown: durabilities.clone(),
-        metrics: metrics.clone(),
-        answer_after: scaled.answer_after,
-    };
-    watch.look().await?;
-    tasks.spawn(watch.run(stop.clone()));
-    let rehearsals = Rehearsals::new(scaled, metrics);
-    tasks.spawn(rehearsals.begin().await?.run(stop.clone()));
-    let mut purge = Purge {
-        rows: store.purge(),
-        dead_letters: scaled.dead_letters(),
-        stream: Some((connector.clone(), scaled.names.clone())),
-        log: None,
-    };
-    let (mut probes, mut recorder) = (Vec::new(), None);
-    if scaled.role.receives() {
-        let spool = local_log::open(&scaled.spool).await?;
-        probes = vec![
-            (Need::Either, redis),
-            (Need::Either, Probe::Spool(spool.clone())),
-            (Need::Must, Probe::SpoolDisk(spool.clone())),
-            // Callbacks must be taken while the store is away.
-            (Need::Optional, Probe::Store(store.health())),
-        ];
-        retention.spawn_local_log(&spool, tasks);
-        purge.log = Some(spool.clone());
-        probes.truncate(if scaled.role.works() { 4 } else { 3 });
-        recorder = Some(receive(&connector, scaled, &spool, metrics, &live, tasks, stop));
-    } else {
-        probes.extend([(Need::Must, redis), (Need::Must, Probe::Store(store.health()))]);
+
+    /// Rehearses what this process does with Redis: once now, and again and again.
+    async fn rehearse(&mut self, scaled: &Scaled) -> anyhow::Result<()> {
+        let parts = redis::Parts { appends: scaled.role.receives(), works: scaled.role.works() };
+        let rehearsal = Rehearsal::new(&scaled.stream, scaled.names.clone(), parts);
+        let metrics = self.metrics.stream().clone();
+        let rehearsals =
+            Rehearsals { rehearsal, show: move |health: &_| metrics.show_health(health) };
+        let begun = rehearsals.begin().await?;
+        self.tasks.spawn("rehearsals", begun.run(self.tasks.stop()));
+        Ok(())
     }
-    if scaled.role.works() {
+
+    /// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.
+    fn receive(&mut self, scaled: &Scaled, spool: &LocalLog, live: &RecentEvents) -> Recorder {
+        let (circuit, metrics) = (Circuit::default(), self.metrics);
+        let observer = Arc::new(metrics.of(Backend::Redis));
+        let log = |timeout| {
+            let stream = RedisStream::new(&scaled.stream, scaled.names.clone(), timeout);
+            let stream = metrics.observed(stream, Backend::Redis);
+            CircuitLog::new(stream, circuit.clone(), Arc::clone(&observer))
+        };
+        let (waiting, sink) = (spool.reader(Release::AtOnce), log(DRAIN_TIMEOUT));
+        let (options, stop) = (Options::default(), self.tasks.stop());
+        let drainer = pump(waiting, sink, Arc::clone(&observer), options, stop);
+        self.tasks.spawn("drainer", async move {
+            drainer.await;
+        });
+        let spool = metrics.observed(spool.clone(), Backend::Spool);
+        let sink = LogWithSpool::new(log(scaled.stream_timeout), spool, scaled.answer_after);
+        match live.stage() {
+            EventStage::Received => self.spawn_batcher(live.observed(sink)),
+            EventStage::Stored => self.spawn_batcher(sink),
+        }
+    }
+
+    /// The worker's half: waits for Postgres, then moves events from the stream into it.
+    fn work(&mut self, scaled: &Scaled, postgres: &Postgres, live: &RecentEvents) {
         // Here rather than in its task, so that its series are there from the start.
-        let sink = metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
-        let sink = live.observed(sink);
-        let observer = Arc::new(metrics.of(Backend::Postgres));
-        let (scaled, stop) = (scaled.clone(), stop.clone());
-        tasks.spawn(work(postgres, sink, observer, scaled, migrate, retention, stop));
+        let sink = self.metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
+        let worker = Worker {
+            config: scaled.worker,
+            sink: live.observed(sink),
+            observer: Arc::new(self.metrics.of(Backend::Postgres)),
+        };
+        let (scaled, postgres, stop) = (scaled.clone(), postgres.clone(), self.tasks.stop());
+        let (migrate, retentions) = (self.migrate, self.retentions.clone());
+        self.tasks.spawn("worker", async move {
+            if migrate && !migrated(|| postgres.migrate(), &stop).await {
+                return;
+            }
+            warn_of_old(&postgres).await;
+            let dead_letters = redis::Retention::new(&scaled.stream, &scaled.names);
+            let consumers = (0..scaled.worker.consumers).map(|_| consumer(&scaled));
+            // Only now are there tables.
+            tokio::join!(
+                worker.run(consumers, stop),
+                retentions.clone().run_postgres(&postgres),
+                retentions.run_dead_letters(dead_letters)
+            );
+            postgres.close().await;
+        });
     }
-    tasks.spawn(stream::keep(connector.clone(), scaled.clone(), metrics.clone(), stop.clone()));
-    Ok(Parts { reader: store.reads(), probes, recorder, durabilities, purge, live })
+
+    fn keep_stream(&mut self, scaled: &Scaled) {
+        let connector = scaled.stream.clone();
+        let housekeeping = Housekeeping::new(&connector, scaled.names.clone());
+        let keeper = StreamKeeper {
+            stream: RedisStreamAsWhole { housekeeping, connector },
+            observer: self.metrics.stream().clone(),
+            interval: scaled.worker.trim_every,
+            reap_after: scaled.role.works().then(|| REAP_AFTER * scaled.worker.reclaim_idle),
+        };
+        self.tasks.spawn("housekeeping", keeper.run(self.tasks.stop()));
+    }
 }
 
-/// The receiver's half: group commit to the stream, or to the spool, which a drainer empties.
-fn receive(
-    connector: &Connector,
-    scaled: &Scaled,
-    spool: &LocalLog,
-    metrics: &Metrics,
-    live: &RecentEvents,
-    tasks: &mut JoinSet<&'static str>,
-    stop: &CancellationToken,
-) -> Recorder {
-    let (circuit, observer) = (Circuit::default(), Arc::new(metrics.of(Backend::Redis)));
-    let log = |patience| {
-        let stream = RedisStream::new(connector, scaled.names.clone(), patience);
-        let stream = metrics.observed(stream, Backend::Redis);
-        CircuitLog::new(stream, circuit.clone(), Arc::clone(&observer))
+/// What a process of this role depends on. A receiver needs the stream or its spool; callbacks must be taken while
+/// the store is away.
+fn probes(role: Role, redis: Probe, store: Probe, spool: Option<LocalLog>) -> Vec<(Need, Probe)> {
+    let Some(spool) = spool else {
+        return vec![(Need::Must, redis), (Need::Must, store)];
     };
-    let drainer = pump(
-        spool.reader(Release::AtOnce),
-        log(DRAIN_PATIENCE),
-        Arc::clone(&observer),
-        Options::default(),
-        stop.clone(),
-    );
-    tasks.spawn(async move {
-        drainer.await;
-        "drainer"
-    });
-    let (tended, told) = (spool.clone(), metrics.clone());
-    tasks.spawn(local_log::tend(tended, local_log::Stands::BehindStream, told, stop.clone()));
-    let spool = metrics.observed(spool.clone(), Backend::Spool);
-    let sink = LogWithSpool::new(log(scaled.stream_timeout), spool, scaled.answer_after);
-    match live.stage() {
-        EventStage::Received => spawn_batcher(live.observed(sink), tasks),
-        EventStage::Stored => spawn_batcher(sink, tasks),
-    }
+    let mut probes = vec![
+        (Need::Either, redis),
+        (Need::Either, Probe::Spool(spool.clone())),
+        (Need::Must, Probe::SpoolDisk(spool)),
+    ];
+    probes.extend(role.works().then_some((Need::Optional, store)));
+    probes
 }
 
-/// The worker: waits for Postgres, then works until told to stop.
-async fn work(
-    postgres: Postgres,
-    sink: impl Sink,
-    observer: Arc<impl Observer>,
-    scaled: Scaled,
-    migrate: bool,
-    retention: Retention,
-    stop: CancellationToken,
-) -> &'static str {
-    const NAME: &str = "worker";
-    if migrate && !migrated(&postgres, &stop).await {
-        return NAME;
-    }
-    // Not worth a wait: `doctor` says it, too.
+/// Not worth a wait: `doctor` says it, too.
+async fn warn_of_old(postgres: &Postgres) {
     if let Ok(examined) = postgres.examine().await
         && examined.version < postgres::OLDEST
     {
         let (version, oldest) = (examined.version / 10_000, postgres::OLDEST / 10_000);
         warn!(version, oldest, "this Postgres is too old to be supported");
     }
-    let dead_letters = redis::Retention::new(&scaled.stream, &scaled.names);
-    let (sink, mut consumers) = (Arc::new(sink), JoinSet::new());
-    for _ in 0..scaled.worker.consumers {
-        let (sink, observer) = (Arc::clone(&sink), Arc::clone(&observer));
-        consumers.spawn(consume(sink, observer, scaled.clone(), stop.clone()));
-    }
-    // Only now are there tables.
-    tokio::join!(
-        consumers.join_all(),
-        retention.clone().run_postgres(&postgres),
-        retention.run_dead_letters(dead_letters)
-    );
-    postgres.close().await;
-    NAME
 }
 
-/// One consumer of the group, until told to stop.
-async fn consume(
-    sink: impl Sink,
-    observer: Arc<impl Observer>,
-    scaled: Scaled,
-    stop: CancellationToken,
-) {
-    let Scaled { stream: connector, names, worker, .. } = scaled;
-    let name = consumer_name();
-    info!(consumer.name = %name, "consumer starts");
-    let source = RedisConsumer::new(&connector, names, name, worker.reclaim_idle, worker.mark_ttl);
-    let mut source = worker::run(source, sink, observer, worker, stop).await;
-    if let Err(error) = source.leave().await {
-        warn!(error = %error, "consumer could not leave its group");
-    }
-}
-
-/// Brings the tables up to date, however long Postgres is away; false if told to stop before, or if
-/// waiting cannot help.
-pub(super) async fn migrated(postgres: &Postgres, stop: &CancellationToken) -> bool {
-    let mut backoff = Backoff::default();
-    while !stop.is_cancelled() {
-        match postgres.migrate().await {
-            Ok(()) => return true,
-            Err(MigrateError::Unfit(error)) => {
-                error!(error = %error, "tables do not fit this version");
-                return false;
-            }
-            Err(MigrateError::Away(error)) => {
-                warn!(error = %error, "tables are not up to date: trying again");
-            }
-        }
-        backoff.wait(stop).await;
-    }
-    false
-}
-
-/// Unique for ever: the host, for people, and 64 random bits.
-fn consumer_name() -> String {
+/// One consumer of the group. Its name is unique for ever: the host, for people, and 64 random bits.
+fn consumer(scaled: &Scaled) -> RedisConsumer {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "worker" } else { host.trim() };
-    format!("{host}-{:016x}", rand::random::<u64>())
+    let name = format!("{host}-{:016x}", rand::random::<u64>());
+    info!(consumer.name = %name, "consumer starts");
+    let Scaled { stream, names, worker, .. } = scaled;
+    RedisConsumer::new(stream, names.clone(), name, worker.reclaim_idle, worker.mark_ttl)
 }

@@ -8,6 +8,7 @@ use tracing::{error, warn};
 use super::metrics::{counters, register};
 use crate::backend::redis::{Backlog, Blocker, Failure, RedisHealth};
 use crate::clock::Timestamp;
+use crate::upkeep::stream::StreamObserver;
 
 /// A group of somebody else's that is so far behind is taken for one that nobody reads any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
@@ -110,8 +111,15 @@ impl StreamMetrics {
         self.marks_given_up.set(i64::from(health.marks_given_up()));
     }
 
-    /// The stream is not as far as it was: somebody took it away. What was in it then is told, in the log.
-    pub fn stream_lost(&self, before: Backlog) {
+    /// Shows what waits in a local log that stands where the stream would.
+    pub fn show_local_log(&self, events: u64, oldest: Duration) {
+        self.depth.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.oldest.set(oldest.as_secs_f64());
+    }
+}
+
+impl StreamObserver for StreamMetrics {
+    fn stream_lost(&self, before: Backlog) {
         self.resets.with_label_values(&[STREAM]).inc();
         let Backlog { unread, pending, .. } = before;
         error!(
@@ -122,8 +130,7 @@ impl StreamMetrics {
         );
     }
 
-    /// Our group was made again, from the first entry that is there.
-    pub fn groups_made_again(&self, times: u64) {
+    fn groups_made_again(&self, times: u64) {
         if times > 0 {
             self.resets.with_label_values(&[GROUP]).inc_by(times);
             error!(
@@ -134,8 +141,7 @@ impl StreamMetrics {
         }
     }
 
-    /// Shows what waits; `now` by the clock that gave the entries their times.
-    pub fn show(&self, backlog: Backlog, now: Timestamp) {
+    fn show(&self, backlog: Backlog, now: Timestamp) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.length.set(gauge(backlog.length));
         self.depth.set(gauge(backlog.unread.saturating_add(backlog.pending)));
@@ -145,24 +151,15 @@ impl StreamMetrics {
         self.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
     }
 
-    /// Shows what waits in a local log that stands where the stream would.
-    pub fn show_local_log(&self, events: u64, oldest: Duration) {
-        self.depth.set(i64::try_from(events).unwrap_or(i64::MAX));
-        self.oldest.set(oldest.as_secs_f64());
-    }
-
-    /// Counts entries that were freed.
-    pub fn trimmed(&self, entries: u64) {
+    fn trimmed(&self, entries: u64) {
         self.trimmed.inc_by(entries);
     }
 
-    /// Counts consumers that were taken out of the group.
-    pub fn reaped(&self, consumers: u64) {
+    fn reaped(&self, consumers: u64) {
         self.reaped.inc_by(consumers);
     }
 
-    /// Shows which groups of others keep entries; logs those that began to do so for long.
-    pub fn show_blockers(&self, blockers: &[Blocker], known: &mut Vec<String>) {
+    fn show_blockers(&self, blockers: &[Blocker], known: &mut Vec<String>) {
         let oldest = blockers.iter().map(|blocker| blocker.age).max().unwrap_or_default();
         self.kept.set(oldest.as_secs_f64());
         let long = blockers.iter().filter(|blocker| blocker.age >= FORGOTTEN);

@@ -1,34 +1,95 @@
-//! How many calls are in progress: asked of the store again and again, so that it is right after a
-//! restart, whoever stored the events, and whichever callback was lost.
+//! [`CallsInProgress`]: how many calls are in progress, asked of the store again and again, so that the number is
+//! right after a restart, whichever process stored the events and whichever callback was lost.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::rest;
 use crate::backend::Reads;
 use crate::clock::Clock;
-use crate::config::Calls;
-use crate::telemetry::metrics::Metrics;
 
-/// As often as metrics are looked at, and more. The store answers from an index of open calls.
-const EVERY: Duration = Duration::from_secs(5);
+/// More often than metrics are scraped. The store answers from an index of open calls.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows it until told to stop. While the store does not answer, the last answer stays.
-pub(crate) async fn watch(
-    reader: Reads,
-    calls: Calls,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> &'static str {
-    loop {
-        match reader.calls_in_progress(Clock::System.now().before(calls.max_age)).await {
-            Ok(in_progress) => metrics.show_calls(in_progress),
-            Err(error) => debug!(error = %error, "calls in progress cannot be counted"),
+/// Counts the calls in progress.
+#[derive(Debug)]
+pub struct CallsInProgress<S> {
+    /// The store.
+    pub reader: Reads,
+    /// How long a call counts as in progress before its final callback is presumed lost.
+    pub max_age: Duration,
+    /// What the age of a call is measured by.
+    pub clock: Clock,
+    /// Takes the number. While the store does not answer, the last one stays.
+    pub show: S,
+}
+
+impl<S: Fn(u64) + Send> CallsInProgress<S> {
+    /// Until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let since = self.clock.now().before(self.max_age);
+            match self.reader.calls_in_progress(since).await {
+                Ok(in_progress) => (self.show)(in_progress),
+                Err(error) => debug!(error = %error, "calls in progress cannot be counted"),
+            }
+            if !rest(COUNT_INTERVAL, &stop).await {
+                return;
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.cancelled() => return "watch of calls",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::backend::Store;
+    use crate::backend::sqlite::{Database, Handles, SqliteStore};
+    use crate::clock::Timestamp;
+    use crate::event::{Batch, Event, EventKey, Kind, Resource};
+    use crate::pipeline::Sink as _;
+
+    #[tokio::test]
+    async fn calls_that_have_not_ended_are_counted_until_they_are_too_old() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let database = Arc::new(Database::lock(&url).expect("a file of our own"));
+        database.migrate().await.expect("a new file");
+        let store = SqliteStore::open(database).await.expect("a new file");
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        for (sid, status, received) in
+            [("CA1", "ringing", 90), ("CA2", "completed", 95), ("CA3", "ringing", 10)]
+        {
+            let key = EventKey::of(&[sid, status]).expect("printable");
+            let event = Event {
+                sid: Some(sid.to_owned()),
+                resource: Some(Resource::Call),
+                status: Some(status.to_owned()),
+                received_at: at(received),
+                ..Event::new(key, Kind::Call, "AC1")
+            };
+            store.commit(&Batch::from(event)).await.expect("the store is there");
         }
+        let (show, mut shown) = unbounded_channel();
+        let calls = CallsInProgress {
+            reader: Store::Sqlite(Handles::new(&store)).reads(),
+            max_age: Duration::from_secs(60),
+            clock: Clock::Fixed(at(100)),
+            show: move |calls| show.send(calls).expect("it is awaited"),
+        };
+        let stop = CancellationToken::new();
+        let counted = async {
+            let counted = shown.recv().await;
+            stop.cancel();
+            counted
+        };
+        let ((), counted) = tokio::join!(calls.run(stop.clone()), counted);
+        assert_eq!(counted, Some(1));
     }
 }

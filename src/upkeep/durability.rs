@@ -1,90 +1,111 @@
-//! Which durability is in force: read from the backends at start and again and again, logged when
-//! it changes, shown by metrics and `/readyz`, and refused where it breaks the promise.
+//! [`DurabilityMonitor`]: which durability is in force. Read from the backends at start and again and again, logged
+//! when it changes, shown, and refused where it breaks the promise.
 
 use std::time::Duration;
 
-use anyhow::bail;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::rest;
 use crate::backend::{BackendError, DurabilityLevel, DurabilityReport, DurabilityReports, Probe};
 use crate::pipeline::spooled::AnswerAfter;
-use crate::telemetry::metrics::Metrics;
 
 /// Settings change rarely, but callbacks that are answered meanwhile are less durable than promised; and the
 /// operator who has corrected one wants to see it.
-const EVERY: Duration = Duration::from_secs(5);
+const READ_INTERVAL: Duration = Duration::from_secs(5);
+/// A start must not wait for a backend that is away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reads what is in force, and tells.
-pub(crate) struct Watch {
-    pub(crate) backends: Vec<Probe>,
-    pub(crate) shown: DurabilityReports,
-    pub(crate) metrics: Metrics,
-    /// What a callback is answered for.
-    pub(crate) answer_after: AnswerAfter,
+/// What can say which durability is in force.
+pub trait Durable: Send + Sync {
+    /// The backend's name.
+    fn name(&self) -> &'static str;
+
+    /// Reads it; `None` where it is our own settings that decide.
+    fn durability(
+        &self,
+    ) -> impl Future<Output = Option<Result<DurabilityReport, BackendError>>> + Send;
 }
 
-/// In bounded time: a start must not wait for a backend that is away.
-async fn ask(backend: &Probe) -> Option<Result<DurabilityReport, BackendError>> {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    let late = |_| Some(Err(BackendError("no answer in time".to_owned())));
-    timeout(PATIENCE, backend.durability()).await.unwrap_or_else(late)
+impl Durable for Probe {
+    fn name(&self) -> &'static str {
+        Self::name(self)
+    }
+
+    async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
+        Self::durability(self).await
+    }
 }
 
-impl Watch {
+/// A setting of a backend breaks the promise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{backend}: {breach}")]
+pub struct Breach {
+    backend: &'static str,
+    /// The setting, and what to set instead.
+    breach: &'static str,
+}
+
+/// Reads what is in force.
+#[derive(Debug)]
+pub struct DurabilityMonitor<B, S> {
+    /// Those that are asked.
+    pub backends: Vec<B>,
+    /// What was read last.
+    pub in_force: DurabilityReports,
+    /// Whose commit a callback is answered for.
+    pub answer_after: AnswerAfter,
+    /// Takes a backend's name, what was read, and whether that is less than was asked for.
+    pub show: S,
+}
+
+impl<B: Durable, S: Fn(&'static str, &DurabilityReport, bool) + Send + Sync>
+    DurabilityMonitor<B, S>
+{
     /// The first look. A backend that is away is looked at later.
     ///
     /// # Errors
     /// A setting breaks the promise; the error says which, and the fix.
-    pub(crate) async fn look(&self) -> anyhow::Result<()> {
+    pub async fn look(&self) -> Result<(), Breach> {
         for backend in &self.backends {
-            let Some(read) = ask(backend).await else { continue };
-            if let Some(breach) = self.tell(backend.name(), read) {
-                bail!("{}: {breach}", backend.name());
-            }
+            self.read(backend).await?;
         }
         Ok(())
     }
 
-    /// Looks again and again; ends early, which stops the process, at a breach that was there when
+    /// Looks again and again until `stop`; ends early, which stops the process, at a breach that was there when
     /// a backend was first seen.
-    pub(crate) async fn run(self, stop: CancellationToken) -> &'static str {
-        const NAME: &str = "durability watch";
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
-                () = stop.cancelled() => return NAME,
-            }
+    pub async fn run(self, stop: CancellationToken) {
+        while rest(READ_INTERVAL, &stop).await {
             for backend in &self.backends {
-                let Some(read) = ask(backend).await else { continue };
-                let first = self.shown.get(backend.name()).is_none();
-                if self.tell(backend.name(), read).is_some() && first {
-                    return NAME;
+                let is_first = self.in_force.get(backend.name()).is_none();
+                if self.read(backend).await.is_err() && is_first {
+                    return;
                 }
             }
         }
     }
 
-    /// Shows it, and logs it if it is news; returns a breach.
-    fn tell(
-        &self,
-        name: &'static str,
-        read: Result<DurabilityReport, BackendError>,
-    ) -> Option<&'static str> {
-        let report = match read {
-            Ok(report) => report,
-            Err(error) => {
+    /// Reads what is in force, shows it, and logs it if it is news.
+    async fn read(&self, backend: &B) -> Result<(), Breach> {
+        let late = |_| Some(Err(BackendError("no answer in time".to_owned())));
+        let read = timeout(ANSWER_TIMEOUT, backend.durability()).await.unwrap_or_else(late);
+        let name = backend.name();
+        let in_force = match read {
+            Some(Ok(in_force)) => in_force,
+            Some(Err(error)) => {
                 warn!(backend = name, error = %error, "durability cannot be read yet");
-                return None;
+                return Ok(());
             }
+            None => return Ok(()),
         };
-        self.metrics.show_durability(name, &report, self.is_below(name, report.level));
-        let breach = report.breach;
-        if self.shown.set(name, report.clone()) {
-            self.log(name, &report);
+        (self.show)(name, &in_force, self.is_below(name, in_force.level));
+        let breach = in_force.breach;
+        if self.in_force.set(name, in_force.clone()) {
+            self.log(name, &in_force);
         }
-        breach
+        breach.map_or(Ok(()), |breach| Err(Breach { backend: name, breach }))
     }
 
     /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
@@ -94,11 +115,12 @@ impl Watch {
         !spooled && !matches!(level, DurabilityLevel::Synced | DurabilityLevel::Unknown)
     }
 
-    fn log(&self, backend: &str, report: &DurabilityReport) {
-        let (level, settings) = (report.level.as_str(), report.settings.as_str());
-        if let Some(breach) = report.breach {
+    fn log(&self, backend: &str, in_force: &DurabilityReport) {
+        let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
+        if let Some(breach) = in_force.breach {
             error!(backend, level, settings, breach, "durability in force breaks the promise");
-        } else if report.level == DurabilityLevel::Unknown && self.answer_after == AnswerAfter::Log
+        } else if in_force.level == DurabilityLevel::Unknown
+            && self.answer_after == AnswerAfter::Log
         {
             warn!(
                 backend,
@@ -107,7 +129,7 @@ impl Watch {
                 "durability in force is hidden: unless you know that this backend syncs before it \
                  answers, set stream.durability = \"spool\""
             );
-        } else if self.is_below(backend, report.level) {
+        } else if self.is_below(backend, in_force.level) {
             let fix = match backend {
                 "redis" => {
                     "set appendonly yes and appendfsync always, or stream.durability = \"spool\""
@@ -125,5 +147,93 @@ impl Watch {
         } else {
             info!(backend, level, settings, "durability in force");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Answers in turn, then stops the monitor.
+    struct Script(Mutex<VecDeque<Result<DurabilityReport, BackendError>>>, CancellationToken);
+
+    impl Durable for Script {
+        fn name(&self) -> &'static str {
+            "redis"
+        }
+
+        async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
+            let mut answers = self.0.lock().unwrap();
+            let answer = answers.pop_front().expect("it was stopped");
+            if answers.is_empty() {
+                self.1.cancel();
+            }
+            Some(answer)
+        }
+    }
+
+    const EVICTS: &str = "Redis evicts";
+
+    fn of(
+        level: DurabilityLevel,
+        breach: Option<&'static str>,
+    ) -> Result<DurabilityReport, BackendError> {
+        Ok(DurabilityReport { level, settings: String::new(), breach })
+    }
+
+    fn away() -> Result<DurabilityReport, BackendError> {
+        Err(BackendError("no answer".to_owned()))
+    }
+
+    /// What is shown of these answers, by a monitor that looks once and then runs; and how the look ended.
+    async fn shown<const N: usize>(
+        answer_after: AnswerAfter,
+        answers: [Result<DurabilityReport, BackendError>; N],
+    ) -> (Result<(), Breach>, Vec<(DurabilityLevel, bool)>) {
+        let (stop, shown) = (CancellationToken::new(), Mutex::new(Vec::new()));
+        let monitor = DurabilityMonitor {
+            backends: vec![Script(Mutex::new(answers.into()), stop.clone())],
+            in_force: DurabilityReports::default(),
+            answer_after,
+            show: |name: &'static str, in_force: &DurabilityReport, is_below: bool| {
+                assert_eq!(name, "redis");
+                shown.lock().unwrap().push((in_force.level, is_below));
+            },
+        };
+        let looked = monitor.look().await;
+        if N > 1 {
+            monitor.run(stop).await;
+        }
+        (looked, shown.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_change_is_seen_and_what_is_less_than_asked_for_is_named() {
+        let answers =
+            || [away(), of(DurabilityLevel::Synced, None), of(DurabilityLevel::EverySecond, None)];
+        let (looked, levels) = shown(AnswerAfter::Log, answers()).await;
+        assert_eq!(looked, Ok(()));
+        assert_eq!(
+            levels,
+            [(DurabilityLevel::Synced, false), (DurabilityLevel::EverySecond, true)]
+        );
+        let (_, levels) = shown(AnswerAfter::Spool, answers()).await;
+        assert_eq!(levels[1], (DurabilityLevel::EverySecond, false), "the spool has it");
+    }
+
+    #[tokio::test]
+    async fn a_breach_ends_the_process_when_a_backend_is_first_seen_and_only_then() {
+        let breach = || of(DurabilityLevel::Synced, Some(EVICTS));
+        let (looked, _) = shown(AnswerAfter::Log, [breach()]).await;
+        assert_eq!(looked.expect_err("refused at start").to_string(), "redis: Redis evicts");
+        // The third answer is never asked for: the monitor has ended.
+        let (_, levels) = shown(AnswerAfter::Log, [away(), breach(), breach()]).await;
+        assert_eq!(levels.len(), 1);
+        let (_, levels) =
+            shown(AnswerAfter::Log, [of(DurabilityLevel::Synced, None), breach(), breach()]).await;
+        assert_eq!(levels.len(), 3);
     }
 }

@@ -1,157 +1,163 @@
-//! What is done about the stream as a whole: its length is shown, what is done with is freed, and what
-//! receivers and workers do with Redis is rehearsed again and again.
+//! [`StreamKeeper`]: what is done about the stream as a whole. How much waits in it is shown, and a worker frees
+//! what every group is done with.
 
 use std::time::Duration;
 
-use anyhow::bail;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
+use super::rest;
 use crate::backend::BackendError;
-use crate::backend::redis::{Connector, Failure, Housekeeping, Parts, Rehearsal, TRIMMED_AT_ONCE};
-use crate::config::Scaled;
-use crate::telemetry::metrics::Metrics;
-use crate::telemetry::stream::StreamMetrics;
+use crate::backend::redis::{Backlog, Blocker, Connector, Housekeeping, TRIMMED_AT_ONCE};
+use crate::clock::Timestamp;
 
-/// A consumer that was not heard of for so many times `worker.reclaim_idle_ms` is gone. Whatever it
-/// held was claimed by then.
-const REAP_AFTER: u32 = 10;
+/// A consumer that was not heard of for this many times `worker.reclaim_idle_ms` is gone. What it held was
+/// claimed by then.
+pub const REAP_AFTER: u32 = 10;
 /// How soon a worker frees more when there was much to free: what it stores in between is memory.
-const TRIM_SOON: Duration = Duration::from_millis(250);
+const BUSY_INTERVAL: Duration = Duration::from_millis(250);
 /// Longest time for which it frees without looking up.
-const TRIM_FOR: Duration = Duration::from_secs(5);
+const TRIM_AT_MOST: Duration = Duration::from_secs(5);
 
-/// Shows what waits in the stream, and frees what is done with.
-pub(crate) async fn keep(
-    connector: Connector,
-    scaled: Scaled,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> &'static str {
-    const NAME: &str = "housekeeping";
-    let (metrics, works, every) = (metrics.stream(), scaled.role.works(), scaled.worker.trim_every);
-    let mut keeper = Housekeeping::new(&connector, scaled.names);
-    let (forgotten, mut blockers) = (REAP_AFTER * scaled.worker.reclaim_idle, Vec::new());
-    loop {
-        let mut pause = every;
-        // First it frees: then what is left is nearly what waits.
-        match tidy(&mut keeper, metrics, works.then_some(forgotten), &stop).await {
-            Ok(freed) if freed >= TRIMMED_AT_ONCE => pause = every.min(TRIM_SOON),
-            Ok(_) => {}
-            Err(error) => warn!(error = %error, "stream cannot be trimmed"),
-        }
-        metrics.groups_made_again(connector.health().take_groups_made_again());
-        if let Err(error) = look(&mut keeper, metrics, &mut blockers).await {
-            warn!(error = %error, "stream cannot be looked at");
-        }
-        tokio::select! {
-            () = sleep(pause) => {}
-            () = stop.cancelled() => return NAME,
-        }
+/// A stream as a whole.
+pub trait Stream: Send + 'static {
+    /// See [`Housekeeping::trim`].
+    fn trim(&mut self) -> impl Future<Output = Result<u64, BackendError>> + Send;
+
+    /// See [`Housekeeping::reap`].
+    fn reap(&mut self, idle: Duration) -> impl Future<Output = Result<u64, BackendError>> + Send;
+
+    /// See [`Housekeeping::compare`].
+    fn compare(
+        &mut self,
+    ) -> impl Future<Output = Result<(Backlog, Option<Backlog>), BackendError>> + Send;
+
+    /// The time, by the stream's clock.
+    fn now(&mut self) -> impl Future<Output = Result<Timestamp, BackendError>> + Send;
+
+    /// See [`Housekeeping::blockers`].
+    fn blockers(&mut self) -> impl Future<Output = Result<Vec<Blocker>, BackendError>> + Send;
+
+    /// How often our group was made again since this was last asked.
+    fn take_groups_made_again(&mut self) -> u64;
+}
+
+/// A stream of Redis.
+#[derive(Debug)]
+pub struct RedisStreamAsWhole {
+    /// Looks after it.
+    pub housekeeping: Housekeeping,
+    /// Knows what its readers found out.
+    pub connector: Connector,
+}
+
+impl Stream for RedisStreamAsWhole {
+    async fn trim(&mut self) -> Result<u64, BackendError> {
+        self.housekeeping.trim().await
+    }
+
+    async fn reap(&mut self, idle: Duration) -> Result<u64, BackendError> {
+        self.housekeeping.reap(idle).await
+    }
+
+    async fn compare(&mut self) -> Result<(Backlog, Option<Backlog>), BackendError> {
+        self.housekeeping.compare().await
+    }
+
+    async fn now(&mut self) -> Result<Timestamp, BackendError> {
+        self.housekeeping.now().await
+    }
+
+    async fn blockers(&mut self) -> Result<Vec<Blocker>, BackendError> {
+        self.housekeeping.blockers().await
+    }
+
+    fn take_groups_made_again(&mut self) -> u64 {
+        self.connector.health().take_groups_made_again()
     }
 }
 
-/// Frees what everybody is done with, as long as there is much of it, and forgets workers that are gone for
-/// good. Only a worker does; how much it freed.
-async fn tidy(
-    keeper: &mut Housekeeping,
-    metrics: &StreamMetrics,
-    forgotten: Option<Duration>,
-    stop: &CancellationToken,
-) -> Result<u64, BackendError> {
-    let Some(forgotten) = forgotten else { return Ok(0) };
-    let (began, mut all) = (Instant::now(), 0);
-    loop {
-        let freed = keeper.trim().await?;
-        metrics.trimmed(freed);
-        all += freed;
-        if freed < TRIMMED_AT_ONCE || began.elapsed() > TRIM_FOR || stop.is_cancelled() {
-            break;
-        }
-    }
-    metrics.reaped(keeper.reap(forgotten).await?);
-    Ok(all)
+/// Takes what the keeper of a stream finds out and does.
+pub trait StreamObserver: Send + 'static {
+    /// What waits; `now` by the clock that gave the entries their times.
+    fn show(&self, backlog: Backlog, now: Timestamp);
+    /// Which groups of others keep entries. `known` are those that have been logged.
+    fn show_blockers(&self, blockers: &[Blocker], known: &mut Vec<String>);
+    /// The stream is not as far as it was: it was taken away. This waited in it.
+    fn stream_lost(&self, before: Backlog);
+    /// Our group was made again, from the first entry that is there.
+    fn groups_made_again(&self, times: u64);
+    /// Entries were freed.
+    fn trimmed(&self, entries: u64);
+    /// Consumers were taken out of the group.
+    fn reaped(&self, consumers: u64);
 }
 
-/// Shows what waits in the stream, and who else keeps it from being freed.
-async fn look(
-    keeper: &mut Housekeeping,
-    metrics: &StreamMetrics,
-    blockers: &mut Vec<String>,
-) -> Result<(), BackendError> {
-    let (backlog, lost) = keeper.compare().await?;
-    metrics.show(backlog, keeper.now().await?);
-    if let Some(before) = lost {
-        metrics.stream_lost(before);
-    }
-    metrics.show_blockers(&keeper.blockers().await?, blockers);
-    Ok(())
+/// Looks after a stream.
+#[derive(Debug)]
+pub struct StreamKeeper<T, O> {
+    /// What it looks after.
+    pub stream: T,
+    /// What it reports to.
+    pub observer: O,
+    /// How often.
+    pub interval: Duration,
+    /// After what time without a sign of life a consumer is taken out of the group. Only a worker frees anything:
+    /// `None` for a receiver.
+    pub reap_after: Option<Duration>,
 }
 
-/// Rehearses what this process does with Redis.
-pub(crate) struct Rehearsals {
-    rehearsal: Rehearsal,
-    connector: Connector,
-    metrics: StreamMetrics,
-}
-
-impl Rehearsals {
-    pub(crate) fn new(scaled: &Scaled, metrics: &Metrics) -> Self {
-        let parts = Parts { appends: scaled.role.receives(), works: scaled.role.works() };
-        let connector = scaled.stream.clone();
-        let rehearsal = Rehearsal::new(&connector, scaled.names.clone(), parts);
-        Self { rehearsal, connector, metrics: metrics.stream().clone() }
-    }
-
-    /// The first rehearsal, in bounded time: a start must not wait for a Redis that is away.
-    ///
-    /// # Errors
-    /// It is a Redis that offhook cannot work with. It is refused now: with it every callback would be
-    /// answered, and none stored.
-    pub(crate) async fn begin(mut self) -> anyhow::Result<Self> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let late = |_| Err(Failure::Away("no answer in time".to_owned()));
-        let outcome = timeout(PATIENCE, self.rehearsal.run()).await.unwrap_or_else(late);
-        if let Err(Failure::Unsupported(why)) = outcome {
-            bail!("redis: {why}");
-        }
-        self.tell(outcome);
-        Ok(self)
-    }
-
-    /// Again and again. One that turns out later to be none that offhook can work with ends no process: the
-    /// receiver has its spool, and the worker reads nothing.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> &'static str {
-        /// Short against what an outage costs.
-        const EVERY: Duration = Duration::from_secs(5);
-        /// While something is wrong: the end of it must be seen soon.
-        const AGAIN: Duration = Duration::from_secs(1);
+impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
+    /// Until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut blockers = Vec::new();
         loop {
-            let pause = if self.connector.health().outcome().is_ok() { EVERY } else { AGAIN };
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = stop.cancelled() => return "rehearsals",
+            let mut pause = self.interval;
+            // First it frees: then what is left is nearly what waits.
+            match self.tidy(&stop).await {
+                Ok(freed) if freed >= TRIMMED_AT_ONCE => pause = pause.min(BUSY_INTERVAL),
+                Ok(_) => {}
+                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
             }
-            let outcome = self.rehearsal.run().await;
-            self.tell(outcome);
+            self.observer.groups_made_again(self.stream.take_groups_made_again());
+            if let Err(error) = self.look(&mut blockers).await {
+                warn!(error = %error, "stream cannot be looked at");
+            }
+            if !rest(pause, &stop).await {
+                return;
+            }
         }
     }
 
-    /// Notes it, shows it, and logs it if it is news.
-    fn tell(&self, outcome: Result<(), Failure>) {
-        let health = self.connector.health();
-        let news = health.rehearsed(outcome.clone());
-        self.metrics.show_health(health);
-        match outcome {
-            _ if !news => {}
-            Ok(()) => info!("Redis takes all that is done with it"),
-            Err(Failure::Away(error)) => warn!(error, "Redis does not answer"),
-            Err(failure @ Failure::Unsupported(_)) => error!(
-                error = %failure,
-                "Redis is none that offhook can work with: events go to the spool, and workers read nothing"
-            ),
-            Err(failure) => error!(error = %failure, "Redis refuses what is needed"),
+    /// Frees what every group is done with, as long as there is much of it, and takes out workers that are gone for
+    /// good; how much it freed.
+    async fn tidy(&mut self, stop: &CancellationToken) -> Result<u64, BackendError> {
+        let Some(reap_after) = self.reap_after else { return Ok(0) };
+        let (began, mut all) = (Instant::now(), 0);
+        loop {
+            let freed = self.stream.trim().await?;
+            self.observer.trimmed(freed);
+            all += freed;
+            if freed < TRIMMED_AT_ONCE || began.elapsed() > TRIM_AT_MOST || stop.is_cancelled() {
+                break;
+            }
         }
+        self.observer.reaped(self.stream.reap(reap_after).await?);
+        Ok(all)
+    }
+
+    /// Shows what waits in the stream, and which groups keep it from being freed.
+    async fn look(&mut self, blockers: &mut Vec<String>) -> Result<(), BackendError> {
+        let (backlog, lost) = self.stream.compare().await?;
+        self.observer.show(backlog, self.stream.now().await?);
+        if let Some(before) = lost {
+            self.observer.stream_lost(before);
+        }
+        self.observer.show_blockers(&self.stream.blockers().await?, blockers);
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,6 +39,7 @@ const FLOORS: &[Floor] = &[
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
     Floor { module: "recent", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor { module: "shutdown", below: &[], absent: NEUTRAL },
+    Floor { module: "tasks", below: &[], absent: NEUTRAL },
     Floor { module: "spans", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor {
         module: "backend",
@@ -89,6 +90,12 @@ const FLOORS: &[Floor] = &[
         below: &["clock", "retry", "event", "twilio", "pipeline"],
         absent: NO_BACKEND,
     },
+    // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
+    Floor {
+        module: "upkeep",
+        below: &["clock", "retry", "event", "pipeline", "backend"],
+        absent: &["sqlx", "redis", "axum", "hyper", "anyhow"],
+    },
     // What it reads is handed to it, in types that name no backend.
     Floor {
         module: "admin",
@@ -126,6 +133,27 @@ impl Floor {
         let mut known = self.below.iter().chain([&self.module, &EVERYWHERE]);
         self.below == ANYTHING || known.any(|module| is_in(ours, module))
     }
+}
+
+/// What waits, or tries again, needs a test, and so belongs lower.
+#[test]
+fn the_assembly_only_assembles() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (module, text) in sources(Path::new("src"), "") {
+        if !is_in(&module, "app") {
+            continue;
+        }
+        seen += 1;
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        let waits =
+            |line: &str| ["loop {", "while ", "select!"].iter().any(|what| line.contains(what));
+        wrong.extend(
+            code.filter(|line| waits(line)).map(|line| format!("{module}: {}", line.trim())),
+        );
+    }
+    assert!(seen > 4, "the sources are not read: {seen} files");
+    assert!(wrong.is_empty(), "loops in the assembly:\n{}", wrong.join("\n"));
 }
 
 /// Whether a path is this one, or below it.

@@ -75,14 +75,6 @@ impl RedisConsumer {
         }
     }
 
-    /// Leaves the group, unless something is pending on this reader: others will claim it.
-    pub async fn leave(&mut self) -> Result<(), SourceError> {
-        let script = Script::new(include_str!("leave.lua"));
-        let (keys, args) = ([&*self.names.stream], [&*self.names.group, &*self.name]);
-        let left = self.commands.script::<i64>(&script, &keys, &args).await;
-        left.map(|_| ()).map_err(|error| SourceError(error.to_string()))
-    }
-
     /// Makes the group if it is not there, from the first entry on: after Redis lost the stream,
     /// what has been appended since must not be passed over.
     async fn join(&mut self) -> Result<(), SourceError> {
@@ -261,6 +253,14 @@ impl Source for RedisConsumer {
         }
         let answer = self.commands.pipeline::<()>(&pipe).await;
         answer.map_err(|error| self.failed(&error))
+    }
+
+    /// Leaves the group, unless something is pending on this reader: others will claim it.
+    async fn leave(&mut self) -> Result<(), SourceError> {
+        let script = Script::new(include_str!("leave.lua"));
+        let (keys, args) = ([&*self.names.stream], [&*self.names.group, &*self.name]);
+        let left = self.commands.script::<i64>(&script, &keys, &args).await;
+        left.map(|_| ()).map_err(|error| SourceError(error.to_string()))
     }
 }
 

@@ -9,6 +9,7 @@ use redis::{Cmd, Script, Value, cmd};
 
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
+use super::health::RedisHealth;
 
 /// Longest answer.
 const REHEARSAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,6 +63,12 @@ impl Rehearsal {
     pub fn new(connector: &Connector, names: Names, parts: Parts) -> Self {
         let conn = connector.conn(REHEARSAL_TIMEOUT);
         Self { connector: connector.clone(), conn, names, parts }
+    }
+
+    /// What has been found out about this Redis.
+    #[must_use]
+    pub fn health(&self) -> &RedisHealth {
+        self.connector.health()
     }
 
     /// Tries everything.

@@ -44,7 +44,7 @@ impl Offhook {
                 let listeners = Listeners::bind(&config).await?;
                 let running = app::start(config, listeners, told).await?;
                 let _ = started.send((running.inbound, running.admin));
-                running.stopped().await
+                Ok(running.stopped().await?)
             })
         });
         match starts.recv() {
