@@ -11,8 +11,9 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
 use offhook::event::{Batch, CurrentStatus, Event, Route, codec};
-use offhook::inbound::{Health, Inbound, Metrics, Terms, TermsInForce};
+use offhook::inbound::{Health, Inbound, Metrics};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
+use offhook::policy::{Policy, PolicyInForce};
 use offhook::spans::Spans;
 use offhook::twilio::callback::{Arrival, events};
 use offhook::twilio::details::EventDetails;
@@ -187,15 +188,15 @@ fn inbound(c: &mut Criterion) {
     let (recorder, queue) = batcher::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
-    let terms = Terms {
-        keyring: Arc::clone(&fixture.config.keyring),
-        fallback: fixture.config.fallback.clone(),
-        privacy: Arc::clone(&fixture.config.privacy),
-    };
+    let policy = Policy::new(
+        Arc::clone(&fixture.config.keyring),
+        fixture.config.fallback.clone(),
+        Arc::clone(&fixture.config.privacy),
+    );
     let metrics = Arc::new(Metrics::new(&Registry::new()).expect("no name is taken"));
     let router: Router = Inbound {
         config: fixture.config.inbound.clone(),
-        terms: Arc::new(TermsInForce::new(terms, Arc::clone(&metrics))),
+        policy: PolicyInForce::new(policy).inbound(),
         public_url: fixture.config.public_url.clone(),
         recorder,
         clock: Clock::System,

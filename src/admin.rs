@@ -15,7 +15,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::CONTENT_TYPE;
@@ -33,6 +32,7 @@ pub use self::watch::Watch;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::http::{self, Limits};
+use crate::policy::Part;
 use crate::recent::events::RecentEvents;
 use crate::recent::refusals::RecentRefusals;
 use crate::twilio::privacy::Privacy;
@@ -73,7 +73,7 @@ pub struct Admin {
     /// What the public listener refused last.
     pub refusals: Arc<RecentRefusals>,
     /// As what a number is stored.
-    pub privacy: Arc<ArcSwap<Privacy>>,
+    pub privacy: Part<Privacy>,
     /// What this process looked like during the last hour.
     pub watch: Watch,
     /// Who may ask.

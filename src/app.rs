@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,9 +28,10 @@ use crate::backend::purge::Purge;
 use crate::backend::{DurabilityReport, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
-use crate::inbound::{Health, Inbound, TermsInForce};
+use crate::inbound::{Health, Inbound};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
+use crate::policy::{InboundPolicy, Part, PolicyInForce};
 use crate::process::{self, Connections};
 use crate::recent::events::RecentEvents;
 use crate::recent::refusals::RecentRefusals;
@@ -106,41 +106,30 @@ pub async fn start(
     let (watching, until) = tasks.watching();
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone())?;
-    let parts = Builder {
-        migrate: config.migrate,
-        clock: config.clock,
-        metrics: &metrics,
-        retentions: Retentions::new(config.retention, config.clock, &registry, tasks.stop())?,
-        tasks: &mut tasks,
-    };
-    let parts = match &config.deployment {
-        Deployment::Embedded { log, store } => parts.embedded(log, store).await?,
-        Deployment::Direct { log, store } => parts.direct(log, store).await?,
-        Deployment::Scaled(scaled) => parts.scaled(scaled).await?,
-    };
+    let retentions = Retentions::new(config.retention, config.clock, &registry, tasks.stop())?;
+    let parts = build(&config, &metrics, retentions, &mut tasks).await?;
     let Parts { reader, probes, recorder, durabilities, purge, live } = parts;
     if config.deployment.stores() {
-        metrics.show_calls_limit(config.calls.limit);
-        let (max_age, clock) = (config.calls.max_age, config.clock);
-        let show = move |calls| metrics.show_calls(calls);
-        let calls = CallsInProgress { reader: reader.clone(), max_age, clock, show };
-        tasks.spawn("watch of calls", calls.run(tasks.stop()));
+        count_calls(&config, reader.clone(), metrics, &mut tasks);
     }
 
     let refusals = Arc::new(RecentRefusals::default());
-    let privacy = Arc::new(ArcSwap::new(Arc::clone(&config.privacy)));
+    let policy = PolicyInForce::new(reload::policy(&config));
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
-        terms: None,
-        privacy: Arc::clone(&privacy),
+        policy: policy.clone(),
+        inbound: None,
         metrics: Reloads::new(&registry, config.clock.now())?,
         clock: config.clock,
     };
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let (address, stop) = (listener.local_addr()?, tasks.stop());
-            let service = inbound_service(&config, recorder, spans, &registry, &refusals, &stop)?;
-            reloader.terms = Some(Arc::clone(&service.terms));
+            let metrics = Arc::new(inbound::Metrics::new(&registry)?);
+            metrics.show_secrets(&config.keyring);
+            reloader.inbound = Some(Arc::clone(&metrics));
+            let (policy, refusals) = (policy.inbound(), Arc::clone(&refusals));
+            let service = receiver(&config, policy, recorder, spans, metrics, refusals, &stop);
             let health = service.health.clone();
             let show = move |is_ready| health.set(is_ready);
             let watch = HealthWatch { probes: probes.clone(), show };
@@ -163,7 +152,7 @@ pub async fn start(
         purge,
         live,
         refusals,
-        privacy,
+        privacy: policy.privacy(),
         watch: admin::Watch::default(),
         gate,
         stop: tasks.stop(),
@@ -174,6 +163,57 @@ pub async fn start(
 
     info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
     Ok(Running { inbound, admin: admin_address, reloader, tasks })
+}
+
+/// What the deployment gives to the services.
+async fn build(
+    config: &Config,
+    metrics: &Metrics,
+    retentions: Retentions,
+    tasks: &mut Tasks,
+) -> anyhow::Result<Parts> {
+    let (migrate, clock) = (config.migrate, config.clock);
+    let builder = Builder { migrate, clock, metrics, retentions, tasks };
+    match &config.deployment {
+        Deployment::Embedded { log, store } => builder.embedded(log, store).await,
+        Deployment::Direct { log, store } => builder.direct(log, store).await,
+        Deployment::Scaled(scaled) => builder.scaled(scaled).await,
+    }
+}
+
+fn count_calls(config: &Config, reader: Reads, metrics: Metrics, tasks: &mut Tasks) {
+    metrics.show_calls_limit(config.calls.limit);
+    let (max_age, clock) = (config.calls.max_age, config.clock);
+    let show = move |calls| metrics.show_calls(calls);
+    let calls = CallsInProgress { reader, max_age, clock, show };
+    tasks.spawn("watch of calls", calls.run(tasks.stop()));
+}
+
+fn receiver(
+    config: &Config,
+    policy: Part<InboundPolicy>,
+    recorder: Recorder,
+    spans: Spans,
+    metrics: Arc<inbound::Metrics>,
+    refusals: Arc<RecentRefusals>,
+    stop: &CancellationToken,
+) -> Inbound {
+    Inbound {
+        config: config.inbound.clone(),
+        metrics,
+        policy,
+        public_url: config.public_url.clone(),
+        recorder,
+        clock: config.clock,
+        spans,
+        refusals,
+        health: Health::default(),
+        stop: stop.clone(),
+        background: TaskTracker::new(),
+        explanations: inbound::ExplanationBudget::default(),
+        ration: inbound::Ration::default(),
+        room: inbound::Room::of(config.inbound.body_memory),
+    }
 }
 
 /// What every mode is built with.
@@ -241,34 +281,6 @@ struct Parts {
     durabilities: DurabilityReports,
     purge: Purge,
     live: RecentEvents,
-}
-
-fn inbound_service(
-    config: &Config,
-    recorder: Recorder,
-    spans: Spans,
-    registry: &Registry,
-    refusals: &Arc<RecentRefusals>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Inbound> {
-    let metrics = Arc::new(inbound::Metrics::new(registry)?);
-    let terms = TermsInForce::new(reload::terms(config), Arc::clone(&metrics));
-    Ok(Inbound {
-        config: config.inbound.clone(),
-        metrics,
-        terms: Arc::new(terms),
-        public_url: config.public_url.clone(),
-        recorder,
-        clock: config.clock,
-        spans,
-        refusals: Arc::clone(refusals),
-        health: Health::default(),
-        stop: stop.clone(),
-        background: TaskTracker::new(),
-        explanations: inbound::ExplanationBudget::default(),
-        ration: inbound::Ration::default(),
-        room: inbound::Room::of(config.inbound.body_memory),
-    })
 }
 
 /// How many connections there may be, as far as files go: each is one, and with none left there is neither

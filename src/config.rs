@@ -29,7 +29,7 @@ use self::sections::{
     worker,
 };
 use crate::clock::Clock;
-use crate::inbound::Fallback;
+use crate::twilio::fallback::Fallback;
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;

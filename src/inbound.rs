@@ -16,7 +16,6 @@ mod refusal;
 mod room;
 mod signed;
 mod status;
-mod terms;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -38,7 +37,6 @@ use tracing::error;
 
 use self::exchange::Exchange;
 pub use self::explanation_budget::ExplanationBudget;
-pub use self::fallback::{Fallback, PerNumber};
 pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::{Metrics, Outcome};
 pub use self::path_prefix::{PathPrefix, PathPrefixError};
@@ -47,11 +45,11 @@ use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
 pub use self::room::Room;
 use self::signed::Received;
-pub use self::terms::{Terms, TermsInForce};
 use crate::clock::Clock;
 use crate::event::Route;
 use crate::http::{self, Limits};
 use crate::pipeline::Recorder;
+use crate::policy::{InboundPolicy, Part};
 use crate::recent::refusals::RecentRefusals;
 use crate::spans::Spans;
 use crate::twilio::callback::Arrival;
@@ -87,7 +85,7 @@ pub struct Inbound {
     /// Its section of the configuration.
     pub config: Config,
     /// Whose signatures hold, what is answered, and what is kept.
-    pub terms: Arc<TermsInForce>,
+    pub policy: Part<InboundPolicy>,
     /// What the signed URLs start with.
     pub public_url: PublicUrl,
     /// Where events go.
@@ -164,8 +162,8 @@ impl Inbound {
     }
 
     async fn answer(self: Arc<Self>, route: Option<Route>, request: Request) -> Response {
-        let terms = self.terms.now();
-        let mut exchange = Exchange::begin(&self, &terms, route, request.uri().clone());
+        let policy = self.policy.now();
+        let mut exchange = Exchange::begin(&self, &policy, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
         match self.twiml(&mut exchange, route, request).await {
             Ok(twiml) => {

@@ -4,7 +4,7 @@
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
 //! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
 //! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error`]
-//! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] (what the
+//! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] and [`fallback`] (what the
 //! fallback URLs answer), [`sample`] (what Twilio would send, to try things out with).
 
 pub mod address;
@@ -12,6 +12,7 @@ pub mod callback;
 pub mod details;
 pub mod diagnosis;
 pub mod error;
+pub mod fallback;
 pub(crate) mod fields;
 mod json;
 pub mod keyring;

@@ -21,6 +21,7 @@ use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::raw_client::{Client, Response};
 use crate::http::{Limits, serve};
 use crate::pipeline::{Observed, Sink as _};
+use crate::policy::{PolicyInForce, testing};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::recent::refusals::RecentRefusals;
 
@@ -67,7 +68,7 @@ impl Server {
             durabilities: DurabilityReports::default(),
             live: RecentEvents::new(EventStage::Stored, Clock::System),
             refusals: Arc::default(),
-            privacy: Arc::default(),
+            privacy: PolicyInForce::new(testing::policy(1)).privacy(),
             watch: Watch::default(),
             gate: Gate::new(None),
             stop: stopping.clone(),

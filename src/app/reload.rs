@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, RestartOnly};
-use crate::inbound::{Terms, TermsInForce};
+use crate::inbound;
+use crate::policy::{Policy, PolicyInForce};
 use crate::telemetry::reloads::Reloads;
-use crate::twilio::privacy::Privacy;
 
 /// A hold on a server that runs, to change what it goes by.
 #[derive(Clone)]
 pub struct Reloader {
     pub(super) started_with: RestartOnly,
-    /// `None` for a worker, which has none.
-    pub(super) terms: Option<Arc<TermsInForce>>,
-    /// By which the admin listener searches.
-    pub(super) privacy: Arc<ArcSwap<Privacy>>,
+    pub(super) policy: PolicyInForce,
+    /// Where each secret has its series; `None` for a worker, which verifies nothing.
+    pub(super) inbound: Option<Arc<inbound::Metrics>>,
     pub(super) metrics: Reloads,
     pub(super) clock: Clock,
 }
@@ -46,20 +44,21 @@ impl Reloader {
         if !needs_restart.is_empty() {
             warn!(keys = needs_restart, "changed, and needs a restart: the rest is taken");
         }
-        if let Some(in_force) = &self.terms {
-            in_force.replace(terms(config));
+        // A new secret has its series before it can match, an old one until it no longer does.
+        if let Some(metrics) = &self.inbound {
+            metrics.show_secrets(&config.keyring);
         }
-        self.privacy.store(Arc::clone(&config.privacy));
+        self.policy.replace(policy(config));
+        if let Some(metrics) = &self.inbound {
+            metrics.forget_secrets_but(&config.keyring);
+        }
         self.metrics.taken(self.clock.now());
         info!(accounts = config.keyring.accounts().len(), "configuration reloaded");
     }
 }
 
-/// What the public listener goes by.
-pub(super) fn terms(config: &Config) -> Terms {
-    Terms {
-        keyring: Arc::clone(&config.keyring),
-        fallback: config.fallback.clone(),
-        privacy: Arc::clone(&config.privacy),
-    }
+/// What a reload may change.
+pub(super) fn policy(config: &Config) -> Policy {
+    let (keyring, privacy) = (Arc::clone(&config.keyring), Arc::clone(&config.privacy));
+    Policy::new(keyring, config.fallback.clone(), privacy)
 }

@@ -12,8 +12,9 @@ use tracing::instrument::WithSubscriber as _;
 use tracing::{info, warn};
 
 use super::signed::Received;
-use super::{Inbound, Refusal, Terms, label};
+use super::{Inbound, Refusal, label};
 use crate::event::Route;
+use crate::policy::InboundPolicy;
 use crate::recent::refusals::RecentRefusal;
 use crate::twilio::diagnosis::Diagnosis;
 
@@ -21,7 +22,7 @@ use crate::twilio::diagnosis::Diagnosis;
 pub(super) struct Aftermath {
     pub(super) inbound: Arc<Inbound>,
     /// What the request went by.
-    pub(super) terms: Arc<Terms>,
+    pub(super) policy: Arc<InboundPolicy>,
     pub(super) refusal: Refusal,
     pub(super) route: Option<Route>,
     /// The configured account that it is of, as far as that is known.
@@ -60,8 +61,9 @@ impl Aftermath {
             return None;
         }
         // Callbacks are answered by this thread.
-        let terms = Arc::clone(&self.terms);
-        let found = self.inbound.background.spawn_blocking(move || received.diagnose(&terms)).await;
+        let policy = Arc::clone(&self.policy);
+        let found =
+            self.inbound.background.spawn_blocking(move || received.diagnose(&policy)).await;
         found.ok().flatten()
     }
 

@@ -10,8 +10,9 @@ use tracing::{debug, info};
 use super::aftermath::Aftermath;
 use super::metrics::Outcome;
 use super::signed::Received;
-use super::{Inbound, Refusal, Terms, label};
+use super::{Inbound, Refusal, label};
 use crate::event::{Event, Route, TraceContext};
+use crate::policy::InboundPolicy;
 use crate::recent::refusals::shown;
 use crate::spans::{Role, Span};
 
@@ -22,7 +23,7 @@ use crate::spans::{Role, Span};
 pub(super) struct Exchange<'i> {
     pub(super) inbound: &'i Arc<Inbound>,
     /// What it goes by, whatever is in force when it ends.
-    pub(super) terms: &'i Arc<Terms>,
+    pub(super) policy: &'i Arc<InboundPolicy>,
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
@@ -43,13 +44,13 @@ pub(super) struct Exchange<'i> {
 impl<'i> Exchange<'i> {
     pub(super) fn begin(
         inbound: &'i Arc<Inbound>,
-        terms: &'i Arc<Terms>,
+        policy: &'i Arc<InboundPolicy>,
         route: Option<Route>,
         uri: Uri,
     ) -> Self {
         Self {
             inbound,
-            terms,
+            policy,
             body_bytes: 0,
             account: None,
             claimed: None,
@@ -92,7 +93,7 @@ impl<'i> Exchange<'i> {
         }
         let aftermath = Aftermath {
             inbound: Arc::clone(self.inbound),
-            terms: Arc::clone(self.terms),
+            policy: Arc::clone(self.policy),
             refusal,
             route: self.route,
             account: self.account.or(self.claimed).map(str::to_owned),

@@ -75,7 +75,7 @@ struct PerRoute {
 }
 
 impl Metrics {
-    /// Registers them. Those of secrets are shown by [`TermsInForce`](super::TermsInForce).
+    /// Registers them. Those of secrets are shown by the assembly.
     ///
     /// # Errors
     /// One of the names is taken.
@@ -176,7 +176,7 @@ impl Metrics {
     }
 
     /// Shows the series of every secret of a keyring.
-    pub(super) fn show_secrets(&self, keyring: &Keyring) {
+    pub fn show_secrets(&self, keyring: &Keyring) {
         for (labels, secret) in labelled(keyring) {
             self.secret_matches.with_label_values(&labels);
             self.secret_retiring.with_label_values(&labels).set(secret.is_retiring().into());
@@ -186,7 +186,7 @@ impl Metrics {
     /// Shows no secret any more that is not of this keyring: however often secrets change, there
     /// are no more series than secrets. A request that is under way may bring one back, which is
     /// forgotten the next time.
-    pub(super) fn forget_secrets_but(&self, keyring: &Keyring) {
+    pub fn forget_secrets_but(&self, keyring: &Keyring) {
         let known: HashSet<_> = labelled(keyring).map(|(labels, _)| labels).collect();
         for family in self.secret_matches.collect() {
             for series in family.get_metric() {

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use super::exchange::Exchange;
 use super::room::Held;
-use super::{Inbound, Refusal, Terms};
+use super::{Inbound, Refusal};
 use crate::http::Caller;
+use crate::policy::InboundPolicy;
 use crate::recent::refusals::shown;
 use crate::twilio::diagnosis::{Diagnosis, diagnose};
 use crate::twilio::keyring::Account;
@@ -92,8 +93,8 @@ impl Received {
         let inbound = exchange.inbound;
         let unverified =
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
-        let terms: &'i Terms = exchange.terms;
-        let search = unverified.search(&terms.keyring)?;
+        let policy: &'i InboundPolicy = exchange.policy;
+        let search = unverified.search(&policy.keyring)?;
         exchange.claimed = search.claimed().map(Account::sid);
         let signed = steps(search).await?;
         let Verified { account, secret } = *signed.verified();
@@ -129,10 +130,10 @@ impl Received {
         urls: Vec<String>,
         exchange: &mut Exchange<'i>,
     ) -> bool {
-        let terms: &'i Terms = exchange.terms;
+        let policy: &'i InboundPolicy = exchange.policy;
         let Some((first, others)) = urls.split_first() else { return false };
         let claimed = SignedRequest::new(first, self.content, &self.body, self.claim.clone());
-        let search = claimed.search_among(others, MOST_HASHED, &terms.keyring);
+        let search = claimed.search_among(others, MOST_HASHED, &policy.keyring);
         let Ok(search) = search else { return false };
         let Ok(signed) = steps(search).await else { return false };
         let Verified { account, secret } = *signed.verified();
@@ -152,9 +153,9 @@ impl Received {
 
     /// Why the signature is wrong. Slow, so that it is neither asked before the answer, nor on the thread
     /// that answers.
-    pub(super) fn diagnose(&self, terms: &Terms) -> Option<Diagnosis> {
+    pub(super) fn diagnose(&self, policy: &InboundPolicy) -> Option<Diagnosis> {
         let Self { url, content, body, claim, .. } = self;
-        diagnose(url, *content, body, claim, &terms.keyring, MOST_EXPLAINED)
+        diagnose(url, *content, body, claim, &policy.keyring, MOST_EXPLAINED)
     }
 
     /// Twilio's idempotency token.

@@ -14,8 +14,8 @@ pub(super) async fn answer(
     arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
-    let Exchange { inbound, terms, .. } = exchange;
-    let events = callback::events(request, arrival, &terms.privacy)?;
+    let Exchange { inbound, policy, .. } = exchange;
+    let events = callback::events(request, arrival, &policy.privacy)?;
     // By what was signed: of the events, `[privacy]` may have taken it out.
     let verb = Verb::of(&events, request.params());
     let about_others = events.iter().filter(|event| event.about_account.is_some()).count();

@@ -37,6 +37,7 @@ const FLOORS: &[Floor] = &[
     // The one value that can wait: for a while, or until a token is cancelled.
     Floor { module: "retry", below: &[], absent: NEUTRAL },
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
+    Floor { module: "policy", below: &["twilio"], absent: PURE },
     Floor { module: "recent", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor { module: "shutdown", below: &[], absent: NEUTRAL },
     Floor { module: "tasks", below: &[], absent: NEUTRAL },
@@ -82,7 +83,9 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "inbound",
-        below: &["clock", "retry", "event", "twilio", "pipeline", "recent", "spans", "http"],
+        below: &[
+            "clock", "retry", "event", "twilio", "pipeline", "policy", "recent", "spans", "http",
+        ],
         absent: NO_BACKEND,
     },
     Floor {
@@ -99,7 +102,9 @@ const FLOORS: &[Floor] = &[
     // What it reads is handed to it, in types that name no backend.
     Floor {
         module: "admin",
-        below: &["clock", "retry", "event", "twilio", "pipeline", "recent", "http", "backend"],
+        below: &[
+            "clock", "retry", "event", "twilio", "pipeline", "policy", "recent", "http", "backend",
+        ],
         absent: NO_BACKEND,
     },
 ];

@@ -109,7 +109,7 @@ pub(super) async fn purge(
     wanted: Result<Json<Wanted>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     let Json(wanted) = wanted?;
-    let privacy = admin.privacy.load();
+    let privacy = admin.privacy.now();
     let masked = wanted.number.is_some() && !privacy.tells_numbers_apart();
     let (selection, place) = (wanted.selection(&privacy)?, wanted.place()?);
     let mode = if wanted.dry_run { Mode::Count } else { Mode::Delete };

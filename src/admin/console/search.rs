@@ -59,7 +59,7 @@ enum Found {
 }
 
 async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
-    let search = asked.search(&admin.privacy.load())?;
+    let search = asked.search(&admin.privacy.now())?;
     let found = admin.reader.find_statuses(&search).await?;
     if let Some(Needle::Prefix(sid)) = &search.needle {
         // Several, if several accounts have reported it.

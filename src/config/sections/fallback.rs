@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::read;
-use crate::inbound::{Fallback, PerNumber};
+use crate::twilio::fallback::{Fallback, PerNumber};
 use crate::twilio::twiml::{Medium, Twiml};
 
 #[derive(Debug, Deserialize)]

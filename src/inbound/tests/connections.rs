@@ -287,9 +287,9 @@ async fn what_was_begun_is_answered_when_the_listener_stops() {
 #[tokio::test]
 async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) -> axum::response::Response {
-        let terms = inbound.terms.now();
+        let policy = inbound.policy.now();
         let broken = async {
-            let _exchange = Exchange::begin(&inbound, &terms, Some(Route::Status), Uri::default());
+            let _exchange = Exchange::begin(&inbound, &policy, Some(Route::Status), Uri::default());
             panic!("as a bug would");
         };
         answered(broken).await

@@ -8,7 +8,7 @@ use super::refusals::fill;
 use super::request::{ACCOUNT, CALL, Request, token};
 use super::server::{Behind, LONG, Server, Setup};
 use crate::event::Kind;
-use crate::inbound::{Fallback, PerNumber};
+use crate::twilio::fallback::{Fallback, PerNumber};
 use crate::twilio::twiml::{Medium, Twiml};
 
 const VOICE: &str = "<Response><Say>Sorry &amp; bye</Say></Response>";

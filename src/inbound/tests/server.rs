@@ -21,13 +21,14 @@ use crate::event::{Event, EventKey};
 use crate::http::Limits;
 use crate::http::raw_client::{Client, Response};
 use crate::inbound::{
-    Config, ExplanationBudget, Fallback, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration,
-    Room, Terms, TermsInForce,
+    Config, ExplanationBudget, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room,
 };
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
+use crate::policy::{Policy, PolicyInForce};
 use crate::recent::refusals::{RecentRefusal, RecentRefusals};
 use crate::spans::Spans;
+use crate::twilio::fallback::Fallback;
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::twiml::Twiml;
@@ -88,11 +89,12 @@ impl Setup {
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
         let keyring = Arc::new(keyring);
         let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
-        let terms = Terms { keyring, fallback: self.fallback, privacy: Arc::default() };
+        metrics.show_secrets(&keyring);
+        let policy = PolicyInForce::new(Policy::new(keyring, self.fallback, Arc::default()));
         Inbound {
             config: self.config,
             public_url: PublicUrl::parse(self.public_url).expect("a base URL"),
-            terms: Arc::new(TermsInForce::new(terms, Arc::clone(&metrics))),
+            policy: policy.inbound(),
             recorder,
             clock: Clock::System,
             metrics,

@@ -1,0 +1,157 @@
+//! [`Policy`]: what a reload may change, as one value, and [`PolicyInForce`], in which it is swapped as a whole. Each
+//! service holds its [`Part`] of that.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use arc_swap::access::{Access as _, Map};
+
+use crate::twilio::fallback::Fallback;
+use crate::twilio::keyring::Keyring;
+use crate::twilio::privacy::Privacy;
+
+/// What a reload may change. Never changed itself, only replaced.
+pub struct Policy {
+    /// What the public listener goes by.
+    pub inbound: Arc<InboundPolicy>,
+    /// What may be kept of what people own, and so as what it is searched.
+    pub privacy: Arc<Privacy>,
+}
+
+/// What a request goes by, from its beginning to its end.
+pub struct InboundPolicy {
+    /// Whose signatures hold.
+    pub keyring: Arc<Keyring>,
+    /// What the fallback URLs answer.
+    pub fallback: Fallback,
+    /// What of a callback may be kept.
+    pub privacy: Arc<Privacy>,
+}
+
+impl Policy {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(keyring: Arc<Keyring>, fallback: Fallback, privacy: Arc<Privacy>) -> Self {
+        let inbound = InboundPolicy { keyring, fallback, privacy: Arc::clone(&privacy) };
+        Self { inbound: Arc::new(inbound), privacy }
+    }
+}
+
+/// The policy in force. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct PolicyInForce(Arc<ArcSwap<Policy>>);
+
+/// Where a part lies.
+type Projection<T> = fn(&Policy) -> &Arc<T>;
+
+/// What one service sees of the policy in force. Reading it takes no lock.
+pub struct Part<T>(Map<Arc<ArcSwap<Policy>>, Policy, Projection<T>>);
+
+impl PolicyInForce {
+    /// In force from the start.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(policy)))
+    }
+
+    /// Replaces all of it, in one step, for everything that begins from now on.
+    pub fn replace(&self, policy: Policy) {
+        self.0.store(Arc::new(policy));
+    }
+
+    /// What the public listener sees.
+    #[must_use]
+    pub fn inbound(&self) -> Part<InboundPolicy> {
+        self.part(|policy| &policy.inbound)
+    }
+
+    /// What those see who search.
+    #[must_use]
+    pub fn privacy(&self) -> Part<Privacy> {
+        self.part(|policy| &policy.privacy)
+    }
+
+    fn part<T>(&self, part: Projection<T>) -> Part<T> {
+        Part(Map::new(Arc::clone(&self.0), part))
+    }
+}
+
+impl<T> Part<T> {
+    /// As it is now.
+    #[must_use]
+    pub fn now(&self) -> Arc<T> {
+        Arc::clone(&self.0.load())
+    }
+}
+
+/// Without what it holds: nothing prints a secret.
+impl<T> fmt::Debug for Part<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::twilio::keyring::Account;
+    use crate::twilio::twiml::Twiml;
+
+    /// A policy whose parts can be told from those of all others.
+    pub(crate) fn policy(number: u32) -> Policy {
+        let token = secrecy::SecretString::from("t0ken");
+        let account = Account::new(format!("AC{number}"), number.to_string(), &[token], &[]);
+        let keyring = Keyring::new(vec![account]).expect("it has a secret");
+        let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
+        Policy::new(Arc::new(keyring), fallback, Arc::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::testing::policy;
+    use super::*;
+
+    #[test]
+    fn a_reload_is_seen_at_once_and_by_every_service() {
+        let in_force = PolicyInForce::new(policy(1));
+        let (inbound, privacy) = (in_force.inbound(), in_force.privacy());
+        let before = inbound.now();
+        in_force.replace(policy(2));
+        let after = inbound.now();
+        assert_eq!(after.keyring.accounts()[0].sid(), "AC2");
+        assert!(Arc::ptr_eq(&after.privacy, &privacy.now()));
+        assert_eq!(before.keyring.accounts()[0].sid(), "AC1", "what has begun goes on by it");
+        assert!(!Arc::ptr_eq(&before.privacy, &after.privacy));
+    }
+
+    #[test]
+    fn no_reader_sees_parts_of_two_policies() {
+        const RELOADS: u32 = 2_000;
+        let (first, second) = (policy(1), policy(2));
+        let pairs = [&first, &second]
+            .map(|policy| (Arc::clone(&policy.inbound.keyring), Arc::clone(&policy.privacy)));
+        let again = |place: usize| {
+            let (keyring, privacy) = &pairs[place];
+            Policy::new(Arc::clone(keyring), first.inbound.fallback.clone(), Arc::clone(privacy))
+        };
+        let in_force = PolicyInForce::new(again(0));
+        let (inbound, done) = (in_force.inbound(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..RELOADS).for_each(|turn| in_force.replace(again(turn as usize % 2)));
+                done.store(true, Ordering::Release);
+            });
+            while !done.load(Ordering::Acquire) {
+                let now = inbound.now();
+                let is_one = |(keyring, privacy): &(Arc<Keyring>, Arc<Privacy>)| {
+                    Arc::ptr_eq(keyring, &now.keyring) && Arc::ptr_eq(privacy, &now.privacy)
+                };
+                assert!(pairs.iter().any(is_one));
+            }
+        });
+    }
+}

@@ -1,0 +1,40 @@
+//! [`Fallback`]: which TwiML a fallback URL answers with.
+
+use std::collections::HashMap;
+
+use super::params::Params;
+use super::twiml::{Medium, Twiml};
+
+/// What the fallback URLs answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fallback {
+    /// To a call.
+    pub voice: Twiml,
+    /// To a message.
+    pub sms: Twiml,
+    /// To those of a called number, which Twilio writes as in `To`: `+15551230000`,
+    /// `whatsapp:+15551230000`.
+    pub numbers: HashMap<String, PerNumber>,
+}
+
+/// What is answered for one number; what is not set here is as for all.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct PerNumber {
+    /// To a call.
+    pub voice: Option<Twiml>,
+    /// To a message.
+    pub sms: Option<Twiml>,
+}
+
+impl Fallback {
+    /// The answer to a request of this medium, by the number that was called.
+    #[must_use]
+    pub fn twiml(&self, medium: Medium, params: &Params<'_>) -> &Twiml {
+        let number = params.get("To").and_then(|to| self.numbers.get(to.as_ref()));
+        let (own, default) = match medium {
+            Medium::Voice => (number.and_then(|number| number.voice.as_ref()), &self.voice),
+            Medium::Sms => (number.and_then(|number| number.sms.as_ref()), &self.sms),
+        };
+        own.unwrap_or(default)
+    }
+}
