@@ -31,6 +31,7 @@ pub use self::gate::Gate;
 pub use self::watch::Watch;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
+use crate::clock::Clock;
 use crate::http::{self, Limits};
 use crate::policy::Part;
 use crate::recent::events::RecentEvents;
@@ -78,6 +79,8 @@ pub struct Admin {
     pub watch: Watch,
     /// Who may ask.
     pub gate: Gate,
+    /// What is shown as ages is measured by it, and when a session ends.
+    pub clock: Clock,
     /// Cancelled when the process stops: it is then no longer ready.
     pub stop: CancellationToken,
 }

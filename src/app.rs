@@ -105,7 +105,7 @@ pub async fn start(
     let mut tasks = Tasks::new(stop);
     let (watching, until) = tasks.watching();
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
-    let metrics = Metrics::new(&registry, spans.clone())?;
+    let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
     let retentions = Retentions::new(config.retention, config.clock, &registry, tasks.stop())?;
     let parts = build(&config, &metrics, retentions, &mut tasks).await?;
     let Parts { reader, probes, recorder, durabilities, purge, live } = parts;
@@ -155,6 +155,7 @@ pub async fn start(
         privacy: policy.privacy(),
         watch: admin::Watch::default(),
         gate,
+        clock: config.clock,
         stop: tasks.stop(),
     };
     let admin_address = listeners.admin.local_addr()?;

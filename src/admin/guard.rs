@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::Admin;
 use super::api::Problem;
 use super::gate::{Gate, Visitor};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::http::Caller;
 
 /// The cookie that holds a session.
@@ -27,7 +27,7 @@ pub(super) async fn known(
 ) -> Response {
     let path = request.uri().path();
     let for_programs = path.starts_with("/api/") || path == "/metrics";
-    let now = Clock::System.now();
+    let now = admin.clock.now();
     match visitor(&admin.gate, request.headers(), now) {
         Ok(visitor) => {
             let changes = !request.method().is_safe() && path != "/logout";

@@ -71,6 +71,7 @@ impl Server {
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),
             watch: Watch::default(),
             gate: Gate::new(None),
+            clock: Clock::System,
             stop: stopping.clone(),
         };
         change(&mut admin);

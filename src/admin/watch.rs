@@ -15,7 +15,7 @@ pub(super) use self::habit::Habit;
 pub(super) use self::sample::Sample;
 use super::Admin;
 use super::health::{self, Dependency};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 
 /// How often the metrics are looked at.
 const EVERY: Duration = Duration::from_secs(10);
@@ -131,7 +131,7 @@ impl Watch {
 
     async fn look(&self, admin: &Admin) {
         let dependencies = health::dependencies(admin).await;
-        let sample = Sample::take(&admin.registry, Clock::System.now());
+        let sample = Sample::take(&admin.registry, admin.clock.now());
         let now = sample.at;
         self.memory().keep(sample, dependencies);
         // Until it answers, it is asked at each look: at a start it may not be there yet.
@@ -147,7 +147,7 @@ impl Watch {
         if self.memory().samples.is_empty() {
             self.look(admin).await;
         }
-        let now = Sample::take(&admin.registry, Clock::System.now());
+        let now = Sample::take(&admin.registry, admin.clock.now());
         self.memory().vitals(now)
     }
 

@@ -199,6 +199,7 @@ impl EventSubscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
     use crate::event::{EventKey, Kind};
 
     fn batch(keys: std::ops::Range<usize>) -> Batch {
@@ -258,6 +259,18 @@ mod tests {
         let last = live.last();
         assert_eq!(last.len(), REMEMBERED);
         assert_eq!(last.last().expect("some").number, 2500);
+    }
+
+    #[test]
+    fn each_second_has_room_for_as_many_again() {
+        let hand = ManualClock::at(Timestamp::from_micros(7));
+        let live = RecentEvents::new(EventStage::Received, Clock::Manual(hand));
+        commit(&live, 0..500);
+        commit(&live, 500..600);
+        assert_eq!(live.last().last().expect("some").number, 500, "the second has no room left");
+        hand.advance(Duration::from_secs(1));
+        commit(&live, 600..700);
+        assert_eq!(live.last().last().expect("some").number, 700);
     }
 
     #[test]

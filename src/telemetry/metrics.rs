@@ -79,14 +79,16 @@ pub struct Metrics {
     breach: GaugeVec,
     below: GaugeVec,
     spans: Spans,
+    clock: Clock,
 }
 
 impl Metrics {
-    /// Registers every series, at zero. Of commits `spans` are told as well.
+    /// Registers every series, at zero. Of commits `spans` are told as well. How long an event took to be stored is
+    /// measured by `clock`.
     ///
     /// # Errors
     /// A name is registered already.
-    pub fn new(registry: &Registry, spans: Spans) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, spans: Spans, clock: Clock) -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
         let counters =
             |name: &str, help: &str, labels: &[&str]| counters(registry, name, help, labels);
@@ -114,6 +116,7 @@ impl Metrics {
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self {
             spans,
+            clock,
             commit_seconds: histogram(
                 "offhook_commit_duration_seconds",
                 "Time to commit a batch, by backend; failed commits included",
@@ -380,7 +383,7 @@ impl Observer for BackendMetrics {
         self.all.differing(batch.differing());
         if let Outcome::Stored { fresh, contradicted, late, differing } = outcome {
             self.all.differing(differing);
-            let now = Clock::System.now();
+            let now = self.all.clock.now();
             for (event, fresh) in batch.events().iter().zip(fresh) {
                 self.stored[event.kind as usize][usize::from(*fresh)].inc();
                 if *fresh {

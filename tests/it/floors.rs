@@ -161,6 +161,25 @@ fn the_assembly_only_assembles() {
     assert!(wrong.is_empty(), "loops in the assembly:\n{}", wrong.join("\n"));
 }
 
+/// Who may take the machine's clock: where a server is configured and where a command begins. Everyone else is given
+/// a clock.
+const BEGINNINGS: &[&str] = &["clock", "config", "cli", "lab", "torture"];
+
+#[test]
+fn time_is_an_argument() {
+    let sources = sources(Path::new("src"), "");
+    let takes = |text: &str| {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        code.lines()
+            .any(|line| line.split("//").next().unwrap_or_default().contains("Clock::System"))
+    };
+    let begins = |module: &str| BEGINNINGS.iter().any(|beginning| is_in(module, beginning));
+    let taken = sources.iter().filter(|(module, text)| takes(text) && !begins(module));
+    let wrong: Vec<&str> = taken.map(|(module, _)| module.as_str()).collect();
+    assert!(sources.iter().any(|(module, text)| module.starts_with("config") && takes(text)));
+    assert!(wrong.is_empty(), "these take the machine's clock: {wrong:?}");
+}
+
 /// Whether a path is this one, or below it.
 fn is_in(path: &str, of: &str) -> bool {
     path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Problem;
 use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, Span, StatusSearch};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
 use crate::twilio::privacy::Privacy;
 
@@ -50,7 +50,11 @@ pub(in crate::admin) struct AccountAsk {
 }
 
 impl StatusAsk {
-    pub(in crate::admin) fn search(&self, privacy: &Privacy) -> Result<StatusSearch, Problem> {
+    pub(in crate::admin) fn search(
+        &self,
+        privacy: &Privacy,
+        now: Timestamp,
+    ) -> Result<StatusSearch, Problem> {
         let known = Resource::ALL.map(Resource::as_str);
         Ok(StatusSearch {
             needle: Needle::parse(&self.q, privacy),
@@ -58,7 +62,7 @@ impl StatusAsk {
             status: text(&self.status),
             account: text(&self.account),
             error: text(&self.error),
-            span: span(&self.since, &self.until)?,
+            span: span(&self.since, &self.until, now)?,
             after: cursor(&self.after)?,
             limit: limit(self.limit),
         })
@@ -66,13 +70,13 @@ impl StatusAsk {
 }
 
 impl EventAsk {
-    pub(in crate::admin) fn search(&self) -> Result<EventSearch, Problem> {
+    pub(in crate::admin) fn search(&self, now: Timestamp) -> Result<EventSearch, Problem> {
         Ok(EventSearch {
             sid: text(&self.sid),
             kind: kind(&self.kind)?,
             status: text(&self.status),
             account: text(&self.account),
-            span: span(&self.since, &self.until)?,
+            span: span(&self.since, &self.until, now)?,
             after: cursor(&self.after)?,
             limit: limit(self.limit),
         })
@@ -103,8 +107,7 @@ pub(super) fn text(text: &str) -> Option<String> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn span(since: &str, until: &str) -> Result<Span, Problem> {
-    let now = Clock::System.now();
+fn span(since: &str, until: &str, now: Timestamp) -> Result<Span, Problem> {
     let at = |name: &str, text: &str| match text.trim() {
         "" => Ok(None),
         text => when(text, now).map(Some).ok_or_else(|| {

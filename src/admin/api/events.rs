@@ -75,7 +75,7 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<EventAsk>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
-    let search = query?.0.search()?;
+    let search = query?.0.search(admin.clock.now())?;
     let found = admin.reader.find_events(&search).await?;
     let last = found.last().filter(|_| found.len() == search.limit as usize);
     let next = last.map(|StoredEvent { event, .. }| {

@@ -16,7 +16,7 @@ use tracing::info;
 use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::backend::purge::{Found, Mode, Place, Selection};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::twilio::privacy::Privacy;
 
 /// After so long an answer says where to go on.
@@ -37,7 +37,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn selection(&self, privacy: &Privacy) -> Result<Selection, Problem> {
+    fn selection(&self, privacy: &Privacy, now: Timestamp) -> Result<Selection, Problem> {
         let set = |name: &str, value: &Option<String>| match value.as_deref().map(str::trim) {
             Some("") => Err(Problem::bad(format!("`{name}` is empty"))),
             value => Ok(value.map(str::to_owned)),
@@ -51,7 +51,7 @@ impl Wanted {
         let no_time =
             || Problem::bad("`before` is no time: 2026-11-24T08:00:00Z, or how long ago: 2h, 400d");
         let before = set("before", &self.before)?;
-        let before = before.map(|text| ask::when(&text, Clock::System.now()).ok_or_else(no_time));
+        let before = before.map(|text| ask::when(&text, now).ok_or_else(no_time));
         let addresses = number
             .map(|number| Selection::addresses(&number, privacy).ok_or_else(no_number))
             .transpose()?;
@@ -111,7 +111,7 @@ pub(super) async fn purge(
     let Json(wanted) = wanted?;
     let privacy = admin.privacy.now();
     let masked = wanted.number.is_some() && !privacy.tells_numbers_apart();
-    let (selection, place) = (wanted.selection(&privacy)?, wanted.place()?);
+    let (selection, place) = (wanted.selection(&privacy, admin.clock.now())?, wanted.place()?);
     let mode = if wanted.dry_run { Mode::Count } else { Mode::Delete };
     let (found, next) = some(&admin, &selection, place, mode).await?;
     let waiting = match next {

@@ -12,7 +12,7 @@ use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::admin::watch::{Seen, Vitals};
 use crate::backend::search::Counts;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 
 /// An hour, unless something else is asked for.
 const SINCE: &str = "1h";
@@ -122,7 +122,7 @@ pub(super) async fn show(
     query: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Stats>, Problem> {
     let Query(Asked { since }) = query?;
-    let since = ask::when(since.as_deref().unwrap_or(SINCE), Clock::System.now());
+    let since = ask::when(since.as_deref().unwrap_or(SINCE), admin.clock.now());
     let since = since.ok_or_else(|| {
         Problem::bad("`since` is not a time (2026-11-24T08:00:00Z) or an age (15m, 2h, 7d)")
     })?;

@@ -64,7 +64,7 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<StatusAsk>, QueryRejection>,
 ) -> Result<Json<Page>, Problem> {
-    let search = query?.0.search(&admin.privacy.now())?;
+    let search = query?.0.search(&admin.privacy.now(), admin.clock.now())?;
     let found = admin.reader.find_statuses(&search).await?;
     let next = next(&found, search.limit);
     Ok(Json(Page { statuses: found.into_iter().map(View::from).collect(), next }))

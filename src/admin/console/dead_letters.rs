@@ -16,7 +16,7 @@ use crate::admin::Admin;
 use crate::admin::api::{Problem, Settled, settle as settle_all};
 use crate::admin::gate::Visitor;
 use crate::backend::{Action, DeadLetter, DeadLetters};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::twilio::params::Params;
 
 /// Dead letters of one page.
@@ -67,7 +67,7 @@ fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
     if letters.is_empty() {
         return html! { p class="empty" { "None. Whatever was received is stored, or on its way." } };
     }
-    let now = Clock::System.now();
+    let now = admin.clock.now();
     let more = html! {
         @if let Some(last) = letters.last().filter(|_| letters.len() == PAGE) {
             p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Later ones" } }

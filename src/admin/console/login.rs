@@ -18,7 +18,6 @@ use super::layout;
 use crate::admin::Admin;
 use crate::admin::gate::{Gate, Visitor};
 use crate::admin::guard::SESSION_COOKIE;
-use crate::clock::Clock;
 
 /// Bytes of a login, of which the token is most, and how long they may take: anybody can send one.
 const BODY: usize = 8 * 1024;
@@ -48,7 +47,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Body) -> Respon
         Ok(Err(_)) => return closing(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => return closing(StatusCode::REQUEST_TIMEOUT),
     };
-    let (form, now) = (Form::parse(&body), Clock::System.now());
+    let (form, now) = (Form::parse(&body), admin.clock.now());
     let next = form.get("next");
     let Some(may) = admin.gate.allows(form.get("token").trim()) else {
         admin.gate.refuse(now).await;

@@ -11,7 +11,7 @@ use super::layout::{self, Here};
 use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::gate::Visitor;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::recent::refusals::{RecentRefusal, RefusalCount};
 
 /// `GET /refusals`
@@ -19,7 +19,7 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
-    let (now, counted) = (Clock::System.now(), admin.refusals.counted());
+    let (now, counted) = (admin.clock.now(), admin.refusals.counted());
     let mut reasons: Vec<(&str, Vec<Alike>)> = Vec::new();
     for group in alike(admin.refusals.last()) {
         let reason = group.last.reason;

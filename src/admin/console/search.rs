@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::admin::api::{Problem, StatusAsk, next_status};
 use crate::admin::gate::Visitor;
 use crate::backend::search::{Needle, StatusSearch};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::event::{CurrentStatus, Resource};
 
 const SPANS: [(&str, &str); 5] = [
@@ -38,7 +38,7 @@ pub(super) async fn page(
             return layout::failure(&admin, &visitor, &problem);
         }
     };
-    let now = Clock::System.now();
+    let now = admin.clock.now();
     let found = match find(&admin, &asked).await {
         Ok(Found::Sid(sid)) => {
             return Redirect::to(&format!("/sid/{}", words::in_path(&sid))).into_response();
@@ -59,7 +59,7 @@ enum Found {
 }
 
 async fn find(admin: &Admin, asked: &StatusAsk) -> Result<Found, Problem> {
-    let search = asked.search(&admin.privacy.now())?;
+    let search = asked.search(&admin.privacy.now(), admin.clock.now())?;
     let found = admin.reader.find_statuses(&search).await?;
     if let Some(Needle::Prefix(sid)) = &search.needle {
         // Several, if several accounts have reported it.

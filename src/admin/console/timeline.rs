@@ -16,7 +16,7 @@ use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::gate::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::event::CurrentStatus;
 use crate::twilio::error::{self, meaning};
 
@@ -34,7 +34,7 @@ pub(super) async fn page(
         }
         Ok((sid, Known::One(current, events))) => {
             let entries = entries(&sid, events, |event| admin.live.came_again(event));
-            let body = whole(&sid, current.as_deref(), &entries, Clock::System.now());
+            let body = whole(&sid, current.as_deref(), &entries, admin.clock.now());
             let shown = layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body);
             let known = current.is_some() || !entries.is_empty();
             let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
