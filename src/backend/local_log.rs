@@ -43,11 +43,11 @@ mod directory;
 mod fetch;
 mod files;
 mod open;
-mod position;
 mod reader;
 mod record;
 mod replay;
 mod retention;
+mod settled_file;
 mod state;
 
 use std::fs::File;
@@ -68,12 +68,12 @@ pub use self::dead_letters::LocalDeadLetters;
 pub use self::directory::{absolute, volatile};
 use self::files::Files;
 pub use self::open::OpenError;
-use self::position::Position;
 pub use self::reader::{Reader, Release};
 use self::record::Frames;
 pub use self::replay::Replayed;
 pub use self::retention::Retention;
-use self::state::State;
+use self::settled_file::SettledFile;
+use self::state::LogState;
 pub use self::state::{Fill, RecordId, Watermark};
 use super::BackendError;
 use crate::clock::Timestamp;
@@ -109,8 +109,8 @@ pub struct LocalLog(Arc<Inner>);
 struct Inner {
     files: Files,
     bounds: Bounds,
-    state: Mutex<State>,
-    position: Position,
+    state: Mutex<LogState>,
+    position: SettledFile,
     writing: Arc<tokio::sync::Mutex<Writing>>,
     /// The next file to be written, once it is made.
     prepared: Mutex<Option<Active>>,
@@ -274,7 +274,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogState> {
         lock(&self.state)
     }
 

@@ -11,8 +11,8 @@ use tracing::info;
 
 use super::damaged::tell_damaged;
 use super::files::{self, Files};
-use super::position::Position;
-use super::state::{Fill, Part, RecordPlace, State};
+use super::settled_file::SettledFile;
+use super::state::{Fill, LogFile, LogState, RecordPlace};
 use super::{Bounds, Inner, lock, record};
 
 /// Why a local log cannot be had.
@@ -45,8 +45,8 @@ impl Inner {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         files.forget_begun().map_err(failed)?;
-        let (position, released) = Position::open(&files).map_err(failed)?;
-        let mut state = State::starting_at(released);
+        let (position, released) = SettledFile::open(&files).map_err(failed)?;
+        let mut state = LogState::starting_at(released);
         let mut last = released.number;
         let numbers = files.numbers().map_err(failed)?;
         if numbers.is_empty() {
@@ -86,7 +86,7 @@ fn take_over(
     files: &Files,
     number: u64,
     released: RecordPlace,
-    state: &mut State,
+    state: &mut LogState,
 ) -> io::Result<()> {
     if number < released.number {
         return files.recycle(number);
@@ -115,6 +115,6 @@ fn take_over(
         File::options().write(true).open(&path)?.set_len(found.end)?;
     }
     info!(events = waits.events, "events of an earlier process wait in the local log");
-    state.found(number, Part { end: found.end, waits });
+    state.found(number, LogFile { end: found.end, waits });
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! [`State`]: what waits in which file, and how far all of it is settled. Values only, no I/O.
+//! [`LogState`]: what waits in which file, and how far all of it is settled. Values only, no I/O.
 
 use std::collections::BTreeMap;
 
@@ -44,15 +44,15 @@ impl Watermark {
 
 /// A file with events.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Part {
+pub(super) struct LogFile {
     /// Where its last record ends, which is synced.
     pub(super) end: u64,
     pub(super) waits: Fill,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) parts: BTreeMap<u64, Part>,
+pub(super) struct LogState {
+    pub(super) parts: BTreeMap<u64, LogFile>,
     /// The one that is written.
     pub(super) active: Option<u64>,
     waits: Fill,
@@ -62,7 +62,7 @@ pub(super) struct State {
     released: RecordPlace,
 }
 
-impl State {
+impl LogState {
     /// Goes on where an earlier process was.
     pub(super) fn starting_at(released: RecordPlace) -> Self {
         let settled = Watermark { place: released, bytes: 0 };
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// A file that an earlier process left.
-    pub(super) fn found(&mut self, number: u64, part: Part) {
+    pub(super) fn found(&mut self, number: u64, part: LogFile) {
         self.parts.insert(number, part);
         self.waits += part.waits;
     }
@@ -151,7 +151,7 @@ impl State {
         self.settled.bytes = self.settled.bytes.saturating_sub(watermark.bytes);
         self.released = self.released.max(watermark.place);
         let place = self.released;
-        let done = |(&number, part): (&u64, &Part)| {
+        let done = |(&number, part): (&u64, &LogFile)| {
             let passed =
                 number < place.number || (number == place.number && part.end <= place.offset);
             (passed && self.active != Some(number)).then_some(number)
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_file_goes_when_all_of_it_is_settled_and_released_and_it_is_not_written() {
-        let mut state = State::default();
+        let mut state = LogState::default();
         state.appended(1, 20, Fill { events: 2, bytes: 20 });
         state.appended(2, 10, Fill { events: 1, bytes: 10 });
         state.settle([id(1, 0), id(1, 10)].into_iter());
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn reading_goes_on_in_the_next_file() {
-        let mut state = State::default();
+        let mut state = LogState::default();
         state.appended(3, 20, Fill { events: 2, bytes: 20 });
         state.appended(5, 10, Fill { events: 1, bytes: 10 });
         assert_eq!(state.next(RecordPlace::default()), Some((at(3, 0), 20)));
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_file_that_is_written_ends_only_when_all_of_it_is_released() {
-        let mut state = State::default();
+        let mut state = LogState::default();
         assert_eq!(state.finish_active(), None);
         state.appended(1, 20, Fill { events: 2, bytes: 20 });
         state.settle([id(1, 0), id(1, 10)].into_iter());
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_lost_waits_no_more() {
-        let mut state = State::default();
+        let mut state = LogState::default();
         state.appended(1, 20, Fill { events: 2, bytes: 20 });
         state.settle([id(1, 0)].into_iter());
         state.lose(1);

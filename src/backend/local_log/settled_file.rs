@@ -1,4 +1,4 @@
-//! [`Position`]: how far everything is settled, for the next process. It is not synced: an older one,
+//! [`SettledFile`]: how far everything is settled, for the next process. It is not synced: an older one,
 //! or none, costs only that events are handed out again.
 
 use std::fs::File;
@@ -14,9 +14,9 @@ const SEAL: u64 = 0x6f66_6668_6f6f_6b31;
 
 /// The file that says it.
 #[derive(Debug)]
-pub(super) struct Position(File);
+pub(super) struct SettledFile(File);
 
-impl Position {
+impl SettledFile {
     /// Opens it; with what it says, if that can be read.
     pub(super) fn open(files: &Files) -> io::Result<(Self, RecordPlace)> {
         let mut options = files::options();
