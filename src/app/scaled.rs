@@ -75,8 +75,9 @@ impl Builder<'_> {
 
     /// Rehearses what this process does with Redis: once now, and again and again.
     async fn rehearse(&mut self, scaled: &Scaled) -> anyhow::Result<()> {
-        let parts = redis::Parts { appends: scaled.role.receives(), works: scaled.role.works() };
-        let rehearsal = Rehearsal::new(&scaled.stream, scaled.names.clone(), parts);
+        let duties =
+            redis::RedisDuties { appends: scaled.role.receives(), works: scaled.role.works() };
+        let rehearsal = Rehearsal::new(&scaled.stream, scaled.names.clone(), duties);
         let metrics = self.metrics.stream().clone();
         let rehearsals =
             Rehearsals { rehearsal, show: move |health: &_| metrics.show_health(health) };

@@ -17,7 +17,7 @@ pub use self::dead_letters::StreamDeadLetters;
 pub use self::examine::Examined;
 pub use self::health::RedisHealth;
 pub use self::housekeeping::{Backlog, Blocker, Housekeeping, TRIMMED_AT_ONCE};
-pub use self::rehearsal::{Failure, Parts, Rehearsal};
+pub use self::rehearsal::{Failure, RedisDuties, Rehearsal};
 pub use self::retention::Retention;
 pub use self::stream::RedisStream;
 

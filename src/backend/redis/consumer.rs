@@ -22,9 +22,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Longest answer to a command that does not wait. Redis may be busy rewriting its files.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
-type Fields = Option<Vec<Vec<u8>>>;
-type Entries = Vec<(String, Fields)>;
+/// RawFields of an entry: names and values in turn. Empty where the entry itself is gone.
+type RawFields = Option<Vec<Vec<u8>>>;
+type Entries = Vec<(String, RawFields)>;
 type Streams = Option<Vec<(String, Entries)>>;
 /// Id, consumer, milliseconds, deliveries.
 type Idle = (String, String, u64, u32);
@@ -285,7 +285,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn delivery(id: String, count: u32, fields: Fields) -> Delivery<String> {
+fn delivery(id: String, count: u32, fields: RawFields) -> Delivery<String> {
     let mut values = fields.unwrap_or_default().into_iter().map(Bytes::from);
     let pairs = std::iter::from_fn(|| Some((values.next()?, values.next()?)));
     Delivery { id, count, event: codec::decode(pairs) }

@@ -17,7 +17,7 @@ use crate::event::codec;
 /// Longest answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Entry = (String, Vec<Vec<u8>>);
+type RawEntry = (String, Vec<Vec<u8>>);
 
 /// Reads, replays and purges dead letters.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl StreamDeadLetters {
             .to_owned();
         let mut conn = self.conn();
         self.names.gather_dead(&mut conn).await.map_err(failed)?;
-        let entries: Vec<Entry> = conn.query(range).await.map_err(failed)?;
+        let entries: Vec<RawEntry> = conn.query(range).await.map_err(failed)?;
         Ok(entries.into_iter().map(dead_letter).collect())
     }
 
@@ -110,7 +110,7 @@ fn failed(error: ConnError) -> BackendError {
     BackendError(error.to_string())
 }
 
-fn dead_letter((id, values): Entry) -> DeadLetter {
+fn dead_letter((id, values): RawEntry) -> DeadLetter {
     let mut values = values.into_iter().map(Bytes::from);
     let pairs = std::iter::from_fn(|| Some((values.next()?, values.next()?)));
     let (told, fields): (Vec<_>, Vec<_>) =

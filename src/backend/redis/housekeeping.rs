@@ -157,7 +157,7 @@ impl Housekeeping {
     /// How many entries a group has not read. Redis says so, unless entries were deleted in the middle; and
     /// after a restart it says too much, by all that was read before. So a few are counted, and of many, no
     /// more are believed than there can be.
-    async fn unread(&mut self, group: &Group, length: u64) -> Result<u64, ConnError> {
+    async fn unread(&mut self, group: &GroupProgress, length: u64) -> Result<u64, ConnError> {
         let script = Script::new(include_str!("unread.lua"));
         let (keys, most) = ([&*self.names.stream], COUNTED.to_string());
         let counted = self.conn.script(&script, &keys, &[&group.last_delivered, &most]).await?;
@@ -203,20 +203,20 @@ impl Housekeeping {
         Ok(Timestamp::from_micros(seconds.saturating_mul(1_000_000).saturating_add(micros)))
     }
 
-    async fn groups(&mut self) -> Result<Vec<Group>, ConnError> {
+    async fn groups(&mut self) -> Result<Vec<GroupProgress>, ConnError> {
         let groups = self.conn.query(cmd("XINFO").arg("GROUPS").arg(&self.names.stream)).await;
         let groups: Vec<HashMap<String, Value>> = match groups {
             Ok(groups) => groups,
             Err(ConnError::Refused(text)) if is_no_stream(&text) => Vec::new(),
             Err(error) => return Err(error),
         };
-        Ok(groups.into_iter().take(MAX_GROUPS).filter_map(Group::of).collect())
+        Ok(groups.into_iter().take(MAX_GROUPS).filter_map(GroupProgress::of).collect())
     }
 
     /// When the oldest entries were appended that a group has read and not acked, and not read.
     async fn oldest(
         &mut self,
-        group: &Group,
+        group: &GroupProgress,
     ) -> Result<(Option<Timestamp>, Option<Timestamp>), ConnError> {
         let mut pending = None;
         if group.pending > 0 {
@@ -238,7 +238,7 @@ impl Housekeeping {
 }
 
 /// A consumer group, as Redis tells of it.
-struct Group {
+struct GroupProgress {
     name: String,
     pending: u64,
     last_delivered: String,
@@ -246,7 +246,7 @@ struct Group {
     lag: Option<u64>,
 }
 
-impl Group {
+impl GroupProgress {
     fn of(mut info: HashMap<String, Value>) -> Option<Self> {
         let mut text = |name: &str| String::from_redis_value(info.remove(name)?).ok();
         let (name, last_delivered) = (text("name")?, text("last-delivered-id")?);

@@ -41,28 +41,28 @@ pub enum Failure {
 
 /// What a process does with Redis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Parts {
+pub struct RedisDuties {
     /// Appends events.
     pub appends: bool,
     /// Reads and acks them.
     pub works: bool,
 }
 
-/// Tries what a process of these parts does.
+/// Tries what a process of these duties does.
 #[derive(Debug)]
 pub struct Rehearsal {
     connector: Connector,
     conn: Conn,
     names: Names,
-    parts: Parts,
+    duties: RedisDuties,
 }
 
 impl Rehearsal {
     /// On a connection of its own.
     #[must_use]
-    pub fn new(connector: &Connector, names: Names, parts: Parts) -> Self {
+    pub fn new(connector: &Connector, names: Names, duties: RedisDuties) -> Self {
         let conn = connector.conn(REHEARSAL_TIMEOUT);
-        Self { connector: connector.clone(), conn, names, parts }
+        Self { connector: connector.clone(), conn, names, duties }
     }
 
     /// What has been found out about this Redis.
@@ -80,7 +80,7 @@ impl Rehearsal {
         // First, since a Redis that is full refuses some of what follows. One that hides it takes marks.
         let info = self.conn.query::<String>(cmd("INFO").arg("memory")).await;
         self.connector.health().give_up_marks(info.is_ok_and(|info| is_half_full(&info)));
-        for step in steps(&self.names, self.parts) {
+        for step in steps(&self.names, self.duties) {
             self.conn.rehearse(&step).await.map_err(|error| failure(step.what, error))?;
         }
         Ok(())
@@ -109,10 +109,10 @@ impl Connector {
     pub(super) async fn refused(&self, names: &Names) -> Result<Vec<String>, ConnError> {
         let mut conn = self.conn(REHEARSAL_TIMEOUT);
         let mut refused = Vec::new();
-        let mut steps = steps(names, Parts { appends: true, works: true });
+        let mut steps = steps(names, RedisDuties { appends: true, works: true });
         // Only who purges a dead letter does that.
-        let delete = Form::Command(command(&["XDEL", &names.dead(), "0-1"]));
-        steps.push(Step { what: "XDEL", form: delete, adds: false });
+        let delete = CommandForm::Command(command(&["XDEL", &names.dead(), "0-1"]));
+        steps.push(RehearsalStep { what: "XDEL", form: delete, adds: false });
         for step in steps {
             match conn.rehearse(&step).await {
                 Ok(()) => {}
@@ -163,25 +163,27 @@ fn is_half_full(info: &str) -> bool {
 }
 
 /// One thing that is tried.
-struct Step {
+struct RehearsalStep {
     what: &'static str,
-    form: Form,
+    form: CommandForm,
     /// Whether a Redis without room may refuse it: what frees room must go on.
     adds: bool,
 }
 
-enum Form {
+enum CommandForm {
     Command(Cmd),
     Transaction(Vec<Cmd>),
     Script { text: &'static str, keys: Vec<String>, args: Vec<String> },
 }
 
 impl Conn {
-    async fn rehearse(&mut self, step: &Step) -> Result<(), ConnError> {
+    async fn rehearse(&mut self, step: &RehearsalStep) -> Result<(), ConnError> {
         let answer = match &step.form {
-            Form::Command(command) => self.query::<Value>(command).await,
-            Form::Transaction(commands) => self.transaction(commands).await.map(|()| Value::Okay),
-            Form::Script { text, keys, args } => {
+            CommandForm::Command(command) => self.query::<Value>(command).await,
+            CommandForm::Transaction(commands) => {
+                self.transaction(commands).await.map(|()| Value::Okay)
+            }
+            CommandForm::Script { text, keys, args } => {
                 let (keys, args): (Vec<&str>, Vec<&str>) =
                     (keys.iter().map(|s| &**s).collect(), args.iter().map(|s| &**s).collect());
                 self.script::<Value>(&Script::new(text), &keys, &args).await
@@ -207,16 +209,19 @@ fn command(words: &[&str]) -> Cmd {
 
 /// What is tried, in an order in which each finds what it needs. Nothing touches the stream itself but what
 /// only looks at it.
-fn steps(names: &Names, parts: Parts) -> Vec<Step> {
+fn steps(names: &Names, duties: RedisDuties) -> Vec<RehearsalStep> {
     let (probe, stream, dead) = (names.probe(), names.stream.as_str(), names.dead());
     let mark = format!("{probe}:mark");
-    let plain =
-        |what, words: &[&str]| Step { what, form: Form::Command(command(words)), adds: false };
+    let plain = |what, words: &[&str]| RehearsalStep {
+        what,
+        form: CommandForm::Command(command(words)),
+        adds: false,
+    };
     let script = |what, text, keys: &[&str], args: &[&str]| {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-        Step {
+        RehearsalStep {
             what,
-            form: Form::Script { text, keys: owned(keys), args: owned(args) },
+            form: CommandForm::Script { text, keys: owned(keys), args: owned(args) },
             adds: false,
         }
     };
@@ -224,9 +229,9 @@ fn steps(names: &Names, parts: Parts) -> Vec<Step> {
     let mut steps = vec![
         // Of another type it answers WRONGTYPE.
         plain("XLEN of the stream", &["XLEN", stream]),
-        Step { adds: parts.appends, ..plain("XADD", &append) },
+        RehearsalStep { adds: duties.appends, ..plain("XADD", &append) },
     ];
-    if parts.works {
+    if duties.works {
         let finish = vec![
             command(&["SET", &mark, "1", "NX", "EX", "60"]),
             command(&["XACK", &probe, GROUP, "0-1"]),
@@ -245,7 +250,11 @@ fn steps(names: &Names, parts: Parts) -> Vec<Step> {
             ),
             plain("XCLAIM", &["XCLAIM", &probe, GROUP, GROUP, "0", "0-1", "JUSTID"]),
             plain("MGET of marks", &["MGET", &mark, &format!("{mark}:other")]),
-            Step { what: "MULTI with SET and XACK", form: Form::Transaction(finish), adds: false },
+            RehearsalStep {
+                what: "MULTI with SET and XACK",
+                form: CommandForm::Transaction(finish),
+                adds: false,
+            },
             script(
                 "EVALSHA (dead letter)",
                 include_str!("dead_letter.lua"),

@@ -88,7 +88,7 @@ impl Stream {
 
     /// Tries what receivers and workers do.
     pub(super) async fn rehearse(&self) -> Result<(), redis_backend::Failure> {
-        let parts = redis_backend::Parts { appends: true, works: true };
+        let parts = redis_backend::RedisDuties { appends: true, works: true };
         redis_backend::Rehearsal::new(&self.connector, Self::names(), parts).run().await
     }
 

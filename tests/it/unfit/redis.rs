@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use offhook::backend::redis::{Connector, Names, Parts, RedisStream, Rehearsal};
+use offhook::backend::redis::{Connector, Names, RedisDuties, RedisStream, Rehearsal};
 use offhook::config::Role;
 use offhook::event::{Batch, Event, EventKey, Kind};
 use offhook::pipeline::Sink as _;
@@ -230,7 +230,7 @@ async fn whatever_redis_refuses_with_is_said_and_is_over_when_it_is_over() {
     let names = Names { stream: STREAM.to_owned(), group: "offhook".to_owned() };
     let connector = Connector::new(&gateway.url()).expect("a good URL");
     let mut rehearsal =
-        Rehearsal::new(&connector, names.clone(), Parts { appends: true, works: true });
+        Rehearsal::new(&connector, names.clone(), RedisDuties { appends: true, works: true });
     let stream = RedisStream::new(&connector, names, Duration::from_secs(5));
     let batch =
         Batch::from(Event::new(EventKey::of(&["one"]).expect("printable"), Kind::Other, "AC1"));
