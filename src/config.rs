@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::deployment::{Deployment, Role, Scaled, Store};
+pub use self::deployment::{Deployment, Role, Scaled, StoreUrl};
 use self::layers::Loaded;
 pub use self::layers::Sources;
 pub use self::origin::Origin;

@@ -16,7 +16,7 @@ pub const ACCOUNTS: u32 = 100;
 
 /// From, inclusive, and until, exclusive.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Span {
+pub struct TimeRange {
     /// Not before.
     pub since: Option<Timestamp>,
     /// Before.
@@ -37,7 +37,7 @@ pub struct StatusSearch {
     /// The latest `ErrorCode`.
     pub error: Option<String>,
     /// When the SID was first seen.
-    pub span: Span,
+    pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
     /// At most so many, and [`ROWS_PER_PAGE`].
@@ -56,7 +56,7 @@ pub struct EventSearch {
     /// Whose account.
     pub account: Option<String>,
     /// When it was received.
-    pub span: Span,
+    pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
     /// At most so many, and [`ROWS_PER_PAGE`].

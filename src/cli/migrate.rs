@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::terminal::outln;
 use crate::backend::postgres::Postgres;
 use crate::backend::sqlite::Database;
-use crate::config::{Config, Role, Sources, Store};
+use crate::config::{Config, Role, Sources, StoreUrl};
 
 /// Migrates the configured store. Safe when several processes do so at the same time.
 ///
@@ -16,12 +16,12 @@ use crate::config::{Config, Role, Sources, Store};
 pub(super) async fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), Role::All)?;
     match config.deployment.store() {
-        Store::Sqlite(store) => {
+        StoreUrl::Sqlite(store) => {
             let database = Database::lock(store)?;
             database.migrate().await?;
             outln!("{} is up to date", database.path().display());
         }
-        Store::Postgres(store) => {
+        StoreUrl::Postgres(store) => {
             let postgres = Postgres::new(store.expose_secret())?;
             postgres.migrate().await?;
             postgres.close().await;

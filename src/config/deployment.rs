@@ -39,7 +39,7 @@ pub enum Deployment {
 
 /// Where a deployment stores.
 #[derive(Debug, Clone, Copy)]
-pub enum Store<'d> {
+pub enum StoreUrl<'d> {
     /// `sqlite:…`
     Sqlite(&'d str),
     /// `postgres://…`
@@ -90,11 +90,11 @@ impl Deployment {
 
     /// Where events end.
     #[must_use]
-    pub fn store(&self) -> Store<'_> {
+    pub fn store(&self) -> StoreUrl<'_> {
         match self {
-            Self::Embedded { store, .. } => Store::Sqlite(store),
-            Self::Direct { store, .. } => Store::Postgres(store),
-            Self::Scaled(scaled) => Store::Postgres(&scaled.store),
+            Self::Embedded { store, .. } => StoreUrl::Sqlite(store),
+            Self::Direct { store, .. } => StoreUrl::Postgres(store),
+            Self::Scaled(scaled) => StoreUrl::Postgres(&scaled.store),
         }
     }
 

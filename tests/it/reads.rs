@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offhook::backend::Reads;
 use offhook::backend::postgres::{self, PostgresStore};
-use offhook::backend::search::{Cursor, EventSearch, Needle, Span, StatusSearch};
+use offhook::backend::search::{Cursor, EventSearch, Needle, StatusSearch, TimeRange};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind, Resource};
@@ -169,7 +169,7 @@ async fn every_filter_narrows_the_search(store: Store<impl Sink>) {
     let search = StatusSearch { error: text("30003"), ..all() };
     assert_eq!(store.sids(search).await, ["SM1"]);
     // From, inclusive, until, exclusive.
-    let span = Span { since: Some(at(20)), until: Some(at(40)) };
+    let span = TimeRange { since: Some(at(20)), until: Some(at(40)) };
     assert_eq!(store.sids(StatusSearch { span, ..all() }).await, ["SM1", "CA2"]);
     let needle = Needle::parse("SM", &Privacy::default());
     let search = StatusSearch { needle, status: text("failed"), error: text("30005"), ..all() };
@@ -219,7 +219,7 @@ async fn events_are_filtered_and_come_in_pages(store: Store<impl Sink>) {
     assert_eq!(keys(EventSearch { status, ..all() }).await, ["CA1-busy"]);
     let account = Some("AC2".to_owned());
     assert!(keys(EventSearch { account, ..all() }).await.is_empty());
-    let span = Span { since: Some(at(2)), until: Some(at(3)) };
+    let span = TimeRange { since: Some(at(2)), until: Some(at(3)) };
     assert_eq!(keys(EventSearch { span, ..all() }).await, ["CA1-busy"]);
     assert_eq!(keys(EventSearch { limit: 1, ..all() }).await, ["SM1-sent"]);
     let (id, account) = ("SM1-sent".to_owned(), "AC1".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Problem;
-use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, Span, StatusSearch};
+use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, StatusSearch, TimeRange};
 use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
 use crate::twilio::privacy::Privacy;
@@ -107,7 +107,7 @@ pub(super) fn text(text: &str) -> Option<String> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn span(since: &str, until: &str, now: Timestamp) -> Result<Span, Problem> {
+fn span(since: &str, until: &str, now: Timestamp) -> Result<TimeRange, Problem> {
     let at = |name: &str, text: &str| match text.trim() {
         "" => Ok(None),
         text => when(text, now).map(Some).ok_or_else(|| {
@@ -116,7 +116,7 @@ fn span(since: &str, until: &str, now: Timestamp) -> Result<Span, Problem> {
             ))
         }),
     };
-    Ok(Span { since: at("since", since)?, until: at("until", until)? })
+    Ok(TimeRange { since: at("since", since)?, until: at("until", until)? })
 }
 
 /// A time, or how long ago.

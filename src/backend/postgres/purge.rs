@@ -55,12 +55,12 @@ impl RowPurge {
             let hits = rows.iter().map(|row| EventHit::of(row, selection));
             let hits: Vec<EventHit> = hits.collect::<Result<_, _>>()?;
             let selected: Vec<&EventHit> = hits.iter().filter(|hit| hit.selected).collect();
-            let mut parts = Pairs::default();
+            let mut parts = IdColumns::default();
             if !selection.addresses.is_empty() {
                 let selected = selected.iter().filter(|hit| hit.part);
                 parts.extend(selected.filter_map(|hit| Some((hit.sid.as_deref()?, &*hit.account))));
             }
-            let (keys, accounts): Pairs<'_> =
+            let (keys, accounts): IdColumns<'_> =
                 selected.iter().map(|hit| (hit.key.as_str(), hit.account.as_str())).unzip();
             let mut found = Found { events: keys.len() as u64, ..Found::default() };
             found.statuses = statuses(connection, &parts, selection, mode, keep).await?;
@@ -85,7 +85,7 @@ impl RowPurge {
         push_statuses(&mut page, selection, &after);
         let step = async |connection: &mut PgConnection, keep| {
             let rows = page.build().persistent(keep).fetch_all(&mut *connection).await?;
-            let mut sids = Pairs::default();
+            let mut sids = IdColumns::default();
             for row in &rows {
                 if row.try_get("selected")? {
                     sids.0.push(row.try_get("sid")?);
@@ -108,11 +108,11 @@ impl RowPurge {
 }
 
 /// SIDs or keys, and the account of each.
-type Pairs<'a> = (Vec<&'a str>, Vec<&'a str>);
+type IdColumns<'a> = (Vec<&'a str>, Vec<&'a str>);
 
 async fn statuses(
     connection: &mut PgConnection,
-    (sids, accounts): &Pairs<'_>,
+    (sids, accounts): &IdColumns<'_>,
     selection: &Selection,
     mode: Mode,
     keep: bool,

@@ -19,7 +19,7 @@ use crate::pipeline::aging::{Aging, Outlook, Step};
 pub(super) const ROWS_PER_STEP: i64 = 500;
 
 /// By the index of `stored_at`; behind the last page, lest entries of rows that are gone, which a
-/// vacuum has not removed yet, be read again and again. Returns what [`Page`] reads.
+/// vacuum has not removed yet, be read again and again. Returns what [`RetiredPage`] reads.
 const EVENTS: &str = "
     WITH old AS (
         SELECT key, account, stored_at FROM events
@@ -108,7 +108,7 @@ impl Retention {
     }
 
     /// The page behind `after`; `None` if another worker is at it.
-    async fn page(&self, cutoff: Timestamp) -> Result<Option<Page>, sqlx::Error> {
+    async fn page(&self, cutoff: Timestamp) -> Result<Option<RetiredPage>, sqlx::Error> {
         let Table { delete, lock, .. } = self.table;
         let (at, id) = &self.after;
         self.postgres
@@ -121,7 +121,7 @@ impl Retention {
                 let delete = sqlx::query(delete).bind(cutoff.datetime()).bind(at).bind(id);
                 let delete = delete.bind(ROWS_PER_STEP).persistent(keep);
                 let row = delete.fetch_optional(connection).await?;
-                row.as_ref().map_or(Ok(Page::default()), Page::of).map(Some)
+                row.as_ref().map_or(Ok(RetiredPage::default()), RetiredPage::of).map(Some)
             })
             .await
     }
@@ -134,13 +134,13 @@ fn start() -> (OffsetDateTime, String) {
 
 /// What was looked at.
 #[derive(Default)]
-struct Page {
+struct RetiredPage {
     rows: i64,
     deleted: i64,
     last: Option<(OffsetDateTime, String)>,
 }
 
-impl Page {
+impl RetiredPage {
     fn of(row: &PgRow) -> Result<Self, sqlx::Error> {
         let last = Some((row.try_get(2)?, row.try_get(3)?));
         Ok(Self { rows: row.try_get(0)?, deleted: row.try_get(1)?, last })
@@ -150,7 +150,7 @@ impl Page {
 impl Aging for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let page = self.page(cutoff).await.map_err(|error| cause(&error))?;
-        let Some(Page { rows, deleted, last }) = page else {
+        let Some(RetiredPage { rows, deleted, last }) = page else {
             self.after = start();
             return Ok(Step::Taken);
         };

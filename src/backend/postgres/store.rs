@@ -140,7 +140,7 @@ fn is_late(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Events as columns, the parameters of [`INSERT`].
 #[derive(Default)]
@@ -201,7 +201,7 @@ impl<'a> EventColumns<'a> {
         self.idempotency_token.push(token);
     }
 
-    fn bind(&self) -> Query<'_> {
+    fn bind(&self) -> Statement<'_> {
         sqlx::query(INSERT)
             .bind(&self.key)
             .bind(&self.kind)
@@ -269,7 +269,7 @@ impl<'a> StatusColumns<'a> {
         self.error_position.push(row.error.as_ref().map(|error| error.position.to_bytes()));
     }
 
-    fn bind(&self) -> Query<'_> {
+    fn bind(&self) -> Statement<'_> {
         sqlx::query(MERGE)
             .bind(&self.sid)
             .bind(&self.resource)

@@ -6,7 +6,7 @@ use super::columns::{select_events, select_statuses};
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
 use crate::backend::search::{
-    ACCOUNTS, Cursor, EventSearch, Needle, ROWS_PER_PAGE, Span, StatusSearch,
+    ACCOUNTS, Cursor, EventSearch, Needle, ROWS_PER_PAGE, StatusSearch, TimeRange,
 };
 use crate::event::{Kind, Resource};
 
@@ -94,7 +94,7 @@ fn equal<DB: Dialect>(sql: &mut QueryBuilder<DB>, column: &str, value: Option<&s
 fn push_page<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     [time, id]: [&str; 2],
-    span: Span,
+    span: TimeRange,
     after: &Option<Cursor>,
     limit: u32,
 ) {

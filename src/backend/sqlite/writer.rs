@@ -52,7 +52,7 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be opened, or its disk has failed before.
-    pub(super) async fn hold(&self) -> Result<Held<'_>, CommitError> {
+    pub(super) async fn hold(&self) -> Result<HeldConnection<'_>, CommitError> {
         let mut slot = self.connection.lock().await;
         if let Some(failure) = self.database.failure() {
             return Err(CommitError::Transient(failure.to_owned()));
@@ -66,7 +66,7 @@ impl Writer {
         };
         self.dirty.store(true, Ordering::Release);
         self.behind.store(true, Ordering::Release);
-        Ok(Held { connection, slot, database: &self.database })
+        Ok(HeldConnection { connection, slot, database: &self.database })
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -107,13 +107,13 @@ impl Writer {
 }
 
 /// A connection that is given back only after a success.
-pub(super) struct Held<'w> {
+pub(super) struct HeldConnection<'w> {
     pub(super) connection: SqliteConnection,
     slot: MutexGuard<'w, Option<SqliteConnection>>,
     database: &'w Database,
 }
 
-impl Held<'_> {
+impl HeldConnection<'_> {
     /// Runs a transaction, in bounded time.
     ///
     /// # Errors

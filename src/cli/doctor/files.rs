@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::Finding;
-use crate::config::{Config, Store};
+use crate::config::{Config, StoreUrl};
 use crate::process::{self, Connections};
 
 const SUBJECT: &str = "files";
@@ -20,8 +20,8 @@ pub(super) fn look(path: Option<&Path>, config: &Config) -> Vec<Finding> {
     findings.extend(path.and_then(secrets));
     let log = config.deployment.local_log().map(|log| log.directory.join("settled"));
     let store = match config.deployment.store() {
-        Store::Sqlite(url) => Some(super::disk::path_of(url)),
-        Store::Postgres(_) => None,
+        StoreUrl::Sqlite(url) => Some(super::disk::path_of(url)),
+        StoreUrl::Postgres(_) => None,
     };
     let kept = store.into_iter().chain(log).collect::<Vec<_>>();
     findings.extend(kept.iter().flat_map(|path| whose(path)));

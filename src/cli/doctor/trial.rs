@@ -11,7 +11,7 @@ use crate::backend::postgres::{Postgres, Query};
 use crate::backend::{Reads, sqlite};
 use crate::cli::callback_url::Urls;
 use crate::client;
-use crate::config::{Config, Store};
+use crate::config::{Config, StoreUrl};
 use crate::twilio::sample::{Callback, Signed};
 
 const SUBJECT: &str = "callback";
@@ -90,8 +90,10 @@ async fn arrives(config: &Config, sid: &str) -> anyhow::Result<bool> {
 
 fn reader(config: &Config) -> anyhow::Result<Reads> {
     Ok(match config.deployment.store() {
-        Store::Sqlite(store) => Reads::Sqlite(sqlite::Query::of_url(store).context("store.url")?),
-        Store::Postgres(store) => {
+        StoreUrl::Sqlite(store) => {
+            Reads::Sqlite(sqlite::Query::of_url(store).context("store.url")?)
+        }
+        StoreUrl::Postgres(store) => {
             let postgres = Postgres::new(store.expose_secret()).context("store.url")?;
             Reads::Postgres(Query::new(postgres))
         }
