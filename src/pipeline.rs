@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::batcher::{RecordError, Recorded, Recorder};
-pub use self::pending::{Delivery, Entry, Pending, Settled};
+pub use self::pending::{Delivery, Pending, Settled, SettledEntry};
 use crate::event::{Batch, Differing, Event, EventKey, Fingerprint};
 
 /// What went wrong, for the log: a fragment that fits "failed to …". Holds no values of events.

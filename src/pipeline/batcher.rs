@@ -43,7 +43,7 @@ pub enum RecordError {
 
 /// The events of one request.
 #[derive(Debug)]
-struct Request {
+struct RecordRequest {
     events: Vec<Event>,
     answer: oneshot::Sender<Result<Recorded, RecordError>>,
     /// Their places in the queue.
@@ -53,7 +53,7 @@ struct Request {
 /// Hands events to the batcher. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<RecordRequest>,
     /// What bounds the queue: a place for each event that may wait.
     places: Arc<Semaphore>,
 }
@@ -68,7 +68,7 @@ impl Recorder {
         let places = Arc::clone(&self.places).try_acquire_many_owned(places);
         let _places = places.map_err(|_| RecordError::Overloaded)?;
         let (answer, recorded) = oneshot::channel();
-        let request = Request { events, answer, _places };
+        let request = RecordRequest { events, answer, _places };
         self.requests.send(request).map_err(|_| RecordError::NotDurable)?;
         match timeout(RECORD_TIMEOUT, recorded).await {
             Ok(Ok(recorded)) => recorded,
@@ -86,7 +86,7 @@ impl Recorder {
 
 /// The receiving end of a [`Recorder`].
 #[derive(Debug)]
-pub struct Queue(mpsc::UnboundedReceiver<Request>);
+pub struct Queue(mpsc::UnboundedReceiver<RecordRequest>);
 
 /// A recorder, and the queue that [`run`] drains.
 #[must_use]
@@ -113,8 +113,8 @@ pub async fn run(queue: Queue, sink: impl Sink) {
 
 /// What has queued while the last commit ran, within the bounds of a batch.
 fn gather(
-    first: Request,
-    queue: &mut mpsc::UnboundedReceiver<Request>,
+    first: RecordRequest,
+    queue: &mut mpsc::UnboundedReceiver<RecordRequest>,
     events: &mut Vec<Event>,
     answers: &mut Vec<oneshot::Sender<Result<Recorded, RecordError>>>,
 ) {

@@ -28,11 +28,11 @@ pub struct Pending<I> {
 /// Proof that the events of these deliveries are in the store: our own commit succeeded, or a
 /// mark says that somebody's did.
 #[derive(Clone, Debug)]
-pub struct Settled<I>(Vec<Entry<I>>);
+pub struct Settled<I>(Vec<SettledEntry<I>>);
 
 /// A delivery whose event is in the store.
 #[derive(Clone, Debug)]
-pub struct Entry<I> {
+pub struct SettledEntry<I> {
     /// Its name.
     pub id: I,
     /// Which event.
@@ -54,7 +54,7 @@ pub struct Refused<I> {
 
 /// What came of a commit.
 #[derive(Debug)]
-pub struct Commit<I> {
+pub struct CommitResult<I> {
     /// The events that are in the store now.
     pub settled: Settled<I>,
     /// The events that never will be.
@@ -117,8 +117,8 @@ impl<I: Clone> Pending<I> {
     ///
     /// # Errors
     /// The sink's, with which nothing is settled: commit again. What was committed of it is then a duplicate.
-    pub async fn commit(&self, sink: &impl Sink) -> Result<Commit<I>, CommitError> {
-        let mut commit = Commit { settled: Settled(Vec::new()), refused: Vec::new() };
+    pub async fn commit(&self, sink: &impl Sink) -> Result<CommitResult<I>, CommitError> {
+        let mut commit = CommitResult { settled: Settled(Vec::new()), refused: Vec::new() };
         let mut stack = vec![self.batch.clone()];
         while let Some(batch) = stack.pop() {
             match sink.commit(&batch).await {
@@ -151,9 +151,9 @@ impl<I: Clone> Pending<I> {
 fn entries<I: Clone>(
     deliveries: &HashMap<EventId, Vec<(I, u32)>>,
     event: &Event,
-) -> impl Iterator<Item = Entry<I>> {
+) -> impl Iterator<Item = SettledEntry<I>> {
     let deliveries = deliveries.get(&event.id()).into_iter().flatten();
-    deliveries.map(|(id, _)| Entry {
+    deliveries.map(|(id, _)| SettledEntry {
         id: id.clone(),
         event: event.id(),
         fingerprint: event.fingerprint,
@@ -163,7 +163,7 @@ fn entries<I: Clone>(
 impl<I> Settled<I> {
     /// The deliveries and their events.
     #[must_use]
-    pub fn entries(&self) -> &[Entry<I>] {
+    pub fn entries(&self) -> &[SettledEntry<I>] {
         &self.0
     }
 

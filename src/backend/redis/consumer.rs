@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::Names;
 use super::conn::{Conn, ConnError, Connector};
 use crate::event::{Event, Fingerprint, codec};
-use crate::pipeline::{Claimed, Delivery, Entry, Mark, Settled, Source, SourceError};
+use crate::pipeline::{Claimed, Delivery, Mark, Settled, SettledEntry, Source, SourceError};
 
 /// How long a read waits for something new. A stop waits for it: what Redis hands out to a read that was given up
 /// would be nobody's for a while.
@@ -199,7 +199,7 @@ impl Source for RedisConsumer {
         if self.connector.health().marks_given_up() {
             return self.command::<()>(&ack).await;
         }
-        let mark = |entry: &Entry<String>| {
+        let mark = |entry: &SettledEntry<String>| {
             let said = entry.fingerprint.map_or_else(|| "-".to_owned(), |it| it.to_string());
             let mut set = cmd("SET");
             set.arg(self.names.mark(&entry.event)).arg(said).arg("NX");
