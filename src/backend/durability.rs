@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What survives when a backend says that it has committed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum DurabilityLevel {
-    /// The backend does not tell.
+    /// The backend does not say.
     Unknown,
     /// Nothing survives a crash of the backend.
     Memory,
@@ -92,7 +92,7 @@ impl DurabilityReport {
         Self { level: DurabilityLevel::Synced, settings: settings.to_owned(), breach: None }
     }
 
-    /// Of Redis: `appendonly`, `appendfsync` and `maxmemory-policy`; `None` is what it does not tell.
+    /// Of Redis: `appendonly`, `appendfsync` and `maxmemory-policy`; `None` for a setting that it hides.
     pub(crate) fn of_redis(
         append_only: Option<&str>,
         sync: Option<&str>,
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(level(Some("yes"), Some("no")), DurabilityLevel::Memory);
         assert_eq!(level(Some("no"), Some("always")), DurabilityLevel::Memory);
         assert_eq!(level(None, None), DurabilityLevel::Unknown);
-        // As far as INFO tells where CONFIG is hidden.
+        // As far as INFO says where CONFIG is hidden.
         assert_eq!(level(Some("yes"), None), DurabilityLevel::Unknown);
         assert_eq!(level(Some("no"), None), DurabilityLevel::Memory);
     }

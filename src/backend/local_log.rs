@@ -25,7 +25,7 @@
 //!
 //! - `Ok` of a commit: the batch is synced. A batch lies in one file.
 //! - A file that an earlier process wrote is never written again: a process begins a new one. What was
-//!   torn at the end of it was acknowledged to nobody.
+//!   torn at the end of it was never acknowledged.
 //! - After a failed sync nothing is written any more: a second one would succeed and prove nothing.
 //! - A file is deleted, or used again, when all of it is settled and released. `settled` is written
 //!   without a sync: at worst, events are handed out again, and the store makes one of two.

@@ -63,12 +63,12 @@ impl Postgres {
     /// Of a `postgres://` URL.
     ///
     /// # Errors
-    /// The URL is none. Its own text, which may hold a password, is not in the error.
+    /// The URL is not valid. Its own text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
         Self::with_writers(url, 1)
     }
 
-    /// The same, with a connection for each of so many that write at one time.
+    /// The same, with a connection for each of `writers` that write at the same time.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -76,7 +76,7 @@ impl Postgres {
         let options = PgConnectOptions::from_str(url).map_err(BackendError::from)?;
         let plain = options
             .application_name("offhook")
-            // Poolers refuse it, and no column of ours is a float.
+            // Poolers refuse it, and no column of offhook is a float.
             .extra_float_digits(None)
             .disable_statement_logging();
         let pooled = Arc::new(AtomicBool::new(false));
@@ -123,7 +123,7 @@ fn migrator() -> Migrator {
     sqlx::migrate!("migrations/postgres")
 }
 
-/// All in one transaction, and the lock too: behind a pooler a session is nobody's own. A lock of
+/// All in one transaction, and the lock too: behind a pooler no client has a session of its own. A lock of
 /// the session would stay on whatever connection it was taken on.
 async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     /// An arbitrary number, the same in every version.
@@ -132,7 +132,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::Migrat
     migrator.set_locking(false);
     let mut connection = PgConnection::connect_with(options).await?;
     let mut transaction = connection.begin().await?;
-    // The names of prepared statements are the session's, too: whoever had it before may have left
+    // The names of prepared statements are the session's, too: the client that had it before may have left
     // some, and those that the migrator leaves would be in the way of the next.
     transaction.execute("DEALLOCATE ALL").await?;
     transaction.execute(LOCK).await?;

@@ -1,6 +1,6 @@
-//! [`Purge`]: deletes what is known of somebody, or of some time, wherever it lies.
+//! [`Purge`]: deletes what is known of a person, or of a time, wherever it lies.
 //!
-//! In steps, each of which looks at a bounded number of rows: whoever asks says where to go on, so
+//! In steps, each of which looks at a bounded number of rows: the caller says where to go on, so
 //! that nothing here remembers anything, and a purge that was cut short is simply asked for again.
 
 mod place;
@@ -48,7 +48,7 @@ impl std::ops::AddAssign for Found {
     }
 }
 
-/// What is on its way to the store, whoever it is about: nobody looks into it.
+/// What is on its way to the store, whoever it is about: its contents are not looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Waiting {
     /// In the stream.

@@ -11,15 +11,15 @@ use crate::event::{Kind, Resource};
 
 /// The most of one page.
 pub const ROWS_PER_PAGE: u32 = 500;
-/// The most accounts of one SID that are told.
+/// The most accounts of one SID that a read returns.
 pub const ACCOUNTS: u32 = 100;
 
 /// From, inclusive, and until, exclusive.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TimeRange {
-    /// Not before.
+    /// The earliest time.
     pub since: Option<Timestamp>,
-    /// Before.
+    /// The time before which everything lies.
     pub until: Option<Timestamp>,
 }
 
@@ -40,7 +40,7 @@ pub struct StatusSearch {
     pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
-    /// At most so many, and [`ROWS_PER_PAGE`].
+    /// Most rows of the page; [`ROWS_PER_PAGE`] at most.
     pub limit: u32,
 }
 
@@ -59,7 +59,7 @@ pub struct EventSearch {
     pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
-    /// At most so many, and [`ROWS_PER_PAGE`].
+    /// Most rows of the page; [`ROWS_PER_PAGE`] at most.
     pub limit: u32,
 }
 
@@ -75,7 +75,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The most errors that are told.
+    /// The most errors that are counted.
     pub const ERRORS: u32 = 20;
 }
 

@@ -56,7 +56,7 @@ pub struct Database {
 /// Why the file cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is none, or of a database in memory, which loses everything.
+    /// The URL is not valid, or names a database in memory, which loses everything.
     #[error("`{0}` is no `sqlite:` URL of a file")]
     Url(String),
     /// The directory or the lock file cannot be made.
@@ -120,7 +120,7 @@ impl Database {
     /// Brings the tables up to date.
     ///
     /// # Errors
-    /// The file is no database, is newer than this version, or cannot be written.
+    /// The file is not a database, is newer than this version, or cannot be written.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         let mut connection = self.connect().await?;
         let migrated = TABLES.run(&mut connection).await;
@@ -208,7 +208,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        // Should nobody ask for one. By itself, it would tell nobody that a sync has failed; the next one
+        // In case no checkpoint is asked for. This one would report to no one that a sync has failed; the next one
         // copies everything again.
         .pragma("wal_autocheckpoint", LOG_PAGES)
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.

@@ -6,11 +6,11 @@ use crate::pipeline::Cause;
 /// What came of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// So many are gone, and more may be old enough.
+    /// This many are gone, and more may be old enough.
     More(u64),
-    /// So many are gone, and no others are old enough.
+    /// This many are gone, and no others are old enough.
     Done(u64),
-    /// Somebody else is at it.
+    /// Another process is deleting there.
     Taken,
 }
 
@@ -39,7 +39,7 @@ pub struct Outlook {
 /// A place in which things grow old.
 pub trait Aging: Send + 'static {
     /// Deletes some of what is older than `cutoff`, and nothing that is not. A step looks at a
-    /// bounded number of things, in bounded time, so that whoever writes there waits for
+    /// bounded number of things, in bounded time, so that a writer waits for
     /// milliseconds. Steps go on where the last one stopped, and begin anew after [`Step::Done`].
     /// A step that fails or is killed has deleted all of its things or none.
     fn step(&mut self, cutoff: Timestamp) -> impl Future<Output = Result<Step, Cause>> + Send;

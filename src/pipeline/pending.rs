@@ -14,7 +14,7 @@ pub struct Delivery<I> {
     pub id: I,
     /// How often it was handed out, this time included.
     pub count: u32,
-    /// The event, unless what lay there is none.
+    /// The event, or why the entry could not be decoded.
     pub event: Result<Event, Malformed>,
 }
 
@@ -26,7 +26,7 @@ pub struct Pending<I> {
 }
 
 /// Proof that the events of these deliveries are in the store: our own commit succeeded, or a
-/// mark says that somebody's did.
+/// mark says that another process's did.
 #[derive(Clone, Debug)]
 pub struct Settled<I>(Vec<SettledEntry<I>>);
 
@@ -62,7 +62,7 @@ pub struct CommitResult<I> {
 }
 
 impl<I: Clone> Pending<I> {
-    /// Of at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are none. What is no event is
+    /// Of at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are none. What is not an event is
     /// left out.
     #[must_use]
     pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::event::Kind;
 
-    /// A store that does at most so many events in time; which batches it was given.
+    /// A store that does at most this many events in time; which batches it was given.
     struct Slow {
         most: usize,
         tried: Mutex<Vec<usize>>,

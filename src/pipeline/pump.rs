@@ -1,4 +1,4 @@
-//! Source → sink, until told to stop: read, filter by marks, commit, then mark and ack.
+//! Source → sink, until stopped: read, filter by marks, commit, then mark and ack.
 //!
 //! The order is the promise. A delivery is acked only after its event is in the store, so a crash
 //! between any two steps leaves it pending, and it comes again. A mark is written only after the
@@ -131,7 +131,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         self.commit(pending, stop).await
     }
 
-    /// Dead-letters what is no event, and what was handed out too often.
+    /// Dead-letters what is not an event, and what was handed out too often.
     async fn dead_letter_hopeless(
         &mut self,
         deliveries: Vec<Delivery<S::Id>>,
@@ -156,7 +156,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         Ok(rest)
     }
 
-    /// Acks what is marked as stored. If nobody can say, nothing is filtered: the store decides.
+    /// Acks what is marked as stored. If the marks cannot be read, nothing is filtered: the store decides.
     async fn filter(
         &mut self,
         pending: Pending<S::Id>,
@@ -198,7 +198,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                 () = &mut grace_over => return self.source.release(&pending.deliveries()).await,
                 committed = self.holding(&ids, pending.commit(sink)) => committed,
             };
-            // An error has been told of by whoever observes the sink.
+            // The sink's observer has reported an error.
             if let Ok(commit) = committed {
                 sabotage::point(Point::Committed);
                 for refused in commit.refused {

@@ -89,7 +89,7 @@ fn take_chunk(
     Ok(())
 }
 
-/// Where the next record lies, if what is here is no record because a crash tore it.
+/// Where the next record lies, if a crash tore the record that is here.
 fn behind_gap(inner: &Inner, cursor: RecordPlace, end: u64) -> Result<u64, ReadError> {
     let bytes = super::files::read_what_can_be(&inner.files.path(cursor.number))?;
     let mut next = None;
@@ -133,7 +133,7 @@ fn read(file: &File, place: RecordPlace, length: u64) -> Result<Vec<u8>, ReadErr
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
     match file.read_exact_at(&mut bytes, place.offset) {
         Ok(()) => Ok(bytes),
-        // EIO: a bad sector. It is shorter: somebody cut it.
+        // EIO: a bad sector. Or the file was cut.
         Err(error)
             if error.kind() == io::ErrorKind::UnexpectedEof
                 || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) =>

@@ -109,7 +109,7 @@ fn take_over(
         return files.recycle(number);
     }
     // What was made for more events, and will not be written again, gives its room back. What was
-    // torn stays, for whoever wants to look at it.
+    // torn stays, for an operator to look at.
     let rest = &bytes[usize::try_from(found.end).unwrap_or(bytes.len())..];
     if rest.iter().all(|&byte| byte == 0) {
         File::options().write(true).open(&path)?.set_len(found.end)?;

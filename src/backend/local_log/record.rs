@@ -10,7 +10,7 @@ use crate::event::{Batch, codec};
 
 /// Sixteen bytes at a time: two cycles a byte.
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
-/// Begins a record. No form and no JSON holds these bytes, so nothing that somebody sends looks like
+/// Begins a record. No form and no JSON holds these bytes, so nothing that a client sends looks like
 /// a record where one is damaged.
 const MAGIC: [u8; 4] = [0xf5, 0x00, 0xff, b'R'];
 /// `MAGIC`, length of the payload, start of the record's batch in its file, checksum.
@@ -50,7 +50,7 @@ impl Frames {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        // Names are a few letters of ours, and a body has at most the length that a request may have.
+        // Names are short and fixed, and a body has at most the length that a request may have.
         let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
         self.bytes.push(length);
         self.bytes.extend_from_slice(&name[..usize::from(length)]);
@@ -168,7 +168,7 @@ pub(super) struct Scanned {
     pub(super) bytes: u64,
     /// Where the last one ends.
     pub(super) end: u64,
-    /// Bytes between records that are none, where records must have been.
+    /// Bytes between records that belong to no record, where records must have been.
     pub(super) damaged: u64,
 }
 
@@ -176,14 +176,14 @@ pub(super) struct Scanned {
 ///
 /// What lies before a later batch was synced before that was begun, so it is damaged if it is no
 /// record. What lies at the end, or within the last batch, may have been torn by a crash: that batch
-/// was acknowledged to nobody.
+/// was never acknowledged.
 pub(super) fn scan<'b>(
     bytes: &'b [u8],
     number: u64,
     mut take: impl FnMut(u64, &Record<'b>),
 ) -> Scanned {
     let (mut found, mut at, mut gap) = (Scanned::default(), 0, None);
-    // What is no record and lies before the last one: where it began, and its bytes.
+    // What is not a record and lies before the last one: where it began, and its bytes.
     let mut perhaps_torn = (0, 0);
     while at < bytes.len() {
         if let Look::Record(record) = look(&bytes[at..], number) {

@@ -71,7 +71,7 @@ impl LocalDeadLetters {
     }
 }
 
-/// Its records without what was told about their deaths, and how many bytes are spoilt.
+/// Its records without what was noted about their deaths, and how many bytes are spoilt.
 fn read_all(path: &Path) -> io::Result<(Vec<Fields>, u64)> {
     let bytes = files::read_what_can_be(path)?;
     let mut records = Vec::new();

@@ -105,7 +105,7 @@ impl LogState {
     pub(super) fn settle(&mut self, ids: impl Iterator<Item = RecordId>) {
         for RecordId { place, length } in ids {
             let one = Fill { events: 1, bytes: length };
-            // A file in quarantine waits for nobody.
+            // A file in quarantine no longer counts.
             if let Some(part) = self.parts.get_mut(&place.number) {
                 part.waits -= one;
                 self.waits -= one;

@@ -1,4 +1,4 @@
-//! What somebody who knows Postgres looks at before it is trusted with events.
+//! What an engineer who knows Postgres looks at before trusting it with events.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Examined {
     pub version: i32,
     /// Its clock.
     pub clock: Timestamp,
-    /// A replica, or set so by somebody.
+    /// Whether it cannot be written: a replica, or set read-only.
     pub read_only: bool,
     /// Whether the tables are those of this version.
     pub tables: Tables,
@@ -38,7 +38,7 @@ pub struct Examined {
 pub enum Tables {
     /// The same.
     UpToDate,
-    /// So many migrations are to come.
+    /// This many migrations are missing.
     Behind(usize),
     /// A newer version made them.
     Ahead,

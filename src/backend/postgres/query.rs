@@ -15,7 +15,7 @@ use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
 use crate::event::CurrentStatus;
 
-/// Searches at one time. The other connections are for whoever stores and for probes.
+/// Searches at one time. The other connections are for commits and probes.
 const SEARCHES: usize = 2;
 /// Longest search, waiting for its turn included. Postgres itself ends one a little earlier.
 const SEARCH: Duration = Duration::from_secs(6);

@@ -1,9 +1,9 @@
 //! [`Retention`]: deletes what is old from the scale-out store, a page at a time.
 //!
-//! It never waits for a row that somebody else has locked, so it can neither hold up a commit nor
+//! It never waits for a row that another transaction has locked, so it can neither hold up a commit nor
 //! deadlock with one: such a row is left for the next time. A page that a commit waits for takes
 //! milliseconds. Of several workers one deletes; the lock ends with the transaction, so it works
-//! behind a pooler, and nobody keeps it who died.
+//! behind a pooler, and a process that dies does not keep it.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};

@@ -6,7 +6,7 @@
 //! it keeps its name, which saves parsing and planning it again.
 //!
 //! Whether there is a pooler is found out by a sign: a setting that each connection is opened with. A
-//! session that does not know it was opened by somebody else.
+//! session that does not know another client opened it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

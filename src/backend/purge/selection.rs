@@ -69,7 +69,7 @@ impl Selection {
     }
 
     /// Whether an event has one of the addresses. In one that has a status of its own it must be a
-    /// whole value: what a message says does not make it a message of whoever it speaks of.
+    /// whole value: what a message says does not make it a message of the person it speaks of.
     pub(in crate::backend) fn is_meant(&self, params: &str, query: &str, has_status: bool) -> bool {
         self.is_in(query) || if has_status { self.is_value(params) } else { self.is_in(params) }
     }

@@ -16,7 +16,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Behind a row, whose time is told as text; `None` if that is not a time.
+    /// Behind a row, whose time is given as text; `None` if that is not a time.
     pub(crate) fn behind(at: &str, id: &str, account: &str) -> Option<Self> {
         let at = Timestamp::parse_rfc3339(at)?;
         Some(Self { at, id: id.to_owned(), account: account.to_owned() })

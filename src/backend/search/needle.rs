@@ -3,7 +3,7 @@
 use crate::twilio::address;
 use crate::twilio::privacy::Privacy;
 
-/// What somebody typed to find a SID: a whole one, a part of one, or a number.
+/// What was typed to find a SID: a whole one, a part of one, or a number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Needle {
     /// The start of a SID, or all of it.

@@ -7,7 +7,7 @@ use crate::pipeline::Cause;
 
 /// An error in one line that quotes no value of a row.
 ///
-/// Of most errors of a database its primary message is told, in which Postgres and SQLite name columns
+/// For most errors of a database this is its primary message, in which Postgres and SQLite name columns
 /// and constraints. That of class 22 (the data itself is wrong: `invalid input syntax for type numeric:
 /// "…"`) and whatever a function or trigger raises or runs quote values, so of these there are only the
 /// code and the names of what is concerned.

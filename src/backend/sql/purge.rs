@@ -15,7 +15,7 @@ pub(in crate::backend) struct EventHit {
     pub(in crate::backend) account: String,
     pub(in crate::backend) at: String,
     pub(in crate::backend) sid: Option<String>,
-    /// Whether its status is nobody else's business: a conference has several participants.
+    /// Whether its status concerns one party alone: a conference has several participants.
     pub(in crate::backend) part: bool,
     /// Whether it is selected.
     pub(in crate::backend) selected: bool,

@@ -195,7 +195,7 @@ impl Query {
         bounded(async { work(&mut *self.connection().await?).await }).await
     }
 
-    /// Whose reads end after [`READ_TIMEOUT`]: SQLite goes on with a statement that nobody waits for,
+    /// A connection whose reads end after [`READ_TIMEOUT`]: SQLite goes on with an abandoned statement,
     /// unless it is told to ask.
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         /// Some milliseconds' worth of SQLite's own instructions.

@@ -158,7 +158,7 @@ async fn delete(
     Ok(if deleted < u64::from(ROWS_PER_STEP) { Step::Done(deleted) } else { Step::More(deleted) })
 }
 
-/// Nobody else writes while the connection is held, so the two statements see the same.
+/// Nothing else writes while the connection is held, so the two statements see the same.
 async fn delete_statuses(
     writer: &Writer,
     after: &mut (String, String),

@@ -18,7 +18,7 @@ const ROWS_PER_READ: u32 = 256;
 /// Columns that are not the event's.
 const OUR_COLUMNS: [&str; 4] = ["id", "bytes", "dead_reason", "dead_at"];
 
-/// A spool that an earlier version left in a directory, and that nobody else has.
+/// A spool that an earlier version left in a directory, and that no other process has.
 #[derive(Debug)]
 pub struct OldSpool {
     database: Database,

@@ -75,7 +75,7 @@ impl Sink for SqliteStore {
 }
 
 /// What is known of a batch's events and of their SIDs: rows of both tables, each of which says which.
-/// Nobody else writes, so that this holds until the end of the transaction.
+/// Nothing else writes, so that this holds until the end of the transaction.
 const LOOK: &str = "BEGIN IMMEDIATE; \
     SELECT 'events' AS relation, key, account, fingerprint FROM events \
     WHERE (key, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
@@ -83,7 +83,7 @@ const LOOK: &str = "BEGIN IMMEDIATE; \
     WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
 
 /// Each query is a trip to the thread of the connection and back, so there are three instead of six: what is known,
-/// the events that are not, and what is true now. Whoever fails in between closes the connection.
+/// the events that are not, and what is true now. A failure in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
     let details = batch::details(batch).await;
     let Stored { fresh, differing, statuses } = look(connection, batch, &details).await?;

@@ -117,7 +117,7 @@ impl HeldConnection<'_> {
     /// Runs a transaction, in bounded time.
     ///
     /// # Errors
-    /// What SQLite says; the connection is then dropped. If syncing failed, nobody knows what is on
+    /// What SQLite says; the connection is then dropped. If syncing failed, it is unknown what is on
     /// the disk: a second sync would succeed and prove nothing, so the file is never written again.
     pub(super) async fn run<T>(
         mut self,
@@ -135,7 +135,7 @@ impl HeldConnection<'_> {
     }
 
     fn classify(&self, error: &sqlx::Error) -> CommitError {
-        /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` (a trigger that somebody added raises it) and
+        /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` (a trigger that a user added raises it) and
         /// `SQLITE_MISMATCH`, without what says more about them.
         const OF_DATA: [u32; 3] = [18, 19, 20];
         /// `SQLITE_FULL`: the disk is.
