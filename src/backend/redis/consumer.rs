@@ -22,7 +22,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Longest answer to a command that does not wait. Redis may be busy rewriting its files.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// RawFields of an entry: names and values in turn. Empty where the entry itself is gone.
+/// Fields of an entry: names and values in turn. Empty where the entry itself is gone.
 type RawFields = Option<Vec<Vec<u8>>>;
 type Entries = Vec<(String, RawFields)>;
 type Streams = Option<Vec<(String, Entries)>>;
