@@ -1,5 +1,6 @@
 //! The scale-out store.
 
+mod columns;
 mod examine;
 mod handles;
 mod purge;

@@ -1,5 +1,7 @@
 //! The embedded store: one SQLite file, one process.
 
+mod bind;
+mod checkpoint;
 mod handles;
 mod purge;
 mod query;
@@ -20,12 +22,13 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+pub use self::checkpoint::Checkpoint;
 pub use self::handles::{Handles, Health};
 pub use self::purge::RowPurge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::spool::{OldRow, OldSpool};
-pub use self::store::{Checkpoint, SqliteStore};
+pub use self::store::SqliteStore;
 use super::BackendError;
 use crate::pipeline::Cause;
 

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 
 use sqlx::{PgConnection, Row};
-use time::OffsetDateTime;
 
 use super::Postgres;
+use super::columns::{EventColumns, StatusColumns};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::error::cause;
-use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint, Resource};
+use crate::event::{Batch, Differing, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::EventDetails;
-
-/// See the files for what they do, and why they cannot deadlock.
-const INSERT: &str = include_str!("insert.sql");
-const MERGE: &str = include_str!("merge.sql");
 
 /// The scale-out store, as a sink.
 #[derive(Clone, Debug)]
@@ -138,152 +134,4 @@ fn classify(error: &sqlx::Error) -> CommitError {
 
 fn is_late(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
-}
-
-type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-/// Events as columns, the parameters of [`INSERT`].
-#[derive(Default)]
-struct EventColumns<'a> {
-    key: Vec<&'a str>,
-    kind: Vec<&'static str>,
-    account: Vec<&'a str>,
-    sid: Vec<Option<&'a str>>,
-    resource: Vec<Option<&'static str>>,
-    status: Vec<Option<&'a str>>,
-    rank: Vec<Option<i16>>,
-    sequence: Vec<Option<i64>>,
-    occurred_at: Vec<Option<OffsetDateTime>>,
-    received_at: Vec<OffsetDateTime>,
-    format: Vec<&'static str>,
-    query: Vec<&'a str>,
-    params: Vec<&'a str>,
-    body: Vec<&'a [u8]>,
-    about_account: Vec<Option<&'a str>>,
-    call_sid: Vec<Option<&'a str>>,
-    fingerprint: Vec<Option<i64>>,
-    method: Vec<Option<&'static str>>,
-    route: Vec<Option<&'static str>>,
-    idempotency_token: Vec<Option<&'a str>>,
-}
-
-impl<'a> EventColumns<'a> {
-    fn of(events: &'a [Event], details: &'a [EventDetails]) -> Self {
-        let mut columns = Self::default();
-        for (event, details) in events.iter().zip(details) {
-            columns.push(event, details);
-        }
-        columns
-    }
-
-    fn push(&mut self, event: &'a Event, details: &'a EventDetails) {
-        let request = event.request.as_ref();
-        self.key.push(event.key.as_str());
-        self.kind.push(event.kind.as_str());
-        self.account.push(&event.account);
-        self.sid.push(event.sid.as_deref());
-        self.resource.push(event.resource.map(Resource::as_str));
-        self.status.push(event.status.as_deref());
-        self.rank.push(event.position().map(|position| i16::from(position.rank)));
-        self.sequence.push(event.sequence);
-        self.occurred_at.push(event.occurred_at.map(|at| at.datetime()));
-        self.received_at.push(event.received_at.datetime());
-        self.format.push(event.format.as_str());
-        self.query.push(&event.query);
-        self.params.push(&details.params);
-        self.body.push(&event.body);
-        self.about_account.push(event.about_account.as_deref());
-        self.call_sid.push(details.call_sid.as_deref());
-        self.fingerprint.push(event.fingerprint.map(Fingerprint::to_i64));
-        self.method.push(request.map(|request| request.method.as_str()));
-        self.route.push(request.map(|request| request.route.as_str()));
-        let token = request.and_then(|request| request.idempotency_token.as_deref());
-        self.idempotency_token.push(token);
-    }
-
-    fn bind(&self) -> Statement<'_> {
-        sqlx::query(INSERT)
-            .bind(&self.key)
-            .bind(&self.kind)
-            .bind(&self.account)
-            .bind(&self.sid)
-            .bind(&self.resource)
-            .bind(&self.status)
-            .bind(&self.rank)
-            .bind(&self.sequence)
-            .bind(&self.occurred_at)
-            .bind(&self.received_at)
-            .bind(&self.format)
-            .bind(&self.query)
-            .bind(&self.params)
-            .bind(&self.body)
-            .bind(&self.about_account)
-            .bind(&self.call_sid)
-            .bind(&self.fingerprint)
-            .bind(&self.method)
-            .bind(&self.route)
-            .bind(&self.idempotency_token)
-    }
-}
-
-/// Rows of `statuses` as columns, the parameters of [`MERGE`].
-#[derive(Default)]
-struct StatusColumns<'a> {
-    sid: Vec<&'a str>,
-    resource: Vec<&'static str>,
-    account: Vec<&'a str>,
-    status: Vec<&'a str>,
-    is_final: Vec<bool>,
-    from: Vec<Option<&'a str>>,
-    to: Vec<Option<&'a str>>,
-    duration: Vec<Option<i64>>,
-    error_code: Vec<Option<&'a str>>,
-    terminals: Vec<i16>,
-    first_seen: Vec<OffsetDateTime>,
-    updated: Vec<OffsetDateTime>,
-    position: Vec<Vec<u8>>,
-    error_position: Vec<Option<Vec<u8>>>,
-}
-
-impl<'a> StatusColumns<'a> {
-    fn of(updates: &'a Statuses) -> Self {
-        let mut columns = Self::default();
-        updates.values().for_each(|row| columns.push(row));
-        columns
-    }
-
-    fn push(&mut self, row: &'a CurrentStatus) {
-        self.sid.push(&row.sid);
-        self.resource.push(row.resource.as_str());
-        self.account.push(&row.account);
-        self.status.push(&row.position.status);
-        self.is_final.push(row.is_final());
-        self.from.push(row.from.as_deref());
-        self.to.push(row.to.as_deref());
-        self.duration.push(row.duration);
-        self.error_code.push(row.error.as_ref().map(|error| error.code.as_str()));
-        self.terminals.push(row.terminals);
-        self.first_seen.push(row.first_seen.datetime());
-        self.updated.push(row.updated.datetime());
-        self.position.push(row.position.to_bytes());
-        self.error_position.push(row.error.as_ref().map(|error| error.position.to_bytes()));
-    }
-
-    fn bind(&self) -> Statement<'_> {
-        sqlx::query(MERGE)
-            .bind(&self.sid)
-            .bind(&self.resource)
-            .bind(&self.account)
-            .bind(&self.status)
-            .bind(&self.is_final)
-            .bind(&self.from)
-            .bind(&self.to)
-            .bind(&self.duration)
-            .bind(&self.error_code)
-            .bind(&self.terminals)
-            .bind(&self.first_seen)
-            .bind(&self.updated)
-            .bind(&self.position)
-            .bind(&self.error_position)
-    }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-use super::writer::{Statement, Writer};
+use super::bind::{bind_event, bind_status};
+use super::checkpoint::Checkpoint;
+use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::{columns, rows};
@@ -32,38 +34,11 @@ impl SqliteStore {
         database.connect().await?.close().await.map_err(|error| database.error(error))?;
         Ok(Self(Arc::new(Writer::new(database))))
     }
-}
 
-impl SqliteStore {
     /// What syncs it.
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint(Arc::clone(&self.0))
-    }
-}
-
-/// Syncs what was committed to the embedded store.
-#[derive(Clone, Debug)]
-pub struct Checkpoint(Arc<Writer>);
-
-impl Checkpoint {
-    /// Whether there is something to sync.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.0.is_dirty()
-    }
-
-    /// Brings what was written so far to the disk, so that [`run`](Self::run) has less to do at once.
-    pub async fn prepare(&self) {
-        self.0.bring_to_disk().await;
-    }
-
-    /// Syncs; whether all that was committed before is on the disk.
-    ///
-    /// # Errors
-    /// The disk does not work, or is full.
-    pub async fn run(&self) -> Result<bool, CommitError> {
-        self.0.checkpoint().await
     }
 }
 
@@ -241,51 +216,4 @@ async fn put_statuses(
 fn stored_now<T>(columns: usize, rows: &[T]) -> String {
     let row = format!("({}, {NOW})", vec!["?"; columns].join(", "));
     vec![row; rows.len()].join(", ")
-}
-
-fn bind_event<'q>(
-    query: Statement<'q>,
-    event: &'q Event,
-    details: &'q EventDetails,
-) -> Statement<'q> {
-    let request = event.request.as_ref();
-    query
-        .bind(event.key.as_str())
-        .bind(event.kind.as_str())
-        .bind(event.account.as_str())
-        .bind(event.sid.as_deref())
-        .bind(event.resource.map(crate::event::Resource::as_str))
-        .bind(event.status.as_deref())
-        .bind(event.position().map(|position| i64::from(position.rank)))
-        .bind(event.sequence)
-        .bind(event.occurred_at.map(|at| at.to_string()))
-        .bind(event.received_at.to_string())
-        .bind(event.format.as_str())
-        .bind(event.query.as_str())
-        .bind(details.params.as_str())
-        .bind(&event.body[..])
-        .bind(event.about_account.as_deref())
-        .bind(details.call_sid.as_deref())
-        .bind(event.fingerprint.map(Fingerprint::to_i64))
-        .bind(request.map(|request| request.method.as_str()))
-        .bind(request.map(|request| request.route.as_str()))
-        .bind(request.and_then(|request| request.idempotency_token.as_deref()))
-}
-
-fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> Statement<'q> {
-    query
-        .bind(row.sid.as_str())
-        .bind(row.resource.as_str())
-        .bind(row.account.as_str())
-        .bind(row.position.status.as_str())
-        .bind(row.is_final())
-        .bind(row.from.as_deref())
-        .bind(row.to.as_deref())
-        .bind(row.duration)
-        .bind(row.error.as_ref().map(|error| error.code.as_str()))
-        .bind(row.terminals)
-        .bind(row.first_seen.to_string())
-        .bind(row.updated.to_string())
-        .bind(row.position.to_bytes())
-        .bind(row.error.as_ref().map(|error| error.position.to_bytes()))
 }
