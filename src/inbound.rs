@@ -5,13 +5,13 @@
 //! verified one), [`status`] and [`fallback`] (what is answered), [`Refusal`] (what is not).
 
 mod aftermath;
-mod exchange;
 mod explanation_budget;
 mod fallback;
 mod health;
 mod metrics;
 mod path_prefix;
 mod ration;
+mod record;
 mod refusal;
 mod room;
 mod signed;
@@ -35,12 +35,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use self::exchange::Exchange;
 pub use self::explanation_budget::ExplanationBudget;
 pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::{Metrics, Outcome};
 pub use self::path_prefix::{PathPrefix, PathPrefixError};
 pub use self::ration::Ration;
+use self::record::RequestRecord;
 use self::refusal::BodyRead;
 pub use self::refusal::Refusal;
 pub use self::room::Room;
@@ -163,35 +163,36 @@ impl Inbound {
 
     async fn answer(self: Arc<Self>, route: Option<Route>, request: Request) -> Response {
         let policy = self.policy.now();
-        let mut exchange = Exchange::begin(&self, &policy, route, request.uri().clone());
+        let mut record = RequestRecord::begin(&self, &policy, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
-        match self.twiml(&mut exchange, route, request).await {
+        match self.twiml(&policy, &mut record, route, request).await {
             Ok(twiml) => {
-                exchange.accepted();
+                record.accepted();
                 ([(CONTENT_TYPE, HeaderValue::from_static("text/xml"))], twiml.bytes())
                     .into_response()
             }
             Err(refusal) => {
-                exchange.refused(refusal);
+                record.refused(refusal);
                 refusal.response(body)
             }
         }
     }
 
-    async fn twiml(
+    async fn twiml<'i>(
         &self,
-        exchange: &mut Exchange<'_>,
+        policy: &'i InboundPolicy,
+        record: &mut RequestRecord<'i>,
         route: Option<Route>,
         request: Request,
     ) -> Result<Twiml, Refusal> {
         let Some(route) = route else {
-            return Err(self.elsewhere(exchange, request).await);
+            return Err(self.elsewhere(policy, record, request).await);
         };
-        let received = Received::read(exchange, request).await?;
-        let signed = match received.verify(exchange).await {
+        let received = Received::read(self, record, request).await?;
+        let signed = match received.verify(self, policy, record).await {
             Ok(signed) => signed,
             Err(refusal) => {
-                exchange.wrongly_signed = Some(received.without_caller());
+                record.wrongly_signed = Some(received.without_caller());
                 return Err(refusal);
             }
         };
@@ -202,24 +203,30 @@ impl Inbound {
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
             Route::Status | Route::EventStreams | Route::Debugger => {
-                return status::answer(exchange, arrival, &signed).await;
+                return status::answer(self, policy, record, arrival, &signed).await;
             }
         };
-        Ok(fallback::answer(exchange, medium, arrival, &signed).await)
+        Ok(fallback::answer(self, policy, record, medium, arrival, &signed).await)
     }
 }
 
 impl Inbound {
     /// Why a request to no route is refused: a scanner's, unless Twilio signed it, for then callbacks are
     /// being lost. What has no signature is not read.
-    async fn elsewhere(&self, exchange: &mut Exchange<'_>, request: Request) -> Refusal {
+    async fn elsewhere<'i>(
+        &self,
+        policy: &'i InboundPolicy,
+        record: &mut RequestRecord<'i>,
+        request: Request,
+    ) -> Refusal {
         if !signed::claims_a_signature(&request) {
             return Refusal::UnknownRoute;
         }
-        let Ok(received) = Received::read(exchange, request).await else {
+        let Ok(received) = Received::read(self, record, request).await else {
             return Refusal::UnknownRoute;
         };
-        match received.is_signed_to(self.meant(received.url()), exchange).await {
+        let urls = self.meant(received.url());
+        match received.is_signed_to(urls, self, policy, record).await {
             true => Refusal::SignedUnknownRoute,
             false => Refusal::UnknownRoute,
         }
@@ -241,7 +248,7 @@ impl Inbound {
 }
 
 /// The answer, and what a bug is answered with instead: the panic hook has said what and where, and
-/// the exchange is counted. A layer of the router would do the same for two allocations more.
+/// the request is counted. A layer of the router would do the same for two allocations more.
 async fn answered(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         error!("a handler panicked");

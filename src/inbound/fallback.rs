@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::Inbound;
-use super::exchange::Exchange;
+use super::record::RequestRecord;
 use crate::event::Event;
+use crate::policy::InboundPolicy;
 use crate::twilio::callback::{self, Arrival};
 use crate::twilio::signature::{SignedRequest, Verified};
 use crate::twilio::twiml::{Medium, Twiml};
@@ -20,14 +21,15 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers, always. Not a `Result`: a caller must not hear an error because our log is full.
 pub(super) async fn answer(
-    exchange: &Exchange<'_>,
+    inbound: &Inbound,
+    policy: &InboundPolicy,
+    request_record: &RequestRecord<'_>,
     medium: Medium,
     arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Twiml {
-    let Exchange { inbound, policy, .. } = exchange;
     let event = callback::fallback_event(request, arrival, &policy.privacy);
-    record(inbound, exchange.brought(vec![event])).await;
+    record(inbound, request_record.brought(vec![event])).await;
     policy.fallback.twiml(medium, request.params()).clone()
 }
 

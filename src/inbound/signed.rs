@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::exchange::Exchange;
+use super::record::RequestRecord;
 use super::room::Held;
 use super::{Inbound, Refusal};
 use crate::http::Caller;
@@ -56,10 +56,10 @@ pub(super) struct Received {
 impl Received {
     /// Checks the head, then reads the body.
     pub(super) async fn read(
-        exchange: &mut Exchange<'_>,
+        inbound: &Inbound,
+        record: &mut RequestRecord<'_>,
         request: Request,
     ) -> Result<Self, Refusal> {
-        let inbound = exchange.inbound;
         let (mut head, body) = request.into_parts();
         let content = content(&head)?;
         if content != Content::Query && body.size_hint().lower() > inbound.config.body_limit as u64
@@ -76,7 +76,7 @@ impl Received {
             Content::Query => Bytes::new(),
             Content::Form | Content::Json => read(inbound, body, &held).await?,
         };
-        exchange.body_bytes = body.len();
+        record.body_bytes = body.len();
         let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
         let url = inbound.public_url.join(path_and_query);
         let token = head.headers.get(&TOKEN).cloned();
@@ -88,17 +88,17 @@ impl Received {
     /// thirty callbacks.
     pub(super) async fn verify<'r, 'i: 'r>(
         &'r self,
-        exchange: &mut Exchange<'i>,
+        inbound: &Inbound,
+        policy: &'i InboundPolicy,
+        record: &mut RequestRecord<'i>,
     ) -> Result<SignedRequest<'r, Verified<'i>>, Refusal> {
-        let inbound = exchange.inbound;
         let unverified =
             SignedRequest::new(&self.url, self.content, &self.body, self.claim.clone());
-        let policy: &'i InboundPolicy = exchange.policy;
         let search = unverified.search(&policy.keyring)?;
-        exchange.claimed = search.claimed().map(Account::sid);
+        record.claimed = search.claimed().map(Account::sid);
         let signed = steps(search).await?;
         let Verified { account, secret } = *signed.verified();
-        exchange.account = Some(account.sid());
+        record.account = Some(account.sid());
         inbound.metrics.matched(account, secret);
         Ok(signed)
     }
@@ -128,18 +128,19 @@ impl Received {
     pub(super) async fn is_signed_to<'i>(
         &self,
         urls: Vec<String>,
-        exchange: &mut Exchange<'i>,
+        inbound: &Inbound,
+        policy: &'i InboundPolicy,
+        record: &mut RequestRecord<'i>,
     ) -> bool {
-        let policy: &'i InboundPolicy = exchange.policy;
         let Some((first, others)) = urls.split_first() else { return false };
         let claimed = SignedRequest::new(first, self.content, &self.body, self.claim.clone());
         let search = claimed.search_among(others, MOST_HASHED, &policy.keyring);
         let Ok(search) = search else { return false };
         let Ok(signed) = steps(search).await else { return false };
         let Verified { account, secret } = *signed.verified();
-        exchange.account = Some(account.sid());
-        exchange.inbound.metrics.matched(account, secret);
-        exchange.tried = vec![shown(signed.url())];
+        record.account = Some(account.sid());
+        inbound.metrics.matched(account, secret);
+        record.tried = vec![shown(signed.url())];
         self.vouch();
         true
     }

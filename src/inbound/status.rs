@@ -1,8 +1,9 @@
 //! What happened: recorded, then acknowledged.
 
-use super::Refusal;
-use super::exchange::Exchange;
+use super::record::RequestRecord;
+use super::{Inbound, Refusal};
 use crate::pipeline::Recorded;
+use crate::policy::InboundPolicy;
 use crate::twilio::callback::{self, Arrival};
 use crate::twilio::kind::twiml_request::Verb;
 use crate::twilio::signature::{SignedRequest, Verified};
@@ -10,16 +11,17 @@ use crate::twilio::twiml::Twiml;
 
 /// Records the events of a status callback, of whatever kind, and answers when they are durable.
 pub(super) async fn answer(
-    exchange: &Exchange<'_>,
+    inbound: &Inbound,
+    policy: &InboundPolicy,
+    record: &RequestRecord<'_>,
     arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
-    let Exchange { inbound, policy, .. } = exchange;
     let events = callback::events(request, arrival, &policy.privacy)?;
     // By what was signed: of the events, `[privacy]` may have taken it out.
     let verb = Verb::of(&events, request.params());
     let about_others = events.iter().filter(|event| event.about_account.is_some()).count();
-    let recorded = inbound.recorder.record(exchange.brought(events)).await?;
+    let recorded = inbound.recorder.record(record.brought(events)).await?;
     if let Some(verb) = verb {
         inbound.metrics.twiml_request(verb);
     }

@@ -17,7 +17,7 @@ use super::server::{Behind, LONG, Server, Setup, metric};
 use crate::event::Route;
 use crate::http::raw_client::Client;
 use crate::http::{Limits, serve};
-use crate::inbound::exchange::Exchange;
+use crate::inbound::record::RequestRecord;
 use crate::inbound::{Inbound, answered};
 use crate::pipeline::batcher;
 
@@ -289,7 +289,8 @@ async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) -> axum::response::Response {
         let policy = inbound.policy.now();
         let broken = async {
-            let _exchange = Exchange::begin(&inbound, &policy, Some(Route::Status), Uri::default());
+            let _record =
+                RequestRecord::begin(&inbound, &policy, Some(Route::Status), Uri::default());
             panic!("as a bug would");
         };
         answered(broken).await

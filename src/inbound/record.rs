@@ -1,4 +1,4 @@
-//! [`Exchange`]: one request and its answer, as the log and the metrics see it.
+//! [`RequestRecord`]: one request and its answer, as the log and the metrics see it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,7 @@ use crate::spans::{Role, Span};
 /// that is dropped or that panics is counted, too.
 ///
 /// Holds nothing that a log must not: no body, number, query or signature.
-pub(super) struct Exchange<'i> {
-    pub(super) inbound: &'i Arc<Inbound>,
-    /// What it goes by, whatever is in force when it ends.
-    pub(super) policy: &'i Arc<InboundPolicy>,
+pub(super) struct RequestRecord<'i> {
     pub(super) body_bytes: usize,
     /// The SID of a configured account, never what a request merely claims.
     pub(super) account: Option<&'i str>,
@@ -35,13 +32,17 @@ pub(super) struct Exchange<'i> {
     pub(super) wrongly_signed: Option<Received>,
     /// Of the trace that is taken of it, if one is.
     pub(super) trace: Option<TraceContext>,
+    /// Where it is counted when it ends.
+    inbound: &'i Arc<Inbound>,
+    /// What it goes by, whatever is in force when it ends.
+    policy: &'i Arc<InboundPolicy>,
     uri: Uri,
     route: Option<Route>,
     started: Instant,
     ended: bool,
 }
 
-impl<'i> Exchange<'i> {
+impl<'i> RequestRecord<'i> {
     pub(super) fn begin(
         inbound: &'i Arc<Inbound>,
         policy: &'i Arc<InboundPolicy>,
@@ -135,7 +136,7 @@ impl<'i> Exchange<'i> {
     }
 }
 
-impl Drop for Exchange<'_> {
+impl Drop for RequestRecord<'_> {
     fn drop(&mut self) {
         if self.ended {
             return;
