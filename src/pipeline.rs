@@ -2,11 +2,11 @@
 //!
 //! A [`Sink`] commits, a [`Source`] hands out what must be committed. A [`batcher`] stands before
 //! a sink and groups the events of concurrent requests; the [`pump`] moves events from a source
-//! into a sink. Both the worker and the spool's drainer are a pump. [`aging`] is about getting rid
+//! into a sink. Both the worker and the spool's drainer are a pump. [`expiry`] is about getting rid
 //! of what was committed long ago.
 
-pub mod aging;
 pub mod batcher;
+pub mod expiry;
 pub mod pending;
 pub mod pump;
 pub mod spooled;

@@ -11,7 +11,7 @@ use crate::backend::postgres::{self, Postgres};
 use crate::backend::redis;
 use crate::backend::sqlite::{self, SqliteStore};
 use crate::clock::Clock;
-use crate::pipeline::aging::Aging;
+use crate::pipeline::expiry::Expire;
 use crate::tasks::Tasks;
 use crate::upkeep::retention::{Config, Metrics, Retention, Table};
 
@@ -62,7 +62,7 @@ impl Retentions {
         self.of(dead_letters, Table::DeadLetters, age).run(self.stop.clone()).await;
     }
 
-    fn spawn(&self, place: impl Aging, table: Table, age: Option<Duration>, tasks: &mut Tasks) {
+    fn spawn(&self, place: impl Expire, table: Table, age: Option<Duration>, tasks: &mut Tasks) {
         let (retention, stop) = (self.of(place, table, age), self.stop.clone());
         tasks.spawn("retention", async move {
             retention.run(stop.clone()).await;
@@ -71,7 +71,7 @@ impl Retentions {
         });
     }
 
-    fn of<P: Aging>(&self, place: P, table: Table, age: Option<Duration>) -> Retention<P> {
+    fn of<P: Expire>(&self, place: P, table: Table, age: Option<Duration>) -> Retention<P> {
         Retention { place, table, age, clock: self.clock, metrics: self.metrics.clone() }
     }
 }

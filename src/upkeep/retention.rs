@@ -17,7 +17,7 @@ pub use self::metrics::{Metrics, Table};
 use super::rest;
 use crate::clock::{Clock, Timestamp};
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Step};
+use crate::pipeline::expiry::{Expire, Step};
 use crate::retry::Backoff;
 
 /// How often it looks whether something has become too old. Ages are days.
@@ -59,7 +59,7 @@ pub struct Retention<P> {
     pub metrics: Metrics,
 }
 
-impl<P: Aging> Retention<P> {
+impl<P: Expire> Retention<P> {
     /// Deletes until `stop`; if what is there is kept for ever, only forgets that a clock was wrong.
     pub async fn run(self, stop: CancellationToken) {
         let Self { mut place, table, age, clock, metrics } = self;
@@ -96,7 +96,7 @@ struct Keeper<P> {
     first: bool,
 }
 
-impl<P: Aging> Keeper<P> {
+impl<P: Expire> Keeper<P> {
     async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         if let Err(error) = self.show_oldest(self.clock.now()).await {

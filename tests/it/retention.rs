@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind, Resource};
-use offhook::pipeline::aging::{Aging, Step};
+use offhook::pipeline::expiry::{Expire, Step};
 
 use self::stores::{PostgresPlace, Store};
 use crate::services::needs;
@@ -40,7 +40,7 @@ async fn store(sink: &impl offhook::pipeline::Sink, events: impl IntoIterator<It
 }
 
 /// Steps until nothing is old any more; what each deleted.
-async fn all(aging: &mut impl Aging, cutoff: Timestamp) -> Vec<u64> {
+async fn all(aging: &mut impl Expire, cutoff: Timestamp) -> Vec<u64> {
     let mut deleted = Vec::new();
     loop {
         let step = aging.step(cutoff).await.expect("the store is there");

@@ -6,7 +6,7 @@ use super::LocalLog;
 use super::dead_letters::LocalDeadLetters;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Outlook, Step};
+use crate::pipeline::expiry::{Expire, Outlook, Step};
 
 /// Letters that one step looks at.
 const DEAD_LETTERS_PER_STEP: usize = 200;
@@ -27,7 +27,7 @@ impl Retention {
     }
 }
 
-impl Aging for Retention {
+impl Expire for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let (dead_letters, after) = (self.dead_letters.clone(), self.after);
         let deleting = spawn_blocking(move || {

@@ -13,7 +13,7 @@ use super::Postgres;
 use crate::backend::sql::error::cause;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Outlook, Step};
+use crate::pipeline::expiry::{Expire, Outlook, Step};
 
 /// Rows that one step looks at.
 pub(super) const ROWS_PER_STEP: i64 = 500;
@@ -147,7 +147,7 @@ impl RetiredPage {
     }
 }
 
-impl Aging for Retention {
+impl Expire for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let page = self.page(cutoff).await.map_err(|error| cause(&error))?;
         let Some(RetiredPage { rows, deleted, last }) = page else {

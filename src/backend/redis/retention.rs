@@ -9,7 +9,7 @@ use super::conn::{Conn, ConnError, Connector};
 use super::housekeeping::time_of;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Outlook, Step};
+use crate::pipeline::expiry::{Expire, Outlook, Step};
 
 /// Most entries of one step: well under a millisecond of Redis.
 const ENTRIES_PER_STEP: u32 = 1000;
@@ -48,7 +48,7 @@ impl Retention {
     }
 }
 
-impl Aging for Retention {
+impl Expire for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         self.trim(cutoff).await.map_err(|error| error.to_string())
     }

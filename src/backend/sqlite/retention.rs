@@ -13,7 +13,7 @@ use super::store::{NOW, SqliteStore};
 use super::writer::{Statement, Writer};
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
-use crate::pipeline::aging::{Aging, Outlook, Step};
+use crate::pipeline::expiry::{Expire, Outlook, Step};
 
 /// Rows that one step looks at.
 const ROWS_PER_STEP: u32 = 200;
@@ -60,7 +60,7 @@ impl Retention {
     }
 }
 
-impl Aging for Retention {
+impl Expire for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let done = match &mut self.0 {
             Table::Events(writer) => {

@@ -6,7 +6,7 @@ use tracing::{error, info};
 
 use super::Table;
 use crate::clock::Timestamp;
-use crate::pipeline::aging::Outlook;
+use crate::pipeline::expiry::Outlook;
 
 /// How far apart our clock and the store's may be. Ages are days, so it need not be little.
 const MAX_SKEW: Duration = Duration::from_secs(5 * 60);

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use prometheus::Registry;
 
 use super::*;
-use crate::pipeline::aging::Outlook;
+use crate::pipeline::expiry::Outlook;
 
 /// Answers in turn, then stops.
 struct Script(VecDeque<Result<Step, Cause>>, CancellationToken);
 
-impl Aging for Script {
+impl Expire for Script {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         assert_eq!(cutoff, Timestamp::from_micros(40_000_000));
         let step = self.0.pop_front().expect("it was told to stop");
@@ -70,7 +70,7 @@ fn where_a_clock_may_be_wrong_nothing_is_deleted() {
 #[derive(Clone)]
 struct Place(Arc<Mutex<(Option<Timestamp>, Vec<Timestamp>)>>);
 
-impl Aging for Place {
+impl Expire for Place {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let rows = &mut self.0.lock().unwrap().1;
         let before = rows.len();

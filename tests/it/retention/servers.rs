@@ -5,7 +5,7 @@ use offhook::backend::redis::{self, Connector, Names};
 use offhook::clock::Clock;
 use offhook::config::Role;
 use offhook::event::Batch;
-use offhook::pipeline::aging::{Aging, Step};
+use offhook::pipeline::expiry::{Expire, Step};
 use offhook::pipeline::{Sink as _, Source as _};
 use redis::Retention;
 
@@ -251,7 +251,7 @@ async fn dead_letters_go_by_their_age_and_no_other_entry_does() {
 }
 
 /// What one is told of the clocks, the next one knows.
-pub(super) async fn remembers(mut one: impl Aging, mut next: impl Aging) {
+pub(super) async fn remembers(mut one: impl Expire, mut next: impl Expire) {
     for until in [None, Some(day(3)), Some(day(1)), None] {
         one.trust(until).await.expect("it can be kept");
         assert_eq!(next.outlook().await.expect("it can be read").trusted, until);

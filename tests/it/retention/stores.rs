@@ -5,7 +5,7 @@ use std::sync::Arc;
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::event::{Batch, CurrentStatus};
-use offhook::pipeline::aging::Aging;
+use offhook::pipeline::expiry::Expire;
 use offhook::pipeline::{CommitError, Outcome, Sink};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
@@ -16,11 +16,11 @@ use crate::services::{Durability, Postgres};
 /// A store.
 pub(super) trait Store {
     type Sink: Sink;
-    type Aging: Aging;
+    type Place: Expire;
 
     async fn sink(&self) -> Self::Sink;
-    fn events(&self) -> Self::Aging;
-    fn statuses(&self) -> Self::Aging;
+    fn events(&self) -> Self::Place;
+    fn statuses(&self) -> Self::Place;
     async fn keys(&self) -> Vec<String>;
     async fn statuses_now(&self) -> Vec<CurrentStatus>;
 
@@ -77,7 +77,7 @@ impl SqlitePlace {
 
 impl Store for SqlitePlace {
     type Sink = Shared;
-    type Aging = sqlite::Retention;
+    type Place = sqlite::Retention;
 
     async fn sink(&self) -> Shared {
         Shared(Arc::clone(&self.store))
@@ -127,7 +127,7 @@ impl PostgresPlace {
 
 impl Store for PostgresPlace {
     type Sink = PostgresStore;
-    type Aging = postgres::Retention;
+    type Place = postgres::Retention;
 
     async fn sink(&self) -> PostgresStore {
         PostgresStore::new(self.pool.clone())

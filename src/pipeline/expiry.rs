@@ -1,4 +1,4 @@
-//! [`Aging`]: a place in which things grow old, and from which they are deleted in small steps.
+//! [`Expire`]: a place in which things grow old, and from which they are deleted in small steps.
 
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
@@ -32,12 +32,12 @@ pub struct Outlook {
     pub now: Option<Timestamp>,
     /// When the newest thing came; `None` if there is none, or if it is no wonder that all are old.
     pub newest: Option<Timestamp>,
-    /// Until when the clocks were trusted: what was last given to [`Aging::trust`], by any process.
+    /// Until when the clocks were trusted: what was last given to [`Expire::trust`], by any process.
     pub trusted: Option<Timestamp>,
 }
 
 /// A place in which things grow old.
-pub trait Aging: Send + 'static {
+pub trait Expire: Send + 'static {
     /// Deletes some of what is older than `cutoff`, and nothing that is not. A step looks at a
     /// bounded number of things, in bounded time, so that a writer waits for
     /// milliseconds. Steps go on where the last one stopped, and begin anew after [`Step::Done`].
