@@ -3,7 +3,7 @@
 //!
 //! Read it from the bottom up; each floor imports only those below it.
 //!
-//! 0. Values, without I/O: [`clock`], [`retry`], [`sabotage`] (of no release), [`event`] (what happened, and which status wins),
+//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (of no release), [`event`] (what happened, and which status wins),
 //!    [`twilio`] (how a request is signed, and what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
 //!    [`policy`], what a reload may change. [`recent`], for people who watch. [`shutdown`], [`tasks`]. [`spans`], for those who trace.
@@ -24,6 +24,7 @@ pub mod cli;
 mod client;
 pub mod clock;
 pub mod config;
+pub mod crash_points;
 pub mod event;
 pub mod http;
 pub mod inbound;
@@ -34,7 +35,6 @@ mod process;
 pub mod properties;
 pub mod recent;
 pub mod retry;
-pub mod sabotage;
 pub mod shutdown;
 pub mod spans;
 pub mod tasks;

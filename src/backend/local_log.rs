@@ -77,9 +77,9 @@ use self::state::LogState;
 pub use self::state::{Fill, RecordId, Watermark};
 use super::BackendError;
 use crate::clock::Timestamp;
+use crate::crash_points::{self, Point};
 use crate::event::{Batch, codec};
 use crate::pipeline::{Cause, CommitError, Outcome, Sink};
-use crate::sabotage::{self, Point};
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
 const DISK_TIMEOUT: Duration = Duration::from_secs(8);
@@ -283,12 +283,12 @@ impl Inner {
         if let Err(error) = self.position.write(watermark.place) {
             warn!(error = %error, "how far the local log is settled cannot be written");
         }
-        sabotage::point(Point::Released);
+        crash_points::point(Point::Released);
         for number in done {
             if let Err(error) = self.files.recycle(number) {
                 warn!(file = number, error = %error, "a file of the local log cannot be deleted");
             }
-            sabotage::point(Point::LetGo);
+            crash_points::point(Point::LetGo);
         }
     }
 }

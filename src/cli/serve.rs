@@ -15,7 +15,7 @@ use crate::app::{self, Listeners, Reloader};
 use crate::backend::local_log::{absolute, volatile};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Deployment, Origin, Role, Sources};
-use crate::{process, sabotage, shutdown, telemetry};
+use crate::{crash_points, process, shutdown, telemetry};
 
 /// Longest wait for the reader of the log at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) fn run(config: Option<PathBuf>, serve: &Serve) -> anyhow::Result<()> 
     let Serve { role, clock_offset } = *serve;
     process::prepare();
     let sources = Sources::of_process(config);
-    sabotage::arm(&sources.environment);
+    crash_points::arm(&sources.environment);
     let mut config = Config::load(&sources, role)?;
     if clock_offset != 0 {
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum as _};
 
 use super::terminal::{errln, outln};
-use crate::sabotage::CAN_BE_NAIVE;
+use crate::crash_points::CAN_BE_NAIVE;
 use crate::torture::{Run, Scenario};
 
 /// The arguments.

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Sink;
+use crate::crash_points::{self, Point};
 use crate::event::{Batch, Event};
-use crate::sabotage::{self, Point};
 
 /// Most events of one commit. 128 were measured at 8 times the time of one, so waiting for more
 /// would cost more latency than it saves.
@@ -101,9 +101,9 @@ pub async fn run(queue: Queue, sink: impl Sink) {
     let (mut events, mut answers) = (Vec::new(), Vec::new());
     while let Some(first) = queue.recv().await {
         gather(first, &mut queue, &mut events, &mut answers);
-        sabotage::point(Point::Gathered);
+        crash_points::point(Point::Gathered);
         let ok = commit(&mut events, &sink).await;
-        sabotage::point(Point::Recorded);
+        crash_points::point(Point::Recorded);
         for answer in answers.drain(..) {
             // A request that no longer waits was cut off by its client; its event is stored.
             let _ = answer.send(if ok { Ok(Recorded(())) } else { Err(RecordError::NotDurable) });

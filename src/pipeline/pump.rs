@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Claimed, Delivery, Observer, Pending, Settled, Sink, Source, SourceError};
+use crate::crash_points::{self, Point};
 use crate::retry::Backoff;
-use crate::sabotage::{self, Point};
 
 /// How a pump works.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ pub async fn pump<S: Source>(
         let step = match turn {
             Ok(deliveries) => {
                 if !deliveries.is_empty() {
-                    sabotage::point(if due { Point::Claimed } else { Point::Read });
+                    crash_points::point(if due { Point::Claimed } else { Point::Read });
                 }
                 if due && deliveries.len() < options.batch {
                     last_claim = Some(Instant::now());
@@ -127,7 +127,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         let deliveries = self.dead_letter_hopeless(deliveries).await?;
         let Some(pending) = Pending::new(deliveries) else { return Ok(()) };
         let Some(pending) = self.filter(pending).await? else { return Ok(()) };
-        sabotage::point(Point::Filtered);
+        crash_points::point(Point::Filtered);
         self.commit(pending, stop).await
     }
 
@@ -149,7 +149,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                 }
             };
             self.source.dead_letter(&delivery.id, delivery.count, &reason).await?;
-            sabotage::point(Point::PutAside);
+            crash_points::point(Point::PutAside);
             let key = delivery.event.as_ref().ok().map(|event| &event.key);
             self.observer.dead_lettered(key, &reason);
         }
@@ -200,7 +200,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             };
             // The sink's observer has reported an error.
             if let Ok(commit) = committed {
-                sabotage::point(Point::Committed);
+                crash_points::point(Point::Committed);
                 for refused in commit.refused {
                     for (id, count) in &refused.deliveries {
                         self.source.dead_letter(id, *count, &refused.why).await?;
@@ -246,7 +246,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             return Ok(());
         }
         self.source.ack(settled).await?;
-        sabotage::point(Point::Acked);
+        crash_points::point(Point::Acked);
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{CommitError, Observer, Outcome, Sink};
+use crate::crash_points::{self, Point};
 use crate::event::Batch;
-use crate::sabotage::{self, Point};
 
 /// Whether the log is believed to be down. Cheap to clone; all clones are one.
 #[derive(Clone, Default, Debug)]
@@ -69,9 +69,9 @@ impl<L: Sink, S: Sink, O: Observer> LogWithSpool<L, S, O> {
     }
 
     async fn to_spool(&self, batch: &Batch) -> Result<Outcome, CommitError> {
-        sabotage::point(Point::Unspooled);
+        crash_points::point(Point::Unspooled);
         let outcome = self.spool.commit(batch).await?;
-        sabotage::point(Point::Spooled);
+        crash_points::point(Point::Spooled);
         Ok(outcome)
     }
 

@@ -11,7 +11,7 @@ use super::load::{Targets, Volume};
 use super::server::Server;
 use super::servers::{Durability, Fsync, Postgres, Redis, free_port};
 use super::verdict::Store;
-use crate::sabotage::NAIVE;
+use crate::crash_points::NAIVE;
 
 /// Whose callbacks are sent.
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";

@@ -26,7 +26,7 @@ const NO_BACKEND: &[&str] = &[
 ];
 
 /// Where a build for torture aborts on purpose; nothing in any other. Every floor has such places.
-const EVERYWHERE: &str = "sabotage";
+const EVERYWHERE: &str = "crash_points";
 
 /// From the bottom up. What is not here is assembly, and may import everything.
 const FLOORS: &[Floor] = &[

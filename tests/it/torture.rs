@@ -104,7 +104,7 @@ fn every_scenario_is_run_here() {
 #[test]
 fn a_worker_that_claims_before_it_stores_is_found_out() {
     fn here() {}
-    if !offhook::sabotage::CAN_BE_NAIVE {
+    if !offhook::crash_points::CAN_BE_NAIVE {
         return skip(std::any::type_name_of_val(&here), "program with the feature naive-worker");
     }
     needs!(Redis, Postgres);

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 use super::record::Frames;
 use super::state::Fill;
 use super::{DISK_TIMEOUT, Inner, LocalLog, files, lock};
+use crate::crash_points::{self, Point};
 use crate::pipeline::{Cause, CommitError};
-use crate::sabotage::{self, Point};
 
 /// Most records of one append.
 const BATCH: usize = 256;
@@ -132,7 +132,7 @@ impl Inner {
                 _ => CommitError::Transient(self.fail(&error)),
             });
         }
-        sabotage::point(Point::Written);
+        crash_points::point(Point::Written);
         if let Err(error) = active.file.sync_data() {
             return Err(CommitError::Transient(self.fail(&error)));
         }
@@ -142,7 +142,7 @@ impl Inner {
             writing.0 = None;
             return Err(CommitError::Transient(cause));
         }
-        sabotage::point(Point::Synced);
+        crash_points::point(Point::Synced);
         active.at += length;
         let more = Fill { events: frames.count(), bytes: length };
         self.state().appended(active.number, active.at, more);
@@ -162,7 +162,7 @@ impl Inner {
     fn next_file(&self) -> Result<Active, CommitError> {
         let prepared = lock(&self.prepared).take();
         let file = prepared.map_or_else(|| self.make_file(), Ok)?;
-        sabotage::point(Point::Begun);
+        crash_points::point(Point::Begun);
         Ok(file)
     }
 

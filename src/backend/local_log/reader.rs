@@ -12,9 +12,9 @@ use tokio::time::timeout;
 use super::fetch::{ReadError, Taken, fields_of, take, take_again};
 use super::state::{RecordId, RecordPlace};
 use super::{DISK_TIMEOUT, LocalLog};
+use crate::crash_points::{self, Point};
 use crate::event::{Event, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
-use crate::sabotage::{self, Point};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
@@ -170,7 +170,7 @@ impl Source for Reader {
         let written = written.await.map_err(|error| SourceError(error.to_string()))?;
         written
             .map_err(|error| SourceError(format!("a dead letter cannot be written: {error}")))?;
-        sabotage::point(Point::PutAside);
+        crash_points::point(Point::PutAside);
         self.settle(&[*id]);
         Ok(())
     }

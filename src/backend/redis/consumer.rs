@@ -178,7 +178,7 @@ impl Source for RedisConsumer {
 
     async fn marked(&mut self, events: &[Event]) -> Result<Vec<Option<Mark>>, SourceError> {
         #[cfg(feature = "naive-worker")]
-        if crate::sabotage::is_naive() {
+        if crate::crash_points::is_naive() {
             return self.claim_marks(events).await;
         }
         let mut get = cmd("MGET");

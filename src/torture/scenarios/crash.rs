@@ -4,7 +4,7 @@ use redis::cmd;
 use serde_json::{Map, Value};
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::sabotage::{CAN_CRASH, CRASH_AT, Point};
+use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
 use crate::torture::Run;
 use crate::torture::play::Play;
 use crate::torture::report::Report;

@@ -1,12 +1,12 @@
-//! What a torture does to a process from within: it aborts at one of the [`Point`]s between two
-//! steps that must not be one, or does the steps in the wrong order.
+//! Crash points: places between two steps at which `offhook torture` lets a process abort, since the
+//! steps are not atomic. A worker can also be made to do its steps in the wrong order.
 //!
 //! Only with the features `crash-points` and `naive-worker`, which no release has. Without them
-//! [`point`] is nothing, and nothing is read from the environment.
+//! [`point`] does nothing, and nothing is read from the environment.
 
 use std::collections::BTreeMap;
 
-/// Between two steps.
+/// A place between two steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Point {
     /// The batcher has a batch, and has not committed it.
@@ -107,21 +107,21 @@ pub const CRASH_AT: &str = "TORTURE_CRASH_AT";
 /// The variable that makes a worker naive, if it is there.
 pub const NAIVE: &str = "TORTURE_NAIVE_WORKER";
 
-/// Aborts, if it is here that the process shall.
+/// Aborts the process if this crash point is armed.
 #[inline]
 pub fn point(_point: Point) {
     #[cfg(feature = "crash-points")]
     armed::pass(_point);
 }
 
-/// Takes what the environment says.
+/// Arms the crash point that the environment names.
 #[inline]
 pub fn arm(_environment: &BTreeMap<String, String>) {
     #[cfg(feature = "crash-points")]
     armed::arm(_environment);
 }
 
-/// Whether this worker shall claim an event before it stores it.
+/// Whether this worker is to claim an event before it stores it.
 #[cfg(feature = "naive-worker")]
 #[must_use]
 pub fn is_naive() -> bool {
