@@ -9,7 +9,6 @@ mod demo;
 mod doctor;
 mod healthcheck;
 mod inspect;
-mod load;
 mod local_log;
 mod manual;
 mod migrate;

@@ -7,6 +7,7 @@
 //! a [`phase`] per connection.
 
 mod answer_body;
+pub(crate) mod client;
 pub mod listen;
 mod phase;
 mod places;

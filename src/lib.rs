@@ -11,8 +11,8 @@
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`upkeep`]
 //!    (what is done beside that, again and again), [`admin`] (metrics,
 //!    health, API), over [`http`].
-//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`torture`], which looks at all of it
-//!    from outside.
+//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which tries all
+//!    of it out from outside.
 
 // They panic on a pipe that nobody reads: commands print by `cli::terminal`.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
@@ -21,13 +21,13 @@ pub mod admin;
 pub mod app;
 pub mod backend;
 pub mod cli;
-mod client;
 pub mod clock;
 pub mod config;
 pub mod crash_points;
 pub mod event;
 pub mod http;
 pub mod inbound;
+pub mod lab;
 pub mod pipeline;
 pub mod policy;
 mod process;
@@ -39,8 +39,6 @@ pub mod shutdown;
 pub mod spans;
 pub mod tasks;
 pub mod telemetry;
-pub mod torture;
-mod traffic;
 pub mod twilio;
 pub mod upkeep;
 pub mod worker;

@@ -5,7 +5,7 @@
 //! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
 //! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error`]
 //! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] and [`fallback`] (what the
-//! fallback URLs answer), [`sample`] (what Twilio would send, to try things out with).
+//! fallback URLs answer).
 
 pub mod address;
 pub mod callback;
@@ -20,6 +20,5 @@ pub mod kind;
 pub mod params;
 pub mod privacy;
 pub mod public_url;
-pub mod sample;
 pub mod signature;
 pub mod twiml;

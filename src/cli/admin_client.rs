@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::healthcheck;
-use crate::client;
 use crate::config::{Config, Role, Sources};
+use crate::http::client;
 
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);

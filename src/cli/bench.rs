@@ -12,12 +12,12 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::report::{Report, WarmUp};
-use super::load::{self, Measured, Plan, Quantiles, Target, Watch};
 use super::secrets;
 use super::terminal::{errln, out, outln, progress};
 use crate::backend::Reads;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
+use crate::lab::load::{self, Measured, Plan, Quantiles, Target, Watch};
 use crate::twilio::public_url::PublicUrl;
 
 /// The arguments.

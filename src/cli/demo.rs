@@ -20,10 +20,11 @@ use self::outcome::Outcome;
 use super::terminal::{out, outln};
 use crate::app::{self, Listeners, Running};
 use crate::backend::sqlite::Query;
-use crate::client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, LogFormat};
-use crate::traffic::{Request, Traffic, Volume};
+use crate::http::client;
+use crate::lab::sender;
+use crate::lab::traffic::{Request, Traffic, Volume};
 use crate::twilio::keyring::Secret;
 use crate::{shutdown, telemetry};
 
@@ -175,6 +176,6 @@ async fn send(
             (signed, signature)
         }
     };
-    let answer = client::deliver(client, &signed.url, &signed, signature.as_deref()).await?;
+    let answer = sender::deliver(client, &signed.url, &signed, signature.as_deref()).await?;
     Ok((answer.status.as_u16(), answer.took))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::terminal::outln;
-use crate::client;
 use crate::config::{Config, Role, Sources};
+use crate::http::client;
 
 /// Longest wait: Docker's own limit is often 5 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);

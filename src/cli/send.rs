@@ -9,11 +9,12 @@ use reqwest::header::CONTENT_TYPE;
 
 use super::secrets;
 use super::terminal::outln;
-use crate::client;
 use crate::clock::Clock;
 use crate::event::Kind;
+use crate::http::client;
+use crate::lab::sample::{self, Callback, Scene, Signed};
+use crate::lab::sender;
 use crate::twilio::public_url::PublicUrl;
-use crate::twilio::sample::{self, Callback, Scene, Signed};
 use crate::twilio::signature::Content;
 
 /// Longest wait for the answer: as long as Twilio's.
@@ -70,7 +71,7 @@ pub(super) async fn run(config: Option<PathBuf>, send: Send) -> anyhow::Result<(
     print_request(&signed, &sent_to, &callback);
 
     let signature = Some(signed.signature.as_str());
-    let answer = client::deliver(&client::new(ANSWER_TIMEOUT)?, &sent_to, &signed, signature).await;
+    let answer = sender::deliver(&client::new(ANSWER_TIMEOUT)?, &sent_to, &signed, signature).await;
     let answer = answer.with_context(|| format!("no answer from {asked}"))?;
     outln!("\n{} in {:.1} ms", answer.status, answer.took.as_secs_f64() * 1e3);
     if let Some(content_type) = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()) {
@@ -113,7 +114,7 @@ impl Send {
 }
 
 fn print_request(signed: &Signed, sent_to: &str, callback: &Callback) {
-    outln!("{} {sent_to}", client::method(signed));
+    outln!("{} {sent_to}", sender::method(signed));
     if signed.url != sent_to {
         outln!("  signed for {}", signed.url);
     }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum as _};
 
 use super::terminal::{errln, outln};
 use crate::crash_points::CAN_BE_NAIVE;
-use crate::torture::{Run, Scenario};
+use crate::lab::torture::{Run, Scenario};
 
 /// The arguments.
 #[derive(Debug, Args)]

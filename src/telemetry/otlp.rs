@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::metrics::counters;
-use crate::client;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Traces;
 use crate::event::TraceContext;
+use crate::http::client;
 use crate::spans::{self, Role, Span, Spans, Told, Value};
 
 /// Most spans of one request to the collector.

@@ -147,7 +147,7 @@ async fn what_was_accepted_is_stored_when_a_stop_has_ended() {
 
 /// Where there is a Postgres.
 fn direct() -> Option<Stage> {
-    let there = offhook::torture::servers::missing(Mode::Direct.needs()).is_none();
+    let there = offhook::lab::servers::missing(Mode::Direct.needs()).is_none();
     there.then(|| Stage::direct(Durability::Unsynced))
 }
 

@@ -107,7 +107,16 @@ const FLOORS: &[Floor] = &[
         ],
         absent: NO_BACKEND,
     },
+    // It tries the program out from outside: by HTTP, by signals, and by what the stores hold.
+    Floor {
+        module: "lab",
+        below: &["clock", "event", "twilio", "http::client", "backend"],
+        absent: &["axum", "hyper", "prometheus"],
+    },
 ];
+
+/// The only modules that may import `lab`, beside the tests.
+const USERS_OF_THE_LAB: &[&str] = &["cli", "lab"];
 
 /// Said by the floor of the module that it is in.
 const ANYTHING: &[&str] = &["*"];
@@ -268,6 +277,18 @@ fn absolute(module: &str, path: &str) -> String {
         true => [&["crate"], &base[..], &[rest]].concat().join("::"),
         false => rest.to_owned(),
     }
+}
+
+#[test]
+fn only_the_commands_import_the_lab() {
+    let mut wrong = Vec::new();
+    for (module, text) in sources(Path::new("src"), "") {
+        let may = USERS_OF_THE_LAB.iter().any(|user| is_in(&module, user));
+        let imports = imports(&module, &text);
+        let of_the_lab = imports.iter().filter(|import| is_in(import, "crate::lab"));
+        wrong.extend(of_the_lab.filter(|_| !may).map(|import| format!("{module}: {import}")));
+    }
+    assert!(wrong.is_empty(), "imports of the lab:\n{}", wrong.join("\n"));
 }
 
 #[test]

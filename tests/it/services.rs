@@ -1,4 +1,4 @@
-//! The private servers of [`offhook::torture::servers`], for tests: what goes wrong with one fails
+//! The private servers of [`offhook::lab::servers`], for tests: what goes wrong with one fails
 //! the test, and a test whose servers are not installed is skipped.
 
 mod browser;
@@ -11,7 +11,7 @@ mod redis;
 
 use std::path::PathBuf;
 
-pub(crate) use offhook::torture::servers::{
+pub(crate) use offhook::lab::servers::{
     Durability, Fsync, Need, Process, Sentinel, Signal, guarded, run,
 };
 
@@ -73,7 +73,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 
 /// The first program that is not there.
 pub(crate) fn missing(needs: &[Need]) -> Option<&'static str> {
-    offhook::torture::servers::missing(needs).map(|(program, _)| program)
+    offhook::lab::servers::missing(needs).map(|(program, _)| program)
 }
 
 /// Says that a test was skipped; `path` is that of an item inside of it.
@@ -98,5 +98,5 @@ fn name(path: &str) -> String {
 
 /// A port of loopback that was free just now.
 pub(crate) fn free_port() -> u16 {
-    offhook::torture::servers::free_port().expect("a port is free")
+    offhook::lab::servers::free_port().expect("a port is free")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Bench;
-use crate::cli::load::{Quantiles, Seen, Tally};
+use crate::lab::load::{Quantiles, Seen, Tally};
 
 /// Its names are those of the JSON.
 #[derive(Clone, Debug, Serialize)]

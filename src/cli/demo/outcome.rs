@@ -10,9 +10,9 @@ use tokio::time::sleep;
 
 use crate::backend::StoredEvent;
 use crate::backend::sqlite::Query;
-use crate::client;
 use crate::event::{CurrentStatus, Kind, Resource};
-use crate::traffic::Traffic;
+use crate::http::client;
+use crate::lab::traffic::Traffic;
 
 /// What came of it.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::outcome::Outcome;
 use crate::event::Resource;
-use crate::traffic::Traffic;
+use crate::lab::traffic::Traffic;
 
 /// One figure a line.
 pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {

@@ -8,8 +8,8 @@ use reqwest::{Response, StatusCode};
 use super::Finding;
 use crate::backend::certificate;
 use crate::cli::callback_url::{Urls, without_password};
-use crate::client;
 use crate::config::Config;
+use crate::http::client;
 
 const SUBJECT: &str = "public URL";
 /// Longest wait for an answer.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Finding;
 use crate::cli::healthcheck::reachable;
 use crate::cli::output::text;
-use crate::client;
 use crate::config::Config;
+use crate::http::client;
 
 const SUBJECT: &str = "running server";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -10,9 +10,10 @@ use super::Finding;
 use crate::backend::postgres::{Postgres, Query};
 use crate::backend::{Reads, sqlite};
 use crate::cli::callback_url::Urls;
-use crate::client;
 use crate::config::{Config, StoreUrl};
-use crate::twilio::sample::{Callback, Signed};
+use crate::http::client;
+use crate::lab::sample::{Callback, Signed};
+use crate::lab::sender;
 
 const SUBJECT: &str = "callback";
 /// Longest wait for the answer: as long as Twilio's.
@@ -58,7 +59,7 @@ async fn send(signed: &Signed) -> Result<Duration, Finding> {
     let client = client::new(ANSWER_TIMEOUT).map_err(|error| {
         Finding::failure(SUBJECT, format!("{error:#}"), "install ca-certificates")
     })?;
-    let answer = client::deliver(&client, &signed.url, signed, Some(&signed.signature)).await;
+    let answer = sender::deliver(&client, &signed.url, signed, Some(&signed.signature)).await;
     let answer = answer.map_err(|error| {
         Finding::failure(SUBJECT, format!("no answer: {error}"), "look at the balancer's log")
     })?;

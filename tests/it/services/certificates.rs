@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use offhook::torture::servers::run;
+use offhook::lab::servers::run;
 use tempfile::TempDir;
 
 /// An authority, and what it gave to a server on loopback.

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use offhook::torture::servers::{
-    PATIENCE, Process, Signal, USER, give, poll, program, unprivileged,
-};
+use offhook::lab::servers::{PATIENCE, Process, Signal, USER, give, poll, program, unprivileged};
 use tempfile::TempDir;
 
 use super::Postgres;

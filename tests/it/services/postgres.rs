@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
-use offhook::torture::servers::{self, Durability};
+use offhook::lab::servers::{self, Durability};
 use sqlx::postgres::PgConnection;
 
 use super::{Certificates, free_port};

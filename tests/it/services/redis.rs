@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use offhook::torture::servers::{self, Fsync};
+use offhook::lab::servers::{self, Fsync};
 use redis::{Cmd, FromRedisValue};
 
 /// A `redis-server` on a socket of its own.

@@ -1,0 +1,14 @@
+//! The lab: what tries offhook out, and no part of it. Only the commands and the tests import it.
+//!
+//! - [`sample`]: callbacks as Twilio would send and sign them; `sender` sends one.
+//! - `traffic`: an hour of them, and what must come of it.
+//! - `load`: as many of them as a server takes, or at a rate.
+//! - [`servers`]: private servers of Redis and Postgres.
+//! - [`torture`]: offhook under load and faults, and the proof that nothing was lost.
+
+pub(crate) mod load;
+pub mod sample;
+pub(crate) mod sender;
+pub mod servers;
+pub mod torture;
+pub(crate) mod traffic;

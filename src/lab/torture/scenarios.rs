@@ -1,0 +1,164 @@
+//! The scenarios: which faults are injected.
+
+mod clients;
+mod crash;
+mod crowds;
+mod local;
+mod network;
+mod poison;
+mod postgres;
+mod power;
+mod processes;
+mod redis;
+mod sentinel;
+mod spool;
+
+use clap::ValueEnum;
+
+use super::Run;
+use super::report::Report;
+use crate::lab::servers::{Need, missing};
+
+/// A kind of fault under load.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Scenario {
+    /// a worker aborts at every step between reading an event and acking it
+    WorkerCrash,
+    /// a receiver aborts at every step from the batch to the answer, and its drainer at each of its
+    ReceiverCrash,
+    /// kill -9 of one of two workers, every 80 to 250 ms
+    WorkerKill,
+    /// kill -9 of one of two receivers, with Redis stopped now and then, so that spools are in use
+    ReceiverKill,
+    /// kill -9 of the one embedded process
+    EmbeddedKill,
+    /// the embedded process aborts at every step from the batch to the store
+    EmbeddedCrash,
+    /// kill -9 of the one process of the direct deployment
+    DirectKill,
+    /// the direct deployment, with Postgres killed, stopped and locked in turn
+    DirectOutage,
+    /// the power of the embedded mode fails: its disks hold what was synced, and nothing else
+    EmbeddedPowerCut,
+    /// the power of the direct deployment's process fails: its disk holds what was synced, and nothing else
+    DirectPowerCut,
+    /// kill -9 of Redis, with appendfsync always
+    RedisKill,
+    /// Redis loses the last second before it is killed, as by a power cut with appendfsync everysec
+    RedisPowerCut,
+    /// Redis is there and does not answer (SIGSTOP)
+    RedisStopped,
+    /// Redis reaches its maxmemory
+    RedisFull,
+    /// Postgres is down
+    PostgresDown,
+    /// kill -9 of Postgres
+    PostgresKill,
+    /// somebody holds a lock on a table
+    PostgresLocked,
+    /// Postgres ends statements after a millisecond, on and off
+    PostgresTimeouts,
+    /// Postgres can only be read for a while, and sessions that were opened meanwhile live on
+    PostgresReadOnly,
+    /// Redis restarts with a backlog in it, which must not be told too high
+    RedisRestartBacklog,
+    /// Redis is full of marks
+    MarksFull,
+    /// much is stored at once, and must be freed as fast
+    TrimPace,
+    /// a primary that hung wakes up and does not know yet that it was deposed
+    SentinelStale,
+    /// the clock of a worker that has a retention is 400 days ahead
+    ClockAhead,
+    /// Redis is down, and the disk of the spool is full
+    SpoolFull,
+    /// a disk spoils a page of a receiver's spool; what can be read of the file is replayed
+    SpoolDamaged,
+    /// the network between any two is cut, stalled, delayed, cut within a word
+    Network,
+    /// each callback fifty times, to four receivers
+    DuplicateStorm,
+    /// two receivers whose clocks are an hour apart
+    Clocks,
+    /// workers stand still, are taken for dead and come back, while others trim and clean up
+    StalledConsumer,
+    /// SIGTERM of one receiver and one worker after the other
+    RollingRestart,
+    /// rows that Postgres refuses and entries that are no events, in full batches
+    Poison,
+    /// 2,000 slow connections beside 1,000 callbacks a second
+    Slowloris,
+    /// 100,000 unsigned requests as fast as they come, beside 500 callbacks a second
+    Flood,
+    /// 100 connections with forged requests that cost the most, 20 accounts, beside 100 callbacks a second
+    Forgeries,
+    /// as many connections as there may be, and more, that send nothing, beside 100 callbacks a second
+    SilentClients,
+}
+
+impl Scenario {
+    /// Its name, as the command has it, and what it does.
+    #[must_use]
+    pub fn describe(self) -> (String, String) {
+        let value = self.to_possible_value().expect("none is hidden");
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        (value.get_name().to_owned(), help)
+    }
+
+    fn needs(self) -> &'static [Need] {
+        match self {
+            Self::EmbeddedKill | Self::EmbeddedCrash | Self::EmbeddedPowerCut => &[],
+            Self::DirectKill | Self::DirectOutage | Self::DirectPowerCut => &[Need::Postgres],
+            _ => &[Need::Redis, Need::Postgres],
+        }
+    }
+
+    /// Runs it; what is not as it must be is in the report.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub async fn run(self, run: &Run) -> anyhow::Result<Report> {
+        if let Some((program, package)) = missing(self.needs()) {
+            anyhow::bail!("{program} is not installed; on Debian: apt-get install {package}");
+        }
+        let name = self.describe().0;
+        match self {
+            Self::WorkerCrash => crash::worker(name, run).await,
+            Self::ReceiverCrash => crash::receiver(name, run).await,
+            Self::WorkerKill => processes::worker_kill(name, run).await,
+            Self::ReceiverKill => processes::receiver_kill(name, run).await,
+            Self::EmbeddedKill => processes::embedded_kill(name, run).await,
+            Self::EmbeddedCrash => crash::embedded(name, run).await,
+            Self::DirectKill => local::direct_kill(name, run).await,
+            Self::DirectOutage => local::direct_outage(name, run).await,
+            Self::EmbeddedPowerCut => power::embedded(name, run).await,
+            Self::DirectPowerCut => power::direct(name, run).await,
+            Self::RedisKill => redis::kill(name, run).await,
+            Self::RedisPowerCut => redis::power_cut(name, run).await,
+            Self::RedisStopped => redis::stopped(name, run).await,
+            Self::RedisFull => redis::full(name, run).await,
+            Self::PostgresDown => postgres::down(name, run).await,
+            Self::PostgresKill => postgres::kill(name, run).await,
+            Self::PostgresLocked => postgres::locked(name, run).await,
+            Self::PostgresTimeouts => postgres::timeouts(name, run).await,
+            Self::PostgresReadOnly => postgres::read_only(name, run).await,
+            Self::RedisRestartBacklog => redis::restart_backlog(name, run).await,
+            Self::MarksFull => redis::marks_full(name, run).await,
+            Self::TrimPace => redis::trim_pace(name, run).await,
+            Self::SentinelStale => sentinel::stale(name, run).await,
+            Self::ClockAhead => crowds::clock_ahead(name, run).await,
+            Self::SpoolFull => spool::full(name, run).await,
+            Self::SpoolDamaged => local::spool_damaged(name, run).await,
+            Self::Network => network::network(name, run).await,
+            Self::DuplicateStorm => crowds::storm(name, run).await,
+            Self::Clocks => crowds::clocks(name, run).await,
+            Self::StalledConsumer => crowds::stalled_consumer(name, run).await,
+            Self::RollingRestart => processes::rolling_restart(name, run).await,
+            Self::Poison => poison::poison(name, run).await,
+            Self::Slowloris => clients::slowloris(name, run).await,
+            Self::Flood => clients::flood(name, run).await,
+            Self::Forgeries => clients::forgeries(name, run).await,
+            Self::SilentClients => clients::silent(name, run).await,
+        }
+    }
+}

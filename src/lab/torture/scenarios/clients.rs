@@ -1,0 +1,271 @@
+//! Clients that mean no good, beside callbacks that must not suffer from them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::lab::torture::Run;
+use crate::lab::torture::load::Volume;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::stage::{Setup, Stage};
+
+/// Connections whose requests come a byte at a time.
+pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report> {
+    const CONNECTIONS: usize = 2000;
+    raise_file_limit(2 * CONNECTIONS as u64)?;
+    let volume = Volume { rate: 1000, ..Volume::default() };
+    let stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (opened, mut slow) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for _ in 0..CONNECTIONS {
+        slow.spawn(drip(target, Arc::clone(&opened)));
+    }
+    sleep(play.duration()).await;
+    play.tell("slow_connections", CONNECTIONS);
+    play.tell("opened", opened.load(Ordering::Relaxed));
+    let result = nobody_suffered(play).await;
+    drop(slow);
+    result
+}
+
+/// Requests without a signature, or with one that is made up, as fast as they can be sent.
+pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
+    /// In half a minute; fewer in less.
+    const REQUESTS: usize = 100_000;
+    const CONNECTIONS: usize = 32;
+    let requests = REQUESTS.min(REQUESTS / 30 * run.duration.as_secs().max(1) as usize);
+    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (left, mut senders) = (Arc::new(AtomicUsize::new(requests)), JoinSet::new());
+    for _ in 0..CONNECTIONS {
+        senders.spawn(pour(target, Arc::clone(&left)));
+    }
+    let refused: usize = senders.join_all().await.into_iter().sum();
+    play.tell("unsigned", requests);
+    play.tell("unsigned_refused", refused);
+    if refused != requests {
+        play.fail(format!("{} unsigned requests were not refused", requests - refused));
+    }
+    nobody_suffered(play).await
+}
+
+/// Forms of 64 kB that name an account and are not signed by it, with all that makes them expensive to
+/// check: an account of two tokens among twenty, other writings of the URL, invalid UTF-8, many unsorted
+/// parameters.
+pub(super) async fn forgeries(name: String, run: &Run) -> anyhow::Result<Report> {
+    const CONNECTIONS: usize = 100;
+    const ACCOUNTS: usize = 20;
+    let volume = Volume { rate: 100, ..Volume::default() };
+    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let file = stage.directory().join("accounts.toml");
+    let accounts = (1..=ACCOUNTS).map(|n| {
+        format!(
+            "[[account]]\nsid = 'AC{n:032x}'\nauth_tokens = ['{:032x}', '{:032x}']\n",
+            0xa00 + n,
+            0xb00 + n
+        )
+    });
+    std::fs::write(&file, accounts.collect::<String>()).context("the file of accounts")?;
+    stage.set("OFFHOOK_CONFIG", &file.display().to_string());
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (stop, mut forgers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for n in 0..CONNECTIONS {
+        forgers.spawn(forge(target, worst(1 + n % ACCOUNTS), Arc::clone(&stop)));
+    }
+    sleep(play.duration()).await;
+    stop.store(1, Ordering::Relaxed);
+    let refused: usize = forgers.join_all().await.into_iter().sum();
+    play.tell("forged_refused", refused);
+    if refused == 0 {
+        play.fail("no forged request was refused");
+    }
+    nobody_suffered(play).await
+}
+
+/// A request that costs the most to refuse.
+fn worst(account: usize) -> Vec<u8> {
+    const PAIRS: usize = 900;
+    const LENGTH: usize = 64 * 1024;
+    let mut form = format!("AccountSid=AC{account:032x}&Bad=%FF");
+    for n in (0..PAIRS).rev() {
+        form.push_str(&format!("&n{n}=x"));
+    }
+    form.push_str("&z=");
+    form.push_str(&"x".repeat(LENGTH - form.len()));
+    let head = format!(
+        "POST /status?x='&y=%27&z=+%20:%3A HTTP/1.1\r\nHost: hooks.example.com\r\n\
+         X-Twilio-Signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {LENGTH}\r\n\r\n"
+    );
+    (head + &form).into_bytes()
+}
+
+/// Sends it as fast as it is refused, until told to stop; how often that was.
+async fn forge(target: SocketAddr, request: Vec<u8>, stop: Arc<AtomicUsize>) -> usize {
+    let (mut stream, mut refused) = (None, 0);
+    while stop.load(Ordering::Relaxed) == 0 {
+        let open = match stream.take() {
+            Some(open) => Ok(open),
+            None => TcpStream::connect(target).await,
+        };
+        let Ok(mut open) = open else { continue };
+        if let Some((status, keep)) = exchange(&mut open, &request).await {
+            refused += usize::from(status == 403);
+            stream = keep.then_some(open);
+        }
+    }
+    refused
+}
+
+/// Connections that send nothing, more than there are places.
+pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
+    const PLACES: usize = 1000;
+    const CONNECTIONS: usize = 1100;
+    /// Less than the time after which a connection is closed for its silence.
+    const LONGEST: Duration = Duration::from_secs(5);
+    raise_file_limit(2 * CONNECTIONS as u64)?;
+    // Each callback is the first of its connection, and must be read before that has to give way: before
+    // as many more have come as there are places. So they come at a pace that leaves it seconds.
+    let volume = Volume { rate: 100, keep_alive: false, ..Volume::default() };
+    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
+    stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
+    let mut play = Play::begin(name, run, stage).await?;
+    let target = play.stage.targets.first().context("it was just started")?;
+    let (closed, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
+    for n in 0..CONNECTIONS {
+        clients.spawn(say_nothing(target, Arc::clone(&closed)));
+        // In turns: more at once overflow the listener's backlog, and a client's kernel then tries again
+        // after seconds.
+        if n % 40 == 39 {
+            sleep(Duration::from_millis(40)).await;
+        }
+    }
+    sleep(play.duration()).await;
+    // A slow machine takes longer to open so many.
+    let gave_way = async {
+        while closed.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if timeout(LONGEST, gave_way).await.is_err() {
+        play.fail("no connection gave way");
+    }
+    play.tell("silent_connections", CONNECTIONS);
+    play.tell("places", PLACES);
+    play.tell("gave_way", closed.load(Ordering::Relaxed));
+    let result = nobody_suffered(play).await;
+    drop(clients);
+    result
+}
+
+/// Opens a connection, and another one when it is closed.
+async fn say_nothing(target: SocketAddr, closed: Arc<AtomicUsize>) {
+    const AGAIN: Duration = Duration::from_millis(500);
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(target).await {
+            // Until it is closed.
+            let _ = stream.read(&mut [0]).await;
+            closed.fetch_add(1, Ordering::Relaxed);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Not one signed callback may be refused, or go without an answer.
+async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
+    play.calm().await?;
+    let tally = play.load.tally();
+    if let Some(why) = tally.why_unknown {
+        play.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown));
+    }
+    play.end().await
+}
+
+/// Opens a connection, and another one when it is closed.
+async fn drip(target: SocketAddr, opened: Arc<AtomicUsize>) {
+    const EVERY: Duration = Duration::from_millis(500);
+    loop {
+        let Ok(mut stream) = TcpStream::connect(target).await else {
+            sleep(EVERY).await;
+            continue;
+        };
+        opened.fetch_add(1, Ordering::Relaxed);
+        let head = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\nX-Slow: ";
+        for byte in head.iter().chain(std::iter::repeat(&b'a')) {
+            sleep(EVERY).await;
+            if stream.write_all(std::slice::from_ref(byte)).await.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// Sends requests on one connection while any are left; how many were refused as unsigned.
+async fn pour(target: SocketAddr, left: Arc<AtomicUsize>) -> usize {
+    const UNSIGNED: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
+    const FORGED: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
+        X-Twilio-Signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
+        Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
+    let (mut stream, mut refused) = (None, 0);
+    let take = |left: usize| left.checked_sub(1);
+    while let Ok(left) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+        let request = if left % 2 == 0 { UNSIGNED } else { FORGED };
+        // The server may close a connection that did nothing good.
+        for _ in 0..3 {
+            let mut open = match stream.take() {
+                Some(open) => open,
+                None => match TcpStream::connect(target).await {
+                    Ok(open) => open,
+                    Err(_) => continue,
+                },
+            };
+            if let Some((status, keep)) = exchange(&mut open, request).await {
+                refused += usize::from(matches!(status, 400 | 403));
+                stream = keep.then_some(open);
+                break;
+            }
+        }
+    }
+    refused
+}
+
+/// The status of the answer, and whether the connection stays open.
+async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<(u16, bool)> {
+    stream.write_all(request).await.ok()?;
+    let (mut answer, mut buffer) = (Vec::new(), [0; 2048]);
+    loop {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        answer.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let wanted = header("content-length: ").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if body.len() >= wanted {
+            let status = head.split(' ').nth(1)?.parse().ok()?;
+            return Some((status, header("connection: ") != Some("close")));
+        }
+    }
+}
+
+/// The receiver has a file for each connection, and so have we.
+fn raise_file_limit(wanted: u64) -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = wanted + 1000;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        setrlimit(Resource::Nofile, limit).context("the limit of open files")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Processes that abort between two steps, at every point that there is.
+
+use redis::cmd;
+use serde_json::{Map, Value};
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
+use crate::lab::servers::Signal;
+use crate::lab::torture::Run;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::server::Server;
+use crate::lab::torture::stage::{STREAM, Setup, Stage};
+
+/// A point that is not passed within this time is given up, and the next one taken.
+const PATIENCE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(5);
+
+/// What it tells where there are no such points.
+fn skipped(name: &str) -> Option<Report> {
+    let how = "no crash points in this program: cargo build --features crash-points";
+    (!CAN_CRASH).then(|| Report::skipped(name.to_owned(), how.to_owned()))
+}
+
+/// A worker, at every step between reading an event and acking it. Another one lives, and takes
+/// over what is left.
+pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
+    if let Some(report) = skipped(&name) {
+        return Ok(report);
+    }
+    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    stage.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
+    stage.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
+    let mut play = Play::begin(name, run, stage).await?;
+    let mut aborts = Map::new();
+    for (turn, point) in Point::WORKER.into_iter().cycle().enumerate() {
+        if !play.goes_on() {
+            break;
+        }
+        let rare = matches!(point, Point::Claimed | Point::PutAside);
+        let passes = if rare { 1 } else { 1 + play.any(4) };
+        arm(&mut play.stage.workers[0], point, passes)?;
+        if rare {
+            // What it has in hand becomes idle, and it takes nothing away.
+            play.stage.workers[1].signal(Signal::Stop);
+        }
+        if point == Point::PutAside {
+            // The first may go to the other one's read, for which Redis had it wait.
+            let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(turn).to_owned();
+            for _ in 0..2 {
+                play.stage.redis()?.query::<String>(&garbage)?;
+                play.facts.dead_letters += 1;
+            }
+        }
+        wait_for_abort(&mut play.stage.workers[0], point, &mut aborts).await;
+        play.stage.workers[1].signal(Signal::Continue);
+    }
+    disarm(&mut play.stage.workers[0])?;
+    told(play, aborts).await
+}
+
+/// A receiver, from the batch in hand to the answer, and its drainer. Another one lives.
+pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> {
+    if let Some(report) = skipped(&name) {
+        return Ok(report);
+    }
+    let stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let mut aborts = Map::new();
+    for point in Point::RECEIVER.into_iter().cycle() {
+        if !play.goes_on() {
+            break;
+        }
+        let direct = matches!(point, Point::Gathered | Point::Recorded);
+        let into_spool =
+            [Point::Unspooled, Point::Begun, Point::Written, Point::Synced, Point::Spooled];
+        let drainer = !direct && !into_spool.contains(&point);
+        // Only the first of these is sure to come.
+        let passes = if drainer || point == Point::Begun { 1 } else { 1 + play.any(4) };
+        arm(&mut play.stage.receivers[0], point, passes)?;
+        while !play.stage.receivers[0].announce() && play.stage.receivers[0].ended().is_none() {
+            sleep(POLL).await;
+        }
+        if !direct {
+            play.stage.redis()?.pause();
+            play.facts.outages += 1;
+        }
+        if drainer {
+            // Something has to be in the spool.
+            sleep(Duration::from_millis(400)).await;
+            play.stage.redis()?.go_on();
+        }
+        wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;
+        play.stage.redis()?.go_on();
+    }
+    disarm(&mut play.stage.receivers[0])?;
+    told(play, aborts).await
+}
+
+/// The one embedded process, from the batch in hand to what its log has let go of.
+pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> {
+    if let Some(report) = skipped(&name) {
+        return Ok(report);
+    }
+    let stage = Stage::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let mut aborts = Map::new();
+    for point in Point::LOCAL.into_iter().cycle() {
+        if !play.goes_on() {
+            break;
+        }
+        // Only the first of these is sure to come soon.
+        let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
+        let passes = if once { 1 } else { 1 + play.any(4) };
+        arm(&mut play.stage.receivers[0], point, passes)?;
+        wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;
+    }
+    disarm(&mut play.stage.receivers[0])?;
+    told(play, aborts).await
+}
+
+fn arm(server: &mut Server, point: Point, passes: usize) -> anyhow::Result<()> {
+    server.kill();
+    server.set(CRASH_AT, format!("{}:{passes}", point.as_str()));
+    server.spawn()
+}
+
+fn disarm(server: &mut Server) -> anyhow::Result<()> {
+    server.kill();
+    server.unset(CRASH_AT);
+    server.start()
+}
+
+async fn wait_for_abort(server: &mut Server, point: Point, aborts: &mut Map<String, Value>) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        server.announce();
+        if server.ended().is_some() {
+            let count = aborts.get(point.as_str()).and_then(Value::as_u64).unwrap_or_default();
+            aborts.insert(point.as_str().to_owned(), (count + 1).into());
+            break;
+        }
+        sleep(POLL).await;
+    }
+    server.kill();
+}
+
+async fn told(mut play: Play, aborts: Map<String, Value>) -> anyhow::Result<Report> {
+    play.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
+    if play.facts.kills == 0 {
+        play.fail("nothing aborted");
+    }
+    play.tell("aborts", aborts);
+    play.end().await
+}

@@ -1,0 +1,125 @@
+//! Many at once: the same event from everywhere, clocks that differ, consumers that come back.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use redis::cmd;
+use tokio::time::sleep;
+
+use crate::lab::servers::{Redis, Signal};
+use crate::lab::torture::Run;
+use crate::lab::torture::load::Volume;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::stage::{STREAM, Setup, Stage};
+
+/// The load is the fault.
+pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
+    let volume = Volume { rate: 1000, copies: 50, ..Volume::default() };
+    let setup = Setup { receivers: 4, workers: Some(2), volume, ..Setup::default() };
+    let mut play = Play::begin(name, run, Stage::prepare(run, &setup)?).await?;
+    sleep(play.duration()).await;
+    play.tell("copies", volume.copies);
+    play.end().await
+}
+
+/// Receive time is no part of any order.
+pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
+    const APART_S: i64 = 3600;
+    let mut stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    stage.receivers[1].argument(format!("--clock-offset={APART_S}"));
+    let mut play = Play::begin(name, run, stage).await?;
+    sleep(play.duration()).await;
+    play.tell("clocks_apart_s", APART_S);
+    play.end().await
+}
+
+/// Of two workers one would delete everything at once, if it went by its own clock.
+pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Report> {
+    const AHEAD_S: i64 = 400 * 24 * 60 * 60;
+    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    stage.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    stage.set("OFFHOOK_RETENTION__STATUSES_DAYS", "30");
+    stage.workers[1].argument(format!("--clock-offset={AHEAD_S}"));
+    let mut play = Play::begin(name, run, stage).await?;
+    play.recovers();
+    sleep(play.duration()).await;
+    // It looks when it starts, and then once in a while: now there is something to delete.
+    play.stage.workers[1].kill();
+    play.stage.workers[1].start()?;
+    sleep(play.duration().min(std::time::Duration::from_secs(10))).await;
+    play.tell("clock_ahead_s", AHEAD_S);
+    play.end().await
+}
+
+/// Workers that stand still for longer than others leave their entries alone, then go on with them,
+/// or die; while all trim, and forget consumers that are gone. A group of somebody else's, which
+/// lags behind, must see every entry all the same.
+pub(super) async fn stalled_consumer(name: String, run: &Run) -> anyhow::Result<Report> {
+    const RECLAIM_IDLE_MS: u64 = 500;
+    const AUDIT: &str = "audit";
+    let mut stage = Stage::prepare(run, &Setup { workers: Some(3), ..Setup::default() })?;
+    stage.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", &RECLAIM_IDLE_MS.to_string());
+    stage.set("OFFHOOK_WORKER__TRIM_EVERY_MS", "100");
+    stage.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
+    let create =
+        cmd("XGROUP").arg("CREATE").arg(STREAM).arg(AUDIT).arg("0").arg("MKSTREAM").to_owned();
+    stage.redis()?.query::<()>(&create)?;
+    let mut play = Play::begin(name, run, stage).await?;
+    let (mut stalls, mut seen) = (0, HashSet::new());
+    while play.goes_on() {
+        let worker = play.any(3);
+        play.stage.workers[worker].signal(Signal::Stop);
+        stalls += 1;
+        play.pause(RECLAIM_IDLE_MS..4 * RECLAIM_IDLE_MS).await;
+        if play.any(3) == 0 {
+            play.stage.workers[worker].kill();
+            play.stage.workers[worker].spawn()?;
+            play.facts.kills += 1;
+        } else {
+            play.stage.workers[worker].signal(Signal::Continue);
+        }
+        audit(play.stage.redis()?, AUDIT, 50, &mut seen)?;
+    }
+    let book = play.drain().await?;
+    while audit(play.stage.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
+    let missed = book.acked.difference(&seen).count();
+    if missed > 0 {
+        play.fail(format!("{missed} events were trimmed before another group had them"));
+    }
+    play.tell("stalls", stalls);
+    play.tell("audit_missed", missed);
+    // Trimming waited for the other group; now it goes on, and nothing else changes.
+    sleep(Duration::from_millis(300)).await;
+    play.end().await
+}
+
+/// Reads some entries as another group, and acks them; how many.
+fn audit(
+    redis: &Redis,
+    group: &str,
+    count: usize,
+    seen: &mut HashSet<String>,
+) -> redis::RedisResult<usize> {
+    let mut read = cmd("XREADGROUP");
+    read.arg("GROUP").arg(group).arg("reader").arg("COUNT").arg(count);
+    read.arg("STREAMS").arg(STREAM).arg(">");
+    type Entries = Vec<(String, Vec<redis::Value>)>;
+    let streams: Option<Vec<(String, Entries)>> = redis.query(&read)?;
+    let entries = streams.unwrap_or_default().into_iter().flat_map(|(_, entries)| entries);
+    let mut ack = cmd("XACK");
+    ack.arg(STREAM).arg(group);
+    let mut read = 0;
+    for (id, fields) in entries {
+        // The key is the first field.
+        if let Some(Ok(key)) = fields.into_iter().nth(1).map(redis::from_redis_value) {
+            seen.insert(key);
+        }
+        ack.arg(id);
+        read += 1;
+    }
+    if read > 0 {
+        redis.query::<()>(&ack)?;
+    }
+    Ok(read)
+}

@@ -1,0 +1,61 @@
+//! The network between any two is cut, stalled, delayed, or cut within a word.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::lab::torture::Run;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::proxy::{Proxy, Upstream, Weather};
+use crate::lab::torture::report::Report;
+use crate::lab::torture::stage::{Setup, Stage};
+
+/// One bad network at a time, between a pair and for a time that are drawn by lot.
+pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
+    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    let services = stage.services.as_ref().context("it has Redis and Postgres")?;
+    let redis = services.redis.as_ref().context("it has Redis")?;
+    let redis = Upstream::Unix(redis.socket());
+    let postgres = Upstream::Unix(services.postgres.socket());
+    let received = Proxy::start(redis.clone()).await?;
+    let read = Proxy::start(redis).await?;
+    let stored = Proxy::start(postgres).await?;
+    for receiver in &mut stage.receivers {
+        receiver.set("REDIS_URL", format!("redis://{}", received.address));
+    }
+    for worker in &mut stage.workers {
+        worker.set("REDIS_URL", format!("redis://{}", read.address));
+        let url = format!("postgres://offhook@{}/postgres?sslmode=disable", stored.address);
+        worker.set("DATABASE_URL", url);
+    }
+
+    let mut play = Play::begin(name, run, stage).await?;
+    let receiver = play.stage.targets.first().context("it was just started")?;
+    let sent = Proxy::start(Upstream::Tcp(receiver)).await?;
+    play.stage.targets.set(0, Some(sent.address));
+    let pairs = [
+        ("client_receiver", &sent),
+        ("receiver_redis", &received),
+        ("worker_redis", &read),
+        ("worker_postgres", &stored),
+    ];
+    let mut faults = serde_json::Map::new();
+    while play.goes_on() {
+        let (pair, proxy) = pairs[play.any(pairs.len())];
+        let weather = match play.any(4) {
+            0 => Weather::Cut,
+            1 => Weather::Stalled,
+            2 => Weather::Delayed(Duration::from_millis(20 + play.any(300) as u64)),
+            _ => Weather::CutAfter(1 + play.any(20_000)),
+        };
+        proxy.set(weather);
+        play.pause(100..1000).await;
+        proxy.set(Weather::Fine);
+        let count = faults.get(pair).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        faults.insert(pair.to_owned(), (count + 1).into());
+        play.facts.outages += 1;
+        play.pause(50..200).await;
+    }
+    play.tell("faults", faults);
+    play.end().await
+}

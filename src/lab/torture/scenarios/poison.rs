@@ -1,0 +1,101 @@
+//! Rows that Postgres refuses, and entries that are no events, in full batches.
+
+use std::collections::{HashMap, HashSet};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use redis::cmd;
+use tokio::time::{Instant, sleep};
+
+use crate::lab::servers::Signal;
+use crate::lab::torture::Run;
+use crate::lab::torture::ledger::Book;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::stage::{DEAD, STREAM, Setup, Stage};
+
+/// Entries that are no events.
+const GARBAGE: usize = 10;
+
+/// One in sixteen messages cannot be stored.
+const CONSTRAINT: &str =
+    "ALTER TABLE events ADD CONSTRAINT poison CHECK (key NOT LIKE 'SM%0-%') NOT VALID";
+
+fn is_poison(key: &str) -> bool {
+    key.split_once('-').is_some_and(|(sid, _)| sid.starts_with("SM") && sid.ends_with('0'))
+}
+
+/// The poison becomes dead letters, and nothing else does; then it is no poison any more, and the
+/// dead letters are replayed.
+pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
+    let stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    let replay = stage.workers[0].command(&["dead-letters", "replay", "--all"]);
+    let mut play = Play::begin(name, run, stage).await?;
+    play.stage.postgres()?.execute(CONSTRAINT).await?;
+    let began = Book::read(play.load.ledger())?;
+    // So that batches are full.
+    play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
+    for place in 0..GARBAGE {
+        sleep(play.duration() / GARBAGE as u32).await;
+        let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(place).to_owned();
+        play.stage.redis()?.query::<String>(&garbage)?;
+    }
+    play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
+    let book = play.calm().await?;
+
+    let (bad, good): (Vec<String>, Vec<String>) =
+        book.acked.into_iter().partition(|key| is_poison(key));
+    // What was sent before the constraint may be stored.
+    let bad: Vec<String> = bad.into_iter().filter(|key| !began.sent.contains(key)).collect();
+    play.stored(&good.into_iter().collect()).await;
+    let dead = play.dead(&bad).await?;
+    play.tell("poison", bad.len());
+    play.tell("dead_before_replay", dead);
+    play.stage.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
+    replayed(replay)?;
+    // Those that are no events come back.
+    play.facts.dead_letters = GARBAGE;
+    play.end().await
+}
+
+fn replayed(mut replay: Command) -> anyhow::Result<()> {
+    let output = replay.output().context("offhook dead-letters replay")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "offhook dead-letters replay: {said}");
+    Ok(())
+}
+
+impl Play {
+    /// Waits until all of these are dead letters, with the reason of Postgres, and all entries that
+    /// are no events; how many dead letters there are. The others must be those alone.
+    async fn dead(&mut self, keys: &[String]) -> anyhow::Result<usize> {
+        let mut left: HashSet<&String> = keys.iter().collect();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let range = cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
+            type Fields = HashMap<String, Vec<u8>>;
+            let letters: Vec<(String, Fields)> = self.stage.redis()?.query(&range)?;
+            let (mut garbage, mut innocent) = (0, 0);
+            for (_, fields) in &letters {
+                let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value));
+                match text("key") {
+                    None => garbage += 1,
+                    Some(key) => {
+                        left.retain(|left| **left != key);
+                        let why = text("dead_reason").unwrap_or_default();
+                        innocent += usize::from(!is_poison(&key) || !why.contains("23514"));
+                    }
+                }
+            }
+            if innocent > 0 {
+                self.fail(format!("{innocent} events were put aside that are no poison"));
+            }
+            if left.is_empty() && garbage == GARBAGE {
+                return Ok(letters.len());
+            }
+            ensure!(Instant::now() < deadline, "{} of the poison are no dead letters", left.len());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The power of a process with a local log fails: what it had not synced is gone from its disks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::ensure;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::backend::local_log::Bounds;
+use crate::lab::torture::Run;
+use crate::lab::torture::disk::{Disk, Unsynced};
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::server::Server;
+use crate::lab::torture::stage::{Alone, Setup, Stage};
+
+/// The log's disk: what must stay free, and room for a few files, which are short then.
+const LOG_KIB: u64 = Bounds::LEAST_FREE / 1024 + 16 * 1024;
+/// SQLite's: its own files, and more than what is sent in a second.
+const STORE_KIB: u64 = 128 * 1024;
+const STORE_KIB_PER_S: u64 = 2 * 1024;
+
+/// When the power fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum After {
+    /// At any time.
+    SomeTime,
+    /// Soon after the log has let go of a file, for the store was synced.
+    Checkpoint,
+    /// Soon after the log has let go of a file for a purge, which syncs the store, too.
+    Purge,
+}
+
+/// By turns; and whether the log's disk writes what nobody has synced. SQLite's never does, so that a file that
+/// the log should still have is missed.
+const ROUNDS: [(After, Unsynced); 3] = [
+    (After::Purge, Unsynced::AtOnce),
+    (After::SomeTime, Unsynced::Late),
+    (After::Checkpoint, Unsynced::AtOnce),
+];
+
+pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> {
+    cut(name, run, Alone::Sqlite).await
+}
+
+pub(super) async fn direct(name: String, run: &Run) -> anyhow::Result<Report> {
+    cut(name, run, Alone::Postgres).await
+}
+
+/// The power fails again and again, and each time the process goes on with what is left.
+async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report> {
+    let setup = Setup { workers: None, alone_on, ..Setup::default() };
+    let mut stage = Stage::prepare(run, &setup)?;
+    if let Err(error) = give_disks(&mut stage, run, alone_on) {
+        return Ok(Report::skipped(name, format!("no file system of its own: {error:#}")));
+    }
+    let log = stage.local_log();
+    let mut play = Play::begin(name, run, stage).await?;
+    // A slow machine may fill the small disk.
+    play.facts.may_refuse = true;
+    // What one process has left is what the next one lets go of.
+    play.stage.receivers[0].kill();
+    play.stage.receivers[0].start()?;
+    let mut files = 0;
+    for round in 0.. {
+        if round >= ROUNDS.len() && !play.goes_on() {
+            break;
+        }
+        let (after, _) = ROUNDS[round % ROUNDS.len()];
+        if after != After::SomeTime {
+            files += until_a_file_is_gone(&log, &play.stage.receivers[0], after).await?;
+        }
+        play.pause(match after {
+            // For many answers: what was not synced before them is then missed.
+            After::SomeTime => 800..1500,
+            After::Checkpoint | After::Purge => 50..300,
+        })
+        .await;
+        let (_, unsynced) = ROUNDS[(round + 1) % ROUNDS.len()];
+        cut_once(&mut play.stage, unsynced)?;
+        play.facts.kills += 1;
+    }
+    play.tell("files_let_go", files);
+    play.end().await
+}
+
+fn give_disks(stage: &mut Stage, run: &Run, alone_on: Alone) -> anyhow::Result<()> {
+    let directory = stage.directory().to_owned();
+    let image = |name: &str| directory.join(name).with_extension("disk");
+    if alone_on == Alone::Sqlite {
+        let kib = STORE_KIB + STORE_KIB_PER_S * run.duration.as_secs();
+        let store = Disk::in_file(stage.store_directory(), image("store"), kib, Unsynced::Late)?;
+        stage.disks.push(store);
+    }
+    let log = Disk::in_file(stage.local_log(), image("log"), LOG_KIB, ROUNDS[0].1)?;
+    stage.disks.insert(0, log);
+    stage.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", &Bounds::LEAST_FREE.to_string());
+    stage.give_admin_port()
+}
+
+/// Of all disks at one moment.
+fn cut_once(stage: &mut Stage, log: Unsynced) -> anyhow::Result<()> {
+    let receiver = &mut stage.receivers[0];
+    receiver.freeze()?;
+    let left: anyhow::Result<Vec<_>> = stage.disks.iter().map(Disk::copy).collect();
+    receiver.kill();
+    stage.disks.iter().try_for_each(Disk::take_away)?;
+    let all = stage.disks.iter().zip(left?).zip([log, Unsynced::Late]);
+    for ((disk, left), unsynced) in all.collect::<Vec<_>>().into_iter().rev() {
+        disk.bring_back(left, unsynced)?;
+    }
+    stage.receivers[0].start()
+}
+
+/// How many of those that are there now.
+async fn until_a_file_is_gone(log: &Path, server: &Server, after: After) -> anyhow::Result<usize> {
+    let (before, deadline) = (files(log)?, Instant::now() + Duration::from_secs(60));
+    loop {
+        if after == After::Purge {
+            server.purge()?;
+        }
+        let now = files(log)?;
+        let gone = before.difference(&now).count();
+        if gone > 0 {
+            return Ok(gone);
+        }
+        ensure!(Instant::now() < deadline, "the log lets go of no file: {now:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The names of a log's files.
+fn files(log: &Path) -> std::io::Result<BTreeSet<String>> {
+    let names =
+        std::fs::read_dir(log)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: std::io::Result<BTreeSet<String>> = names.collect();
+    Ok(names?.into_iter().filter(|name| name.ends_with(".log")).collect())
+}

@@ -1,0 +1,78 @@
+//! Redis is down, and the disk of the spool is full.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::backend::local_log::Bounds;
+use crate::lab::torture::Run;
+use crate::lab::torture::disk::Disk;
+use crate::lab::torture::play::Play;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::stage::{Setup, Stage};
+
+/// The whole disk: what must stay free, and 6 MiB.
+const DISK_KIB: u64 = Bounds::LEAST_FREE / 1024 + 6 * 1024;
+/// What somebody else has on it, and takes away later.
+const BALLAST_KIB: u64 = 3 * 1024;
+
+/// The disk fills, callbacks are refused; space returns, they are taken; it fills again; Redis
+/// returns.
+pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
+    let mut stage = Stage::prepare(run, &Setup::default())?;
+    let disk = Disk::in_memory(stage.spool(0), DISK_KIB).ok();
+    let ballast = stage.spool(0).join("ballast");
+    let receiver = &mut stage.receivers[0];
+    let is_small = disk.is_some();
+    let what = match disk {
+        Some(disk) => {
+            stage.disks.push(disk);
+            receiver.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", Bounds::LEAST_FREE.to_string());
+            std::fs::write(&ballast, vec![1; BALLAST_KIB as usize * 1024])?;
+            format!("tmpfs of {DISK_KIB} KiB")
+        }
+        None => {
+            receiver.set("OFFHOOK_SPOOL__MAX_BYTES", (1024 * 1024).to_string());
+            "no right to mount a small disk: spool.max_bytes of 1 MiB instead".to_owned()
+        }
+    };
+    let mut play = Play::begin(name, run, stage).await?;
+    play.facts.may_refuse = true;
+    play.tell("disk", what);
+    play.stage.redis()?.kill();
+    play.facts.outages += 1;
+    until_refused(&play, 0).await?;
+    sleep(play.duration() / 2).await;
+    if is_small {
+        std::fs::remove_file(&ballast)?;
+        until_acked(&play).await?;
+        sleep(play.duration() / 2).await;
+    }
+    let before = play.load.tally();
+    play.stage.redis()?.restart()?;
+    until_acked(&play).await?;
+    play.tell("refused_while_full", before.refused);
+    play.end().await
+}
+
+/// Longer than a slow machine takes for some MiB.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn until_refused(play: &Play, before: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while play.load.tally().refused <= before {
+        anyhow::ensure!(Instant::now() < deadline, "the disk does not get full");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Until callbacks are taken again.
+async fn until_acked(play: &Play) -> anyhow::Result<()> {
+    let (before, deadline) = (play.load.tally().acked, Instant::now() + PATIENCE);
+    while play.load.tally().acked <= before + 10 {
+        anyhow::ensure!(Instant::now() < deadline, "no callback is taken again");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
