@@ -137,6 +137,4 @@ pub trait Observer: Send + Sync + 'static {
 impl Observer for () {}
 
 #[cfg(test)]
-pub(crate) mod raw_client;
-#[cfg(test)]
 mod tests;

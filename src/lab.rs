@@ -2,6 +2,7 @@
 //!
 //! - [`sample`]: callbacks as Twilio would send and sign them; `sender` sends one.
 //! - `traffic`: an hour of them, and what must come of it.
+//! - [`wire`]: as much of HTTP as it takes to send bytes, right or wrong.
 //! - `load`: as many of them as a server takes, or at a rate.
 //! - [`servers`]: private servers of Redis and Postgres.
 //! - [`torture`]: offhook under load and faults, and the proof that nothing was lost.
@@ -10,5 +11,8 @@ pub(crate) mod load;
 pub mod sample;
 pub(crate) mod sender;
 pub mod servers;
+#[cfg(test)]
+pub(crate) mod test_client;
 pub mod torture;
 pub(crate) mod traffic;
+pub mod wire;

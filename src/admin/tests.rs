@@ -18,7 +18,7 @@ use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
-use crate::http::raw_client::{Client, Response};
+use crate::lab::test_client::{Client, Response};
 use crate::http::{Limits, serve};
 use crate::pipeline::{Observed, Sink as _};
 use crate::policy::{PolicyInForce, testing};

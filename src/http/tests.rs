@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::raw_client::Client;
+use crate::lab::test_client::Client;
 use super::{Caller, Cut, Limits, Observer, serve};
 
 const SHORT: Duration = Duration::from_millis(200);

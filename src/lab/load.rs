@@ -9,7 +9,6 @@ mod tally;
 mod tape;
 mod target;
 mod watch;
-mod wire;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +22,7 @@ pub(crate) use self::tally::{Quantiles, Tally};
 use self::tape::Page;
 pub(crate) use self::target::Target;
 pub(crate) use self::watch::{Seen, Watch, seen};
-use self::wire::Connection;
+use super::wire::{self, Connection};
 
 /// Longest wait for an answer: as long as Twilio's.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -94,36 +93,24 @@ struct Sender {
 
 impl Sender {
     async fn run(self) {
-        let mut connection = Connection::open(self.target.address).await.ok();
+        let address = self.target.address;
+        let mut connection = Connection::open(address).await.ok();
         let mut page = Page::default();
         while let Some(due) = self.pace.next().await {
             self.target.tape.write(&mut page);
             // A request that goes a little early is not answered before it was sent.
             let due = due.min(Instant::now());
-            let answer = timeout(PATIENCE, self.exchange(&mut connection, &page)).await;
+            let asking = wire::exchange(&mut connection, address, page.request.as_bytes());
+            let answer = timeout(PATIENCE, asking).await;
             let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let took = due.elapsed();
             self.measured.with(|tally| tally.record(took, &answer, page.is_new));
             match answer {
                 Ok(200..300) => self.watch(&page, due),
                 Ok(_) => {}
-                Err(_) => {
-                    connection = None;
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
-    }
-
-    /// Sends the page, over a new connection if there is none; the status of the answer.
-    async fn exchange(&self, connection: &mut Option<Connection>, page: &Page) -> io::Result<u16> {
-        let mut open = match connection.take() {
-            Some(open) => open,
-            None => Connection::open(self.target.address).await?,
-        };
-        let answer = open.exchange(page.request.as_bytes()).await?;
-        *connection = answer.keep_alive.then_some(open);
-        Ok(answer.status)
     }
 
     fn watch(&self, page: &Page, due: Instant) {

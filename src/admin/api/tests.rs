@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ROUTES;
 use crate::admin::tests::{Server, event};
-use crate::http::raw_client::Client;
+use crate::lab::test_client::Client;
 
 fn document() -> Value {
     serde_json::from_str(include_str!("openapi.json")).expect("JSON")

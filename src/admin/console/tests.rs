@@ -4,7 +4,7 @@ use crate::admin::gate::Gate;
 use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};
 use crate::event::Batch;
-use crate::http::raw_client::{Client, Response};
+use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 

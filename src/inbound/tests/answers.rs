@@ -3,7 +3,7 @@
 use super::request::{ACCOUNT, CALL, Request};
 use super::server::Server;
 use crate::event::Kind;
-use crate::http::raw_client::Response;
+use crate::lab::test_client::Response;
 
 #[track_caller]
 fn check(response: &Response) {

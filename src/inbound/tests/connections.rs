@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::request::{CALL, Request};
 use super::server::{Behind, LONG, Server, Setup, metric};
 use crate::event::Route;
-use crate::http::raw_client::Client;
+use crate::lab::test_client::Client;
 use crate::http::{Limits, serve};
 use crate::inbound::record::RequestRecord;
 use crate::inbound::{Inbound, answered};

@@ -31,7 +31,7 @@ fn voice() -> Request {
 }
 
 #[track_caller]
-fn check(response: &crate::http::raw_client::Response, expected: &str) {
+fn check(response: &crate::lab::test_client::Response, expected: &str) {
     assert_eq!((response.status, response.body.as_str()), (200, expected));
     assert_eq!(response.header("content-type"), Some("text/xml"));
 }

@@ -14,7 +14,7 @@ use super::request::{ACCOUNT, BASE, CALL, Request, TOKEN, token};
 use super::server::{Behind, LONG, Server, Setup};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKey, Kind};
-use crate::http::raw_client::Response;
+use crate::lab::test_client::Response;
 use crate::inbound::{HealthPath, PathPrefix, Refusal};
 use crate::pipeline::RecordError;
 use crate::twilio::signature::body_hash;

@@ -19,7 +19,7 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::Limits;
-use crate::http::raw_client::{Client, Response};
+use crate::lab::test_client::{Client, Response};
 use crate::inbound::{
     Config, ExplanationBudget, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room,
 };

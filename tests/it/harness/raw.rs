@@ -1,9 +1,8 @@
-//! [`Raw`]: a connection on which every byte is ours, for what no HTTP client does.
+//! [`Raw`]: a connection on which the test writes every byte, for what no HTTP client does.
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use offhook::lab::wire::Connection;
 use tokio::time::timeout;
 
 use super::DEADLINE;
@@ -11,19 +10,15 @@ use super::callback::Callback;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Raw {
-    stream: TcpStream,
-    read: Vec<u8>,
-}
+pub(crate) struct Raw(Connection);
 
 impl Raw {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("somebody listens");
-        Self { stream, read: Vec::new() }
+        Self(Connection::open(address).await.expect("something listens"))
     }
 
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).await.expect("the other side takes it");
+        self.0.write(bytes.as_ref()).await.expect("the other side takes it");
     }
 
     /// The head of a callback, with these lines instead of its length.
@@ -36,32 +31,15 @@ impl Raw {
         self.write(format!("{head}{lines}\r\n")).await;
     }
 
-    /// Reads until there is this.
+    /// Reads until this has come, and leaves it unread.
     pub(crate) async fn read_until(&mut self, part: &str) -> String {
-        let reading = async {
-            loop {
-                let text = String::from_utf8_lossy(&self.read);
-                if let Some(at) = text.find(part) {
-                    return text[..at + part.len()].to_owned();
-                }
-                let read = self.stream.read_buf(&mut self.read).await;
-                assert_ne!(read.ok(), Some(0), "it closes after {:?}", text_of(&self.read));
-            }
-        };
-        timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("no {part:?} comes"))
+        let read = timeout(DEADLINE, self.0.read_until(part)).await;
+        let read = read.unwrap_or_else(|_| panic!("no {part:?} comes"));
+        read.unwrap_or_else(|error| panic!("it closes before {part:?}: {error}"))
     }
 
     /// Reads until the other side closes.
     pub(crate) async fn read_to_end(mut self) -> String {
-        let reading = async {
-            // A reset after the answer is an end, too.
-            while !matches!(self.stream.read_buf(&mut self.read).await, Ok(0) | Err(_)) {}
-        };
-        timeout(DEADLINE, reading).await.expect("it closes");
-        text_of(&self.read)
+        timeout(DEADLINE, self.0.read_to_end()).await.expect("it closes")
     }
-}
-
-fn text_of(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -16,6 +14,7 @@ use crate::lab::torture::load::Volume;
 use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::wire::{Connection, exchange};
 
 /// Connections whose requests come a byte at a time.
 pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report> {
@@ -112,16 +111,10 @@ fn worst(account: usize) -> Vec<u8> {
 
 /// Sends it as fast as it is refused, until told to stop; how often that was.
 async fn forge(target: SocketAddr, request: Vec<u8>, stop: Arc<AtomicUsize>) -> usize {
-    let (mut stream, mut refused) = (None, 0);
+    let (mut connection, mut refused) = (None, 0);
     while stop.load(Ordering::Relaxed) == 0 {
-        let open = match stream.take() {
-            Some(open) => Ok(open),
-            None => TcpStream::connect(target).await,
-        };
-        let Ok(mut open) = open else { continue };
-        if let Some((status, keep)) = exchange(&mut open, &request).await {
+        if let Ok(status) = exchange(&mut connection, target, &request).await {
             refused += usize::from(status == 403);
-            stream = keep.then_some(open);
         }
     }
     refused
@@ -172,9 +165,8 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
 async fn say_nothing(target: SocketAddr, closed: Arc<AtomicUsize>) {
     const AGAIN: Duration = Duration::from_millis(500);
     loop {
-        if let Ok(mut stream) = TcpStream::connect(target).await {
-            // Until it is closed.
-            let _ = stream.read(&mut [0]).await;
+        if let Ok(mut connection) = Connection::open(target).await {
+            connection.closed().await;
             closed.fetch_add(1, Ordering::Relaxed);
         }
         sleep(AGAIN).await;
@@ -195,7 +187,7 @@ async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
 async fn drip(target: SocketAddr, opened: Arc<AtomicUsize>) {
     const EVERY: Duration = Duration::from_millis(500);
     loop {
-        let Ok(mut stream) = TcpStream::connect(target).await else {
+        let Ok(mut connection) = Connection::open(target).await else {
             sleep(EVERY).await;
             continue;
         };
@@ -203,7 +195,7 @@ async fn drip(target: SocketAddr, opened: Arc<AtomicUsize>) {
         let head = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\nX-Slow: ";
         for byte in head.iter().chain(std::iter::repeat(&b'a')) {
             sleep(EVERY).await;
-            if stream.write_all(std::slice::from_ref(byte)).await.is_err() {
+            if connection.write(std::slice::from_ref(byte)).await.is_err() {
                 break;
             }
         }
@@ -217,45 +209,19 @@ async fn pour(target: SocketAddr, left: Arc<AtomicUsize>) -> usize {
     const FORGED: &[u8] = b"POST /status HTTP/1.1\r\nHost: hooks.example.com\r\n\
         X-Twilio-Signature: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\
         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\n\r\nA=1&B=2";
-    let (mut stream, mut refused) = (None, 0);
+    let (mut connection, mut refused) = (None, 0);
     let take = |left: usize| left.checked_sub(1);
     while let Ok(left) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
         let request = if left % 2 == 0 { UNSIGNED } else { FORGED };
         // The server may close a connection that did nothing good.
         for _ in 0..3 {
-            let mut open = match stream.take() {
-                Some(open) => open,
-                None => match TcpStream::connect(target).await {
-                    Ok(open) => open,
-                    Err(_) => continue,
-                },
-            };
-            if let Some((status, keep)) = exchange(&mut open, request).await {
+            if let Ok(status) = exchange(&mut connection, target, request).await {
                 refused += usize::from(matches!(status, 400 | 403));
-                stream = keep.then_some(open);
                 break;
             }
         }
     }
     refused
-}
-
-/// The status of the answer, and whether the connection stays open.
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<(u16, bool)> {
-    stream.write_all(request).await.ok()?;
-    let (mut answer, mut buffer) = (Vec::new(), [0; 2048]);
-    loop {
-        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
-        answer.extend_from_slice(&buffer[..length]);
-        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
-        let wanted = header("content-length: ").and_then(|length| length.parse().ok()).unwrap_or(0);
-        if body.len() >= wanted {
-            let status = head.split(' ').nth(1)?.parse().ok()?;
-            return Some((status, header("connection: ") != Some("close")));
-        }
-    }
 }
 
 /// The receiver has a file for each connection, and so have we.
