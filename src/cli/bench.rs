@@ -17,7 +17,8 @@ use super::terminal::{errln, out, outln, progress};
 use crate::backend::Reads;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
-use crate::lab::load::{self, Measured, Plan, Quantiles, Target, Watch};
+use crate::lab::bench::{self, Measured, Target, Watch};
+use crate::lab::load::{Plan, Quantiles};
 use crate::twilio::public_url::PublicUrl;
 
 /// The arguments.
@@ -74,21 +75,21 @@ pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result
     let warmed = if bench.warm_up.is_zero() {
         WarmUp::default()
     } else {
-        let plan = Plan { time: bench.warm_up, requests: None, ..bench.plan() };
-        measure(&targets, plan, None).await?.0.with(|tally| WarmUp::of(tally))
+        let plan = Plan { time: Some(bench.warm_up), requests: None, ..bench.plan() };
+        measure(&targets, bench.connections, plan, None).await?.0.with(|tally| WarmUp::of(tally))
     };
     let watching = reader.map(|reader| {
         let (watch, samples) = Watch::new();
-        let seen = async move { load::seen(&reader, samples).await };
+        let seen = async move { bench::seen(&reader, samples).await };
         (Arc::new(watch), seen)
     });
     let (measured, took, seen) = match watching {
         None => {
-            let (measured, took) = measure(&targets, bench.plan(), None).await?;
+            let (measured, took) = measure(&targets, bench.connections, bench.plan(), None).await?;
             (measured, took, None)
         }
         Some((watch, seen)) => {
-            let measuring = measure(&targets, bench.plan(), Some(watch));
+            let measuring = measure(&targets, bench.connections, bench.plan(), Some(watch));
             let (measured, seen) = tokio::join!(measuring, seen);
             let (measured, took) = measured?;
             (measured, took, Some(seen.context("the store cannot be read")?))
@@ -110,10 +111,10 @@ pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result
 impl Bench {
     fn plan(&self) -> Plan {
         Plan {
-            connections: usize::from(self.connections),
             rate: self.rate,
-            time: self.seconds,
+            time: Some(self.seconds),
             requests: self.requests,
+            ..Plan::default()
         }
     }
 }
@@ -121,12 +122,14 @@ impl Bench {
 /// Runs the load on a thread of its own, and says on stderr how it goes.
 async fn measure(
     targets: &[Arc<Target>],
+    connections: u16,
     plan: Plan,
     watch: Option<Arc<Watch>>,
 ) -> anyhow::Result<(Measured, Duration)> {
     let measured = Measured::default();
     let (targets, theirs) = (targets.to_vec(), measured.clone());
-    let load = move || load::run(&targets, plan, &theirs, watch.as_ref());
+    let connections = usize::from(connections);
+    let load = move || bench::run(&targets, connections, plan, &theirs, watch.as_ref());
     let mut load = tokio::task::spawn_blocking(load);
     let mut progress = Progress::default();
     let mut second = tokio::time::interval(Duration::from_secs(1));

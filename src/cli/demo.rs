@@ -5,15 +5,13 @@ mod outcome;
 mod report;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::outcome::Outcome;
@@ -23,6 +21,7 @@ use crate::backend::sqlite::Query;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, LogFormat};
 use crate::http::client;
+use crate::lab::load::{ANSWER_TIMEOUT, Lane, Plan, Schedule, Tally, Turn, send_all};
 use crate::lab::sender;
 use crate::lab::traffic::{Request, Traffic, Volume};
 use crate::twilio::keyring::Secret;
@@ -30,8 +29,6 @@ use crate::{shutdown, telemetry};
 
 /// Requests under way at one time: about what 50 calls at once cause in their liveliest second.
 const CONNECTIONS: usize = 16;
-/// Longest wait for an answer: as long as Twilio's.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A small business at noon.
 const VOLUME: Volume = Volume {
@@ -74,9 +71,9 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
 
     outln!("offhook demo: an hour of a small business, in seconds (seed {seed})\n");
     let began = Instant::now();
-    let answers = stage.play(&traffic.requests).await?;
+    let tally = stage.play(&traffic.requests).await?;
     let outcome =
-        Outcome::gather(answers, began.elapsed(), &stage.query, stage.running.admin).await?;
+        Outcome::gather(&tally, began.elapsed(), &stage.query, stage.running.admin).await?;
     out!("{}", report::table(&traffic, &outcome));
     let wrong = outcome.compare(&traffic);
     for problem in &wrong {
@@ -122,26 +119,20 @@ impl Stage {
     }
 
     /// Sends everything in its order, as far as concurrent requests have one.
-    async fn play(&self, requests: &[Request]) -> anyhow::Result<Vec<(u16, Duration)>> {
-        let (client, next) = (client::new(PATIENCE)?, Arc::new(AtomicUsize::new(0)));
-        let requests: Arc<[Request]> = requests.into();
-        let token = SecretString::from(self.token.as_str());
-        let mut senders = JoinSet::new();
-        for _ in 0..CONNECTIONS {
-            let (client, requests, next) =
-                (client.clone(), Arc::clone(&requests), Arc::clone(&next));
-            let (base, token) = (self.url.clone(), token.clone());
-            senders.spawn(async move {
-                let secret = Secret::auth_token(&token);
-                let mut answers = Vec::new();
-                while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    answers.push(send(&client, &base, request, &secret).await?);
-                }
-                anyhow::Ok(answers)
-            });
-        }
-        let answers = senders.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(answers.into_iter().flatten().collect())
+    async fn play(&self, requests: &[Request]) -> anyhow::Result<Tally> {
+        let plan = Plan { requests: Some(requests.len() as u64), ..Plan::default() };
+        let tally: Arc<Mutex<Tally>> = Arc::default();
+        let sender = Sender {
+            client: client::new(ANSWER_TIMEOUT)?,
+            base: self.url.clone(),
+            secret: Arc::new(Secret::auth_token(&SecretString::from(self.token.as_str()))),
+            requests: requests.into(),
+            tally: Arc::clone(&tally),
+        };
+        let lanes = std::iter::repeat_n(sender, CONNECTIONS);
+        send_all(&Arc::new(Schedule::start(plan)?), lanes).await?;
+        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(tally.clone())
     }
 
     /// What there is to look at.
@@ -161,21 +152,33 @@ impl Stage {
     }
 }
 
-async fn send(
-    client: &reqwest::Client,
-    base: &str,
-    request: &Request,
-    secret: &Secret,
-) -> anyhow::Result<(u16, Duration)> {
-    let url = format!("{base}{}", request.path);
-    let (signed, signature) = match request.forgery {
-        Some(forgery) => forgery.forge(&request.callback, &url, secret),
-        None => {
-            let signed = request.callback.post(&url, secret);
-            let signature = Some(signed.signature.clone());
-            (signed, signature)
-        }
-    };
-    let answer = sender::deliver(client, &signed.url, &signed, signature.as_deref()).await?;
-    Ok((answer.status.as_u16(), answer.took))
+/// Sends the requests of its turns.
+#[derive(Clone)]
+struct Sender {
+    client: reqwest::Client,
+    base: String,
+    secret: Arc<Secret>,
+    requests: Arc<[Request]>,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Lane for Sender {
+    async fn send(&mut self, turn: Turn) -> anyhow::Result<()> {
+        let request = &self.requests[turn.number as usize];
+        let url = format!("{}{}", self.base, request.path);
+        let (signed, signature) = match request.forgery {
+            Some(forgery) => forgery.forge(&request.callback, &url, &self.secret),
+            None => {
+                let signed = request.callback.post(&url, &self.secret);
+                let signature = Some(signed.signature.clone());
+                (signed, signature)
+            }
+        };
+        let signature = signature.as_deref();
+        let answer = sender::deliver(&self.client, &signed.url, &signed, signature).await?;
+        let (status, events) = (Ok(answer.status.as_u16()), request.keys.len() as u64);
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.record(&status, Some(answer.took), events);
+        Ok(())
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Bench;
-use crate::lab::load::{Quantiles, Seen, Tally};
+use crate::lab::bench::Seen;
+use crate::lab::load::{Quantiles, Tally};
 
 /// Its names are those of the JSON.
 #[derive(Clone, Debug, Serialize)]

@@ -12,6 +12,7 @@ use crate::backend::StoredEvent;
 use crate::backend::sqlite::Query;
 use crate::event::{CurrentStatus, Kind, Resource};
 use crate::http::client;
+use crate::lab::load::{Quantiles, Tally};
 use crate::lab::traffic::Traffic;
 
 /// What came of it.
@@ -19,8 +20,8 @@ use crate::lab::traffic::Traffic;
 pub(super) struct Outcome {
     /// How long all of it took.
     pub(super) took: Duration,
-    /// Times of the requests that were accepted, sorted.
-    pub(super) latencies: Vec<Duration>,
+    /// Times of the requests that were accepted.
+    pub(super) latencies: Quantiles,
     pub(super) accepted: usize,
     pub(super) events: Vec<StoredEvent>,
     pub(super) statuses: Vec<CurrentStatus>,
@@ -53,36 +54,25 @@ async fn settled(client: &Client, admin: SocketAddr) -> anyhow::Result<String> {
 impl Outcome {
     /// Asks the store and the metrics.
     pub(super) async fn gather(
-        answers: Vec<(u16, Duration)>,
+        tally: &Tally,
         took: Duration,
         query: &Query,
         admin: SocketAddr,
     ) -> anyhow::Result<Self> {
         let client = client::new(Duration::from_secs(5))?;
         let metrics = settled(&client, admin).await?;
-        let ok = |status: u16| (200..300).contains(&status);
-        let accepted = answers.iter().filter(|(status, _)| ok(*status));
-        let mut latencies: Vec<Duration> = accepted.map(|(_, took)| *took).collect();
-        latencies.sort();
         let refused = series(&metrics, "offhook_refusals_total{reason=\"");
         let duplicates = total(&metrics, "offhook_events_total{freshness=\"duplicate\"");
         Ok(Self {
             took,
-            accepted: latencies.len(),
-            latencies,
+            accepted: tally.accepted() as usize,
+            latencies: tally.latencies.quantiles(),
             events: query.all_events().await?,
             statuses: query.all_statuses().await?,
             refused: refused.into_iter().filter(|(_, count)| *count > 0).collect(),
             absorbed: duplicates + total(&metrics, "offhook_folded_events_total"),
-            sent: answers.len(),
+            sent: tally.answered() as usize,
         })
-    }
-
-    /// The latency below which this share of the accepted requests stayed.
-    pub(super) fn quantile(&self, share: f64) -> Duration {
-        let last = self.latencies.len().saturating_sub(1);
-        let place = (last as f64 * share).round() as usize;
-        self.latencies.get(place).copied().unwrap_or_default()
     }
 
     /// How many SIDs of a resource ended in which status.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::time::Duration;
 
 use super::outcome::Outcome;
 use crate::event::Resource;
+use crate::lab::load::Quantiles;
 use crate::lab::traffic::Traffic;
 
 /// One figure a line.
@@ -30,12 +30,8 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
         expected.contradicted.len(),
         "messages reported undelivered and delivered: delivered wins".to_owned(),
     ));
-    rows.push(format!(
-        "  ack latency           p50 {}, p99 {}, max {}",
-        millis(outcome.quantile(0.5)),
-        millis(outcome.quantile(0.99)),
-        millis(outcome.quantile(1.0)),
-    ));
+    let Quantiles { p50, p99, max, .. } = outcome.latencies;
+    rows.push(format!("  ack latency           p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"));
     rows.push(format!("  time                  {:.1} s", outcome.took.as_secs_f64()));
     rows.join("\n") + "\n"
 }
@@ -76,8 +72,4 @@ fn row(name: &str, figure: usize, explanation: String) -> String {
 fn list(counts: &BTreeMap<impl Display, usize>) -> String {
     let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
     parts.join(", ")
-}
-
-fn millis(took: Duration) -> String {
-    format!("{:.2} ms", took.as_secs_f64() * 1e3)
 }

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::request::{CALL, Request};
 use super::server::{Behind, LONG, Server, Setup, metric};
 use crate::event::Route;
-use crate::lab::test_client::Client;
 use crate::http::{Limits, serve};
 use crate::inbound::record::RequestRecord;
 use crate::inbound::{Inbound, answered};
+use crate::lab::test_client::Client;
 use crate::pipeline::batcher;
 
 fn call(status: &str) -> Request {

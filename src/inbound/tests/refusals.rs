@@ -14,8 +14,8 @@ use super::request::{ACCOUNT, BASE, CALL, Request, TOKEN, token};
 use super::server::{Behind, LONG, Server, Setup};
 use crate::clock::Timestamp;
 use crate::event::{Event, EventKey, Kind};
-use crate::lab::test_client::Response;
 use crate::inbound::{HealthPath, PathPrefix, Refusal};
+use crate::lab::test_client::Response;
 use crate::pipeline::RecordError;
 use crate::twilio::signature::body_hash;
 

@@ -19,10 +19,10 @@ use crate::backend::sqlite::{Database, Query, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::Limits;
-use crate::lab::test_client::{Client, Response};
 use crate::inbound::{
     Config, ExplanationBudget, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room,
 };
+use crate::lab::test_client::{Client, Response};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
 use crate::policy::{Policy, PolicyInForce};

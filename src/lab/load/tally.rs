@@ -10,13 +10,13 @@ use serde::Serialize;
 /// Answers, failures, and the times of what was accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// Of answers with 2xx.
+    /// Of answers with 2xx whose time counts.
     pub(crate) latencies: Latencies,
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
     /// Requests without an answer, by what went wrong.
     pub(crate) errors: BTreeMap<io::ErrorKind, u64>,
-    /// Answers with 2xx, but for those to repetitions: as many events must be stored.
+    /// Those of requests that were accepted, but for repetitions: as many must be stored.
     pub(crate) events: u64,
 }
 
@@ -28,15 +28,17 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A request that ended after this time, with this status or without any; `is_new` if it was
-    /// no repetition.
-    pub(super) fn record(&mut self, took: Duration, answer: &io::Result<u16>, is_new: bool) {
+    /// A request of so many events, which ended with this status or without any, after this time if
+    /// that counts.
+    pub(crate) fn record(&mut self, answer: &io::Result<u16>, took: Option<Duration>, events: u64) {
         match answer {
             Ok(status) => {
                 *self.statuses.entry(*status).or_default() += 1;
                 if (200..300).contains(status) {
-                    self.latencies.record(took);
-                    self.events += u64::from(is_new);
+                    self.events += events;
+                    if let Some(took) = took {
+                        self.latencies.record(took);
+                    }
                 }
             }
             Err(error) => *self.errors.entry(error.kind()).or_default() += 1,
@@ -44,7 +46,7 @@ impl Tally {
     }
 
     /// Of `planned` requests, those that nothing is known of got no answer in time.
-    pub(super) fn unanswered(&mut self, planned: u64) {
+    pub(crate) fn unanswered(&mut self, planned: u64) {
         let missing = planned.saturating_sub(self.answered() + self.failed());
         *self.errors.entry(io::ErrorKind::TimedOut).or_default() += missing;
     }
@@ -61,7 +63,7 @@ impl Tally {
 
     /// Answers with 2xx.
     pub(crate) fn accepted(&self) -> u64 {
-        self.latencies.0.len()
+        self.statuses.range(200..300).map(|(_, count)| count).sum()
     }
 }
 
@@ -71,14 +73,14 @@ pub(crate) struct Latencies(Histogram<u64>);
 
 impl Latencies {
     /// None yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         /// In microseconds; what takes longer counts as so long.
         const LONGEST: u64 = 60_000_000;
         Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds and digits are valid"))
     }
 
     /// Adds one.
-    pub(super) fn record(&mut self, took: Duration) {
+    pub(crate) fn record(&mut self, took: Duration) {
         self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
@@ -117,10 +119,13 @@ mod tests {
     #[test]
     fn only_what_was_accepted_has_a_latency() {
         let mut tally = Tally::default();
-        tally.record(Duration::from_millis(2), &Ok(200), true);
-        tally.record(Duration::from_millis(9), &Ok(403), true);
-        tally.record(Duration::from_millis(9), &Err(io::ErrorKind::ConnectionReset.into()), true);
-        assert_eq!((tally.answered(), tally.accepted(), tally.failed()), (2, 1, 1));
+        let nine = Some(Duration::from_millis(9));
+        tally.record(&Ok(200), Some(Duration::from_millis(2)), 1);
+        tally.record(&Ok(202), None, 0);
+        tally.record(&Ok(403), nine, 1);
+        tally.record(&Err(io::ErrorKind::ConnectionReset.into()), nine, 1);
+        assert_eq!((tally.answered(), tally.accepted(), tally.failed()), (3, 2, 1));
+        assert_eq!((tally.events, tally.latencies.len()), (1, 1));
         let quantiles = tally.latencies.quantiles();
         assert!((1.99..2.01).contains(&quantiles.max), "{quantiles:?}");
     }
@@ -128,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_never_answered_is_an_error() {
         let mut tally = Tally::default();
-        tally.record(Duration::from_millis(2), &Ok(200), true);
+        tally.record(&Ok(200), Some(Duration::from_millis(2)), 1);
         tally.unanswered(5);
         assert_eq!(tally.errors, BTreeMap::from([(io::ErrorKind::TimedOut, 4)]));
     }

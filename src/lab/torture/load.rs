@@ -7,30 +7,26 @@ mod tally;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio::time::sleep;
 
 use self::supply::Supply;
 pub(super) use self::tally::Tally;
 use super::ledger::{Answer, Ledger};
 use super::stage::{ACCOUNT, PUBLIC_URL, TOKEN};
 use crate::http::client;
+use crate::lab::load::{ANSWER_TIMEOUT, Lane, Overdue, Plan, Schedule, Turn, send_all};
 use crate::lab::sender;
-use crate::lab::traffic::Request;
 use crate::twilio::keyring::Secret;
 
-/// As long as Twilio waits.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How often some are sent.
-const TICK: Duration = Duration::from_millis(10);
-/// Most requests at one time. When so many wait, the rate falls.
+/// Between two looks for a receiver, while none runs.
+const LOOK: Duration = Duration::from_millis(10);
+/// Most requests at one time. While all wait for answers, the rate falls.
 const AT_ONCE: usize = 512;
 
 /// How much is sent.
@@ -80,11 +76,12 @@ impl Targets {
 /// Callbacks on their way.
 pub(super) struct Load {
     task: JoinSet<anyhow::Result<()>>,
-    stop: CancellationToken,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    schedule: Arc<Schedule>,
+    supply: Mutex<Supply>,
     targets: Targets,
     client: reqwest::Client,
     secret: Secret,
@@ -103,19 +100,23 @@ impl Load {
         ledger: Ledger,
     ) -> anyhow::Result<Self> {
         let client = if volume.keep_alive { client::new } else { client::without_keep_alive };
+        let plan =
+            Plan { rate: Some(volume.rate as f64), overdue: Overdue::Skipped, ..Plan::default() };
+        let schedule = Arc::new(Schedule::start(plan).context("the load has no clock")?);
         let shared = Arc::new(Shared {
+            schedule: Arc::clone(&schedule),
+            supply: Mutex::new(Supply::new(seed, ACCOUNT, volume.copies)),
             targets,
-            client: client(PATIENCE)?,
+            client: client(ANSWER_TIMEOUT)?,
             secret: Secret::auth_token(&SecretString::from(TOKEN)),
             ledger,
             tally: Mutex::default(),
             fault: AtomicBool::new(false),
         });
-        let stop = CancellationToken::new();
+        let lanes = std::iter::repeat_n(Sender(Arc::clone(&shared)), AT_ONCE);
         let mut task = JoinSet::new();
-        let supply = Supply::new(seed, ACCOUNT, volume.copies);
-        task.spawn(send_all(supply, volume.rate, Arc::clone(&shared), stop.clone()));
-        Ok(Self { task, stop, shared })
+        task.spawn(async move { send_all(&schedule, lanes).await });
+        Ok(Self { task, shared })
     }
 
     /// Whether a fault is there now: latencies are those of the fault.
@@ -135,7 +136,7 @@ impl Load {
 
     /// Ends it, and waits for what is on its way.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
-        self.stop.cancel();
+        self.shared.schedule.stop();
         while let Some(ended) = self.task.join_next().await {
             ended.context("the load panicked")??;
         }
@@ -143,65 +144,44 @@ impl Load {
     }
 }
 
-async fn send_all(
-    mut supply: Supply,
-    rate: usize,
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let (slots, mut senders) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
-    let mut ticks = interval(TICK);
-    // A machine that fell behind does not send the rest at once.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut turn, mut due) = (0, 0.0);
-    while !stop.is_cancelled() {
-        ticks.tick().await;
-        due += rate as f64 * TICK.as_secs_f64();
-        while due >= 1.0 {
-            due -= 1.0;
-            // Nobody is there: a balancer would not even ask.
-            let Some(target) = shared.targets.next(turn) else { break };
-            turn += 1;
-            let slot = Arc::clone(&slots).acquire_owned().await.context("it is never closed")?;
-            let (request, shared) = (supply.next(), Arc::clone(&shared));
-            senders.spawn(async move {
-                let _slot = slot;
-                shared.send(target, &request).await
-            });
+/// One callback at a time. The connections are the client's, which keeps those that can be used again.
+#[derive(Clone)]
+struct Sender(Arc<Shared>);
+
+impl Lane for Sender {
+    async fn send(&mut self, turn: Turn) -> anyhow::Result<()> {
+        // While no receiver runs, a balancer would not even ask.
+        while !self.0.schedule.is_stopped() {
+            if let Some(target) = self.0.targets.next(turn.number as usize) {
+                return self.0.send(target).await;
+            }
+            sleep(LOOK).await;
         }
-        while let Some(sent) = senders.try_join_next() {
-            sent.context("a sender panicked")??;
-        }
+        Ok(())
     }
-    while let Some(sent) = senders.join_next().await {
-        sent.context("a sender panicked")??;
-    }
-    Ok(())
 }
 
 impl Shared {
-    async fn send(&self, target: SocketAddr, request: &Request) -> anyhow::Result<()> {
+    async fn send(&self, target: SocketAddr) -> anyhow::Result<()> {
+        let request = self.supply.lock().expect("no lane panics while it is held").next();
         let signed = request.callback.post(&format!("{PUBLIC_URL}{}", request.path), &self.secret);
         let path = signed.url.strip_prefix(PUBLIC_URL).unwrap_or_default();
         let url = format!("http://{target}{path}");
         let fault = self.fault.load(Ordering::Relaxed);
         self.ledger.sends(&request.keys).context("the ledger")?;
-        let answer = sender::deliver(&self.client, &url, &signed, Some(&signed.signature)).await;
-        let (answer, other, took) = match answer {
-            Ok(answer) if answer.status.is_success() => (Answer::Acked, None, Some(answer.took)),
-            Ok(answer) if answer.status == 503 => (Answer::Refused, None, Some(answer.took)),
-            Ok(answer) => (Answer::Refused, Some(answer.status.as_u16()), None),
-            Err(error) => {
-                self.tally().why_unknown = Some(format!("{:#}", anyhow::Error::from(error)));
-                (Answer::Unknown, None, None)
-            }
+        let response = sender::deliver(&self.client, &url, &signed, Some(&signed.signature)).await;
+        let response = response.map(|response| (response.status.as_u16(), response.took));
+        let answer = match response {
+            Ok((200..300, _)) => Answer::Acked,
+            Ok(_) => Answer::Refused,
+            Err(_) => Answer::Unknown,
         };
         self.ledger.answered(answer, &request.keys).context("the ledger")?;
-        self.tally().count(answer, other, took.filter(|_| fault));
+        self.tally().record(response, fault, request.keys.len() as u64);
         Ok(())
     }
 
-    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.tally.lock().expect("nobody panics while counting")
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("nothing panics while counting")
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Run;
 use super::load::Tally;
 use super::verdict::Verdict;
+use crate::lab::load;
 
 /// What a scenario did, and what must come of it.
 #[derive(Debug, Default)]
@@ -49,10 +50,10 @@ struct Ran {
     ok: bool,
     #[serde(flatten)]
     verdict: Verdict,
-    sent: usize,
-    acked: usize,
-    refused: usize,
-    unknown: usize,
+    sent: u64,
+    acked: u64,
+    refused: u64,
+    unknown: u64,
     kills: usize,
     outages: usize,
     dead_letters: usize,
@@ -87,16 +88,16 @@ impl Report {
         verdict: Verdict,
         drained: Option<Duration>,
     ) -> Self {
-        let [p50, p99, max] = tally.quantiles([0.5, 0.99, 1.0]);
+        let load::Quantiles { p50, p99, max, .. } = tally.quantiles();
         let failures = failures(run, tally, &facts, verdict, drained);
         Self(Line::Ran(Box::new(Ran {
             scenario,
             ok: failures.is_empty(),
             verdict,
             sent: tally.sent(),
-            acked: tally.acked,
-            refused: tally.refused,
-            unknown: tally.unknown,
+            acked: tally.acked(),
+            refused: tally.refused(),
+            unknown: tally.unknown(),
             kills: facts.kills,
             outages: facts.outages,
             dead_letters: facts.dead_letters,
@@ -147,10 +148,10 @@ fn failures(
     fail(doubled > 0, format!("{doubled} events are stored more than once"));
     fail(wrong > 0, format!("{wrong} statuses are wrong"));
     fail(extra > 0, format!("{extra} events were never sent"));
-    fail(tally.acked == 0, "nothing was acked".to_owned());
-    let refused = tally.refused;
+    fail(tally.acked() == 0, "nothing was acked".to_owned());
+    let (refused, other) = (tally.refused(), tally.other());
     fail(refused > 0 && !facts.may_refuse, format!("{refused} callbacks were refused"));
-    fail(!tally.other.is_empty(), format!("unexpected answers by status: {:?}", tally.other));
+    fail(!other.is_empty(), format!("unexpected answers by status: {other:?}"));
     fail(drained.is_none() && lost == 0, "all is stored, but not in time".to_owned());
     // A short run is a test on a machine that does other things, too.
     if let (Some(limit), Some(took), true) =

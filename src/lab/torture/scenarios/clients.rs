@@ -177,8 +177,8 @@ async fn say_nothing(target: SocketAddr, closed: Arc<AtomicUsize>) {
 async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
     play.calm().await?;
     let tally = play.load.tally();
-    if let Some(why) = tally.why_unknown {
-        play.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown));
+    if let Some(why) = &tally.why_unknown {
+        play.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown()));
     }
     play.end().await
 }

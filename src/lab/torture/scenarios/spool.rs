@@ -51,16 +51,16 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     let before = play.load.tally();
     play.stage.redis()?.restart()?;
     until_acked(&play).await?;
-    play.tell("refused_while_full", before.refused);
+    play.tell("refused_while_full", before.refused());
     play.end().await
 }
 
 /// Longer than a slow machine takes for some MiB.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn until_refused(play: &Play, before: usize) -> anyhow::Result<()> {
+async fn until_refused(play: &Play, before: u64) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while play.load.tally().refused <= before {
+    while play.load.tally().refused() <= before {
         anyhow::ensure!(Instant::now() < deadline, "the disk does not get full");
         sleep(Duration::from_millis(20)).await;
     }
@@ -69,8 +69,8 @@ async fn until_refused(play: &Play, before: usize) -> anyhow::Result<()> {
 
 /// Until callbacks are taken again.
 async fn until_acked(play: &Play) -> anyhow::Result<()> {
-    let (before, deadline) = (play.load.tally().acked, Instant::now() + PATIENCE);
-    while play.load.tally().acked <= before + 10 {
+    let (before, deadline) = (play.load.tally().acked(), Instant::now() + PATIENCE);
+    while play.load.tally().acked() <= before + 10 {
         anyhow::ensure!(Instant::now() < deadline, "no callback is taken again");
         sleep(Duration::from_millis(20)).await;
     }

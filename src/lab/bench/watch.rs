@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::tally::Latencies;
 use crate::backend::{BackendError, Reads};
+use crate::lab::load::Latencies;
 
 /// Between two samples: so few that looking for them costs the store little.
 const EVERY: Duration = Duration::from_millis(5);
