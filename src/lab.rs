@@ -5,6 +5,7 @@
 //! - [`wire`]: as much of HTTP as it takes to send bytes, right or wrong.
 //! - `load`: the load generator: schedule, lanes, tally; `bench`, what the command of that name sends.
 //! - [`servers`]: private servers of Redis and Postgres.
+//! - [`spawned`]: an offhook as a process of its own.
 //! - [`torture`]: offhook under load and faults, and the proof that nothing was lost.
 
 pub(crate) mod bench;
@@ -12,6 +13,7 @@ pub(crate) mod load;
 pub mod sample;
 pub(crate) mod sender;
 pub mod servers;
+pub mod spawned;
 #[cfg(test)]
 pub(crate) mod test_client;
 pub mod torture;

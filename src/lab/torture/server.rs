@@ -1,18 +1,15 @@
 //! [`Server`]: one `offhook serve`, as a process that can be killed and started again.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
 
 use super::load::Targets;
-use crate::lab::servers::{Process, Signal, guarded, poll};
+use crate::lab::servers::{Signal, guarded, poll};
+use crate::lab::spawned::{Addresses, ReadLog, Spawned};
 
 /// A start that takes longer than this never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,16 +28,8 @@ pub(super) struct Server {
     environment: BTreeMap<&'static str, String>,
     /// Where it is announced, and as which one.
     place: Option<(Targets, usize)>,
-    running: Option<Running>,
+    running: Option<Spawned>,
     peak_kib: u64,
-}
-
-#[derive(Debug)]
-struct Running {
-    process: Process,
-    log: Arc<Mutex<VecDeque<String>>>,
-    /// Of the public listener, once it listens.
-    address: mpsc::Receiver<Option<SocketAddr>>,
 }
 
 impl Server {
@@ -94,46 +83,30 @@ impl Server {
     /// Starts it, and does not wait for anything.
     pub(super) fn spawn(&mut self) -> anyhow::Result<()> {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        let mut process = Process::spawn(&mut self.command(&arguments), Signal::Kill)?;
-        let stderr = process.child().stderr.take().context("it is piped")?;
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        let (written, (found, address)) = (Arc::clone(&log), mpsc::channel());
-        // Ends with the process, whose end of the pipe is then closed.
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(address) = address_of(&line) {
-                    let _ = found.send(address);
-                }
-                let mut log = written.lock().expect("nobody panics while it is held");
-                if log.len() == LOG_LINES {
-                    log.pop_front();
-                }
-                log.push_back(line);
-            }
-        });
-        self.running = Some(Running { process, log, address });
+        let mut command = self.command(&arguments);
+        self.running = Some(Spawned::start(&mut command, LOG_LINES, ReadLog::All)?);
         Ok(())
     }
 
     /// Waits until it runs, and announces it.
     pub(super) fn wait(&mut self) -> anyhow::Result<()> {
         let running = self.running.as_ref().context("it was not started")?;
-        let Ok(address) = running.address.recv_timeout(PATIENCE) else {
-            bail!("{} does not start:\n{}", self.name, self.log());
+        let Some(addresses) = running.runs(PATIENCE) else {
+            bail!("{} does not start:\n{}", self.name, running.log());
         };
-        self.go_to(address);
+        self.go_to(addresses);
         Ok(())
     }
 
     /// Announces it if it has just begun to run, and says whether it has.
     pub(super) fn announce(&self) -> bool {
-        let address = self.running.as_ref().and_then(|running| running.address.try_recv().ok());
-        address.map(|address| self.go_to(address)).is_some()
+        let addresses = self.running.as_ref().and_then(|running| running.runs(Duration::ZERO));
+        addresses.map(|addresses| self.go_to(addresses)).is_some()
     }
 
-    fn go_to(&self, address: Option<SocketAddr>) {
+    fn go_to(&self, addresses: Addresses) {
         if let Some((targets, place)) = &self.place {
-            targets.set(*place, address);
+            targets.set(*place, addresses.inbound);
         }
     }
 
@@ -147,7 +120,7 @@ impl Server {
     pub(super) fn kill(&mut self) {
         self.note_peak();
         if let Some(mut running) = self.running.take() {
-            running.process.kill();
+            running.process_mut().kill();
         }
         self.leave();
     }
@@ -162,7 +135,7 @@ impl Server {
     /// Sends it a signal.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(running) = &self.running {
-            running.process.signal(signal);
+            running.process().signal(signal);
         }
     }
 
@@ -171,14 +144,14 @@ impl Server {
     pub(super) fn freeze(&self) -> anyhow::Result<()> {
         self.leave();
         let running = self.running.as_ref().context("it does not run")?;
-        running.process.signal(Signal::Stop);
-        let frozen = poll(PATIENCE, || running.process.is_frozen().then_some(()));
+        running.process().signal(Signal::Stop);
+        let frozen = poll(PATIENCE, || running.process().is_frozen().then_some(()));
         frozen.with_context(|| format!("{} does not stand still", self.name))
     }
 
     /// How it ended, if it has.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
-        self.running.as_mut()?.process.ended()
+        self.running.as_mut()?.process_mut().ended()
     }
 
     /// SIGTERM, unless it does not run.
@@ -193,7 +166,7 @@ impl Server {
         let log = self.log();
         let mut running = self.running.take()?;
         let name = &self.name;
-        match running.process.wait(STOP_WITHIN) {
+        match running.process_mut().wait(STOP_WITHIN) {
             Some(status) if status.success() => None,
             Some(status) => Some(format!("{name} stopped with {status}:\n{log}")),
             None => Some(format!("{name} does not stop:\n{log}")),
@@ -207,7 +180,7 @@ impl Server {
 
     fn note_peak(&mut self) {
         let Some(running) = &mut self.running else { return };
-        let path = format!("/proc/{}/status", running.process.child().id());
+        let path = format!("/proc/{}/status", running.process_mut().child().id());
         let status = std::fs::read_to_string(path).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|peak| peak.trim().split(' ').next()?.parse().ok());
@@ -215,15 +188,6 @@ impl Server {
     }
 
     fn log(&self) -> String {
-        let Some(running) = &self.running else { return String::new() };
-        let log = running.log.lock().expect("nobody panics while it is held");
-        log.iter().fold(String::new(), |text, line| text + line + "\n")
+        self.running.as_ref().map(Spawned::log).unwrap_or_default()
     }
-}
-
-/// Of the line that says that it runs: the public listener's, which a worker has none of.
-fn address_of(line: &str) -> Option<Option<SocketAddr>> {
-    let line: Value = serde_json::from_str(line).ok()?;
-    let runs = line["message"] == "offhook runs";
-    runs.then(|| line["inbound"].as_str().and_then(|address| address.parse().ok()))
 }
