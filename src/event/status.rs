@@ -3,7 +3,7 @@
 //!
 //! Twilio never guarantees an order, so the law must not depend on one: merging is commutative,
 //! associative and idempotent, and every permutation and batching of a SID's events gives the
-//! same row. The Postgres store says the same law in SQL; `tests/it/sink_battery.rs` holds them
+//! same row. The Postgres store says the same law in SQL; `tests/it/batteries/sink.rs` holds them
 //! against each other.
 
 use crate::clock::Timestamp;

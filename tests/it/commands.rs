@@ -1,6 +1,9 @@
 //! The commands, as the real program: what they print, and how they end.
 
+mod bench;
 mod dead_letters;
+mod doctor;
+mod running_server;
 mod send;
 mod terminal;
 mod tokens;

@@ -1,47 +1,13 @@
-//! offhook as a whole, against real servers: one module per contract or promise.
+//! offhook as a whole, against real servers: folders by what is promised, and in them one module per promise.
 
-mod asked;
-mod bad_input;
-mod bench;
-mod broken_disk;
+mod batteries;
 mod commands;
-mod console;
-mod deliveries;
-mod direct;
-mod doctor;
-mod encryption;
-mod fallback;
 mod floors;
 mod harness;
-mod health;
-mod hidden_settings;
 mod house;
-mod identity;
-mod kinds;
-mod local_log;
-mod metrics;
-mod operations;
-mod order;
-mod outage;
-mod pooler;
-mod privacy;
-mod purge;
-mod reads;
-mod reconnection;
-mod refusals;
-mod reload;
-mod resources;
-mod retention;
+mod operate;
+mod outlast;
+mod people;
+mod receive;
 mod services;
-mod shutdown;
-mod sink_battery;
-mod source_battery;
-mod startup;
-mod strangers;
-mod torture;
-#[cfg(feature = "otel")]
-mod traces;
-mod unfit;
-mod upgrade;
-mod verdict;
-mod workers;
+mod store;

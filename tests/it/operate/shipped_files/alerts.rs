@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{path, query, yaml};
 use crate::harness::{Stage, both_modes};
-use crate::metrics;
+use crate::operate::metrics;
 use crate::services::tool;
 
 both_modes! {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::harness::{
     ACCOUNT, Callback, OTHER_TOKEN, Signature, Spawned, Stage, TOKEN, both_modes, until,
 };
-use crate::metrics::scrape;
+use crate::operate::metrics::scrape;
 use crate::services::{Signal, needs};
 
 both_modes! {

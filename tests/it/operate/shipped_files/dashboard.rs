@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{query, read, yaml};
 use crate::harness::{Stage, both_modes};
-use crate::metrics;
+use crate::operate::metrics;
 
 both_modes! {
     panels_ask_for_what_a_server_exports,

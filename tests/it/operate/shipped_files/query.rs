@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::metrics::Exposition;
+use crate::operate::metrics::Exposition;
 
 /// What Prometheus itself adds to every series.
 const ADDED: [&str; 2] = ["job", "instance"];

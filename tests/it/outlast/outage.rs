@@ -231,9 +231,9 @@ async fn old_spool(directory: &std::path::Path, sids: [&str; 3]) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.expect("it is ours");
     for sql in [
-        include_str!("../fixtures/spool/0001_spool.sql"),
-        include_str!("../fixtures/spool/0002_dead_at.sql"),
-        include_str!("../fixtures/spool/0003_traceparent.sql"),
+        include_str!("../../fixtures/spool/0001_spool.sql"),
+        include_str!("../../fixtures/spool/0002_dead_at.sql"),
+        include_str!("../../fixtures/spool/0003_traceparent.sql"),
     ] {
         sqlx::raw_sql(sql).execute(&mut connection).await.expect("as it was made");
     }

@@ -191,7 +191,7 @@ async fn a_collector_that_is_down_costs_no_callback(mut stage: Stage) {
     let failed = "offhook_spans_total{result=\"failed\"}";
     until("the loss is counted", async || {
         offhook.client.accepts(&call(20).0).await;
-        (crate::metrics::scrape(&offhook.client).await.series[failed] > 0.0).then_some(())
+        (crate::operate::metrics::scrape(&offhook.client).await.series[failed] > 0.0).then_some(())
     })
     .await;
 }

@@ -1,0 +1,5 @@
+//! The contracts of the pipeline and of the stores, each held against every backend.
+
+mod reads;
+mod sink;
+mod source;

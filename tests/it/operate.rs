@@ -1,0 +1,13 @@
+//! What operators rely on: starting, stopping, reloading, health, metrics, the files that are shipped.
+
+mod encryption;
+mod health;
+pub(crate) mod metrics;
+mod reload;
+mod resources;
+mod shipped_files;
+mod shutdown;
+mod startup;
+#[cfg(feature = "otel")]
+mod traces;
+mod upgrade;

@@ -1,0 +1,6 @@
+//! What people see of it, and what is theirs.
+
+mod console;
+mod privacy;
+mod purge;
+mod verdict;

@@ -1,0 +1,10 @@
+//! What is stored: each event once, one status of each SID, in every deployment.
+
+mod connection_pooler;
+mod delivery_counts;
+mod direct;
+mod foreign_groups;
+mod local_log;
+mod order;
+mod retention;
+mod workers;
