@@ -285,5 +285,4 @@ struct Said<'r, H> {
 }
 
 #[cfg(test)]
-#[path = "callback_tests.rs"]
 mod tests;

@@ -240,5 +240,4 @@ impl Privacy {
 }
 
 #[cfg(test)]
-#[path = "privacy/tests.rs"]
 mod tests;

@@ -201,7 +201,7 @@ fn sources(directory: &Path, module: &str) -> Vec<(String, String)> {
         let path = entry.path();
         let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
         let inner = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
-        if name == "tests" || name.ends_with("_tests") {
+        if name == "tests" {
             continue;
         }
         if path.is_dir() {
