@@ -13,9 +13,9 @@ use tokio::time::sleep;
 
 /// What the network does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Weather {
+pub(super) enum LinkState {
     /// What it should.
-    Fine,
+    Up,
     /// Every connection is closed, and new ones at once.
     Cut,
     /// Nothing arrives, and nobody is told.
@@ -33,11 +33,11 @@ pub(super) enum Upstream {
     Unix(PathBuf),
 }
 
-/// Listens, and passes on what comes, as far as the weather allows.
+/// Listens, and passes on what comes, as far as the state of the link allows.
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
-    weather: watch::Sender<Weather>,
+    link: watch::Sender<LinkState>,
     _task: JoinSet<()>,
 }
 
@@ -45,34 +45,34 @@ impl Proxy {
     pub(super) async fn start(upstream: Upstream) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (weather, seen) = watch::channel(Weather::Fine);
+        let (link, seen) = watch::channel(LinkState::Up);
         let mut task = JoinSet::new();
         task.spawn(accept(listener, upstream, seen));
-        Ok(Self { address, weather, _task: task })
+        Ok(Self { address, link, _task: task })
     }
 
-    pub(super) fn set(&self, weather: Weather) {
-        self.weather.send_replace(weather);
+    pub(super) fn set(&self, link: LinkState) {
+        self.link.send_replace(link);
     }
 }
 
-async fn accept(listener: TcpListener, upstream: Upstream, weather: watch::Receiver<Weather>) {
+async fn accept(listener: TcpListener, upstream: Upstream, link: watch::Receiver<LinkState>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        if *weather.borrow() == Weather::Cut {
+        if *link.borrow() == LinkState::Cut {
             continue;
         }
-        let (upstream, weather) = (upstream.clone(), weather.clone());
+        let (upstream, link) = (upstream.clone(), link.clone());
         connections.spawn(async move {
             match upstream {
                 Upstream::Tcp(address) => {
                     let Ok(server) = TcpStream::connect(address).await else { return };
-                    join(client, server, weather).await;
+                    join(client, server, link).await;
                 }
                 Upstream::Unix(path) => {
                     let Ok(server) = UnixStream::connect(path).await else { return };
-                    join(client, server, weather).await;
+                    join(client, server, link).await;
                 }
             }
         });
@@ -83,14 +83,14 @@ async fn accept(listener: TcpListener, upstream: Upstream, weather: watch::Recei
 async fn join(
     client: TcpStream,
     server: impl AsyncRead + AsyncWrite,
-    weather: watch::Receiver<Weather>,
+    link: watch::Receiver<LinkState>,
 ) {
     // Not a matter of the test: small packets shall not wait for others.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = tokio::io::split(client);
     let (from_server, to_server) = tokio::io::split(server);
-    let up = pass(from_client, to_server, weather.clone());
-    let down = pass(from_server, to_client, weather);
+    let up = pass(from_client, to_server, link.clone());
+    let down = pass(from_server, to_client, link);
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -100,46 +100,46 @@ async fn join(
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut weather: watch::Receiver<Weather>,
+    mut link: watch::Receiver<LinkState>,
 ) {
     let (mut buffer, mut passed) = (vec![0; 16 * 1024], 0);
     loop {
         let length = tokio::select! {
             biased;
-            () = cut(weather.clone()) => return,
+            () = cut(link.clone()) => return,
             read = from.read(&mut buffer) => match read {
                 Ok(length) if length > 0 => length,
                 _ => return,
             },
         };
-        let now = *weather.borrow_and_update();
+        let now = *link.borrow_and_update();
         let (length, last) = match now {
-            Weather::Cut => return,
-            Weather::Fine => (length, false),
-            Weather::Delayed(delay) => {
+            LinkState::Cut => return,
+            LinkState::Up => (length, false),
+            LinkState::Delayed(delay) => {
                 sleep(delay).await;
                 (length, false)
             }
-            Weather::Stalled => {
-                if weather.wait_for(|weather| *weather != Weather::Stalled).await.is_err() {
+            LinkState::Stalled => {
+                if link.wait_for(|link| *link != LinkState::Stalled).await.is_err() {
                     return;
                 }
                 (length, false)
             }
-            Weather::CutAfter(most) => {
+            LinkState::CutAfter(most) => {
                 let left = most.saturating_sub(passed);
                 (length.min(left), length >= left)
             }
         };
-        passed = if matches!(now, Weather::CutAfter(_)) { passed + length } else { 0 };
+        passed = if matches!(now, LinkState::CutAfter(_)) { passed + length } else { 0 };
         if to.write_all(&buffer[..length]).await.is_err() || last {
             return;
         }
     }
 }
 
-async fn cut(mut weather: watch::Receiver<Weather>) {
-    if weather.wait_for(|weather| *weather == Weather::Cut).await.is_err() {
+async fn cut(mut link: watch::Receiver<LinkState>) {
+    if link.wait_for(|link| *link == LinkState::Cut).await.is_err() {
         // The proxy is gone; its connections end with it.
         std::future::pending::<()>().await;
     }
@@ -172,14 +172,14 @@ mod tests {
         stream.write_all(b"ping").await.unwrap();
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"ping");
-        proxy.set(Weather::Cut);
+        proxy.set(LinkState::Cut);
         assert!(matches!(stream.read(&mut answer).await, Ok(0) | Err(_)));
     }
 
     #[tokio::test]
     async fn it_cuts_within_a_word() {
         let proxy = Proxy::start(Upstream::Tcp(echo().await)).await.unwrap();
-        proxy.set(Weather::CutAfter(3));
+        proxy.set(LinkState::CutAfter(3));
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         stream.write_all(b"ping").await.unwrap();
         let mut answer = Vec::new();
@@ -190,10 +190,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_stalled_arrives_in_the_end() {
         let proxy = Proxy::start(Upstream::Tcp(echo().await)).await.unwrap();
-        proxy.set(Weather::Stalled);
+        proxy.set(LinkState::Stalled);
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         stream.write_all(b"ping").await.unwrap();
-        proxy.set(Weather::Fine);
+        proxy.set(LinkState::Up);
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"ping");

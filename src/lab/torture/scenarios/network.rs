@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::lab::torture::Run;
 use crate::lab::torture::play::Play;
-use crate::lab::torture::proxy::{Proxy, Upstream, Weather};
+use crate::lab::torture::proxy::{LinkState, Proxy, Upstream};
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
 
@@ -42,15 +42,15 @@ pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut faults = serde_json::Map::new();
     while play.goes_on() {
         let (pair, proxy) = pairs[play.any(pairs.len())];
-        let weather = match play.any(4) {
-            0 => Weather::Cut,
-            1 => Weather::Stalled,
-            2 => Weather::Delayed(Duration::from_millis(20 + play.any(300) as u64)),
-            _ => Weather::CutAfter(1 + play.any(20_000)),
+        let link = match play.any(4) {
+            0 => LinkState::Cut,
+            1 => LinkState::Stalled,
+            2 => LinkState::Delayed(Duration::from_millis(20 + play.any(300) as u64)),
+            _ => LinkState::CutAfter(1 + play.any(20_000)),
         };
-        proxy.set(weather);
+        proxy.set(link);
         play.pause(100..1000).await;
-        proxy.set(Weather::Fine);
+        proxy.set(LinkState::Up);
         let count = faults.get(pair).and_then(serde_json::Value::as_u64).unwrap_or_default();
         faults.insert(pair.to_owned(), (count + 1).into());
         play.facts.outages += 1;
