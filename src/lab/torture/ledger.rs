@@ -1,5 +1,5 @@
 //! [`Ledger`]: what was sent and what was answered, written as it happens to a file outside of the
-//! server's process. [`Book`]: what is in it in the end.
+//! server's process. [`LedgerSummary`]: what is in it in the end.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -63,25 +63,25 @@ impl Ledger {
 
 /// What a ledger says in the end.
 #[derive(Debug, Default)]
-pub(super) struct Book {
+pub(super) struct LedgerSummary {
     /// Every key that was sent.
     pub(super) sent: HashSet<String>,
     /// Those of which at least one callback was acked.
     pub(super) acked: HashSet<String>,
 }
 
-impl Book {
+impl LedgerSummary {
     pub(super) fn read(path: &Path) -> std::io::Result<Self> {
-        let mut book = Self::default();
+        let mut summary = Self::default();
         for line in BufReader::new(File::open(path)?).lines() {
             let line = line?;
             match line.split_once(' ') {
-                Some(("sent", key)) => _ = book.sent.insert(key.to_owned()),
-                Some(("acked", key)) => _ = book.acked.insert(key.to_owned()),
+                Some(("sent", key)) => _ = summary.sent.insert(key.to_owned()),
+                Some(("acked", key)) => _ = summary.acked.insert(key.to_owned()),
                 _ => {}
             }
         }
-        Ok(book)
+        Ok(summary)
     }
 }
 
@@ -98,8 +98,8 @@ mod tests {
         ledger.answered(Answer::Unknown, &keys).unwrap();
         ledger.answered(Answer::Acked, &keys[..1]).unwrap();
         ledger.answered(Answer::Refused, &keys).unwrap();
-        let book = Book::read(ledger.path()).unwrap();
-        assert_eq!(book.sent.len(), 2);
-        assert_eq!(book.acked, HashSet::from(["CA1-ringing".to_owned()]));
+        let summary = LedgerSummary::read(ledger.path()).unwrap();
+        assert_eq!(summary.sent.len(), 2);
+        assert_eq!(summary.acked, HashSet::from(["CA1-ringing".to_owned()]));
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Run;
-use super::ledger::{Book, Ledger};
+use super::ledger::{Ledger, LedgerSummary};
 use super::load::Load;
 use super::report::{Facts, Report};
 use super::stage::{DEAD, STREAM, Stage};
@@ -104,17 +104,17 @@ impl Play {
         self.facts.failures.push(what.into());
     }
 
-    /// No more faults, and a moment later no more load; what was answered is in the book.
-    pub(super) async fn calm(&mut self) -> anyhow::Result<Book> {
+    /// No more faults, and a moment later no more load; returns what was answered.
+    pub(super) async fn calm(&mut self) -> anyhow::Result<LedgerSummary> {
         self.load.in_fault(false);
         sleep(CALM).await;
         self.load.stop().await?;
-        Book::read(self.load.ledger()).context("the ledger")
+        LedgerSummary::read(self.load.ledger()).context("the ledger")
     }
 
     /// What has been acked so far, while the load goes on.
     pub(super) async fn calm_for_now(&self) -> anyhow::Result<HashSet<String>> {
-        Ok(Book::read(self.load.ledger()).context("the ledger")?.acked)
+        Ok(LedgerSummary::read(self.load.ledger()).context("the ledger")?.acked)
     }
 
     /// Waits until all of these are stored, or never will be; how long that took.
@@ -139,12 +139,12 @@ impl Play {
     }
 
     /// Waits until everything acked is stored, or never will be.
-    pub(super) async fn drain(&mut self) -> anyhow::Result<Book> {
-        let book = self.calm().await?;
-        let drained = self.stored(&book.acked).await;
+    pub(super) async fn drain(&mut self) -> anyhow::Result<LedgerSummary> {
+        let summary = self.calm().await?;
+        let drained = self.stored(&summary.acked).await;
         self.drained.get_or_insert(drained);
         self.settle().await?;
-        Ok(book)
+        Ok(summary)
     }
 
     /// Nothing may stay pending in the stream: all is stored, and must be acked soon.
@@ -170,7 +170,7 @@ impl Play {
 
     /// Drains, stops everything, and holds the store against the ledger.
     pub(super) async fn end(mut self) -> anyhow::Result<Report> {
-        let book = self.drain().await?;
+        let summary = self.drain().await?;
         let problems = self.stage.stop();
         self.facts.failures.extend(problems);
         let peak = self.stage.servers().map(|server| server.peak_kib()).max().unwrap_or_default();
@@ -183,7 +183,7 @@ impl Play {
             }
             self.facts.dead_letters = dead;
         }
-        let verdict = Verdict::of(&book, &self.store.contents().await?);
+        let verdict = Verdict::of(&summary, &self.store.contents().await?);
         let (tally, drained) = (self.load.tally(), self.drained.flatten());
         Ok(Report::new(self.name, &self.run, &tally, self.facts, verdict, drained))
     }

@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use super::ledger::Book;
+use super::ledger::LedgerSummary;
 use crate::backend::{BackendError, StoredEvent, postgres, sqlite};
 use crate::event::CurrentStatus;
 use crate::twilio::details::EventDetails;
@@ -28,17 +28,17 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(book: &Book, contents: &Contents) -> Self {
+    pub(super) fn of(summary: &LedgerSummary, contents: &Contents) -> Self {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for key in &contents.keys {
             *counts.entry(key).or_default() += 1;
         }
         Self {
             stored: counts.len(),
-            lost: book.acked.iter().filter(|key| !counts.contains_key(key.as_str())).count(),
+            lost: summary.acked.iter().filter(|key| !counts.contains_key(key.as_str())).count(),
             doubled: counts.values().filter(|count| **count > 1).count(),
             wrong: wrong(&contents.events, &contents.statuses),
-            extra: counts.keys().filter(|key| !book.sent.contains(**key)).count(),
+            extra: counts.keys().filter(|key| !summary.sent.contains(**key)).count(),
         }
     }
 }
@@ -148,19 +148,24 @@ mod tests {
         StoredEvent { event, params: String::new() }
     }
 
-    fn book(sent: &[&str], acked: &[&str]) -> Book {
+    fn summary(sent: &[&str], acked: &[&str]) -> LedgerSummary {
         let set = |keys: &[&str]| keys.iter().map(|&key| key.to_owned()).collect();
-        Book { sent: set(sent), acked: set(acked) }
+        LedgerSummary { sent: set(sent), acked: set(acked) }
     }
 
     /// LOST, DOUBLED, WRONG, EXTRA.
-    fn check(book: &Book, stored: &[&StoredEvent], status: &StoredEvent, expected: [usize; 4]) {
+    fn check(
+        summary: &LedgerSummary,
+        stored: &[&StoredEvent],
+        status: &StoredEvent,
+        expected: [usize; 4],
+    ) {
         let contents = Contents {
             keys: stored.iter().map(|stored| stored.event.key.to_string()).collect(),
             events: stored.iter().copied().cloned().collect(),
             statuses: EventDetails::of(&status.event).current.into_iter().collect(),
         };
-        let Verdict { lost, doubled, wrong, extra, .. } = Verdict::of(book, &contents);
+        let Verdict { lost, doubled, wrong, extra, .. } = Verdict::of(summary, &contents);
         assert_eq!([lost, doubled, wrong, extra], expected);
     }
 
@@ -169,11 +174,11 @@ mod tests {
         let (ringing, completed) = (stored("ringing"), stored("completed"));
         let keys = ["CA1-ringing", "CA1-completed"];
         let all = [&ringing, &completed];
-        check(&book(&keys, &keys), &all, &completed, [0, 0, 0, 0]);
-        check(&book(&keys, &keys), &all[1..], &completed, [1, 0, 0, 0]);
-        check(&book(&keys, &[]), &all[1..], &completed, [0, 0, 0, 0]);
-        check(&book(&keys, &keys), &[&ringing, &ringing, &completed], &completed, [0, 1, 0, 0]);
-        check(&book(&keys, &keys), &all, &ringing, [0, 0, 1, 0]);
-        check(&book(&keys[..1], &keys[..1]), &all, &completed, [0, 0, 0, 1]);
+        check(&summary(&keys, &keys), &all, &completed, [0, 0, 0, 0]);
+        check(&summary(&keys, &keys), &all[1..], &completed, [1, 0, 0, 0]);
+        check(&summary(&keys, &[]), &all[1..], &completed, [0, 0, 0, 0]);
+        check(&summary(&keys, &keys), &[&ringing, &ringing, &completed], &completed, [0, 1, 0, 0]);
+        check(&summary(&keys, &keys), &all, &ringing, [0, 0, 1, 0]);
+        check(&summary(&keys[..1], &keys[..1]), &all, &completed, [0, 0, 0, 1]);
     }
 }

@@ -81,9 +81,9 @@ pub(super) async fn stalled_consumer(name: String, run: &Run) -> anyhow::Result<
         }
         audit(play.stage.redis()?, AUDIT, 50, &mut seen)?;
     }
-    let book = play.drain().await?;
+    let summary = play.drain().await?;
     while audit(play.stage.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
-    let missed = book.acked.difference(&seen).count();
+    let missed = summary.acked.difference(&seen).count();
     if missed > 0 {
         play.fail(format!("{missed} events were trimmed before another group had them"));
     }

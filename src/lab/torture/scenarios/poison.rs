@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
-use crate::lab::torture::ledger::Book;
+use crate::lab::torture::ledger::LedgerSummary;
 use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{DEAD, STREAM, Setup, Stage};
@@ -33,7 +33,7 @@ pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
     let replay = stage.workers[0].command(&["dead-letters", "replay", "--all"]);
     let mut play = Play::begin(name, run, stage).await?;
     play.stage.postgres()?.execute(CONSTRAINT).await?;
-    let began = Book::read(play.load.ledger())?;
+    let began = LedgerSummary::read(play.load.ledger())?;
     // So that batches are full.
     play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
     for place in 0..GARBAGE {
@@ -42,10 +42,10 @@ pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
         play.stage.redis()?.query::<String>(&garbage)?;
     }
     play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
-    let book = play.calm().await?;
+    let summary = play.calm().await?;
 
     let (bad, good): (Vec<String>, Vec<String>) =
-        book.acked.into_iter().partition(|key| is_poison(key));
+        summary.acked.into_iter().partition(|key| is_poison(key));
     // What was sent before the constraint may be stored.
     let bad: Vec<String> = bad.into_iter().filter(|key| !began.sent.contains(key)).collect();
     play.stored(&good.into_iter().collect()).await;

@@ -171,8 +171,8 @@ pub(super) async fn marks_full(name: String, run: &Run) -> anyhow::Result<Report
     let marks: usize = play.stage.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
     play.facts.outages += 1;
     sleep(play.duration() / 2).await;
-    let book = play.calm_for_now().await?;
-    if play.stored(&book).await.is_none() {
+    let summary = play.calm_for_now().await?;
+    if play.stored(&summary).await.is_none() {
         play.fail("with a full Redis that may drop marks, not all is stored");
     }
     set(&mut play, "maxmemory-policy", "noeviction".to_owned())?;
