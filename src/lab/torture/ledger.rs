@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 /// What was answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Answer {
+pub(super) enum AnswerClass {
     /// 2xx: the event must reach the store.
     Acked,
     /// 503: it may, since a part of a batch may have been committed.
@@ -18,7 +18,7 @@ pub(super) enum Answer {
     Unknown,
 }
 
-impl Answer {
+impl AnswerClass {
     fn word(self) -> &'static str {
         match self {
             Self::Acked => "acked",
@@ -49,7 +49,7 @@ impl Ledger {
         self.write("sent", keys)
     }
 
-    pub(super) fn answered(&self, answer: Answer, keys: &[String]) -> std::io::Result<()> {
+    pub(super) fn answered(&self, answer: AnswerClass, keys: &[String]) -> std::io::Result<()> {
         self.write(answer.word(), keys)
     }
 
@@ -95,9 +95,9 @@ mod tests {
         let ledger = Ledger::create(directory.path().join("ledger")).unwrap();
         let keys = ["CA1-ringing".to_owned(), "CA1-completed".to_owned()];
         ledger.sends(&keys).unwrap();
-        ledger.answered(Answer::Unknown, &keys).unwrap();
-        ledger.answered(Answer::Acked, &keys[..1]).unwrap();
-        ledger.answered(Answer::Refused, &keys).unwrap();
+        ledger.answered(AnswerClass::Unknown, &keys).unwrap();
+        ledger.answered(AnswerClass::Acked, &keys[..1]).unwrap();
+        ledger.answered(AnswerClass::Refused, &keys).unwrap();
         let summary = LedgerSummary::read(ledger.path()).unwrap();
         assert_eq!(summary.sent.len(), 2);
         assert_eq!(summary.acked, HashSet::from(["CA1-ringing".to_owned()]));

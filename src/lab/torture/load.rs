@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use self::supply::Supply;
 pub(super) use self::tally::Tally;
-use super::ledger::{Answer, Ledger};
+use super::ledger::{AnswerClass, Ledger};
 use super::stage::{ACCOUNT, PUBLIC_URL, TOKEN};
 use crate::http::client;
 use crate::lab::load::{ANSWER_TIMEOUT, Lane, Overdue, Plan, Schedule, Turn, send_all};
@@ -172,9 +172,9 @@ impl Shared {
         let response = sender::deliver(&self.client, &url, &signed, Some(&signed.signature)).await;
         let response = response.map(|response| (response.status.as_u16(), response.took));
         let answer = match response {
-            Ok((200..300, _)) => Answer::Acked,
-            Ok(_) => Answer::Refused,
-            Err(_) => Answer::Unknown,
+            Ok((200..300, _)) => AnswerClass::Acked,
+            Ok(_) => AnswerClass::Refused,
+            Err(_) => AnswerClass::Unknown,
         };
         self.ledger.answered(answer, &request.keys).context("the ledger")?;
         self.tally().record(response, fault, request.keys.len() as u64);
