@@ -10,12 +10,12 @@
 mod disk;
 mod ledger;
 mod load;
-mod play;
 mod proxy;
 mod report;
 mod scenarios;
 mod server;
 mod stage;
+mod trial;
 mod verdict;
 
 use std::path::PathBuf;

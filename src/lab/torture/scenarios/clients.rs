@@ -11,9 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::lab::torture::Run;
 use crate::lab::torture::load::Volume;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::trial::Trial;
 use crate::lab::wire::{Connection, exchange};
 
 /// Connections whose requests come a byte at a time.
@@ -22,16 +22,16 @@ pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report>
     raise_file_limit(2 * CONNECTIONS as u64)?;
     let volume = Volume { rate: 1000, ..Volume::default() };
     let stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
-    let mut play = Play::begin(name, run, stage).await?;
-    let target = play.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    let target = trial.stage.targets.first().context("it was just started")?;
     let (opened, mut slow) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for _ in 0..CONNECTIONS {
         slow.spawn(drip(target, Arc::clone(&opened)));
     }
-    sleep(play.duration()).await;
-    play.tell("slow_connections", CONNECTIONS);
-    play.tell("opened", opened.load(Ordering::Relaxed));
-    let result = nobody_suffered(play).await;
+    sleep(trial.duration()).await;
+    trial.tell("slow_connections", CONNECTIONS);
+    trial.tell("opened", opened.load(Ordering::Relaxed));
+    let result = nobody_suffered(trial).await;
     drop(slow);
     result
 }
@@ -42,19 +42,19 @@ pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
     const REQUESTS: usize = 100_000;
     const CONNECTIONS: usize = 32;
     let requests = REQUESTS.min(REQUESTS / 30 * run.duration.as_secs().max(1) as usize);
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    let target = play.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let target = trial.stage.targets.first().context("it was just started")?;
     let (left, mut senders) = (Arc::new(AtomicUsize::new(requests)), JoinSet::new());
     for _ in 0..CONNECTIONS {
         senders.spawn(pour(target, Arc::clone(&left)));
     }
     let refused: usize = senders.join_all().await.into_iter().sum();
-    play.tell("unsigned", requests);
-    play.tell("unsigned_refused", refused);
+    trial.tell("unsigned", requests);
+    trial.tell("unsigned_refused", refused);
     if refused != requests {
-        play.fail(format!("{} unsigned requests were not refused", requests - refused));
+        trial.fail(format!("{} unsigned requests were not refused", requests - refused));
     }
-    nobody_suffered(play).await
+    nobody_suffered(trial).await
 }
 
 /// Forms of 64 kB that name an account and are not signed by it, with all that makes them expensive to
@@ -75,20 +75,20 @@ pub(super) async fn forgeries(name: String, run: &Run) -> anyhow::Result<Report>
     });
     std::fs::write(&file, accounts.collect::<String>()).context("the file of accounts")?;
     stage.set("OFFHOOK_CONFIG", &file.display().to_string());
-    let mut play = Play::begin(name, run, stage).await?;
-    let target = play.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    let target = trial.stage.targets.first().context("it was just started")?;
     let (stop, mut forgers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for n in 0..CONNECTIONS {
         forgers.spawn(forge(target, worst(1 + n % ACCOUNTS), Arc::clone(&stop)));
     }
-    sleep(play.duration()).await;
+    sleep(trial.duration()).await;
     stop.store(1, Ordering::Relaxed);
     let refused: usize = forgers.join_all().await.into_iter().sum();
-    play.tell("forged_refused", refused);
+    trial.tell("forged_refused", refused);
     if refused == 0 {
-        play.fail("no forged request was refused");
+        trial.fail("no forged request was refused");
     }
-    nobody_suffered(play).await
+    nobody_suffered(trial).await
 }
 
 /// A request that costs the most to refuse.
@@ -132,8 +132,8 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
     let volume = Volume { rate: 100, keep_alive: false, ..Volume::default() };
     let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
     stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
-    let mut play = Play::begin(name, run, stage).await?;
-    let target = play.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    let target = trial.stage.targets.first().context("it was just started")?;
     let (closed, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for n in 0..CONNECTIONS {
         clients.spawn(say_nothing(target, Arc::clone(&closed)));
@@ -143,7 +143,7 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
             sleep(Duration::from_millis(40)).await;
         }
     }
-    sleep(play.duration()).await;
+    sleep(trial.duration()).await;
     // A slow machine takes longer to open so many.
     let gave_way = async {
         while closed.load(Ordering::Relaxed) == 0 {
@@ -151,12 +151,12 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
         }
     };
     if timeout(LONGEST, gave_way).await.is_err() {
-        play.fail("no connection gave way");
+        trial.fail("no connection gave way");
     }
-    play.tell("silent_connections", CONNECTIONS);
-    play.tell("places", PLACES);
-    play.tell("gave_way", closed.load(Ordering::Relaxed));
-    let result = nobody_suffered(play).await;
+    trial.tell("silent_connections", CONNECTIONS);
+    trial.tell("places", PLACES);
+    trial.tell("gave_way", closed.load(Ordering::Relaxed));
+    let result = nobody_suffered(trial).await;
     drop(clients);
     result
 }
@@ -174,13 +174,13 @@ async fn say_nothing(target: SocketAddr, closed: Arc<AtomicUsize>) {
 }
 
 /// Not one signed callback may be refused, or go without an answer.
-async fn nobody_suffered(mut play: Play) -> anyhow::Result<Report> {
-    play.calm().await?;
-    let tally = play.load.tally();
+async fn nobody_suffered(mut trial: Trial) -> anyhow::Result<Report> {
+    trial.calm().await?;
+    let tally = trial.load.tally();
     if let Some(why) = &tally.why_unknown {
-        play.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown()));
+        trial.fail(format!("{} signed callbacks were not answered: {why}", tally.unknown()));
     }
-    play.end().await
+    trial.end().await
 }
 
 /// Opens a connection, and another one when it is closed.

@@ -7,10 +7,10 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::server::Server;
 use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// A point that is not passed within this time is given up, and the next one taken.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -31,32 +31,32 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
     stage.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
     stage.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
-    let mut play = Play::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, stage).await?;
     let mut aborts = Map::new();
     for (turn, point) in Point::WORKER.into_iter().cycle().enumerate() {
-        if !play.goes_on() {
+        if !trial.goes_on() {
             break;
         }
         let rare = matches!(point, Point::Claimed | Point::PutAside);
-        let passes = if rare { 1 } else { 1 + play.any(4) };
-        arm(&mut play.stage.workers[0], point, passes)?;
+        let passes = if rare { 1 } else { 1 + trial.any(4) };
+        arm(&mut trial.stage.workers[0], point, passes)?;
         if rare {
             // What it has in hand becomes idle, and it takes nothing away.
-            play.stage.workers[1].signal(Signal::Stop);
+            trial.stage.workers[1].signal(Signal::Stop);
         }
         if point == Point::PutAside {
             // The first may go to the other one's read, for which Redis had it wait.
             let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(turn).to_owned();
             for _ in 0..2 {
-                play.stage.redis()?.query::<String>(&garbage)?;
-                play.facts.dead_letters += 1;
+                trial.stage.redis()?.query::<String>(&garbage)?;
+                trial.facts.dead_letters += 1;
             }
         }
-        wait_for_abort(&mut play.stage.workers[0], point, &mut aborts).await;
-        play.stage.workers[1].signal(Signal::Continue);
+        wait_for_abort(&mut trial.stage.workers[0], point, &mut aborts).await;
+        trial.stage.workers[1].signal(Signal::Continue);
     }
-    disarm(&mut play.stage.workers[0])?;
-    told(play, aborts).await
+    disarm(&mut trial.stage.workers[0])?;
+    told(trial, aborts).await
 }
 
 /// A receiver, from the batch in hand to the answer, and its drainer. Another one lives.
@@ -65,10 +65,10 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
         return Ok(report);
     }
     let stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
-    let mut play = Play::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, stage).await?;
     let mut aborts = Map::new();
     for point in Point::RECEIVER.into_iter().cycle() {
-        if !play.goes_on() {
+        if !trial.goes_on() {
             break;
         }
         let direct = matches!(point, Point::Gathered | Point::Recorded);
@@ -76,25 +76,25 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
             [Point::Unspooled, Point::Begun, Point::Written, Point::Synced, Point::Spooled];
         let drainer = !direct && !into_spool.contains(&point);
         // Only the first of these is sure to come.
-        let passes = if drainer || point == Point::Begun { 1 } else { 1 + play.any(4) };
-        arm(&mut play.stage.receivers[0], point, passes)?;
-        while !play.stage.receivers[0].announce() && play.stage.receivers[0].ended().is_none() {
+        let passes = if drainer || point == Point::Begun { 1 } else { 1 + trial.any(4) };
+        arm(&mut trial.stage.receivers[0], point, passes)?;
+        while !trial.stage.receivers[0].announce() && trial.stage.receivers[0].ended().is_none() {
             sleep(POLL).await;
         }
         if !direct {
-            play.stage.redis()?.pause();
-            play.facts.outages += 1;
+            trial.stage.redis()?.pause();
+            trial.facts.outages += 1;
         }
         if drainer {
             // Something has to be in the spool.
             sleep(Duration::from_millis(400)).await;
-            play.stage.redis()?.go_on();
+            trial.stage.redis()?.go_on();
         }
-        wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;
-        play.stage.redis()?.go_on();
+        wait_for_abort(&mut trial.stage.receivers[0], point, &mut aborts).await;
+        trial.stage.redis()?.go_on();
     }
-    disarm(&mut play.stage.receivers[0])?;
-    told(play, aborts).await
+    disarm(&mut trial.stage.receivers[0])?;
+    told(trial, aborts).await
 }
 
 /// The one embedded process, from the batch in hand to what its log has let go of.
@@ -103,20 +103,20 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
         return Ok(report);
     }
     let stage = Stage::prepare(run, &Setup { workers: None, ..Setup::default() })?;
-    let mut play = Play::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, stage).await?;
     let mut aborts = Map::new();
     for point in Point::LOCAL.into_iter().cycle() {
-        if !play.goes_on() {
+        if !trial.goes_on() {
             break;
         }
         // Only the first of these is sure to come soon.
         let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
-        let passes = if once { 1 } else { 1 + play.any(4) };
-        arm(&mut play.stage.receivers[0], point, passes)?;
-        wait_for_abort(&mut play.stage.receivers[0], point, &mut aborts).await;
+        let passes = if once { 1 } else { 1 + trial.any(4) };
+        arm(&mut trial.stage.receivers[0], point, passes)?;
+        wait_for_abort(&mut trial.stage.receivers[0], point, &mut aborts).await;
     }
-    disarm(&mut play.stage.receivers[0])?;
-    told(play, aborts).await
+    disarm(&mut trial.stage.receivers[0])?;
+    told(trial, aborts).await
 }
 
 fn arm(server: &mut Server, point: Point, passes: usize) -> anyhow::Result<()> {
@@ -145,11 +145,11 @@ async fn wait_for_abort(server: &mut Server, point: Point, aborts: &mut Map<Stri
     server.kill();
 }
 
-async fn told(mut play: Play, aborts: Map<String, Value>) -> anyhow::Result<Report> {
-    play.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
-    if play.facts.kills == 0 {
-        play.fail("nothing aborted");
+async fn told(mut trial: Trial, aborts: Map<String, Value>) -> anyhow::Result<Report> {
+    trial.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
+    if trial.facts.kills == 0 {
+        trial.fail("nothing aborted");
     }
-    play.tell("aborts", aborts);
-    play.end().await
+    trial.tell("aborts", aborts);
+    trial.end().await
 }

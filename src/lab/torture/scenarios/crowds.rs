@@ -9,18 +9,18 @@ use tokio::time::sleep;
 use crate::lab::servers::{Redis, Signal};
 use crate::lab::torture::Run;
 use crate::lab::torture::load::Volume;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// The load is the fault.
 pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
     let volume = Volume { rate: 1000, copies: 50, ..Volume::default() };
     let setup = Setup { receivers: 4, workers: Some(2), volume, ..Setup::default() };
-    let mut play = Play::begin(name, run, Stage::prepare(run, &setup)?).await?;
-    sleep(play.duration()).await;
-    play.tell("copies", volume.copies);
-    play.end().await
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &setup)?).await?;
+    sleep(trial.duration()).await;
+    trial.tell("copies", volume.copies);
+    trial.end().await
 }
 
 /// Receive time is no part of any order.
@@ -28,10 +28,10 @@ pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
     const APART_S: i64 = 3600;
     let mut stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
     stage.receivers[1].argument(format!("--clock-offset={APART_S}"));
-    let mut play = Play::begin(name, run, stage).await?;
-    sleep(play.duration()).await;
-    play.tell("clocks_apart_s", APART_S);
-    play.end().await
+    let mut trial = Trial::begin(name, run, stage).await?;
+    sleep(trial.duration()).await;
+    trial.tell("clocks_apart_s", APART_S);
+    trial.end().await
 }
 
 /// Of two workers one would delete everything at once, if it went by its own clock.
@@ -41,15 +41,15 @@ pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Repor
     stage.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
     stage.set("OFFHOOK_RETENTION__STATUSES_DAYS", "30");
     stage.workers[1].argument(format!("--clock-offset={AHEAD_S}"));
-    let mut play = Play::begin(name, run, stage).await?;
-    play.recovers();
-    sleep(play.duration()).await;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    trial.recovers();
+    sleep(trial.duration()).await;
     // It looks when it starts, and then once in a while: now there is something to delete.
-    play.stage.workers[1].kill();
-    play.stage.workers[1].start()?;
-    sleep(play.duration().min(std::time::Duration::from_secs(10))).await;
-    play.tell("clock_ahead_s", AHEAD_S);
-    play.end().await
+    trial.stage.workers[1].kill();
+    trial.stage.workers[1].start()?;
+    sleep(trial.duration().min(std::time::Duration::from_secs(10))).await;
+    trial.tell("clock_ahead_s", AHEAD_S);
+    trial.end().await
 }
 
 /// Workers that stand still for longer than others leave their entries alone, then go on with them,
@@ -65,33 +65,33 @@ pub(super) async fn stalled_consumer(name: String, run: &Run) -> anyhow::Result<
     let create =
         cmd("XGROUP").arg("CREATE").arg(STREAM).arg(AUDIT).arg("0").arg("MKSTREAM").to_owned();
     stage.redis()?.query::<()>(&create)?;
-    let mut play = Play::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, stage).await?;
     let (mut stalls, mut seen) = (0, HashSet::new());
-    while play.goes_on() {
-        let worker = play.any(3);
-        play.stage.workers[worker].signal(Signal::Stop);
+    while trial.goes_on() {
+        let worker = trial.any(3);
+        trial.stage.workers[worker].signal(Signal::Stop);
         stalls += 1;
-        play.pause(RECLAIM_IDLE_MS..4 * RECLAIM_IDLE_MS).await;
-        if play.any(3) == 0 {
-            play.stage.workers[worker].kill();
-            play.stage.workers[worker].spawn()?;
-            play.facts.kills += 1;
+        trial.pause(RECLAIM_IDLE_MS..4 * RECLAIM_IDLE_MS).await;
+        if trial.any(3) == 0 {
+            trial.stage.workers[worker].kill();
+            trial.stage.workers[worker].spawn()?;
+            trial.facts.kills += 1;
         } else {
-            play.stage.workers[worker].signal(Signal::Continue);
+            trial.stage.workers[worker].signal(Signal::Continue);
         }
-        audit(play.stage.redis()?, AUDIT, 50, &mut seen)?;
+        audit(trial.stage.redis()?, AUDIT, 50, &mut seen)?;
     }
-    let summary = play.drain().await?;
-    while audit(play.stage.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
+    let summary = trial.drain().await?;
+    while audit(trial.stage.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
     let missed = summary.acked.difference(&seen).count();
     if missed > 0 {
-        play.fail(format!("{missed} events were trimmed before another group had them"));
+        trial.fail(format!("{missed} events were trimmed before another group had them"));
     }
-    play.tell("stalls", stalls);
-    play.tell("audit_missed", missed);
+    trial.tell("stalls", stalls);
+    trial.tell("audit_missed", missed);
     // Trimming waited for the other group; now it goes on, and nothing else changes.
     sleep(Duration::from_millis(300)).await;
-    play.end().await
+    trial.end().await
 }
 
 /// Reads some entries as another group, and acks them; how many.

@@ -8,49 +8,49 @@ use sqlx::{Connection as _, Executor as _};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Alone, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
-async fn direct(name: String, run: &Run) -> anyhow::Result<Play> {
+async fn direct(name: String, run: &Run) -> anyhow::Result<Trial> {
     let setup = Setup { workers: None, alone_on: Alone::Postgres, ..Setup::default() };
-    Play::begin(name, run, Stage::prepare(run, &setup)?).await
+    Trial::begin(name, run, Stage::prepare(run, &setup)?).await
 }
 
 pub(super) async fn direct_kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = direct(name, run).await?;
-    while play.goes_on() {
-        play.pause(80..400).await;
-        play.stage.receivers[0].kill();
-        play.stage.receivers[0].start()?;
-        play.facts.kills += 1;
+    let mut trial = direct(name, run).await?;
+    while trial.goes_on() {
+        trial.pause(80..400).await;
+        trial.stage.receivers[0].kill();
+        trial.stage.receivers[0].start()?;
+        trial.facts.kills += 1;
     }
-    play.end().await
+    trial.end().await
 }
 
 /// Postgres is killed, stopped and locked in turn.
 pub(super) async fn direct_outage(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = direct(name, run).await?;
-    while play.goes_on() {
-        play.pause(200..600).await;
-        play.stage.postgres()?.kill();
-        play.facts.kills += 1;
-        play.pause(200..600).await;
-        play.stage.postgres()?.restart()?;
+    let mut trial = direct(name, run).await?;
+    while trial.goes_on() {
+        trial.pause(200..600).await;
+        trial.stage.postgres()?.kill();
+        trial.facts.kills += 1;
+        trial.pause(200..600).await;
+        trial.stage.postgres()?.restart()?;
 
-        play.pause(200..600).await;
-        play.stage.postgres()?.pause();
-        play.pause(200..600).await;
-        play.stage.postgres()?.go_on();
+        trial.pause(200..600).await;
+        trial.stage.postgres()?.pause();
+        trial.pause(200..600).await;
+        trial.stage.postgres()?.go_on();
 
-        let mut somebody = play.stage.postgres()?.connection().await?;
+        let mut somebody = trial.stage.postgres()?.connection().await?;
         let mut transaction = somebody.begin().await?;
         transaction.execute("LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE").await?;
-        play.pause(200..600).await;
+        trial.pause(200..600).await;
         transaction.rollback().await?;
-        play.facts.outages += 3;
+        trial.facts.outages += 3;
     }
-    play.end().await
+    trial.end().await
 }
 
 /// What the disk spoils: a page.
@@ -60,30 +60,30 @@ const SPOILT: usize = 4096;
 /// receiver starts all the same. The events of the page are lost; no others are, once an operator has what can be
 /// read replayed.
 pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    play.facts.expected_loss = true;
-    play.stage.redis()?.kill();
-    play.facts.outages += 1;
-    sleep(play.duration() / 2).await;
-    play.stage.receivers[0].kill();
-    let spoilt = spoil(&play.stage.spool(0))?;
-    play.tell("spoilt_events_at_most", spoilt);
-    play.facts.most_lost = Some(spoilt);
-    play.stage.receivers[0].start()?;
-    sleep(play.duration() / 2).await;
-    play.stage.redis()?.restart()?;
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    trial.facts.expected_loss = true;
+    trial.stage.redis()?.kill();
+    trial.facts.outages += 1;
+    sleep(trial.duration() / 2).await;
+    trial.stage.receivers[0].kill();
+    let spoilt = spoil(&trial.stage.spool(0))?;
+    trial.tell("spoilt_events_at_most", spoilt);
+    trial.facts.most_lost = Some(spoilt);
+    trial.stage.receivers[0].start()?;
+    sleep(trial.duration() / 2).await;
+    trial.stage.redis()?.restart()?;
     let replay = ["local-log", "replay", "--all"];
     // A command knows of no role, and asks for no Redis.
-    let ended = play.stage.receivers[0].command(&replay).output().context("replay")?;
+    let ended = trial.stage.receivers[0].command(&replay).output().context("replay")?;
     ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     // It is appended within a second.
-    let aside = play.stage.spool(0).join("replay");
+    let aside = trial.stage.spool(0).join("replay");
     let deadline = Instant::now() + Duration::from_secs(30);
     while std::fs::read_dir(&aside)?.next().is_some() {
         ensure!(Instant::now() < deadline, "what was to be replayed is not appended");
         sleep(Duration::from_millis(20)).await;
     }
-    play.end().await
+    trial.end().await
 }
 
 /// Overwrites a page in the middle of the largest file; how many events it can have cost.

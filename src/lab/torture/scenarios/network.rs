@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::proxy::{LinkState, Proxy, Upstream};
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// One bad network at a time, between a pair and for a time that are drawn by lot.
 pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
@@ -29,10 +29,10 @@ pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
         worker.set("DATABASE_URL", url);
     }
 
-    let mut play = Play::begin(name, run, stage).await?;
-    let receiver = play.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    let receiver = trial.stage.targets.first().context("it was just started")?;
     let sent = Proxy::start(Upstream::Tcp(receiver)).await?;
-    play.stage.targets.set(0, Some(sent.address));
+    trial.stage.targets.set(0, Some(sent.address));
     let pairs = [
         ("client_receiver", &sent),
         ("receiver_redis", &received),
@@ -40,22 +40,22 @@ pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
         ("worker_postgres", &stored),
     ];
     let mut faults = serde_json::Map::new();
-    while play.goes_on() {
-        let (pair, proxy) = pairs[play.any(pairs.len())];
-        let link = match play.any(4) {
+    while trial.goes_on() {
+        let (pair, proxy) = pairs[trial.any(pairs.len())];
+        let link = match trial.any(4) {
             0 => LinkState::Cut,
             1 => LinkState::Stalled,
-            2 => LinkState::Delayed(Duration::from_millis(20 + play.any(300) as u64)),
-            _ => LinkState::CutAfter(1 + play.any(20_000)),
+            2 => LinkState::Delayed(Duration::from_millis(20 + trial.any(300) as u64)),
+            _ => LinkState::CutAfter(1 + trial.any(20_000)),
         };
         proxy.set(link);
-        play.pause(100..1000).await;
+        trial.pause(100..1000).await;
         proxy.set(LinkState::Up);
         let count = faults.get(pair).and_then(serde_json::Value::as_u64).unwrap_or_default();
         faults.insert(pair.to_owned(), (count + 1).into());
-        play.facts.outages += 1;
-        play.pause(50..200).await;
+        trial.facts.outages += 1;
+        trial.pause(50..200).await;
     }
-    play.tell("faults", faults);
-    play.end().await
+    trial.tell("faults", faults);
+    trial.end().await
 }

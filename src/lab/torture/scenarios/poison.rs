@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::ledger::LedgerSummary;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{DEAD, STREAM, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// Entries that are no events.
 const GARBAGE: usize = 10;
@@ -31,32 +31,32 @@ fn is_poison(key: &str) -> bool {
 pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
     let stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
     let replay = stage.workers[0].command(&["dead-letters", "replay", "--all"]);
-    let mut play = Play::begin(name, run, stage).await?;
-    play.stage.postgres()?.execute(CONSTRAINT).await?;
-    let began = LedgerSummary::read(play.load.ledger())?;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    trial.stage.postgres()?.execute(CONSTRAINT).await?;
+    let began = LedgerSummary::read(trial.load.ledger())?;
     // So that batches are full.
-    play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
+    trial.stage.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
     for place in 0..GARBAGE {
-        sleep(play.duration() / GARBAGE as u32).await;
+        sleep(trial.duration() / GARBAGE as u32).await;
         let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(place).to_owned();
-        play.stage.redis()?.query::<String>(&garbage)?;
+        trial.stage.redis()?.query::<String>(&garbage)?;
     }
-    play.stage.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
-    let summary = play.calm().await?;
+    trial.stage.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
+    let summary = trial.calm().await?;
 
     let (bad, good): (Vec<String>, Vec<String>) =
         summary.acked.into_iter().partition(|key| is_poison(key));
     // What was sent before the constraint may be stored.
     let bad: Vec<String> = bad.into_iter().filter(|key| !began.sent.contains(key)).collect();
-    play.stored(&good.into_iter().collect()).await;
-    let dead = play.dead(&bad).await?;
-    play.tell("poison", bad.len());
-    play.tell("dead_before_replay", dead);
-    play.stage.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
+    trial.stored(&good.into_iter().collect()).await;
+    let dead = trial.dead(&bad).await?;
+    trial.tell("poison", bad.len());
+    trial.tell("dead_before_replay", dead);
+    trial.stage.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
     replayed(replay)?;
     // Those that are no events come back.
-    play.facts.dead_letters = GARBAGE;
-    play.end().await
+    trial.facts.dead_letters = GARBAGE;
+    trial.end().await
 }
 
 fn replayed(mut replay: Command) -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ fn replayed(mut replay: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Play {
+impl Trial {
     /// Waits until all of these are dead letters, with the reason of Postgres, and all entries that
     /// are no events; how many dead letters there are. The others must be those alone.
     async fn dead(&mut self, keys: &[String]) -> anyhow::Result<usize> {

@@ -6,78 +6,78 @@ use sqlx::{Connection as _, Executor as _};
 use tokio::time::sleep;
 
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// Two, so that each could take over what the other one holds.
-async fn begin(name: String, run: &Run) -> anyhow::Result<Play> {
+async fn begin(name: String, run: &Run) -> anyhow::Result<Trial> {
     let setup = Setup { workers: Some(2), ..Setup::default() };
-    Play::begin(name, run, Stage::prepare(run, &setup)?).await
+    Trial::begin(name, run, Stage::prepare(run, &setup)?).await
 }
 
 pub(super) async fn down(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = begin(name, run).await?;
-    play.stage.postgres()?.kill();
-    play.facts.outages += 1;
-    sleep(play.duration()).await;
-    play.stage.postgres()?.restart()?;
-    play.end().await
+    let mut trial = begin(name, run).await?;
+    trial.stage.postgres()?.kill();
+    trial.facts.outages += 1;
+    sleep(trial.duration()).await;
+    trial.stage.postgres()?.restart()?;
+    trial.end().await
 }
 
 pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = begin(name, run).await?;
-    while play.goes_on() {
-        play.pause(300..1500).await;
-        play.stage.postgres()?.kill();
-        play.facts.kills += 1;
-        play.pause(1..300).await;
-        play.stage.postgres()?.restart()?;
+    let mut trial = begin(name, run).await?;
+    while trial.goes_on() {
+        trial.pause(300..1500).await;
+        trial.stage.postgres()?.kill();
+        trial.facts.kills += 1;
+        trial.pause(1..300).await;
+        trial.stage.postgres()?.restart()?;
     }
-    play.end().await
+    trial.end().await
 }
 
 pub(super) async fn locked(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = begin(name, run).await?;
-    let mut somebody = play.stage.postgres()?.connection().await?;
+    let mut trial = begin(name, run).await?;
+    let mut somebody = trial.stage.postgres()?.connection().await?;
     let mut transaction = somebody.begin().await?;
     transaction.execute("LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE").await?;
-    play.facts.outages += 1;
-    sleep(play.duration()).await;
+    trial.facts.outages += 1;
+    sleep(trial.duration()).await;
     transaction.rollback().await?;
-    play.end().await
+    trial.end().await
 }
 
 /// A time-out that most batches run into, on and off.
 pub(super) async fn timeouts(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = begin(name, run).await?;
+    let mut trial = begin(name, run).await?;
     // Made before, so that it has none of its own.
-    let mut administrator = play.stage.postgres()?.connection().await?;
-    while play.goes_on() {
+    let mut administrator = trial.stage.postgres()?.connection().await?;
+    while trial.goes_on() {
         administrator.execute("ALTER ROLE offhook SET statement_timeout = '1ms'").await?;
         administrator.execute(RECONNECT).await?;
-        play.facts.outages += 1;
-        play.pause(500..1500).await;
+        trial.facts.outages += 1;
+        trial.pause(500..1500).await;
         administrator.execute("ALTER ROLE offhook RESET statement_timeout").await?;
         administrator.execute(RECONNECT).await?;
         sleep(Duration::from_millis(200)).await;
     }
-    play.end().await
+    trial.end().await
 }
 
 /// A role that may only read, as behind a name that leads to a standby for a moment. Sessions keep what they
 /// were opened with, long after that is over.
 pub(super) async fn read_only(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = begin(name, run).await?;
-    play.recovers();
+    let mut trial = begin(name, run).await?;
+    trial.recovers();
     // Made before, so that it may write.
-    let mut administrator = play.stage.postgres()?.connection().await?;
+    let mut administrator = trial.stage.postgres()?.connection().await?;
     administrator.execute("ALTER ROLE offhook SET default_transaction_read_only = on").await?;
     administrator.execute(RECONNECT).await?;
-    play.facts.outages += 1;
-    sleep(play.duration()).await;
+    trial.facts.outages += 1;
+    sleep(trial.duration()).await;
     administrator.execute("ALTER ROLE offhook RESET default_transaction_read_only").await?;
-    play.end().await
+    trial.end().await
 }
 
 /// A setting of a role is that of its next connection.

@@ -9,10 +9,10 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::backend::local_log::Bounds;
 use crate::lab::torture::Run;
 use crate::lab::torture::disk::{Disk, Unsynced};
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::server::Server;
 use crate::lab::torture::stage::{Alone, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// The log's disk: what must stay free, and room for a few files, which are short then.
 const LOG_KIB: u64 = Bounds::LEAST_FREE / 1024 + 16 * 1024;
@@ -55,33 +55,34 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
         return Ok(Report::skipped(name, format!("no file system of its own: {error:#}")));
     }
     let log = stage.local_log();
-    let mut play = Play::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, stage).await?;
     // A slow machine may fill the small disk.
-    play.facts.may_refuse = true;
+    trial.facts.may_refuse = true;
     // What one process has left is what the next one lets go of.
-    play.stage.receivers[0].kill();
-    play.stage.receivers[0].start()?;
+    trial.stage.receivers[0].kill();
+    trial.stage.receivers[0].start()?;
     let mut files = 0;
     for round in 0.. {
-        if round >= ROUNDS.len() && !play.goes_on() {
+        if round >= ROUNDS.len() && !trial.goes_on() {
             break;
         }
         let (after, _) = ROUNDS[round % ROUNDS.len()];
         if after != After::SomeTime {
-            files += until_a_file_is_gone(&log, &play.stage.receivers[0], after).await?;
+            files += until_a_file_is_gone(&log, &trial.stage.receivers[0], after).await?;
         }
-        play.pause(match after {
-            // For many answers: what was not synced before them is then missed.
-            After::SomeTime => 800..1500,
-            After::Checkpoint | After::Purge => 50..300,
-        })
-        .await;
+        trial
+            .pause(match after {
+                // For many answers: what was not synced before them is then missed.
+                After::SomeTime => 800..1500,
+                After::Checkpoint | After::Purge => 50..300,
+            })
+            .await;
         let (_, unsynced) = ROUNDS[(round + 1) % ROUNDS.len()];
-        cut_once(&mut play.stage, unsynced)?;
-        play.facts.kills += 1;
+        cut_once(&mut trial.stage, unsynced)?;
+        trial.facts.kills += 1;
     }
-    play.tell("files_let_go", files);
-    play.end().await
+    trial.tell("files_let_go", files);
+    trial.end().await
 }
 
 fn give_disks(stage: &mut Stage, run: &Run, alone_on: Alone) -> anyhow::Result<()> {

@@ -8,20 +8,20 @@ use tokio::time::{Instant, sleep};
 
 use crate::lab::servers::{Fsync, Redis, Signal, free_port};
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    while play.goes_on() {
-        play.pause(300..1200).await;
-        play.stage.redis()?.kill();
-        play.facts.kills += 1;
-        play.pause(1..300).await;
-        play.stage.redis()?.restart()?;
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    while trial.goes_on() {
+        trial.pause(300..1200).await;
+        trial.stage.redis()?.kill();
+        trial.facts.kills += 1;
+        trial.pause(1..300).await;
+        trial.stage.redis()?.restart()?;
     }
-    play.end().await
+    trial.end().await
 }
 
 /// What `appendfsync everysec` costs when the power fails. A process that is killed has handed its
@@ -31,30 +31,30 @@ pub(super) async fn power_cut(name: String, run: &Run) -> anyhow::Result<Report>
     /// Of the time for which Redis may keep writes unsynced, the lesser part.
     const UNSYNCED: Duration = Duration::from_secs(1);
     let setup = Setup { fsync: Fsync::EverySecond, ..Setup::default() };
-    let mut play = Play::begin(name, run, Stage::prepare(run, &setup)?).await?;
-    play.facts.expected_loss = true;
-    play.tell("fsync", "everysec");
-    while play.goes_on() {
-        play.pause(200..500).await;
-        play.stage.workers[0].signal(Signal::Stop);
-        let synced = play.stage.redis()?.log_size();
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &setup)?).await?;
+    trial.facts.expected_loss = true;
+    trial.tell("fsync", "everysec");
+    while trial.goes_on() {
+        trial.pause(200..500).await;
+        trial.stage.workers[0].signal(Signal::Stop);
+        let synced = trial.stage.redis()?.log_size();
         sleep(UNSYNCED).await;
-        play.stage.redis()?.kill();
-        play.stage.redis()?.cut_log(synced)?;
-        play.facts.kills += 1;
-        play.stage.redis()?.restart()?;
-        play.stage.workers[0].signal(Signal::Continue);
+        trial.stage.redis()?.kill();
+        trial.stage.redis()?.cut_log(synced)?;
+        trial.facts.kills += 1;
+        trial.stage.redis()?.restart()?;
+        trial.stage.workers[0].signal(Signal::Continue);
     }
-    play.end().await
+    trial.end().await
 }
 
 pub(super) async fn stopped(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    play.stage.redis()?.pause();
-    play.facts.outages += 1;
-    sleep(play.duration()).await;
-    play.stage.redis()?.go_on();
-    play.end().await
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    trial.stage.redis()?.pause();
+    trial.facts.outages += 1;
+    sleep(trial.duration()).await;
+    trial.stage.redis()?.go_on();
+    trial.end().await
 }
 
 /// How often it had no memory for what it was asked to do, as `INFO` has it.
@@ -67,25 +67,25 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     const ROOM: usize = 256 * 1024;
     /// Longer than a slow machine takes to fill that.
     const PATIENCE: Duration = Duration::from_secs(60);
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    play.stage.workers[0].signal(Signal::Stop);
-    let redis = play.stage.redis()?;
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    trial.stage.workers[0].signal(Signal::Stop);
+    let redis = trial.stage.redis()?;
     let limit = info(redis, "used_memory:")? + ROOM;
     redis.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit))?;
-    play.facts.outages += 1;
+    trial.facts.outages += 1;
     let deadline = Instant::now() + PATIENCE;
-    while info(play.stage.redis()?, OOM)? == 0 {
+    while info(trial.stage.redis()?, OOM)? == 0 {
         ensure!(Instant::now() < deadline, "Redis does not get full");
         sleep(Duration::from_millis(20)).await;
     }
-    sleep(play.duration() / 2).await;
-    play.stage.workers[0].signal(Signal::Continue);
-    sleep(play.duration() / 2).await;
-    let redis = play.stage.redis()?;
+    sleep(trial.duration() / 2).await;
+    trial.stage.workers[0].signal(Signal::Continue);
+    sleep(trial.duration() / 2).await;
+    let redis = trial.stage.redis()?;
     let refused = info(redis, OOM)?;
     redis.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(0))?;
-    play.tell("oom_errors", refused);
-    play.end().await
+    trial.tell("oom_errors", refused);
+    trial.end().await
 }
 
 /// A number of `INFO`, by how its line begins; 0 if there is none.
@@ -101,41 +101,41 @@ pub(super) async fn restart_backlog(name: String, run: &Run) -> anyhow::Result<R
     let mut stage = Stage::prepare(run, &Setup::default())?;
     let admin = format!("127.0.0.1:{}", free_port()?);
     stage.workers[0].set("OFFHOOK_ADMIN__LISTEN", &admin);
-    let mut play = Play::begin(name, run, stage).await?;
-    play.recovers();
+    let mut trial = Trial::begin(name, run, stage).await?;
+    trial.recovers();
     // So that something was read before.
-    sleep(play.duration() / 4).await;
-    play.stage.postgres()?.kill();
-    play.facts.outages += 1;
+    sleep(trial.duration() / 4).await;
+    trial.stage.postgres()?.kill();
+    trial.facts.outages += 1;
     for _ in 0..2 {
-        sleep(play.duration() / 4).await;
-        play.stage.redis()?.kill();
-        play.facts.kills += 1;
-        play.stage.redis()?.restart()?;
-        shows_what_waits(&mut play, &admin).await?;
+        sleep(trial.duration() / 4).await;
+        trial.stage.redis()?.kill();
+        trial.facts.kills += 1;
+        trial.stage.redis()?.restart()?;
+        shows_what_waits(&mut trial, &admin).await?;
     }
-    play.stage.postgres()?.restart()?;
-    play.end().await
+    trial.stage.postgres()?.restart()?;
+    trial.end().await
 }
 
-async fn shows_what_waits(play: &mut Play, admin: &str) -> anyhow::Result<()> {
+async fn shows_what_waits(trial: &mut Trial, admin: &str) -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(20);
     let client = crate::http::client::new(PATIENCE)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let before = waits(play.stage.redis()?)?;
+        let before = waits(trial.stage.redis()?)?;
         // As often as it is looked at, and more.
         sleep(Duration::from_millis(500)).await;
         let text = client.get(format!("http://{admin}/metrics")).send().await?.text().await?;
         let shown = text.lines().find_map(|line| line.strip_prefix("offhook_stream_depth "));
         let shown: usize = shown.and_then(|depth| depth.parse().ok()).unwrap_or_default();
-        let after = waits(play.stage.redis()?)?;
+        let after = waits(trial.stage.redis()?)?;
         if (before * 9 / 10..=after + after / 10 + 10).contains(&shown) {
-            play.tell("backlog", shown);
+            trial.tell("backlog", shown);
             return Ok(());
         }
         if Instant::now() > deadline {
-            play.fail(format!("{before} to {after} entries wait, and {shown} are shown"));
+            trial.fail(format!("{before} to {after} entries wait, and {shown} are shown"));
             return Ok(());
         }
     }
@@ -157,28 +157,28 @@ fn waits(redis: &Redis) -> anyhow::Result<usize> {
 /// First Redis is full of what an older version left, and may drop it; then nothing may be dropped, and
 /// events need the room. It stays as it is until all is stored.
 pub(super) async fn marks_full(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut play = Play::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    play.recovers();
-    let set = |play: &mut Play, name: &str, value: String| -> anyhow::Result<()> {
-        Ok(play.stage.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value))?)
+    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    trial.recovers();
+    let set = |trial: &mut Trial, name: &str, value: String| -> anyhow::Result<()> {
+        Ok(trial.stage.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value))?)
     };
-    let limit = info(play.stage.redis()?, "used_memory:")? * 3;
-    set(&mut play, "maxmemory-policy", "volatile-ttl".to_owned())?;
-    set(&mut play, "maxmemory", limit.to_string())?;
+    let limit = info(trial.stage.redis()?, "used_memory:")? * 3;
+    set(&mut trial, "maxmemory-policy", "volatile-ttl".to_owned())?;
+    set(&mut trial, "maxmemory", limit.to_string())?;
     // Far more than there is room for: a script is let go on.
     let fill = "for n = 1, 100000 do \
                 redis.call('SET', 'offhook:events:done:' .. n, '1', 'EX', 21600) end return 100000";
-    let marks: usize = play.stage.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
-    play.facts.outages += 1;
-    sleep(play.duration() / 2).await;
-    let summary = play.calm_for_now().await?;
-    if play.stored(&summary).await.is_none() {
-        play.fail("with a full Redis that may drop marks, not all is stored");
+    let marks: usize = trial.stage.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
+    trial.facts.outages += 1;
+    sleep(trial.duration() / 2).await;
+    let summary = trial.calm_for_now().await?;
+    if trial.stored(&summary).await.is_none() {
+        trial.fail("with a full Redis that may drop marks, not all is stored");
     }
-    set(&mut play, "maxmemory-policy", "noeviction".to_owned())?;
-    sleep(play.duration() / 2).await;
-    play.tell("marks_before", marks);
-    play.end().await
+    set(&mut trial, "maxmemory-policy", "noeviction".to_owned())?;
+    sleep(trial.duration() / 2).await;
+    trial.tell("marks_before", marks);
+    trial.end().await
 }
 
 /// All that waits is stored in a moment, since it is known, and must then be freed as fast. With the default
@@ -190,9 +190,9 @@ pub(super) async fn trim_pace(name: String, run: &Run) -> anyhow::Result<Report>
     const WITHIN: Duration = Duration::from_secs(30);
     let mut stage = Stage::prepare(run, &Setup::default())?;
     stage.workers[0].unset("OFFHOOK_WORKER__TRIM_EVERY_MS");
-    let mut play = Play::begin(name, run, stage).await?;
-    sleep(play.duration() / 2).await;
-    play.stage.workers[0].signal(Signal::Stop);
+    let mut trial = Trial::begin(name, run, stage).await?;
+    sleep(trial.duration() / 2).await;
+    trial.stage.workers[0].signal(Signal::Stop);
     sleep(Duration::from_millis(500)).await;
     // Duplicates of what was sent.
     let copy = "local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 300) \
@@ -201,27 +201,27 @@ pub(super) async fn trim_pace(name: String, run: &Run) -> anyhow::Result<Report>
                 redis.call('XADD', KEYS[1], '*', unpack(entries[n % #entries + 1][2])) end \
                 return tonumber(ARGV[1])";
     let copied: usize =
-        play.stage.redis()?.query(cmd("EVAL").arg(copy).arg(1).arg(STREAM).arg(COPIES))?;
+        trial.stage.redis()?.query(cmd("EVAL").arg(copy).arg(1).arg(STREAM).arg(COPIES))?;
     ensure!(copied == COPIES, "there was nothing to copy");
-    play.stage.workers[0].signal(Signal::Continue);
+    trial.stage.workers[0].signal(Signal::Continue);
     // An unoptimized program on a busy machine takes its time.
     let deadline = Instant::now() + 4 * WITHIN;
-    while waits(play.stage.redis()?)? > FEW {
+    while waits(trial.stage.redis()?)? > FEW {
         ensure!(Instant::now() < deadline, "the backlog does not shrink");
         sleep(Duration::from_millis(50)).await;
     }
     let began = Instant::now();
     loop {
-        let left: usize = play.stage.redis()?.query(cmd("XLEN").arg(STREAM))?;
+        let left: usize = trial.stage.redis()?.query(cmd("XLEN").arg(STREAM))?;
         if left < FEW {
             break;
         }
         if began.elapsed() > WITHIN {
-            play.fail(format!("{left} entries are stored and not freed"));
+            trial.fail(format!("{left} entries are stored and not freed"));
             break;
         }
         sleep(Duration::from_millis(50)).await;
     }
-    play.tell("freed_ms", began.elapsed().as_millis() as u64);
-    play.end().await
+    trial.tell("freed_ms", began.elapsed().as_millis() as u64);
+    trial.end().await
 }

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::lab::servers::{Fsync, Redis, Sentinel, free_port};
 use crate::lab::torture::Run;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// Longer than any of it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,28 +35,28 @@ pub(super) async fn stale(name: String, run: &Run) -> anyhow::Result<Report> {
     stage.set("REDIS_URL", &url);
     wait("the replica follows", || Ok(replication(&second)?.contains("master_link_status:up")))
         .await?;
-    let mut play = Play::begin(name, run, stage).await?;
-    play.recovers();
-    sleep(play.duration() / 2).await;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    trial.recovers();
+    sleep(trial.duration() / 2).await;
     // Nothing is acked that is not replicated: that alone would be lost, whoever writes.
     let pause = cmd("CLIENT").arg("PAUSE").arg(1000).arg("WRITE").to_owned();
-    play.stage.redis()?.query::<()>(&pause)?;
+    trial.stage.redis()?.query::<()>(&pause)?;
     sleep(Duration::from_millis(300)).await;
-    play.stage.redis()?.pause();
-    play.facts.outages += 1;
+    trial.stage.redis()?.pause();
+    trial.facts.outages += 1;
     wait("another is the primary", || {
         Ok(sentinels.iter().all(|sentinel| sentinel.primary().is_ok_and(|port| port == other)))
     })
     .await?;
-    play.stage.redis()?.go_on();
-    sleep(play.duration() / 2).await;
+    trial.stage.redis()?.go_on();
+    sleep(trial.duration() / 2).await;
     wait("the old one learns that it is none", || {
-        Ok(replication(play.stage.redis()?)?.contains("role:slave"))
+        Ok(replication(trial.stage.redis()?)?.contains("role:slave"))
     })
     .await?;
     // From now on it is the other one that is looked at.
-    std::mem::swap(play.stage.redis()?, &mut second);
-    play.end().await
+    std::mem::swap(trial.stage.redis()?, &mut second);
+    trial.end().await
 }
 
 fn replication(redis: &Redis) -> redis::RedisResult<String> {

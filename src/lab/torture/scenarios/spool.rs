@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 use crate::backend::local_log::Bounds;
 use crate::lab::torture::Run;
 use crate::lab::torture::disk::Disk;
-use crate::lab::torture::play::Play;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::trial::Trial;
 
 /// The whole disk: what must stay free, and 6 MiB.
 const DISK_KIB: u64 = Bounds::LEAST_FREE / 1024 + 6 * 1024;
@@ -36,31 +36,31 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
             "no right to mount a small disk: spool.max_bytes of 1 MiB instead".to_owned()
         }
     };
-    let mut play = Play::begin(name, run, stage).await?;
-    play.facts.may_refuse = true;
-    play.tell("disk", what);
-    play.stage.redis()?.kill();
-    play.facts.outages += 1;
-    until_refused(&play, 0).await?;
-    sleep(play.duration() / 2).await;
+    let mut trial = Trial::begin(name, run, stage).await?;
+    trial.facts.may_refuse = true;
+    trial.tell("disk", what);
+    trial.stage.redis()?.kill();
+    trial.facts.outages += 1;
+    until_refused(&trial, 0).await?;
+    sleep(trial.duration() / 2).await;
     if is_small {
         std::fs::remove_file(&ballast)?;
-        until_acked(&play).await?;
-        sleep(play.duration() / 2).await;
+        until_acked(&trial).await?;
+        sleep(trial.duration() / 2).await;
     }
-    let before = play.load.tally();
-    play.stage.redis()?.restart()?;
-    until_acked(&play).await?;
-    play.tell("refused_while_full", before.refused());
-    play.end().await
+    let before = trial.load.tally();
+    trial.stage.redis()?.restart()?;
+    until_acked(&trial).await?;
+    trial.tell("refused_while_full", before.refused());
+    trial.end().await
 }
 
 /// Longer than a slow machine takes for some MiB.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn until_refused(play: &Play, before: u64) -> anyhow::Result<()> {
+async fn until_refused(trial: &Trial, before: u64) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while play.load.tally().refused() <= before {
+    while trial.load.tally().refused() <= before {
         anyhow::ensure!(Instant::now() < deadline, "the disk does not get full");
         sleep(Duration::from_millis(20)).await;
     }
@@ -68,9 +68,9 @@ async fn until_refused(play: &Play, before: u64) -> anyhow::Result<()> {
 }
 
 /// Until callbacks are taken again.
-async fn until_acked(play: &Play) -> anyhow::Result<()> {
-    let (before, deadline) = (play.load.tally().acked(), Instant::now() + PATIENCE);
-    while play.load.tally().acked() <= before + 10 {
+async fn until_acked(trial: &Trial) -> anyhow::Result<()> {
+    let (before, deadline) = (trial.load.tally().acked(), Instant::now() + PATIENCE);
+    while trial.load.tally().acked() <= before + 10 {
         anyhow::ensure!(Instant::now() < deadline, "no callback is taken again");
         sleep(Duration::from_millis(20)).await;
     }

@@ -1,4 +1,4 @@
-//! [`Play`]: a stage under load, from the first callback to the verdict. Scenarios inject faults
+//! [`Trial`]: a stage under load, from the first callback to the verdict. Scenarios inject faults
 //! into it.
 
 use std::collections::HashSet;
@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(100);
 const CALM: Duration = Duration::from_millis(500);
 
 /// A stage under load.
-pub(super) struct Play {
+pub(super) struct Trial {
     pub(super) stage: Stage,
     pub(super) load: Load,
     pub(super) facts: Facts,
@@ -41,7 +41,7 @@ pub(super) struct Play {
     drained: Option<Option<Duration>>,
 }
 
-impl Play {
+impl Trial {
     /// Starts all processes and the load; the faults may begin.
     pub(super) async fn begin(name: String, run: &Run, mut stage: Stage) -> anyhow::Result<Self> {
         stage.start()?;
