@@ -1,6 +1,6 @@
 //! Faults under load, and the proof that nothing was lost: what `offhook torture` runs.
 //!
-//! A [`Stage`](stage::Stage) is an offhook of several processes on private servers. A
+//! A [`Testbed`](testbed::Testbed) is an offhook of several processes on private servers. A
 //! [`Load`](load::Load) sends callbacks to it, and writes what was answered into a
 //! [`Ledger`](ledger::Ledger) outside of those processes. A scenario injects faults meanwhile. Then
 //! a [`Verdict`](verdict::Verdict) holds the store against the ledger.
@@ -14,7 +14,7 @@ mod proxy;
 mod report;
 mod scenarios;
 mod server;
-mod stage;
+mod testbed;
 mod trial;
 mod verdict;
 

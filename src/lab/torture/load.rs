@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use self::supply::Supply;
 pub(super) use self::tally::Tally;
 use super::ledger::{AnswerClass, Ledger};
-use super::stage::{ACCOUNT, PUBLIC_URL, TOKEN};
+use super::testbed::{ACCOUNT, PUBLIC_URL, TOKEN};
 use crate::http::client;
 use crate::lab::load::{ANSWER_TIMEOUT, Lane, Overdue, Plan, Schedule, Turn, send_all};
 use crate::lab::sender;

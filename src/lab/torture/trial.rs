@@ -1,4 +1,4 @@
-//! [`Trial`]: a stage under load, from the first callback to the verdict. Scenarios inject faults
+//! [`Trial`]: a testbed under load, from the first callback to the verdict. Scenarios inject faults
 //! into it.
 
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ use super::Run;
 use super::ledger::{Ledger, LedgerSummary};
 use super::load::Load;
 use super::report::{Facts, Report};
-use super::stage::{DEAD, STREAM, Stage};
+use super::testbed::{DEAD, STREAM, Testbed};
 use super::verdict::{self, Store, Verdict};
 
 /// Longest wait until everything acked is stored.
@@ -27,9 +27,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Load without faults, before and after them.
 const CALM: Duration = Duration::from_millis(500);
 
-/// A stage under load.
+/// A testbed under load.
 pub(super) struct Trial {
-    pub(super) stage: Stage,
+    pub(super) testbed: Testbed,
     pub(super) load: Load,
     pub(super) facts: Facts,
     pub(super) rng: StdRng,
@@ -43,21 +43,25 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Starts all processes and the load; the faults may begin.
-    pub(super) async fn begin(name: String, run: &Run, mut stage: Stage) -> anyhow::Result<Self> {
-        stage.start()?;
-        let store = stage.store();
+    pub(super) async fn begin(
+        name: String,
+        run: &Run,
+        mut testbed: Testbed,
+    ) -> anyhow::Result<Self> {
+        testbed.start()?;
+        let store = testbed.store();
         let tables = Instant::now() + DRAIN_WITHIN;
         while store.keys().await.is_err() {
             ensure!(Instant::now() < tables, "the tables are not there");
             sleep(POLL).await;
         }
-        let ledger = Ledger::create(stage.directory().join("ledger")).context("the ledger")?;
-        let load = Load::start(stage.volume, run.seed, stage.targets.clone(), ledger)?;
+        let ledger = Ledger::create(testbed.directory().join("ledger")).context("the ledger")?;
+        let load = Load::start(testbed.volume, run.seed, testbed.targets.clone(), ledger)?;
         sleep(CALM).await;
         load.in_fault(true);
         Ok(Self {
             store,
-            stage,
+            testbed,
             load,
             facts: Facts::default(),
             rng: StdRng::seed_from_u64(run.seed),
@@ -149,7 +153,7 @@ impl Trial {
 
     /// Nothing may stay pending in the stream: all is stored, and must be acked soon.
     async fn settle(&mut self) -> anyhow::Result<()> {
-        let Some(redis) = self.stage.services.as_ref().and_then(|all| all.redis.as_ref()) else {
+        let Some(redis) = self.testbed.services.as_ref().and_then(|all| all.redis.as_ref()) else {
             return Ok(());
         };
         let (pending, began) =
@@ -171,12 +175,12 @@ impl Trial {
     /// Drains, stops everything, and holds the store against the ledger.
     pub(super) async fn end(mut self) -> anyhow::Result<Report> {
         let summary = self.drain().await?;
-        let problems = self.stage.stop();
+        let problems = self.testbed.stop();
         self.facts.failures.extend(problems);
-        let peak = self.stage.servers().map(|server| server.peak_kib()).max().unwrap_or_default();
+        let peak = self.testbed.servers().map(|server| server.peak_kib()).max().unwrap_or_default();
         self.tell("peak_rss_mib", peak / 1024);
         self.look_at_files().await?;
-        if let Some(redis) = self.stage.services.as_ref().and_then(|all| all.redis.as_ref()) {
+        if let Some(redis) = self.testbed.services.as_ref().and_then(|all| all.redis.as_ref()) {
             let dead: usize = redis.query(redis::cmd("XLEN").arg(DEAD))?;
             if dead != self.facts.dead_letters {
                 self.fail(format!("{dead} dead letters, not {}", self.facts.dead_letters));
@@ -191,7 +195,7 @@ impl Trial {
     /// Those of SQLite, which no process writes any more.
     async fn look_at_files(&mut self) -> anyhow::Result<()> {
         let mut said = Vec::new();
-        for path in self.stage.sqlite_files() {
+        for path in self.testbed.sqlite_files() {
             said.push(verdict::integrity(&path).await?);
         }
         said.sort();

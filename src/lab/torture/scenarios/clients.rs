@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use crate::lab::torture::Run;
 use crate::lab::torture::load::Volume;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 use crate::lab::wire::{Connection, exchange};
 
@@ -21,9 +21,9 @@ pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report>
     const CONNECTIONS: usize = 2000;
     raise_file_limit(2 * CONNECTIONS as u64)?;
     let volume = Volume { rate: 1000, ..Volume::default() };
-    let stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
-    let mut trial = Trial::begin(name, run, stage).await?;
-    let target = trial.stage.targets.first().context("it was just started")?;
+    let testbed = Testbed::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
+    let target = trial.testbed.targets.first().context("it was just started")?;
     let (opened, mut slow) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for _ in 0..CONNECTIONS {
         slow.spawn(drip(target, Arc::clone(&opened)));
@@ -42,8 +42,8 @@ pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
     const REQUESTS: usize = 100_000;
     const CONNECTIONS: usize = 32;
     let requests = REQUESTS.min(REQUESTS / 30 * run.duration.as_secs().max(1) as usize);
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    let target = trial.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
+    let target = trial.testbed.targets.first().context("it was just started")?;
     let (left, mut senders) = (Arc::new(AtomicUsize::new(requests)), JoinSet::new());
     for _ in 0..CONNECTIONS {
         senders.spawn(pour(target, Arc::clone(&left)));
@@ -64,8 +64,8 @@ pub(super) async fn forgeries(name: String, run: &Run) -> anyhow::Result<Report>
     const CONNECTIONS: usize = 100;
     const ACCOUNTS: usize = 20;
     let volume = Volume { rate: 100, ..Volume::default() };
-    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
-    let file = stage.directory().join("accounts.toml");
+    let mut testbed = Testbed::prepare(run, &Setup { volume, ..Setup::default() })?;
+    let file = testbed.directory().join("accounts.toml");
     let accounts = (1..=ACCOUNTS).map(|n| {
         format!(
             "[[account]]\nsid = 'AC{n:032x}'\nauth_tokens = ['{:032x}', '{:032x}']\n",
@@ -74,9 +74,9 @@ pub(super) async fn forgeries(name: String, run: &Run) -> anyhow::Result<Report>
         )
     });
     std::fs::write(&file, accounts.collect::<String>()).context("the file of accounts")?;
-    stage.set("OFFHOOK_CONFIG", &file.display().to_string());
-    let mut trial = Trial::begin(name, run, stage).await?;
-    let target = trial.stage.targets.first().context("it was just started")?;
+    testbed.set("OFFHOOK_CONFIG", &file.display().to_string());
+    let mut trial = Trial::begin(name, run, testbed).await?;
+    let target = trial.testbed.targets.first().context("it was just started")?;
     let (stop, mut forgers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for n in 0..CONNECTIONS {
         forgers.spawn(forge(target, worst(1 + n % ACCOUNTS), Arc::clone(&stop)));
@@ -130,10 +130,10 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
     // Each callback is the first of its connection, and must be read before that has to give way: before
     // as many more have come as there are places. So they come at a pace that leaves it seconds.
     let volume = Volume { rate: 100, keep_alive: false, ..Volume::default() };
-    let mut stage = Stage::prepare(run, &Setup { volume, ..Setup::default() })?;
-    stage.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
-    let mut trial = Trial::begin(name, run, stage).await?;
-    let target = trial.stage.targets.first().context("it was just started")?;
+    let mut testbed = Testbed::prepare(run, &Setup { volume, ..Setup::default() })?;
+    testbed.set("OFFHOOK_INBOUND__MAX_CONNECTIONS", &PLACES.to_string());
+    let mut trial = Trial::begin(name, run, testbed).await?;
+    let target = trial.testbed.targets.first().context("it was just started")?;
     let (closed, mut clients) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
     for n in 0..CONNECTIONS {
         clients.spawn(say_nothing(target, Arc::clone(&closed)));

@@ -9,7 +9,7 @@ use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::server::Server;
-use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::testbed::{STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// A point that is not passed within this time is given up, and the next one taken.
@@ -28,10 +28,10 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
-    stage.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
-    stage.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    testbed.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
+    testbed.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
+    let mut trial = Trial::begin(name, run, testbed).await?;
     let mut aborts = Map::new();
     for (turn, point) in Point::WORKER.into_iter().cycle().enumerate() {
         if !trial.goes_on() {
@@ -39,23 +39,23 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
         }
         let rare = matches!(point, Point::Claimed | Point::PutAside);
         let passes = if rare { 1 } else { 1 + trial.any(4) };
-        arm(&mut trial.stage.workers[0], point, passes)?;
+        arm(&mut trial.testbed.workers[0], point, passes)?;
         if rare {
             // What it has in hand becomes idle, and it takes nothing away.
-            trial.stage.workers[1].signal(Signal::Stop);
+            trial.testbed.workers[1].signal(Signal::Stop);
         }
         if point == Point::PutAside {
             // The first may go to the other one's read, for which Redis had it wait.
             let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(turn).to_owned();
             for _ in 0..2 {
-                trial.stage.redis()?.query::<String>(&garbage)?;
+                trial.testbed.redis()?.query::<String>(&garbage)?;
                 trial.facts.dead_letters += 1;
             }
         }
-        wait_for_abort(&mut trial.stage.workers[0], point, &mut aborts).await;
-        trial.stage.workers[1].signal(Signal::Continue);
+        wait_for_abort(&mut trial.testbed.workers[0], point, &mut aborts).await;
+        trial.testbed.workers[1].signal(Signal::Continue);
     }
-    disarm(&mut trial.stage.workers[0])?;
+    disarm(&mut trial.testbed.workers[0])?;
     told(trial, aborts).await
 }
 
@@ -64,8 +64,8 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     let mut aborts = Map::new();
     for point in Point::RECEIVER.into_iter().cycle() {
         if !trial.goes_on() {
@@ -77,23 +77,24 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
         let drainer = !direct && !into_spool.contains(&point);
         // Only the first of these is sure to come.
         let passes = if drainer || point == Point::Begun { 1 } else { 1 + trial.any(4) };
-        arm(&mut trial.stage.receivers[0], point, passes)?;
-        while !trial.stage.receivers[0].announce() && trial.stage.receivers[0].ended().is_none() {
+        arm(&mut trial.testbed.receivers[0], point, passes)?;
+        while !trial.testbed.receivers[0].announce() && trial.testbed.receivers[0].ended().is_none()
+        {
             sleep(POLL).await;
         }
         if !direct {
-            trial.stage.redis()?.pause();
+            trial.testbed.redis()?.pause();
             trial.facts.outages += 1;
         }
         if drainer {
             // Something has to be in the spool.
             sleep(Duration::from_millis(400)).await;
-            trial.stage.redis()?.go_on();
+            trial.testbed.redis()?.go_on();
         }
-        wait_for_abort(&mut trial.stage.receivers[0], point, &mut aborts).await;
-        trial.stage.redis()?.go_on();
+        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
+        trial.testbed.redis()?.go_on();
     }
-    disarm(&mut trial.stage.receivers[0])?;
+    disarm(&mut trial.testbed.receivers[0])?;
     told(trial, aborts).await
 }
 
@@ -102,8 +103,8 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let stage = Stage::prepare(run, &Setup { workers: None, ..Setup::default() })?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     let mut aborts = Map::new();
     for point in Point::LOCAL.into_iter().cycle() {
         if !trial.goes_on() {
@@ -112,10 +113,10 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
         // Only the first of these is sure to come soon.
         let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
         let passes = if once { 1 } else { 1 + trial.any(4) };
-        arm(&mut trial.stage.receivers[0], point, passes)?;
-        wait_for_abort(&mut trial.stage.receivers[0], point, &mut aborts).await;
+        arm(&mut trial.testbed.receivers[0], point, passes)?;
+        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
     }
-    disarm(&mut trial.stage.receivers[0])?;
+    disarm(&mut trial.testbed.receivers[0])?;
     told(trial, aborts).await
 }
 

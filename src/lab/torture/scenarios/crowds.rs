@@ -10,14 +10,14 @@ use crate::lab::servers::{Redis, Signal};
 use crate::lab::torture::Run;
 use crate::lab::torture::load::Volume;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::testbed::{STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// The load is the fault.
 pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
     let volume = Volume { rate: 1000, copies: 50, ..Volume::default() };
     let setup = Setup { receivers: 4, workers: Some(2), volume, ..Setup::default() };
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &setup)?).await?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &setup)?).await?;
     sleep(trial.duration()).await;
     trial.tell("copies", volume.copies);
     trial.end().await
@@ -26,9 +26,9 @@ pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
 /// Receive time is no part of any order.
 pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
     const APART_S: i64 = 3600;
-    let mut stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
-    stage.receivers[1].argument(format!("--clock-offset={APART_S}"));
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    testbed.receivers[1].argument(format!("--clock-offset={APART_S}"));
+    let mut trial = Trial::begin(name, run, testbed).await?;
     sleep(trial.duration()).await;
     trial.tell("clocks_apart_s", APART_S);
     trial.end().await
@@ -37,16 +37,16 @@ pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
 /// Of two workers one would delete everything at once, if it went by its own clock.
 pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Report> {
     const AHEAD_S: i64 = 400 * 24 * 60 * 60;
-    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
-    stage.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
-    stage.set("OFFHOOK_RETENTION__STATUSES_DAYS", "30");
-    stage.workers[1].argument(format!("--clock-offset={AHEAD_S}"));
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    testbed.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    testbed.set("OFFHOOK_RETENTION__STATUSES_DAYS", "30");
+    testbed.workers[1].argument(format!("--clock-offset={AHEAD_S}"));
+    let mut trial = Trial::begin(name, run, testbed).await?;
     trial.recovers();
     sleep(trial.duration()).await;
     // It looks when it starts, and then once in a while: now there is something to delete.
-    trial.stage.workers[1].kill();
-    trial.stage.workers[1].start()?;
+    trial.testbed.workers[1].kill();
+    trial.testbed.workers[1].start()?;
     sleep(trial.duration().min(std::time::Duration::from_secs(10))).await;
     trial.tell("clock_ahead_s", AHEAD_S);
     trial.end().await
@@ -58,31 +58,31 @@ pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Repor
 pub(super) async fn stalled_consumer(name: String, run: &Run) -> anyhow::Result<Report> {
     const RECLAIM_IDLE_MS: u64 = 500;
     const AUDIT: &str = "audit";
-    let mut stage = Stage::prepare(run, &Setup { workers: Some(3), ..Setup::default() })?;
-    stage.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", &RECLAIM_IDLE_MS.to_string());
-    stage.set("OFFHOOK_WORKER__TRIM_EVERY_MS", "100");
-    stage.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
+    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(3), ..Setup::default() })?;
+    testbed.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", &RECLAIM_IDLE_MS.to_string());
+    testbed.set("OFFHOOK_WORKER__TRIM_EVERY_MS", "100");
+    testbed.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
     let create =
         cmd("XGROUP").arg("CREATE").arg(STREAM).arg(AUDIT).arg("0").arg("MKSTREAM").to_owned();
-    stage.redis()?.query::<()>(&create)?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    testbed.redis()?.query::<()>(&create)?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     let (mut stalls, mut seen) = (0, HashSet::new());
     while trial.goes_on() {
         let worker = trial.any(3);
-        trial.stage.workers[worker].signal(Signal::Stop);
+        trial.testbed.workers[worker].signal(Signal::Stop);
         stalls += 1;
         trial.pause(RECLAIM_IDLE_MS..4 * RECLAIM_IDLE_MS).await;
         if trial.any(3) == 0 {
-            trial.stage.workers[worker].kill();
-            trial.stage.workers[worker].spawn()?;
+            trial.testbed.workers[worker].kill();
+            trial.testbed.workers[worker].spawn()?;
             trial.facts.kills += 1;
         } else {
-            trial.stage.workers[worker].signal(Signal::Continue);
+            trial.testbed.workers[worker].signal(Signal::Continue);
         }
-        audit(trial.stage.redis()?, AUDIT, 50, &mut seen)?;
+        audit(trial.testbed.redis()?, AUDIT, 50, &mut seen)?;
     }
     let summary = trial.drain().await?;
-    while audit(trial.stage.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
+    while audit(trial.testbed.redis()?, AUDIT, 1000, &mut seen)? > 0 {}
     let missed = summary.acked.difference(&seen).count();
     if missed > 0 {
         trial.fail(format!("{missed} events were trimmed before another group had them"));

@@ -9,20 +9,20 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Alone, Setup, Stage};
+use crate::lab::torture::testbed::{Alone, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 async fn direct(name: String, run: &Run) -> anyhow::Result<Trial> {
     let setup = Setup { workers: None, alone_on: Alone::Postgres, ..Setup::default() };
-    Trial::begin(name, run, Stage::prepare(run, &setup)?).await
+    Trial::begin(name, run, Testbed::prepare(run, &setup)?).await
 }
 
 pub(super) async fn direct_kill(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = direct(name, run).await?;
     while trial.goes_on() {
         trial.pause(80..400).await;
-        trial.stage.receivers[0].kill();
-        trial.stage.receivers[0].start()?;
+        trial.testbed.receivers[0].kill();
+        trial.testbed.receivers[0].start()?;
         trial.facts.kills += 1;
     }
     trial.end().await
@@ -33,17 +33,17 @@ pub(super) async fn direct_outage(name: String, run: &Run) -> anyhow::Result<Rep
     let mut trial = direct(name, run).await?;
     while trial.goes_on() {
         trial.pause(200..600).await;
-        trial.stage.postgres()?.kill();
+        trial.testbed.postgres()?.kill();
         trial.facts.kills += 1;
         trial.pause(200..600).await;
-        trial.stage.postgres()?.restart()?;
+        trial.testbed.postgres()?.restart()?;
 
         trial.pause(200..600).await;
-        trial.stage.postgres()?.pause();
+        trial.testbed.postgres()?.pause();
         trial.pause(200..600).await;
-        trial.stage.postgres()?.go_on();
+        trial.testbed.postgres()?.go_on();
 
-        let mut somebody = trial.stage.postgres()?.connection().await?;
+        let mut somebody = trial.testbed.postgres()?.connection().await?;
         let mut transaction = somebody.begin().await?;
         transaction.execute("LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE").await?;
         trial.pause(200..600).await;
@@ -60,24 +60,24 @@ const SPOILT: usize = 4096;
 /// receiver starts all the same. The events of the page are lost; no others are, once an operator has what can be
 /// read replayed.
 pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
     trial.facts.expected_loss = true;
-    trial.stage.redis()?.kill();
+    trial.testbed.redis()?.kill();
     trial.facts.outages += 1;
     sleep(trial.duration() / 2).await;
-    trial.stage.receivers[0].kill();
-    let spoilt = spoil(&trial.stage.spool(0))?;
+    trial.testbed.receivers[0].kill();
+    let spoilt = spoil(&trial.testbed.spool(0))?;
     trial.tell("spoilt_events_at_most", spoilt);
     trial.facts.most_lost = Some(spoilt);
-    trial.stage.receivers[0].start()?;
+    trial.testbed.receivers[0].start()?;
     sleep(trial.duration() / 2).await;
-    trial.stage.redis()?.restart()?;
+    trial.testbed.redis()?.restart()?;
     let replay = ["local-log", "replay", "--all"];
     // A command knows of no role, and asks for no Redis.
-    let ended = trial.stage.receivers[0].command(&replay).output().context("replay")?;
+    let ended = trial.testbed.receivers[0].command(&replay).output().context("replay")?;
     ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     // It is appended within a second.
-    let aside = trial.stage.spool(0).join("replay");
+    let aside = trial.testbed.spool(0).join("replay");
     let deadline = Instant::now() + Duration::from_secs(30);
     while std::fs::read_dir(&aside)?.next().is_some() {
         ensure!(Instant::now() < deadline, "what was to be replayed is not appended");

@@ -7,32 +7,32 @@ use anyhow::Context as _;
 use crate::lab::torture::Run;
 use crate::lab::torture::proxy::{LinkState, Proxy, Upstream};
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// One bad network at a time, between a pair and for a time that are drawn by lot.
 pub(super) async fn network(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
-    let services = stage.services.as_ref().context("it has Redis and Postgres")?;
+    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    let services = testbed.services.as_ref().context("it has Redis and Postgres")?;
     let redis = services.redis.as_ref().context("it has Redis")?;
     let redis = Upstream::Unix(redis.socket());
     let postgres = Upstream::Unix(services.postgres.socket());
     let received = Proxy::start(redis.clone()).await?;
     let read = Proxy::start(redis).await?;
     let stored = Proxy::start(postgres).await?;
-    for receiver in &mut stage.receivers {
+    for receiver in &mut testbed.receivers {
         receiver.set("REDIS_URL", format!("redis://{}", received.address));
     }
-    for worker in &mut stage.workers {
+    for worker in &mut testbed.workers {
         worker.set("REDIS_URL", format!("redis://{}", read.address));
         let url = format!("postgres://offhook@{}/postgres?sslmode=disable", stored.address);
         worker.set("DATABASE_URL", url);
     }
 
-    let mut trial = Trial::begin(name, run, stage).await?;
-    let receiver = trial.stage.targets.first().context("it was just started")?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
+    let receiver = trial.testbed.targets.first().context("it was just started")?;
     let sent = Proxy::start(Upstream::Tcp(receiver)).await?;
-    trial.stage.targets.set(0, Some(sent.address));
+    trial.testbed.targets.set(0, Some(sent.address));
     let pairs = [
         ("client_receiver", &sent),
         ("receiver_redis", &received),

@@ -12,7 +12,7 @@ use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::ledger::LedgerSummary;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{DEAD, STREAM, Setup, Stage};
+use crate::lab::torture::testbed::{DEAD, STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// Entries that are no events.
@@ -29,19 +29,19 @@ fn is_poison(key: &str) -> bool {
 /// The poison becomes dead letters, and nothing else does; then it is no poison any more, and the
 /// dead letters are replayed.
 pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
-    let stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
-    let replay = stage.workers[0].command(&["dead-letters", "replay", "--all"]);
-    let mut trial = Trial::begin(name, run, stage).await?;
-    trial.stage.postgres()?.execute(CONSTRAINT).await?;
+    let testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    let replay = testbed.workers[0].command(&["dead-letters", "replay", "--all"]);
+    let mut trial = Trial::begin(name, run, testbed).await?;
+    trial.testbed.postgres()?.execute(CONSTRAINT).await?;
     let began = LedgerSummary::read(trial.load.ledger())?;
     // So that batches are full.
-    trial.stage.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
+    trial.testbed.workers.iter().for_each(|worker| worker.signal(Signal::Stop));
     for place in 0..GARBAGE {
         sleep(trial.duration() / GARBAGE as u32).await;
         let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(place).to_owned();
-        trial.stage.redis()?.query::<String>(&garbage)?;
+        trial.testbed.redis()?.query::<String>(&garbage)?;
     }
-    trial.stage.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
+    trial.testbed.workers.iter().for_each(|worker| worker.signal(Signal::Continue));
     let summary = trial.calm().await?;
 
     let (bad, good): (Vec<String>, Vec<String>) =
@@ -52,7 +52,7 @@ pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
     let dead = trial.dead(&bad).await?;
     trial.tell("poison", bad.len());
     trial.tell("dead_before_replay", dead);
-    trial.stage.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
+    trial.testbed.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
     replayed(replay)?;
     // Those that are no events come back.
     trial.facts.dead_letters = GARBAGE;
@@ -75,7 +75,7 @@ impl Trial {
         loop {
             let range = cmd("XRANGE").arg(DEAD).arg("-").arg("+").to_owned();
             type Fields = HashMap<String, Vec<u8>>;
-            let letters: Vec<(String, Fields)> = self.stage.redis()?.query(&range)?;
+            let letters: Vec<(String, Fields)> = self.testbed.redis()?.query(&range)?;
             let (mut garbage, mut innocent) = (0, 0);
             for (_, fields) in &letters {
                 let text = |name| fields.get(name).map(|value| String::from_utf8_lossy(value));

@@ -7,21 +7,21 @@ use tokio::time::sleep;
 
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// Two, so that each could take over what the other one holds.
 async fn begin(name: String, run: &Run) -> anyhow::Result<Trial> {
     let setup = Setup { workers: Some(2), ..Setup::default() };
-    Trial::begin(name, run, Stage::prepare(run, &setup)?).await
+    Trial::begin(name, run, Testbed::prepare(run, &setup)?).await
 }
 
 pub(super) async fn down(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = begin(name, run).await?;
-    trial.stage.postgres()?.kill();
+    trial.testbed.postgres()?.kill();
     trial.facts.outages += 1;
     sleep(trial.duration()).await;
-    trial.stage.postgres()?.restart()?;
+    trial.testbed.postgres()?.restart()?;
     trial.end().await
 }
 
@@ -29,17 +29,17 @@ pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = begin(name, run).await?;
     while trial.goes_on() {
         trial.pause(300..1500).await;
-        trial.stage.postgres()?.kill();
+        trial.testbed.postgres()?.kill();
         trial.facts.kills += 1;
         trial.pause(1..300).await;
-        trial.stage.postgres()?.restart()?;
+        trial.testbed.postgres()?.restart()?;
     }
     trial.end().await
 }
 
 pub(super) async fn locked(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = begin(name, run).await?;
-    let mut somebody = trial.stage.postgres()?.connection().await?;
+    let mut somebody = trial.testbed.postgres()?.connection().await?;
     let mut transaction = somebody.begin().await?;
     transaction.execute("LOCK TABLE statuses IN ACCESS EXCLUSIVE MODE").await?;
     trial.facts.outages += 1;
@@ -52,7 +52,7 @@ pub(super) async fn locked(name: String, run: &Run) -> anyhow::Result<Report> {
 pub(super) async fn timeouts(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = begin(name, run).await?;
     // Made before, so that it has none of its own.
-    let mut administrator = trial.stage.postgres()?.connection().await?;
+    let mut administrator = trial.testbed.postgres()?.connection().await?;
     while trial.goes_on() {
         administrator.execute("ALTER ROLE offhook SET statement_timeout = '1ms'").await?;
         administrator.execute(RECONNECT).await?;
@@ -71,7 +71,7 @@ pub(super) async fn read_only(name: String, run: &Run) -> anyhow::Result<Report>
     let mut trial = begin(name, run).await?;
     trial.recovers();
     // Made before, so that it may write.
-    let mut administrator = trial.stage.postgres()?.connection().await?;
+    let mut administrator = trial.testbed.postgres()?.connection().await?;
     administrator.execute("ALTER ROLE offhook SET default_transaction_read_only = on").await?;
     administrator.execute(RECONNECT).await?;
     trial.facts.outages += 1;

@@ -11,7 +11,7 @@ use crate::lab::torture::Run;
 use crate::lab::torture::disk::{Disk, Unsynced};
 use crate::lab::torture::report::Report;
 use crate::lab::torture::server::Server;
-use crate::lab::torture::stage::{Alone, Setup, Stage};
+use crate::lab::torture::testbed::{Alone, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// The log's disk: what must stay free, and room for a few files, which are short then.
@@ -50,17 +50,17 @@ pub(super) async fn direct(name: String, run: &Run) -> anyhow::Result<Report> {
 /// The power fails again and again, and each time the process goes on with what is left.
 async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report> {
     let setup = Setup { workers: None, alone_on, ..Setup::default() };
-    let mut stage = Stage::prepare(run, &setup)?;
-    if let Err(error) = give_disks(&mut stage, run, alone_on) {
+    let mut testbed = Testbed::prepare(run, &setup)?;
+    if let Err(error) = give_disks(&mut testbed, run, alone_on) {
         return Ok(Report::skipped(name, format!("no file system of its own: {error:#}")));
     }
-    let log = stage.local_log();
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let log = testbed.local_log();
+    let mut trial = Trial::begin(name, run, testbed).await?;
     // A slow machine may fill the small disk.
     trial.facts.may_refuse = true;
     // What one process has left is what the next one lets go of.
-    trial.stage.receivers[0].kill();
-    trial.stage.receivers[0].start()?;
+    trial.testbed.receivers[0].kill();
+    trial.testbed.receivers[0].start()?;
     let mut files = 0;
     for round in 0.. {
         if round >= ROUNDS.len() && !trial.goes_on() {
@@ -68,7 +68,7 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
         }
         let (after, _) = ROUNDS[round % ROUNDS.len()];
         if after != After::SomeTime {
-            files += until_a_file_is_gone(&log, &trial.stage.receivers[0], after).await?;
+            files += until_a_file_is_gone(&log, &trial.testbed.receivers[0], after).await?;
         }
         trial
             .pause(match after {
@@ -78,39 +78,39 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
             })
             .await;
         let (_, unsynced) = ROUNDS[(round + 1) % ROUNDS.len()];
-        cut_once(&mut trial.stage, unsynced)?;
+        cut_once(&mut trial.testbed, unsynced)?;
         trial.facts.kills += 1;
     }
     trial.tell("files_let_go", files);
     trial.end().await
 }
 
-fn give_disks(stage: &mut Stage, run: &Run, alone_on: Alone) -> anyhow::Result<()> {
-    let directory = stage.directory().to_owned();
+fn give_disks(testbed: &mut Testbed, run: &Run, alone_on: Alone) -> anyhow::Result<()> {
+    let directory = testbed.directory().to_owned();
     let image = |name: &str| directory.join(name).with_extension("disk");
     if alone_on == Alone::Sqlite {
         let kib = STORE_KIB + STORE_KIB_PER_S * run.duration.as_secs();
-        let store = Disk::in_file(stage.store_directory(), image("store"), kib, Unsynced::Late)?;
-        stage.disks.push(store);
+        let store = Disk::in_file(testbed.store_directory(), image("store"), kib, Unsynced::Late)?;
+        testbed.disks.push(store);
     }
-    let log = Disk::in_file(stage.local_log(), image("log"), LOG_KIB, ROUNDS[0].1)?;
-    stage.disks.insert(0, log);
-    stage.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", &Bounds::LEAST_FREE.to_string());
-    stage.give_admin_port()
+    let log = Disk::in_file(testbed.local_log(), image("log"), LOG_KIB, ROUNDS[0].1)?;
+    testbed.disks.insert(0, log);
+    testbed.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", &Bounds::LEAST_FREE.to_string());
+    testbed.give_admin_port()
 }
 
 /// Of all disks at one moment.
-fn cut_once(stage: &mut Stage, log: Unsynced) -> anyhow::Result<()> {
-    let receiver = &mut stage.receivers[0];
+fn cut_once(testbed: &mut Testbed, log: Unsynced) -> anyhow::Result<()> {
+    let receiver = &mut testbed.receivers[0];
     receiver.freeze()?;
-    let left: anyhow::Result<Vec<_>> = stage.disks.iter().map(Disk::copy).collect();
+    let left: anyhow::Result<Vec<_>> = testbed.disks.iter().map(Disk::copy).collect();
     receiver.kill();
-    stage.disks.iter().try_for_each(Disk::take_away)?;
-    let all = stage.disks.iter().zip(left?).zip([log, Unsynced::Late]);
+    testbed.disks.iter().try_for_each(Disk::take_away)?;
+    let all = testbed.disks.iter().zip(left?).zip([log, Unsynced::Late]);
     for ((disk, left), unsynced) in all.collect::<Vec<_>>().into_iter().rev() {
         disk.bring_back(left, unsynced)?;
     }
-    stage.receivers[0].start()
+    testbed.receivers[0].start()
 }
 
 /// How many of those that are there now.

@@ -2,7 +2,7 @@
 
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// Workers that are killed so often hold the same entry again and again; what comes of those that
@@ -10,47 +10,47 @@ use crate::lab::torture::trial::Trial;
 const NO_DEAD_LETTERS: (&str, &str) = ("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
 
 pub(super) async fn worker_kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut stage = Stage::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
-    stage.set(NO_DEAD_LETTERS.0, NO_DEAD_LETTERS.1);
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    testbed.set(NO_DEAD_LETTERS.0, NO_DEAD_LETTERS.1);
+    let mut trial = Trial::begin(name, run, testbed).await?;
     while trial.goes_on() {
         trial.pause(80..250).await;
         let worker = trial.any(2);
-        trial.stage.workers[worker].kill();
-        trial.stage.workers[worker].spawn()?;
+        trial.testbed.workers[worker].kill();
+        trial.testbed.workers[worker].spawn()?;
         trial.facts.kills += 1;
     }
     trial.end().await
 }
 
 pub(super) async fn receiver_kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let stage = Stage::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     while trial.goes_on() {
         let stopped = trial.any(3) == 0;
         if stopped {
-            trial.stage.redis()?.pause();
+            trial.testbed.redis()?.pause();
             trial.facts.outages += 1;
         }
         trial.pause(80..400).await;
         let receiver = trial.any(2);
-        trial.stage.receivers[receiver].kill();
+        trial.testbed.receivers[receiver].kill();
         trial.facts.kills += 1;
         if stopped {
-            trial.stage.redis()?.go_on();
+            trial.testbed.redis()?.go_on();
         }
-        trial.stage.receivers[receiver].start()?;
+        trial.testbed.receivers[receiver].start()?;
     }
     trial.end().await
 }
 
 pub(super) async fn embedded_kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let stage = Stage::prepare(run, &Setup { workers: None, ..Setup::default() })?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     while trial.goes_on() {
         trial.pause(80..400).await;
-        trial.stage.receivers[0].kill();
-        trial.stage.receivers[0].start()?;
+        trial.testbed.receivers[0].kill();
+        trial.testbed.receivers[0].start()?;
         trial.facts.kills += 1;
     }
     trial.end().await
@@ -62,13 +62,13 @@ pub(super) async fn rolling_restart(name: String, run: &Run) -> anyhow::Result<R
     /// Each receiver and each worker in turn.
     const RESTARTS: usize = 20;
     let setup = Setup { receivers: 2, workers: Some(2), ..Setup::default() };
-    let stage = Stage::prepare(run, &setup)?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let testbed = Testbed::prepare(run, &setup)?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     let (mut restarts, pause) = (0, trial.duration().as_millis() as u64 / RESTARTS as u64);
     while restarts < RESTARTS && trial.goes_on() {
         trial.pause(pause / 2..pause + 1).await;
-        let (place, Trial { stage, facts, .. }) = (restarts % 2, &mut trial);
-        for server in [&mut stage.receivers[place], &mut stage.workers[place]] {
+        let (place, Trial { testbed, facts, .. }) = (restarts % 2, &mut trial);
+        for server in [&mut testbed.receivers[place], &mut testbed.workers[place]] {
             server.begin_stop();
             facts.failures.extend(server.stopped());
             server.start()?;

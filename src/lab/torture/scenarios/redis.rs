@@ -9,17 +9,17 @@ use tokio::time::{Instant, sleep};
 use crate::lab::servers::{Fsync, Redis, Signal, free_port};
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{STREAM, Setup, Stage};
+use crate::lab::torture::testbed::{STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
     while trial.goes_on() {
         trial.pause(300..1200).await;
-        trial.stage.redis()?.kill();
+        trial.testbed.redis()?.kill();
         trial.facts.kills += 1;
         trial.pause(1..300).await;
-        trial.stage.redis()?.restart()?;
+        trial.testbed.redis()?.restart()?;
     }
     trial.end().await
 }
@@ -31,29 +31,29 @@ pub(super) async fn power_cut(name: String, run: &Run) -> anyhow::Result<Report>
     /// Of the time for which Redis may keep writes unsynced, the lesser part.
     const UNSYNCED: Duration = Duration::from_secs(1);
     let setup = Setup { fsync: Fsync::EverySecond, ..Setup::default() };
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &setup)?).await?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &setup)?).await?;
     trial.facts.expected_loss = true;
     trial.tell("fsync", "everysec");
     while trial.goes_on() {
         trial.pause(200..500).await;
-        trial.stage.workers[0].signal(Signal::Stop);
-        let synced = trial.stage.redis()?.log_size();
+        trial.testbed.workers[0].signal(Signal::Stop);
+        let synced = trial.testbed.redis()?.log_size();
         sleep(UNSYNCED).await;
-        trial.stage.redis()?.kill();
-        trial.stage.redis()?.cut_log(synced)?;
+        trial.testbed.redis()?.kill();
+        trial.testbed.redis()?.cut_log(synced)?;
         trial.facts.kills += 1;
-        trial.stage.redis()?.restart()?;
-        trial.stage.workers[0].signal(Signal::Continue);
+        trial.testbed.redis()?.restart()?;
+        trial.testbed.workers[0].signal(Signal::Continue);
     }
     trial.end().await
 }
 
 pub(super) async fn stopped(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    trial.stage.redis()?.pause();
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
+    trial.testbed.redis()?.pause();
     trial.facts.outages += 1;
     sleep(trial.duration()).await;
-    trial.stage.redis()?.go_on();
+    trial.testbed.redis()?.go_on();
     trial.end().await
 }
 
@@ -67,21 +67,21 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     const ROOM: usize = 256 * 1024;
     /// Longer than a slow machine takes to fill that.
     const PATIENCE: Duration = Duration::from_secs(60);
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
-    trial.stage.workers[0].signal(Signal::Stop);
-    let redis = trial.stage.redis()?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
+    trial.testbed.workers[0].signal(Signal::Stop);
+    let redis = trial.testbed.redis()?;
     let limit = info(redis, "used_memory:")? + ROOM;
     redis.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit))?;
     trial.facts.outages += 1;
     let deadline = Instant::now() + PATIENCE;
-    while info(trial.stage.redis()?, OOM)? == 0 {
+    while info(trial.testbed.redis()?, OOM)? == 0 {
         ensure!(Instant::now() < deadline, "Redis does not get full");
         sleep(Duration::from_millis(20)).await;
     }
     sleep(trial.duration() / 2).await;
-    trial.stage.workers[0].signal(Signal::Continue);
+    trial.testbed.workers[0].signal(Signal::Continue);
     sleep(trial.duration() / 2).await;
-    let redis = trial.stage.redis()?;
+    let redis = trial.testbed.redis()?;
     let refused = info(redis, OOM)?;
     redis.query::<()>(cmd("CONFIG").arg("SET").arg("maxmemory").arg(0))?;
     trial.tell("oom_errors", refused);
@@ -98,23 +98,23 @@ fn info(redis: &Redis, start: &str) -> redis::RedisResult<usize> {
 /// Postgres is away, and Redis restarts twice. What a worker shows as waiting must be what waits: Redis
 /// itself forgets up to where our group has read.
 pub(super) async fn restart_backlog(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut stage = Stage::prepare(run, &Setup::default())?;
+    let mut testbed = Testbed::prepare(run, &Setup::default())?;
     let admin = format!("127.0.0.1:{}", free_port()?);
-    stage.workers[0].set("OFFHOOK_ADMIN__LISTEN", &admin);
-    let mut trial = Trial::begin(name, run, stage).await?;
+    testbed.workers[0].set("OFFHOOK_ADMIN__LISTEN", &admin);
+    let mut trial = Trial::begin(name, run, testbed).await?;
     trial.recovers();
     // So that something was read before.
     sleep(trial.duration() / 4).await;
-    trial.stage.postgres()?.kill();
+    trial.testbed.postgres()?.kill();
     trial.facts.outages += 1;
     for _ in 0..2 {
         sleep(trial.duration() / 4).await;
-        trial.stage.redis()?.kill();
+        trial.testbed.redis()?.kill();
         trial.facts.kills += 1;
-        trial.stage.redis()?.restart()?;
+        trial.testbed.redis()?.restart()?;
         shows_what_waits(&mut trial, &admin).await?;
     }
-    trial.stage.postgres()?.restart()?;
+    trial.testbed.postgres()?.restart()?;
     trial.end().await
 }
 
@@ -123,13 +123,13 @@ async fn shows_what_waits(trial: &mut Trial, admin: &str) -> anyhow::Result<()> 
     let client = crate::http::client::new(PATIENCE)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let before = waits(trial.stage.redis()?)?;
+        let before = waits(trial.testbed.redis()?)?;
         // As often as it is looked at, and more.
         sleep(Duration::from_millis(500)).await;
         let text = client.get(format!("http://{admin}/metrics")).send().await?.text().await?;
         let shown = text.lines().find_map(|line| line.strip_prefix("offhook_stream_depth "));
         let shown: usize = shown.and_then(|depth| depth.parse().ok()).unwrap_or_default();
-        let after = waits(trial.stage.redis()?)?;
+        let after = waits(trial.testbed.redis()?)?;
         if (before * 9 / 10..=after + after / 10 + 10).contains(&shown) {
             trial.tell("backlog", shown);
             return Ok(());
@@ -157,18 +157,18 @@ fn waits(redis: &Redis) -> anyhow::Result<usize> {
 /// First Redis is full of what an older version left, and may drop it; then nothing may be dropped, and
 /// events need the room. It stays as it is until all is stored.
 pub(super) async fn marks_full(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut trial = Trial::begin(name, run, Stage::prepare(run, &Setup::default())?).await?;
+    let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
     trial.recovers();
     let set = |trial: &mut Trial, name: &str, value: String| -> anyhow::Result<()> {
-        Ok(trial.stage.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value))?)
+        Ok(trial.testbed.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value))?)
     };
-    let limit = info(trial.stage.redis()?, "used_memory:")? * 3;
+    let limit = info(trial.testbed.redis()?, "used_memory:")? * 3;
     set(&mut trial, "maxmemory-policy", "volatile-ttl".to_owned())?;
     set(&mut trial, "maxmemory", limit.to_string())?;
     // Far more than there is room for: a script is let go on.
     let fill = "for n = 1, 100000 do \
                 redis.call('SET', 'offhook:events:done:' .. n, '1', 'EX', 21600) end return 100000";
-    let marks: usize = trial.stage.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
+    let marks: usize = trial.testbed.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
     trial.facts.outages += 1;
     sleep(trial.duration() / 2).await;
     let summary = trial.calm_for_now().await?;
@@ -188,11 +188,11 @@ pub(super) async fn trim_pace(name: String, run: &Run) -> anyhow::Result<Report>
     /// Less than one call frees.
     const FEW: usize = 10_000;
     const WITHIN: Duration = Duration::from_secs(30);
-    let mut stage = Stage::prepare(run, &Setup::default())?;
-    stage.workers[0].unset("OFFHOOK_WORKER__TRIM_EVERY_MS");
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut testbed = Testbed::prepare(run, &Setup::default())?;
+    testbed.workers[0].unset("OFFHOOK_WORKER__TRIM_EVERY_MS");
+    let mut trial = Trial::begin(name, run, testbed).await?;
     sleep(trial.duration() / 2).await;
-    trial.stage.workers[0].signal(Signal::Stop);
+    trial.testbed.workers[0].signal(Signal::Stop);
     sleep(Duration::from_millis(500)).await;
     // Duplicates of what was sent.
     let copy = "local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 300) \
@@ -201,18 +201,18 @@ pub(super) async fn trim_pace(name: String, run: &Run) -> anyhow::Result<Report>
                 redis.call('XADD', KEYS[1], '*', unpack(entries[n % #entries + 1][2])) end \
                 return tonumber(ARGV[1])";
     let copied: usize =
-        trial.stage.redis()?.query(cmd("EVAL").arg(copy).arg(1).arg(STREAM).arg(COPIES))?;
+        trial.testbed.redis()?.query(cmd("EVAL").arg(copy).arg(1).arg(STREAM).arg(COPIES))?;
     ensure!(copied == COPIES, "there was nothing to copy");
-    trial.stage.workers[0].signal(Signal::Continue);
+    trial.testbed.workers[0].signal(Signal::Continue);
     // An unoptimized program on a busy machine takes its time.
     let deadline = Instant::now() + 4 * WITHIN;
-    while waits(trial.stage.redis()?)? > FEW {
+    while waits(trial.testbed.redis()?)? > FEW {
         ensure!(Instant::now() < deadline, "the backlog does not shrink");
         sleep(Duration::from_millis(50)).await;
     }
     let began = Instant::now();
     loop {
-        let left: usize = trial.stage.redis()?.query(cmd("XLEN").arg(STREAM))?;
+        let left: usize = trial.testbed.redis()?.query(cmd("XLEN").arg(STREAM))?;
         if left < FEW {
             break;
         }

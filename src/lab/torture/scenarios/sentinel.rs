@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::lab::servers::{Fsync, Redis, Sentinel, free_port};
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// Longer than any of it takes.
@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The primary hangs until it is deposed, and wakes up believing that it still is one. What is written to it
 /// then is gone once it learns better.
 pub(super) async fn stale(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut stage = Stage::prepare(run, &Setup::default())?;
+    let mut testbed = Testbed::prepare(run, &Setup::default())?;
     let (one, other) = (free_port()?, free_port()?);
-    stage.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg("port").arg(one))?;
+    testbed.redis()?.query::<()>(cmd("CONFIG").arg("SET").arg("port").arg(one))?;
     let (port, of) = (other.to_string(), format!("127.0.0.1 {one}"));
     let mut second = Redis::told(Fsync::Always, &["--port", &port, "--replicaof", &of])?;
     let sentinels = (0..3).map(|_| Sentinel::of("main", one, 2));
@@ -32,30 +32,30 @@ pub(super) async fn stale(name: String, run: &Run) -> anyhow::Result<Report> {
     let hosts: Vec<String> =
         sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
     let url = format!("redis+sentinel://{}/main", hosts.join(","));
-    stage.set("REDIS_URL", &url);
+    testbed.set("REDIS_URL", &url);
     wait("the replica follows", || Ok(replication(&second)?.contains("master_link_status:up")))
         .await?;
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     trial.recovers();
     sleep(trial.duration() / 2).await;
     // Nothing is acked that is not replicated: that alone would be lost, whoever writes.
     let pause = cmd("CLIENT").arg("PAUSE").arg(1000).arg("WRITE").to_owned();
-    trial.stage.redis()?.query::<()>(&pause)?;
+    trial.testbed.redis()?.query::<()>(&pause)?;
     sleep(Duration::from_millis(300)).await;
-    trial.stage.redis()?.pause();
+    trial.testbed.redis()?.pause();
     trial.facts.outages += 1;
     wait("another is the primary", || {
         Ok(sentinels.iter().all(|sentinel| sentinel.primary().is_ok_and(|port| port == other)))
     })
     .await?;
-    trial.stage.redis()?.go_on();
+    trial.testbed.redis()?.go_on();
     sleep(trial.duration() / 2).await;
     wait("the old one learns that it is none", || {
-        Ok(replication(trial.stage.redis()?)?.contains("role:slave"))
+        Ok(replication(trial.testbed.redis()?)?.contains("role:slave"))
     })
     .await?;
     // From now on it is the other one that is looked at.
-    std::mem::swap(trial.stage.redis()?, &mut second);
+    std::mem::swap(trial.testbed.redis()?, &mut second);
     trial.end().await
 }
 

@@ -8,7 +8,7 @@ use crate::backend::local_log::Bounds;
 use crate::lab::torture::Run;
 use crate::lab::torture::disk::Disk;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::stage::{Setup, Stage};
+use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
 /// The whole disk: what must stay free, and 6 MiB.
@@ -19,14 +19,14 @@ const BALLAST_KIB: u64 = 3 * 1024;
 /// The disk fills, callbacks are refused; space returns, they are taken; it fills again; Redis
 /// returns.
 pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut stage = Stage::prepare(run, &Setup::default())?;
-    let disk = Disk::in_memory(stage.spool(0), DISK_KIB).ok();
-    let ballast = stage.spool(0).join("ballast");
-    let receiver = &mut stage.receivers[0];
+    let mut testbed = Testbed::prepare(run, &Setup::default())?;
+    let disk = Disk::in_memory(testbed.spool(0), DISK_KIB).ok();
+    let ballast = testbed.spool(0).join("ballast");
+    let receiver = &mut testbed.receivers[0];
     let is_small = disk.is_some();
     let what = match disk {
         Some(disk) => {
-            stage.disks.push(disk);
+            testbed.disks.push(disk);
             receiver.set("OFFHOOK_SPOOL__MIN_FREE_BYTES", Bounds::LEAST_FREE.to_string());
             std::fs::write(&ballast, vec![1; BALLAST_KIB as usize * 1024])?;
             format!("tmpfs of {DISK_KIB} KiB")
@@ -36,10 +36,10 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
             "no right to mount a small disk: spool.max_bytes of 1 MiB instead".to_owned()
         }
     };
-    let mut trial = Trial::begin(name, run, stage).await?;
+    let mut trial = Trial::begin(name, run, testbed).await?;
     trial.facts.may_refuse = true;
     trial.tell("disk", what);
-    trial.stage.redis()?.kill();
+    trial.testbed.redis()?.kill();
     trial.facts.outages += 1;
     until_refused(&trial, 0).await?;
     sleep(trial.duration() / 2).await;
@@ -49,7 +49,7 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
         sleep(trial.duration() / 2).await;
     }
     let before = trial.load.tally();
-    trial.stage.redis()?.restart()?;
+    trial.testbed.redis()?.restart()?;
     until_acked(&trial).await?;
     trial.tell("refused_while_full", before.refused());
     trial.end().await

@@ -1,4 +1,4 @@
-//! [`Stage`]: an offhook of several processes, and the private servers that it needs.
+//! [`Testbed`]: an offhook of several processes, and the private servers that it needs.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ impl Default for Setup {
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Testbed {
     pub(super) receivers: Vec<Server>,
     pub(super) workers: Vec<Server>,
     /// `None` in the embedded mode.
@@ -85,7 +85,7 @@ pub(super) struct Services {
     pub(super) postgres: Postgres,
 }
 
-impl Stage {
+impl Testbed {
     /// Private servers that run, and processes of offhook that do not yet.
     pub(super) fn prepare(run: &Run, setup: &Setup) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("no temporary directory")?;
