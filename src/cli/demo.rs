@@ -64,16 +64,16 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
         filter: "warn,offhook::inbound=error".to_owned(),
     });
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
-    let stage = Stage::build(stop.clone()).await?;
+    let server = DemoServer::build(stop.clone()).await?;
     let seed = demo.seed.unwrap_or_else(rand::random);
     let start = Timestamp::from_micros(Clock::System.now().micros() - 3_600_000_000);
-    let traffic = Traffic::hour(seed, &stage.account, start, VOLUME);
+    let traffic = Traffic::hour(seed, &server.account, start, VOLUME);
 
     outln!("offhook demo: an hour of a small business, in seconds (seed {seed})\n");
     let began = Instant::now();
-    let tally = stage.play(&traffic.requests).await?;
+    let tally = server.send_hour(&traffic.requests).await?;
     let outcome =
-        Outcome::gather(&tally, began.elapsed(), &stage.query, stage.running.admin).await?;
+        Outcome::gather(&tally, began.elapsed(), &server.query, server.running.admin).await?;
     out!("{}", report::table(&traffic, &outcome));
     let wrong = outcome.compare(&traffic);
     for problem in &wrong {
@@ -83,17 +83,17 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
         outln!("\nEvery event that was acknowledged is stored once, and every status is right.");
     }
     if !demo.exit && !stop.is_cancelled() {
-        out!("{}", stage.invite(&traffic));
+        out!("{}", server.invite(&traffic));
         stop.cancelled().await;
     }
     stop.cancel();
-    stage.running.stopped().await?;
+    server.running.stopped().await?;
     ensure!(wrong.is_empty(), "{} things are not as they must be (seed {seed})", wrong.len());
     Ok(())
 }
 
 /// A server in a directory of its own, on free ports of loopback.
-struct Stage {
+struct DemoServer {
     running: Running,
     url: String,
     account: String,
@@ -102,7 +102,7 @@ struct Stage {
     _directory: tempfile::TempDir,
 }
 
-impl Stage {
+impl DemoServer {
     async fn build(stop: CancellationToken) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("no temporary directory can be made")?;
         let account = format!("AC{:032x}", rand::random::<u128>());
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// Sends everything in its order, as far as concurrent requests have one.
-    async fn play(&self, requests: &[Request]) -> anyhow::Result<Tally> {
+    async fn send_hour(&self, requests: &[Request]) -> anyhow::Result<Tally> {
         let plan = Plan { requests: Some(requests.len() as u64), ..Plan::default() };
         let tally: Arc<Mutex<Tally>> = Arc::default();
         let sender = Sender {
