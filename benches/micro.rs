@@ -12,7 +12,7 @@ use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
 use offhook::event::{Batch, CurrentStatus, Event, Route, codec};
 use offhook::inbound::{Health, Inbound, Metrics};
-use offhook::lab::sample::{self, Scene, Signed};
+use offhook::lab::sample::{self, Parties, Signed};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
 use offhook::policy::{Policy, PolicyInForce};
 use offhook::spans::Spans;
@@ -54,9 +54,9 @@ impl Fixture {
         let keyring = Arc::clone(&config.keyring);
         let at = Timestamp::from_micros(1_764_000_000_000_000);
         let (from, to) = ("+12015550100".to_owned(), "+12015550101".to_owned());
-        let scene = Scene { account: ACCOUNT.to_owned(), from, to, at };
+        let parties = Parties { account: ACCOUNT.to_owned(), from, to, at };
         let secret = Secret::auth_token(&TOKEN.into());
-        let request = sample::call(&scene, SID, "completed", 3).post(URL, &secret);
+        let request = sample::call(&parties, SID, "completed", 3).post(URL, &secret);
         let claim = Claim::parse([request.signature.as_bytes()], None).expect("well-formed");
         Self { config, keyring, request, claim, at }
     }

@@ -12,7 +12,7 @@ use super::terminal::outln;
 use crate::clock::Clock;
 use crate::event::Kind;
 use crate::http::client;
-use crate::lab::sample::{self, Callback, Scene, Signed};
+use crate::lab::sample::{self, Callback, Parties, Signed};
 use crate::lab::sender;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::signature::Content;
@@ -90,7 +90,7 @@ pub(super) async fn run(config: Option<PathBuf>, send: Send) -> anyhow::Result<(
 impl Send {
     fn callback(&self, account: String) -> Callback {
         let mut rng = rand::rng();
-        let scene = Scene {
+        let parties = Parties {
             account,
             from: sample::number(&mut rng),
             to: sample::number(&mut rng),
@@ -99,7 +99,7 @@ impl Send {
         let new_sid = || sample::sid(sample::sid_prefix(self.kind), &mut rand::rng());
         let sid = self.sid.clone().unwrap_or_else(new_sid);
         let status = self.status.as_deref().unwrap_or(sample::usual_status(self.kind));
-        sample::of_kind(self.kind, &scene, &sid, status, 1).with(&self.params)
+        sample::of_kind(self.kind, &parties, &sid, status, 1).with(&self.params)
     }
 
     /// Where to send to, and what to sign for.

@@ -25,7 +25,7 @@ pub fn number(rng: &mut impl Rng) -> String {
 
 /// Who, to whom, and when: what the callbacks of one call or message have in common.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct Parties {
     /// `AC…`.
     pub account: String,
     /// Who calls or writes.
@@ -160,21 +160,21 @@ pub fn usual_status(kind: Kind) -> &'static str {
 
 /// A callback of this kind about this SID; `sequence` counts those of one SID.
 #[must_use]
-pub fn of_kind(kind: Kind, scene: &Scene, sid: &str, status: &str, sequence: u32) -> Callback {
+pub fn of_kind(kind: Kind, parties: &Parties, sid: &str, status: &str, sequence: u32) -> Callback {
     match kind {
-        Kind::Call => call(scene, sid, status, sequence),
-        Kind::Message => message(scene, sid, status),
-        Kind::Recording => recording(scene, &related("CA", sid), sid, status),
-        Kind::Conference => conference(scene, sid, status, sequence),
-        Kind::Amd => amd(scene, sid, status),
-        Kind::Transcription => transcription(scene, &related("CA", sid), sid, status, sequence),
-        Kind::Debugger => debugger(scene, sid, status),
+        Kind::Call => call(parties, sid, status, sequence),
+        Kind::Message => message(parties, sid, status),
+        Kind::Recording => recording(parties, &related("CA", sid), sid, status),
+        Kind::Conference => conference(parties, sid, status, sequence),
+        Kind::Amd => amd(parties, sid, status),
+        Kind::Transcription => transcription(parties, &related("CA", sid), sid, status, sequence),
+        Kind::Debugger => debugger(parties, sid, status),
         Kind::EventStream => {
-            Callback::Json(json!([message_event(scene, sid, &related("SM", sid), status)]))
+            Callback::Json(json!([message_event(parties, sid, &related("SM", sid), status)]))
         }
-        Kind::TwimlRequest => gather(scene, sid, status),
-        Kind::Fallback => fallback(scene, sid, status),
-        Kind::Other => form(&[("AccountSid", &scene.account), ("Note", status)]),
+        Kind::TwimlRequest => gather(parties, sid, status),
+        Kind::Fallback => fallback(parties, sid, status),
+        Kind::Other => form(&[("AccountSid", &parties.account), ("Note", status)]),
     }
 }
 
@@ -185,10 +185,10 @@ fn related(prefix: &str, sid: &str) -> String {
 
 /// A call's status callback.
 #[must_use]
-pub fn call(scene: &Scene, sid: &str, status: &str, sequence: u32) -> Callback {
-    let (at, sequence) = (rfc2822(scene.at), sequence.to_string());
+pub fn call(parties: &Parties, sid: &str, status: &str, sequence: u32) -> Callback {
+    let (at, sequence) = (rfc2822(parties.at), sequence.to_string());
     let mut params = pairs(&[
-        ("Called", &scene.to),
+        ("Called", &parties.to),
         ("ToState", "CA"),
         ("CallerCountry", "US"),
         ("Direction", "outbound-api"),
@@ -197,15 +197,15 @@ pub fn call(scene: &Scene, sid: &str, status: &str, sequence: u32) -> Callback {
         ("CallerState", "CA"),
         ("ToZip", "94105"),
         ("SequenceNumber", &sequence),
-        ("To", &scene.to),
+        ("To", &parties.to),
         ("CallSid", sid),
         ("ToCountry", "US"),
         ("CallerZip", "94105"),
         ("ApiVersion", "2010-04-01"),
         ("CallStatus", status),
         ("CalledCity", "SAN FRANCISCO"),
-        ("From", &scene.from),
-        ("AccountSid", &scene.account),
+        ("From", &parties.from),
+        ("AccountSid", &parties.account),
         ("FromCity", "SAN FRANCISCO"),
         ("FromCountry", "US"),
     ]);
@@ -227,19 +227,19 @@ pub fn call(scene: &Scene, sid: &str, status: &str, sequence: u32) -> Callback {
 
 /// A message's status callback. `undelivered` and `failed` carry an error code.
 #[must_use]
-pub fn message(scene: &Scene, sid: &str, status: &str) -> Callback {
+pub fn message(parties: &Parties, sid: &str, status: &str) -> Callback {
     let mut params = pairs(&[
         ("SmsSid", sid),
         ("SmsStatus", status),
         ("MessageStatus", status),
-        ("To", &scene.to),
+        ("To", &parties.to),
         ("MessageSid", sid),
-        ("AccountSid", &scene.account),
-        ("From", &scene.from),
+        ("AccountSid", &parties.account),
+        ("From", &parties.from),
         ("ApiVersion", "2010-04-01"),
     ]);
     if status == "delivered" {
-        params.extend(pairs(&[("RawDlrDoneDate", &dlr(scene.at))]));
+        params.extend(pairs(&[("RawDlrDoneDate", &dlr(parties.at))]));
     }
     params.extend(message_error(status).map(|code| ("ErrorCode".to_owned(), code.to_owned())));
     Callback::Form(params)
@@ -257,9 +257,9 @@ pub fn message_error(status: &str) -> Option<&'static str> {
 
 /// A recording's status callback. It names the call, and no status of it.
 #[must_use]
-pub fn recording(scene: &Scene, call: &str, sid: &str, status: &str) -> Callback {
+pub fn recording(parties: &Parties, call: &str, sid: &str, status: &str) -> Callback {
     let url =
-        format!("https://api.twilio.com/2010-04-01/Accounts/{}/Recordings/{sid}", scene.account);
+        format!("https://api.twilio.com/2010-04-01/Accounts/{}/Recordings/{sid}", parties.account);
     form(&[
         ("RecordingSource", "RecordVerb"),
         ("RecordingSid", sid),
@@ -268,21 +268,21 @@ pub fn recording(scene: &Scene, call: &str, sid: &str, status: &str) -> Callback
         ("RecordingChannels", "1"),
         ("ErrorCode", "0"),
         ("CallSid", call),
-        ("RecordingStartTime", &rfc2822(scene.at)),
-        ("AccountSid", &scene.account),
+        ("RecordingStartTime", &rfc2822(parties.at)),
+        ("AccountSid", &parties.account),
         ("RecordingDuration", "40"),
     ])
 }
 
 /// Something happened in a conference.
 #[must_use]
-pub fn conference(scene: &Scene, sid: &str, event: &str, sequence: u32) -> Callback {
+pub fn conference(parties: &Parties, sid: &str, event: &str, sequence: u32) -> Callback {
     form(&[
         ("ConferenceSid", sid),
         ("FriendlyName", "standup"),
-        ("AccountSid", &scene.account),
+        ("AccountSid", &parties.account),
         ("SequenceNumber", &sequence.to_string()),
-        ("Timestamp", &rfc2822(scene.at)),
+        ("Timestamp", &rfc2822(parties.at)),
         ("StatusCallbackEvent", event),
         ("CallSid", &related("CA", sid)),
         ("Muted", "false"),
@@ -295,10 +295,10 @@ pub fn conference(scene: &Scene, sid: &str, event: &str, sequence: u32) -> Callb
 
 /// The result of asynchronous answering-machine detection. It names the call, and no status of it.
 #[must_use]
-pub fn amd(scene: &Scene, call: &str, answered_by: &str) -> Callback {
+pub fn amd(parties: &Parties, call: &str, answered_by: &str) -> Callback {
     form(&[
         ("CallSid", call),
-        ("AccountSid", &scene.account),
+        ("AccountSid", &parties.account),
         ("AnsweredBy", answered_by),
         ("MachineDetectionDuration", "2480"),
     ])
@@ -306,7 +306,13 @@ pub fn amd(scene: &Scene, call: &str, answered_by: &str) -> Callback {
 
 /// A piece or the state of a real-time transcription.
 #[must_use]
-pub fn transcription(scene: &Scene, call: &str, sid: &str, event: &str, sequence: u32) -> Callback {
+pub fn transcription(
+    parties: &Parties,
+    call: &str,
+    sid: &str,
+    event: &str,
+    sequence: u32,
+) -> Callback {
     let data = json!({ "transcript": "to be or not to be", "confidence": 0.94 }).to_string();
     form(&[
         ("LanguageCode", "en-US"),
@@ -314,8 +320,8 @@ pub fn transcription(scene: &Scene, call: &str, sid: &str, event: &str, sequence
         ("TranscriptionEvent", event),
         ("CallSid", call),
         ("TranscriptionData", &data),
-        ("Timestamp", &scene.at.to_string()),
-        ("AccountSid", &scene.account),
+        ("Timestamp", &parties.at.to_string()),
+        ("AccountSid", &parties.account),
         ("Track", "inbound_track"),
         ("Final", "true"),
         ("SequenceId", &sequence.to_string()),
@@ -324,16 +330,16 @@ pub fn transcription(scene: &Scene, call: &str, sid: &str, event: &str, sequence
 
 /// A debugger event.
 #[must_use]
-pub fn debugger(scene: &Scene, sid: &str, level: &str) -> Callback {
+pub fn debugger(parties: &Parties, sid: &str, level: &str) -> Callback {
     let payload =
         json!({ "error_code": "11200", "more_info": { "Msg": "HTTP retrieval failure" } });
     form(&[
         ("ParentAccountSid", ""),
         ("Payload", &payload.to_string()),
         ("Level", level),
-        ("Timestamp", &scene.at.to_string()),
+        ("Timestamp", &parties.at.to_string()),
         ("PayloadType", "application/json"),
-        ("AccountSid", &scene.account),
+        ("AccountSid", &parties.account),
         ("Sid", sid),
     ])
 }
@@ -341,35 +347,35 @@ pub fn debugger(scene: &Scene, sid: &str, level: &str) -> Callback {
 /// A CloudEvent of Event Streams about a message, whose status is in upper case there. An element
 /// of the array that is sent.
 #[must_use]
-pub fn message_event(scene: &Scene, id: &str, sid: &str, status: &str) -> Value {
+pub fn message_event(parties: &Parties, id: &str, sid: &str, status: &str) -> Value {
     json!({
         "specversion": "1.0",
         "type": format!("com.twilio.messaging.message.{status}"),
-        "source": format!("/{}/Messages/{sid}.json", scene.account),
+        "source": format!("/{}/Messages/{sid}.json", parties.account),
         "id": id,
         "dataschema": "https://events-schemas.twilio.com/Messaging.MessageStatus/7",
         "datacontenttype": "application/json",
-        "time": scene.at.to_string(),
+        "time": parties.at.to_string(),
         "data": {
             "messageSid": sid,
-            "accountSid": scene.account,
+            "accountSid": parties.account,
             "messageStatus": status.to_ascii_uppercase(),
-            "from": scene.from,
-            "to": scene.to,
-            "timestamp": scene.at.to_string(),
+            "from": parties.from,
+            "to": parties.to,
+            "timestamp": parties.at.to_string(),
         },
     })
 }
 
 /// What the action URL of a `<Gather>` is asked: what to do about the digits that were pressed.
 #[must_use]
-pub fn gather(scene: &Scene, call: &str, status: &str) -> Callback {
+pub fn gather(parties: &Parties, call: &str, status: &str) -> Callback {
     form(&[
         ("CallSid", call),
         ("CallStatus", status),
-        ("AccountSid", &scene.account),
-        ("From", &scene.from),
-        ("To", &scene.to),
+        ("AccountSid", &parties.account),
+        ("From", &parties.from),
+        ("To", &parties.to),
         ("Direction", "inbound"),
         ("ApiVersion", "2010-04-01"),
         ("Digits", "1"),
@@ -380,13 +386,13 @@ pub fn gather(scene: &Scene, call: &str, status: &str) -> Callback {
 
 /// What a fallback URL is asked in the middle of a call.
 #[must_use]
-pub fn fallback(scene: &Scene, call: &str, status: &str) -> Callback {
+pub fn fallback(parties: &Parties, call: &str, status: &str) -> Callback {
     form(&[
         ("CallSid", call),
         ("CallStatus", status),
-        ("AccountSid", &scene.account),
-        ("From", &scene.from),
-        ("To", &scene.to),
+        ("AccountSid", &parties.account),
+        ("From", &parties.from),
+        ("To", &parties.to),
         ("Direction", "inbound"),
         ("ApiVersion", "2010-04-01"),
         ("ErrorCode", "11200"),
@@ -426,9 +432,14 @@ mod tests {
     use crate::twilio::privacy::Privacy;
     use crate::twilio::signature::{Claim, SignedRequest};
 
-    fn scene() -> Scene {
+    fn parties() -> Parties {
         let at = Timestamp::from_micros(1_764_000_000_000_000);
-        Scene { account: "AC1".into(), from: "+12015550100".into(), to: "+12015550101".into(), at }
+        Parties {
+            account: "AC1".into(),
+            from: "+12015550100".into(),
+            to: "+12015550101".into(),
+            at,
+        }
     }
 
     #[test]
@@ -440,7 +451,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         for kind in Kind::ALL {
             let sid = sid(sid_prefix(kind), &mut rng);
-            let callback = of_kind(kind, &scene(), &sid, usual_status(kind), 1);
+            let callback = of_kind(kind, &parties(), &sid, usual_status(kind), 1);
             let post = callback.post("https://h.example/status?a=1#rc=5", &secret);
             let get = callback.get("https://h.example/status", &secret);
             for Signed { url, content, body, signature } in [post, get] {
@@ -450,7 +461,7 @@ mod tests {
                 let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
                 let request = SignedRequest::new(&url, content, &body, claim).verify(&ring);
                 let request = request.expect("signed");
-                let arrival = |route| Arrival { route, token: None, at: scene().at };
+                let arrival = |route| Arrival { route, token: None, at: parties().at };
                 let seen = match kind {
                     Kind::Fallback => {
                         let arrival = arrival(Route::VoiceFallback);

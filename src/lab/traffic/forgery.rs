@@ -76,16 +76,16 @@ impl Forgery {
 
 impl Writer {
     pub(super) fn forgery(&mut self, forgery: Forgery) {
-        let (sid, at, mut scene) = (self.sid("CA"), self.moment(), self.scene());
+        let (sid, at, mut parties) = (self.sid("CA"), self.moment(), self.parties());
         if forgery == Forgery::OtherAccount {
-            scene.account = self.sid("AC");
+            parties.account = self.sid("AC");
         }
         let (callback, path) = match forgery {
             Forgery::UncoveredBody => {
-                let event = sample::message_event(&scene, &sid, &sid, "delivered");
+                let event = sample::message_event(&parties, &sid, &sid, "delivered");
                 (Callback::Json(serde_json::json!([event])), "/event-streams")
             }
-            _ => (sample::call(&scene, &sid, "completed", 3), "/status"),
+            _ => (sample::call(&parties, &sid, "completed", 3), "/status"),
         };
         self.push(at, path, callback, &[], Some(forgery));
         *self.traffic.expected.refused.entry(forgery.reason()).or_default() += 1;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Writer;
 use crate::clock::Timestamp;
 use crate::event::Resource;
-use crate::lab::sample::{self, Callback, Scene};
+use crate::lab::sample::{self, Callback, Parties};
 
 const STATUS: &str = "/status";
 
@@ -20,30 +20,30 @@ impl Writer {
             94..98 => &["initiated", "failed"],
             _ => &["initiated", "ringing", "canceled"],
         };
-        let (sid, mut at, mut scene) = (self.sid("CA"), self.moment(), self.scene());
+        let (sid, mut at, mut parties) = (self.sid("CA"), self.moment(), self.parties());
         for (sequence, status) in (0..).zip(life) {
-            scene.at = self.time(at);
-            let callback = sample::call(&scene, &sid, status, sequence);
+            parties.at = self.time(at);
+            let callback = sample::call(&parties, &sid, status, sequence);
             self.send(at, &sid, &[format!("{sid}-{status}")], callback, STATUS);
             at += self.seconds(1..20);
         }
         self.ends(&sid, Resource::Call, life[life.len() - 1]);
         if life.ends_with(&["completed"]) {
-            self.around_a_call(&sid, at, &scene);
+            self.around_a_call(&sid, at, &parties);
         }
     }
 
     /// What comes besides a call's own callbacks, and must not be taken for one.
-    fn around_a_call(&mut self, call: &str, at: Duration, scene: &Scene) {
+    fn around_a_call(&mut self, call: &str, at: Duration, parties: &Parties) {
         if self.percent(30) {
             let answered_by = if self.percent(70) { "human" } else { "machine_end_beep" };
-            let callback = sample::amd(scene, call, answered_by);
+            let callback = sample::amd(parties, call, answered_by);
             self.send(at, &format!("{call}-amd"), &[format!("{call}-amd")], callback, STATUS);
         }
         if self.percent(25) {
             let (sid, mut at) = (self.sid("RE"), at);
             for status in ["in-progress", "completed"] {
-                let callback = sample::recording(scene, call, &sid, status);
+                let callback = sample::recording(parties, call, &sid, status);
                 self.send(at, &sid, &[format!("{sid}-{status}")], callback, STATUS);
                 at += self.seconds(1..10);
             }
@@ -58,7 +58,7 @@ impl Writer {
                 "transcription-stopped",
             ];
             for (sequence, event) in (1..).zip(life) {
-                let callback = sample::transcription(scene, call, &sid, event, sequence);
+                let callback = sample::transcription(parties, call, &sid, event, sequence);
                 self.send(at, &sid, &[format!("{sid}-{sequence}")], callback, STATUS);
                 at += self.seconds(1..10);
             }
@@ -78,14 +78,14 @@ impl Writer {
             // And some contradict themselves: delivered wins.
             _ => &["queued", "sent", "undelivered", "delivered"],
         };
-        let (sid, mut at, mut scene) = (self.sid("SM"), self.moment(), self.scene());
+        let (sid, mut at, mut parties) = (self.sid("SM"), self.moment(), self.parties());
         if life.contains(&"read") {
-            scene.from = format!("whatsapp:{}", scene.from);
-            scene.to = format!("whatsapp:{}", scene.to);
+            parties.from = format!("whatsapp:{}", parties.from);
+            parties.to = format!("whatsapp:{}", parties.to);
         }
         for status in life {
-            scene.at = self.time(at);
-            let callback = sample::message(&scene, &sid, status);
+            parties.at = self.time(at);
+            let callback = sample::message(&parties, &sid, status);
             let key = match sample::message_error(status) {
                 Some(code) => format!("{sid}-{status}-{code}"),
                 None => format!("{sid}-{status}"),
@@ -107,10 +107,10 @@ impl Writer {
             "participant-leave",
             "conference-end",
         ];
-        let (sid, mut at, mut scene) = (self.sid("CF"), self.moment(), self.scene());
+        let (sid, mut at, mut parties) = (self.sid("CF"), self.moment(), self.parties());
         for (sequence, event) in (1..).zip(life) {
-            scene.at = self.time(at);
-            let callback = sample::conference(&scene, &sid, event, sequence);
+            parties.at = self.time(at);
+            let callback = sample::conference(&parties, &sid, event, sequence);
             self.send(at, &sid, &[format!("{sid}-{sequence}-{event}")], callback, STATUS);
             at += self.seconds(1..60);
         }
@@ -119,12 +119,12 @@ impl Writer {
 
     /// Three messages in one request, and a debugger event after it.
     pub(super) fn event_stream(&mut self) {
-        let (at, mut scene) = (self.moment(), self.scene());
-        scene.at = self.time(at);
+        let (at, mut parties) = (self.moment(), self.parties());
+        parties.at = self.time(at);
         let (mut elements, mut ids) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let (id, sid) = (self.sid("EZ"), self.sid("SM"));
-            elements.push(sample::message_event(&scene, &id, &sid, "delivered"));
+            elements.push(sample::message_event(&parties, &id, &sid, "delivered"));
             self.ends(&sid, Resource::Message, "delivered");
             ids.push(id);
         }
@@ -132,13 +132,13 @@ impl Writer {
         self.send(at, &sink, &ids, Callback::Json(json!(elements)), "/event-streams");
 
         let sid = self.sid("NO");
-        let callback = sample::debugger(&scene, &sid, "ERROR");
+        let callback = sample::debugger(&parties, &sid, "ERROR");
         self.send(at, &sid, std::slice::from_ref(&sid), callback, "/debugger");
     }
 
     pub(super) fn fallback(&mut self) {
-        let (sid, at, scene) = (self.sid("CA"), self.moment(), self.scene());
-        let callback = sample::fallback(&scene, &sid, "ringing");
+        let (sid, at, parties) = (self.sid("CA"), self.moment(), self.parties());
+        let callback = sample::fallback(&parties, &sid, "ringing");
         self.push(at, "/voice-fallback", callback, &[], None);
         self.traffic.expected.fallbacks += 1;
     }
@@ -147,8 +147,8 @@ impl Writer {
         sample::sid(prefix, &mut self.rng)
     }
 
-    pub(super) fn scene(&mut self) -> Scene {
-        Scene {
+    pub(super) fn parties(&mut self) -> Parties {
+        Parties {
             account: self.account.clone(),
             from: sample::number(&mut self.rng),
             to: sample::number(&mut self.rng),
