@@ -5,7 +5,7 @@
 //! and message; it owes nothing to the program's own merging.
 
 mod forgery;
-mod lives;
+mod lifecycles;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

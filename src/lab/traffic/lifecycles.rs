@@ -13,7 +13,7 @@ const STATUS: &str = "/status";
 
 impl Writer {
     pub(super) fn call(&mut self) {
-        let life: &[&'static str] = match self.percentile() {
+        let lifecycle: &[&'static str] = match self.percentile() {
             0..80 => &["initiated", "ringing", "in-progress", "completed"],
             80..88 => &["initiated", "ringing", "no-answer"],
             88..94 => &["initiated", "ringing", "busy"],
@@ -21,14 +21,14 @@ impl Writer {
             _ => &["initiated", "ringing", "canceled"],
         };
         let (sid, mut at, mut parties) = (self.sid("CA"), self.moment(), self.parties());
-        for (sequence, status) in (0..).zip(life) {
+        for (sequence, status) in (0..).zip(lifecycle) {
             parties.at = self.time(at);
             let callback = sample::call(&parties, &sid, status, sequence);
             self.send(at, &sid, &[format!("{sid}-{status}")], callback, STATUS);
             at += self.seconds(1..20);
         }
-        self.ends(&sid, Resource::Call, life[life.len() - 1]);
-        if life.ends_with(&["completed"]) {
+        self.ends(&sid, Resource::Call, lifecycle[lifecycle.len() - 1]);
+        if lifecycle.ends_with(&["completed"]) {
             self.around_a_call(&sid, at, &parties);
         }
     }
@@ -51,13 +51,13 @@ impl Writer {
         }
         if self.percent(10) {
             let (sid, mut at) = (self.sid("GT"), at);
-            let life = [
+            let lifecycle = [
                 "transcription-started",
                 "transcription-content",
                 "transcription-content",
                 "transcription-stopped",
             ];
-            for (sequence, event) in (1..).zip(life) {
+            for (sequence, event) in (1..).zip(lifecycle) {
                 let callback = sample::transcription(parties, call, &sid, event, sequence);
                 self.send(at, &sid, &[format!("{sid}-{sequence}")], callback, STATUS);
                 at += self.seconds(1..10);
@@ -68,7 +68,7 @@ impl Writer {
 
     pub(super) fn message(&mut self) {
         let percentile = self.percentile();
-        let life: &[&'static str] = match percentile {
+        let lifecycle: &[&'static str] = match percentile {
             0..60 => &["queued", "sent", "delivered"],
             60..80 => &["queued", "sent", "delivered", "read"],
             80..88 => &["queued", "sent", "undelivered"],
@@ -79,11 +79,11 @@ impl Writer {
             _ => &["queued", "sent", "undelivered", "delivered"],
         };
         let (sid, mut at, mut parties) = (self.sid("SM"), self.moment(), self.parties());
-        if life.contains(&"read") {
+        if lifecycle.contains(&"read") {
             parties.from = format!("whatsapp:{}", parties.from);
             parties.to = format!("whatsapp:{}", parties.to);
         }
-        for status in life {
+        for status in lifecycle {
             parties.at = self.time(at);
             let callback = sample::message(&parties, &sid, status);
             let key = match sample::message_error(status) {
@@ -93,14 +93,14 @@ impl Writer {
             self.send(at, &sid, &[key], callback, STATUS);
             at += self.seconds(0..10);
         }
-        self.ends(&sid, Resource::Message, life[life.len() - 1]);
+        self.ends(&sid, Resource::Message, lifecycle[lifecycle.len() - 1]);
         if percentile >= 98 {
             self.traffic.expected.contradicted.insert(sid);
         }
     }
 
     pub(super) fn conference(&mut self) {
-        let life = [
+        let lifecycle = [
             "participant-join",
             "conference-start",
             "participant-join",
@@ -108,7 +108,7 @@ impl Writer {
             "conference-end",
         ];
         let (sid, mut at, mut parties) = (self.sid("CF"), self.moment(), self.parties());
-        for (sequence, event) in (1..).zip(life) {
+        for (sequence, event) in (1..).zip(lifecycle) {
             parties.at = self.time(at);
             let callback = sample::conference(&parties, &sid, event, sequence);
             self.send(at, &sid, &[format!("{sid}-{sequence}-{event}")], callback, STATUS);
