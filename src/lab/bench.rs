@@ -4,8 +4,8 @@
 //! It shares the machine with the server that it measures, so it must be cheap: one thread, one
 //! write and one read for a request, and requests that are made by filling in blanks.
 
-mod tape;
 mod target;
+mod template;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::time::timeout;
 
-use self::tape::Page;
 pub(crate) use self::target::Target;
+use self::template::Filled;
 pub(crate) use self::watch::{Seen, Watch, seen};
 use super::load::{ANSWER_TIMEOUT, Lane, Plan, Schedule, Tally, Turn, send_all};
 use super::wire::{self, Connection};
@@ -54,7 +54,7 @@ pub(crate) fn run(
         measured: measured.clone(),
         watch: watch.cloned(),
         connection: None,
-        page: Page::default(),
+        filled: Filled::default(),
     });
     // Everything due is sent, however late; requests unanswered at the deadline count as unanswered.
     let longest = plan.time.map_or(Duration::MAX, |time| time + ANSWER_TIMEOUT);
@@ -71,7 +71,7 @@ struct Sender {
     measured: Measured,
     watch: Option<Arc<Watch>>,
     connection: Option<Connection>,
-    page: Page,
+    filled: Filled,
 }
 
 impl Lane for Sender {
@@ -80,14 +80,14 @@ impl Lane for Sender {
     }
 
     async fn send(&mut self, turn: Turn) -> anyhow::Result<()> {
-        self.target.tape.write(&mut self.page);
+        self.target.templates.write(&mut self.filled);
         // A request that goes a little early is not answered before it was sent.
         let due = turn.due.min(Instant::now());
-        let request = self.page.request.as_bytes();
+        let request = self.filled.request.as_bytes();
         let asking = wire::exchange(&mut self.connection, self.target.address, request);
         let answer = timeout(ANSWER_TIMEOUT, asking).await;
         let answer = answer.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-        let (took, events) = (due.elapsed(), u64::from(self.page.is_new));
+        let (took, events) = (due.elapsed(), u64::from(self.filled.is_new));
         self.measured.with(|tally| tally.record(&answer, Some(took), events));
         match answer {
             Ok(200..300) => self.watch(due),
@@ -101,9 +101,9 @@ impl Lane for Sender {
 impl Sender {
     fn watch(&self, due: Instant) {
         if let Some(watch) = &self.watch
-            && self.page.is_new
+            && self.filled.is_new
         {
-            watch.sample(due, || self.target.tape.key(&self.page));
+            watch.sample(due, || self.target.templates.key(&self.filled));
         }
     }
 }

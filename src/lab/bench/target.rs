@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::tape::Tape;
+use super::template::Templates;
 use crate::twilio::keyring::Secret;
 use crate::twilio::public_url::PublicUrl;
 
 /// Where callbacks go, and what is sent there.
 pub(crate) struct Target {
     pub(super) address: SocketAddr,
-    pub(super) tape: Tape,
+    pub(super) templates: Templates,
 }
 
 impl Target {
@@ -38,8 +38,8 @@ impl Target {
             .with_context(|| format!("the host of {url} is not known"))?;
         let address = addresses.next().with_context(|| format!("{host} has no address"))?;
         let public = public.map_or_else(|| url.to_owned(), |base| base.join(path_of(url)));
-        let tape = Tape::record(&public, path_of(url), host, account, secret);
-        Ok(Self { address, tape })
+        let templates = Templates::of_an_hour(&public, path_of(url), host, account, secret);
+        Ok(Self { address, templates })
     }
 }
 

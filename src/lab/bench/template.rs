@@ -1,4 +1,4 @@
-//! [`Tape`]: an hour of callbacks as bytes, played over and over, each time about other calls and
+//! [`Templates`]: an hour of callbacks as bytes, played over and over, each time about other calls and
 //! messages. Needs no memory for what is to come, and a microsecond or so for each request.
 
 use std::collections::HashSet;
@@ -32,28 +32,28 @@ const VOLUME: Volume = Volume {
 };
 
 /// Callbacks without end, all different but for what Twilio repeats.
-pub(super) struct Tape {
+pub(super) struct Templates {
     secret: Arc<Secret>,
-    frames: Vec<Frame>,
+    templates: Vec<Template>,
     seed: u64,
     next: AtomicU64,
 }
 
 /// A callback with blanks for its SIDs and its signature.
-struct Frame {
+struct Template {
     /// The head, up to the signature.
     head: String,
     /// From behind the signature.
-    rest: Blanks,
-    signed: Blanks,
-    key: Blanks,
+    rest: Segments,
+    signed: Segments,
+    key: Segments,
     /// Whether it is not the repetition of an earlier one.
     is_new: bool,
 }
 
 /// A callback that was filled in. Used again and again.
 #[derive(Default)]
-pub(super) struct Page {
+pub(super) struct Filled {
     /// As it goes over the wire.
     pub(super) request: String,
     /// Whether it is sent for the first time.
@@ -62,9 +62,9 @@ pub(super) struct Page {
     number: u64,
 }
 
-impl Tape {
+impl Templates {
     /// Of callbacks signed for `url`, which are sent to a `path` of a `host`.
-    pub(super) fn record(
+    pub(super) fn of_an_hour(
         url: &str,
         path: &str,
         host: &str,
@@ -75,46 +75,46 @@ impl Tape {
         let start = Timestamp::from_micros(Clock::System.now().micros() - HOUR_MICROS);
         let traffic = Traffic::hour(seed, account, start, VOLUME);
         let mut known = HashSet::new();
-        let frames = traffic.requests.into_iter().map(|request| {
+        let templates = traffic.requests.into_iter().map(|request| {
             let key = request.keys.into_iter().next().expect("a status callback is an event");
             let is_new = known.insert(key.clone());
-            Frame::of(request.callback.post(url, &secret), path, host, key, is_new)
+            Template::of(request.callback.post(url, &secret), path, host, key, is_new)
         });
-        Self { frames: frames.collect(), secret, seed, next: AtomicU64::new(0) }
+        Self { templates: templates.collect(), secret, seed, next: AtomicU64::new(0) }
     }
 
     /// The next callback.
-    pub(super) fn write(&self, page: &mut Page) {
-        page.number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (frame, lap) = self.place(page.number);
-        page.is_new = frame.is_new;
-        page.signed.clear();
-        frame.signed.fill(lap, &mut page.signed);
-        let signature = self.secret.sign(&page.signed, &[]);
-        page.request.clear();
-        page.request.push_str(&frame.head);
-        STANDARD.encode_string(signature, &mut page.request);
-        frame.rest.fill(lap, &mut page.request);
+    pub(super) fn write(&self, filled: &mut Filled) {
+        filled.number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (template, round) = self.place(filled.number);
+        filled.is_new = template.is_new;
+        filled.signed.clear();
+        template.signed.fill(round, &mut filled.signed);
+        let signature = self.secret.sign(&filled.signed, &[]);
+        filled.request.clear();
+        filled.request.push_str(&template.head);
+        STANDARD.encode_string(signature, &mut filled.request);
+        template.rest.fill(round, &mut filled.request);
     }
 
     /// The key of its event.
-    pub(super) fn key(&self, page: &Page) -> String {
-        let (frame, lap) = self.place(page.number);
+    pub(super) fn key(&self, filled: &Filled) -> String {
+        let (template, round) = self.place(filled.number);
         let mut key = String::with_capacity(64);
-        frame.key.fill(lap, &mut key);
+        template.key.fill(round, &mut key);
         key
     }
 
-    /// What a number stands for: the place on the tape, and what makes this lap's SIDs.
-    fn place(&self, number: u64) -> (&Frame, u128) {
-        let length = self.frames.len() as u64;
-        let (lap, place) = (number / length, number % length);
-        let half = |seed: u64| u128::from(scatter(seed.wrapping_add(lap)));
-        (&self.frames[place as usize], half(self.seed) << 64 | half(!self.seed))
+    /// What a number stands for: the place on the templates, and what makes this round's SIDs.
+    fn place(&self, number: u64) -> (&Template, u128) {
+        let length = self.templates.len() as u64;
+        let (round, place) = (number / length, number % length);
+        let half = |seed: u64| u128::from(scatter(seed.wrapping_add(round)));
+        (&self.templates[place as usize], half(self.seed) << 64 | half(!self.seed))
     }
 }
 
-impl Frame {
+impl Template {
     fn of(request: Signed, path: &str, host: &str, key: String, is_new: bool) -> Self {
         let body = String::from_utf8_lossy(&request.body);
         let mut signed = request.url.clone();
@@ -128,19 +128,19 @@ impl Frame {
             request.content_type().expect("a POST has one"),
             body.len(),
         );
-        let rest = Blanks::of(format!("\r\n\r\n{body}"));
-        Self { head, rest, signed: Blanks::of(signed), key: Blanks::of(key), is_new }
+        let rest = Segments::of(format!("\r\n\r\n{body}"));
+        Self { head, rest, signed: Segments::of(signed), key: Segments::of(key), is_new }
     }
 }
 
 /// A text with SIDs in it, in place of which others can be written.
-struct Blanks {
+struct Segments {
     text: String,
     /// Where the digits of a SID are, and their value.
     sids: Vec<(usize, u128)>,
 }
 
-impl Blanks {
+impl Segments {
     /// Digits of a SID, after two letters.
     const DIGITS: usize = 32;
 
@@ -161,12 +161,12 @@ impl Blanks {
         Self { sids: digits.collect(), text }
     }
 
-    /// Adds the text to `out`, with SIDs of this lap: what was the same stays the same.
-    fn fill(&self, lap: u128, out: &mut String) {
+    /// Adds the text to `out`, with SIDs of this round: what was the same stays the same.
+    fn fill(&self, round: u128, out: &mut String) {
         let mut done = 0;
         for &(at, digits) in &self.sids {
             out.push_str(&self.text[done..at]);
-            let _ = write!(out, "{:032x}", digits ^ lap);
+            let _ = write!(out, "{:032x}", digits ^ round);
             done = at + Self::DIGITS;
         }
         out.push_str(&self.text[done..]);
@@ -196,11 +196,11 @@ mod tests {
     const URL: &str = "https://hooks.example.com/status?team=7";
 
     /// The keys of the first so many events, as whoever receives them sees them.
-    fn play(tape: &Tape, keyring: &Keyring, length: usize) -> Vec<String> {
-        let mut page = Page::default();
+    fn keys(templates: &Templates, keyring: &Keyring, length: usize) -> Vec<String> {
+        let mut filled = Filled::default();
         let keys = (0..length).map(|_| {
-            tape.write(&mut page);
-            let (head, body) = page.request.split_once("\r\n\r\n").expect("a head");
+            templates.write(&mut filled);
+            let (head, body) = filled.request.split_once("\r\n\r\n").expect("a head");
             let signature = head.rsplit(": ").next().expect("the last header");
             let claim = Claim::parse([signature.as_bytes()], None).expect("well-formed");
             let body = Bytes::copy_from_slice(body.as_bytes());
@@ -213,7 +213,7 @@ mod tests {
             let [event] = &events.expect("it names an account")[..] else {
                 panic!("a form is one event")
             };
-            assert_eq!(event.key.as_str(), tape.key(&page));
+            assert_eq!(event.key.as_str(), templates.key(&filled));
             event.key.as_str().to_owned()
         });
         keys.collect()
@@ -225,13 +225,14 @@ mod tests {
         let account = Account::new("AC1".into(), "main".into(), std::slice::from_ref(&token), &[]);
         let keyring = Keyring::new(vec![account]).expect("has a token");
         let secret = Arc::new(Secret::auth_token(&token));
-        let tape = Tape::record(URL, "/status?team=7", "hooks.example.com", "AC1", secret);
-        let length = tape.frames.len();
+        let templates =
+            Templates::of_an_hour(URL, "/status?team=7", "hooks.example.com", "AC1", secret);
+        let length = templates.templates.len();
         let mut seen = HashSet::new();
         for _ in 0..3 {
             let before = seen.len();
-            seen.extend(play(&tape, &keyring, length));
-            let new = tape.frames.iter().filter(|frame| frame.is_new).count();
+            seen.extend(keys(&templates, &keyring, length));
+            let new = templates.templates.iter().filter(|template| template.is_new).count();
             assert!(new < length, "some are repeated");
             assert_eq!(seen.len() - before, new, "and all others are new");
         }
