@@ -17,7 +17,7 @@ use super::terminal::{errln, out, outln, progress};
 use crate::backend::Reads;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
-use crate::lab::bench::{self, Measured, Target, Watch};
+use crate::lab::bench::{self, Measured, RowSampler, Target};
 use crate::lab::load::{Plan, Quantiles};
 use crate::twilio::public_url::PublicUrl;
 
@@ -79,17 +79,17 @@ pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result
         measure(&targets, bench.connections, plan, None).await?.0.with(|tally| WarmUp::of(tally))
     };
     let watching = reader.map(|reader| {
-        let (watch, samples) = Watch::new();
-        let seen = async move { bench::seen(&reader, samples).await };
-        (Arc::new(watch), seen)
+        let (sampler, samples) = RowSampler::new();
+        let seen = async move { bench::row_latencies(&reader, samples).await };
+        (Arc::new(sampler), seen)
     });
     let (measured, took, seen) = match watching {
         None => {
             let (measured, took) = measure(&targets, bench.connections, bench.plan(), None).await?;
             (measured, took, None)
         }
-        Some((watch, seen)) => {
-            let measuring = measure(&targets, bench.connections, bench.plan(), Some(watch));
+        Some((sampler, seen)) => {
+            let measuring = measure(&targets, bench.connections, bench.plan(), Some(sampler));
             let (measured, seen) = tokio::join!(measuring, seen);
             let (measured, took) = measured?;
             (measured, took, Some(seen.context("the store cannot be read")?))
@@ -124,12 +124,12 @@ async fn measure(
     targets: &[Arc<Target>],
     connections: u16,
     plan: Plan,
-    watch: Option<Arc<Watch>>,
+    sampler: Option<Arc<RowSampler>>,
 ) -> anyhow::Result<(Measured, Duration)> {
     let measured = Measured::default();
     let (targets, theirs) = (targets.to_vec(), measured.clone());
     let connections = usize::from(connections);
-    let load = move || bench::run(&targets, connections, plan, &theirs, watch.as_ref());
+    let load = move || bench::run(&targets, connections, plan, &theirs, sampler.as_ref());
     let mut load = tokio::task::spawn_blocking(load);
     let mut progress = Progress::default();
     let mut second = tokio::time::interval(Duration::from_secs(1));

@@ -4,9 +4,9 @@
 //! It shares the machine with the server that it measures, so it must be cheap: one thread, one
 //! write and one read for a request, and requests that are made by filling in blanks.
 
+mod rows;
 mod target;
 mod template;
-mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::time::timeout;
 
+pub(crate) use self::rows::{RowLatencies, RowSampler, row_latencies};
 pub(crate) use self::target::Target;
 use self::template::Filled;
-pub(crate) use self::watch::{Seen, Watch, seen};
 use super::load::{ANSWER_TIMEOUT, Lane, Plan, Schedule, Tally, Turn, send_all};
 use super::wire::{self, Connection};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(
     connections: usize,
     plan: Plan,
     measured: &Measured,
-    watch: Option<&Arc<Watch>>,
+    sampler: Option<&Arc<RowSampler>>,
 ) -> anyhow::Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the load has no thread")?;
@@ -52,7 +52,7 @@ pub(crate) fn run(
     let lanes = targets.iter().cycle().take(connections).map(|target| Sender {
         target: Arc::clone(target),
         measured: measured.clone(),
-        watch: watch.cloned(),
+        sampler: sampler.cloned(),
         connection: None,
         filled: Filled::default(),
     });
@@ -69,7 +69,7 @@ pub(crate) fn run(
 struct Sender {
     target: Arc<Target>,
     measured: Measured,
-    watch: Option<Arc<Watch>>,
+    sampler: Option<Arc<RowSampler>>,
     connection: Option<Connection>,
     filled: Filled,
 }
@@ -90,7 +90,7 @@ impl Lane for Sender {
         let (took, events) = (due.elapsed(), u64::from(self.filled.is_new));
         self.measured.with(|tally| tally.record(&answer, Some(took), events));
         match answer {
-            Ok(200..300) => self.watch(due),
+            Ok(200..300) => self.sampler(due),
             Ok(_) => {}
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
@@ -99,11 +99,11 @@ impl Lane for Sender {
 }
 
 impl Sender {
-    fn watch(&self, due: Instant) {
-        if let Some(watch) = &self.watch
+    fn sampler(&self, due: Instant) {
+        if let Some(sampler) = &self.sampler
             && self.filled.is_new
         {
-            watch.sample(due, || self.target.templates.key(&self.filled));
+            sampler.sample(due, || self.target.templates.key(&self.filled));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Bench;
-use crate::lab::bench::Seen;
+use crate::lab::bench::RowLatencies;
 use crate::lab::load::{Quantiles, Tally};
 
 /// Its names are those of the JSON.
@@ -59,7 +59,7 @@ impl Report {
         took: Duration,
         tally: &Tally,
         warm_up: WarmUp,
-        seen: Option<&Seen>,
+        seen: Option<&RowLatencies>,
     ) -> Self {
         let seconds = took.as_secs_f64();
         let errors = tally.errors.iter().map(|(kind, count)| (kind.to_string(), *count));

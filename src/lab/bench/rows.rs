@@ -1,4 +1,4 @@
-//! [`Watch`]: of some of the callbacks, when their rows can be seen in the store.
+//! [`RowSampler`]: of some of the callbacks, when their rows can be seen in the store.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,21 +26,21 @@ pub(crate) struct Sample {
 
 /// Takes samples, evenly in time.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct RowSampler {
     samples: Sender<Sample>,
     next: Mutex<Instant>,
 }
 
 /// What came of the samples.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct RowLatencies {
     /// From the request to the row.
     pub(crate) latencies: Latencies,
     /// Those whose row was not seen in time.
     pub(crate) missing: usize,
 }
 
-impl Watch {
+impl RowSampler {
     /// And where its samples go.
     pub(crate) fn new() -> (Self, Receiver<Sample>) {
         let (samples, taken) = mpsc::channel(MOST);
@@ -63,11 +63,11 @@ impl Watch {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) async fn seen(
+pub(crate) async fn row_latencies(
     reader: &Reads,
     mut samples: Receiver<Sample>,
-) -> Result<Seen, BackendError> {
-    let mut seen = Seen { latencies: Latencies::new(), missing: 0 };
+) -> Result<RowLatencies, BackendError> {
+    let mut seen = RowLatencies { latencies: Latencies::new(), missing: 0 };
     let mut waiting: Vec<Sample> = Vec::new();
     let mut quiet_since = Instant::now();
     loop {
