@@ -90,7 +90,7 @@ impl Lane for Sender {
         let (took, events) = (due.elapsed(), u64::from(self.filled.is_new));
         self.measured.with(|tally| tally.record(&answer, Some(took), events));
         match answer {
-            Ok(200..300) => self.sampler(due),
+            Ok(200..300) => self.sample(due),
             Ok(_) => {}
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
@@ -99,7 +99,7 @@ impl Lane for Sender {
 }
 
 impl Sender {
-    fn sampler(&self, due: Instant) {
+    fn sample(&self, due: Instant) {
         if let Some(sampler) = &self.sampler
             && self.filled.is_new
         {

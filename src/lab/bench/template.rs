@@ -1,4 +1,4 @@
-//! [`Templates`]: an hour of callbacks as bytes, played over and over, each time about other calls and
+//! [`Templates`]: an hour of callbacks as bytes, sent over and over, each time about other calls and
 //! messages. Needs no memory for what is to come, and a microsecond or so for each request.
 
 use std::collections::HashSet;
@@ -105,7 +105,7 @@ impl Templates {
         key
     }
 
-    /// What a number stands for: the place on the templates, and what makes this round's SIDs.
+    /// What a number stands for: which template, and what makes this round's SIDs.
     fn place(&self, number: u64) -> (&Template, u128) {
         let length = self.templates.len() as u64;
         let (round, place) = (number / length, number % length);
