@@ -23,19 +23,19 @@ const KNOWN: &str = "GET /known HTTP/1.1\r\nHost: h\r\n\r\n";
 const BIG: usize = 64 * 1024 * 1024;
 
 /// What the listener did.
-struct Seen {
+struct ListenerCounts {
     open: Mutex<i64>,
     cuts: Mutex<Vec<Cut>>,
     saturated: Semaphore,
 }
 
-impl Seen {
+impl ListenerCounts {
     fn new() -> Self {
         Self { open: Mutex::default(), cuts: Mutex::default(), saturated: Semaphore::new(0) }
     }
 }
 
-impl Observer for Seen {
+impl Observer for ListenerCounts {
     fn opened(&self) {
         *self.open.lock().expect("no test panics here") += 1;
     }
@@ -55,7 +55,7 @@ impl Observer for Seen {
 
 struct Server {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    seen: Arc<ListenerCounts>,
     /// Lets `/gate` answer.
     gate: Arc<Semaphore>,
     /// Says that `/gate` was asked.
@@ -82,7 +82,7 @@ impl Server {
             .route("/gate", get(gated));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let (seen, stop) = (Arc::new(Seen::new()), CancellationToken::new());
+        let (seen, stop) = (Arc::new(ListenerCounts::new()), CancellationToken::new());
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serve(listener, router, limits, Arc::clone(&seen), stop.clone()));
         Self { address, seen, gate, asked, stop, task }

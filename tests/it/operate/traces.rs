@@ -29,12 +29,12 @@ const ENDPOINT: &str = "OFFHOOK_TRACES__ENDPOINT";
 
 /// A span, and the service that sent it.
 #[derive(Clone, Debug)]
-struct Seen {
+struct CollectedSpan {
     service: String,
     span: Span,
 }
 
-impl Seen {
+impl CollectedSpan {
     fn attribute(&self, name: &str) -> String {
         text(self.span.attributes.iter(), name)
     }
@@ -54,7 +54,7 @@ fn text<'a>(mut pairs: impl Iterator<Item = &'a KeyValue>, name: &str) -> String
     }
 }
 
-type Spans = Arc<Mutex<Vec<Seen>>>;
+type Spans = Arc<Mutex<Vec<CollectedSpan>>>;
 
 /// Takes traces by OTLP over HTTP.
 struct Collector {
@@ -69,7 +69,7 @@ async fn take(State(spans): State<Spans>, body: Bytes) {
         let resource = sent.resource.expect("it says who it is");
         let service = text(resource.attributes.iter(), "service.name");
         for span in sent.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            spans.lock().expect("no panic").push(Seen { service: service.clone(), span });
+            spans.lock().expect("no panic").push(CollectedSpan { service: service.clone(), span });
         }
     }
 }
@@ -85,20 +85,20 @@ impl Collector {
         Self { url, spans, _serving: serving }
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    fn seen(&self) -> Vec<CollectedSpan> {
         self.spans.lock().expect("no panic").clone()
     }
 
     /// The spans of the only trace that begins with a callback, once each of these steps is among
     /// them.
-    async fn trace(&self, steps: &[&str]) -> Vec<Seen> {
+    async fn trace(&self, steps: &[&str]) -> Vec<CollectedSpan> {
         until(&format!("a trace has {steps:?}"), async || {
             let seen = self.seen();
             let root = seen.iter().find(|seen| seen.span.name == "callback")?;
             let trace = &root.span.trace_id;
             let of_trace = seen.iter().filter(|seen| seen.span.trace_id == *trace);
-            let of_trace: Vec<Seen> = of_trace.cloned().collect();
-            let found: BTreeSet<String> = of_trace.iter().map(Seen::step).collect();
+            let of_trace: Vec<CollectedSpan> = of_trace.cloned().collect();
+            let found: BTreeSet<String> = of_trace.iter().map(CollectedSpan::step).collect();
             steps.iter().all(|step| found.contains(*step)).then_some(of_trace)
         })
         .await
@@ -141,8 +141,9 @@ async fn a_trace_leads_from_the_request_to_the_row(mut stage: Stage) {
         // The commit as a whole is a trace of its own, which leads here and back.
         let whole = until("the batch is sent, too", async || {
             let seen = collector.seen();
-            let is_linked =
-                |seen: &Seen| seen.span.links.iter().any(|link| link.span_id == part.span.span_id);
+            let is_linked = |seen: &CollectedSpan| {
+                seen.span.links.iter().any(|link| link.span_id == part.span.span_id)
+            };
             seen.into_iter().find(|seen| seen.span.name == "batch" && is_linked(seen))
         })
         .await;
