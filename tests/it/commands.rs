@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use offhook::config::Role;
 
-use crate::harness::{Callback, Offhook, Settings, Stage, TOKEN, fixture, run};
+use crate::harness::{Callback, Offhook, Settings, TOKEN, Testbed, fixture, run};
 use crate::services::{Durability, needs};
 
 /// Every command, as `--help` lists them.
@@ -139,41 +139,41 @@ fn check_refuses_what_serve_would_refuse() {
 
 #[tokio::test]
 async fn healthcheck_says_whether_the_server_is_ready() {
-    let mut stage = Stage::embedded();
-    let offhook = stage.start();
+    let mut testbed = Testbed::embedded();
+    let offhook = testbed.start();
     let asked = offhook.client.private().to_string();
-    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
+    let settings = testbed.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
     assert!(run(&settings, &["healthcheck"]).well().contains("\"ready\":true"));
     drop(offhook);
     let said = run(&settings, &["healthcheck"]).badly();
     assert!(said.contains("no answer from http://127.0.0.1:"), "{said}");
 
     // One that runs, and cannot do its job.
-    stage = Stage::embedded();
-    let offhook = Offhook::start(&stage.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "1"));
+    testbed = Testbed::embedded();
+    let offhook = Offhook::start(&testbed.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "1"));
     let asked = offhook.client.private().to_string();
-    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
+    let settings = testbed.settings.clone().set("OFFHOOK_ADMIN__LISTEN", asked);
     let said = run(&settings, &["healthcheck"]).badly();
     assert!(said.contains("not ready") && said.contains("spool"), "{said}");
 }
 
 #[tokio::test]
 async fn migrate_makes_the_tables_and_again_changes_nothing() {
-    let stage = Stage::embedded();
+    let testbed = Testbed::embedded();
     for _ in 0..2 {
-        let printed = run(&stage.settings, &["migrate"]).well();
+        let printed = run(&testbed.settings, &["migrate"]).well();
         assert!(printed.contains("offhook.db is up to date"), "{printed}");
-        let offhook = stage.start();
+        let offhook = testbed.start();
         offhook.client.accepts(&Callback::form(fixture("call.form"))).await;
-        stage.contents_of(1).await;
+        testbed.contents_of(1).await;
     }
 }
 
 #[tokio::test]
 async fn migrate_says_that_postgres_is_away() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    stage.postgres().kill();
-    let said = run(&stage.settings, &["migrate"]).badly();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    testbed.postgres().kill();
+    let said = run(&testbed.settings, &["migrate"]).badly();
     assert!(said.contains("migrations"), "{said}");
 }

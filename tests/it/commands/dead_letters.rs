@@ -1,17 +1,17 @@
 //! `offhook dead-letters`: looked at, replayed and purged while no server runs.
 
-use crate::harness::{ACCOUNT, Callback, Stage, run, until};
+use crate::harness::{ACCOUNT, Callback, Testbed, run, until};
 use crate::services::{Durability, needs};
 
 /// What no worker could store: calls that are busy.
-async fn put_aside(stage: &mut Stage, calls: usize) -> Vec<String> {
+async fn put_aside(testbed: &mut Testbed, calls: usize) -> Vec<String> {
     // Two would put them aside in whatever order.
-    stage.settings = stage.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1");
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1");
+    let offhook = testbed.start();
     // Once it can be read, there are tables.
-    stage.contents_with(&[]).await;
+    testbed.contents_with(&[]).await;
     let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
-    stage.postgres().execute(poison).await;
+    testbed.postgres().execute(poison).await;
     for n in 0..calls {
         let body = format!(
             "CallSid=CA{n}&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events&To=%2B15550100"
@@ -25,71 +25,71 @@ async fn put_aside(stage: &mut Stage, calls: usize) -> Vec<String> {
         .await;
     }
     drop(offhook);
-    stage.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
-    listed(stage)
+    testbed.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
+    listed(testbed)
 }
 
 /// Their ids, oldest first, as the command lists them.
-fn listed(stage: &Stage) -> Vec<String> {
-    let printed = run(&stage.settings, &["dead-letters", "list"]).well();
+fn listed(testbed: &Testbed) -> Vec<String> {
+    let printed = run(&testbed.settings, &["dead-letters", "list"]).well();
     let lines = printed.lines().filter(|line| line.contains("-busy"));
     lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
 }
 
-fn dead_letters(stage: &Stage, arguments: &[&str]) -> String {
-    run(&stage.settings, &[&["dead-letters"], arguments].concat()).well()
+fn dead_letters(testbed: &Testbed, arguments: &[&str]) -> String {
+    run(&testbed.settings, &[&["dead-letters"], arguments].concat()).well()
 }
 
 #[tokio::test]
 async fn dead_letters_are_listed_shown_replayed_and_purged() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let ids = put_aside(&mut stage, 3).await;
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let ids = put_aside(&mut testbed, 3).await;
     assert_eq!(ids.len(), 3);
 
-    let printed = dead_letters(&stage, &["list", "--limit", "2"]);
+    let printed = dead_letters(&testbed, &["list", "--limit", "2"]);
     assert!(printed.contains("CA0-busy") && printed.contains("2 of 3 dead letters"), "{printed}");
     assert!(printed.contains("poison"), "the reason: {printed}");
     assert!(!printed.contains("15550100"), "a number: {printed}");
-    let printed = dead_letters(&stage, &["show", &ids[1]]);
+    let printed = dead_letters(&testbed, &["show", &ids[1]]);
     assert!(printed.contains("poison") && printed.contains("CallSid=CA1"), "{printed}");
 
     // Nothing is done but what is asked for.
     for action in ["replay", "purge"] {
-        let printed = dead_letters(&stage, &[action, "--all", "--dry-run"]);
+        let printed = dead_letters(&testbed, &[action, "--all", "--dry-run"]);
         assert!(printed.contains("would be done") && printed.contains("3 of 3"), "{printed}");
     }
-    assert_eq!(listed(&stage), ids);
-    let printed = dead_letters(&stage, &["purge", &ids[0]]);
+    assert_eq!(listed(&testbed), ids);
+    let printed = dead_letters(&testbed, &["purge", &ids[0]]);
     assert!(printed.contains(&format!("purge {}: done", ids[0])), "{printed}");
-    dead_letters(&stage, &["replay", &ids[2]]);
-    assert_eq!(listed(&stage), ids[1..2]);
+    dead_letters(&testbed, &["replay", &ids[2]]);
+    assert_eq!(listed(&testbed), ids[1..2]);
 
-    let offhook = stage.start();
-    assert_eq!(stage.contents_of(1).await.keys(), ["CA2-busy"]);
+    let offhook = testbed.start();
+    assert_eq!(testbed.contents_of(1).await.keys(), ["CA2-busy"]);
     drop(offhook);
-    dead_letters(&stage, &["replay", "--all"]);
-    let _offhook = stage.start();
-    assert_eq!(stage.contents_of(2).await.keys(), ["CA1-busy", "CA2-busy"]);
-    assert_eq!(listed(&stage), Vec::<String>::new());
+    dead_letters(&testbed, &["replay", "--all"]);
+    let _offhook = testbed.start();
+    assert_eq!(testbed.contents_of(2).await.keys(), ["CA1-busy", "CA2-busy"]);
+    assert_eq!(listed(&testbed), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_dead_letter_that_is_not_there_is_said_to_be_missing() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Unsynced);
+    let testbed = Testbed::scale_out(Durability::Unsynced);
     for arguments in [&["replay", "1-1"][..], &["purge", "1-1", "--dry-run"], &["show", "1-1"]] {
-        let ended = run(&stage.settings, &[&["dead-letters"], arguments].concat());
+        let ended = run(&testbed.settings, &[&["dead-letters"], arguments].concat());
         let said = format!("{}{}", ended.out, ended.error);
         assert_eq!(ended.code, Some(1), "{said}");
         assert!(said.contains("1-1") && said.contains("there"), "{said}");
     }
-    let ended = run(&stage.settings, &["dead-letters", "purge"]);
+    let ended = run(&testbed.settings, &["dead-letters", "purge"]);
     assert_eq!(ended.code, Some(2), "it says which, or --all: {ended:?}");
 }
 
 #[test]
 fn where_there_are_none_none_are_listed() {
-    let stage = Stage::embedded();
-    assert!(dead_letters(&stage, &["list"]).contains("0 of 0 dead letters"));
+    let testbed = Testbed::embedded();
+    assert!(dead_letters(&testbed, &["list"]).contains("0 of 0 dead letters"));
 }

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use offhook::config::Role;
 
 use crate::harness::{
-    Callback, Ended, OTHER_TOKEN, Offhook, Settings, Signature, Stage, TOKEN, fixture, run,
+    Callback, Ended, OTHER_TOKEN, Offhook, Settings, Signature, TOKEN, Testbed, fixture, run,
 };
 use crate::services::{Durability, Fsync, Postgres, Redis, needs};
 
@@ -41,9 +41,9 @@ fn finds(settings: &Settings, arguments: &[&str], parts: &[&str]) {
 
 #[test]
 fn one_process_on_one_file_that_is_well_is_found_well() {
-    let stage = Stage::embedded();
-    let plain = public(&stage.settings);
-    let hashed = public(&stage.settings)
+    let testbed = Testbed::embedded();
+    let plain = public(&testbed.settings);
+    let hashed = public(&testbed.settings)
         .set("OFFHOOK_PRIVACY__BODIES", "hash")
         .set("OFFHOOK_PRIVACY__KEY", "0123456789abcdef0123456789abcdef");
     for settings in [plain, hashed] {
@@ -60,8 +60,8 @@ fn one_process_on_one_file_that_is_well_is_found_well() {
 #[test]
 fn receivers_and_workers_that_are_well_are_found_well() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Synced);
-    let settings = public(&stage.settings);
+    let testbed = Testbed::scale_out(Durability::Synced);
+    let settings = public(&testbed.settings);
     run(&settings, &["migrate"]).well();
     let _offhook = Offhook::start(&settings);
     let said = doctor(&settings, &[]).well();
@@ -81,10 +81,10 @@ fn receivers_and_workers_that_are_well_are_found_well() {
 /// By the same list of conditions as its page and the alerts.
 #[tokio::test]
 async fn what_the_running_server_knows_of_itself_is_told() {
-    let stage = Stage::embedded();
-    let offhook = Offhook::start(&public(&stage.settings));
+    let testbed = Testbed::embedded();
+    let offhook = Offhook::start(&public(&testbed.settings));
     let admin = offhook.client.private().to_string();
-    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", &admin);
+    let settings = testbed.settings.clone().set("OFFHOOK_ADMIN__LISTEN", &admin);
     let said = doctor(&settings, &["--no-callback"]).out;
     assert!(said.contains("ok       running server Everything is well"), "{said}");
     let forged = Callback::form(fixture("call.form")).signed(Signature::Token("another"));
@@ -96,8 +96,8 @@ async fn what_the_running_server_knows_of_itself_is_told() {
 
 #[test]
 fn a_path_that_goes_by_where_one_stands_is_shown_whole() {
-    let stage = Stage::embedded();
-    let settings = public(&stage.settings).set("OFFHOOK_STORE__URL", "sqlite:sub/offhook.db");
+    let testbed = Testbed::embedded();
+    let settings = public(&testbed.settings).set("OFFHOOK_STORE__URL", "sqlite:sub/offhook.db");
     let said = doctor(&settings, &["--no-callback"]).out;
     let here = std::env::current_dir().expect("it is there").join("sub").display().to_string();
     assert!(said.contains(&format!("its directory can be written: {here}")), "{said}");
@@ -106,8 +106,8 @@ fn a_path_that_goes_by_where_one_stands_is_shown_whole() {
 
 #[test]
 fn what_answers_in_the_place_of_offhook_is_quoted() {
-    let stage = Stage::embedded();
-    let settings = public(&stage.settings);
+    let testbed = Testbed::embedded();
+    let settings = public(&testbed.settings);
     let address = settings.environment()["OFFHOOK_INBOUND__LISTEN"].clone();
     let listener = TcpListener::bind(address).expect("it was free");
     let answering = std::thread::spawn(move || {
@@ -143,8 +143,8 @@ async fn a_role_that_lacks_a_right_is_told_from_no_answer() {
 
 #[test]
 fn a_server_with_another_token_is_found() {
-    let stage = Stage::embedded();
-    let settings = public(&stage.settings);
+    let testbed = Testbed::embedded();
+    let settings = public(&testbed.settings);
     let _offhook = Offhook::start(&settings);
     let other = settings.set("TWILIO_AUTH_TOKEN", OTHER_TOKEN);
     finds(&other, &[], &["failure  callback       refused with 403", "another token, account or"]);
@@ -152,16 +152,16 @@ fn a_server_with_another_token_is_found() {
 
 #[test]
 fn a_public_url_where_nobody_answers_is_found() {
-    let stage = Stage::embedded();
-    let settings = public(&stage.settings).set("OFFHOOK_INBOUND__IDLE_TIMEOUT_MS", "30000");
+    let testbed = Testbed::embedded();
+    let settings = public(&testbed.settings).set("OFFHOOK_INBOUND__IDLE_TIMEOUT_MS", "30000");
     let parts = ["failure  public URL     no answer", "failure  keep-alive", "idle_timeout_ms"];
     finds(&settings, &[], &parts);
 }
 
 #[test]
 fn a_path_that_leads_elsewhere_is_found() {
-    let stage = Stage::embedded();
-    let settings = public(&stage.settings);
+    let testbed = Testbed::embedded();
+    let settings = public(&testbed.settings);
     let _offhook = Offhook::start(&settings);
     let elsewhere = settings.set("OFFHOOK_INBOUND__PATH_PREFIX", "/twilio");
     finds(&elsewhere, &[], &["404", "inbound.path_prefix"]);

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use offhook::config::Role;
 use serde_json::Value;
 
-use crate::harness::{ACCOUNT, Callback, Ended, Offhook, Settings, Stage, program, run};
+use crate::harness::{ACCOUNT, Callback, Ended, Offhook, Settings, Testbed, program, run};
 use crate::services::{Process, Signal};
 
 const TOKEN: &str = "s3cret";
@@ -17,8 +17,8 @@ fn call(status: &str) -> Callback {
 }
 
 /// A server with a token, and how it is asked from a machine without its configuration.
-fn server(stage: &Stage) -> (Offhook, String) {
-    let settings: Settings = stage.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", TOKEN);
+fn server(testbed: &Testbed) -> (Offhook, String) {
+    let settings: Settings = testbed.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", TOKEN);
     let offhook = Offhook::start(&settings);
     let url = format!("http://{}", offhook.client.admin_address());
     (offhook, url)
@@ -30,8 +30,8 @@ fn json(text: &str) -> Value {
 
 #[tokio::test]
 async fn what_happened_and_how_much_is_json_for_other_programs() {
-    let stage = Stage::embedded();
-    let (offhook, url) = server(&stage);
+    let testbed = Testbed::embedded();
+    let (offhook, url) = server(&testbed);
     offhook.client.accepts(&call("completed")).await;
     offhook.client.accepts(&call("ringing")).await;
     let nothing = Settings::none();
@@ -59,8 +59,8 @@ async fn what_happened_and_how_much_is_json_for_other_programs() {
 
 #[tokio::test]
 async fn whoever_has_read_enough_ends_a_command_well() {
-    let stage = Stage::embedded();
-    let (_offhook, url) = server(&stage);
+    let testbed = Testbed::embedded();
+    let (_offhook, url) = server(&testbed);
     let arguments = ["stats", "--admin", &url, "--token", TOKEN];
     let mut stats = program(&Settings::none(), &arguments).spawn().expect("the program is built");
     drop(stats.stdout.take());
@@ -69,8 +69,8 @@ async fn whoever_has_read_enough_ends_a_command_well() {
 
 #[tokio::test]
 async fn a_tail_shows_what_it_was_asked_for_as_it_is_stored() {
-    let stage = Stage::embedded();
-    let (offhook, url) = server(&stage);
+    let testbed = Testbed::embedded();
+    let (offhook, url) = server(&testbed);
     let arguments = ["tail", "--status", "completed", "--admin", &url, "--token", TOKEN];
     let mut tail = program(&Settings::none(), &arguments);
     let mut tail = Process::spawn(&mut tail, Signal::Kill).expect("the program is built");

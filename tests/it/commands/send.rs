@@ -2,7 +2,7 @@
 
 use offhook::config::Role;
 
-use crate::harness::{ACCOUNT, Ended, Offhook, PUBLIC_URL, Settings, Stage, run};
+use crate::harness::{ACCOUNT, Ended, Offhook, PUBLIC_URL, Settings, Testbed, run};
 
 /// Sends to a server that is not asked through its public URL.
 fn send(offhook: &Offhook, settings: &Settings, path: &str, arguments: &[&str]) -> Ended {
@@ -12,8 +12,8 @@ fn send(offhook: &Offhook, settings: &Settings, path: &str, arguments: &[&str]) 
 
 #[tokio::test]
 async fn every_kind_is_accepted_and_stored_as_what_it_is() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     let kinds = [
         ("/status", "call"),
         ("/status", "message"),
@@ -27,13 +27,13 @@ async fn every_kind_is_accepted_and_stored_as_what_it_is() {
         ("/voice-fallback", "fallback"),
     ];
     for (path, kind) in kinds {
-        let printed = send(&offhook, &stage.settings, path, &["--kind", kind]).well();
+        let printed = send(&offhook, &testbed.settings, path, &["--kind", kind]).well();
         assert!(printed.contains(&format!("POST http://{}", offhook.client.inbound())));
         assert!(printed.contains(&format!("signed for {PUBLIC_URL}{path}")), "{printed}");
         assert!(printed.contains("\n200 OK in "), "{printed}");
         assert!(printed.contains("content-type: text/xml"), "{printed}");
     }
-    let contents = stage.contents_of(kinds.len()).await;
+    let contents = testbed.contents_of(kinds.len()).await;
     let mut stored: Vec<_> = contents.events.iter().map(|e| e.event.kind.as_str()).collect();
     stored.sort();
     let mut sent = kinds.map(|(_, kind)| kind.replace('-', "_"));
@@ -43,14 +43,14 @@ async fn every_kind_is_accepted_and_stored_as_what_it_is() {
 
 #[tokio::test]
 async fn what_is_asked_for_is_what_is_stored_by_post_and_by_get() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     for (sid, method) in [("SM1", "post"), ("SM2", "get")] {
         let arguments = ["--kind", "message", "--sid", sid, "--status", "undelivered"];
         let more = ["--param", "ErrorCode=30003", "--param", "To=+15550100", "--method", method];
         let path = "/status?tenant=it%27s#rc=5&rp=all";
-        send(&offhook, &stage.settings, path, &[&arguments[..], &more].concat()).well();
-        let contents = stage.contents_with(&[format!("{sid}-undelivered-30003")]).await;
+        send(&offhook, &testbed.settings, path, &[&arguments[..], &more].concat()).well();
+        let contents = testbed.contents_with(&[format!("{sid}-undelivered-30003")]).await;
         let row = contents.status(sid);
         assert_eq!((row.account.as_str(), row.position.status.as_str()), (ACCOUNT, "undelivered"));
         assert_eq!(row.error.as_ref().map(|error| error.code.as_str()), Some("30003"));
@@ -60,17 +60,17 @@ async fn what_is_asked_for_is_what_is_stored_by_post_and_by_get() {
 
 #[tokio::test]
 async fn a_refusal_ends_it_badly_and_it_says_what_may_be_wrong() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
-    let wrong = stage.settings.clone().set("TWILIO_AUTH_TOKEN", "a-guess");
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
+    let wrong = testbed.settings.clone().set("TWILIO_AUTH_TOKEN", "a-guess");
     let ended = send(&offhook, &wrong, "/status", &[]);
     assert!(ended.out.contains("403 Forbidden"), "{ended:?}");
     let said = ended.badly();
     assert!(said.contains("another secret, or another public_url"), "{said}");
     assert!(!said.contains("a-guess"), "{said}");
-    let said = send(&offhook, &stage.settings, "/nowhere", &[]).badly();
+    let said = send(&offhook, &testbed.settings, "/nowhere", &[]).badly();
     assert!(said.contains("refused with 404"), "{said}");
-    assert_eq!(stage.contents().await.events.len(), 0);
+    assert_eq!(testbed.contents().await.events.len(), 0);
 }
 
 #[test]

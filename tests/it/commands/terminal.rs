@@ -4,7 +4,7 @@ use std::process::Command;
 
 use offhook::config::Role;
 
-use crate::harness::{ACCOUNT, Callback, Ended, Settings, Stage, program, run};
+use crate::harness::{ACCOUNT, Callback, Ended, Settings, Testbed, program, run};
 use crate::services::tool;
 
 /// As `offhook … | head -1` is, once `head` has gone.
@@ -24,8 +24,8 @@ fn unread(settings: &Settings, arguments: &[&str], errors_too: bool) -> Ended {
 
 #[test]
 fn a_pipe_that_nobody_reads_is_no_reason_to_panic() {
-    let stage = Stage::embedded();
-    let settings = stage.settings.clone().set("OFFHOOK_ADMIN__LISTEN", "127.0.0.1:1");
+    let testbed = Testbed::embedded();
+    let settings = testbed.settings.clone().set("OFFHOOK_ADMIN__LISTEN", "127.0.0.1:1");
     for (arguments, code) in [
         (&["check"][..], 0),
         (&["callback-url"], 0),
@@ -63,17 +63,17 @@ fn what_cannot_be_written_is_no_success() {
 #[tokio::test]
 async fn what_twilio_sent_does_nothing_to_a_terminal() {
     let script = tool!("script");
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     let sid = "CA00000000000000000000000000000077";
     let body = format!(
         "AccountSid={ACCOUNT}&CallSid={sid}&CallStatus=busy&CallbackSource=call-progress-events\
          &From=%1B%5D0%3BPWNED%07%1B%5B2J&To=%C2%9B2J&ErrorCode=%1B%5B31m13224"
     );
     offhook.client.accepts(&Callback::form(body)).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     let admin = format!("http://{}", offhook.client.admin_address());
-    let settings = stage.settings.clone().set("OFFHOOK_ADMIN_URL", admin);
+    let settings = testbed.settings.clone().set("OFFHOOK_ADMIN_URL", admin);
     for command in [&format!("inspect {sid}")[..], "stats", &format!("inspect --json {sid}")] {
         // On a terminal of its own.
         let on_terminal = format!("{} {command}", env!("CARGO_BIN_EXE_offhook"));

@@ -3,7 +3,7 @@
 use offhook::config::Role;
 use serde_json::Value;
 
-use crate::harness::{Client, Offhook, Stage, both_modes, header, until};
+use crate::harness::{Client, Offhook, Testbed, both_modes, header, until};
 use crate::services::{Durability, needs};
 
 both_modes! {
@@ -38,16 +38,16 @@ async fn is_missing(client: &Client, expected: &[&str], ready: bool) {
     assert_eq!(client.admin("/livez").await.status(), 200, "it lives all the same");
 }
 
-async fn a_process_that_can_do_its_job_is_ready(stage: Stage) {
-    let offhook = stage.start();
+async fn a_process_that_can_do_its_job_is_ready(testbed: Testbed) {
+    let offhook = testbed.start();
     assert_eq!(offhook.client.admin("/livez").await.status(), 200);
     ready(&offhook.client).await;
     is_missing(&offhook.client, &[], true).await;
 }
 
-async fn the_token_is_asked_for_but_not_by_health_checks(mut stage: Stage) {
-    stage.settings = stage.settings.clone().set("OFFHOOK_ADMIN__TOKEN", "open sesame");
-    let offhook = stage.start();
+async fn the_token_is_asked_for_but_not_by_health_checks(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_ADMIN__TOKEN", "open sesame");
+    let offhook = testbed.start();
     let client = &offhook.client;
     for path in ["/metrics", "/api/statuses/CA1", "/api/events?sid=CA1"] {
         for wrong in [None, Some("open"), Some("Open sesame"), Some("open sesames")] {
@@ -63,37 +63,37 @@ async fn the_token_is_asked_for_but_not_by_health_checks(mut stage: Stage) {
 
 #[tokio::test]
 async fn a_store_that_loses_its_tables_is_named() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     ready(&offhook.client).await;
-    stage.execute("ALTER TABLE events RENAME TO elsewhere").await;
+    testbed.execute("ALTER TABLE events RENAME TO elsewhere").await;
     // Callbacks are safe in the local log meanwhile.
     is_missing(&offhook.client, &["sqlite"], true).await;
-    stage.execute("ALTER TABLE elsewhere RENAME TO events").await;
+    testbed.execute("ALTER TABLE elsewhere RENAME TO events").await;
     ready(&offhook.client).await;
 }
 
 #[tokio::test]
 async fn each_role_is_ready_by_what_it_needs() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let all = stage.start();
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let all = testbed.start();
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     for offhook in [&all, &receiver, &worker] {
         ready(&offhook.client).await;
     }
-    stage.postgres().kill();
+    testbed.postgres().kill();
     // Whoever takes callbacks must stay in the load balancer.
     is_missing(&all.client, &["postgres"], true).await;
     is_missing(&worker.client, &["postgres"], false).await;
     is_missing(&receiver.client, &[], true).await;
-    stage.redis().kill();
+    testbed.redis().kill();
     is_missing(&all.client, &["redis", "postgres"], true).await;
     is_missing(&worker.client, &["redis", "postgres"], false).await;
     is_missing(&receiver.client, &["redis"], true).await;
-    stage.redis().restart();
-    stage.postgres().restart();
+    testbed.redis().restart();
+    testbed.postgres().restart();
     for offhook in [&all, &receiver, &worker] {
         ready(&offhook.client).await;
     }
@@ -102,13 +102,13 @@ async fn each_role_is_ready_by_what_it_needs() {
 #[tokio::test]
 async fn a_redis_that_is_silent_is_away() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     ready(&worker.client).await;
-    stage.redis().pause();
+    testbed.redis().pause();
     is_missing(&receiver.client, &["redis"], true).await;
     is_missing(&worker.client, &["redis"], false).await;
-    stage.redis().go_on();
+    testbed.redis().go_on();
     ready(&worker.client).await;
 }

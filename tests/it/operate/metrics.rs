@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::harness::{Callback, Client, Stage, every_mode, fixture, until};
+use crate::harness::{Callback, Client, Testbed, every_mode, fixture, until};
 
 every_mode! {
     every_series_is_there_before_anything_happens,
@@ -118,8 +118,8 @@ pub(crate) async fn scrape(client: &Client) -> Exposition {
     parse(&answer.text().await.expect("the whole answer"))
 }
 
-async fn every_series_is_there_before_anything_happens(stage: Stage) {
-    let offhook = stage.start();
+async fn every_series_is_there_before_anything_happens(testbed: Testbed) {
+    let offhook = testbed.start();
     let found = scrape(&offhook.client).await;
     for (name, kind) in FAMILIES {
         assert_eq!(found.types[*name], *kind, "{name}");
@@ -133,19 +133,19 @@ async fn every_series_is_there_before_anything_happens(stage: Stage) {
     }
 }
 
-async fn the_numbers_say_what_happened(stage: Stage) {
-    let offhook = stage.start();
+async fn the_numbers_say_what_happened(testbed: Testbed) {
+    let offhook = testbed.start();
     let call = Callback::form(fixture("call.form"));
     let message = Callback::form(fixture("message.form"));
     for callback in [&call, &message] {
         offhook.client.accepts(callback).await;
     }
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     offhook.client.accepts(&call).await;
     let text = String::from_utf8(fixture("message.form")).expect("text");
     let contrary = text.replace("delivered", "failed") + "&ErrorCode=30003";
     offhook.client.accepts(&Callback::form(contrary)).await;
-    stage.contents_of(3).await;
+    testbed.contents_of(3).await;
 
     let expected = [
         ("offhook_requests_total{outcome=\"accepted\",route=\"status\"}", 4.0),
@@ -176,21 +176,21 @@ async fn the_numbers_say_what_happened(stage: Stage) {
     assert!(series["process_open_fds"] > 0.0);
 }
 
-async fn a_call_is_in_progress_until_it_ends_or_is_too_old(mut stage: Stage) {
-    stage.settings = stage.settings.clone().set("OFFHOOK_CALLS__LIMIT", "30");
-    let offhook = stage.start();
+async fn a_call_is_in_progress_until_it_ends_or_is_too_old(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_CALLS__LIMIT", "30");
+    let offhook = testbed.start();
     let text = String::from_utf8(fixture("call.form")).expect("text");
     for (sid, status) in [("A", "ringing"), ("B", "in-progress"), ("C", "ringing")] {
         let text = text.replace("0010&", &format!("001{sid}&")).replace("completed", status);
         offhook.client.accepts(&Callback::form(text)).await;
     }
-    stage.contents_of(3).await;
+    testbed.contents_of(3).await;
     is_in_progress(&offhook.client, 3.0).await;
     assert_eq!(offhook.client.metric("offhook_calls_limit").await, 30.0);
 
     offhook.client.accepts(&Callback::form(text.replace("0010&", "001A&"))).await;
-    stage.contents_of(4).await;
-    stage
+    testbed.contents_of(4).await;
+    testbed
         .execute(
             "UPDATE statuses SET first_seen = '2001-01-01T00:00:00.000000Z' WHERE sid LIKE '%C'",
         )
@@ -198,7 +198,7 @@ async fn a_call_is_in_progress_until_it_ends_or_is_too_old(mut stage: Stage) {
     is_in_progress(&offhook.client, 1.0).await;
     drop(offhook);
     // Nothing is remembered that could be forgotten.
-    is_in_progress(&stage.start().client, 1.0).await;
+    is_in_progress(&testbed.start().client, 1.0).await;
 }
 
 async fn is_in_progress(client: &Client, calls: f64) {

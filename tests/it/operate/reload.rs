@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::harness::{
-    ACCOUNT, Callback, OTHER_TOKEN, Signature, Spawned, Stage, TOKEN, both_modes, until,
+    ACCOUNT, Callback, OTHER_TOKEN, Signature, Spawned, TOKEN, Testbed, both_modes, until,
 };
 use crate::operate::metrics::scrape;
 use crate::services::{Signal, needs};
@@ -25,10 +25,10 @@ both_modes! {
 struct Files(TempDir);
 
 impl Files {
-    /// These, and the settings of the stage to go by them.
-    fn on(stage: &mut Stage) -> Self {
+    /// These, and the settings of the testbed to go by them.
+    fn on(testbed: &mut Testbed) -> Self {
         let files = Self(tempfile::tempdir().expect("a temporary directory"));
-        stage.settings = stage
+        testbed.settings = testbed
             .settings
             .clone()
             .unset("TWILIO_ACCOUNT_SID")
@@ -81,11 +81,11 @@ async fn status(offhook: &Spawned, n: usize, token: &'static str) -> u16 {
     offhook.client.send(&callback).await.status().as_u16()
 }
 
-async fn nobody_is_refused_or_dropped_while_it_reloads(mut stage: Stage) {
+async fn nobody_is_refused_or_dropped_while_it_reloads(mut testbed: Testbed) {
     const SENDERS: usize = 4;
     const RELOADS: usize = 30;
-    let files = Files::on(&mut stage);
-    let offhook = Spawned::start(&stage.settings);
+    let files = Files::on(&mut testbed);
+    let offhook = Spawned::start(&testbed.settings);
     let (enough, mut senders) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
     for sender in 0..SENDERS {
         let (client, enough) = (offhook.client.clone(), Arc::clone(&enough));
@@ -106,16 +106,16 @@ async fn nobody_is_refused_or_dropped_while_it_reloads(mut stage: Stage) {
     enough.store(true, Ordering::Relaxed);
     let sent: usize = senders.join_all().await.iter().sum();
     assert!(sent > RELOADS, "it was asked meanwhile");
-    stage.contents_of(sent).await;
+    testbed.contents_of(sent).await;
     // However often they changed, a secret that is gone has no series.
     let series = scrape(&offhook.client).await.series;
     let matches = series.keys().filter(|name| name.starts_with("offhook_secret_matches_total"));
     assert_eq!(matches.count(), 1);
 }
 
-async fn a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart(mut stage: Stage) {
-    let files = Files::on(&mut stage);
-    let offhook = Spawned::start(&stage.settings);
+async fn a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart(mut testbed: Testbed) {
+    let files = Files::on(&mut testbed);
+    let offhook = Spawned::start(&testbed.settings);
     assert_eq!(status(&offhook, 0, TOKEN).await, 200);
     assert_eq!(status(&offhook, 1, OTHER_TOKEN).await, 403);
 
@@ -138,9 +138,9 @@ async fn a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart(mut 
 
 #[tokio::test]
 async fn what_is_wrong_changes_nothing_and_is_named() {
-    let mut stage = Stage::embedded();
-    let files = Files::on(&mut stage);
-    let offhook = Spawned::start(&stage.settings);
+    let mut testbed = Testbed::embedded();
+    let files = Files::on(&mut testbed);
+    let offhook = Spawned::start(&testbed.settings);
     let successful = "offhook_config_last_reload_successful";
     assert_eq!(offhook.client.metric(successful).await, 1.0);
 
@@ -189,8 +189,8 @@ async fn what_is_wrong_changes_nothing_and_is_named() {
 
 #[tokio::test]
 async fn what_callers_hear_changes_without_a_restart() {
-    let mut stage = Stage::embedded();
-    let files = Files::on(&mut stage);
+    let mut testbed = Testbed::embedded();
+    let files = Files::on(&mut testbed);
     let say = |text: &str| format!("<Response><Say>{text}</Say></Response>");
     let number = |name: &str| {
         let path = files.path(name);
@@ -200,7 +200,7 @@ async fn what_callers_hear_changes_without_a_restart() {
     files.write("number.xml", &say("one of its own"));
     let voice = files.path("voice.xml");
     files.configure(&format!("[fallback]\nvoice_file = {voice:?}\n{}", number("number.xml")));
-    let offhook = Spawned::start(&stage.settings);
+    let offhook = Spawned::start(&testbed.settings);
     let hears = async |to: &str| {
         let body = format!(
             "CallSid=CA1&AccountSid={ACCOUNT}&To=%2B{to}&CallStatus=in-progress&CallbackSource=call-progress-events"
@@ -219,12 +219,12 @@ async fn what_callers_hear_changes_without_a_restart() {
 
 #[tokio::test]
 async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
-    let mut stage = Stage::embedded();
-    let files = Files::on(&mut stage);
+    let mut testbed = Testbed::embedded();
+    let files = Files::on(&mut testbed);
     files.write("admin", "one");
     let admin = format!("[admin]\ntoken_file = {:?}\n", files.path("admin"));
     files.configure(&admin);
-    let offhook = Spawned::start(&stage.settings);
+    let offhook = Spawned::start(&testbed.settings);
     let reloaded = async || {
         until("it has reloaded", async || {
             offhook.log().contains("configuration reloaded").then_some(())
@@ -250,9 +250,9 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
 #[tokio::test]
 async fn a_worker_reads_its_configuration_again_and_goes_on() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::of(crate::harness::Mode::ScaleOut);
-    let files = Files::on(&mut stage);
-    let mut offhook = Spawned::start(&stage.role(Role::Worker));
+    let mut testbed = Testbed::of(crate::harness::Mode::ScaleOut);
+    let files = Files::on(&mut testbed);
+    let mut offhook = Spawned::start(&testbed.role(Role::Worker));
     reload(&offhook, "ok").await;
     files.write("offhook.toml", "[fallback");
     reload(&offhook, "failed").await;
@@ -261,10 +261,10 @@ async fn a_worker_reads_its_configuration_again_and_goes_on() {
 }
 
 async fn what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows_it(
-    mut stage: Stage,
+    mut testbed: Testbed,
 ) {
-    let files = Files::on(&mut stage);
-    let offhook = Spawned::start(&stage.settings);
+    let files = Files::on(&mut testbed);
+    let offhook = Spawned::start(&testbed.settings);
     let call = |sid: &str| {
         let body = format!(
             "CallSid={sid}&AccountSid={ACCOUNT}&CallStatus=busy&CallbackSource=call-progress-events&To=%2B15550100&Vip=x"
@@ -283,7 +283,7 @@ async fn what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows
     files.configure("[privacy]\nnumbers = \"hash\"");
     reload(&offhook, "failed").await;
     offhook.client.accepts(&call("CA3")).await;
-    let contents = stage.contents_of(3).await;
+    let contents = testbed.contents_of(3).await;
     assert_eq!(contents.status("CA1").to.as_deref(), Some("+15550100"));
     let hashed = contents.status("CA2").to.clone().expect("it has one");
     assert!(hashed.starts_with("hash:"), "{hashed}");

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use offhook::config::Role;
 use reqwest::StatusCode;
 
-use crate::harness::{Callback, Raw, Settings, Spawned, Stage, run, until};
+use crate::harness::{Callback, Raw, Settings, Spawned, Testbed, run, until};
 use crate::services::{Durability, needs};
 
 /// A full pipe blocks who writes to it. Docker's drivers do so by default.
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
     const DROPPED: &str = "offhook_log_lines_dropped_total";
-    let stage = Stage::embedded();
-    let settings = stage.settings.clone().set("OFFHOOK_LOG__FILTER", "trace");
+    let testbed = Testbed::embedded();
+    let settings = testbed.settings.clone().set("OFFHOOK_LOG__FILTER", "trace");
     let offhook = Spawned::start_unread(&settings);
     let mut sent = 0;
     until("more is logged than the pipe and the queue hold", async || {
@@ -27,7 +27,7 @@ async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
     })
     .await;
     assert_eq!(offhook.client.admin("/livez").await.status(), StatusCode::OK);
-    let stored = async || (stage.contents().await.events.len() == sent).then_some(());
+    let stored = async || (testbed.contents().await.events.len() == sent).then_some(());
     until("each of them is stored", stored).await;
     offhook.read_log();
     until("it is told how much is missing", async || {
@@ -40,8 +40,8 @@ async fn a_log_that_nobody_reads_stops_neither_callbacks_nor_health_checks() {
 /// The flood is in the metrics; in the log it must not hide anything.
 #[tokio::test]
 async fn a_flood_of_refusals_is_a_few_lines_in_the_log() {
-    let stage = Stage::embedded();
-    let offhook = Spawned::start(&stage.settings);
+    let testbed = Testbed::embedded();
+    let offhook = Spawned::start(&testbed.settings);
     for n in 0..200 {
         let forged = Callback::call(n).0.signed(crate::harness::Signature::Token("forged"));
         assert_eq!(offhook.client.send(&forged).await.status(), StatusCode::FORBIDDEN);
@@ -61,8 +61,8 @@ async fn a_flood_of_refusals_is_a_few_lines_in_the_log() {
 
 #[tokio::test]
 async fn connections_leave_files_for_health_checks_and_commits() {
-    let stage = Stage::embedded();
-    let offhook = Spawned::start(&stage.settings.clone().with_files("256:256"));
+    let testbed = Testbed::embedded();
+    let offhook = Spawned::start(&testbed.settings.clone().with_files("256:256"));
     let limit = offhook.client.metric("offhook_connections_limit").await;
     assert_eq!(limit, 128.0);
     let mut silent = Vec::new();
@@ -82,8 +82,8 @@ async fn connections_leave_files_for_health_checks_and_commits() {
 
 #[tokio::test]
 async fn the_soft_limit_on_files_is_raised_to_the_hard_one() {
-    let stage = Stage::embedded();
-    let offhook = Spawned::start(&stage.settings.clone().with_files("256:4096"));
+    let testbed = Testbed::embedded();
+    let offhook = Spawned::start(&testbed.settings.clone().with_files("256:4096"));
     assert_eq!(offhook.client.metric("offhook_connections_limit").await, 4096.0 - 256.0 - 64.0);
 }
 
@@ -126,10 +126,10 @@ async fn what_is_spooled_is_read_by_its_owner_alone() {
     needs!(Redis, Postgres);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let spool = directory.path().join("deep/spool").display().to_string();
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let settings = testbed.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
     let offhook = Spawned::start(&settings);
-    stage.redis().kill();
+    testbed.redis().kill();
     offhook.client.accepts(&Callback::call(1).0).await;
     only_for_its_owner(directory.path());
 }
@@ -138,10 +138,10 @@ async fn what_is_spooled_is_read_by_its_owner_alone() {
 #[test]
 fn no_link_is_followed_to_what_it_writes() {
     for file in ["offhook.db", "offhook.db.lock", "offhook.db-wal", "offhook.db-shm"] {
-        let stage = Stage::embedded();
-        let elsewhere = stage.directory().join("elsewhere");
-        symlink(&elsewhere, stage.directory().join(file)).expect("the directory is ours");
-        let said = run(&stage.settings, &["migrate"]).badly();
+        let testbed = Testbed::embedded();
+        let elsewhere = testbed.directory().join("elsewhere");
+        symlink(&elsewhere, testbed.directory().join(file)).expect("the directory is ours");
+        let said = run(&testbed.settings, &["migrate"]).badly();
         assert!(said.contains(file) && said.contains("link"), "{said}");
         assert!(!elsewhere.exists(), "{file}");
     }
@@ -151,18 +151,18 @@ fn no_link_is_followed_to_what_it_writes() {
 #[test]
 fn no_link_is_followed_to_what_the_log_is_written_to() {
     for file in ["", "/lock", "/settled", "/aside", "/replay", "/00000000000000000001.log"] {
-        let stage = Stage::embedded();
+        let testbed = Testbed::embedded();
         let elsewhere = tempfile::tempdir().expect("a temporary directory");
         let (directory, victim) = (elsewhere.path(), elsewhere.path().join("victim"));
         std::fs::write(&victim, "mine").expect("it is ours");
-        let log = stage.directory().join("offhook.db-log");
+        let log = testbed.directory().join("offhook.db-log");
         let is_directory = ["", "/aside", "/replay"].contains(&file);
         if !file.is_empty() {
             std::fs::create_dir(&log).expect("it is ours");
         }
         let link = PathBuf::from(format!("{}{file}", log.display()));
         symlink(if is_directory { directory } else { &victim }, link).expect("it is ours");
-        let said = run(&stage.settings, &["serve"]).badly();
+        let said = run(&testbed.settings, &["serve"]).badly();
         assert!(said.contains("offhook.db-log") && said.contains("link"), "{file}: {said}");
         assert_eq!(std::fs::read_to_string(&victim).expect("it is there"), "mine", "{file}");
         assert_eq!(std::fs::read_dir(directory).expect("it is there").count(), 1, "{file}");
@@ -173,8 +173,8 @@ fn no_link_is_followed_to_what_the_log_is_written_to() {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn memory_is_never_dumped() {
-    let stage = Stage::embedded();
-    let mut offhook = Spawned::start(&stage.settings);
+    let testbed = Testbed::embedded();
+    let mut offhook = Spawned::start(&testbed.settings);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", offhook.id()));
     let limits = limits.expect("it runs");
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
@@ -184,18 +184,18 @@ async fn memory_is_never_dumped() {
 
 #[test]
 fn doctor_says_what_others_may_read_or_change_and_how_many_files_there_are() {
-    let stage = Stage::embedded();
-    let (file, directory) = (stage.directory().join("my.toml"), stage.directory());
+    let testbed = Testbed::embedded();
+    let (file, directory) = (testbed.directory().join("my.toml"), testbed.directory());
     std::fs::write(&file, "[admin]\ntoken = '0123456789abcdef01234567'\n").expect("it is ours");
     let mode = |path: &Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
     };
     let doctor = || {
-        let settings = stage.settings.clone().set("OFFHOOK_CONFIG", file.display().to_string());
+        let settings = testbed.settings.clone().set("OFFHOOK_CONFIG", file.display().to_string());
         let ended = run(&settings, &["doctor", "--no-callback"]);
         ended.out
     };
-    run(&stage.settings, &["migrate"]).well();
+    run(&testbed.settings, &["migrate"]).well();
     mode(&file, 0o644);
     mode(directory, 0o777);
     mode(&directory.join("offhook.db"), 0o644);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
-use crate::harness::{Callback, Client, Offhook, Raw, Settings, Spawned, Stage, every_mode, until};
+use crate::harness::{
+    Callback, Client, Offhook, Raw, Settings, Spawned, Testbed, every_mode, until,
+};
 use crate::services::Signal;
 
 every_mode! {
@@ -62,39 +64,41 @@ impl Load {
 
 /// What was answered is stored; and what is stored was answered, so that Twilio does not send it
 /// again.
-async fn all_is_stored(stage: &Stage, answered: Vec<String>) {
+async fn all_is_stored(testbed: &Testbed, answered: Vec<String>) {
     // In the scale-out mode a part of it may lie in the stream, for the workers that stay.
-    let _next = stage.start();
-    let stored = stage.contents_with(&answered).await;
+    let _next = testbed.start();
+    let stored = testbed.contents_with(&answered).await;
     assert_eq!(stored.keys(), answered);
     assert_eq!(stored.statuses.len(), answered.len());
 }
 
-async fn ends_well(stage: &Stage, signal: impl FnOnce(&mut Spawned)) {
-    let mut offhook = Spawned::start(&stage.settings);
+async fn ends_well(testbed: &Testbed, signal: impl FnOnce(&mut Spawned)) {
+    let mut offhook = Spawned::start(&testbed.settings);
     let load = Load::on(&offhook.client);
     load.is_heavy().await;
     signal(&mut offhook);
     let ended = offhook.wait();
     assert_eq!(ended.code(), Some(0), "{}", offhook.log());
     assert!(offhook.log().contains("offhook has stopped"), "{}", offhook.log());
-    all_is_stored(stage, load.ended().await).await;
+    all_is_stored(testbed, load.ended().await).await;
 }
 
-async fn sigterm_under_load_leaves_nothing_unanswered_and_nothing_unstored(stage: Stage) {
-    ends_well(&stage, |offhook| offhook.signal(Signal::Terminate)).await;
+async fn sigterm_under_load_leaves_nothing_unanswered_and_nothing_unstored(testbed: Testbed) {
+    ends_well(&testbed, |offhook| offhook.signal(Signal::Terminate)).await;
 }
 
-async fn sigint_under_load_leaves_nothing_unanswered_and_nothing_unstored(stage: Stage) {
-    ends_well(&stage, Spawned::interrupt).await;
+async fn sigint_under_load_leaves_nothing_unanswered_and_nothing_unstored(testbed: Testbed) {
+    ends_well(&testbed, Spawned::interrupt).await;
 }
 
-async fn stopped_within_a_process_it_leaves_nothing_unanswered_and_nothing_unstored(stage: Stage) {
-    let offhook = stage.start();
+async fn stopped_within_a_process_it_leaves_nothing_unanswered_and_nothing_unstored(
+    testbed: Testbed,
+) {
+    let offhook = testbed.start();
     let load = Load::on(&offhook.client);
     load.is_heavy().await;
     stop(offhook).await;
-    all_is_stored(&stage, load.ended().await).await;
+    all_is_stored(&testbed, load.ended().await).await;
 }
 
 async fn stop(offhook: Offhook) {
@@ -113,12 +117,12 @@ async fn begin(client: &Client, callback: &Callback) -> Raw {
 }
 
 /// Longer than it takes to stop.
-fn with_patience(stage: &Stage) -> Settings {
-    stage.settings.clone().set("OFFHOOK_INBOUND__BODY_TIMEOUT_MS", "60000")
+fn with_patience(testbed: &Testbed) -> Settings {
+    testbed.settings.clone().set("OFFHOOK_INBOUND__BODY_TIMEOUT_MS", "60000")
 }
 
-async fn a_request_that_was_begun_is_answered_and_no_other_is_taken(stage: Stage) {
-    let offhook = Offhook::start(&with_patience(&stage));
+async fn a_request_that_was_begun_is_answered_and_no_other_is_taken(testbed: Testbed) {
+    let offhook = Offhook::start(&with_patience(&testbed));
     let client = &offhook.client;
     until("it is ready", async || client.is_ready().await.then_some(())).await;
     let (callback, key) = Callback::call(0);
@@ -131,16 +135,16 @@ async fn a_request_that_was_begun_is_answered_and_no_other_is_taken(stage: Stage
     let answer = raw.read_to_end().await;
     assert!(answer.contains("HTTP/1.1 200 OK") && answer.ends_with("<Response/>"), "{answer}");
     stop(offhook).await;
-    all_is_stored(&stage, vec![key]).await;
+    all_is_stored(&testbed, vec![key]).await;
 }
 
-async fn a_second_signal_ends_it_at_once(stage: Stage) {
-    let mut offhook = Spawned::start(&with_patience(&stage));
+async fn a_second_signal_ends_it_at_once(testbed: Testbed) {
+    let mut offhook = Spawned::start(&with_patience(&testbed));
     let _unfinished = begin(&offhook.client, &Callback::call(0).0).await;
     offhook.signal(Signal::Terminate);
     let stopping = async || offhook.client.json("/readyz").await.1["stopping"].as_bool();
     until("it stops", async || stopping().await.filter(|stopping| *stopping)).await;
     offhook.signal(Signal::Terminate);
     assert_eq!(offhook.wait().code(), Some(130), "{}", offhook.log());
-    let _next = stage.start();
+    let _next = testbed.start();
 }

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::harness::{
-    ACCOUNT, Callback, Ended, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, program,
-    run,
+    ACCOUNT, Callback, Ended, Mode, Offhook, Settings, Spawned, TOKEN, Testbed, both_modes,
+    program, run,
 };
 use crate::services::{Durability, Fsync, Postgres, Redis, needs};
 
@@ -111,37 +111,37 @@ fn a_value_that_is_none_is_refused_with_what_is_wrong_with_it() {
 fn an_address_in_use_is_named_with_its_key() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let stage = Stage::embedded();
-    let settings = stage.settings.clone().set("OFFHOOK_INBOUND__LISTEN", &address);
+    let testbed = Testbed::embedded();
+    let settings = testbed.settings.clone().set("OFFHOOK_INBOUND__LISTEN", &address);
     refuses(&settings, &["inbound.listen", &address, "in use"]);
 }
 
 #[tokio::test]
 async fn a_second_process_on_one_sqlite_file_refuses_and_the_first_goes_on() {
-    let stage = Stage::embedded();
-    let first = Spawned::start(&stage.settings);
-    refuses(&stage.settings, &["offhook.db is in use by another offhook process", "Postgres"]);
-    let said = run(&stage.settings, &["migrate"]).badly();
+    let testbed = Testbed::embedded();
+    let first = Spawned::start(&testbed.settings);
+    refuses(&testbed.settings, &["offhook.db is in use by another offhook process", "Postgres"]);
+    let said = run(&testbed.settings, &["migrate"]).badly();
     assert!(said.contains("offhook.db is in use"), "{said}");
     first.client.accepts(&callback()).await;
-    assert_eq!(stage.contents_of(1).await.keys(), ["CA1-completed"]);
+    assert_eq!(testbed.contents_of(1).await.keys(), ["CA1-completed"]);
     // Only while it lives, however it dies.
     first.kill();
-    Spawned::start(&stage.settings).client.accepts(&callback()).await;
-    assert_eq!(stage.contents_of(1).await.keys(), ["CA1-completed"]);
+    Spawned::start(&testbed.settings).client.accepts(&callback()).await;
+    assert_eq!(testbed.contents_of(1).await.keys(), ["CA1-completed"]);
 }
 
 #[tokio::test]
 async fn tables_of_a_newer_version_are_left_alone() {
-    let stage = Stage::embedded();
-    drop(stage.start());
-    stage
+    let testbed = Testbed::embedded();
+    drop(testbed.start());
+    testbed
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
              execution_time) VALUES (9999, 'of the future', TRUE, x'00', 0)",
         )
         .await;
-    refuses(&stage.settings, &["offhook.db", "9999"]);
+    refuses(&testbed.settings, &["offhook.db", "9999"]);
 }
 
 #[tokio::test]
@@ -172,14 +172,14 @@ both_modes! {
 }
 
 async fn told_to_make_no_tables_it_is_not_ready_and_loses_nothing_until_somebody_does(
-    stage: Stage,
+    testbed: Testbed,
 ) {
-    let settings = stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
+    let settings = testbed.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
     let offhook = Offhook::start(&settings);
     let (status, ready) = offhook.client.json("/readyz").await;
     let store = ready["dependencies"].as_array().and_then(|all| all.last()).expect("a store");
     assert_eq!(store["ready"], false, "{ready}");
-    match stage.mode() {
+    match testbed.mode() {
         // It waits in the log, and its file is this process's own.
         Mode::Embedded => {
             assert_eq!(status, StatusCode::OK);
@@ -187,7 +187,7 @@ async fn told_to_make_no_tables_it_is_not_ready_and_loses_nothing_until_somebody
             drop(offhook);
             run(&settings, &["migrate"]).well();
             let offhook = Offhook::start(&settings);
-            stage.contents_of(1).await;
+            testbed.contents_of(1).await;
             drop(offhook);
         }
         // It waits in the log.
@@ -196,14 +196,14 @@ async fn told_to_make_no_tables_it_is_not_ready_and_loses_nothing_until_somebody
             run(&settings, &["migrate"]).well();
         }
     }
-    assert_eq!(stage.contents_of(1).await.keys(), ["CA1-completed"]);
+    assert_eq!(testbed.contents_of(1).await.keys(), ["CA1-completed"]);
 }
 
 #[tokio::test]
 async fn a_redis_that_does_not_sync_is_named_loudly_with_the_fix() {
     needs!(Redis, Postgres);
-    let stage = Stage::on(Redis::with(Fsync::Never, None), Durability::Unsynced);
-    let offhook = Spawned::start(&stage.settings);
+    let testbed = Testbed::on(Redis::with(Fsync::Never, None), Durability::Unsynced);
+    let offhook = Spawned::start(&testbed.settings);
     let (_, ready) = offhook.client.json("/readyz").await;
     assert_ne!(ready["durability"]["redis"]["level"], "synced", "{ready}");
     let log = offhook.log();

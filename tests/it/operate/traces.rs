@@ -17,7 +17,7 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::harness::{ACCOUNT, Callback, Settings, Spawned, Stage, both_modes, until};
+use crate::harness::{ACCOUNT, Callback, Settings, Spawned, Testbed, both_modes, until};
 use crate::services::{Durability, needs};
 
 both_modes! {
@@ -114,13 +114,13 @@ fn call(n: usize) -> (Callback, String) {
     (Callback::form(body), format!("{sid}-completed"))
 }
 
-async fn a_trace_leads_from_the_request_to_the_row(mut stage: Stage) {
+async fn a_trace_leads_from_the_request_to_the_row(mut testbed: Testbed) {
     let collector = Collector::start().await;
-    stage.settings = stage.settings.clone().set(ENDPOINT, &collector.url);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set(ENDPOINT, &collector.url);
+    let offhook = testbed.start();
     let (callback, key) = call(1);
     offhook.client.accepts(&callback).await;
-    let steps: &[&str] = match stage.mode() {
+    let steps: &[&str] = match testbed.mode() {
         crate::harness::Mode::Embedded => &["callback", "append spool", "store sqlite"],
         crate::harness::Mode::Direct => &["callback", "append spool", "store postgres"],
         crate::harness::Mode::ScaleOut => &["callback", "append redis", "store postgres"],
@@ -175,19 +175,19 @@ fn no_more_than_a_log_holds(collector: &Collector) {
     }
 }
 
-async fn a_collector_that_is_down_costs_no_callback(mut stage: Stage) {
+async fn a_collector_that_is_down_costs_no_callback(mut testbed: Testbed) {
     let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/v1/traces", nobody.local_addr().expect("bound"));
     // It takes the connection, and says nothing.
-    stage.settings = stage.settings.clone().set(ENDPOINT, url);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set(ENDPOINT, url);
+    let offhook = testbed.start();
     let mut keys = Vec::new();
     for n in 0..20 {
         let (callback, key) = call(n);
         offhook.client.accepts(&callback).await;
         keys.push(key);
     }
-    stage.contents_with(&keys).await;
+    testbed.contents_with(&keys).await;
     drop(nobody);
     let failed = "offhook_spans_total{result=\"failed\"}";
     until("the loss is counted", async || {
@@ -206,9 +206,9 @@ fn told(settings: Settings, collector: &Collector, service: &str) -> Settings {
 #[tokio::test]
 async fn one_trace_has_spans_of_the_receiver_and_of_the_worker() {
     needs!(Redis, Postgres);
-    let (stage, collector) = (Stage::scale_out(Durability::Unsynced), Collector::start().await);
-    let receiver = Spawned::start(&told(stage.role(Role::Receiver), &collector, "receiver"));
-    let _worker = Spawned::start(&told(stage.role(Role::Worker), &collector, "worker"));
+    let (testbed, collector) = (Testbed::scale_out(Durability::Unsynced), Collector::start().await);
+    let receiver = Spawned::start(&told(testbed.role(Role::Receiver), &collector, "receiver"));
+    let _worker = Spawned::start(&told(testbed.role(Role::Worker), &collector, "worker"));
     receiver.client.accepts(&call(1).0).await;
     let trace = collector.trace(&["callback", "append redis", "store postgres"]).await;
     let by: BTreeMap<String, String> =
@@ -222,27 +222,29 @@ async fn one_trace_has_spans_of_the_receiver_and_of_the_worker() {
 #[tokio::test]
 async fn a_trace_goes_on_after_the_spool() {
     needs!(Redis, Postgres);
-    let (mut stage, collector) = (Stage::scale_out(Durability::Unsynced), Collector::start().await);
-    stage.settings = stage.settings.clone().set(ENDPOINT, &collector.url);
-    let offhook = stage.start();
+    let (mut testbed, collector) =
+        (Testbed::scale_out(Durability::Unsynced), Collector::start().await);
+    testbed.settings = testbed.settings.clone().set(ENDPOINT, &collector.url);
+    let offhook = testbed.start();
     until("it is ready", async || offhook.client.is_ready().await.then_some(())).await;
-    stage.redis().kill();
+    testbed.redis().kill();
     offhook.client.accepts(&call(1).0).await;
     collector.trace(&["callback", "append spool"]).await;
-    stage.redis().restart();
+    testbed.redis().restart();
     collector.trace(&["append redis", "store postgres"]).await;
 }
 
 #[tokio::test]
 async fn what_is_not_sampled_is_neither_told_nor_carried() {
     needs!(Redis, Postgres);
-    let (mut stage, collector) = (Stage::scale_out(Durability::Unsynced), Collector::start().await);
-    let settings = stage.role(Role::Receiver).set(ENDPOINT, &collector.url);
+    let (mut testbed, collector) =
+        (Testbed::scale_out(Durability::Unsynced), Collector::start().await);
+    let settings = testbed.role(Role::Receiver).set(ENDPOINT, &collector.url);
     let offhook = Spawned::start(&settings.set("OFFHOOK_TRACES__SAMPLE_RATIO", "0"));
     offhook.client.accepts(&call(1).0).await;
     let range = redis::cmd("XRANGE").arg("offhook:events").arg("-").arg("+").to_owned();
     type Fields = Vec<(String, Vec<u8>)>;
-    let entries: Vec<(String, Fields)> = stage.redis().query(&range);
+    let entries: Vec<(String, Fields)> = testbed.redis().query(&range);
     let names: Vec<&str> = entries[0].1.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, offhook::event::codec::FIELDS);
     drop(offhook);

@@ -5,7 +5,7 @@ use redis::cmd;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
-use crate::harness::{ACCOUNT, Callback, Services, Stage, every_mode};
+use crate::harness::{ACCOUNT, Callback, Services, Testbed, every_mode};
 
 every_mode! {
     tables_of_the_version_before_are_taken_along,
@@ -60,8 +60,8 @@ fn rows(time: &str, json: &str, blob: impl Fn(&str) -> String) -> Vec<String> {
     ]
 }
 
-async fn fill(stage: &Stage) {
-    match &stage.services {
+async fn fill(testbed: &Testbed) {
+    match &testbed.services {
         Services::Embedded(directory) => {
             let url = format!("sqlite:{}?mode=rwc", directory.path().join("offhook.db").display());
             let mut connection = SqliteConnection::connect(&url).await.expect("a new file");
@@ -90,9 +90,9 @@ async fn fill(stage: &Stage) {
     }
 }
 
-async fn tables_of_the_version_before_are_taken_along(mut stage: Stage) {
-    fill(&stage).await;
-    let has_stream = matches!(stage.services, Services::ScaleOut { .. });
+async fn tables_of_the_version_before_are_taken_along(mut testbed: Testbed) {
+    fill(&testbed).await;
+    let has_stream = matches!(testbed.services, Services::ScaleOut { .. });
     if has_stream {
         let body = format!("AccountSid={ACCOUNT}&CallSid=CA3&CallStatus=busy");
         let entry = [
@@ -114,11 +114,11 @@ async fn tables_of_the_version_before_are_taken_along(mut stage: Stage) {
         for (name, value) in entry {
             add.arg(name).arg(value);
         }
-        let _: String = stage.redis().query(&add);
+        let _: String = testbed.redis().query(&add);
     }
-    let offhook = stage.start();
+    let offhook = testbed.start();
     let before = if has_stream { 4 } else { 3 };
-    let contents = stage.contents_of(before).await;
+    let contents = testbed.contents_of(before).await;
     assert!(contents.events.iter().all(|stored| stored.event.fingerprint.is_none()));
     assert!(contents.events.iter().all(|stored| stored.event.request.is_none()));
     assert_eq!(contents.status("SM1").error.as_ref().map(|error| &*error.code), Some("30008"));
@@ -138,7 +138,7 @@ async fn tables_of_the_version_before_are_taken_along(mut stage: Stage) {
     };
     offhook.client.accepts(&call("CA1", "completed")).await;
     offhook.client.accepts(&call("CA2", "completed")).await;
-    let contents = stage.contents_of(before + 1).await;
+    let contents = testbed.contents_of(before + 1).await;
     let calls = contents.events.iter().filter(|stored| stored.event.kind == Kind::Call);
     assert_eq!(calls.filter(|stored| stored.event.sid.as_deref() == Some("CA1")).count(), 1);
     assert_eq!(offhook.client.metric("offhook_differing_duplicates_total").await, 0.0);

@@ -7,7 +7,7 @@ use std::process::Command;
 use offhook::config::Role;
 use reqwest::StatusCode;
 
-use crate::harness::{Callback, Mode, Offhook, Settings, Spawned, Stage, until};
+use crate::harness::{Callback, Mode, Offhook, Settings, Spawned, Testbed, until};
 use crate::services::{needs, run};
 
 /// Fails every sync while the file named by `BROKEN_DISK` is there, and every write to a local log by the
@@ -91,12 +91,12 @@ async fn is_not_ready_for(offhook: &Spawned, dependency: &str) {
 #[tokio::test]
 async fn a_spool_whose_disk_fails_to_sync_acks_nothing_more_until_it_is_started_again() {
     needs!(all & [Mode::ScaleOut.needs(), &[crate::services::Need::Cc]].concat());
-    let mut stage = Stage::of(Mode::ScaleOut);
+    let mut testbed = Testbed::of(Mode::ScaleOut);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let spool = directory.path().join("spool").display().to_string();
-    let settings = stage.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
+    let settings = testbed.role(Role::Receiver).set("OFFHOOK_SPOOL__DIRECTORY", spool);
     let (shimmed, broken) = shimmed(&settings, directory.path(), "BROKEN_DISK");
-    stage.redis().kill();
+    testbed.redis().kill();
     let receiver = Spawned::start(&shimmed);
     let keys = receiver.client.accepts_calls(0..5).await;
     std::fs::write(&broken, "").expect("the directory is ours");
@@ -108,24 +108,24 @@ async fn a_spool_whose_disk_fails_to_sync_acks_nothing_more_until_it_is_started_
     is_not_ready_for(&receiver, "spool_disk").await;
     receiver.kill();
 
-    stage.redis().restart();
+    testbed.redis().restart();
     let _receiver = Spawned::start(&settings);
-    let _worker = Offhook::start(&stage.role(Role::Worker));
-    stage.contents_with(&keys).await;
+    let _worker = Offhook::start(&testbed.role(Role::Worker));
+    testbed.contents_with(&keys).await;
 }
 
 #[tokio::test]
 async fn with_a_broken_spool_callbacks_are_taken_as_long_as_redis_takes_them() {
     needs!(all & [Mode::ScaleOut.needs(), &[crate::services::Need::Cc]].concat());
-    let mut stage = Stage::of(Mode::ScaleOut);
+    let mut testbed = Testbed::of(Mode::ScaleOut);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_DISK");
+    let (shimmed, broken) = shimmed(&testbed.settings, directory.path(), "BROKEN_DISK");
     let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
-    stage.redis().kill();
+    testbed.redis().kill();
     std::fs::write(&broken, "").expect("the directory is ours");
     refuses(&offhook, 10..12).await;
-    stage.redis().restart();
+    testbed.redis().restart();
     let (callback, key) = Callback::call(20);
     until("Redis takes it, with nothing behind it", async || {
         (offhook.client.send(&callback).await.status() == StatusCode::OK).then_some(())
@@ -134,15 +134,15 @@ async fn with_a_broken_spool_callbacks_are_taken_as_long_as_redis_takes_them() {
     keys.push(key);
     keys.extend(offhook.client.accepts_calls(21..25).await);
     is_not_ready_for(&offhook, "spool_disk").await;
-    stage.contents_with(&keys).await;
+    testbed.contents_with(&keys).await;
 }
 
 #[tokio::test]
 async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_is_started_again() {
     needs!(Cc);
-    let stage = Stage::embedded();
+    let testbed = Testbed::embedded();
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_DISK");
+    let (shimmed, broken) = shimmed(&testbed.settings, directory.path(), "BROKEN_DISK");
     let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
     std::fs::write(&broken, "").expect("the directory is ours");
@@ -151,9 +151,9 @@ async fn an_embedded_store_whose_disk_fails_to_sync_acks_nothing_more_until_it_i
     refuses(&offhook, 12..15).await;
     is_not_ready_for(&offhook, "spool_disk").await;
     offhook.kill();
-    let offhook = Spawned::start(&stage.settings);
+    let offhook = Spawned::start(&testbed.settings);
     keys.extend(offhook.client.accepts_calls(20..25).await);
-    stage.contents_with(&keys).await;
+    testbed.contents_with(&keys).await;
 }
 
 #[tokio::test]
@@ -162,9 +162,9 @@ async fn a_full_disk_refuses_until_there_is_room_and_one_that_is_read_only_until
     const FULL: &str = "28";
     const READ_ONLY: &str = "30";
     needs!(Cc);
-    let stage = Stage::embedded();
+    let testbed = Testbed::embedded();
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (shimmed, broken) = shimmed(&stage.settings, directory.path(), "BROKEN_WRITES");
+    let (shimmed, broken) = shimmed(&testbed.settings, directory.path(), "BROKEN_WRITES");
     let offhook = Spawned::start(&shimmed);
     let mut keys = offhook.client.accepts_calls(0..5).await;
     std::fs::write(&broken, FULL).expect("the directory is ours");
@@ -177,7 +177,7 @@ async fn a_full_disk_refuses_until_there_is_room_and_one_that_is_read_only_until
     refuses(&offhook, 22..24).await;
     is_not_ready_for(&offhook, "spool_disk").await;
     offhook.kill();
-    let offhook = Spawned::start(&stage.settings);
+    let offhook = Spawned::start(&testbed.settings);
     keys.extend(offhook.client.accepts_calls(30..35).await);
-    stage.contents_with(&keys).await;
+    testbed.contents_with(&keys).await;
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Value, cmd};
 
-use crate::harness::{Callback, Offhook, Settings, Spawned, Stage, fixture, until};
+use crate::harness::{Callback, Offhook, Settings, Spawned, Testbed, fixture, until};
 use crate::services::{Durability, Redis, free_port, needs};
 
 /// All that offhook may do, as the manual has it.
@@ -27,9 +27,9 @@ async fn says_that_it_is_hidden(settings: &Settings) {
 #[tokio::test]
 async fn a_redis_without_config_is_worked_with_and_the_spool_recommended() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Unsynced);
+    let testbed = Testbed::scale_out(Durability::Unsynced);
     let redis = Redis::told(&["--rename-command", "CONFIG", ""]);
-    let settings = stage.settings.clone().set("REDIS_URL", redis.url());
+    let settings = testbed.settings.clone().set("REDIS_URL", redis.url());
     says_that_it_is_hidden(&settings).await;
     // With the spool first there is nothing to recommend.
     let settings = settings.set("OFFHOOK_STREAM__DURABILITY", "spool");
@@ -40,7 +40,7 @@ async fn a_redis_without_config_is_worked_with_and_the_spool_recommended() {
 #[tokio::test]
 async fn what_the_manual_allows_on_redis_is_enough() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Unsynced);
+    let testbed = Testbed::scale_out(Durability::Unsynced);
     let port = free_port();
     let redis = Redis::told(&["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     let words = restricted();
@@ -48,11 +48,11 @@ async fn what_the_manual_allows_on_redis_is_enough() {
     allow.arg(words.split(' ').skip(1).map(|word| word.replace('…', "secret")).collect::<Vec<_>>());
     redis.query::<()>(&allow);
     let url = format!("redis://offhook:secret@127.0.0.1:{port}");
-    let settings = stage.settings.clone().set("REDIS_URL", url);
+    let settings = testbed.settings.clone().set("REDIS_URL", url);
     says_that_it_is_hidden(&settings).await;
     let offhook = Offhook::start(&settings);
     offhook.client.accepts(&Callback::form(fixture("call.form"))).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     let (_, letters) = offhook.client.json("/api/dead-letters").await;
     assert_eq!(letters["dead_letters"], serde_json::json!([]), "they can be looked at");
     drop(offhook);
@@ -67,10 +67,10 @@ async fn what_the_manual_allows_on_redis_is_enough() {
 #[tokio::test]
 async fn a_redis_that_evicts_is_refused_even_if_it_hides_its_settings() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Unsynced);
+    let testbed = Testbed::scale_out(Durability::Unsynced);
     let redis =
         Redis::told(&["--maxmemory-policy", "allkeys-lru", "--rename-command", "CONFIG", ""]);
-    let settings = stage.settings.clone().set("REDIS_URL", redis.url());
+    let settings = testbed.settings.clone().set("REDIS_URL", redis.url());
     let refused = Offhook::try_start(&settings).expect_err("it evicts").to_string();
     assert!(refused.contains("noeviction"), "{refused}");
 }
@@ -78,19 +78,19 @@ async fn a_redis_that_evicts_is_refused_even_if_it_hides_its_settings() {
 #[tokio::test]
 async fn what_the_manual_allows_on_postgres_is_enough() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let first = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let first = testbed.start();
     until("the tables are there", async || first.client.is_ready().await.then_some(())).await;
     drop(first);
-    stage.execute("CREATE ROLE little LOGIN").await;
-    stage.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO little").await;
-    let url = stage.postgres().url().replacen("offhook@", "little@", 1);
-    stage.settings =
-        stage.settings.clone().set("DATABASE_URL", url).set("OFFHOOK_STORE__MIGRATE", "false");
-    let offhook = stage.start();
+    testbed.execute("CREATE ROLE little LOGIN").await;
+    testbed.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO little").await;
+    let url = testbed.postgres().url().replacen("offhook@", "little@", 1);
+    testbed.settings =
+        testbed.settings.clone().set("DATABASE_URL", url).set("OFFHOOK_STORE__MIGRATE", "false");
+    let offhook = testbed.start();
     for body in ["call.form", "message.form", "message_failed.form"] {
         offhook.client.accepts(&Callback::form(fixture(body))).await;
     }
-    stage.contents_of(3).await;
+    testbed.contents_of(3).await;
     assert!(offhook.client.is_ready().await);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use offhook::config::Role;
 use redis::{Value, cmd};
 
-use crate::harness::{Callback, Offhook, Stage, until};
+use crate::harness::{Callback, Offhook, Testbed, until};
 use crate::services::{Durability, Proxy, Redis, Sentinel, free_port, needs};
 
 const STREAM: &str = "offhook:events";
@@ -23,8 +23,8 @@ async fn accept(offhook: &Offhook, numbers: std::ops::Range<usize>, keys: &mut V
     }
 }
 
-async fn stored(stage: &Stage, keys: &[String]) {
-    assert_eq!(stage.contents_with(keys).await.events.len(), keys.len());
+async fn stored(testbed: &Testbed, keys: &[String]) {
+    assert_eq!(testbed.contents_with(keys).await.events.len(), keys.len());
 }
 
 async fn recovers(offhook: &Offhook) {
@@ -73,14 +73,15 @@ fn appended(redis: &Redis) -> u64 {
 #[tokio::test]
 async fn a_primary_that_became_a_replica_is_waited_for() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let (one, other) = (free_port(), free_port());
     let (mut redis, mut second) = (on_port(one, &[]), on_port(other, &[]));
-    stage.settings = stage.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{one}"));
-    let offhook = stage.start();
+    testbed.settings =
+        testbed.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{one}"));
+    let offhook = testbed.start();
     let mut keys = Vec::new();
     accept(&offhook, 0..5, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     replicate(&second, Some(one));
     replicated(&redis, &second).await;
     // They change places: the connections to the first one live on, and it takes nothing more.
@@ -90,10 +91,10 @@ async fn a_primary_that_became_a_replica_is_waited_for() {
     assert_eq!(offhook.client.metric("offhook_circuit_open").await, 1.0);
     replicated(&second, &redis).await;
     replicate(&redis, None);
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     recovers(&offhook).await;
     accept(&offhook, 20..25, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     drop(offhook);
     redis.kill();
     second.kill();
@@ -102,35 +103,35 @@ async fn a_primary_that_became_a_replica_is_waited_for() {
 #[tokio::test]
 async fn connections_that_went_silent_are_replaced() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let port = free_port();
     let _redis = on_port(port, &[]);
     let proxy = Proxy::to(port);
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    stage.settings = stage.settings.clone().set("REDIS_URL", url);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", url);
+    let offhook = testbed.start();
     let mut keys = Vec::new();
     accept(&offhook, 0..5, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     proxy.lose_connections();
     accept(&offhook, 5..15, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     recovers(&offhook).await;
     accept(&offhook, 15..20, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
 }
 
 #[tokio::test]
 async fn a_connection_that_takes_longer_to_make_than_a_request_waits_is_made_all_the_same() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let port = free_port();
     let _redis = on_port(port, &[]);
     // Longer than a request waits for Redis, as over TLS from far away.
     let proxy = Proxy::slow_to(port, Duration::from_millis(500));
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    stage.settings = stage.settings.clone().set("REDIS_URL", url);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", url);
+    let offhook = testbed.start();
     let spooled =
         async || offhook.client.metric("offhook_batch_events_sum{backend=\"spool\"}").await;
     let mut keys = Vec::new();
@@ -140,20 +141,20 @@ async fn a_connection_that_takes_longer_to_make_than_a_request_waits_is_made_all
         (spooled().await == before).then_some(())
     })
     .await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
 }
 
 #[tokio::test]
 async fn while_redis_is_away_it_is_asked_less_and_less() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     // Each waits for itself, and all of them are counted.
-    let settings = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
+    let settings = testbed.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
     let worker = Offhook::start(&settings);
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
     let failures = async || worker.client.metric("offhook_stream_errors_total").await;
     let (before, started) = (failures().await, Instant::now());
-    stage.redis().kill();
+    testbed.redis().kill();
     // Its waits are 50, 100, 200, 400 and 800 ms at least.
     until("it has failed six times", async || (failures().await >= before + 6.0).then_some(()))
         .await;
@@ -164,7 +165,7 @@ async fn while_redis_is_away_it_is_asked_less_and_less() {
 #[tokio::test]
 async fn sentinels_say_where_the_primary_is_before_and_after_a_failover() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let (one, other) = (free_port(), free_port());
     let mut primary = on_port(one, &[]);
     let replica = on_port(other, &["--replicaof", &format!("127.0.0.1 {one}")]);
@@ -174,16 +175,16 @@ async fn sentinels_say_where_the_primary_is_before_and_after_a_failover() {
     let (away, [second, third]) = (free_port(), sentinels.each_ref().map(Sentinel::port));
     let hosts = format!("127.0.0.1:{away},127.0.0.1:{second},127.0.0.1:{third}");
     let url = format!("redis+sentinel://{hosts}/main");
-    stage.settings = stage.settings.clone().set("REDIS_URL", url);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", url);
+    let offhook = testbed.start();
     let mut keys = Vec::new();
     accept(&offhook, 0..10, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     assert!(appended(&primary) >= 10, "it went to the primary");
     replicated(&primary, &replica).await;
     primary.kill();
     accept(&offhook, 10..30, &mut keys).await;
-    stored(&stage, &keys).await;
+    stored(&testbed, &keys).await;
     recovers(&offhook).await;
     assert!(appended(&replica) >= 30, "the rest went to the one that was the replica");
 }

@@ -2,7 +2,7 @@
 
 use offhook::config::Role;
 
-use crate::harness::{Callback, Settings, Signature, Stage, until};
+use crate::harness::{Callback, Settings, Signature, Testbed, until};
 use crate::services::{Browser, Durability, Programs, needs, tool};
 
 /// The browser, or returns from the test.
@@ -62,8 +62,8 @@ async fn looks_well(browser: &Browser, page: &str) {
 async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     needs!(Redis, Postgres);
     let programs = programs!();
-    let mut stage = Stage::scale_out(Durability::Synced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Synced);
+    let offhook = testbed.start();
     let base = format!("http://{}", offhook.client.admin_address());
     let browser = Browser::start(&programs).await;
 
@@ -126,14 +126,14 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
 
     // A dead letter is replayed, after a question.
     let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
-    stage.postgres().execute(poison).await;
+    testbed.postgres().execute(poison).await;
     offhook.client.accepts(&call(3, "busy")).await;
     until("it is put aside", async || {
         browser.open(&format!("{base}/dead-letters")).await;
         browser.text(".letters").await
     })
     .await;
-    stage.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
+    testbed.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
     looks_well(&browser, "dead-letters").await;
     browser.click("#all").await;
     browser.click("button[value=replay]").await;
@@ -142,7 +142,7 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     browser.click("button[value=replay]").await;
     browser.shows(".said", "1 was replayed").await;
     browser.shows(".empty", "None").await;
-    stage.contents_with(&[format!("{}-busy", sid(3))]).await;
+    testbed.contents_with(&[format!("{}-busy", sid(3))]).await;
 
     // A refusal, with its usual cause and without its numbers.
     let forged = call(4, "completed").with_query("From=%2B15550100009");
@@ -166,8 +166,8 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
 #[tokio::test]
 async fn with_a_token_one_logs_in_by_the_keyboard_and_out_again() {
     let programs = programs!();
-    let stage = Stage::embedded();
-    let settings: Settings = stage.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret");
+    let testbed = Testbed::embedded();
+    let settings: Settings = testbed.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret");
     let offhook = crate::harness::Offhook::start(&settings);
     let browser = Browser::start(&programs).await;
     browser.open(&format!("http://{}/dead-letters", offhook.client.admin_address())).await;

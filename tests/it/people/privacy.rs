@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::marked::{CALL, Marked, NUMBER, signatures};
 use crate::harness::{
-    ACCOUNT, Callback, Client, Mode, Offhook, Settings, Spawned, Stage, TOKEN, both_modes, until,
+    ACCOUNT, Callback, Client, Mode, Offhook, Settings, Spawned, TOKEN, Testbed, both_modes, until,
 };
 use crate::services::{Durability, Redis, needs};
 
@@ -58,29 +58,29 @@ async fn shown(client: &Client) -> Vec<(&'static str, String)> {
     pages
 }
 
-async fn no_log_and_no_metric_has_what_people_own(mut stage: Stage) {
+async fn no_log_and_no_metric_has_what_people_own(mut testbed: Testbed) {
     let marked = Marked::values();
-    let settings = stage
+    let settings = testbed
         .settings
         .clone()
         .set("OFFHOOK_LOG__FILTER", "trace")
         .set("OFFHOOK_ADMIN__TOKEN", ADMIN_TOKEN);
     let offhook = Spawned::start(&settings);
     // Once it can be read, there are tables.
-    stage.contents_with(&[]).await;
-    let poisoned = stage.mode() == Mode::ScaleOut;
+    testbed.contents_with(&[]).await;
+    let poisoned = testbed.mode() == Mode::ScaleOut;
     if poisoned {
-        stage.execute(POISON).await;
+        testbed.execute(POISON).await;
     }
     send_all(&offhook.client, &marked).await;
     for callback in marked.refused() {
         let answer = offhook.client.send(&callback).await;
         assert!(answer.status().is_client_error(), "{callback}: {}", answer.status());
     }
-    stage.contents_of(events(&marked) - usize::from(poisoned)).await;
+    testbed.contents_of(events(&marked) - usize::from(poisoned)).await;
     let mut seen = shown(&offhook.client).await;
     if poisoned {
-        go_every_way(&mut stage, &offhook, &marked).await;
+        go_every_way(&mut testbed, &offhook, &marked).await;
         seen.extend(shown(&offhook.client).await);
         let receiver = full_receiver(&settings);
         for callback in &marked.accepted {
@@ -110,21 +110,21 @@ async fn no_log_and_no_metric_has_what_people_own(mut stage: Stage) {
 }
 
 /// To dead letters, through the spool, and to a store that is away.
-async fn go_every_way(stage: &mut Stage, offhook: &Spawned, marked: &Marked) {
+async fn go_every_way(testbed: &mut Testbed, offhook: &Spawned, marked: &Marked) {
     let mut garbage = cmd("XADD");
     garbage.arg("offhook:events").arg("*").arg("key").arg("CA1-x").arg("kind").arg("call");
     garbage.arg("account").arg(format!("+1{NUMBER}")).arg("body").arg("Thornbridgewords");
-    stage.redis().query::<String>(&garbage);
+    testbed.redis().query::<String>(&garbage);
     reaches(offhook, "offhook_dead_letters_total", 2.0).await;
-    stage.redis().kill();
+    testbed.redis().kill();
     send_all(&offhook.client, marked).await;
     reaches(offhook, "offhook_spool_events", 1.0).await;
-    stage.redis().restart();
-    stage.postgres().kill();
+    testbed.redis().restart();
+    testbed.postgres().kill();
     offhook.client.accepts(&marked.another()).await;
     let errors = "offhook_commit_errors_total{backend=\"postgres\",error=\"transient\"}";
     reaches(offhook, errors, 1.0).await;
-    stage.postgres().restart();
+    testbed.postgres().restart();
 }
 
 async fn reaches(offhook: &Spawned, series: &str, least: f64) {
@@ -180,18 +180,18 @@ const NONE_PLAIN: [[&str; 3]; 2] = [["hash", "drop", "mask"], ["drop", "hash", "
 
 async fn embedded_files([numbers, names, bodies]: [&str; 3]) {
     let marked = Marked::new();
-    let mut stage = Stage::embedded();
-    stage.settings = with_privacy(&stage.settings, numbers, names, bodies);
-    let offhook = stage.start();
+    let mut testbed = Testbed::embedded();
+    testbed.settings = with_privacy(&testbed.settings, numbers, names, bodies);
+    let offhook = testbed.start();
     send_all(&offhook.client, &marked).await;
-    stage.contents_of(events(&marked)).await;
+    testbed.contents_of(events(&marked)).await;
     let plain = numbers == "plain";
-    check("SQLite", stage.directory(), &marked, plain);
+    check("SQLite", testbed.directory(), &marked, plain);
     if !plain {
         shows_nothing(&offhook.client, &marked).await;
     }
     offhook.stop().expect("it stops");
-    check("SQLite, closed", stage.directory(), &marked, plain);
+    check("SQLite, closed", testbed.directory(), &marked, plain);
 }
 
 #[tokio::test]
@@ -209,25 +209,25 @@ fn redis_directory(redis: &Redis) -> PathBuf {
 async fn scaled_files([numbers, names, bodies]: [&str; 3]) {
     let marked = Marked::new();
     let spool = tempfile::tempdir().expect("a temporary directory");
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    stage.settings = with_privacy(&stage.settings, numbers, names, bodies)
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    testbed.settings = with_privacy(&testbed.settings, numbers, names, bodies)
         .set("OFFHOOK_SPOOL__DIRECTORY", spool.path().display().to_string());
-    let (plain, offhook) = (numbers == "plain", stage.start());
+    let (plain, offhook) = (numbers == "plain", testbed.start());
     // Once it can be read, there are tables.
-    stage.contents_with(&[]).await;
-    stage.execute(POISON).await;
-    stage.redis().kill();
+    testbed.contents_with(&[]).await;
+    testbed.execute(POISON).await;
+    testbed.redis().kill();
     send_all(&offhook.client, &marked).await;
     check("the spool", spool.path(), &marked, plain);
-    stage.redis().restart();
-    stage.contents_of(events(&marked) - 1).await;
+    testbed.redis().restart();
+    testbed.contents_of(events(&marked) - 1).await;
     until("one is a dead letter", async || {
         (offhook.client.metric("offhook_dead_letters_total").await == 1.0).then_some(())
     })
     .await;
-    stage.execute("CHECKPOINT").await;
-    check("Redis", &redis_directory(stage.redis()), &marked, plain);
-    check("Postgres", stage.postgres().directory(), &marked, plain);
+    testbed.execute("CHECKPOINT").await;
+    check("Redis", &redis_directory(testbed.redis()), &marked, plain);
+    check("Postgres", testbed.postgres().directory(), &marked, plain);
     if !plain {
         shows_nothing(&offhook.client, &marked).await;
     }
@@ -275,17 +275,17 @@ async fn sids(client: &Client, sought: &str) -> Vec<String> {
     sids
 }
 
-async fn a_hashed_number_is_found_by_the_number(stage: Stage) {
+async fn a_hashed_number_is_found_by_the_number(testbed: Testbed) {
     let marked = Marked::new();
     let (call, message) = (&marked.accepted[0], &marked.accepted[2]);
     // What came before it was hashed is found as well.
-    let plain = Offhook::start(&stage.settings);
+    let plain = Offhook::start(&testbed.settings);
     plain.client.accepts(call).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     drop(plain);
-    let offhook = Offhook::start(&with_privacy(&stage.settings, "hash", "plain", "plain"));
+    let offhook = Offhook::start(&with_privacy(&testbed.settings, "hash", "plain", "plain"));
     offhook.client.accepts(message).await;
-    let contents = stage.contents_of(2).await;
+    let contents = testbed.contents_of(2).await;
     let both = [CALL, "SM1"];
     let number = format!("+1{NUMBER}");
     for sought in [number.clone(), format!("1{NUMBER}"), format!("+1 (555) 017-{}", &NUMBER[6..])] {
@@ -312,12 +312,12 @@ async fn a_hashed_number_is_found_by_the_number(stage: Stage) {
 async fn what_postgres_quotes_of_a_row_is_in_no_log_and_in_no_dead_letter() {
     needs!(Redis, Postgres);
     const PIN: &str = "Thornbridgepin";
-    let stage = Stage::scale_out(Durability::Unsynced);
-    let settings = stage.settings.clone().set("OFFHOOK_LOG__FILTER", "trace");
+    let testbed = Testbed::scale_out(Durability::Unsynced);
+    let settings = testbed.settings.clone().set("OFFHOOK_LOG__FILTER", "trace");
     let offhook = Spawned::start(&settings);
-    stage.contents_with(&[]).await;
-    stage.execute("CREATE INDEX poison ON events (((params->>'Body')::numeric))").await;
-    stage
+    testbed.contents_with(&[]).await;
+    testbed.execute("CREATE INDEX poison ON events (((params->>'Body')::numeric))").await;
+    testbed
         .execute(
             "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 RAISE WARNING 'a row with %', NEW.params;
@@ -331,7 +331,7 @@ async fn what_postgres_quotes_of_a_row_is_in_no_log_and_in_no_dead_letter() {
              END $$",
         )
         .await;
-    stage
+    testbed
         .execute("CREATE TRIGGER tell BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION tell()")
         .await;
     for sid in ["SM1", "SM2&Raised=1"] {

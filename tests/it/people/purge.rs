@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
 use crate::harness::{
-    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Stage, copy_all, every_mode, run,
+    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Testbed, copy_all, every_mode,
+    run,
 };
 use crate::services::{Durability, needs};
 
@@ -74,8 +75,8 @@ async fn purge(client: &Client, mut wanted: Value) -> [u64; 4] {
     }
 }
 
-async fn sids(stage: &Stage) -> Vec<String> {
-    stage.contents().await.statuses.into_iter().map(|row| row.sid).collect()
+async fn sids(testbed: &Testbed) -> Vec<String> {
+    testbed.contents().await.statuses.into_iter().map(|row| row.sid).collect()
 }
 
 /// Until workers are done, whose acks come after their commits.
@@ -86,75 +87,75 @@ async fn settled(client: &Client) {
     .await;
 }
 
-async fn a_number_goes_from_everything_that_has_it(stage: Stage) {
-    let offhook = stage.start();
-    let before = stage.contents_of(two_people(&offhook.client).await).await;
+async fn a_number_goes_from_everything_that_has_it(testbed: Testbed) {
+    let offhook = testbed.start();
+    let before = testbed.contents_of(two_people(&offhook.client).await).await;
     settled(&offhook.client).await;
     for typed in ["+1 (555) 010-0", "15550100"] {
         let would = purge(&offhook.client, json!({ "number": typed, "dry_run": true })).await;
         assert_eq!(would, [7, 3, 0, 0], "{typed}");
     }
     assert_eq!(
-        stage.contents().await.keys(),
+        testbed.contents().await.keys(),
         before.keys(),
         "nothing is done but what is asked for"
     );
 
     let done = purge(&offhook.client, json!({ "number": "+15550100" })).await;
     assert_eq!(done, [7, 3, 0, 0]);
-    let left = stage.contents().await;
+    let left = testbed.contents().await;
     assert_eq!(left.events.len(), 5);
     let texts: Vec<String> = left.events.iter().map(|stored| stored.params.clone()).collect();
     assert!(!texts.iter().any(|text| text.contains("\"+15550100\"")), "{texts:?}");
-    assert_eq!(sids(&stage).await, ["CA2", "RE2", "SM2", "SM3"]);
+    assert_eq!(sids(&testbed).await, ["CA2", "RE2", "SM2", "SM3"]);
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [0; 4]);
 }
 
-async fn a_sid_goes_and_its_neighbours_stay(stage: Stage) {
-    let offhook = stage.start();
+async fn a_sid_goes_and_its_neighbours_stay(testbed: Testbed) {
+    let offhook = testbed.start();
     let all = two_people(&offhook.client).await;
-    stage.contents_of(all).await;
+    testbed.contents_of(all).await;
     settled(&offhook.client).await;
     assert_eq!(purge(&offhook.client, json!({ "sid": "CA9" })).await, [0; 4]);
     let done = purge(&offhook.client, json!({ "sid": "CA1" })).await;
     assert_eq!(done, [3, 1, 0, 0], "two of its status, one of who answered");
-    assert_eq!(stage.contents().await.events.len(), all - 3);
-    assert_eq!(sids(&stage).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
+    assert_eq!(testbed.contents().await.events.len(), all - 3);
+    assert_eq!(sids(&testbed).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
 }
 
-async fn what_came_before_a_time_goes(stage: Stage) {
-    let offhook = stage.start();
+async fn what_came_before_a_time_goes(testbed: Testbed) {
+    let offhook = testbed.start();
     let all = two_people(&offhook.client).await;
-    stage.contents_of(all).await;
+    testbed.contents_of(all).await;
     settled(&offhook.client).await;
-    stage.execute("UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z' WHERE sid IN ('CA1', 'CA2')").await;
-    stage.execute("UPDATE statuses SET first_seen = '2020-01-01T00:00:00.000000Z' WHERE sid IN ('CA1', 'CA2')").await;
-    stage
+    testbed.execute("UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z' WHERE sid IN ('CA1', 'CA2')").await;
+    testbed.execute("UPDATE statuses SET first_seen = '2020-01-01T00:00:00.000000Z' WHERE sid IN ('CA1', 'CA2')").await;
+    testbed
         .execute("UPDATE statuses SET updated = '2020-01-01T00:00:00.000000Z' WHERE sid = 'CA1'")
         .await;
     assert_eq!(purge(&offhook.client, json!({ "before": "2020-01-01T00:00:00Z" })).await, [0; 4]);
     let wanted = json!({ "before": "30d" });
     assert_eq!(purge(&offhook.client, wanted).await, [4, 1, 0, 0]);
-    assert_eq!(sids(&stage).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
-    assert_eq!(stage.contents().await.events.len(), all - 4);
+    assert_eq!(sids(&testbed).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
+    assert_eq!(testbed.contents().await.events.len(), all - 4);
 }
 
-async fn an_account_goes(stage: Stage) {
-    let offhook = stage.start();
+async fn an_account_goes(testbed: Testbed) {
+    let offhook = testbed.start();
     let all = two_people(&offhook.client).await;
-    stage.contents_of(all).await;
+    testbed.contents_of(all).await;
     settled(&offhook.client).await;
-    stage.execute("UPDATE events SET account = 'AC9' WHERE sid = 'CA1'").await;
-    stage.execute("UPDATE statuses SET account = 'AC9' WHERE sid = 'CA1'").await;
+    testbed.execute("UPDATE events SET account = 'AC9' WHERE sid = 'CA1'").await;
+    testbed.execute("UPDATE statuses SET account = 'AC9' WHERE sid = 'CA1'").await;
     assert_eq!(purge(&offhook.client, json!({ "account": "AC9" })).await, [3, 1, 0, 0]);
-    assert_eq!(stage.contents().await.events.len(), all - 3);
-    assert_eq!(sids(&stage).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
+    assert_eq!(testbed.contents().await.events.len(), all - 3);
+    assert_eq!(sids(&testbed).await, ["CA2", "RE1", "RE2", "SM1", "SM2", "SM3"]);
 }
 
-async fn what_is_selected_must_fit_in_everything_that_is_said(stage: Stage) {
-    let offhook = stage.start();
+async fn what_is_selected_must_fit_in_everything_that_is_said(testbed: Testbed) {
+    let offhook = testbed.start();
     let all = two_people(&offhook.client).await;
-    stage.contents_of(all).await;
+    testbed.contents_of(all).await;
     settled(&offhook.client).await;
     for nothing in [
         json!({ "number": "+15550100", "before": "1d" }),
@@ -166,19 +167,19 @@ async fn what_is_selected_must_fit_in_everything_that_is_said(stage: Stage) {
     }
     let done = json!({ "number": "+15550100", "sid": "CA1", "account": ACCOUNT, "before": "0s" });
     assert_eq!(purge(&offhook.client, done).await, [3, 1, 0, 0]);
-    assert_eq!(stage.contents().await.events.len(), all - 3);
+    assert_eq!(testbed.contents().await.events.len(), all - 3);
 }
 
-async fn a_purge_of_many_rows_goes_on_until_the_end(stage: Stage) {
-    let offhook = stage.start();
+async fn a_purge_of_many_rows_goes_on_until_the_end(testbed: Testbed) {
+    let offhook = testbed.start();
     offhook
         .client
         .accepts(&form("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events"))
         .await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     settled(&offhook.client).await;
     // Many of one moment, so that a page ends among them.
-    let rows = match stage.mode() {
+    let rows = match testbed.mode() {
         Mode::Embedded => {
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3210) \
              INSERT INTO events (key, kind, account, received_at, format, query, params, body) \
@@ -192,21 +193,21 @@ async fn a_purge_of_many_rows_goes_on_until_the_end(stage: Stage) {
              FROM generate_series(1, 3210) AS n"
         }
     };
-    stage.execute(rows).await;
+    testbed.execute(rows).await;
     let number = json!({ "number": "+15550100", "dry_run": true });
     assert_eq!(purge(&offhook.client, number).await, [1070, 0, 0, 0]);
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [1070, 0, 0, 0]);
     assert_eq!(purge(&offhook.client, json!({ "before": "365d" })).await, [2140, 0, 0, 0]);
-    assert_eq!(stage.contents().await.keys(), ["CA1-busy"]);
+    assert_eq!(testbed.contents().await.keys(), ["CA1-busy"]);
 }
 
-async fn a_request_that_makes_no_sense_is_refused(stage: Stage) {
-    let offhook = stage.start();
+async fn a_request_that_makes_no_sense_is_refused(testbed: Testbed) {
+    let offhook = testbed.start();
     offhook
         .client
         .accepts(&form("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events"))
         .await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     for (wanted, said) in [
         (json!({}), "say a `sid`"),
         (json!({ "dry_run": true }), "say a `sid`"),
@@ -224,13 +225,13 @@ async fn a_request_that_makes_no_sense_is_refused(stage: Stage) {
             "{wanted}: {problem}"
         );
     }
-    assert_eq!(stage.contents().await.events.len(), 1);
+    assert_eq!(testbed.contents().await.events.len(), 1);
 }
 
-async fn the_command_asks_before_it_deletes(stage: Stage) {
-    let offhook = Offhook::start(&stage.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret"));
+async fn the_command_asks_before_it_deletes(testbed: Testbed) {
+    let offhook = Offhook::start(&testbed.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret"));
     let all = two_people(&offhook.client).await;
-    stage.contents_of(all).await;
+    testbed.contents_of(all).await;
     let url = format!("http://{}", offhook.client.admin_address());
     let ask = |arguments: &[&str]| {
         let server = ["purge", "--number", "+15550100", "--admin", &url, "--token", "s3cret"];
@@ -241,10 +242,10 @@ async fn the_command_asks_before_it_deletes(stage: Stage) {
     assert!(said.contains("--yes") && said.contains("nothing was deleted"), "{said}");
     let would: Value = serde_json::from_str(&ask(&["--dry-run"]).well()).expect("JSON");
     assert_eq!((&would["events"], &would["dry_run"]), (&json!(7), &json!(true)));
-    assert_eq!(stage.contents().await.events.len(), all);
+    assert_eq!(testbed.contents().await.events.len(), all);
     let done: Value = serde_json::from_str(&ask(&["--yes", "--json"]).well()).expect("JSON");
     assert_eq!((&done["events"], &done["statuses"]), (&json!(7), &json!(3)));
-    assert_eq!(stage.contents().await.events.len(), all - 7);
+    assert_eq!(testbed.contents().await.events.len(), all - 7);
 
     let without = ["purge", "--sid", "CA2", "--yes", "--admin", &url];
     assert!(run(&Settings::none(), &without).badly().contains("--token"));
@@ -253,26 +254,26 @@ async fn the_command_asks_before_it_deletes(stage: Stage) {
 
 #[tokio::test]
 async fn a_number_that_is_stored_as_a_hash_is_found_by_the_number() {
-    let stage = Stage::embedded();
-    let settings = stage.role(Role::All).set("OFFHOOK_PRIVACY__NUMBERS", "hash");
+    let testbed = Testbed::embedded();
+    let settings = testbed.role(Role::All).set("OFFHOOK_PRIVACY__NUMBERS", "hash");
     let offhook = Offhook::start(&settings.set("OFFHOOK_PRIVACY__KEY", "0".repeat(32)));
     let all = two_people(&offhook.client).await;
-    let stored = stage.contents_of(all).await;
+    let stored = testbed.contents_of(all).await;
     assert!(stored.status("CA1").from.as_deref().is_some_and(|from| from.starts_with("hash:")));
     // That of a kind which offhook does not know has a number under a name that it does.
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [7, 3, 0, 0]);
-    assert_eq!(sids(&stage).await, ["CA2", "RE2", "SM2", "SM3"]);
+    assert_eq!(sids(&testbed).await, ["CA2", "RE2", "SM2", "SM3"]);
 }
 
 #[tokio::test]
 async fn a_number_that_is_masked_is_not_taken_for_that_of_others() {
-    let stage = Stage::embedded();
-    let settings = stage.role(Role::All).set("OFFHOOK_PRIVACY__NUMBERS", "mask");
+    let testbed = Testbed::embedded();
+    let settings = testbed.role(Role::All).set("OFFHOOK_PRIVACY__NUMBERS", "mask");
     let offhook = Offhook::start(&settings.set("OFFHOOK_PRIVACY__KEY", "0".repeat(32)));
     let call =
         format!("CallSid=CA1&CallStatus=busy&CallbackSource=call-progress-events&From={THEIRS}");
     offhook.client.accepts(&form(&call)).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     let wanted = json!({ "number": "+15550100", "dry_run": true });
     let (_, answer) = offhook.client.post_json("/api/purge", &wanted).await;
     assert_eq!((&answer["masked"], &answer["events"]), (&json!(true), &json!(0)), "{answer}");
@@ -306,7 +307,7 @@ async fn spool(directory: &Path) {
 #[tokio::test]
 async fn dead_letters_and_what_a_spool_keeps_aside_go_too() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let directory = tempfile::tempdir().expect("a temporary directory");
     spool(directory.path()).await;
     for (sid, number) in [("CA1", THEIRS), ("CA2", "%2B15550200")] {
@@ -316,16 +317,16 @@ async fn dead_letters_and_what_a_spool_keeps_aside_go_too() {
         codec::encode(&letter, |name, value| {
             add.arg(name).arg(value);
         });
-        stage.redis().query::<String>(&add);
+        testbed.redis().query::<String>(&add);
     }
     // And what is no event at all.
     let mut add = redis::cmd("XADD");
     add.arg("offhook:events:dead").arg("*").arg("some").arg(format!("thing={THEIRS}"));
-    stage.redis().query::<String>(&add);
+    testbed.redis().query::<String>(&add);
 
     let path = directory.path().display().to_string();
-    let offhook = Offhook::start(&stage.role(Role::All).set("OFFHOOK_SPOOL__DIRECTORY", path));
-    stage.contents_with(&[]).await;
+    let offhook = Offhook::start(&testbed.role(Role::All).set("OFFHOOK_SPOOL__DIRECTORY", path));
+    testbed.contents_with(&[]).await;
     let number = json!({ "number": "+15550100" });
     let mut would = number.clone();
     would["dry_run"] = true.into();
@@ -334,15 +335,15 @@ async fn dead_letters_and_what_a_spool_keeps_aside_go_too() {
     assert_eq!(purge(&offhook.client, json!({ "sid": "CA1" })).await, [0; 4]);
     assert_eq!(purge(&offhook.client, json!({ "account": ACCOUNT })).await, [0, 0, 1, 1]);
     let letters = redis::cmd("XLEN").arg("offhook:events:dead").to_owned();
-    assert_eq!(stage.redis().query::<u64>(&letters), 0);
+    assert_eq!(testbed.redis().query::<u64>(&letters), 0);
 }
 
 #[tokio::test]
 async fn what_still_waits_is_told_and_not_touched() {
     needs!(Redis, Postgres);
-    let stage = Stage::scale_out(Durability::Unsynced);
-    drop(stage.start());
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let testbed = Testbed::scale_out(Durability::Unsynced);
+    drop(testbed.start());
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     for status in ["ringing", "completed"] {
         let body = format!(
             "CallSid=CA1&CallStatus={status}&CallbackSource=call-progress-events&From={THEIRS}"
@@ -360,18 +361,18 @@ async fn what_still_waits_is_told_and_not_touched() {
     };
     let told = ask(&receiver.client).await;
     assert_eq!((&told["events"], &told["waiting"]["stream"]), (&json!(0), &json!(2)), "{told}");
-    let worker = Offhook::start(&stage.role(Role::Worker));
-    stage.contents_of(2).await;
+    let worker = Offhook::start(&testbed.role(Role::Worker));
+    testbed.contents_of(2).await;
     settled(&worker.client).await;
     assert_eq!(purge(&worker.client, number.clone()).await, [2, 1, 0, 0]);
-    assert!(stage.contents().await.statuses.is_empty());
+    assert!(testbed.contents().await.statuses.is_empty());
 }
 
 #[tokio::test]
 async fn nothing_of_it_is_left_in_the_embedded_file() {
-    let stage = Stage::embedded();
-    let Services::Embedded(directory) = &stage.services else {
-        panic!("a stage of the embedded mode")
+    let testbed = Testbed::embedded();
+    let Services::Embedded(directory) = &testbed.services else {
+        panic!("a testbed of the embedded mode")
     };
     let in_files = || {
         let holds = |name: &&str| {
@@ -380,7 +381,7 @@ async fn nothing_of_it_is_left_in_the_embedded_file() {
         };
         ["offhook.db", "offhook.db-wal"].into_iter().filter(holds).collect::<Vec<_>>()
     };
-    let offhook = stage.start();
+    let offhook = testbed.start();
     for n in 0..50 {
         let body = format!(
             "CallSid=CA{n}&CallStatus=busy&CallbackSource=call-progress-events&From={THEIRS}&X={}",
@@ -388,36 +389,36 @@ async fn nothing_of_it_is_left_in_the_embedded_file() {
         );
         offhook.client.accepts(&form(&body)).await;
     }
-    stage.contents_of(50).await;
+    testbed.contents_of(50).await;
     assert!(!in_files().is_empty());
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [50, 50, 0, 0]);
     assert_eq!(in_files(), [""; 0]);
 }
 
 /// What waits in the log of the embedded mode, for a process that would start now.
-async fn waits(stage: &Stage) -> u64 {
+async fn waits(testbed: &Testbed) -> u64 {
     let copy = tempfile::tempdir().expect("a temporary directory");
-    copy_all(&stage.directory().join("offhook.db-log"), copy.path());
+    copy_all(&testbed.directory().join("offhook.db-log"), copy.path());
     let bounds = Bounds { max_bytes: 1 << 30, min_free_bytes: 0 };
     LocalLog::open(copy.path(), bounds).await.expect("nobody else has it").fill().events
 }
 
 #[tokio::test]
 async fn a_log_keeps_what_somebody_who_reads_keeps_from_being_synced() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     let before = offhook.client.accepts_calls(0..5).await;
-    stage.contents_with(&before).await;
-    let url = format!("sqlite:{}", stage.directory().join("offhook.db").display());
+    testbed.contents_with(&before).await;
+    let url = format!("sqlite:{}", testbed.directory().join("offhook.db").display());
     let mut somebody = SqliteConnection::connect(&url).await.expect("it is there");
     somebody.execute("BEGIN; SELECT count(*) FROM events").await.expect("it can be read");
     let after = offhook.client.accepts_calls(10..17).await;
-    stage.contents_with(&after).await;
+    testbed.contents_with(&after).await;
     settled(&offhook.client).await;
     let nobody = json!({ "sid": "CA0nobody" });
     purge(&offhook.client, nobody.clone()).await;
-    assert!(waits(&stage).await >= 7, "{}", waits(&stage).await);
+    assert!(waits(&testbed).await >= 7, "{}", waits(&testbed).await);
     somebody.execute("COMMIT").await.expect("it was read");
     purge(&offhook.client, nobody).await;
-    assert_eq!(waits(&stage).await, 0);
+    assert_eq!(waits(&testbed).await, 0);
 }

@@ -5,7 +5,7 @@ use offhook::config::Role;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Callback, Client, Mode, Offhook, Signature, Stage, both_modes, fixture, until,
+    Callback, Client, Mode, Offhook, Signature, Testbed, both_modes, fixture, until,
 };
 use crate::services::{Durability, needs};
 
@@ -55,8 +55,8 @@ async fn callbacks_that_are_refused_are_named_whatever_the_reason() {
         (call().to("/healthz"), "OffhookSignedToNoRoute"),
         (Callback::get(GET).to("/healthz"), "OffhookSignedToNoRoute"),
     ] {
-        let stage = Stage::embedded();
-        let offhook = stage.start();
+        let testbed = Testbed::embedded();
+        let offhook = testbed.start();
         let (alerts, said) = verdict(&offhook.client).await;
         assert_eq!(alerts, [""; 0], "{said}");
         assert!(said.contains("Everything is well"), "{said}");
@@ -74,8 +74,8 @@ async fn callbacks_that_are_refused_are_named_whatever_the_reason() {
 
 #[tokio::test]
 async fn scanners_and_probes_of_a_balancer_are_no_reason_to_look() {
-    let stage = Stage::embedded();
-    let offhook = stage.start();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
     for _ in 0..50 {
         let scanner = call().to("/wp-login.php").signed(Signature::Missing);
         assert_eq!(offhook.client.send(&scanner).await.status(), 404);
@@ -90,12 +90,12 @@ async fn scanners_and_probes_of_a_balancer_are_no_reason_to_look() {
 #[tokio::test]
 async fn a_redis_that_does_not_sync_is_named_until_it_does() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Synced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Synced);
+    let offhook = testbed.start();
     let mut set = |value: &str| {
         let mut command = redis::cmd("CONFIG");
         command.arg("SET").arg("appendfsync").arg(value);
-        let answer: String = stage.redis().query(&command);
+        let answer: String = testbed.redis().query(&command);
         assert_eq!(answer, "OK");
     };
     set("everysec");
@@ -112,13 +112,13 @@ async fn a_redis_that_does_not_sync_is_named_until_it_does() {
 #[tokio::test]
 async fn a_dead_letter_is_named_until_it_is_gone() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Synced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Synced);
+    let offhook = testbed.start();
     // By then there are tables.
     offhook.client.accepts(&Callback::form(fixture("message.form"))).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     let poison = "ALTER TABLE events ADD CONSTRAINT poison CHECK (status <> 'busy')";
-    stage.postgres().execute(poison).await;
+    testbed.postgres().execute(poison).await;
     let sid = "CA00000000000000000000000000000031";
     let account = crate::harness::ACCOUNT;
     let busy = format!(
@@ -138,33 +138,33 @@ async fn a_dead_letter_is_named_until_it_is_gone() {
 #[tokio::test]
 async fn rows_that_cannot_be_stored_are_named_while_they_wait() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Synced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Synced);
+    let offhook = testbed.start();
     // By then there are tables.
     offhook.client.accepts(&Callback::form(fixture("message.form"))).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     let raise = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
                  'BEGIN RAISE EXCEPTION ''no'' USING ERRCODE = ''55000''; END'; \
                  CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION fail()";
     let (function, trigger) = raise.split_once("; CREATE TRIGGER").expect("two statements");
-    stage.postgres().execute(function).await;
-    stage.postgres().execute(&format!("CREATE TRIGGER{trigger}")).await;
+    testbed.postgres().execute(function).await;
+    testbed.postgres().execute(&format!("CREATE TRIGGER{trigger}")).await;
     offhook.client.accepts(&call()).await;
     let said = names(&offhook.client, "OffhookCommitsFail").await;
     assert!(!said.contains("Everything is well"), "{said}");
-    stage.postgres().execute("DROP TRIGGER fail ON events").await;
-    stage.contents_of(2).await;
+    testbed.postgres().execute("DROP TRIGGER fail ON events").await;
+    testbed.contents_of(2).await;
 }
 
 #[tokio::test]
 async fn a_worker_shows_nothing_that_it_cannot_know() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Synced);
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let mut testbed = Testbed::scale_out(Durability::Synced);
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
     let page = worker.client.admin("/").await.text().await.expect("the page");
     assert!(page.contains("Waiting in Redis") && !page.contains("Waiting in the spool"), "{page}");
-    stage.redis().kill();
+    testbed.redis().kill();
     let page = until("it knows that Redis is away", async || {
         let page = worker.client.admin("/").await.text().await.expect("the page");
         page.contains("Redis has been down since").then_some(page)
@@ -187,15 +187,15 @@ both_modes! {
     a_silence_is_named_after_a_restart,
 }
 
-async fn a_silence_is_named_after_a_restart(stage: Stage) {
-    let offhook = stage.start();
+async fn a_silence_is_named_after_a_restart(testbed: Testbed) {
+    let offhook = testbed.start();
     // By then there are tables.
     offhook.client.accepts(&Callback::form(fixture("message.form"))).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     drop(offhook);
-    stage.execute("UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'").await;
+    testbed.execute("UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'").await;
     // Of each minute of the last ten days but today's: many usually come.
-    let rows = match stage.mode() {
+    let rows = match testbed.mode() {
         Mode::Embedded => {
             "WITH RECURSIVE n (n) AS (SELECT 1440 UNION ALL SELECT n + 1 FROM n WHERE n < 14400), \
              m (m) AS (VALUES (0), (1)) INSERT INTO events (key, kind, account, received_at, stored_at, \
@@ -210,8 +210,8 @@ async fn a_silence_is_named_after_a_restart(stage: Stage) {
              FROM generate_series(1440, 14400) AS n, generate_series(0, 1) AS m"
         }
     };
-    stage.execute(rows).await;
-    let offhook = stage.start();
+    testbed.execute(rows).await;
+    let offhook = testbed.start();
     let said = names(&offhook.client, "OffhookNoCallbacks").await;
     assert!(said.contains("yesterday and a week ago"), "{said}");
     offhook.client.accepts(&call()).await;
@@ -226,11 +226,11 @@ async fn healthz(offhook: &Offhook) -> u16 {
 #[tokio::test]
 async fn a_receiver_that_can_make_nothing_durable_tells_its_balancer() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    stage.settings = stage.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "2000");
-    let offhook = Offhook::start(&stage.role(Role::Receiver));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "2000");
+    let offhook = Offhook::start(&testbed.role(Role::Receiver));
     until("it is well", async || (healthz(&offhook).await == 200).then_some(())).await;
-    stage.redis().kill();
+    testbed.redis().kill();
     until("nothing takes a callback any more", async || {
         let busy = offhook.client.send(&call()).await;
         (busy.status() == 503).then_some(())
@@ -241,6 +241,6 @@ async fn a_receiver_that_can_make_nothing_durable_tells_its_balancer() {
     let fallback = Callback::form(fixture("call.form")).to("/voice-fallback");
     assert_eq!(offhook.client.send(&fallback).await.status(), 200);
     names(&offhook.client, "OffhookNotDurable").await;
-    stage.redis().restart();
+    testbed.redis().restart();
     until("it is well again", async || (healthz(&offhook).await == 200).then_some(())).await;
 }

@@ -3,7 +3,7 @@
 use offhook::event::{Format, Kind, Resource};
 use serde_json::Value;
 
-use crate::harness::{Callback, Offhook, Stage, both_modes, fixture};
+use crate::harness::{Callback, Offhook, Testbed, both_modes, fixture};
 
 both_modes! {
     every_kind_becomes_its_events_and_statuses,
@@ -121,12 +121,12 @@ fn keys() -> Vec<String> {
     known.map(|(key, ..)| (*key).to_owned()).collect()
 }
 
-async fn every_kind_becomes_its_events_and_statuses(stage: Stage) {
-    let offhook = stage.start();
+async fn every_kind_becomes_its_events_and_statuses(testbed: Testbed) {
+    let offhook = testbed.start();
     send_all(&offhook).await;
     // Twilio may deliver each of them again.
     send_all(&offhook).await;
-    let contents = stage.contents_of(EVENTS.len()).await;
+    let contents = testbed.contents_of(EVENTS.len()).await;
 
     let found: Vec<_> = contents
         .events
@@ -153,10 +153,10 @@ async fn every_kind_becomes_its_events_and_statuses(stage: Stage) {
     assert_eq!(found, STATUSES);
 }
 
-async fn the_api_shows_what_is_stored(stage: Stage) {
-    let offhook = stage.start();
+async fn the_api_shows_what_is_stored(testbed: Testbed) {
+    let offhook = testbed.start();
     send_all(&offhook).await;
-    stage.contents_with(&keys()).await;
+    testbed.contents_with(&keys()).await;
     let sid = "CA00000000000000000000000000000010";
     let (code, status) = offhook.client.json(&format!("/api/statuses/{sid}")).await;
     assert_eq!(code, 200);
@@ -190,15 +190,16 @@ async fn the_api_shows_what_is_stored(stage: Stage) {
     assert_eq!((code.as_u16(), none["events"].as_array().map(Vec::len)), (200, Some(0)));
 }
 
-async fn a_get_carries_its_parameters_in_the_query(stage: Stage) {
-    let offhook = stage.start();
+async fn a_get_carries_its_parameters_in_the_query(testbed: Testbed) {
+    let offhook = testbed.start();
     let query = String::from_utf8(fixture("call.form")).expect("text");
     offhook.client.accepts(&Callback::get(&query)).await;
     // Seen in the field: a GET that carries the hash of a body that it does not have, twice.
     let hashed = query.replace("completed", "busy") + "&bodySHA256=0&bodySHA256=0";
     offhook.client.accepts(&Callback::get(&hashed)).await;
     let sid = "CA00000000000000000000000000000010";
-    let contents = stage.contents_with(&[format!("{sid}-completed"), format!("{sid}-busy")]).await;
+    let contents =
+        testbed.contents_with(&[format!("{sid}-completed"), format!("{sid}-busy")]).await;
     for (stored, query) in contents.events.iter().zip([&hashed, &query]) {
         let event = &stored.event;
         assert_eq!((event.format, event.query.as_str()), (Format::Form, ""));
@@ -206,30 +207,30 @@ async fn a_get_carries_its_parameters_in_the_query(stage: Stage) {
     }
 }
 
-async fn the_views_hold_calls_and_messages(stage: Stage) {
-    let offhook = stage.start();
+async fn the_views_hold_calls_and_messages(testbed: Testbed) {
+    let offhook = testbed.start();
     send_all(&offhook).await;
-    stage.contents_with(&keys()).await;
+    testbed.contents_with(&keys()).await;
     let of = |resource| STATUSES.iter().filter(move |row| row.1 == resource).map(|row| row.0);
-    let calls = stage.column("SELECT sid FROM calls ORDER BY sid").await;
+    let calls = testbed.column("SELECT sid FROM calls ORDER BY sid").await;
     assert_eq!(calls, of(Resource::Call).collect::<Vec<_>>());
-    let messages = stage.column("SELECT sid FROM messages ORDER BY sid").await;
+    let messages = testbed.column("SELECT sid FROM messages ORDER BY sid").await;
     assert_eq!(messages, of(Resource::Message).collect::<Vec<_>>());
     let codes = "SELECT error_code FROM messages WHERE error_code IS NOT NULL ORDER BY sid";
-    assert_eq!(stage.column(codes).await, ["30003", "30005"]);
+    assert_eq!(testbed.column(codes).await, ["30003", "30005"]);
 }
 
-async fn a_query_of_the_users_own_is_kept(stage: Stage) {
-    let offhook = stage.start();
+async fn a_query_of_the_users_own_is_kept(testbed: Testbed) {
+    let offhook = testbed.start();
     let query = "tenant=a%20b+c&x=%27&x=%c3%A9&";
     offhook.client.accepts(&Callback::form(fixture("call.form")).with_query(query)).await;
     let key = "CA00000000000000000000000000000010-completed".to_owned();
-    let contents = stage.contents_with(&[key]).await;
+    let contents = testbed.contents_with(&[key]).await;
     assert_eq!(contents.events[0].event.query, query);
 }
 
-async fn what_was_signed_is_kept_byte_for_byte(stage: Stage) {
-    let offhook = stage.start();
+async fn what_was_signed_is_kept_byte_for_byte(testbed: Testbed) {
+    let offhook = testbed.start();
     let sid = "CA00000000000000000000000000000010";
     let head = format!(
         "CallSid={sid}&AccountSid=AC00000000000000000000000000000001&CallbackSource=call-progress-events&CallStatus="
@@ -251,7 +252,7 @@ async fn what_was_signed_is_kept_byte_for_byte(stage: Stage) {
     }
     let statuses = ["busy", "canceled", "completed", "failed", "queued"];
     let keys = statuses.map(|status| format!("{sid}-{status}"));
-    let contents = stage.contents_with(&keys).await;
+    let contents = testbed.contents_with(&keys).await;
     let mut stored: Vec<_> =
         contents.events.iter().map(|stored| stored.event.body.to_vec()).collect();
     stored.sort();

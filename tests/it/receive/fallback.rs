@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Callback, Client, Signature, Stage, both_modes, fixture, header, until};
+use crate::harness::{Callback, Client, Signature, Testbed, both_modes, fixture, header, until};
 use crate::services::{Durability, needs};
 
 const SORRY: &str = "<Response><Say>We are sorry, we cannot take your call right now. \
@@ -30,8 +30,8 @@ async fn answers(client: &Client, callback: &Callback, twiml: &str) {
     assert!(started.elapsed() < Duration::from_secs(8), "Twilio has hung up by now");
 }
 
-async fn a_fallback_is_answered_and_recorded_once_per_request(stage: Stage) {
-    let offhook = stage.start();
+async fn a_fallback_is_answered_and_recorded_once_per_request(testbed: Testbed) {
+    let offhook = testbed.start();
     for _ in 0..2 {
         answers(&offhook.client, &voice().with_token("one"), SORRY).await;
         answers(&offhook.client, &sms().with_token("two"), "<Response/>").await;
@@ -39,19 +39,19 @@ async fn a_fallback_is_answered_and_recorded_once_per_request(stage: Stage) {
     // Without a token they are told apart by what they say: twice the same is once.
     answers(&offhook.client, &voice(), SORRY).await;
     answers(&offhook.client, &voice(), SORRY).await;
-    let contents = stage.contents_of(3).await;
+    let contents = testbed.contents_of(3).await;
     assert_eq!(contents.statuses, [], "it repeats a call's status, and is none");
     assert!(contents.keys().iter().all(|key| key.starts_with("fallback-")));
 }
 
-async fn a_number_of_its_own_has_twiml_of_its_own(mut stage: Stage) {
+async fn a_number_of_its_own_has_twiml_of_its_own(mut testbed: Testbed) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let twiml = "<Response><Dial>+15550100009</Dial></Response>";
     let text = format!("[[fallback.number]]\nnumber = \"+15550100002\"\nvoice = \"{twiml}\"\n");
     std::fs::write(file.path(), text).expect("the file is ours");
     let path = file.path().display().to_string();
-    stage.settings = stage.settings.clone().set("OFFHOOK_CONFIG", path);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_CONFIG", path);
+    let offhook = testbed.start();
     answers(&offhook.client, &voice(), twiml).await;
     answers(&offhook.client, &sms(), "<Response/>").await;
     let body = String::from_utf8(fixture("voice_fallback.form")).expect("text");
@@ -62,10 +62,10 @@ async fn a_number_of_its_own_has_twiml_of_its_own(mut stage: Stage) {
 #[tokio::test]
 async fn a_fallback_is_answered_while_nothing_is_durable() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    stage.settings = stage.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "0");
-    let offhook = stage.start();
-    stage.redis().kill();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_SPOOL__MAX_BYTES", "0");
+    let offhook = testbed.start();
+    testbed.redis().kill();
     answers(&offhook.client, &voice(), SORRY).await;
     answers(&offhook.client, &sms(), "<Response/>").await;
     let unsigned = voice().signed(Signature::Missing);
@@ -77,13 +77,13 @@ async fn a_fallback_is_answered_while_nothing_is_durable() {
 #[tokio::test]
 async fn a_fallback_is_answered_while_redis_is_silent_and_recorded_when_it_speaks() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let offhook = testbed.start();
     until("the worker has made the tables", async || offhook.client.is_ready().await.then_some(()))
         .await;
-    stage.redis().pause();
+    testbed.redis().pause();
     answers(&offhook.client, &voice().with_token("patient"), SORRY).await;
-    stage.redis().go_on();
-    let contents = stage.contents_of(1).await;
+    testbed.redis().go_on();
+    let contents = testbed.contents_of(1).await;
     assert!(contents.keys()[0].starts_with("fallback-"));
 }

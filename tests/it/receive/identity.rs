@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::harness::{
-    ACCOUNT, Callback, OTHER_ACCOUNT, OTHER_TOKEN, Offhook, PUBLIC_URL, Settings, Signature, Stage,
-    TOKEN, every_mode, until,
+    ACCOUNT, Callback, OTHER_ACCOUNT, OTHER_TOKEN, Offhook, PUBLIC_URL, Settings, Signature, TOKEN,
+    Testbed, every_mode, until,
 };
 
 every_mode! {
@@ -134,8 +134,8 @@ fn match_up<const N: usize>(mut wanted: Vec<[Value; N]>, mut found: Vec<[Value; 
     }) && found.is_empty()
 }
 
-async fn what_was_seen_in_the_field_comes_out_right(stage: Stage) {
-    let offhook = stage.start();
+async fn what_was_seen_in_the_field_comes_out_right(testbed: Testbed) {
+    let offhook = testbed.start();
     let cases = Case::all();
     for (number, case) in cases.iter().enumerate() {
         for (step, expected) in case.steps.iter().zip(&case.answers) {
@@ -148,7 +148,7 @@ async fn what_was_seen_in_the_field_comes_out_right(stage: Stage) {
             assert!(as_expected, "{}: {step:?} was answered with {status}", case.name);
         }
     }
-    let contents = stage.contents_of(cases.iter().map(|case| case.events.len()).sum()).await;
+    let contents = testbed.contents_of(cases.iter().map(|case| case.events.len()).sum()).await;
     for (number, case) in cases.iter().enumerate() {
         let tag = Case::tag(number);
         let events = contents.events.iter().map(|stored| &stored.event);
@@ -191,16 +191,16 @@ fn row(row: &CurrentStatus) -> [Value; 7] {
 }
 
 /// An offhook with both accounts.
-fn with_other(stage: &mut Stage, more: &str) -> (Offhook, tempfile::NamedTempFile) {
+fn with_other(testbed: &mut Testbed, more: &str) -> (Offhook, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let text = format!(
         "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\n{more}\n\
          [[account]]\nsid = \"{OTHER_ACCOUNT}\"\nauth_tokens = [\"{OTHER_TOKEN}\"]\n"
     );
     std::fs::write(file.path(), text).expect("the file is ours");
-    let settings: Settings = stage.settings.clone();
-    stage.settings = settings.set("OFFHOOK_CONFIG", file.path().display().to_string());
-    (stage.start(), file)
+    let settings: Settings = testbed.settings.clone();
+    testbed.settings = settings.set("OFFHOOK_CONFIG", file.path().display().to_string());
+    (testbed.start(), file)
 }
 
 fn of_account(account: &str, more: &str) -> Callback {
@@ -211,8 +211,8 @@ fn of_account(account: &str, more: &str) -> Callback {
     Callback::form(body).signed(Signature::Token(token))
 }
 
-async fn another_account_takes_no_name_and_touches_no_row(mut stage: Stage) {
-    let (offhook, _file) = with_other(&mut stage, "");
+async fn another_account_takes_no_name_and_touches_no_row(mut testbed: Testbed) {
+    let (offhook, _file) = with_other(&mut testbed, "");
     // Theirs comes first, by a callback and by an event whose id is our callback's name.
     offhook.client.accepts(&of_account(OTHER_ACCOUNT, "&From=%2B1999&CallDuration=99999")).await;
     let element = format!(
@@ -225,7 +225,7 @@ async fn another_account_takes_no_name_and_touches_no_row(mut stage: Stage) {
     offhook.client.accepts(&of_account(ACCOUNT, "&From=%2B1555&CallDuration=42")).await;
     let ours = "CallSid=CA2&CallStatus=completed&CallbackSource=call-progress-events";
     offhook.client.accepts(&Callback::form(format!("AccountSid={ACCOUNT}&{ours}"))).await;
-    let contents = stage.contents_of(4).await;
+    let contents = testbed.contents_of(4).await;
     let rows: HashSet<_> = contents
         .statuses
         .iter()
@@ -246,9 +246,9 @@ async fn another_account_takes_no_name_and_touches_no_row(mut stage: Stage) {
     assert_eq!(row["duration"], 42);
 }
 
-async fn a_sub_account_that_is_listed_is_its_own(mut stage: Stage) {
+async fn a_sub_account_that_is_listed_is_its_own(mut testbed: Testbed) {
     let sub = "AC00000000000000000000000000000003";
-    let (offhook, _file) = with_other(&mut stage, &format!("subaccounts = [\"{sub}\"]"));
+    let (offhook, _file) = with_other(&mut testbed, &format!("subaccounts = [\"{sub}\"]"));
     let element = format!(
         r#"{{"id":"EZ1","type":"com.twilio.messaging.message.delivered",
             "data":{{"accountSid":"{sub}","messageSid":"SM1"}}}}"#
@@ -260,7 +260,7 @@ async fn a_sub_account_that_is_listed_is_its_own(mut stage: Stage) {
     let unlisted =
         format!("AccountSid=AC9&ParentAccountSid={ACCOUNT}&Sid=NO2&Level=ERROR&Payload=x");
     offhook.client.accepts(&Callback::form(unlisted).to("/debugger")).await;
-    let contents = stage.contents_of(3).await;
+    let contents = testbed.contents_of(3).await;
     let whose = |key: &str| {
         let found = contents.events.iter().find(|stored| stored.event.key.as_str() == key);
         let event = &found.expect("it is stored").event;
@@ -272,11 +272,11 @@ async fn a_sub_account_that_is_listed_is_its_own(mut stage: Stage) {
     assert_eq!(contents.status("SM1").account, sub);
 }
 
-async fn a_duplicate_that_says_something_else_is_counted(stage: Stage) {
-    let offhook = stage.start();
+async fn a_duplicate_that_says_something_else_is_counted(testbed: Testbed) {
+    let offhook = testbed.start();
     let call = |more: &str| of_account(ACCOUNT, more);
     offhook.client.accepts(&call("&From=%2B1555")).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     offhook.client.accepts(&call("&From=%2B1555")).await;
     offhook.client.accepts(&call("&From=%2B1666")).await;
     offhook.client.accepts(&call("&From=%2B1666").with_query("tenant=7")).await;
@@ -288,11 +288,11 @@ async fn a_duplicate_that_says_something_else_is_counted(stage: Stage) {
     assert_eq!(offhook.client.metric(series).await, 2.0, "the one that is the same does not");
     let (_, verdict) = offhook.client.json("/api/verdict").await;
     assert!(verdict.to_string().contains("OffhookDifferingDuplicates"), "{verdict}");
-    assert_eq!(stage.contents().await.events.len(), 1);
+    assert_eq!(testbed.contents().await.events.len(), 1);
 }
 
-async fn a_captured_request_in_other_spellings_is_one_event(stage: Stage) {
-    let offhook = stage.start();
+async fn a_captured_request_in_other_spellings_is_one_event(testbed: Testbed) {
+    let offhook = testbed.start();
     let body = format!("AccountSid={ACCOUNT}&RoomSid=RM1&Note=a+b");
     offhook.client.accepts(&Callback::form(body.clone())).await;
     for n in 0..30 {
@@ -313,8 +313,8 @@ async fn a_captured_request_in_other_spellings_is_one_event(stage: Stage) {
     for body in [&body, &format!("&{body}"), &format!("Note=a%20b&{body}")] {
         assert_eq!(offhook.client.send(&fallback(body)).await.status(), 200);
     }
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     // Nothing more is on its way: what comes later is stored later.
     offhook.client.accepts(&of_account(ACCOUNT, "")).await;
-    stage.contents_of(3).await;
+    testbed.contents_of(3).await;
 }

@@ -4,7 +4,7 @@ use offhook::twilio::keyring::{Algorithm, SharedKey};
 use reqwest::{Method, StatusCode};
 
 use crate::harness::{
-    Callback, OTHER_ACCOUNT, OTHER_TOKEN, Raw, Signature, Stage, both_modes, fixture, header,
+    Callback, OTHER_ACCOUNT, OTHER_TOKEN, Raw, Signature, Testbed, both_modes, fixture, header,
 };
 
 both_modes! {
@@ -73,8 +73,8 @@ fn wrong() -> Vec<(&'static str, Callback, u16, &'static str)> {
     ]
 }
 
-async fn every_wrong_request_is_refused_and_nothing_of_it_is_stored(stage: Stage) {
-    let offhook = stage.start();
+async fn every_wrong_request_is_refused_and_nothing_of_it_is_stored(testbed: Testbed) {
+    let offhook = testbed.start();
     for (what, callback, code, reason) in wrong() {
         let series = format!("offhook_refusals_total{{reason=\"{reason}\"}}");
         let before = offhook.client.metric(&series).await;
@@ -93,12 +93,12 @@ async fn every_wrong_request_is_refused_and_nothing_of_it_is_stored(stage: Stage
     }
     // What comes after it in the stream is stored, and nothing else is.
     offhook.client.accepts(&call()).await;
-    let contents = stage.contents_of(1).await;
+    let contents = testbed.contents_of(1).await;
     assert_eq!(contents.keys(), ["CA00000000000000000000000000000010-completed"]);
 }
 
-async fn a_chunked_body_is_measured_as_it_comes(stage: Stage) {
-    let offhook = stage.start();
+async fn a_chunked_body_is_measured_as_it_comes(testbed: Testbed) {
+    let offhook = testbed.start();
     let address = offhook.client.inbound();
     let chunk =
         |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
@@ -121,10 +121,10 @@ async fn a_chunked_body_is_measured_as_it_comes(stage: Stage) {
     whole.write("0\r\n\r\n").await;
     let answer = whole.read_until("<Response/>").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 }
 
-async fn a_request_of_each_secret_is_accepted(mut stage: Stage) {
+async fn a_request_of_each_secret_is_accepted(mut testbed: Testbed) {
     let key = |id: &str, secret: &str, algorithm| SharedKey {
         id: id.to_owned(),
         secret: secret.into(),
@@ -140,8 +140,8 @@ async fn a_request_of_each_secret_is_accepted(mut stage: Stage) {
     );
     std::fs::write(file.path(), text).expect("the file is ours");
     let path = file.path().display().to_string();
-    stage.settings = stage.settings.clone().set("OFFHOOK_CONFIG", path);
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_CONFIG", path);
+    let offhook = testbed.start();
 
     let body = String::from_utf8(fixture("call.form")).expect("text");
     let theirs = body.replace("AC00000000000000000000000000000001", OTHER_ACCOUNT);

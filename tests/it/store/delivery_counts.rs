@@ -3,7 +3,7 @@
 use offhook::config::Role;
 use redis::cmd;
 
-use crate::harness::{Offhook, Stage, until};
+use crate::harness::{Offhook, Testbed, until};
 use crate::services::{Durability, Redis, needs};
 
 const STREAM: &str = "offhook:events";
@@ -22,10 +22,10 @@ async fn dead_letters(offhook: &Offhook) -> f64 {
 #[tokio::test]
 async fn an_event_with_which_ten_workers_died_is_put_aside_and_one_with_nine_is_not() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     let keys = receiver.client.accepts_calls(0..2).await;
-    let redis = stage.redis();
+    let redis = testbed.redis();
     redis.query::<()>(&cmd("XGROUP").arg("CREATE").arg(STREAM).arg("offhook").arg("0").to_owned());
     let mut read = cmd("XREADGROUP");
     read.arg("GROUP").arg("offhook").arg("dead").arg("STREAMS").arg(STREAM).arg(">");
@@ -35,8 +35,8 @@ async fn an_event_with_which_ten_workers_died_is_put_aside_and_one_with_nine_is_
         die.arg(STREAM).arg("offhook").arg("dead").arg(0).arg(id);
         redis.query::<redis::Value>(die.arg("IDLE").arg(100_000).arg("RETRYCOUNT").arg(count));
     }
-    let worker = Offhook::start(&stage.role(Role::Worker));
-    let contents = stage.contents_with(&keys[1..]).await;
+    let worker = Offhook::start(&testbed.role(Role::Worker));
+    let contents = testbed.contents_with(&keys[1..]).await;
     assert_eq!(contents.keys(), keys[1..]);
     let (_, letters) = worker.client.json("/api/dead-letters").await;
     let letters = letters["dead_letters"].as_array().expect("a list");
@@ -48,19 +48,19 @@ async fn an_event_with_which_ten_workers_died_is_put_aside_and_one_with_nine_is_
 #[tokio::test]
 async fn an_outage_of_postgres_counts_as_no_delivery() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     // One more delivery would be one too many.
-    stage.settings = stage
+    testbed.settings = testbed
         .settings
         .clone()
         .set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "1000")
         .set("OFFHOOK_WORKER__MAX_DELIVERIES", "1");
-    let workers = [(); 2].map(|()| Offhook::start(&stage.role(Role::Worker)));
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let workers = [(); 2].map(|()| Offhook::start(&testbed.role(Role::Worker)));
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     for worker in &workers {
         until("it works", async || worker.client.is_ready().await.then_some(())).await;
     }
-    stage.postgres().kill();
+    testbed.postgres().kill();
     let keys = receiver.client.accepts_calls(0..10).await;
     let errors = "offhook_commit_errors_total{backend=\"postgres\",error=\"transient\"}";
     until("somebody has tried three times, for longer than others wait", async || {
@@ -69,10 +69,10 @@ async fn an_outage_of_postgres_counts_as_no_delivery() {
         tried.iter().any(|&tried| tried > 2.0).then_some(())
     })
     .await;
-    let counts = counts(stage.redis());
+    let counts = counts(testbed.redis());
     assert!(!counts.is_empty() && counts.iter().all(|&count| count == 1), "{counts:?}");
-    stage.postgres().restart();
-    stage.contents_with(&keys).await;
+    testbed.postgres().restart();
+    testbed.contents_with(&keys).await;
     for worker in &workers {
         assert_eq!(dead_letters(worker).await, 0.0);
     }
@@ -81,22 +81,22 @@ async fn an_outage_of_postgres_counts_as_no_delivery() {
 #[tokio::test]
 async fn what_a_worker_cannot_store_before_it_stops_is_taken_over_at_once() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     // By waiting nobody would get it.
-    stage.settings = stage
+    testbed.settings = testbed
         .settings
         .clone()
         .set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "3600000")
         .set("OFFHOOK_WORKER__MAX_DELIVERIES", "1");
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
-    stage.postgres().kill();
+    testbed.postgres().kill();
     let keys = receiver.client.accepts_calls(0..5).await;
-    until("it has one in hand", async || (!counts(stage.redis()).is_empty()).then_some(())).await;
+    until("it has one in hand", async || (!counts(testbed.redis()).is_empty()).then_some(())).await;
     worker.stop().expect("it stops, without Postgres");
-    stage.postgres().restart();
-    let next = Offhook::start(&stage.role(Role::Worker));
-    stage.contents_with(&keys).await;
+    testbed.postgres().restart();
+    let next = Offhook::start(&testbed.role(Role::Worker));
+    testbed.contents_with(&keys).await;
     assert_eq!(dead_letters(&next).await, 0.0, "what was given back was no delivery");
 }

@@ -3,7 +3,7 @@
 use offhook::event::{CurrentStatus, EventKey};
 use tokio::task::JoinSet;
 
-use crate::harness::{ACCOUNT, Callback, Client, Stage, every_mode};
+use crate::harness::{ACCOUNT, Callback, Client, Testbed, every_mode};
 
 every_mode! {
     every_order_of_a_calls_callbacks_gives_one_row,
@@ -48,11 +48,11 @@ fn permutations(n: usize) -> Vec<Vec<usize>> {
 
 /// Lives each order once, each with an SID of its own, all of them at the same time; the rows.
 async fn live(
-    stage: &Stage,
+    testbed: &Testbed,
     life: &'static Life,
     of: fn(&str, &str, &str) -> Callback,
 ) -> Vec<CurrentStatus> {
-    let offhook = stage.start();
+    let offhook = testbed.start();
     let orders = permutations(life.len());
     let expected = orders.len() * life.len();
     let mut living = JoinSet::new();
@@ -68,7 +68,7 @@ async fn live(
         });
     }
     living.join_all().await;
-    let contents = stage.contents_of(expected).await;
+    let contents = testbed.contents_of(expected).await;
     assert_eq!(contents.statuses.len(), expected / life.len());
     contents.statuses
 }
@@ -84,8 +84,8 @@ fn the_one(rows: Vec<CurrentStatus>) -> CurrentStatus {
     first
 }
 
-async fn every_order_of_a_calls_callbacks_gives_one_row(stage: Stage) {
-    let rows = live(&stage, CALL, |sid, status, rest| {
+async fn every_order_of_a_calls_callbacks_gives_one_row(testbed: Testbed) {
+    let rows = live(&testbed, CALL, |sid, status, rest| {
         Callback::form(format!(
             "CallSid=CA{sid}&AccountSid={ACCOUNT}&CallStatus={status}&CallbackSource=call-progress-events\
              &From=%2B15550100001&To=%2B15550100002{rest}"
@@ -97,8 +97,8 @@ async fn every_order_of_a_calls_callbacks_gives_one_row(stage: Stage) {
     assert!(!row.is_contradicted());
 }
 
-async fn every_order_of_a_messages_callbacks_gives_one_row(stage: Stage) {
-    let rows = live(&stage, MESSAGE, |sid, status, rest| {
+async fn every_order_of_a_messages_callbacks_gives_one_row(testbed: Testbed) {
+    let rows = live(&testbed, MESSAGE, |sid, status, rest| {
         Callback::form(format!(
             "MessageSid=SM{sid}&AccountSid={ACCOUNT}&MessageStatus={status}\
              &From=%2B15550100001&To=%2B15550100002{rest}"
@@ -110,8 +110,8 @@ async fn every_order_of_a_messages_callbacks_gives_one_row(stage: Stage) {
     assert!(row.is_contradicted());
 }
 
-async fn a_redelivered_callback_is_stored_once(stage: Stage) {
-    let offhook = stage.start();
+async fn a_redelivered_callback_is_stored_once(testbed: Testbed) {
+    let offhook = testbed.start();
     let callback = Callback::form(format!(
         "CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=ringing&CallbackSource=call-progress-events"
     ));
@@ -125,7 +125,7 @@ async fn a_redelivered_callback_is_stored_once(stage: Stage) {
         "CallSid=CA1&AccountSid={ACCOUNT}&CallStatus=completed&CallbackSource=call-progress-events"
     ));
     offhook.client.accepts(&last).await;
-    let contents = stage.contents_of(2).await;
+    let contents = testbed.contents_of(2).await;
     let key = EventKey::of(&["CA1", "completed"]).expect("printable");
     assert_eq!(contents.events[0].event.key, key);
     assert_eq!(contents.status("CA1").position.status, "completed");

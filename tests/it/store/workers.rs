@@ -5,7 +5,7 @@ use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinSet;
 
-use crate::harness::{ACCOUNT, Callback, Client, Mode, Offhook, Spawned, Stage, run, until};
+use crate::harness::{ACCOUNT, Callback, Client, Mode, Offhook, Spawned, Testbed, run, until};
 use crate::services::needs;
 
 const FRESH: &str = "offhook_events_total{freshness=\"fresh\",kind=\"call\"}";
@@ -45,8 +45,8 @@ async fn settled(receiver: &Client) {
 }
 
 /// A transaction that others have to wait for.
-async fn hold(stage: &mut Stage, what: &'static str) -> PgConnection {
-    let mut holder = stage.postgres().connection().await;
+async fn hold(testbed: &mut Testbed, what: &'static str) -> PgConnection {
+    let mut holder = testbed.postgres().connection().await;
     holder.execute("BEGIN").await.expect("it runs");
     holder.execute(what).await.expect("the tables are there");
     holder
@@ -59,17 +59,17 @@ async fn release(mut holder: PgConnection) {
 #[tokio::test]
 async fn two_workers_share_a_stream_and_each_event_is_stored_by_one_of_them() {
     needs!(all Mode::ScaleOut.needs());
-    let mut stage = Stage::of(Mode::ScaleOut);
+    let mut testbed = Testbed::of(Mode::ScaleOut);
     // Neither takes the other, which has to wait here, for dead. Each holds one batch.
     let patience = |role| {
-        let role = stage.role(role).set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "120000");
+        let role = testbed.role(role).set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "120000");
         role.set("OFFHOOK_WORKER__CONSUMERS", "1")
     };
     let (receives, works) = (patience(Role::Receiver), patience(Role::Worker));
     let receiver = Offhook::start(&receives);
     run(&works.clone().with_role(Role::All), &["migrate"]).well();
 
-    let holder = hold(&mut stage, "LOCK TABLE events IN SHARE MODE").await;
+    let holder = hold(&mut testbed, "LOCK TABLE events IN SHARE MODE").await;
     let mut keys = accept(&receiver.client, 0, "completed", BATCH).await;
     let one = Spawned::start(&works);
     pending(&receiver.client, BATCH).await;
@@ -79,7 +79,7 @@ async fn two_workers_share_a_stream_and_each_event_is_stored_by_one_of_them() {
     release(holder).await;
 
     settled(&receiver.client).await;
-    let contents = stage.contents().await;
+    let contents = testbed.contents().await;
     assert_eq!(contents.keys(), keys);
     assert_eq!(contents.statuses.len(), keys.len());
     for worker in [one, other] {
@@ -100,25 +100,26 @@ enum Commit {
 #[tokio::test]
 async fn a_worker_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
     needs!(all Mode::ScaleOut.needs());
-    let mut stage = Stage::of(Mode::ScaleOut);
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let works = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
+    let mut testbed = Testbed::of(Mode::ScaleOut);
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let works = testbed.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
     let mut keys = Vec::new();
     for (round, commit) in
         [Commit::Lost, Commit::Done, Commit::Lost, Commit::Done].into_iter().enumerate()
     {
         let worker = Spawned::start(&works);
         keys.extend(accept(&receiver.client, round, "ringing", BATCH).await);
-        stage.contents_with(&keys).await;
+        testbed.contents_with(&keys).await;
         settled(&receiver.client).await;
         worker.kill();
 
         // Each of the next callbacks changes one of these rows, in the middle of the commit.
-        let holder = hold(&mut stage, "SELECT FROM statuses FOR UPDATE").await;
+        let holder = hold(&mut testbed, "SELECT FROM statuses FOR UPDATE").await;
         keys.extend(accept(&receiver.client, round, "completed", BATCH).await);
         let worker = Spawned::start(&works);
         pending(&receiver.client, BATCH).await;
-        until("the commit is under way", async || (waiting(&stage).await == 1).then_some(())).await;
+        until("the commit is under way", async || (waiting(&testbed).await == 1).then_some(()))
+            .await;
         match commit {
             Commit::Lost => {
                 worker.kill();
@@ -128,11 +129,11 @@ async fn a_worker_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
                 let acks = |allowed| {
                     redis::cmd("ACL").arg("SETUSER").arg("default").arg(allowed).to_owned()
                 };
-                stage.redis().query::<()>(&acks("-xack"));
+                testbed.redis().query::<()>(&acks("-xack"));
                 release(holder).await;
-                stage.contents_with(&keys).await;
+                testbed.contents_with(&keys).await;
                 worker.kill();
-                stage.redis().query::<()>(&acks("+xack"));
+                testbed.redis().query::<()>(&acks("+xack"));
             }
         }
 
@@ -148,24 +149,24 @@ async fn a_worker_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
         rescuer.kill();
     }
     keys.sort();
-    let contents = stage.contents().await;
+    let contents = testbed.contents().await;
     assert_eq!(contents.keys(), keys);
     assert!(contents.statuses.iter().all(|row| row.position.status == "completed"));
 }
 
 /// Commits that wait for a row.
-async fn waiting(stage: &Stage) -> usize {
+async fn waiting(testbed: &Testbed) -> usize {
     let waiting = "SELECT pid::text FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    stage.column(waiting).await.len()
+    testbed.column(waiting).await.len()
 }
 
 #[tokio::test]
 async fn workers_killed_again_and_again_under_load_lose_nothing_and_double_nothing() {
     needs!(all Mode::ScaleOut.needs());
-    let stage = Stage::of(Mode::ScaleOut);
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let testbed = Testbed::of(Mode::ScaleOut);
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     // Some may die with the same entry in hand.
-    let works = stage.role(Role::Worker).set("OFFHOOK_WORKER__MAX_DELIVERIES", "1000");
+    let works = testbed.role(Role::Worker).set("OFFHOOK_WORKER__MAX_DELIVERIES", "1000");
     let mut senders = JoinSet::new();
     let load = senders.spawn({
         let client = receiver.client.clone();
@@ -195,7 +196,7 @@ async fn workers_killed_again_and_again_under_load_lose_nothing_and_double_nothi
     keys.sort();
     let _last = Offhook::start(&works);
     settled(&receiver.client).await;
-    let contents = stage.contents().await;
+    let contents = testbed.contents().await;
     assert_eq!(contents.keys(), keys);
     assert_eq!(contents.statuses.len(), keys.len() / 3);
     assert!(contents.statuses.iter().all(|row| row.position.status == "completed"));

@@ -9,7 +9,7 @@ use offhook::inbound::Refusal;
 use serde_json::Value;
 
 use super::{path, query, yaml};
-use crate::harness::{Stage, both_modes};
+use crate::harness::{Testbed, both_modes};
 use crate::operate::metrics;
 use crate::services::tool;
 
@@ -112,8 +112,8 @@ fn each_reason_to_refuse_is_in_an_alert_or_is_noise() {
     }
 }
 
-async fn alerts_ask_for_what_a_server_exports(stage: Stage) {
-    let offhook = stage.start();
+async fn alerts_ask_for_what_a_server_exports(testbed: Testbed) {
+    let offhook = testbed.start();
     let exported = metrics::scrape(&offhook.client).await;
     for rule in rules() {
         query::check(text(&rule, "/alert"), text(&rule, "/expr"), &exported);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{query, read, yaml};
-use crate::harness::{Stage, both_modes};
+use crate::harness::{Testbed, both_modes};
 use crate::operate::metrics;
 
 both_modes! {
@@ -65,8 +65,8 @@ fn grafana_finds_it_and_its_prometheus() {
     assert_eq!(source["type"], "prometheus");
 }
 
-async fn panels_ask_for_what_a_server_exports(stage: Stage) {
-    let offhook = stage.start();
+async fn panels_ask_for_what_a_server_exports(testbed: Testbed) {
+    let offhook = testbed.start();
     let exported = metrics::scrape(&offhook.client).await;
     for panel in panels() {
         for target in panel["targets"].as_array().expect("queries") {

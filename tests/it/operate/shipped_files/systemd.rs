@@ -7,7 +7,7 @@ use std::process::Command;
 use offhook::config::{Config, Role, Sources};
 
 use super::read;
-use crate::harness::{ACCOUNT, DEADLINE, Spawned, Stage};
+use crate::harness::{ACCOUNT, DEADLINE, Spawned, Testbed};
 use crate::services::{Signal, tool};
 
 const UNIT: &str = "config/systemd/offhook.service";
@@ -68,8 +68,8 @@ async fn systemd_is_told_when_it_is_ready_when_it_reloads_and_when_it_stops() {
         let length = socket.recv(&mut buffer).expect("it says something");
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
-    let stage = Stage::embedded();
-    let settings = stage.settings.clone().set("NOTIFY_SOCKET", path.display().to_string());
+    let testbed = Testbed::embedded();
+    let settings = testbed.settings.clone().set("NOTIFY_SOCKET", path.display().to_string());
     let mut offhook = Spawned::start(&settings);
     assert_eq!(hear(), "READY=1");
     offhook.signal(Signal::Hangup);

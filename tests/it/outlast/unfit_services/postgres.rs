@@ -7,7 +7,7 @@ use std::path::Path;
 use offhook::config::Role;
 
 use super::{all_ready, misses};
-use crate::harness::{Callback, Offhook, Stage, run, until};
+use crate::harness::{Callback, Offhook, Testbed, run, until};
 use crate::services::{Durability, needs};
 
 /// It has tried to store, and could not.
@@ -21,22 +21,22 @@ async fn has_failed(worker: &Offhook) {
 
 /// A worker on sessions that were spoilt by one setting of the role, which is then taken back.
 async fn recovers(spoil: &str, mend: &str, said: &[&str]) {
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    run(&stage.settings, &["migrate"]).well();
-    stage.settings = stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
-    stage.postgres().execute(spoil).await;
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    run(&testbed.settings, &["migrate"]).well();
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
+    testbed.postgres().execute(spoil).await;
     // One consumer, since with more a second session may be opened, and hide it.
-    let worker = stage.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let worker = testbed.role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     let worker = Offhook::start(&worker);
     receiver.client.accepts(&Callback::call(1).0).await;
     misses(&worker.client, "postgres", said, false).await;
     has_failed(&worker).await;
-    stage.postgres().execute(mend).await;
+    testbed.postgres().execute(mend).await;
     all_ready(&worker.client).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     receiver.client.accepts(&Callback::call(2).0).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
 }
 
 #[tokio::test]
@@ -64,27 +64,27 @@ async fn sessions_that_look_for_the_tables_elsewhere_are_not_kept() {
 #[tokio::test]
 async fn sessions_whose_statements_may_take_too_little_are_not_kept() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    run(&stage.settings, &["migrate"]).well();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    run(&testbed.settings, &["migrate"]).well();
     let slow = "CREATE FUNCTION slow () RETURNS trigger LANGUAGE plpgsql AS \
                 $$ BEGIN PERFORM pg_sleep(0.2); RETURN NEW; END $$; \
                 CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION slow (); \
                 ALTER ROLE offhook SET statement_timeout = 100";
-    stage.postgres().execute(slow).await;
-    stage.settings = stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
-    let offhook = Offhook::start(&stage.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1"));
+    testbed.postgres().execute(slow).await;
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
+    let offhook = Offhook::start(&testbed.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1"));
     offhook.client.accepts(&Callback::call(1).0).await;
     has_failed(&offhook).await;
-    stage.postgres().execute("ALTER ROLE offhook RESET statement_timeout").await;
-    stage.contents_of(1).await;
+    testbed.postgres().execute("ALTER ROLE offhook RESET statement_timeout").await;
+    testbed.contents_of(1).await;
 }
 
 #[tokio::test]
 async fn a_name_that_led_to_a_standby_for_a_while_is_followed() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    run(&stage.settings, &["migrate"]).well();
-    let standby = stage.postgres().standby().expect("a standby starts");
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    run(&testbed.settings, &["migrate"]).well();
+    let standby = testbed.postgres().standby().expect("a standby starts");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let name = directory.path().join("name");
     let point = |to: &Path| {
@@ -94,7 +94,7 @@ async fn a_name_that_led_to_a_standby_for_a_while_is_followed() {
     };
     point(standby.directory());
     let host = name.display().to_string().replace('/', "%2F");
-    let settings = stage.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
+    let settings = testbed.settings.clone().set("OFFHOOK_STORE__MIGRATE", "false");
     let settings = settings.set("DATABASE_URL", format!("postgres://offhook@{host}/postgres"));
     let receiver = Offhook::start(&settings.clone().with_role(Role::Receiver));
     let worker = settings.with_role(Role::Worker).set("OFFHOOK_WORKER__CONSUMERS", "1");
@@ -103,7 +103,7 @@ async fn a_name_that_led_to_a_standby_for_a_while_is_followed() {
     misses(&worker.client, "postgres", &["standby"], false).await;
     has_failed(&worker).await;
     // Sessions that are open stay with the standby.
-    point(stage.postgres().directory());
+    point(testbed.postgres().directory());
     all_ready(&worker.client).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 }

@@ -13,7 +13,7 @@ use redis::cmd;
 use tokio::time::Instant;
 
 use super::{all_ready, misses};
-use crate::harness::{Callback, Offhook, Spawned, Stage, run, until};
+use crate::harness::{Callback, Offhook, Spawned, Testbed, run, until};
 use crate::services::{Durability, Gateway, Redis, Then, free_port, needs};
 
 const STREAM: &str = "offhook:events";
@@ -48,13 +48,13 @@ fn pending(redis: &Redis) -> u64 {
 }
 
 /// Events come through, dead letters too, and nothing stays unacked.
-async fn works(stage: &Stage, keeper: &Redis) {
-    let offhook = stage.start();
+async fn works(testbed: &Testbed, keeper: &Redis) {
+    let offhook = testbed.start();
     all_ready(&offhook.client).await;
     for n in 0..5 {
         offhook.client.accepts(&Callback::call(n).0).await;
     }
-    stage.contents_of(5).await;
+    testbed.contents_of(5).await;
     keeper.query::<String>(cmd("XADD").arg(STREAM).arg("*").arg("no").arg("event"));
     until("it is a dead letter", async || {
         (keeper.query::<u64>(cmd("XLEN").arg("{offhook:events}:dead")) == 1).then_some(())
@@ -62,25 +62,26 @@ async fn works(stage: &Stage, keeper: &Redis) {
     .await;
     until("all is acked", async || (pending(keeper) == 0).then_some(())).await;
     assert_eq!(offhook.client.metric("offhook_stream_usable").await, 1.0);
-    let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
+    let said = run(&testbed.settings, &["doctor", "--no-callback"]).out;
     assert!(said.contains("every command that is needed is allowed"), "{said}");
 }
 
 #[tokio::test]
 async fn a_cluster_of_one_node_is_like_any_redis() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let port = free_port();
     let redis = node(port, 0, 16383);
     is_up(&redis).await;
-    stage.settings = stage.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{port}"));
-    works(&stage, &redis).await;
+    testbed.settings =
+        testbed.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{port}"));
+    works(&testbed, &redis).await;
 }
 
 #[tokio::test]
 async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_stream() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let (one, other) = (free_port(), free_port());
     let (first, second) = (node(one, 0, 8191), node(other, 8192, 16383));
     let slot: u16 = first.query(cmd("CLUSTER").arg("KEYSLOT").arg(STREAM));
@@ -89,8 +90,9 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_stream() {
     is_up(&first).await;
     is_up(&second).await;
     let (wrong, right) = if slot <= 8191 { (other, &first) } else { (one, &second) };
-    stage.settings = stage.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{wrong}"));
-    works(&stage, right).await;
+    testbed.settings =
+        testbed.settings.clone().set("REDIS_URL", format!("redis://127.0.0.1:{wrong}"));
+    works(&testbed, right).await;
 }
 
 fn is_blocking(words: &[String]) -> bool {
@@ -100,31 +102,31 @@ fn is_blocking(words: &[String]) -> bool {
 #[tokio::test]
 async fn a_redis_that_refuses_to_let_reads_wait_is_named_and_asked_now_and_then() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let gateway = Gateway::before(stage.redis(), |words| match is_blocking(words) {
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let gateway = Gateway::before(testbed.redis(), |words| match is_blocking(words) {
         true => Then::Answer("-ERR BLOCK is not offered here\r\n".to_owned()),
         false => Then::Pass,
     });
-    stage.settings = stage.settings.clone().set("REDIS_URL", gateway.url());
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", gateway.url());
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     misses(&worker.client, "redis", &["XREADGROUP BLOCK", "ERR BLOCK is not offered here"], false)
         .await;
     all_ready(&receiver.client).await;
-    let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
+    let said = run(&testbed.settings, &["doctor", "--no-callback"]).out;
     assert!(said.contains("failure  Redis          it refuses XREADGROUP BLOCK"), "{said}");
     // Events do not wait for that to be mended.
     receiver.client.accepts(&Callback::call(1).0).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 }
 
 #[tokio::test]
 async fn a_redis_that_does_not_wait_is_not_asked_without_end() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
-    let gateway = Gateway::before(stage.redis(), move |words| {
+    let gateway = Gateway::before(testbed.redis(), move |words| {
         if !is_blocking(words) {
             return Then::Pass;
         }
@@ -132,42 +134,42 @@ async fn a_redis_that_does_not_wait_is_not_asked_without_end() {
         let at = words.iter().position(|word| word == "BLOCK").expect("it blocks");
         Then::Instead([&words[..at], &words[at + 2..]].concat())
     });
-    stage.settings = stage.settings.clone().set("REDIS_URL", gateway.url());
-    let offhook = Offhook::start(&stage.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1"));
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", gateway.url());
+    let offhook = Offhook::start(&testbed.settings.clone().set("OFFHOOK_WORKER__CONSUMERS", "1"));
     all_ready(&offhook.client).await;
     // At most one of them is a rehearsal, and no machine is so slow that they come too early.
     let (began, before) = (Instant::now(), reads.load(Ordering::Relaxed));
     until("five reads", async || (reads.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
     assert!(began.elapsed().as_millis() >= 1800, "five reads within {:?}", began.elapsed());
     offhook.client.accepts(&Callback::call(1).0).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 }
 
-fn set(stage: &mut Stage, name: &str, value: &str) {
-    stage.redis().query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value));
+fn set(testbed: &mut Testbed, name: &str, value: &str) {
+    testbed.redis().query::<()>(cmd("CONFIG").arg("SET").arg(name).arg(value));
 }
 
 #[tokio::test]
 async fn what_redis_refuses_is_said_in_its_own_words_and_ends_by_itself() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     all_ready(&receiver.client).await;
     all_ready(&worker.client).await;
     receiver.client.accepts(&Callback::call(0).0).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 
-    set(&mut stage, "min-replicas-to-write", "1");
+    set(&mut testbed, "min-replicas-to-write", "1");
     misses(&receiver.client, "redis", &["NOREPLICAS"], true).await;
     misses(&worker.client, "redis", &["NOREPLICAS"], false).await;
     receiver.client.accepts(&Callback::call(1).0).await;
-    set(&mut stage, "min-replicas-to-write", "0");
+    set(&mut testbed, "min-replicas-to-write", "0");
     all_ready(&worker.client).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
 
-    stage.redis().query::<()>(cmd("DEL").arg(STREAM));
-    stage.redis().query::<()>(cmd("SET").arg(STREAM).arg("of somebody else"));
+    testbed.redis().query::<()>(cmd("DEL").arg(STREAM));
+    testbed.redis().query::<()>(cmd("SET").arg(STREAM).arg("of somebody else"));
     misses(&receiver.client, "redis", &["WRONGTYPE"], true).await;
     misses(&worker.client, "redis", &["WRONGTYPE"], false).await;
     until("the page says so", async || {
@@ -176,28 +178,28 @@ async fn what_redis_refuses_is_said_in_its_own_words_and_ends_by_itself() {
     })
     .await;
     receiver.client.accepts(&Callback::call(2).0).await;
-    stage.redis().query::<()>(cmd("DEL").arg(STREAM));
+    testbed.redis().query::<()>(cmd("DEL").arg(STREAM));
     all_ready(&receiver.client).await;
     all_ready(&worker.client).await;
-    stage.contents_of(3).await;
-    let probed: u64 = stage.redis().query(cmd("XLEN").arg("{offhook:events}:probe"));
+    testbed.contents_of(3).await;
+    let probed: u64 = testbed.redis().query(cmd("XLEN").arg("{offhook:events}:probe"));
     assert_eq!(probed, 1, "it is tried elsewhere, and that does not grow");
 }
 
 #[tokio::test]
 async fn a_command_that_is_forbidden_makes_a_worker_unready() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let allow = |stage: &mut Stage, rules: &[&str]| {
-        stage.redis().query::<()>(cmd("ACL").arg("SETUSER").arg("narrow").arg(rules));
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let allow = |testbed: &mut Testbed, rules: &[&str]| {
+        testbed.redis().query::<()>(cmd("ACL").arg("SETUSER").arg("narrow").arg(rules));
     };
-    allow(&mut stage, &["on", ">hunter2", "~*", "+@all", "-evalsha"]);
-    let url = format!("{}?user=narrow&pass=hunter2", stage.redis().url());
-    stage.settings = stage.settings.clone().set("REDIS_URL", url);
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    allow(&mut testbed, &["on", ">hunter2", "~*", "+@all", "-evalsha"]);
+    let url = format!("{}?user=narrow&pass=hunter2", testbed.redis().url());
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", url);
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     misses(&worker.client, "redis", &["EVALSHA", "NOPERM"], false).await;
     // One that also receives stays in its balancer, and says so.
-    let both = Offhook::start(&stage.settings);
+    let both = Offhook::start(&testbed.settings);
     misses(&both.client, "redis", &["EVALSHA", "NOPERM"], true).await;
     until("the verdict says so", async || {
         let (_, verdict) = both.client.json("/api/verdict").await;
@@ -207,15 +209,15 @@ async fn a_command_that_is_forbidden_makes_a_worker_unready() {
     })
     .await;
     drop(both);
-    allow(&mut stage, &["-multi", "+evalsha"]);
+    allow(&mut testbed, &["-multi", "+evalsha"]);
     misses(&worker.client, "redis", &["MULTI", "NOPERM"], false).await;
-    let said = run(&stage.settings, &["doctor", "--no-callback"]).out;
+    let said = run(&testbed.settings, &["doctor", "--no-callback"]).out;
     assert!(said.contains("it refuses MULTI"), "{said}");
     // An ack needs no mark.
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
     receiver.client.accepts(&Callback::call(1).0).await;
-    stage.contents_of(1).await;
-    until("it is acked", async || (pending(stage.redis()) == 0).then_some(())).await;
+    testbed.contents_of(1).await;
+    until("it is acked", async || (pending(testbed.redis()) == 0).then_some(())).await;
 }
 
 #[tokio::test]
@@ -280,10 +282,10 @@ fn aged(redis: &Redis, old: &Arc<AtomicBool>) -> Gateway {
 #[tokio::test]
 async fn a_redis_that_is_too_old_is_refused_at_start() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let gateway = aged(stage.redis(), &Arc::new(AtomicBool::new(true)));
-    stage.settings = stage.settings.clone().set("REDIS_URL", gateway.url());
-    let (ended, said) = Spawned::fails(&stage.settings);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let gateway = aged(testbed.redis(), &Arc::new(AtomicBool::new(true)));
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", gateway.url());
+    let (ended, said) = Spawned::fails(&testbed.settings);
     assert_eq!(ended.code(), Some(1), "{said}");
     for part in ["6.2.14", "Redis 7.0 or later, or Valkey"] {
         assert!(said.contains(part), "`{part}` is not in: {said}");
@@ -293,33 +295,37 @@ async fn a_redis_that_is_too_old_is_refused_at_start() {
 #[tokio::test]
 async fn a_redis_that_turns_out_to_be_too_old_is_left_alone() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
     let old = Arc::new(AtomicBool::new(false));
-    let gateway = aged(stage.redis(), &old);
-    stage.settings = stage.settings.clone().set("REDIS_URL", gateway.url());
-    let receiver = Offhook::start(&stage.role(Role::Receiver));
-    let worker = Offhook::start(&stage.role(Role::Worker));
+    let gateway = aged(testbed.redis(), &old);
+    testbed.settings = testbed.settings.clone().set("REDIS_URL", gateway.url());
+    let receiver = Offhook::start(&testbed.role(Role::Receiver));
+    let worker = Offhook::start(&testbed.role(Role::Worker));
     all_ready(&worker.client).await;
     old.store(true, Ordering::Relaxed);
     misses(&receiver.client, "redis", &["6.2.14", "7.0"], true).await;
     misses(&worker.client, "redis", &["6.2.14"], false).await;
-    let appended: u64 = stage.redis().query(cmd("XLEN").arg(STREAM));
+    let appended: u64 = testbed.redis().query(cmd("XLEN").arg(STREAM));
     receiver.client.accepts(&Callback::call(1).0).await;
-    assert_eq!(stage.redis().query::<u64>(cmd("XLEN").arg(STREAM)), appended, "it is in the spool");
+    assert_eq!(
+        testbed.redis().query::<u64>(cmd("XLEN").arg(STREAM)),
+        appended,
+        "it is in the spool"
+    );
     assert_eq!(receiver.client.metric("offhook_stream_unsupported").await, 1.0);
     old.store(false, Ordering::Relaxed);
     all_ready(&worker.client).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
 }
 
 #[tokio::test]
 async fn what_somebody_took_away_is_said() {
     needs!(Redis, Postgres);
-    let mut stage = Stage::scale_out(Durability::Unsynced);
-    let offhook = stage.start();
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let offhook = testbed.start();
     all_ready(&offhook.client).await;
     offhook.client.accepts(&Callback::call(0).0).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     until("the stream was looked at", async || {
         (offhook.client.metric("offhook_stream_length").await > 0.0).then_some(())
     })
@@ -328,7 +334,7 @@ async fn what_somebody_took_away_is_said() {
         offhook.client.metric(&format!("offhook_stream_resets_total{{what=\"{what}\"}}")).await
     };
     assert_eq!((resets("stream").await, resets("group").await), (0.0, 0.0));
-    stage.redis().query::<()>(&cmd("FLUSHALL"));
+    testbed.redis().query::<()>(&cmd("FLUSHALL"));
     until("both are told", async || {
         (resets("stream").await >= 1.0 && resets("group").await >= 1.0).then_some(())
     })
@@ -336,5 +342,5 @@ async fn what_somebody_took_away_is_said() {
     let page = offhook.client.admin("/").await.text().await.expect("the whole page");
     assert!(page.contains("The stream in Redis was taken away"), "{page}");
     offhook.client.accepts(&Callback::call(1).0).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
 }

@@ -5,7 +5,7 @@ use offhook::event::Kind;
 use serde_json::Value;
 
 use super::is_unharmed;
-use crate::harness::{ACCOUNT, Callback, Stage, both_modes};
+use crate::harness::{ACCOUNT, Callback, Testbed, both_modes};
 
 both_modes! {
     every_signed_form_is_stored_as_it_was_signed,
@@ -78,12 +78,12 @@ fn stored<'s>(events: &'s [StoredEvent], body: &[u8]) -> &'s StoredEvent {
     found.unwrap_or_else(|| panic!("not stored: {:.100}", String::from_utf8_lossy(body)))
 }
 
-async fn every_signed_form_is_stored_as_it_was_signed(stage: Stage) {
-    let offhook = stage.start();
+async fn every_signed_form_is_stored_as_it_was_signed(testbed: Testbed) {
+    let offhook = testbed.start();
     for (body, ..) in forms() {
         offhook.client.accepts(&Callback::form(body)).await;
     }
-    let contents = stage.contents_of(forms().len()).await;
+    let contents = testbed.contents_of(forms().len()).await;
     for (body, kind, (name, value)) in forms() {
         let stored = stored(&contents.events, &body);
         assert_eq!(stored.event.kind, kind, "{}", stored.event.key);
@@ -139,13 +139,13 @@ fn jsons() -> Vec<(Vec<u8>, usize)> {
     ]
 }
 
-async fn every_signed_json_is_stored_as_it_was_signed(stage: Stage) {
-    let offhook = stage.start();
+async fn every_signed_json_is_stored_as_it_was_signed(testbed: Testbed) {
+    let offhook = testbed.start();
     for (body, _) in jsons() {
         offhook.client.accepts(&Callback::json(body)).await;
     }
     let events = jsons().iter().map(|(_, events)| events).sum();
-    let contents = stage.contents_of(events).await;
+    let contents = testbed.contents_of(events).await;
     for (body, _) in jsons().iter().filter(|(body, events)| *events == 1 && body.len() < 60_000) {
         if !body.starts_with(b"[{") {
             // Of one object without the space around it.
@@ -182,8 +182,8 @@ async fn every_signed_json_is_stored_as_it_was_signed(stage: Stage) {
     is_unharmed(&offhook.client).await;
 }
 
-async fn every_signed_query_is_stored_as_it_was_signed(stage: Stage) {
-    let offhook = stage.start();
+async fn every_signed_query_is_stored_as_it_was_signed(testbed: Testbed) {
+    let offhook = testbed.start();
     let long = format!("order={}", "%2F".repeat(7_000));
     let odd = ["%", "%zz=%4&%00=%00&%FF", "&&=&a=&a", "a=1;b=?c?d=/../", &long];
     // With an account, since what has nothing of Twilio's in it is refused.
@@ -193,7 +193,7 @@ async fn every_signed_query_is_stored_as_it_was_signed(stage: Stage) {
         offhook.client.accepts(&Callback::form(body).with_query(query)).await;
         offhook.client.accepts(&Callback::get(query)).await;
     }
-    let contents = stage.contents_of(2 * queries.len()).await;
+    let contents = testbed.contents_of(2 * queries.len()).await;
     for (place, query) in queries.iter().enumerate() {
         assert_eq!(stored(&contents.events, &call(place, b"")).event.query, *query);
         let of_get = stored(&contents.events, query.as_bytes());
@@ -202,9 +202,9 @@ async fn every_signed_query_is_stored_as_it_was_signed(stage: Stage) {
     is_unharmed(&offhook.client).await;
 }
 
-async fn a_body_may_have_64_kib_and_no_more(stage: Stage) {
+async fn a_body_may_have_64_kib_and_no_more(testbed: Testbed) {
     const LIMIT: usize = 64 * 1024;
-    let offhook = stage.start();
+    let offhook = testbed.start();
     let form = |sid, length: usize| {
         let call = call(sid, b"");
         [&call[..], &vec![b'x'; length - call.len()]].concat()
@@ -215,7 +215,7 @@ async fn a_body_may_have_64_kib_and_no_more(stage: Stage) {
             assert_eq!(offhook.client.send(&callback).await.status(), code, "{body}");
         }
     }
-    let contents = stage.contents_of(4).await;
+    let contents = testbed.contents_of(4).await;
     let mut lengths: Vec<_> = contents.events.iter().map(|event| event.event.body.len()).collect();
     lengths.sort_unstable();
     assert_eq!(lengths, [LIMIT - 1, LIMIT - 1, LIMIT, LIMIT]);

@@ -5,7 +5,7 @@
 use reqwest::Method;
 
 use super::is_unharmed;
-use crate::harness::{ACCOUNT, Callback, Raw, Signature, Stage, both_modes, until};
+use crate::harness::{ACCOUNT, Callback, Raw, Signature, Testbed, both_modes, until};
 
 both_modes! {
     whatever_is_sent_is_answered_by_the_right_code_and_the_signed_is_stored,
@@ -321,8 +321,8 @@ fn codes(answers: &str) -> Vec<u16> {
     lines.map(|answer| answer[2..5].parse().expect("a status code")).collect()
 }
 
-async fn whatever_is_sent_is_answered_by_the_right_code_and_the_signed_is_stored(stage: Stage) {
-    let offhook = stage.start();
+async fn whatever_is_sent_is_answered_by_the_right_code_and_the_signed_is_stored(testbed: Testbed) {
+    let offhook = testbed.start();
     let mut signed = 0;
     for Row { what, bytes, codes: expected, counted } in accepted().into_iter().chain(is_refused())
     {
@@ -340,14 +340,14 @@ async fn whatever_is_sent_is_answered_by_the_right_code_and_the_signed_is_stored
         // A connection is counted when it is over.
         until(what, async || (count().await - before == rise as f64).then_some(())).await;
     }
-    stage.contents_of(signed).await;
+    testbed.contents_of(signed).await;
     is_unharmed(&offhook.client).await;
 }
 
-async fn a_peer_that_stops_in_the_middle_is_not_waited_for(mut stage: Stage) {
-    stage.settings = stage.settings.clone().set("OFFHOOK_INBOUND__HEADER_TIMEOUT_MS", "300");
-    stage.settings = stage.settings.clone().set("OFFHOOK_INBOUND__BODY_TIMEOUT_MS", "300");
-    let offhook = stage.start();
+async fn a_peer_that_stops_in_the_middle_is_not_waited_for(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_INBOUND__HEADER_TIMEOUT_MS", "300");
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_INBOUND__BODY_TIMEOUT_MS", "300");
+    let offhook = testbed.start();
     let full = whole(&call("stalled"), "");
     let body_at = full.find("\r\n\r\n").expect("it has a head") + 4;
     let get = Callback::get("a=b").with_method(Method::HEAD);

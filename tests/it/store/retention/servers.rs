@@ -11,7 +11,7 @@ use redis::Retention;
 
 use super::stores::{SqlitePlace, Store as _};
 use super::{all, call, day, store};
-use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Stage, both_modes, until};
+use crate::harness::{ACCOUNT, Callback, Mode, Offhook, Spawned, Testbed, both_modes, until};
 use crate::services::{Redis, needs};
 
 both_modes! {
@@ -23,12 +23,12 @@ both_modes! {
     rows_of_an_older_version_are_as_old_as_they_were,
 }
 
-async fn a_receiver_whose_clock_is_behind_makes_nothing_old(mut stage: Stage) {
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
-    let offhook = stage.start();
+async fn a_receiver_whose_clock_is_behind_makes_nothing_old(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA1")).await;
     offhook.client.accepts(&callback("CA2")).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     drop(offhook);
     for rows in [
         format!("UPDATE events SET received_at = '{OLD}' WHERE sid = 'CA1'"),
@@ -36,43 +36,43 @@ async fn a_receiver_whose_clock_is_behind_makes_nothing_old(mut stage: Stage) {
         format!("UPDATE statuses SET first_seen = '{OLD}', updated = '{OLD}'"),
         format!("UPDATE statuses SET stored_at = '{OLD}' WHERE sid = 'CA2'"),
     ] {
-        stage.execute(Box::leak(rows.into_boxed_str())).await;
+        testbed.execute(Box::leak(rows.into_boxed_str())).await;
     }
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "1");
-    let _offhook = stage.start();
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "1");
+    let _offhook = testbed.start();
     until("what was stored long ago is gone", async || {
-        let contents = stage.contents().await;
+        let contents = testbed.contents().await;
         let sids: Vec<_> = contents.statuses.iter().map(|row| row.sid.as_str()).collect();
         (contents.keys() == ["CA1-busy"] && sids == ["CA1"]).then_some(())
     })
     .await;
 }
 
-async fn where_all_is_too_old_nothing_goes_until_somebody_says_so(mut stage: Stage) {
+async fn where_all_is_too_old_nothing_goes_until_somebody_says_so(mut testbed: Testbed) {
     let held = "offhook_retention_held{table=\"events\"}";
-    let offhook = stage.start();
+    let offhook = testbed.start();
     for sid in ["CA1", "CA2", "CA3"] {
         offhook.client.accepts(&callback(sid)).await;
     }
-    stage.contents_of(3).await;
+    testbed.contents_of(3).await;
     drop(offhook);
     let rows = format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}'");
-    stage.execute(Box::leak(rows.into_boxed_str())).await;
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    testbed.execute(Box::leak(rows.into_boxed_str())).await;
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
     let is_held = async |offhook: &Offhook, value: f64| {
         until("it holds, or does not", async || {
             (offhook.client.metric(held).await == value).then_some(())
         })
         .await;
     };
-    let offhook = stage.start();
+    let offhook = testbed.start();
     is_held(&offhook, 1.0).await;
     // What comes now proves nothing: the same clock gave it its time. Nor after a restart.
     offhook.client.accepts(&callback("CA4")).await;
-    stage.contents_of(4).await;
+    testbed.contents_of(4).await;
     is_held(&offhook, 1.0).await;
     drop(offhook);
-    let offhook = stage.start();
+    let offhook = testbed.start();
     is_held(&offhook, 1.0).await;
     assert_eq!(offhook.client.metric(EVENTS).await, 0.0);
     let page = offhook.client.admin("/").await.text().await.expect("the whole page");
@@ -81,13 +81,13 @@ async fn where_all_is_too_old_nothing_goes_until_somebody_says_so(mut stage: Sta
     let (status, answer) = offhook.client.post_json("/api/purge", &purge).await;
     assert_eq!(status, 200, "{answer}");
     is_held(&offhook, 0.0).await;
-    assert_eq!(stage.contents().await.keys(), ["CA4-busy"]);
+    assert_eq!(testbed.contents().await.keys(), ["CA4-busy"]);
 }
 
-async fn rows_of_an_older_version_are_as_old_as_they_were(stage: Stage) {
-    let offhook = stage.start();
+async fn rows_of_an_older_version_are_as_old_as_they_were(testbed: Testbed) {
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA1")).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     drop(offhook);
     for statement in [
         "DROP INDEX events_stored_at",
@@ -98,27 +98,27 @@ async fn rows_of_an_older_version_are_as_old_as_they_were(stage: Stage) {
         "UPDATE events SET received_at = '2020-01-01T00:00:00.000000Z'",
         "UPDATE statuses SET updated = '2020-01-01T00:00:00.000000Z'",
     ] {
-        stage.execute(statement).await;
+        testbed.execute(statement).await;
     }
-    let offhook = stage.start();
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA2")).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     let taken = "SELECT key FROM events WHERE stored_at = received_at";
-    assert_eq!(stage.column(taken).await, ["CA1-busy"]);
+    assert_eq!(testbed.column(taken).await, ["CA1-busy"]);
     let new = "SELECT key FROM events WHERE stored_at > received_at";
-    assert_eq!(stage.column(new).await, ["CA2-busy"], "its own time comes from the store");
+    assert_eq!(testbed.column(new).await, ["CA2-busy"], "its own time comes from the store");
     let as_before = "SELECT sid FROM statuses WHERE stored_at IS NULL";
-    assert_eq!(stage.column(as_before).await, ["CA1"], "it grows old by `updated`");
+    assert_eq!(testbed.column(as_before).await, ["CA1"], "it grows old by `updated`");
     let new = "SELECT sid FROM statuses WHERE stored_at > updated";
-    assert_eq!(stage.column(new).await, ["CA2"]);
+    assert_eq!(testbed.column(new).await, ["CA2"]);
 }
 
 const EVENTS: &str = "offhook_retention_deleted_total{table=\"events\"}";
 const OLD: &str = "2020-01-01T00:00:00.000000Z";
 
 /// Rows of long ago, as if they had come then.
-async fn make_old(stage: &Stage) {
-    let sql = match stage.mode() {
+async fn make_old(testbed: &Testbed) {
+    let sql = match testbed.mode() {
         Mode::Embedded => {
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
              INSERT INTO events (key, kind, account, received_at, stored_at, format, query, params, \
@@ -133,12 +133,12 @@ async fn make_old(stage: &Stage) {
              FROM generate_series(1, 20000) AS n"
         }
     };
-    stage.execute(sql).await;
+    testbed.execute(sql).await;
 }
 
-async fn old(stage: &Stage) -> usize {
+async fn old(testbed: &Testbed) -> usize {
     let count = "SELECT CAST(count(*) AS TEXT) FROM events WHERE key LIKE 'old-%'";
-    stage.column(count).await[0].parse().expect("a number")
+    testbed.column(count).await[0].parse().expect("a number")
 }
 
 fn callback(sid: &str) -> Callback {
@@ -147,37 +147,37 @@ fn callback(sid: &str) -> Callback {
     ))
 }
 
-async fn a_server_deletes_what_is_old_and_says_so(mut stage: Stage) {
-    let offhook = stage.start();
+async fn a_server_deletes_what_is_old_and_says_so(mut testbed: Testbed) {
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA1")).await;
     offhook.client.accepts(&callback("CA2")).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     drop(offhook);
     let rows =
         format!("UPDATE events SET received_at = '{OLD}', stored_at = '{OLD}' WHERE sid = 'CA1'");
-    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    testbed.execute(Box::leak(rows.into_boxed_str())).await;
     let rows =
         format!("UPDATE statuses SET first_seen = '{OLD}', stored_at = '{OLD}' WHERE sid = 'CA1'");
-    stage.execute(Box::leak(rows.into_boxed_str())).await;
+    testbed.execute(Box::leak(rows.into_boxed_str())).await;
 
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    let offhook = testbed.start();
     until("the old event is gone", async || {
         (offhook.client.metric(EVENTS).await == 1.0).then_some(())
     })
     .await;
-    let contents = stage.contents().await;
+    let contents = testbed.contents().await;
     assert_eq!((contents.keys(), contents.statuses.len()), (vec!["CA2-busy".to_owned()], 2));
     drop(offhook);
 
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "60");
-    let offhook = stage.start();
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "60");
+    let offhook = testbed.start();
     until("the old status is gone", async || {
         let deleted = "offhook_retention_deleted_total{table=\"statuses\"}";
         (offhook.client.metric(deleted).await == 1.0).then_some(())
     })
     .await;
-    let statuses = stage.contents().await.statuses;
+    let statuses = testbed.contents().await.statuses;
     assert_eq!(statuses.iter().map(|row| row.sid.as_str()).collect::<Vec<_>>(), ["CA2"]);
     let age = "offhook_retention_oldest_age_seconds{table=\"events\"}";
     until("it says how old the rest is", async || {
@@ -187,40 +187,40 @@ async fn a_server_deletes_what_is_old_and_says_so(mut stage: Stage) {
     .await;
 }
 
-async fn one_that_is_killed_while_it_deletes_goes_on_after_it(mut stage: Stage) {
-    let offhook = stage.start();
+async fn one_that_is_killed_while_it_deletes_goes_on_after_it(mut testbed: Testbed) {
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA1")).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     drop(offhook);
-    make_old(&stage).await;
-    stage.settings = stage.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
+    make_old(&testbed).await;
+    testbed.settings = testbed.settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
     let mut keys = vec!["CA1-busy".to_owned()];
-    let mut left = old(&stage).await;
+    let mut left = old(&testbed).await;
     for round in 0..2 {
-        let offhook = Spawned::start(&stage.settings);
-        until("it has begun", async || (old(&stage).await < left).then_some(())).await;
+        let offhook = Spawned::start(&testbed.settings);
+        until("it has begun", async || (old(&testbed).await < left).then_some(())).await;
         let sid = format!("CB{round}");
         offhook.client.accepts(&callback(&sid)).await;
         keys.push(format!("{sid}-busy"));
         offhook.kill();
-        left = old(&stage).await;
+        left = old(&testbed).await;
         assert!(left > 0, "it is done too soon");
     }
-    let offhook = stage.start();
-    until("all that is old is gone", async || (old(&stage).await == 0).then_some(())).await;
-    assert_eq!(stage.contents_with(&keys).await.keys(), keys);
+    let offhook = testbed.start();
+    until("all that is old is gone", async || (old(&testbed).await == 0).then_some(())).await;
+    assert_eq!(testbed.contents_with(&keys).await.keys(), keys);
     assert_eq!(offhook.client.metric(EVENTS).await, left as f64);
 }
 
-async fn without_a_retention_everything_is_kept(stage: Stage) {
-    let offhook = stage.start();
+async fn without_a_retention_everything_is_kept(testbed: Testbed) {
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA1")).await;
-    stage.contents_of(1).await;
+    testbed.contents_of(1).await;
     drop(offhook);
-    stage.execute("UPDATE events SET stored_at = '0001-01-01T00:00:00.000000Z'").await;
-    let offhook = stage.start();
+    testbed.execute("UPDATE events SET stored_at = '0001-01-01T00:00:00.000000Z'").await;
+    let offhook = testbed.start();
     offhook.client.accepts(&callback("CA2")).await;
-    stage.contents_of(2).await;
+    testbed.contents_of(2).await;
     assert_eq!(offhook.client.metric(EVENTS).await, 0.0);
 }
 
@@ -318,8 +318,8 @@ async fn the_embedded_file_uses_again_what_was_freed() {
 
 #[test]
 fn a_status_that_goes_before_its_events_stops_the_start() {
-    let stage = Stage::embedded();
-    let settings = stage.role(Role::All);
+    let testbed = Testbed::embedded();
+    let settings = testbed.role(Role::All);
     let settings = settings.set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
     let (ended, said) = Spawned::fails(&settings.set("OFFHOOK_RETENTION__STATUSES_DAYS", "7"));
     assert!(!ended.success());

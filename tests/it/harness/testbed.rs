@@ -1,4 +1,4 @@
-//! [`Stage`]: what a mode needs, and an offhook on it; its contents to the last byte.
+//! [`Testbed`]: what a mode needs, and an offhook on it; its contents to the last byte.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ impl Mode {
     }
 }
 
-/// One test per mode of `async fn name(stage: Stage)`.
+/// One test per mode of `async fn name(testbed: Testbed)`.
 macro_rules! both_modes {
     ($($name:ident),+ $(,)?) => {
         mod embedded {
@@ -47,9 +47,9 @@ macro_rules! both_modes {
     (test $name:ident, $mode:ident) => {
         #[tokio::test]
         async fn $name() {
-            use $crate::harness::{Mode, Stage};
+            use $crate::harness::{Mode, Testbed};
             $crate::services::needs!(all Mode::$mode.needs());
-            super::$name(Stage::of(Mode::$mode)).await;
+            super::$name(Testbed::of(Mode::$mode)).await;
         }
     };
 }
@@ -87,7 +87,7 @@ impl Contents {
 
 /// The services of a mode, and the settings of an offhook on them.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Testbed {
     pub(crate) settings: Settings,
     pub(crate) services: Services,
 }
@@ -100,7 +100,7 @@ pub(crate) enum Services {
     ScaleOut { redis: Redis, postgres: Postgres },
 }
 
-impl Stage {
+impl Testbed {
     pub(crate) fn of(mode: Mode) -> Self {
         match mode {
             Mode::Embedded => Self::embedded(),
