@@ -193,7 +193,7 @@ fn inbound(c: &mut Criterion) {
         fixture.config.fallback.clone(),
         Arc::clone(&fixture.config.privacy),
     );
-    let metrics = Arc::new(Metrics::new(&Registry::new()).expect("no name is taken"));
+    let metrics = Arc::new(Metrics::register(&Registry::new()).expect("no name is taken"));
     let router: Router = Inbound {
         config: fixture.config.inbound.clone(),
         policy: PolicyInForce::new(policy).inbound(),

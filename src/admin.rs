@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::gate::Gate;
-pub use self::watch::Watch;
+pub use self::watch::{Handles, Receiving, TableHandles, Watch};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -57,8 +57,10 @@ pub struct Config {
 /// What the private listener shows.
 #[derive(Debug)]
 pub struct Admin {
-    /// Every metric of the process.
+    /// Every metric of the process, for a scraper.
     pub registry: Registry,
+    /// Those that the console reads.
+    pub handles: Handles,
     /// The store.
     pub reader: Reads,
     /// What no worker could store.

@@ -4,6 +4,7 @@
 //! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
 //! left in hand; last the admin listener and the traces, so that the end can be watched.
 
+pub(crate) mod console;
 mod local;
 mod local_log;
 mod reload;
@@ -25,7 +26,7 @@ use self::retention::Retentions;
 use crate::admin::Admin;
 use crate::backend::local_log::LocalLog;
 use crate::backend::purge::Purge;
-use crate::backend::{DurabilityReport, DurabilityReports, Need, Probe, Reads};
+use crate::backend::{Backend, DurabilityReport, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::inbound::{Health, Inbound};
@@ -43,7 +44,7 @@ use crate::upkeep::calls::CallsInProgress;
 use crate::upkeep::durability::DurabilityMonitor;
 use crate::upkeep::health::HealthWatch;
 use crate::upkeep::local_log::{LocalLogKeeper, Stands};
-use crate::{admin, inbound, telemetry};
+use crate::{admin, inbound, telemetry, upkeep};
 
 /// A server that runs.
 pub struct Running {
@@ -106,27 +107,32 @@ pub async fn start(
     let (watching, until) = tasks.watching();
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
-    let retentions = Retentions::new(config.retention, config.clock, &registry, tasks.stop())?;
+    let retained = upkeep::retention::Metrics::register(&registry)?;
+    let retentions =
+        Retentions::new(config.retention, config.clock, retained.clone(), tasks.stop());
     let parts = build(&config, &metrics, retentions, &mut tasks).await?;
     let Parts { reader, probes, recorder, durabilities, purge, live } = parts;
     if config.deployment.stores() {
-        count_calls(&config, reader.clone(), metrics, &mut tasks);
+        count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
     }
 
     let refusals = Arc::new(RecentRefusals::default());
     let policy = PolicyInForce::new(reload::policy(&config));
+    let reloads = Reloads::new(&registry, config.clock.now())?;
+    let mut handles = console::handles(&metrics, &reloads, &retained);
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
         policy: policy.clone(),
         inbound: None,
-        metrics: Reloads::new(&registry, config.clock.now())?,
+        metrics: reloads,
         clock: config.clock,
     };
     let inbound = match recorder.zip(listeners.inbound) {
         Some((recorder, listener)) => {
             let (address, stop) = (listener.local_addr()?, tasks.stop());
-            let metrics = Arc::new(inbound::Metrics::new(&registry)?);
+            let metrics = Arc::new(inbound::Metrics::register(&registry)?);
             metrics.show_secrets(&config.keyring);
+            handles.receiving = Some(console::receiving(&metrics));
             reloader.inbound = Some(Arc::clone(&metrics));
             let (policy, refusals) = (policy.inbound(), Arc::clone(&refusals));
             let service = receiver(&config, policy, recorder, spans, metrics, refusals, &stop);
@@ -145,6 +151,7 @@ pub async fn start(
     gate.register(&registry)?;
     let admin = Admin {
         registry,
+        handles,
         reader,
         probes,
         durabilities,
@@ -238,7 +245,7 @@ impl Builder<'_> {
         answer_after: AnswerAfter,
     ) -> anyhow::Result<()> {
         let (in_force, metrics) = (durabilities.clone(), self.metrics.clone());
-        let show = move |backend: &'static str, in_force: &DurabilityReport, is_below: bool| {
+        let show = move |backend: Backend, in_force: &DurabilityReport, is_below: bool| {
             metrics.show_durability(backend, in_force, is_below);
         };
         let monitor = DurabilityMonitor { backends, in_force, answer_after, show };

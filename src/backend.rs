@@ -4,6 +4,7 @@
 
 pub mod certificate;
 mod dead_letters;
+mod dependency;
 mod durability;
 pub mod local_log;
 pub mod postgres;
@@ -16,8 +17,9 @@ pub mod sqlite;
 mod store;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
+pub use self::dependency::{Backend, Dependency, Need};
 pub use self::durability::{DurabilityLevel, DurabilityReport, DurabilityReports};
-pub use self::probe::{Need, Probe};
+pub use self::probe::Probe;
 pub use self::store::{Reads, RowPurge, Store, StoreHealth};
 use crate::event::Event;
 use crate::pipeline::Cause;

@@ -21,7 +21,7 @@ const DLR: &[FormatItem<'_>] = format_description!("[year][month][day][hour][min
 const MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_370_764_799_999_999;
 
 /// Microseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -17,73 +17,52 @@ pub use self::request::{Method, Request, Route};
 pub use self::status::{CurrentStatus, Position, Resource};
 pub use self::trace::TraceContext;
 use crate::clock::Timestamp;
+use crate::labels::labels;
 
-/// What an event tells about. A closed set: it is a metric label.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
-    /// A call's status.
-    Call,
-    /// A message's status: SMS, MMS, WhatsApp, RCS.
-    Message,
-    /// A recording's status.
-    Recording,
-    /// Something happened in a conference.
-    Conference,
-    /// Asynchronous answering-machine detection.
-    Amd,
-    /// A piece or the status of a transcription.
-    Transcription,
-    /// Twilio's debugger webhook.
-    Debugger,
-    /// One CloudEvent from Event Streams.
-    EventStream,
-    /// A call's TwiML asked what to do next: its answer URL, a Gather, a Dial … It repeats the call's
-    /// SID and status, and is no status callback.
-    TwimlRequest,
-    /// Twilio asked a fallback URL what to do.
-    Fallback,
-    /// Well signed, and unknown to this version: kept all the same.
-    Other,
+labels! {
+    /// What an event tells about. A closed set: it is a metric label.
+    pub enum Kind {
+        /// A call's status.
+        Call = "call",
+        /// A message's status: SMS, MMS, WhatsApp, RCS.
+        Message = "message",
+        /// A recording's status.
+        Recording = "recording",
+        /// Something happened in a conference.
+        Conference = "conference",
+        /// Asynchronous answering-machine detection.
+        Amd = "amd",
+        /// A piece or the status of a transcription.
+        Transcription = "transcription",
+        /// Twilio's debugger webhook.
+        Debugger = "debugger",
+        /// One CloudEvent from Event Streams.
+        EventStream = "event_stream",
+        /// A call's TwiML asked what to do next: its answer URL, a Gather, a Dial … It repeats the call's
+        /// SID and status, and is no status callback.
+        TwimlRequest = "twiml_request",
+        /// Twilio asked a fallback URL what to do.
+        Fallback = "fallback",
+        /// Well signed, and unknown to this version: kept all the same.
+        Other = "other",
+    }
 }
 
-impl Kind {
-    /// Every kind, so that each metric series exists from the start.
-    pub const ALL: [Self; 11] = [
-        Self::Call,
-        Self::Message,
-        Self::Recording,
-        Self::Conference,
-        Self::Amd,
-        Self::Transcription,
-        Self::Debugger,
-        Self::EventStream,
-        Self::TwimlRequest,
-        Self::Fallback,
-        Self::Other,
-    ];
-
-    /// The name in metrics, logs, the stream and the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Message => "message",
-            Self::Recording => "recording",
-            Self::Conference => "conference",
-            Self::Amd => "amd",
-            Self::Transcription => "transcription",
-            Self::Debugger => "debugger",
-            Self::EventStream => "event_stream",
-            Self::TwimlRequest => "twiml_request",
-            Self::Fallback => "fallback",
-            Self::Other => "other",
-        }
+labels! {
+    /// Whether the store had an event already. A closed set: it is a metric label.
+    pub enum Freshness {
+        /// It had.
+        Duplicate = "duplicate",
+        /// It had not.
+        Fresh = "fresh",
     }
+}
 
-    /// The kind of this name.
+impl Freshness {
+    /// Of an event that was fresh, or was not.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    pub fn of(fresh: bool) -> Self {
+        if fresh { Self::Fresh } else { Self::Duplicate }
     }
 }
 
@@ -208,15 +187,5 @@ impl Event {
         /// Fields other than these three are short; measured 150–200 bytes.
         const REST: usize = 256;
         self.body.len() + self.query.len() + self.key.as_str().len() + REST
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_stands_at_its_own_place() {
-        assert!(Kind::ALL.iter().enumerate().all(|(place, &kind)| kind as usize == place));
     }
 }

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub use self::listen::serve;
 pub use self::places::Caller;
 
+use crate::labels::labels;
+
 /// What a listener grants its clients.
 ///
 /// The default is what fits behind a load balancer with its usual 60 s keep-alive; a listener with
@@ -67,55 +69,42 @@ impl Default for Limits {
     }
 }
 
-/// Why we closed a connection that its client did not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cut {
-    /// No request came for [`Limits::idle_timeout`]. Nothing is wrong with that.
-    Idle,
-    /// A head took longer than [`Limits::header_timeout`].
-    Head,
-    /// A request took longer than [`Limits::request_timeout`], most likely since its client does
-    /// not read.
-    Request,
-    /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
-    Drain,
-    /// No byte came for [`Limits::header_timeout`] after it was opened.
-    Silent,
-    /// It was the oldest that nobody vouched for when there was no place left.
-    GaveWay,
-    /// Its address has [`Limits::max_connections_per_address`] already.
-    Address,
-    /// What came is no HTTP/1, or a head of more than [`Limits::max_header_bytes`]. Answered, if at
-    /// all, before there is a request: TLS on a plain port, a balancer that adds too many headers.
-    Unreadable,
+labels! {
+    /// How a request ended. A closed set: it is a metric label.
+    pub enum RequestOutcome {
+        /// Answered with 200.
+        Accepted = "accepted",
+        /// Answered with something else, on purpose.
+        Refused = "refused",
+        /// Its client left, or was cut off, before there was an answer. Twilio does when it has waited
+        /// for too long; the event may have been stored all the same.
+        Abandoned = "abandoned",
+        /// We are at fault: a panic, answered with 500.
+        Error = "error",
+    }
 }
 
-impl Cut {
-    /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 8] = [
-        Self::Idle,
-        Self::Head,
-        Self::Request,
-        Self::Drain,
-        Self::Silent,
-        Self::GaveWay,
-        Self::Address,
-        Self::Unreadable,
-    ];
-
-    /// The name in metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Head => "head",
-            Self::Request => "request",
-            Self::Drain => "drain",
-            Self::Silent => "silent",
-            Self::GaveWay => "gave_way",
-            Self::Address => "address",
-            Self::Unreadable => "unreadable",
-        }
+labels! {
+    /// Why we closed a connection that its client did not.
+    pub enum Cut {
+        /// No request came for [`Limits::idle_timeout`]. Nothing is wrong with that.
+        Idle = "idle",
+        /// A head took longer than [`Limits::header_timeout`].
+        Head = "head",
+        /// A request took longer than [`Limits::request_timeout`], most likely since its client does
+        /// not read.
+        Request = "request",
+        /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
+        Drain = "drain",
+        /// No byte came for [`Limits::header_timeout`] after it was opened.
+        Silent = "silent",
+        /// It was the oldest that nobody vouched for when there was no place left.
+        GaveWay = "gave_way",
+        /// Its address has [`Limits::max_connections_per_address`] already.
+        Address = "address",
+        /// What came is no HTTP/1, or a head of more than [`Limits::max_header_bytes`]. Answered, if at
+        /// all, before there is a request: TLS on a plain port, a balancer that adds too many headers.
+        Unreadable = "unreadable",
     }
 }
 

@@ -37,7 +37,7 @@ use tracing::error;
 
 pub use self::explanation_budget::ExplanationBudget;
 pub use self::health::{Health, HealthPath, HealthPathError};
-pub use self::metrics::{Metrics, Outcome};
+pub use self::metrics::Metrics;
 pub use self::path_prefix::{PathPrefix, PathPrefixError};
 pub use self::ration::Ration;
 use self::record::RequestRecord;
@@ -48,6 +48,7 @@ use self::signed::Received;
 use crate::clock::Clock;
 use crate::event::Route;
 use crate::http::{self, Limits};
+use crate::labels::Label as _;
 use crate::pipeline::Recorder;
 use crate::policy::{InboundPolicy, Part};
 use crate::recent::refusals::RecentRefusals;
@@ -77,7 +78,7 @@ pub struct Config {
 
 /// The label of where a request went; `None` is to no route.
 fn label(route: Option<Route>) -> &'static str {
-    route.map_or("other", Route::as_str)
+    route.name()
 }
 
 /// The public listener's state.

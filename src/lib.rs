@@ -3,10 +3,12 @@
 //!
 //! Read it from the bottom up; each floor imports only those below it.
 //!
-//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (of no release), [`event`] (what happened, and which status wins),
+//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (of no release), [`labels`] (closed sets of names),
+//!    [`event`] (what happened, and which status wins),
 //!    [`twilio`] (how a request is signed, and what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
-//!    [`policy`], what a reload may change. [`recent`], for people who watch. [`shutdown`], [`tasks`]. [`spans`], for those who trace.
+//!    [`policy`], what a reload may change. [`recent`], for people who watch. [`shutdown`], [`tasks`].
+//!    [`metrics`], and how they are declared. [`spans`], for those who trace.
 //! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`upkeep`]
 //!    (what is done beside that, again and again), [`admin`] (metrics,
@@ -28,6 +30,8 @@ pub mod event;
 pub mod http;
 pub mod inbound;
 pub mod lab;
+pub mod labels;
+pub mod metrics;
 pub mod pipeline;
 pub mod policy;
 mod process;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 pub use self::batcher::{RecordError, Recorded, Recorder};
 pub use self::pending::{Delivery, Pending, Settled, SettledEntry};
 use crate::event::{Batch, Differing, Event, EventKey, Fingerprint};
+use crate::labels::labels;
 
 /// What went wrong, for the log: a fragment that fits "failed to …". Holds no values of events.
 pub type Cause = String;
@@ -72,6 +73,30 @@ pub enum CommitError {
     /// No room is left: trying again helps once there is.
     #[error("no room is left: {0}")]
     Full(Cause),
+}
+
+labels! {
+    /// What kind of a [`CommitError`] it was. A closed set: it is a metric label.
+    pub enum CommitFailure {
+        /// Worth trying again.
+        Transient = "transient",
+        /// The data is refused.
+        Refused = "refused",
+        /// No room is left.
+        Full = "full",
+    }
+}
+
+impl CommitError {
+    /// Its kind, without the cause.
+    #[must_use]
+    pub fn failure(&self) -> CommitFailure {
+        match self {
+            Self::Transient(_) | Self::Late(_) => CommitFailure::Transient,
+            Self::Refused(_) => CommitFailure::Refused,
+            Self::Full(_) => CommitFailure::Full,
+        }
+    }
 }
 
 /// Hands out events at least once: what is not settled comes back, to this reader or another.

@@ -2,4 +2,7 @@
 //! Bounded, in memory, gone with the process. Services write here, and `admin` reads.
 
 pub mod events;
+mod reason;
 pub mod refusals;
+
+pub use self::reason::Refusal;

@@ -4,7 +4,7 @@ pub mod log;
 pub mod metrics;
 #[cfg(feature = "otel")]
 mod otlp;
-mod outcomes;
+pub mod outcomes;
 pub mod reloads;
 pub mod stream;
 

@@ -13,8 +13,8 @@ mod waiting;
 use std::time::Duration;
 
 use super::verdict::Tone;
-use super::watch::Vitals;
-use crate::backend::DurabilityReport;
+use super::watch::{Sample, Vitals};
+use crate::backend::{Backend, Dependency, DurabilityReport};
 
 /// One thing that can be wrong.
 pub(super) struct Condition {
@@ -88,44 +88,24 @@ impl Condition {
 /// What a condition is looked for in.
 pub(super) struct Scene<'v> {
     pub(super) vitals: &'v Vitals,
-    pub(super) durability: &'v [(&'static str, DurabilityReport)],
+    pub(super) durability: &'v [(Backend, DurabilityReport)],
 }
 
 impl Scene<'_> {
-    /// A gauge; of several series their sum, 0 if there are none.
-    fn gauge(&self, name: &str) -> f64 {
-        self.vitals.now.figures.sum(name, |_| true)
-    }
-
-    /// By how much a counter rose within `span`, or since the process started.
-    fn rose(&self, span: Duration, name: &str, which: impl Fn(&Labels<'_>) -> bool) -> u64 {
-        let now = self.vitals.now.figures.sum(name, |labels| which(&Labels(labels)));
-        let then = self.vitals.before(span).figures.sum(name, |labels| which(&Labels(labels)));
-        (now - then).max(0.0) as u64
-    }
-
-    /// Each series of a metric that is not 0.
-    fn series<'s>(&'s self, name: &str) -> impl Iterator<Item = (Labels<'s>, f64)> {
-        self.vitals.now.figures.series(name).map(|(labels, value)| (Labels(labels), value))
+    /// By how much a count rose within `span`, or since the process started.
+    fn rose(&self, span: Duration, count: impl Fn(&Sample) -> u64) -> u64 {
+        count(&self.vitals.now).saturating_sub(count(self.vitals.before(span)))
     }
 
     /// Whether a dependency does not answer.
-    fn away(&self, name: &str) -> bool {
-        self.vitals.dependencies.iter().any(|seen| seen.name == name && seen.away.is_some())
+    fn away(&self, dependency: Dependency) -> bool {
+        let dependencies = &self.vitals.dependencies;
+        dependencies.iter().any(|seen| seen.dependency == dependency && seen.away.is_some())
     }
 
-    /// Whether this process takes callbacks: only then its listener has metrics.
+    /// Whether this process takes callbacks.
     fn receives(&self) -> bool {
-        !self.vitals.now.refusals.is_empty()
-    }
-}
-
-/// The labels of a series.
-struct Labels<'l>(&'l [(String, String)]);
-
-impl Labels<'_> {
-    fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(label, _)| label == name).map_or("", |(_, value)| value)
+        self.vitals.now.receives
     }
 }
 

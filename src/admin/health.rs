@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::Admin;
-use crate::backend::{DurabilityReport, Need};
+use crate::backend::{Backend, Dependency, DurabilityLevel, DurabilityReport, Need};
 
 /// Longest wait for all dependencies. Orchestrators often give a probe no more than that.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,14 +22,14 @@ pub(super) struct Readiness {
     ready: bool,
     /// Whether the process was told to stop.
     stopping: bool,
-    dependencies: Vec<Dependency>,
+    dependencies: Vec<Checked>,
     /// By backend, where its own settings decide.
-    durability: BTreeMap<&'static str, InForceView>,
+    durability: BTreeMap<Backend, InForceView>,
 }
 
 #[derive(Debug, Serialize)]
 struct InForceView {
-    level: &'static str,
+    level: DurabilityLevel,
     settings: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     breach: Option<&'static str>,
@@ -37,17 +37,18 @@ struct InForceView {
 
 impl From<DurabilityReport> for InForceView {
     fn from(DurabilityReport { level, settings, breach }: DurabilityReport) -> Self {
-        Self { level: level.as_str(), settings, breach }
+        Self { level, settings, breach }
     }
 }
 
 /// A dependency, and whether it can do its job right now.
 #[derive(Debug, Serialize)]
-pub(super) struct Dependency {
-    pub(super) name: &'static str,
+pub(super) struct Checked {
+    #[serde(rename = "name")]
+    pub(super) dependency: Dependency,
     pub(super) ready: bool,
     /// Whether the process can do its job without it.
-    pub(super) need: &'static str,
+    pub(super) need: Need,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
@@ -58,7 +59,7 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// Asks every dependency.
-pub(super) async fn dependencies(admin: &Admin) -> Vec<Dependency> {
+pub(super) async fn dependencies(admin: &Admin) -> Vec<Checked> {
     let mut dependencies = Vec::with_capacity(admin.probes.len());
     for (need, probe) in &admin.probes {
         let checked = timeout(PATIENCE / 2, probe.check()).await;
@@ -67,8 +68,8 @@ pub(super) async fn dependencies(admin: &Admin) -> Vec<Dependency> {
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some("no answer in time".to_owned()),
         };
-        let (name, ready) = (probe.name(), error.is_none());
-        dependencies.push(Dependency { name, ready, need: need.as_str(), error });
+        let (dependency, ready) = (probe.dependency(), error.is_none());
+        dependencies.push(Checked { dependency, ready, need: *need, error });
     }
     dependencies
 }

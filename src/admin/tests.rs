@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Gate, Watch};
+use super::{Admin, Gate, Handles, Watch};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
@@ -66,6 +66,7 @@ impl Server {
             dead_letters: DeadLetters::default(),
             purge,
             durabilities: DurabilityReports::default(),
+            handles: Handles::of_a_receiver(),
             live: RecentEvents::new(EventStage::Stored, Clock::System),
             refusals: Arc::default(),
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::conditions::{CONDITIONS, Scene};
 use super::console::words::{rate, seconds};
 use super::watch::Vitals;
-use crate::backend::DurabilityReport;
+use crate::backend::{Backend, Dependency, DurabilityReport};
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -54,10 +54,7 @@ pub(super) struct Finding {
 }
 
 /// What there is to say, the worst first; never empty.
-pub(super) fn verdict(
-    vitals: &Vitals,
-    durability: &[(&'static str, DurabilityReport)],
-) -> Vec<Finding> {
+pub(super) fn verdict(vitals: &Vitals, durability: &[(Backend, DurabilityReport)]) -> Vec<Finding> {
     let scene = Scene { vitals, durability };
     let mut findings: Vec<Finding> = Vec::new();
     for condition in CONDITIONS {
@@ -79,7 +76,7 @@ pub(super) fn verdict(
 
 fn well(vitals: &Vitals) -> String {
     // A worker takes no callbacks.
-    if vitals.now.refusals.is_empty() && vitals.now.stored > 0 {
+    if !vitals.now.receives && vitals.now.stored > 0 {
         let took = vitals.now.at.since(vitals.minute.at).as_secs_f64().max(1.0);
         let stored = vitals.now.stored.saturating_sub(vitals.minute.stored) as f64 / took;
         return format!("Everything is well: {} events stored per second.", rate(stored));
@@ -92,22 +89,33 @@ fn well(vitals: &Vitals) -> String {
 }
 
 /// A dependency as people call it.
-pub(super) fn name(dependency: &str) -> &str {
+pub(super) fn name(dependency: Dependency) -> &'static str {
     match dependency {
-        "redis" => "Redis",
-        "postgres" => "Postgres",
-        "sqlite" => "the store's file",
-        "spool" => "the spool",
-        "spool_disk" => "the spool's disk",
-        other => other,
+        Dependency::Redis => "Redis",
+        Dependency::Postgres => "Postgres",
+        Dependency::Sqlite => "the store's file",
+        Dependency::Spool => "the spool",
+        Dependency::SpoolDisk => "the spool's disk",
     }
+}
+
+/// A backend as people call it.
+pub(super) fn backend_name(backend: Backend) -> &'static str {
+    name(match backend {
+        Backend::Redis => Dependency::Redis,
+        Backend::Postgres => Dependency::Postgres,
+        Backend::Sqlite => Dependency::Sqlite,
+        Backend::Spool => Dependency::Spool,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admin::watch::{Sample, Seen};
+    use crate::backend::Need;
     use crate::clock::Timestamp;
+    use crate::recent::Refusal;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse_rfc3339(text).expect("a time")
@@ -118,8 +126,8 @@ mod tests {
         Vitals { now, ..Vitals::default() }
     }
 
-    fn away(name: &'static str, need: &'static str) -> Seen {
-        Seen { name, need, away: Some(at("2026-11-24T02:58:30Z")), error: None }
+    fn away(dependency: Dependency, need: Need) -> Seen {
+        Seen { dependency, need, away: Some(at("2026-11-24T02:58:30Z")), error: None }
     }
 
     #[track_caller]
@@ -139,20 +147,20 @@ mod tests {
     #[test]
     fn what_is_down_is_said_with_what_becomes_of_the_events() {
         let mut vitals = vitals();
-        vitals.dependencies = vec![away("redis", "must")];
+        vitals.dependencies = vec![away(Dependency::Redis, Need::Must)];
         let sentence = "Redis has been down since 02:58. Callbacks are answered and wait in the \
                         receivers' spools.";
         check(&vitals, Tone::Odd, sentence);
         vitals.now.spool = 12_345;
-        vitals.now.refusals.insert("not_durable".to_owned(), 0);
-        vitals.dependencies = vec![away("redis", "either")];
+        vitals.now.receives = true;
+        vitals.dependencies = vec![away(Dependency::Redis, Need::Either)];
         let sentence = "Redis has been down since 02:58. Callbacks are answered and go to the spool: \
                         12,345 events wait there.";
         check(&vitals, Tone::Odd, sentence);
         assert_eq!(verdict(&vitals, &[]).len(), 1, "the spool is not told of twice");
         vitals.now.spool = 0;
-        let redis = Seen { away: None, ..away("redis", "must") };
-        vitals.dependencies = vec![redis, away("postgres", "must")];
+        let redis = Seen { away: None, ..away(Dependency::Redis, Need::Must) };
+        vitals.dependencies = vec![redis, away(Dependency::Postgres, Need::Must)];
         vitals.now.depth = 1;
         let sentence =
             "Postgres has been down since 02:58. Events stay in Redis: 1 event waits there.";
@@ -174,8 +182,7 @@ mod tests {
         vitals.now.dead_letters = 1;
         check(&vitals, Tone::Odd, "1 dead letter waits for you to look at.");
         vitals.samples = vec![Sample::default()];
-        let labels = vec![("reason".to_owned(), "not_durable".to_owned())];
-        vitals.now.figures.set("offhook_refusals_total", labels, 2.0);
+        vitals.now.refusals.add(Refusal::NotDurable, 2);
         let findings = verdict(&vitals, &[]);
         assert_eq!(findings.len(), 2);
         let sentence =

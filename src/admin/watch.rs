@@ -2,6 +2,7 @@
 //! seen without any other tool. Reads the metrics that everybody else reads, and knows no service.
 
 mod habit;
+mod handles;
 mod sample;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,10 +13,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::habit::Habit;
-pub(super) use self::sample::Sample;
+pub use self::handles::{Handles, Receiving, TableHandles};
+pub(super) use self::sample::{Sample, SecretName};
 use super::Admin;
-use super::health::{self, Dependency};
+use super::health::{self, Checked};
+use crate::backend::{Dependency, Need};
 use crate::clock::Timestamp;
+use crate::labels::labels;
+use crate::recent::Refusal;
 
 /// How often the metrics are looked at.
 const EVERY: Duration = Duration::from_secs(10);
@@ -35,9 +40,9 @@ pub struct Watch(Mutex<Memory>);
 #[derive(Debug, Default)]
 struct Memory {
     samples: VecDeque<Sample>,
-    dependencies: Vec<Dependency>,
+    dependencies: Vec<Checked>,
     /// Since when each dependency that is away is.
-    away: BTreeMap<&'static str, Timestamp>,
+    away: BTreeMap<Dependency, Timestamp>,
     circuit_open: Option<Timestamp>,
     /// What usually comes at this time, and when that was asked.
     habit: Option<(Timestamp, Option<Habit>)>,
@@ -46,11 +51,21 @@ struct Memory {
 /// A dependency as it was last seen.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    pub(super) name: &'static str,
-    pub(super) need: &'static str,
+    pub(super) dependency: Dependency,
+    pub(super) need: Need,
     /// Since when it is away; `None` if it is there.
     pub(super) away: Option<Timestamp>,
     pub(super) error: Option<String>,
+}
+
+labels! {
+    /// Where events wait to be stored, in words.
+    pub(in crate::admin) enum Log {
+        /// In the stream.
+        Redis = "Redis",
+        /// In the file of this process.
+        Local = "the local log",
+    }
 }
 
 /// What can be said right now.
@@ -84,31 +99,39 @@ impl Vitals {
     }
 
     /// Whether this process has such a dependency, and whether it answers.
-    fn answers(&self, name: &str) -> Option<bool> {
-        let seen = self.dependencies.iter().find(|seen| seen.name == name)?;
+    fn answers(&self, dependency: Dependency) -> Option<bool> {
+        let seen = self.dependencies.iter().find(|seen| seen.dependency == dependency)?;
         Some(seen.away.is_none())
     }
 
     /// What waits to be stored; `None` in the place of what was seen last, where Redis cannot be asked.
     pub(super) fn unstored(&self, value: u64) -> Option<u64> {
-        self.answers("redis").unwrap_or(true).then_some(value)
+        self.answers(Dependency::Redis).unwrap_or(true).then_some(value)
     }
 
     /// Where it waits.
-    pub(super) fn log(&self) -> &'static str {
-        if self.answers("redis").is_some() { "Redis" } else { "the local log" }
+    pub(super) fn log(&self) -> Log {
+        if self.answers(Dependency::Redis).is_some() { Log::Redis } else { Log::Local }
     }
 
     /// Whether this process has a log on its disk behind that: a worker has none, and knows nothing of those
     /// of the receivers.
     pub(super) fn has_spool(&self) -> bool {
-        self.answers("spool").is_some() && self.answers("redis").is_some()
+        self.answers(Dependency::Spool).is_some() && self.answers(Dependency::Redis).is_some()
     }
 
     /// How many were refused for this reason since that sample.
-    pub(super) fn refused_since(&self, earlier: &Sample, reason: &str) -> u64 {
-        let at = |sample: &Sample| sample.refusals.get(reason).copied().unwrap_or_default();
-        at(&self.now).saturating_sub(at(earlier))
+    pub(super) fn refused_since(&self, earlier: &Sample, reason: Refusal) -> u64 {
+        self.now.refusals.get(&reason).saturating_sub(earlier.refusals.get(&reason))
+    }
+
+    /// The reasons for which any were refused since that sample, and how many.
+    pub(super) fn refusals_since(&self, earlier: &Sample) -> Vec<(Refusal, u64)> {
+        let all = Refusal::ALL.into_iter();
+        let counts = all.map(|reason| (reason, self.refused_since(earlier, reason)));
+        let mut some: Vec<_> = counts.filter(|(_, times)| *times > 0).collect();
+        some.sort_by_key(|(reason, _)| reason.as_str());
+        some
     }
 }
 
@@ -131,7 +154,7 @@ impl Watch {
 
     async fn look(&self, admin: &Admin) {
         let dependencies = health::dependencies(admin).await;
-        let sample = Sample::take(&admin.registry, admin.clock.now());
+        let sample = Sample::take(&admin.handles, admin.clock.now());
         let now = sample.at;
         self.memory().keep(sample, dependencies);
         // Until it answers, it is asked at each look: at a start it may not be there yet.
@@ -147,7 +170,7 @@ impl Watch {
         if self.memory().samples.is_empty() {
             self.look(admin).await;
         }
-        let now = Sample::take(&admin.registry, admin.clock.now());
+        let now = Sample::take(&admin.handles, admin.clock.now());
         self.memory().vitals(now)
     }
 
@@ -157,11 +180,11 @@ impl Watch {
 }
 
 impl Memory {
-    fn keep(&mut self, sample: Sample, dependencies: Vec<Dependency>) {
-        for dependency in &dependencies {
-            match dependency.ready {
-                true => _ = self.away.remove(dependency.name),
-                false => _ = self.away.entry(dependency.name).or_insert(sample.at),
+    fn keep(&mut self, sample: Sample, dependencies: Vec<Checked>) {
+        for Checked { dependency, ready, .. } in &dependencies {
+            match ready {
+                true => _ = self.away.remove(dependency),
+                false => _ = self.away.entry(*dependency).or_insert(sample.at),
             }
         }
         self.dependencies = dependencies;
@@ -183,15 +206,15 @@ impl Memory {
         let minute = before(RATE);
         let seconds = now.at.since(minute.at).as_secs_f64().max(1.0);
         let answered = now.answered.since(&before(QUANTILES).answered);
-        let dependencies = self.dependencies.iter().map(|dependency| Seen {
-            name: dependency.name,
-            need: dependency.need,
-            away: self.away.get(dependency.name).copied(),
-            error: dependency.error.clone(),
+        let dependencies = self.dependencies.iter().map(|checked| Seen {
+            dependency: checked.dependency,
+            need: checked.need,
+            away: self.away.get(&checked.dependency).copied(),
+            error: checked.error.clone(),
         });
         Vitals {
-            per_second: now.accepted.saturating_sub(minute.accepted) as f64 / seconds,
-            refused_per_second: now.refused.saturating_sub(minute.refused) as f64 / seconds,
+            per_second: now.accepted().saturating_sub(minute.accepted()) as f64 / seconds,
+            refused_per_second: now.refused().saturating_sub(minute.refused()) as f64 / seconds,
             median: answered.quantile(0.5),
             p95: answered.quantile(0.95),
             dependencies: dependencies.collect(),
@@ -209,14 +232,18 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Route;
+    use crate::http::RequestOutcome;
 
     fn sample(seconds: i64, accepted: u64) -> Sample {
         let at = Timestamp::from_micros(seconds * 1_000_000);
-        Sample { at, accepted, ..Sample::default() }
+        let mut sample = Sample { at, ..Sample::default() };
+        sample.requests.add((Some(Route::Status), RequestOutcome::Accepted), accepted);
+        sample
     }
 
-    fn redis(ready: bool) -> Vec<Dependency> {
-        vec![Dependency { name: "redis", ready, need: "must", error: None }]
+    fn redis(ready: bool) -> Vec<Checked> {
+        vec![Checked { dependency: Dependency::Redis, ready, need: Need::Must, error: None }]
     }
 
     #[test]
@@ -229,7 +256,7 @@ mod tests {
         assert!(memory.vitals(sample(100, 1000)).per_second > 9.0);
         let still = memory.vitals(sample(200, 1000));
         assert_eq!(still.per_second, 0.0);
-        assert_eq!(still.hour.accepted, 0);
+        assert_eq!(still.hour.accepted(), 0);
     }
 
     #[test]

@@ -14,14 +14,13 @@ use crate::backend::postgres::{self, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
 use crate::backend::{
-    DeadLetters, DurabilityReport, DurabilityReports, Need, Probe, RowPurge, Store,
+    Backend, DeadLetters, DurabilityReport, DurabilityReports, Need, Probe, RowPurge, Store,
 };
 use crate::config;
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, batcher};
 use crate::recent::events::{EventStage, RecentEvents};
-use crate::telemetry::metrics::Backend;
 use crate::upkeep::checkpoint::CheckpointKeeper;
 use crate::upkeep::local_log::Stands;
 use crate::upkeep::migration::migrated;
@@ -59,7 +58,7 @@ impl Builder<'_> {
         let Receiving { log, recorder, finish } = self.receive_locally(log).await?;
         self.retentions.spawn_embedded(&sink, self.tasks);
         let durabilities = self.durabilities();
-        self.show(&durabilities, "sqlite", DurabilityReport::of_sqlite());
+        self.show(&durabilities, Backend::Sqlite, DurabilityReport::of_sqlite());
         let live = RecentEvents::new(EventStage::Stored, self.clock);
         let keeper = CheckpointKeeper { checkpoint: sink.checkpoint(), log: log.clone() };
         let sink = live.observed(self.metrics.observed(sink, Backend::Sqlite));
@@ -138,16 +137,11 @@ impl Builder<'_> {
 
     fn durabilities(&self) -> DurabilityReports {
         let durabilities = DurabilityReports::default();
-        self.show(&durabilities, "spool", DurabilityReport::of_local_log());
+        self.show(&durabilities, Backend::Spool, DurabilityReport::of_local_log());
         durabilities
     }
 
-    fn show(
-        &self,
-        durabilities: &DurabilityReports,
-        backend: &'static str,
-        report: DurabilityReport,
-    ) {
+    fn show(&self, durabilities: &DurabilityReports, backend: Backend, report: DurabilityReport) {
         self.metrics.show_durability(backend, &report, false);
         durabilities.set(backend, report);
     }

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::local_log::{self, LocalLog};
@@ -28,10 +27,10 @@ impl Retentions {
     pub(super) fn new(
         config: Config,
         clock: Clock,
-        registry: &Registry,
+        metrics: Metrics,
         stop: CancellationToken,
-    ) -> prometheus::Result<Self> {
-        Ok(Self { config, clock, metrics: Metrics::new(registry)?, stop })
+    ) -> Self {
+        Self { config, clock, metrics, stop }
     }
 
     pub(super) fn spawn_embedded(&self, store: &SqliteStore, tasks: &mut Tasks) {

@@ -4,32 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What survives when a backend says that it has committed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum DurabilityLevel {
-    /// The backend does not say.
-    Unknown,
-    /// Nothing survives a crash of the backend.
-    Memory,
-    /// All but about the last second.
-    EverySecond,
-    /// All of it: synced before it answers.
-    Synced,
-}
+use super::Backend;
+use crate::labels::labels;
 
-impl DurabilityLevel {
-    /// Every level.
-    pub const ALL: [Self; 4] = [Self::Unknown, Self::Memory, Self::EverySecond, Self::Synced];
-
-    /// The name in metrics, logs and `/readyz`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Memory => "memory",
-            Self::EverySecond => "every_second",
-            Self::Synced => "synced",
-        }
+labels! {
+    /// What survives when a backend says that it has committed.
+    pub enum DurabilityLevel {
+        /// The backend does not say.
+        Unknown = "unknown",
+        /// Nothing survives a crash of the backend.
+        Memory = "memory",
+        /// All but about the last second.
+        EverySecond = "every_second",
+        /// All of it: synced before it answers.
+        Synced = "synced",
     }
 }
 
@@ -46,11 +34,11 @@ pub struct DurabilityReport {
 
 /// Which durability is in force, by backend. Cheap to clone; all clones are one.
 #[derive(Clone, Default, Debug)]
-pub struct DurabilityReports(Arc<Mutex<BTreeMap<&'static str, DurabilityReport>>>);
+pub struct DurabilityReports(Arc<Mutex<BTreeMap<Backend, DurabilityReport>>>);
 
 impl DurabilityReports {
     /// Notes what is in force; whether that is news.
-    pub fn set(&self, backend: &'static str, report: DurabilityReport) -> bool {
+    pub fn set(&self, backend: Backend, report: DurabilityReport) -> bool {
         let news = self.get(backend).as_ref() != Some(&report);
         self.all_mut().insert(backend, report);
         news
@@ -58,17 +46,17 @@ impl DurabilityReports {
 
     /// What was last seen of a backend.
     #[must_use]
-    pub fn get(&self, backend: &str) -> Option<DurabilityReport> {
-        self.all_mut().get(backend).cloned()
+    pub fn get(&self, backend: Backend) -> Option<DurabilityReport> {
+        self.all_mut().get(&backend).cloned()
     }
 
     /// What was last seen of every backend.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<&'static str, DurabilityReport> {
+    pub fn all(&self) -> BTreeMap<Backend, DurabilityReport> {
         self.all_mut().clone()
     }
 
-    fn all_mut(&self) -> MutexGuard<'_, BTreeMap<&'static str, DurabilityReport>> {
+    fn all_mut(&self) -> MutexGuard<'_, BTreeMap<Backend, DurabilityReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

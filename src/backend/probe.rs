@@ -1,7 +1,7 @@
 //! [`Probe`]: a dependency as the admin service asks it.
 
 use super::local_log::LocalLog;
-use super::{BackendError, DurabilityReport, StoreHealth, redis};
+use super::{BackendError, Dependency, DurabilityReport, StoreHealth, redis};
 
 /// Asks one dependency whether it can do its job right now.
 #[derive(Clone, Debug)]
@@ -16,52 +16,15 @@ pub enum Probe {
     SpoolDisk(LocalLog),
 }
 
-/// What it means for a process that one of its dependencies is away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Need {
-    /// It cannot do its job.
-    Must,
-    /// It can, as long as another of these is there.
-    Either,
-    /// It can do the part of its job that others wait for.
-    Optional,
-}
-
-impl Need {
-    /// Whether a process can do its job, by what each of its dependencies means for it and whether that is
-    /// there.
-    pub fn are_met(dependencies: impl IntoIterator<Item = (Self, bool)>) -> bool {
-        let (mut must, mut either) = (true, None);
-        for (need, there) in dependencies {
-            match need {
-                Self::Must => must &= there,
-                Self::Either => either = Some(there | either.unwrap_or(false)),
-                Self::Optional => {}
-            }
-        }
-        must && either.unwrap_or(true)
-    }
-
-    /// The name in `/readyz`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Must => "must",
-            Self::Either => "either",
-            Self::Optional => "optional",
-        }
-    }
-}
-
 impl Probe {
-    /// The dependency's name in `/readyz`.
+    /// Which dependency it asks.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn dependency(&self) -> Dependency {
         match self {
-            Self::Store(store) => store.name(),
-            Self::Redis(_) => "redis",
-            Self::Spool(_) => "spool",
-            Self::SpoolDisk(_) => "spool_disk",
+            Self::Store(store) => store.dependency(),
+            Self::Redis(_) => Dependency::Redis,
+            Self::Spool(_) => Dependency::Spool,
+            Self::SpoolDisk(_) => Dependency::SpoolDisk,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::event::Kind;
 use crate::http::client;
 use crate::lab::sample::{self, Callback, Parties, Signed};
 use crate::lab::sender;
+use crate::labels::Label as _;
 use crate::twilio::public_url::PublicUrl;
 use crate::twilio::signature::Content;
 

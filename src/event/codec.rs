@@ -10,6 +10,7 @@ use super::{
     Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource, Route, TraceContext,
 };
 use crate::clock::Timestamp;
+use crate::labels::Label as _;
 
 /// The names of the fields, in order. The last five are later than the others: entries of before lack
 /// them.

@@ -1,5 +1,7 @@
 //! [`Request`]: the HTTP request that brought an event. Forwarding needs it to send the same again.
 
+use crate::labels::{Label, labels};
+
 /// How the parameters were sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
@@ -26,42 +28,34 @@ impl Method {
     }
 }
 
-/// A route whose requests become events. A closed set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Route {
-    /// Status callbacks of every kind.
-    Status,
-    /// Event Streams.
-    EventStreams,
-    /// Twilio's debugger.
-    Debugger,
-    /// The fallback URL of calls.
-    VoiceFallback,
-    /// The fallback URL of messages.
-    SmsFallback,
+labels! {
+    /// A route whose requests become events. A closed set.
+    pub enum Route {
+        /// Status callbacks of every kind.
+        Status = "status",
+        /// Event Streams.
+        EventStreams = "event-streams",
+        /// Twilio's debugger.
+        Debugger = "debugger",
+        /// The fallback URL of calls.
+        VoiceFallback = "voice-fallback",
+        /// The fallback URL of messages.
+        SmsFallback = "sms-fallback",
+    }
 }
 
-impl Route {
-    /// Every route.
-    pub const ALL: [Self; 5] =
-        [Self::Status, Self::EventStreams, Self::Debugger, Self::VoiceFallback, Self::SmsFallback];
-
-    /// The name in metrics, logs, the stream and the store: the path below the prefix.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::EventStreams => "event-streams",
-            Self::Debugger => "debugger",
-            Self::VoiceFallback => "voice-fallback",
-            Self::SmsFallback => "sms-fallback",
-        }
+/// A request to no route is one of the closed set as well.
+impl Label for Option<Route> {
+    fn all() -> impl Iterator<Item = Self> {
+        Route::ALL.into_iter().map(Some).chain([None])
     }
 
-    /// The route of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.as_str() == name)
+    fn name(self) -> &'static str {
+        self.map_or("other", Route::as_str)
+    }
+
+    fn place(self) -> usize {
+        self.map_or(Route::ALL.len(), Label::place)
     }
 }
 

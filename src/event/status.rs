@@ -7,28 +7,26 @@
 //! against each other.
 
 use crate::clock::Timestamp;
+use crate::labels::labels;
 use crate::twilio::kind::{call, conference, message, recording, transcription};
 
-/// What has a current status.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Resource {
-    /// A phone call, `CA…`.
-    Call,
-    /// A message, `SM…` or `MM…`.
-    Message,
-    /// A recording, `RE…`.
-    Recording,
-    /// A conference, `CF…`.
-    Conference,
-    /// A transcription, `GT…` or `TR…`.
-    Transcription,
+labels! {
+    /// What has a current status.
+    pub enum Resource {
+        /// A phone call, `CA…`.
+        Call = "call",
+        /// A message, `SM…` or `MM…`.
+        Message = "message",
+        /// A recording, `RE…`.
+        Recording = "recording",
+        /// A conference, `CF…`.
+        Conference = "conference",
+        /// A transcription, `GT…` or `TR…`.
+        Transcription = "transcription",
+    }
 }
 
 impl Resource {
-    /// Every resource.
-    pub const ALL: [Self; 5] =
-        [Self::Call, Self::Message, Self::Recording, Self::Conference, Self::Transcription];
-
     /// Its statuses and their order, which the file of its kind has.
     fn lifecycle(self) -> &'static Lifecycle {
         match self {
@@ -38,24 +36,6 @@ impl Resource {
             Self::Conference => &conference::LIFECYCLE,
             Self::Transcription => &transcription::LIFECYCLE,
         }
-    }
-
-    /// The name in the stream and the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Message => "message",
-            Self::Recording => "recording",
-            Self::Conference => "conference",
-            Self::Transcription => "transcription",
-        }
-    }
-
-    /// The resource of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|resource| resource.as_str() == name)
     }
 
     /// How far along `status` is; terminal statuses rank highest. For a message `delivered`

@@ -99,7 +99,7 @@ impl Aftermath {
         inbound.refusals.push(RecentRefusal {
             at: now,
             route: label(route),
-            reason: refusal.as_str(),
+            reason: refusal,
             status: refusal.status().as_u16(),
             account,
             urls,

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::aftermath::Aftermath;
-use super::metrics::Outcome;
 use super::signed::Received;
 use super::{Inbound, Refusal, label};
 use crate::event::{Event, Route, TraceContext};
+use crate::http::RequestOutcome;
 use crate::policy::InboundPolicy;
 use crate::recent::refusals::shown;
 use crate::spans::{Role, Span};
@@ -74,7 +74,7 @@ impl<'i> RequestRecord<'i> {
     }
 
     pub(super) fn accepted(mut self) {
-        let took = self.end(Outcome::Accepted);
+        let took = self.end(RequestOutcome::Accepted);
         debug!(
             route = label(self.route),
             account.sid = self.account,
@@ -86,7 +86,7 @@ impl<'i> RequestRecord<'i> {
 
     /// Counts it; the rest is for after the answer.
     pub(super) fn refused(mut self, refusal: Refusal) {
-        let took = self.end(Outcome::Refused);
+        let took = self.end(RequestOutcome::Refused);
         self.inbound.metrics.refused(refusal);
         if self.tried.is_empty() {
             let asked = self.uri.path_and_query().map_or("/", |raw| raw.as_str());
@@ -106,7 +106,7 @@ impl<'i> RequestRecord<'i> {
         aftermath.begin();
     }
 
-    fn end(&mut self, outcome: Outcome) -> Duration {
+    fn end(&mut self, outcome: RequestOutcome) -> Duration {
         let took = self.started.elapsed();
         self.ended = true;
         self.inbound.metrics.ended(self.route, outcome, took);
@@ -116,7 +116,7 @@ impl<'i> RequestRecord<'i> {
         took
     }
 
-    fn tell(&self, context: TraceContext, outcome: Outcome, took: Duration) {
+    fn tell(&self, context: TraceContext, outcome: RequestOutcome, took: Duration) {
         let mut attributes = vec![
             ("route", label(self.route).into()),
             ("outcome", outcome.as_str().into()),
@@ -131,7 +131,7 @@ impl<'i> RequestRecord<'i> {
             links: Vec::new(),
             took,
             attributes,
-            error: (outcome == Outcome::Error).then(|| "a handler panicked".to_owned()),
+            error: (outcome == RequestOutcome::Error).then(|| "a handler panicked".to_owned()),
         });
     }
 }
@@ -143,10 +143,10 @@ impl Drop for RequestRecord<'_> {
         }
         if std::thread::panicking() {
             // Said by the layer that catches it.
-            self.end(Outcome::Error);
+            self.end(RequestOutcome::Error);
             return;
         }
-        let took = self.end(Outcome::Abandoned);
+        let took = self.end(RequestOutcome::Abandoned);
         let Some(withheld) = self.inbound.ration.left(self.inbound.clock.now()) else { return };
         info!(
             route = label(self.route),

@@ -1,56 +1,13 @@
-//! [`Refusal`]: every reason for which a request is not answered with 2xx, and what its client is
-//! told, which is less than what the log and the metrics are.
+//! What a [`Refusal`] is answered with. Its client is told less than the log and the metrics are.
 
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::pipeline::RecordError;
+pub use crate::recent::Refusal;
 use crate::twilio::callback::Lost;
 use crate::twilio::signature::{ClaimError, SignatureError};
-
-/// Why a request was refused. A closed set: it is a metric label.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// Neither GET nor POST.
-    MethodNotAllowed,
-    /// To no route.
-    UnknownRoute,
-    /// To no route, and Twilio signed it.
-    SignedUnknownRoute,
-    /// Neither a form nor JSON.
-    UnsupportedContentType,
-    /// More than `body_limit`.
-    BodyTooLarge,
-    /// The body took longer than `body_timeout_ms`.
-    SlowBody,
-    /// The body ended early, or its chunks are broken.
-    BrokenBody,
-    /// No `X-Twilio-Signature`.
-    MissingSignature,
-    /// A signature that cannot be one.
-    MalformedSignature,
-    /// No secret and no candidate URL gives this signature.
-    WrongSignature,
-    /// The `AccountSid` is none of ours.
-    UnknownAccount,
-    /// JSON without `bodySHA256` in its URL.
-    MissingBodyHash,
-    /// JSON with another `bodySHA256` than its own.
-    WrongBodyHash,
-    /// More parameters than Twilio sends, or more work to check than one request may cost.
-    TooCostly,
-    /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
-    NoRoom,
-    /// Twilio signed it, and there are no parameters in it.
-    LostParameters,
-    /// Twilio signed it, and its JSON is gone.
-    LostBody,
-    /// Too many events wait to be committed.
-    Overloaded,
-    /// Nothing could make the event durable.
-    NotDurable,
-}
 
 /// When to come back after a 503, in seconds: as long as the longest wait between two attempts to
 /// reach a backend.
@@ -59,55 +16,30 @@ const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 const RETRY_AFTER_MENDED_S: HeaderValue = HeaderValue::from_static("60");
 
 impl Refusal {
-    /// Every reason, so that each metric series exists from the start.
-    pub const ALL: [Self; 19] = [
-        Self::MethodNotAllowed,
-        Self::UnknownRoute,
-        Self::SignedUnknownRoute,
-        Self::UnsupportedContentType,
-        Self::BodyTooLarge,
-        Self::SlowBody,
-        Self::BrokenBody,
-        Self::MissingSignature,
-        Self::MalformedSignature,
-        Self::WrongSignature,
-        Self::UnknownAccount,
-        Self::MissingBodyHash,
-        Self::WrongBodyHash,
-        Self::TooCostly,
-        Self::NoRoom,
-        Self::LostParameters,
-        Self::LostBody,
-        Self::Overloaded,
-        Self::NotDurable,
-    ];
-
-    /// The one table: status, the name in metrics and logs, and whether the body was read by then.
-    const fn row(self) -> (StatusCode, &'static str, BodyRead) {
+    /// The one table: status, and whether the body was read by then.
+    const fn row(self) -> (StatusCode, BodyRead) {
         use BodyRead::{No, Yes};
         match self {
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", No),
-            Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route", No),
-            Self::SignedUnknownRoute => (StatusCode::NOT_FOUND, "signed_unknown_route", Yes),
-            Self::UnsupportedContentType => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", No)
-            }
-            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", No),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", No),
-            Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body", No),
-            Self::MissingSignature => (StatusCode::BAD_REQUEST, "missing_signature", No),
-            Self::MalformedSignature => (StatusCode::FORBIDDEN, "malformed_signature", No),
-            Self::WrongSignature => (StatusCode::FORBIDDEN, "wrong_signature", Yes),
-            Self::UnknownAccount => (StatusCode::FORBIDDEN, "unknown_account", Yes),
-            Self::MissingBodyHash => (StatusCode::FORBIDDEN, "missing_body_hash", Yes),
-            Self::WrongBodyHash => (StatusCode::FORBIDDEN, "wrong_body_hash", Yes),
-            Self::TooCostly => (StatusCode::FORBIDDEN, "too_costly", Yes),
-            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no_room", No),
-            Self::LostParameters => (StatusCode::BAD_REQUEST, "lost_parameters", Yes),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, No),
+            Self::UnknownRoute => (StatusCode::NOT_FOUND, No),
+            Self::SignedUnknownRoute => (StatusCode::NOT_FOUND, Yes),
+            Self::UnsupportedContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, No),
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, No),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, No),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, No),
+            Self::MissingSignature => (StatusCode::BAD_REQUEST, No),
+            Self::MalformedSignature => (StatusCode::FORBIDDEN, No),
+            Self::WrongSignature => (StatusCode::FORBIDDEN, Yes),
+            Self::UnknownAccount => (StatusCode::FORBIDDEN, Yes),
+            Self::MissingBodyHash => (StatusCode::FORBIDDEN, Yes),
+            Self::WrongBodyHash => (StatusCode::FORBIDDEN, Yes),
+            Self::TooCostly => (StatusCode::FORBIDDEN, Yes),
+            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, No),
+            Self::LostParameters => (StatusCode::BAD_REQUEST, Yes),
             // A 400 would make Event Streams discard it.
-            Self::LostBody => (StatusCode::TOO_MANY_REQUESTS, "lost_body", Yes),
-            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Yes),
-            Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, "not_durable", Yes),
+            Self::LostBody => (StatusCode::TOO_MANY_REQUESTS, Yes),
+            Self::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Yes),
+            Self::NotDurable => (StatusCode::SERVICE_UNAVAILABLE, Yes),
         }
     }
 
@@ -115,12 +47,6 @@ impl Refusal {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         self.row().0
-    }
-
-    /// The name in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        self.row().1
     }
 
     /// What is usually behind it and what to do, for whoever runs the server.
@@ -206,7 +132,7 @@ impl Refusal {
             }
             _ => {}
         }
-        if body == BodyRead::No && self.row().2 == BodyRead::No {
+        if body == BodyRead::No && self.row().1 == BodyRead::No {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -264,15 +190,6 @@ impl From<RecordError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_reason_stands_at_its_own_place_and_under_its_own_name() {
-        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
-            assert_eq!(refusal as usize, place);
-            let namesakes = Refusal::ALL.iter().filter(|other| other.as_str() == refusal.as_str());
-            assert_eq!(namesakes.count(), 1, "{}", refusal.as_str());
-        }
-    }
 
     #[test]
     fn one_403_cannot_be_told_from_another() {

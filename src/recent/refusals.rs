@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use super::Refusal;
 use crate::clock::Timestamp;
 
 /// The last ones that are remembered of each group.
@@ -23,7 +24,7 @@ pub struct RecentRefusal {
     /// Where it went.
     pub route: &'static str,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Refusal,
     /// What it was answered with.
     pub status: u16,
     /// The account that it names, if that is configured.
@@ -43,11 +44,11 @@ pub struct RecentRefusals(Mutex<RememberedRefusals>);
 #[derive(Debug, Default)]
 struct RememberedRefusals {
     last: BTreeMap<Group, VecDeque<RecentRefusal>>,
-    counted: BTreeMap<&'static str, RefusalCount>,
+    counted: BTreeMap<Refusal, RefusalCount>,
 }
 
 /// What has places of its own: the reason, whether the account is configured, whether a cause was found.
-type Group = (&'static str, bool, bool);
+type Group = (Refusal, bool, bool);
 
 /// How many there were, which is more than are remembered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +75,7 @@ impl RecentRefusals {
 
     /// How many there were of each reason.
     #[must_use]
-    pub fn counted(&self) -> BTreeMap<&'static str, RefusalCount> {
+    pub fn counted(&self) -> BTreeMap<Refusal, RefusalCount> {
         self.memory().counted.clone()
     }
 
@@ -206,7 +207,7 @@ fn without_userinfo(url: &str) -> (String, &str) {
 mod tests {
     use super::*;
 
-    fn refused(at: i64, reason: &'static str) -> RecentRefusal {
+    fn refused(at: i64, reason: Refusal) -> RecentRefusal {
         RecentRefusal {
             at: Timestamp::from_micros(at),
             route: "status",
@@ -222,13 +223,13 @@ mod tests {
     #[test]
     fn a_flood_of_one_reason_does_not_wash_another_away() {
         let refusals = RecentRefusals::default();
-        refusals.push(refused(0, "wrong_signature"));
-        (1..1000).for_each(|at| refusals.push(refused(at, "unknown_route")));
+        refusals.push(refused(0, Refusal::WrongSignature));
+        (1..1000).for_each(|at| refusals.push(refused(at, Refusal::UnknownRoute)));
         let last = refusals.last();
         assert_eq!(last.len(), REMEMBERED + 1);
         assert_eq!(last[0].at.micros(), 999);
-        assert_eq!(last[REMEMBERED].reason, "wrong_signature");
-        let counted = refusals.counted()["unknown_route"];
+        assert_eq!(last[REMEMBERED].reason, Refusal::WrongSignature);
+        let counted = refusals.counted()[&Refusal::UnknownRoute];
         assert_eq!((counted.times, counted.since.micros()), (999, 1));
     }
 
@@ -236,18 +237,19 @@ mod tests {
     fn a_flood_of_forgeries_does_not_wash_away_what_is_of_an_account_or_was_explained() {
         let refusals = RecentRefusals::default();
         let known = Some("AC1".to_owned());
-        refusals.push(RecentRefusal { account: known.clone(), ..refused(0, "wrong_signature") });
+        refusals
+            .push(RecentRefusal { account: known.clone(), ..refused(0, Refusal::WrongSignature) });
         let cause = RecentRefusal {
             account: known.clone(),
             explained: true,
-            ..refused(1, "wrong_signature")
+            ..refused(1, Refusal::WrongSignature)
         };
         refusals.push(cause);
-        (2..1000).for_each(|at| refusals.push(refused(at, "wrong_signature")));
+        (2..1000).for_each(|at| refusals.push(refused(at, Refusal::WrongSignature)));
         let kept = refusals.last().into_iter().filter(|refused| refused.account == known).count();
         assert_eq!(kept, 2);
         let of_the_account =
-            |at| RecentRefusal { account: known.clone(), ..refused(at, "wrong_signature") };
+            |at| RecentRefusal { account: known.clone(), ..refused(at, Refusal::WrongSignature) };
         (1000..2000).for_each(|at| refusals.push(of_the_account(at)));
         assert!(refusals.last().iter().any(|refused| refused.explained));
     }

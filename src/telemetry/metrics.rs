@@ -6,17 +6,17 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry,
+    GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
 };
 use tracing::{debug, error, info, warn};
 
 use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
-use crate::backend::{DurabilityLevel, DurabilityReport};
+use crate::backend::{Backend, DurabilityLevel, DurabilityReport};
 use crate::clock::Clock;
-use crate::event::{Batch, Differing, EventKey, Kind};
-use crate::pipeline::{CommitError, Observed, Observer, Outcome, SourceError};
+use crate::event::{Batch, Differing, EventKey, Freshness, Kind};
+use crate::metrics::{Counters, metrics, show};
+use crate::pipeline::{CommitError, CommitFailure, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
 
 /// From half a millisecond, a commit on a fast disk, to the longest wait of anybody.
@@ -24,60 +24,100 @@ const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const EVENTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// What a backend is called in the label `backend`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Backend {
-    /// The embedded store.
-    Sqlite,
-    /// The stream.
-    Redis,
-    /// The scale-out store.
-    Postgres,
-    /// What waits for the stream.
-    Spool,
-}
-
-impl Backend {
-    /// Every backend of any deployment, so that a query for one is right in each.
-    const ALL: [Self; 4] = [Self::Sqlite, Self::Redis, Self::Postgres, Self::Spool];
-
-    /// The label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Redis => "redis",
-            Self::Postgres => "postgres",
-            Self::Spool => "spool",
-        }
+metrics! {
+    /// What is running.
+    struct Build {
+        /// Always 1; the labels say what is running
+        info: GaugeVec = "offhook_build_info" by ["version"],
     }
 }
 
-/// Metrics of the pipeline, all of its backends together.
+metrics! {
+    /// Metrics of batches and their events. Those by backend are there of the backends in use.
+    pub struct Commits {
+        /// Time to commit a batch, by backend; failed commits included
+        seconds: HistogramVec = "offhook_commit_duration_seconds" by ["backend"] in SECONDS,
+        /// Events of a batch
+        batch_events: HistogramVec = "offhook_batch_events" by ["backend"] in EVENTS,
+        /// Batches that were not committed, by what went wrong
+        pub errors: Counters<(Backend, CommitFailure)> =
+            "offhook_commit_errors_total" by ["backend", "error"],
+        /// Events that reached the store, and whether it had them already
+        pub events: Counters<(Kind, Freshness)> = "offhook_events_total" by ["kind", "freshness"],
+        /// Duplicates that were folded together before a commit
+        folded: IntCounterVec = "offhook_folded_events_total" by ["backend"],
+        /// Deliveries that a mark said are stored
+        skipped: IntCounter = "offhook_skipped_deliveries_total",
+        /// Duplicates that say something else than what is stored: two facts under one name
+        pub differing: IntCounter = "offhook_differing_duplicates_total",
+        /// Deliveries taken over from a worker that left them idle
+        claimed: IntCounter = "offhook_claimed_deliveries_total",
+        /// Entries that somebody else deleted or trimmed while they were pending
+        vanished: IntCounter = "offhook_stream_vanished_total",
+        /// Events put aside
+        dead_letters: IntCounter = "offhook_dead_letters_total",
+        /// Updates after which a SID has two terminal statuses that exclude each other
+        pub contradicted: IntCounter = "offhook_contradicted_statuses_total",
+        /// Updates of a SID that came when a status further along was stored already
+        late: IntCounter = "offhook_late_updates_total",
+        /// Reads, acks and claims that the stream did not answer
+        pub source_errors: IntCounter = "offhook_stream_errors_total",
+        /// Time from an event's receipt to its commit in the store
+        stored_lag: Histogram = "offhook_stored_lag_seconds" in SECONDS,
+    }
+}
+
+metrics! {
+    /// Metrics of the account's concurrency.
+    pub struct Calls {
+        /// Calls in the store whose status is not final, the very old ones left out
+        pub in_progress: IntGauge = "offhook_calls_in_progress",
+        /// How many there may be, as configured; 0 if nobody said
+        pub limit: IntGauge = "offhook_calls_limit",
+    }
+}
+
+metrics! {
+    /// Metrics of what the settings of the backends make of "committed", of the backends in use.
+    pub struct Durability {
+        /// 1 for the level that the backend's settings make
+        in_force: GaugeVec = "offhook_durability_in_force" by ["backend", "level"],
+        /// 1 if a setting of the backend breaks the promise
+        breach: GaugeVec = "offhook_durability_breach" by ["backend"],
+        /// 1 if a crash of the backend can lose what was to be durable there
+        pub below: GaugeVec = "offhook_durability_below_configured" by ["backend"],
+    }
+}
+
+metrics! {
+    /// Metrics of the local log, and of the circuit before the stream.
+    pub struct SpoolMetrics {
+        /// Events in the local log that wait for the stream
+        pub events: IntGauge = "offhook_spool_events",
+        /// Bytes of events in the local log, whether they wait for the stream or the store
+        bytes: IntGauge = "offhook_spool_bytes",
+        /// Events that were put aside in the local log and are still there
+        pub dead_letters: IntGauge = "offhook_spool_dead_letters",
+        /// Files of the local log that its disk has spoilt, and that were put aside
+        pub damaged: IntGauge = "offhook_spool_damaged_files",
+        /// 1 while events go to the spool without asking the stream
+        pub circuit_open: IntGauge = "offhook_circuit_open",
+        /// Times that the stream took no events, so that they went to the spool
+        circuit_opened: IntCounter = "offhook_circuit_opened_total",
+    }
+}
+
+/// Metrics of the pipeline, all of its backends together. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Metrics {
-    commit_seconds: HistogramVec,
-    batch_events: HistogramVec,
-    commit_errors: IntCounterVec,
-    events: IntCounterVec,
-    folded: IntCounterVec,
-    skipped: IntCounter,
-    differing: IntCounter,
-    claimed: IntCounter,
-    vanished: IntCounter,
-    dead_letters: IntCounter,
-    contradicted: IntCounter,
-    late: IntCounter,
-    source_errors: IntCounter,
-    stored_lag: Histogram,
+pub struct Metrics(Arc<All>);
+
+struct All {
+    commits: Commits,
     outcomes: Outcomes,
-    calls_in_progress: IntGauge,
-    calls_limit: IntGauge,
+    calls: Calls,
     stream: StreamMetrics,
     spool: SpoolMetrics,
-    durability: GaugeVec,
-    breach: GaugeVec,
-    below: GaugeVec,
+    durability: Durability,
     spans: Spans,
     clock: Clock,
 }
@@ -89,138 +129,39 @@ impl Metrics {
     /// # Errors
     /// A name is registered already.
     pub fn new(registry: &Registry, spans: Spans, clock: Clock) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
-        let counters =
-            |name: &str, help: &str, labels: &[&str]| counters(registry, name, help, labels);
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            register(registry, HistogramVec::new(options, &["backend"])?)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
-        };
-        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
-        build_info(registry)?;
-        let commit_errors = counters(
-            "offhook_commit_errors_total",
-            "Batches that were not committed, by what went wrong",
-            &["backend", "error"],
-        )?;
-        for backend in Backend::ALL {
-            for error in ["transient", "refused", "full"] {
-                commit_errors.with_label_values(&[backend.as_str(), error]);
-            }
-        }
+        Build::register(registry)?.info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         // Memory, file descriptors, CPU time.
         #[cfg(target_os = "linux")]
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self {
+        Ok(Self(Arc::new(All {
+            commits: Commits::register(registry)?,
+            outcomes: Outcomes::new(registry)?,
+            calls: Calls::register(registry)?,
+            stream: StreamMetrics::register(registry)?,
+            spool: SpoolMetrics::register(registry)?,
+            durability: Durability::register(registry)?,
             spans,
             clock,
-            commit_seconds: histogram(
-                "offhook_commit_duration_seconds",
-                "Time to commit a batch, by backend; failed commits included",
-                &SECONDS,
-            )?,
-            batch_events: histogram("offhook_batch_events", "Events of a batch", &EVENTS)?,
-            commit_errors,
-            events: counters(
-                "offhook_events_total",
-                "Events that reached the store, and whether it had them already",
-                &["kind", "freshness"],
-            )?,
-            folded: counters(
-                "offhook_folded_events_total",
-                "Duplicates that were folded together before a commit",
-                &["backend"],
-            )?,
-            skipped: counter(
-                "offhook_skipped_deliveries_total",
-                "Deliveries that a mark said are stored",
-            )?,
-            differing: counter(
-                "offhook_differing_duplicates_total",
-                "Duplicates that say something else than what is stored: two facts under one name",
-            )?,
-            claimed: counter(
-                "offhook_claimed_deliveries_total",
-                "Deliveries taken over from a worker that left them idle",
-            )?,
-            vanished: counter(
-                "offhook_stream_vanished_total",
-                "Entries that somebody else deleted or trimmed while they were pending",
-            )?,
-            dead_letters: counter("offhook_dead_letters_total", "Events put aside")?,
-            contradicted: counter(
-                "offhook_contradicted_statuses_total",
-                "Updates after which a SID has two terminal statuses that exclude each other",
-            )?,
-            late: counter(
-                "offhook_late_updates_total",
-                "Updates of a SID that came when a status further along was stored already",
-            )?,
-            source_errors: counter(
-                "offhook_stream_errors_total",
-                "Reads, acks and claims that the stream did not answer",
-            )?,
-            stored_lag: register(
-                registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "offhook_stored_lag_seconds",
-                        "Time from an event's receipt to its commit in the store",
-                    )
-                    .buckets(SECONDS.to_vec()),
-                )?,
-            )?,
-            outcomes: Outcomes::new(registry)?,
-            calls_in_progress: gauge(
-                "offhook_calls_in_progress",
-                "Calls in the store whose status is not final, the very old ones left out",
-            )?,
-            calls_limit: gauge(
-                "offhook_calls_limit",
-                "How many there may be, as configured; 0 if nobody said",
-            )?,
-            stream: StreamMetrics::new(registry)?,
-            spool: SpoolMetrics::new(registry)?,
-            durability: gauges(
-                "offhook_durability_in_force",
-                "1 for the level that the backend's settings make",
-                &["backend", "level"],
-            )?,
-            breach: gauges(
-                "offhook_durability_breach",
-                "1 if a setting of the backend breaks the promise",
-                &["backend"],
-            )?,
-            below: gauges(
-                "offhook_durability_below_configured",
-                "1 if a crash of the backend can lose what was to be durable there",
-                &["backend"],
-            )?,
-        })
+        })))
     }
 
     /// What is told about one backend.
     #[must_use]
     pub fn of(&self, backend: Backend) -> BackendMetrics {
-        let label = backend.as_str();
-        let stored =
-            |kind: Kind, freshness| self.events.with_label_values(&[kind.as_str(), freshness]);
+        let label = &[backend.as_str()];
         let step = match backend {
             Backend::Sqlite => ("store", Role::Internal),
             Backend::Postgres => ("store", Role::Consumer),
             Backend::Redis | Backend::Spool => ("append", Role::Producer),
         };
+        let commits = &self.0.commits;
         BackendMetrics {
-            backend: label,
+            backend,
             step,
-            commit_seconds: self.commit_seconds.with_label_values(&[label]),
-            batch_events: self.batch_events.with_label_values(&[label]),
-            folded: self.folded.with_label_values(&[label]),
-            stored: Kind::ALL.map(|kind| ["duplicate", "fresh"].map(|is| stored(kind, is))),
-            all: self.clone(),
+            seconds: commits.seconds.with_label_values(label),
+            batch_events: commits.batch_events.with_label_values(label),
+            folded: commits.folded.with_label_values(label),
+            all: Arc::clone(&self.0),
         }
     }
 
@@ -230,41 +171,80 @@ impl Metrics {
     }
 
     /// Shows which durability is in force, and whether that is less than was asked for.
-    pub fn show_durability(&self, backend: &str, report: &DurabilityReport, below: bool) {
+    pub fn show_durability(&self, backend: Backend, report: &DurabilityReport, below: bool) {
+        let (backend, durability) = (backend.as_str(), &self.0.durability);
         for level in DurabilityLevel::ALL {
             let on = f64::from(u8::from(level == report.level));
-            self.durability.with_label_values(&[backend, level.as_str()]).set(on);
+            durability.in_force.with_label_values(&[backend, level.as_str()]).set(on);
         }
         let breach = f64::from(u8::from(report.breach.is_some()));
-        self.breach.with_label_values(&[backend]).set(breach);
-        self.below.with_label_values(&[backend]).set(f64::from(u8::from(below)));
+        durability.breach.with_label_values(&[backend]).set(breach);
+        durability.below.with_label_values(&[backend]).set(f64::from(u8::from(below)));
     }
 
     /// Shows how many calls there may be; 0 if nobody said.
     pub fn show_calls_limit(&self, limit: u64) {
-        self.calls_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        show(&self.0.calls.limit, limit);
     }
 
     /// Shows how many calls are in progress.
     pub fn show_calls(&self, in_progress: u64) {
-        self.calls_in_progress.set(i64::try_from(in_progress).unwrap_or(i64::MAX));
+        show(&self.0.calls.in_progress, in_progress);
     }
 
     /// Shows how many events wait behind the stream.
     pub fn show_spooled(&self, events: u64) {
-        self.spool.events.set(i64::try_from(events).unwrap_or(i64::MAX));
+        show(&self.0.spool.events, events);
     }
 
     /// Shows what the local log holds, and how much was put aside there.
     pub fn show_local_log(&self, bytes: u64, dead_letters: u64, damaged: u64) {
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.spool.bytes.set(gauge(bytes));
-        self.spool.dead_letters.set(gauge(dead_letters));
-        self.spool.damaged.set(gauge(damaged));
+        let spool = &self.0.spool;
+        show(&spool.bytes, bytes);
+        show(&spool.dead_letters, dead_letters);
+        show(&spool.damaged, damaged);
     }
 
+    /// What is told about batches and their events.
+    #[must_use]
+    pub fn commits(&self) -> &Commits {
+        &self.0.commits
+    }
+
+    /// How calls, messages and the rest ended.
+    #[must_use]
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.0.outcomes
+    }
+
+    /// What is told about the account's concurrency.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.0.calls
+    }
+
+    /// What is told about the settings of the backends.
+    #[must_use]
+    pub fn durability(&self) -> &Durability {
+        &self.0.durability
+    }
+
+    /// What is told about the local log.
+    #[must_use]
+    pub fn spool(&self) -> &SpoolMetrics {
+        &self.0.spool
+    }
+
+    /// What is told about the stream as a whole.
+    #[must_use]
+    pub fn stream(&self) -> &StreamMetrics {
+        &self.0.stream
+    }
+}
+
+impl Commits {
     /// Two facts share a name, so that one of them is not kept.
-    fn differing(&self, differing: &[Differing]) {
+    fn tell_differing(&self, differing: &[Differing]) {
         self.differing.inc_by(differing.len() as u64);
         for Differing { event, kept, came } in differing {
             warn!(
@@ -276,127 +256,49 @@ impl Metrics {
             );
         }
     }
-
-    /// What is told about the stream as a whole.
-    #[must_use]
-    pub fn stream(&self) -> &StreamMetrics {
-        &self.stream
-    }
-}
-
-/// Metrics of the local log, and of the circuit before the stream.
-#[derive(Clone)]
-struct SpoolMetrics {
-    events: IntGauge,
-    bytes: IntGauge,
-    dead_letters: IntGauge,
-    damaged: IntGauge,
-    circuit_open: IntGauge,
-    circuit_opened: IntCounter,
-}
-
-impl SpoolMetrics {
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
-        let opened = IntCounter::new(
-            "offhook_circuit_opened_total",
-            "Times that the stream took no events, so that they went to the spool",
-        )?;
-        Ok(Self {
-            events: gauge(
-                "offhook_spool_events",
-                "Events in the local log that wait for the stream",
-            )?,
-            bytes: gauge(
-                "offhook_spool_bytes",
-                "Bytes of events in the local log, whether they wait for the stream or the store",
-            )?,
-            dead_letters: gauge(
-                "offhook_spool_dead_letters",
-                "Events that were put aside in the local log and are still there",
-            )?,
-            damaged: gauge(
-                "offhook_spool_damaged_files",
-                "Files of the local log that its disk has spoilt, and that were put aside",
-            )?,
-            circuit_open: gauge(
-                "offhook_circuit_open",
-                "1 while events go to the spool without asking the stream",
-            )?,
-            circuit_opened: register(registry, opened)?,
-        })
-    }
-}
-
-/// Registers counters.
-pub(super) fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-/// Registers a metric and hands it back.
-pub(super) fn register<M: prometheus::core::Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: M,
-) -> prometheus::Result<M> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn build_info(registry: &Registry) -> prometheus::Result<()> {
-    let opts = Opts::new("offhook_build_info", "Always 1; the labels say what is running");
-    let info = register(registry, GaugeVec::new(opts, &["version"])?)?;
-    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-    Ok(())
 }
 
 /// What is told about one backend: counted, traced, and logged once per batch.
 #[derive(Clone)]
 pub struct BackendMetrics {
-    backend: &'static str,
+    backend: Backend,
     /// What a commit to it is to an event, in a trace.
     step: (&'static str, Role),
-    commit_seconds: Histogram,
+    seconds: Histogram,
     batch_events: Histogram,
     folded: IntCounter,
-    /// By kind, duplicates and fresh events.
-    stored: [[IntCounter; 2]; Kind::ALL.len()],
-    all: Metrics,
+    all: Arc<All>,
 }
 
 impl BackendMetrics {
     fn trace(&self, batch: &Batch, took: Duration, error: Option<&CommitError>) {
-        let (backend, (name, role)) = (self.backend, self.step);
+        let (backend, (name, role)) = (self.backend.as_str(), self.step);
         self.all.spans.committed(&spans::Commit { name, role, backend, batch, took, error });
     }
 }
 
 impl Observer for BackendMetrics {
     fn committed(&self, batch: &Batch, outcome: &Outcome, took: Duration) {
-        self.commit_seconds.observe(took.as_secs_f64());
+        self.seconds.observe(took.as_secs_f64());
         self.batch_events.observe(batch.events().len() as f64);
         self.folded.inc_by(batch.folded() as u64);
-        self.all.differing(batch.differing());
+        self.all.commits.tell_differing(batch.differing());
         if let Outcome::Stored { fresh, contradicted, late, differing } = outcome {
-            self.all.differing(differing);
-            let now = self.all.clock.now();
+            self.all.commits.tell_differing(differing);
+            let (commits, now) = (&self.all.commits, self.all.clock.now());
             for (event, fresh) in batch.events().iter().zip(fresh) {
-                self.stored[event.kind as usize][usize::from(*fresh)].inc();
+                commits.events.of((event.kind, Freshness::of(*fresh))).inc();
                 if *fresh {
                     self.all.outcomes.count(event);
-                    self.all.stored_lag.observe(now.since(event.received_at).as_secs_f64());
+                    commits.stored_lag.observe(now.since(event.received_at).as_secs_f64());
                 }
             }
-            self.all.contradicted.inc_by(*contradicted as u64);
-            self.all.late.inc_by(*late as u64);
+            commits.contradicted.inc_by(*contradicted as u64);
+            commits.late.inc_by(*late as u64);
         }
         self.trace(batch, took, None);
         debug!(
-            backend = self.backend,
+            backend = self.backend.as_str(),
             batch.size = batch.events().len(),
             duration_ms = took.as_secs_f64() * 1000.0,
             "batch committed"
@@ -404,16 +306,11 @@ impl Observer for BackendMetrics {
     }
 
     fn commit_failed(&self, batch: &Batch, error: &CommitError, took: Duration) {
-        self.commit_seconds.observe(took.as_secs_f64());
-        let label = match error {
-            CommitError::Transient(_) | CommitError::Late(_) => "transient",
-            CommitError::Refused(_) => "refused",
-            CommitError::Full(_) => "full",
-        };
-        self.all.commit_errors.with_label_values(&[self.backend, label]).inc();
+        self.seconds.observe(took.as_secs_f64());
+        self.all.commits.errors.of((self.backend, error.failure())).inc();
         self.trace(batch, took, Some(error));
         warn!(
-            backend = self.backend,
+            backend = self.backend.as_str(),
             batch.size = batch.events().len(),
             duration_ms = took.as_secs_f64() * 1000.0,
             error = %error,
@@ -424,36 +321,36 @@ impl Observer for BackendMetrics {
     fn circuit_opened(&self, error: &CommitError) {
         self.all.spool.circuit_open.set(1);
         self.all.spool.circuit_opened.inc();
-        warn!(backend = self.backend, error = %error, "stream takes no events: they go to the spool");
+        warn!(backend = self.backend.as_str(), error = %error, "stream takes no events: they go to the spool");
     }
 
     fn circuit_closed(&self) {
         self.all.spool.circuit_open.set(0);
-        info!(backend = self.backend, "stream takes events again");
+        info!(backend = self.backend.as_str(), "stream takes events again");
     }
 
     fn skipped(&self, deliveries: usize, differing: &[Differing]) {
-        self.all.skipped.inc_by(deliveries as u64);
-        self.all.differing(differing);
+        self.all.commits.skipped.inc_by(deliveries as u64);
+        self.all.commits.tell_differing(differing);
     }
 
     fn claimed(&self, deliveries: usize) {
-        self.all.claimed.inc_by(deliveries as u64);
+        self.all.commits.claimed.inc_by(deliveries as u64);
         warn!(deliveries, "deliveries claimed that another worker left idle");
     }
 
     fn vanished(&self, deliveries: usize) {
-        self.all.vanished.inc_by(deliveries as u64);
+        self.all.commits.vanished.inc_by(deliveries as u64);
         warn!(deliveries, "deliveries are gone: somebody deleted or trimmed them in the stream");
     }
 
     fn dead_lettered(&self, key: Option<&EventKey>, reason: &str) {
-        self.all.dead_letters.inc();
+        self.all.commits.dead_letters.inc();
         error!(event.key = key.map(EventKey::as_str), reason, "event put aside as a dead letter");
     }
 
     fn source_failed(&self, error: &SourceError) {
-        self.all.source_errors.inc();
+        self.all.commits.source_errors.inc();
         warn!(error = %error, "stream does not answer");
     }
 }

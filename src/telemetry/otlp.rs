@@ -11,17 +11,18 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{Protocol, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _, SpanLinks};
-use prometheus::{IntCounter, Registry};
+use prometheus::Registry;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::metrics::counters;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Traces;
 use crate::event::TraceContext;
 use crate::http::client;
+use crate::labels::labels;
+use crate::metrics::{Counters, metrics};
 use crate::spans::{self, Role, Span, Spans, Told, Value};
 
 /// Most spans of one request to the collector.
@@ -30,6 +31,26 @@ const BATCH: usize = 512;
 const GATHER: Duration = Duration::from_secs(1);
 /// Longest wait for the collector, tries again included.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+labels! {
+    /// What became of a span. A closed set: it is a metric label.
+    enum Export {
+        /// The collector took it.
+        Exported = "exported",
+        /// The collector did not take it.
+        Failed = "failed",
+        /// There was no room to wait for the collector.
+        Dropped = "dropped",
+    }
+}
+
+metrics! {
+    /// Metrics of the traces.
+    struct ExportMetrics {
+        /// Spans of traces, and whether the collector took them or there was no room to wait for it
+        spans: Counters<Export> = "offhook_spans_total" by ["result"],
+    }
+}
 
 /// Starts sending, and says where to tell what shall be sent. Ends soon after `stop`, with what was
 /// told until then.
@@ -50,22 +71,9 @@ pub(super) fn start(
         .with_endpoint(&traces.endpoint)
         .build()
         .context("traces.endpoint")?;
-    let results = counters(
-        registry,
-        "offhook_spans_total",
-        "Spans of traces, and whether the collector took them or there was no room to wait for it",
-        &["result"],
-    )?;
-    let counter = |result| results.with_label_values(&[result]);
+    let metrics = ExportMetrics::register(registry)?;
     let (spans, told) = spans::channel(traces.sample_ratio, clock);
-    let mut sender = Sender {
-        exporter,
-        spans: spans.clone(),
-        exported: counter("exported"),
-        failed: counter("failed"),
-        dropped: counter("dropped"),
-        down: false,
-    };
+    let mut sender = Sender { exporter, spans: spans.clone(), metrics, down: false };
     sender.name_itself();
     tasks.spawn(sender.run(told, stop));
     Ok(spans)
@@ -74,9 +82,7 @@ pub(super) fn start(
 struct Sender {
     exporter: opentelemetry_otlp::SpanExporter,
     spans: Spans,
-    exported: IntCounter,
-    failed: IntCounter,
-    dropped: IntCounter,
+    metrics: ExportMetrics,
     /// Whether the last batch was not taken, so that it is said once.
     down: bool,
 }
@@ -117,7 +123,7 @@ impl Sender {
     }
 
     async fn send(&mut self, gathered: &mut Vec<(Timestamp, Span)>) {
-        self.dropped.inc_by(self.spans.take_dropped());
+        self.metrics.spans.of(Export::Dropped).inc_by(self.spans.take_dropped());
         let count = gathered.len() as u64;
         let batch = gathered.drain(..).map(|(ended, span)| data(ended, span)).collect();
         let failure = match timeout(PATIENCE, self.exporter.export(batch)).await {
@@ -127,13 +133,13 @@ impl Sender {
         };
         match failure {
             None => {
-                self.exported.inc_by(count);
+                self.metrics.spans.of(Export::Exported).inc_by(count);
                 if std::mem::take(&mut self.down) {
                     info!("collector takes traces again");
                 }
             }
             Some(error) => {
-                self.failed.inc_by(count);
+                self.metrics.spans.of(Export::Failed).inc_by(count);
                 if !std::mem::replace(&mut self.down, true) {
                     warn!(error, "collector takes no traces: they are lost, and counted");
                 }

@@ -1,17 +1,21 @@
 //! [`Outcomes`]: how calls, messages and the rest ended, and why those failed that did.
 
-use prometheus::{IntCounterVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, Registry};
 
-use super::metrics::counters;
 use crate::event::{Event, Resource};
+use crate::metrics::metrics;
 use crate::twilio::error;
 
-/// Counters of terminal statuses. An event that the store had already counts nothing; one that
-/// Twilio reports both by a callback and by Event Streams is two.
-#[derive(Clone)]
-pub(super) struct Outcomes {
-    ended: IntCounterVec,
-    failed: IntCounterVec,
+metrics! {
+    /// Counters of terminal statuses. An event that the store had already counts nothing; one that
+    /// Twilio reports both by a callback and by Event Streams is two.
+    #[derive(Clone)]
+    pub struct Outcomes {
+        /// Terminal statuses that the store did not have before
+        ended: IntCounterVec = "offhook_outcomes_total" by ["resource", "status"],
+        /// Of these, failures, by Twilio's ErrorCode: none if it says none, other if it is rare
+        failed: IntCounterVec = "offhook_failures_total" by ["resource", "error_code"],
+    }
 }
 
 impl Outcomes {
@@ -20,20 +24,7 @@ impl Outcomes {
     /// # Errors
     /// A name is registered already.
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let outcomes = Self {
-            ended: counters(
-                registry,
-                "offhook_outcomes_total",
-                "Terminal statuses that the store did not have before",
-                &["resource", "status"],
-            )?,
-            failed: counters(
-                registry,
-                "offhook_failures_total",
-                "Of these, failures, by Twilio's ErrorCode: none if it says none, other if it is rare",
-                &["resource", "error_code"],
-            )?,
-        };
+        let outcomes = Self::register(registry)?;
         for resource in Resource::ALL {
             for status in resource.terminals() {
                 outcomes.ended.with_label_values(&[resource.as_str(), status]);
@@ -43,6 +34,19 @@ impl Outcomes {
             }
         }
         Ok(outcomes)
+    }
+
+    /// How many ended in each terminal status.
+    #[must_use]
+    pub fn by_status(&self) -> Vec<((Resource, &'static str), IntCounter)> {
+        let all = Resource::ALL
+            .into_iter()
+            .flat_map(|resource| resource.terminals().map(move |status| (resource, status)));
+        all.map(|(resource, status)| {
+            let labels = [resource.as_str(), status];
+            ((resource, status), self.ended.with_label_values(&labels))
+        })
+        .collect()
     }
 
     /// Counts an event that is fresh in the store, if it ends something.

@@ -2,106 +2,65 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{Gauge, IntCounter, IntGauge};
 use tracing::{error, warn};
 
-use super::metrics::{counters, register};
 use crate::backend::redis::{Backlog, Blocker, Failure, RedisHealth};
 use crate::clock::Timestamp;
+use crate::labels::labels;
+use crate::metrics::{Counters, metrics, show};
 use crate::upkeep::stream::StreamObserver;
 
 /// A group of somebody else's that is so far behind is taken for one that nobody reads any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
 
-/// What can be taken away: labels.
-const STREAM: &str = "stream";
-const GROUP: &str = "group";
+labels! {
+    /// What can be taken away. A closed set: it is a metric label.
+    pub enum Reset {
+        /// The stream, with all that waited in it.
+        Stream = "stream",
+        /// Our consumer group, with what it knew to be pending.
+        Group = "group",
+    }
+}
 
-/// Metrics of the stream.
-#[derive(Clone)]
-pub struct StreamMetrics {
-    length: IntGauge,
-    depth: IntGauge,
-    pending: IntGauge,
-    dead: IntGauge,
-    oldest: Gauge,
-    trimmed: IntCounter,
-    reaped: IntCounter,
-    blocking: IntGauge,
-    kept: Gauge,
-    usable: IntGauge,
-    unsupported: IntGauge,
-    refusing: IntGauge,
-    marks_given_up: IntGauge,
-    resets: IntCounterVec,
+metrics! {
+    /// Metrics of the stream.
+    #[derive(Clone)]
+    pub struct StreamMetrics {
+        /// Entries in the stream, those included that are acked and not yet freed
+        length: IntGauge = "offhook_stream_length",
+        /// Events that wait for the store: entries in the stream that are not acked, or what is in
+        /// the local log where there is no stream
+        pub depth: IntGauge = "offhook_stream_depth",
+        /// Entries that a worker has read and not acked
+        pending: IntGauge = "offhook_stream_pending",
+        /// Events that were put aside and are still there
+        pub dead: IntGauge = "offhook_dead_letters",
+        /// Age of the oldest of them; 0 if there is none
+        pub oldest: Gauge = "offhook_stream_oldest_age_seconds",
+        /// Entries freed, about
+        trimmed: IntCounter = "offhook_stream_trimmed_total",
+        /// Consumers taken out of the group that were idle for long and held nothing
+        reaped: IntCounter = "offhook_reaped_consumers_total",
+        /// Consumer groups of others that have kept entries from being freed for 5 minutes
+        pub blocking: IntGauge = "offhook_stream_blocking_groups",
+        /// Age of the oldest entry that only a consumer group of others keeps; 0 if none
+        kept: Gauge = "offhook_stream_kept_age_seconds",
+        /// 1 if Redis took all that this process does with it when that was last tried
+        usable: IntGauge = "offhook_stream_usable",
+        /// 1 if this is a Redis that offhook cannot work with
+        pub unsupported: IntGauge = "offhook_stream_unsupported",
+        /// 1 if Redis answers, and refuses something that is needed
+        pub refusing: IntGauge = "offhook_stream_refusing",
+        /// 1 while no marks are written, since more than half of Redis's maxmemory is used
+        marks_given_up: IntGauge = "offhook_marks_given_up",
+        /// Times that the stream, or our group in it, was taken away by somebody
+        pub resets: Counters<Reset> = "offhook_stream_resets_total" by ["what"],
+    }
 }
 
 impl StreamMetrics {
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
-        let age = |name: &str, help: &str| register(registry, Gauge::new(name, help)?);
-        let counter = |name: &str, help: &str| register(registry, IntCounter::new(name, help)?);
-        let resets = counters(
-            registry,
-            "offhook_stream_resets_total",
-            "Times that the stream, or our group in it, was taken away by somebody",
-            &["what"],
-        )?;
-        for what in [STREAM, GROUP] {
-            resets.with_label_values(&[what]);
-        }
-        Ok(Self {
-            length: gauge(
-                "offhook_stream_length",
-                "Entries in the stream, those included that are acked and not yet freed",
-            )?,
-            depth: gauge(
-                "offhook_stream_depth",
-                "Events that wait for the store: entries in the stream that are not acked, or what is in \
-                 the local log where there is no stream",
-            )?,
-            pending: gauge(
-                "offhook_stream_pending",
-                "Entries that a worker has read and not acked",
-            )?,
-            dead: gauge("offhook_dead_letters", "Events that were put aside and are still there")?,
-            oldest: age(
-                "offhook_stream_oldest_age_seconds",
-                "Age of the oldest of them; 0 if there is none",
-            )?,
-            trimmed: counter("offhook_stream_trimmed_total", "Entries freed, about")?,
-            reaped: counter(
-                "offhook_reaped_consumers_total",
-                "Consumers taken out of the group that were idle for long and held nothing",
-            )?,
-            blocking: gauge(
-                "offhook_stream_blocking_groups",
-                "Consumer groups of others that have kept entries from being freed for 5 minutes",
-            )?,
-            kept: age(
-                "offhook_stream_kept_age_seconds",
-                "Age of the oldest entry that only a consumer group of others keeps; 0 if none",
-            )?,
-            usable: gauge(
-                "offhook_stream_usable",
-                "1 if Redis took all that this process does with it when that was last tried",
-            )?,
-            unsupported: gauge(
-                "offhook_stream_unsupported",
-                "1 if this is a Redis that offhook cannot work with",
-            )?,
-            refusing: gauge(
-                "offhook_stream_refusing",
-                "1 if Redis answers, and refuses something that is needed",
-            )?,
-            marks_given_up: gauge(
-                "offhook_marks_given_up",
-                "1 while no marks are written, since more than half of Redis's maxmemory is used",
-            )?,
-            resets,
-        })
-    }
-
     /// Shows whether Redis can be used.
     pub fn show_health(&self, health: &RedisHealth) {
         let outcome = health.outcome();
@@ -113,14 +72,14 @@ impl StreamMetrics {
 
     /// Shows what waits in a local log that stands where the stream would.
     pub fn show_local_log(&self, events: u64, oldest: Duration) {
-        self.depth.set(i64::try_from(events).unwrap_or(i64::MAX));
+        show(&self.depth, events);
         self.oldest.set(oldest.as_secs_f64());
     }
 }
 
 impl StreamObserver for StreamMetrics {
     fn stream_lost(&self, before: Backlog) {
-        self.resets.with_label_values(&[STREAM]).inc();
+        self.resets.of(Reset::Stream).inc();
         let Backlog { unread, pending, .. } = before;
         error!(
             unread,
@@ -132,7 +91,7 @@ impl StreamObserver for StreamMetrics {
 
     fn groups_made_again(&self, times: u64) {
         if times > 0 {
-            self.resets.with_label_values(&[GROUP]).inc_by(times);
+            self.resets.of(Reset::Group).inc_by(times);
             error!(
                 times,
                 "the consumer group was gone, and was made again from the first entry that is left: \
@@ -142,11 +101,10 @@ impl StreamObserver for StreamMetrics {
     }
 
     fn show(&self, backlog: Backlog, now: Timestamp) {
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.length.set(gauge(backlog.length));
-        self.depth.set(gauge(backlog.unread.saturating_add(backlog.pending)));
-        self.pending.set(gauge(backlog.pending));
-        self.dead.set(gauge(backlog.dead));
+        show(&self.length, backlog.length);
+        show(&self.depth, backlog.unread.saturating_add(backlog.pending));
+        show(&self.pending, backlog.pending);
+        show(&self.dead, backlog.dead);
         // A stream that is drained reads 0; its series does not vanish.
         self.oldest.set(backlog.oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
     }
@@ -164,7 +122,7 @@ impl StreamObserver for StreamMetrics {
         self.kept.set(oldest.as_secs_f64());
         let long = blockers.iter().filter(|blocker| blocker.age >= FORGOTTEN);
         let names: Vec<String> = long.map(|blocker| blocker.group.clone()).collect();
-        self.blocking.set(i64::try_from(names.len()).unwrap_or(i64::MAX));
+        show(&self.blocking, names.len() as u64);
         for group in names.iter().filter(|group| !known.contains(group)) {
             warn!(
                 group,

@@ -8,32 +8,15 @@ use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::Sha256;
 
-/// How a signature is made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Algorithm {
-    /// HMAC-SHA1: auth tokens, and shared keys that say so.
-    HmacSha1,
-    /// HMAC-SHA256: shared keys.
-    HmacSha256,
-}
+use crate::labels::labels;
 
-impl Algorithm {
-    /// Every algorithm.
-    pub const ALL: [Self; 2] = [Self::HmacSha1, Self::HmacSha256];
-
-    /// Twilio's name for it, as in `X-Twilio-Webhooks-Signature-Settings`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HmacSha1 => "HMAC_SHA1",
-            Self::HmacSha256 => "HMAC_SHA256",
-        }
-    }
-
-    /// The algorithm of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.as_str() == name)
+labels! {
+    /// How a signature is made.
+    pub enum Algorithm {
+        /// HMAC-SHA1: auth tokens, and shared keys that say so.
+        HmacSha1 = "HMAC_SHA1",
+        /// HMAC-SHA256: shared keys.
+        HmacSha256 = "HMAC_SHA256",
     }
 }
 

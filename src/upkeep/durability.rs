@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::rest;
-use crate::backend::{BackendError, DurabilityLevel, DurabilityReport, DurabilityReports, Probe};
+use crate::backend::{
+    Backend, BackendError, DurabilityLevel, DurabilityReport, DurabilityReports, Probe,
+};
 use crate::pipeline::spooled::AnswerAfter;
 
 /// Settings change rarely, but callbacks that are answered meanwhile are less durable than promised; and the
@@ -19,8 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What can say which durability is in force.
 pub trait Durable: Send + Sync {
-    /// The backend's name.
-    fn name(&self) -> &'static str;
+    /// Which backend it is.
+    fn backend(&self) -> Backend;
 
     /// Reads it; `None` where it is our own settings that decide.
     fn durability(
@@ -29,8 +31,8 @@ pub trait Durable: Send + Sync {
 }
 
 impl Durable for Probe {
-    fn name(&self) -> &'static str {
-        Self::name(self)
+    fn backend(&self) -> Backend {
+        self.dependency().backend()
     }
 
     async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
@@ -40,9 +42,9 @@ impl Durable for Probe {
 
 /// A setting of a backend breaks the promise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{backend}: {breach}")]
+#[error("{}: {breach}", .backend.as_str())]
 pub struct Breach {
-    backend: &'static str,
+    backend: Backend,
     /// The setting, and what to set instead.
     breach: &'static str,
 }
@@ -56,13 +58,11 @@ pub struct DurabilityMonitor<B, S> {
     pub in_force: DurabilityReports,
     /// Whose commit a callback is answered for.
     pub answer_after: AnswerAfter,
-    /// Takes a backend's name, what was read, and whether that is less than was asked for.
+    /// Takes a backend, what was read, and whether that is less than was asked for.
     pub show: S,
 }
 
-impl<B: Durable, S: Fn(&'static str, &DurabilityReport, bool) + Send + Sync>
-    DurabilityMonitor<B, S>
-{
+impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> DurabilityMonitor<B, S> {
     /// The first look. A backend that is away is looked at later.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl<B: Durable, S: Fn(&'static str, &DurabilityReport, bool) + Send + Sync>
     pub async fn run(self, stop: CancellationToken) {
         while rest(READ_INTERVAL, &stop).await {
             for backend in &self.backends {
-                let is_first = self.in_force.get(backend.name()).is_none();
+                let is_first = self.in_force.get(backend.backend()).is_none();
                 if self.read(backend).await.is_err() && is_first {
                     return;
                 }
@@ -88,34 +88,35 @@ impl<B: Durable, S: Fn(&'static str, &DurabilityReport, bool) + Send + Sync>
     }
 
     /// Reads what is in force, shows it, and logs it if it is news.
-    async fn read(&self, backend: &B) -> Result<(), Breach> {
+    async fn read(&self, asked: &B) -> Result<(), Breach> {
         let late = |_| Some(Err(BackendError("no answer in time".to_owned())));
-        let read = timeout(ANSWER_TIMEOUT, backend.durability()).await.unwrap_or_else(late);
-        let name = backend.name();
+        let read = timeout(ANSWER_TIMEOUT, asked.durability()).await.unwrap_or_else(late);
+        let backend = asked.backend();
         let in_force = match read {
             Some(Ok(in_force)) => in_force,
             Some(Err(error)) => {
-                warn!(backend = name, error = %error, "durability cannot be read yet");
+                warn!(backend = backend.as_str(), error = %error, "durability cannot be read yet");
                 return Ok(());
             }
             None => return Ok(()),
         };
-        (self.show)(name, &in_force, self.is_below(name, in_force.level));
+        (self.show)(backend, &in_force, self.is_below(backend, in_force.level));
         let breach = in_force.breach;
-        if self.in_force.set(name, in_force.clone()) {
-            self.log(name, &in_force);
+        if self.in_force.set(backend, in_force.clone()) {
+            self.log(backend, &in_force);
         }
-        breach.map_or(Ok(()), |breach| Err(Breach { backend: name, breach }))
+        breach.map_or(Ok(()), |breach| Err(Breach { backend, breach }))
     }
 
     /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
     /// stream may be as it is.
-    fn is_below(&self, backend: &str, level: DurabilityLevel) -> bool {
-        let spooled = backend == "redis" && self.answer_after == AnswerAfter::Spool;
+    fn is_below(&self, backend: Backend, level: DurabilityLevel) -> bool {
+        let spooled = backend == Backend::Redis && self.answer_after == AnswerAfter::Spool;
         !spooled && !matches!(level, DurabilityLevel::Synced | DurabilityLevel::Unknown)
     }
 
-    fn log(&self, backend: &str, in_force: &DurabilityReport) {
+    fn log(&self, of: Backend, in_force: &DurabilityReport) {
+        let backend = of.as_str();
         let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
         if let Some(breach) = in_force.breach {
             error!(backend, level, settings, breach, "durability in force breaks the promise");
@@ -129,9 +130,9 @@ impl<B: Durable, S: Fn(&'static str, &DurabilityReport, bool) + Send + Sync>
                 "durability in force is hidden: unless you know that this backend syncs before it \
                  answers, set stream.durability = \"spool\""
             );
-        } else if self.is_below(backend, in_force.level) {
-            let fix = match backend {
-                "redis" => {
+        } else if self.is_below(of, in_force.level) {
+            let fix = match of {
+                Backend::Redis => {
                     "set appendonly yes and appendfsync always, or stream.durability = \"spool\""
                 }
                 _ => "set fsync on",
@@ -161,8 +162,8 @@ mod tests {
     struct Script(Mutex<VecDeque<Result<DurabilityReport, BackendError>>>, CancellationToken);
 
     impl Durable for Script {
-        fn name(&self) -> &'static str {
-            "redis"
+        fn backend(&self) -> Backend {
+            Backend::Redis
         }
 
         async fn durability(&self) -> Option<Result<DurabilityReport, BackendError>> {
@@ -198,8 +199,8 @@ mod tests {
             backends: vec![Script(Mutex::new(answers.into()), stop.clone())],
             in_force: DurabilityReports::default(),
             answer_after,
-            show: |name: &'static str, in_force: &DurabilityReport, is_below: bool| {
-                assert_eq!(name, "redis");
+            show: |backend, in_force: &DurabilityReport, is_below: bool| {
+                assert_eq!(backend, Backend::Redis);
                 shown.lock().unwrap().push((in_force.level, is_below));
             },
         };

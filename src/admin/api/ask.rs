@@ -8,6 +8,7 @@ use super::Problem;
 use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, StatusSearch, TimeRange};
 use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
+use crate::labels::Label as _;
 use crate::twilio::privacy::Privacy;
 
 /// As many as fit a screen or two.

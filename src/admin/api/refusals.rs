@@ -33,6 +33,7 @@ struct View {
 impl From<RecentRefusal> for View {
     fn from(refused: RecentRefusal) -> Self {
         let RecentRefusal { at, route, reason, status, account, urls, explained, hint } = refused;
+        let reason = reason.as_str();
         Self { at, route, reason, status, account, urls, explained, hint }
     }
 }
@@ -40,6 +41,6 @@ impl From<RecentRefusal> for View {
 /// `GET /api/refusals`, the latest first.
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<List> {
     let counted = admin.refusals.counted().into_iter();
-    let counts = counted.map(|(reason, counted)| (reason, counted.times)).collect();
+    let counts = counted.map(|(reason, counted)| (reason.as_str(), counted.times)).collect();
     Json(List { counts, refusals: admin.refusals.last().into_iter().map(View::from).collect() })
 }

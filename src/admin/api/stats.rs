@@ -12,6 +12,7 @@ use super::{Problem, ask};
 use crate::admin::Admin;
 use crate::admin::watch::{Seen, Vitals};
 use crate::backend::search::Counts;
+use crate::backend::{self, Need};
 use crate::clock::Timestamp;
 
 /// An hour, unless something else is asked for.
@@ -46,7 +47,7 @@ struct Process {
     since: Timestamp,
     accepted: u64,
     refused: u64,
-    refusals: BTreeMap<String, u64>,
+    refusals: BTreeMap<&'static str, u64>,
     accepted_per_second: f64,
     refused_per_second: f64,
     /// In seconds; null if nothing was answered.
@@ -72,8 +73,8 @@ struct Process {
 
 #[derive(Debug, Serialize)]
 struct Dependency {
-    name: &'static str,
-    need: &'static str,
+    name: backend::Dependency,
+    need: Need,
     /// Since when.
     away: Option<Timestamp>,
     error: Option<String>,
@@ -82,14 +83,14 @@ struct Dependency {
 impl Process {
     fn of(vitals: &Vitals, watchers: usize) -> Self {
         let Vitals { now, hour, circuit_open, .. } = vitals;
-        let refusals = now.refusals.keys();
         let dependencies = vitals.dependencies.iter().cloned();
-        let refusals = refusals.map(|reason| (reason.clone(), vitals.refused_since(hour, reason)));
+        let named = vitals.refusals_since(hour).into_iter();
+        let named = named.map(|(reason, times)| (reason.as_str(), times));
         Self {
             since: hour.at,
-            accepted: now.accepted.saturating_sub(hour.accepted),
-            refused: now.refused.saturating_sub(hour.refused),
-            refusals: refusals.filter(|(_, count)| *count > 0).collect(),
+            accepted: now.accepted().saturating_sub(hour.accepted()),
+            refused: now.refused().saturating_sub(hour.refused()),
+            refusals: named.collect(),
             accepted_per_second: vitals.per_second,
             refused_per_second: vitals.refused_per_second,
             latency_median: vitals.median,
@@ -102,7 +103,12 @@ impl Process {
             circuit_open: *circuit_open,
             dead_letters: vitals.unstored(now.dead_letters),
             dependencies: dependencies
-                .map(|Seen { name, need, away, error }| Dependency { name, need, away, error })
+                .map(|Seen { dependency: name, need, away, error }| Dependency {
+                    name,
+                    need,
+                    away,
+                    error,
+                })
                 .collect(),
             watchers,
         }

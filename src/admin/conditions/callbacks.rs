@@ -5,33 +5,44 @@ use std::time::Duration;
 use super::{Scene, Sign, minutes};
 use crate::admin::console::words::{count, number_of, seconds};
 use crate::admin::verdict::Tone;
+use crate::admin::watch::Sample;
+use crate::backend::Dependency;
+use crate::http::RequestOutcome;
+use crate::recent::Refusal;
+use crate::twilio::kind::twiml_request::Verb;
 
 /// Longer than this for one answer in twenty.
 const SLOW_S: f64 = 5.0;
-/// What no route was reached by, or what no callback is: balancers' probes and scanners.
-const NOISE: [&str; 2] = ["unknown_route", "method_not_allowed"];
-/// Told of by conditions of their own.
-const ELSEWHERE: [&str; 6] =
-    ["not_durable", "overloaded", "no_room", SIGNED_TO_NO_ROUTE, LOST[0], LOST[1]];
-const LOST: [&str; 2] = ["lost_parameters", "lost_body"];
-const SIGNED_TO_NO_ROUTE: &str = "signed_unknown_route";
-const REFUSALS: &str = "offhook_refusals_total";
-const REQUESTS: &str = "offhook_requests_total";
+/// Nothing could make the event durable.
+const NOT_DURABLE: [Refusal; 3] = [Refusal::NotDurable, Refusal::Overloaded, Refusal::NoRoom];
+/// Signed, and empty.
+const LOST: [Refusal; 2] = [Refusal::LostParameters, Refusal::LostBody];
+
+/// Whether no condition of its own tells of refusals for this reason, and it is a callback that was refused:
+/// balancers' probes and scanners are none.
+fn is_of_a_callback(reason: Refusal) -> bool {
+    let noise = [Refusal::UnknownRoute, Refusal::MethodNotAllowed].contains(&reason);
+    let elsewhere = NOT_DURABLE.contains(&reason)
+        || LOST.contains(&reason)
+        || reason == Refusal::SignedUnknownRoute;
+    !noise && !elsewhere
+}
 
 fn refused(number: u64) -> String {
     number_of(number, "callback was refused", "callbacks were refused")
 }
 
 pub(super) fn not_durable(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost = scene.rose(minutes(5), REFUSALS, |labels| {
-        ["not_durable", "overloaded", "no_room"].contains(&labels.get("reason"))
-    });
+    let lost =
+        scene.rose(minutes(5), |sample| sample.refusals.sum(|reason| NOT_DURABLE.contains(reason)));
     let text = format!("{} in the last 5 minutes: nothing could make them durable.", refused(lost));
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn internal_errors(scene: &Scene<'_>) -> Vec<Sign> {
-    let errors = scene.rose(minutes(10), REQUESTS, |labels| labels.get("outcome") == "error");
+    let errors = scene.rose(minutes(10), |sample| {
+        sample.requests.sum(|(_, outcome)| *outcome == RequestOutcome::Error)
+    });
     let text = format!(
         "{} answered with 500 in the last 10 minutes: a defect of offhook, please report it.",
         number_of(errors, "callback was", "callbacks were")
@@ -40,8 +51,7 @@ pub(super) fn internal_errors(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost =
-        scene.rose(minutes(10), REFUSALS, |labels| labels.get("reason") == SIGNED_TO_NO_ROUTE);
+    let lost = scene.rose(minutes(10), |sample| sample.refusals.get(&Refusal::SignedUnknownRoute));
     let text = format!(
         "{} in the last 10 minutes that your account signed, to a path that is not a route: callbacks are \
          being lost. Correct the URL at Twilio, or what the proxy makes of its path.",
@@ -51,7 +61,8 @@ pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn lost_parameters(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost = scene.rose(minutes(10), REFUSALS, |labels| LOST.contains(&labels.get("reason")));
+    let lost =
+        scene.rose(minutes(10), |sample| sample.refusals.sum(|reason| LOST.contains(reason)));
     let text = format!(
         "{} in the last 10 minutes that Twilio signed and that were empty: something in front redirects, \
          which turns a POST into a GET. Let it answer at the public URL itself.",
@@ -62,14 +73,11 @@ pub(super) fn lost_parameters(scene: &Scene<'_>) -> Vec<Sign> {
 
 /// One sign for each verb, since each has a URL of its own to be mended.
 pub(super) fn twiml_requests(scene: &Scene<'_>) -> Vec<Sign> {
-    const NAME: &str = "offhook_twiml_requests_total";
-    let verbs = scene.series(NAME).map(|(labels, _)| labels.get("verb").to_owned());
-    let verbs: std::collections::BTreeSet<String> = verbs.collect();
-    let sign = |verb: &String| {
-        let times = scene.rose(minutes(10), NAME, |labels| labels.get("verb") == verb);
-        let whose = match verb.as_str() {
-            "url" => "the URL of a call, a <Redirect> or a whisper".to_owned(),
-            verb => format!("<{verb}>"),
+    let sign = |verb: Verb| {
+        let times = scene.rose(minutes(10), |sample| sample.twiml_requests.get(&verb));
+        let whose = match verb {
+            Verb::Url => "the URL of a call, a <Redirect> or a whisper".to_owned(),
+            verb => format!("<{}>", verb.as_str()),
         };
         (times > 0).then(|| {
             Sign::new(format!(
@@ -79,23 +87,14 @@ pub(super) fn twiml_requests(scene: &Scene<'_>) -> Vec<Sign> {
             ))
         })
     };
-    verbs.iter().filter_map(sign).collect()
+    Verb::ALL.into_iter().filter_map(sign).collect()
 }
 
 /// One is enough to be told; whether it is urgent goes by its share, as in the alert.
 pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
     let span = minutes(10);
-    let mut reasons: Vec<(&str, u64)> = scene
-        .vitals
-        .now
-        .refusals
-        .keys()
-        .filter_map(|reason| {
-            let told = !NOISE.contains(&&**reason) && !ELSEWHERE.contains(&&**reason);
-            let times = scene.vitals.refused_since(scene.vitals.before(span), reason);
-            (told && times > 0).then_some((&**reason, times))
-        })
-        .collect();
+    let mut reasons = scene.vitals.refusals_since(scene.vitals.before(span));
+    reasons.retain(|(reason, _)| is_of_a_callback(*reason));
     let total: u64 = reasons.iter().map(|(_, times)| times).sum();
     if total == 0 {
         return Vec::new();
@@ -103,13 +102,13 @@ pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
     reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     let of = reasons
         .iter()
-        .map(|(reason, times)| format!("{} {}", reason.replace('_', " "), count(*times)));
+        .map(|(reason, times)| format!("{} {}", reason.as_str().replace('_', " "), count(*times)));
     let of = of.collect::<Vec<_>>().join(", ");
-    let requests = scene.rose(span, REQUESTS, |labels| labels.get("route") != "other");
+    let requests = scene.rose(span, |sample| sample.requests.sum(|(route, _)| route.is_some()));
     let text = format!("{} in the last 10 minutes: {of}.", refused(total));
     let urgent = requests > 20 && total as f64 / requests as f64 > 0.05;
     // A scanner that tries the route once is no reason to get up.
-    let stray = total < 3 && reasons.iter().all(|(reason, _)| *reason == "missing_signature");
+    let stray = total < 3 && reasons.iter().all(|(reason, _)| *reason == Refusal::MissingSignature);
     vec![match (urgent, stray) {
         (true, _) => Sign::new(text),
         (false, true) => Sign::with(Tone::Later, text),
@@ -121,16 +120,16 @@ pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
 /// process's last hour.
 pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
     const QUIET: Duration = minutes(20);
-    let accepted = |labels: &super::Labels<'_>| labels.get("outcome") == "accepted";
     let watched = scene.vitals.now.at.since(scene.vitals.hour.at);
     let (recent, hour) =
-        (scene.rose(QUIET, REQUESTS, accepted), scene.rose(Duration::MAX, REQUESTS, accepted));
+        (scene.rose(QUIET, Sample::accepted), scene.rose(Duration::MAX, Sample::accepted));
     if !scene.receives() || recent > 0 {
         return Vec::new();
     }
     if let Some(habit) = scene.vitals.habit {
         // What waits has come, and is not in the store yet.
-        let waits = scene.vitals.now.depth + scene.vitals.now.spool > 0 || scene.away("redis");
+        let waits =
+            scene.vitals.now.depth + scene.vitals.now.spool > 0 || scene.away(Dependency::Redis);
         let text = "No callback has come for 20 minutes, at a time when many usually do: there were many \
                     yesterday and a week ago. Can Twilio reach the public URL?";
         let silent = habit.usual && !habit.recent && !waits;
@@ -158,14 +157,14 @@ pub(super) fn slow_answers(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn connections_not_taken(scene: &Scene<'_>) -> Vec<Sign> {
-    let failures = scene.rose(minutes(5), "offhook_accept_failures_total", |_| true);
+    let failures = scene.rose(minutes(5), |sample| sample.accept_failures);
     let text = "Connections wait without an answer: the system gives this process no more files. Raise its \
                 limit of open files, or lower inbound.max_connections.";
     (failures > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn fallback_unrecorded(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost = scene.rose(minutes(10), "offhook_fallback_unrecorded_total", |_| true);
+    let lost = scene.rose(minutes(10), |sample| sample.fallback_unrecorded);
     let text = format!(
         "{} answered in the last 10 minutes, and could not be recorded.",
         number_of(lost, "fallback request was", "fallback requests were")

@@ -2,15 +2,17 @@
 
 use super::{Scene, Sign, minutes};
 use crate::admin::console::words::{count, number_of};
+use crate::event::Resource;
 
 /// Of fewer, a share says nothing.
 const ENOUGH: u64 = 50;
 
 pub(super) fn delivery_failures(scene: &Scene<'_>) -> Vec<Sign> {
-    let ended = |statuses: &'static [&'static str]| {
-        scene.rose(minutes(60), "offhook_outcomes_total", |labels| {
-            labels.get("resource") == "message" && statuses.contains(&labels.get("status"))
-        })
+    let ended = |statuses: &[&str]| {
+        let of_messages = |(resource, status): &(Resource, &str)| {
+            *resource == Resource::Message && statuses.contains(status)
+        };
+        scene.rose(minutes(60), |sample| sample.outcomes.sum(of_messages))
     };
     let failed = ended(&["failed", "undelivered"]);
     let all = ended(&["delivered", "failed", "undelivered"]);
@@ -27,20 +29,19 @@ pub(super) fn delivery_failures(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn concurrent_calls(scene: &Scene<'_>) -> Vec<Sign> {
-    let (calls, limit) =
-        (scene.gauge("offhook_calls_in_progress"), scene.gauge("offhook_calls_limit"));
-    if limit <= 0.0 || calls / limit <= 0.8 {
+    let (calls, limit) = (scene.vitals.now.calls_in_progress, scene.vitals.now.calls_limit);
+    if limit == 0 || calls as f64 / limit as f64 <= 0.8 {
         return Vec::new();
     }
     vec![Sign::new(format!(
         "{} of the {} calls that the account may have are in progress. At the limit, Twilio refuses new ones.",
-        count(calls as u64),
-        count(limit as u64)
+        count(calls),
+        count(limit)
     ))]
 }
 
 pub(super) fn contradicted(scene: &Scene<'_>) -> Vec<Sign> {
-    let times = scene.rose(minutes(60), "offhook_contradicted_statuses_total", |_| true);
+    let times = scene.rose(minutes(60), |sample| sample.contradicted);
     let text = format!(
         "Twilio contradicted itself about {} in the last hour. Both statuses are in the history.",
         number_of(times, "call or message", "calls or messages")
@@ -49,7 +50,7 @@ pub(super) fn contradicted(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn differing_duplicates(scene: &Scene<'_>) -> Vec<Sign> {
-    let times = scene.rose(minutes(60), "offhook_differing_duplicates_total", |_| true);
+    let times = scene.rose(minutes(60), |sample| sample.differing);
     let text = format!(
         "{} in the last hour said something else than the event that is stored under the same name: only \
          the first is kept. The log has their keys. Please report it.",

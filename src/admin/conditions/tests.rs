@@ -4,33 +4,22 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::admin::verdict::verdict;
-use crate::admin::watch::{Habit, Sample, Seen};
-use crate::backend::DurabilityLevel;
+use crate::admin::watch::{Habit, Sample, SecretName, Seen};
+use crate::backend::{DurabilityLevel, Need};
 use crate::clock::Timestamp;
+use crate::event::{Resource, Route};
+use crate::http::RequestOutcome;
+use crate::pipeline::CommitFailure;
+use crate::recent::Refusal;
+use crate::twilio::kind::twiml_request::Verb;
 
 /// A receiver and worker in one, two minutes before its last hour is over.
 fn quiet() -> Vitals {
     let at = |minutes: i64| Timestamp::from_micros(minutes * 60_000_000);
     let sample = |minute| Sample { at: at(minute), ..Sample::default() };
     let mut now = sample(60);
-    now.refusals.insert("not_durable".to_owned(), 0);
+    now.receives = true;
     Vitals { samples: (0..60).map(sample).collect(), hour: sample(0), now, ..Vitals::default() }
-}
-
-fn set(sample: &mut Sample, series: &str, value: f64) {
-    let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-    let pairs = labels.trim_end_matches('}').split(',').filter_map(|pair| pair.split_once('='));
-    let labels = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    sample.figures.set(name, labels, value);
-}
-
-/// A quiet hour in which this counter rose, or this gauge stands there, by now.
-fn with(series: &[(&str, f64)]) -> Vitals {
-    let mut vitals = quiet();
-    for (series, value) in series {
-        set(&mut vitals.now, series, *value);
-    }
-    vitals
 }
 
 fn changed(change: impl FnOnce(&mut Vitals)) -> Vitals {
@@ -39,44 +28,46 @@ fn changed(change: impl FnOnce(&mut Vitals)) -> Vitals {
     vitals
 }
 
+/// A quiet hour in which this was counted, or stands there, by now.
+fn counted(change: impl FnOnce(&mut Sample)) -> Vitals {
+    changed(|vitals| change(&mut vitals.now))
+}
+
 /// Each alert, and the least that it is about.
 fn scenes() -> Vec<(&'static str, Vitals)> {
-    let refused = |reason: &str| {
-        let series = format!("offhook_refusals_total{{reason={reason}}}");
-        let mut vitals = with(&[(&series, 1.0)]);
-        vitals.now.refusals.insert(reason.to_owned(), 1);
-        vitals
-    };
+    let refused = |reason| counted(|now| now.refusals.add(reason, 1));
+    let counted_once = |count: fn(&mut Sample) -> &mut u64| counted(|now| *count(now) = 1);
+    let status = |outcome| (Some(Route::Status), outcome);
     let silent = || {
         let mut vitals = quiet();
-        let accepted = "offhook_requests_total{route=status,outcome=accepted}";
-        vitals.samples[30..].iter_mut().for_each(|sample| set(sample, accepted, 21.0));
-        set(&mut vitals.now, accepted, 21.0);
+        let accept =
+            |sample: &mut Sample| sample.requests.add(status(RequestOutcome::Accepted), 21);
+        vitals.samples[30..].iter_mut().for_each(accept);
+        accept(&mut vitals.now);
         vitals
     };
-    let outcome = |status| format!("offhook_outcomes_total{{resource=message,status={status}}}");
-    let secret = "{account=main,key_id=auth_token_1}";
+    let secret = || SecretName { account: "main".to_owned(), key_id: "auth_token_1".to_owned() };
     vec![
-        ("OffhookNotDurable", refused("not_durable")),
-        ("OffhookNotDurable", refused("overloaded")),
-        ("OffhookNotDurable", refused("no_room")),
+        ("OffhookNotDurable", refused(Refusal::NotDurable)),
+        ("OffhookNotDurable", refused(Refusal::Overloaded)),
+        ("OffhookNotDurable", refused(Refusal::NoRoom)),
         (
             "OffhookInternalErrors",
-            with(&[("offhook_requests_total{route=status,outcome=error}", 1.0)]),
+            counted(|now| now.requests.add(status(RequestOutcome::Error), 1)),
         ),
-        ("OffhookSignedToNoRoute", refused("signed_unknown_route")),
-        ("OffhookLostParameters", refused("lost_parameters")),
-        ("OffhookLostParameters", refused("lost_body")),
-        ("OffhookTwimlRequests", with(&[("offhook_twiml_requests_total{verb=Gather}", 1.0)])),
-        ("OffhookDifferingDuplicates", with(&[("offhook_differing_duplicates_total", 1.0)])),
-        ("OffhookRefusals", refused("wrong_signature")),
-        ("OffhookRefusals", refused("missing_signature")),
-        ("OffhookRefusals", refused("malformed_signature")),
-        ("OffhookRefusals", refused("unknown_account")),
-        ("OffhookRefusals", refused("missing_body_hash")),
-        ("OffhookRefusals", refused("wrong_body_hash")),
-        ("OffhookRefusals", refused("unsupported_content_type")),
-        ("OffhookRefusals", refused("body_too_large")),
+        ("OffhookSignedToNoRoute", refused(Refusal::SignedUnknownRoute)),
+        ("OffhookLostParameters", refused(Refusal::LostParameters)),
+        ("OffhookLostParameters", refused(Refusal::LostBody)),
+        ("OffhookTwimlRequests", counted(|now| now.twiml_requests.add(Verb::Gather, 1))),
+        ("OffhookDifferingDuplicates", counted_once(|now| &mut now.differing)),
+        ("OffhookRefusals", refused(Refusal::WrongSignature)),
+        ("OffhookRefusals", refused(Refusal::MissingSignature)),
+        ("OffhookRefusals", refused(Refusal::MalformedSignature)),
+        ("OffhookRefusals", refused(Refusal::UnknownAccount)),
+        ("OffhookRefusals", refused(Refusal::MissingBodyHash)),
+        ("OffhookRefusals", refused(Refusal::WrongBodyHash)),
+        ("OffhookRefusals", refused(Refusal::UnsupportedContentType)),
+        ("OffhookRefusals", refused(Refusal::BodyTooLarge)),
         ("OffhookNoCallbacks", silent()),
         // After a restart.
         (
@@ -84,56 +75,56 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             changed(|vitals| vitals.habit = Some(Habit { recent: false, usual: true })),
         ),
         ("OffhookSlowAnswers", changed(|vitals| vitals.p95 = Some(5.1))),
-        ("OffhookConnectionsNotTaken", with(&[("offhook_accept_failures_total", 1.0)])),
-        (
-            "OffhookDurabilityBelowConfigured",
-            with(&[("offhook_durability_below_configured{backend=redis}", 1.0)]),
-        ),
-        ("OffhookLocalLogDamaged", with(&[("offhook_spool_damaged_files", 1.0)])),
-        ("OffhookOldestAge", changed(|vitals| vitals.now.oldest = 61.0)),
+        ("OffhookConnectionsNotTaken", counted_once(|now| &mut now.accept_failures)),
+        ("OffhookDurabilityBelowConfigured", counted(|now| now.below.push(Backend::Redis))),
+        ("OffhookLocalLogDamaged", counted_once(|now| &mut now.damaged_files)),
+        ("OffhookOldestAge", counted(|now| now.oldest = 61.0)),
         ("OffhookCircuitOpen", changed(|vitals| vitals.circuit_open = Some(vitals.now.at))),
-        ("OffhookSpoolNotEmpty", changed(|vitals| vitals.now.spool = 1)),
+        ("OffhookSpoolNotEmpty", counted_once(|now| &mut now.spool)),
         (
             "OffhookCommitsFail",
-            with(&[("offhook_commit_errors_total{backend=postgres,error=transient}", 1.0)]),
+            counted(|now| now.commit_errors.add((Backend::Postgres, CommitFailure::Transient), 1)),
         ),
-        ("OffhookStreamErrors", with(&[("offhook_stream_errors_total", 1.0)])),
-        (
-            "OffhookStreamGrowing",
-            changed(|vitals| (vitals.now.depth, vitals.now.oldest) = (513, 6.0)),
-        ),
-        ("OffhookStreamUnsupported", with(&[("offhook_stream_unsupported", 1.0)])),
-        ("OffhookStreamRefusing", with(&[("offhook_stream_refusing", 1.0)])),
-        ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=stream}", 1.0)])),
-        ("OffhookStreamTakenAway", with(&[("offhook_stream_resets_total{what=group}", 1.0)])),
-        ("OffhookDeadLetters", changed(|vitals| vitals.now.dead_letters = 1)),
-        ("OffhookBlockedByAnotherGroup", with(&[("offhook_stream_blocking_groups", 1.0)])),
-        ("OffhookFallbackUnrecorded", with(&[("offhook_fallback_unrecorded_total", 1.0)])),
-        ("OffhookReloadFailed", changed(|vitals| vitals.now.reload_failed = true)),
+        ("OffhookStreamErrors", counted_once(|now| &mut now.stream_errors)),
+        ("OffhookStreamGrowing", counted(|now| (now.depth, now.oldest) = (513, 6.0))),
+        ("OffhookStreamUnsupported", counted(|now| now.stream_unsupported = true)),
+        ("OffhookStreamRefusing", counted(|now| now.stream_refusing = true)),
+        ("OffhookStreamTakenAway", counted_once(|now| &mut now.stream_resets)),
+        ("OffhookStreamTakenAway", counted_once(|now| &mut now.group_resets)),
+        ("OffhookDeadLetters", counted_once(|now| &mut now.dead_letters)),
+        ("OffhookBlockedByAnotherGroup", counted_once(|now| &mut now.blocking_groups)),
+        ("OffhookFallbackUnrecorded", counted_once(|now| &mut now.fallback_unrecorded)),
+        ("OffhookReloadFailed", counted(|now| now.reload_failed = true)),
         (
             "OffhookDeliveryFailures",
-            with(&[(&outcome("failed"), 2.0), (&outcome("delivered"), 50.0)]),
+            counted(|now| {
+                now.outcomes.add((Resource::Message, "failed"), 2);
+                now.outcomes.add((Resource::Message, "delivered"), 50);
+            }),
         ),
         (
             "OffhookConcurrentCalls",
-            with(&[("offhook_calls_in_progress", 41.0), ("offhook_calls_limit", 50.0)]),
+            counted(|now| (now.calls_in_progress, now.calls_limit) = (41, 50)),
         ),
-        ("OffhookContradictedStatuses", with(&[("offhook_contradicted_statuses_total", 1.0)])),
+        ("OffhookContradictedStatuses", counted_once(|now| &mut now.contradicted)),
         (
             "OffhookRetiringSecretStillMatches",
-            with(&[
-                (&format!("offhook_secret_retiring{secret}"), 1.0),
-                (&format!("offhook_secret_matches_total{secret}"), 1.0),
-            ]),
+            counted(|now| {
+                now.retiring.push(secret());
+                now.secret_matches.add(secret(), 1);
+            }),
         ),
-        ("OffhookRetentionHeld", with(&[("offhook_retention_held{table=events}", 1.0)])),
-        ("OffhookRetentionFails", with(&[("offhook_retention_errors_total{table=events}", 1.0)])),
+        ("OffhookRetentionHeld", counted(|now| now.retention_held.push("events"))),
+        ("OffhookRetentionFails", counted(|now| now.retention_errors.add("events", 1))),
     ]
 }
 
-fn everysec() -> [(&'static str, DurabilityReport); 1] {
+fn everysec() -> [(Backend, DurabilityReport); 1] {
     let settings = "appendonly yes, appendfsync everysec".to_owned();
-    [("redis", DurabilityReport { level: DurabilityLevel::EverySecond, settings, breach: None })]
+    [(
+        Backend::Redis,
+        DurabilityReport { level: DurabilityLevel::EverySecond, settings, breach: None },
+    )]
 }
 
 #[test]
@@ -203,16 +194,20 @@ fn a_silence_that_is_usual_or_only_ours_is_none() {
     vitals.now.depth = 1;
     assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "what came waits");
     vitals.now.depth = 0;
-    vitals.now.refusals.clear();
+    vitals.now.receives = false;
     assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "a worker takes none");
 }
 
 #[test]
 fn a_redis_that_is_away_is_told_of_once() {
-    let mut vitals = with(&[("offhook_stream_errors_total", 9.0)]);
+    let mut vitals = counted(|now| now.stream_errors = 9);
     let now = vitals.now.at;
-    vitals.dependencies =
-        vec![Seen { name: "redis", need: "either", away: Some(now), error: None }];
+    vitals.dependencies = vec![Seen {
+        dependency: Dependency::Redis,
+        need: Need::Either,
+        away: Some(now),
+        error: None,
+    }];
     (vitals.now.oldest, vitals.now.spool, vitals.circuit_open) = (99.0, 7, Some(now));
     let findings = verdict(&vitals, &everysec());
     assert_eq!(findings.len(), 1, "{findings:?}");
@@ -221,9 +216,10 @@ fn a_redis_that_is_away_is_told_of_once() {
 
 #[test]
 fn what_redis_refuses_is_said_in_its_own_words() {
-    let mut vitals = with(&[("offhook_stream_refusing", 1.0)]);
+    let mut vitals = counted(|now| now.stream_refusing = true);
     let (away, error) = (Some(vitals.now.at), Some("XADD: NOREPLICAS Not enough".to_owned()));
-    vitals.dependencies = vec![Seen { name: "redis", need: "either", away, error }];
+    vitals.dependencies =
+        vec![Seen { dependency: Dependency::Redis, need: Need::Either, away, error }];
     let says = |vitals: &Vitals, where_to: &str| {
         let found: Vec<_> =
             verdict(vitals, &everysec()).into_iter().map(|finding| finding.text).collect();
@@ -239,36 +235,41 @@ fn what_redis_refuses_is_said_in_its_own_words() {
     says(&vitals, "and wait in Redis: 3 events wait there");
     (vitals.circuit_open, vitals.now.spool) = (Some(vitals.now.at), 7);
     says(&vitals, "and go to the spool: 7 events wait there");
-    vitals.now.refusals.clear();
+    vitals.now.receives = false;
     says(&vitals, "answered. The reason");
 }
 
 #[test]
 fn a_share_of_refusals_is_urgent_and_a_stray_scanner_is_not() {
-    let told = |reason: &str, refused: u64, requests: f64| {
-        let mut vitals =
-            with(&[("offhook_requests_total{route=status,outcome=accepted}", requests)]);
-        // Probes and scanners are no requests for a route.
-        set(&mut vitals.now, "offhook_requests_total{route=other,outcome=refused}", 100_000.0);
-        vitals.now.refusals.insert(reason.to_owned(), refused);
+    let told = |reason, refused, requests| {
+        let vitals = counted(|now| {
+            let accepted = (Some(Route::Status), RequestOutcome::Accepted);
+            now.requests.add(accepted, requests);
+            // Probes and scanners are no requests for a route.
+            now.requests.add((None, RequestOutcome::Refused), 100_000);
+            now.refusals.add(reason, refused);
+        });
         verdict(&vitals, &everysec()).remove(0).tone
     };
-    assert_eq!(told("wrong_signature", 6, 100.0), Tone::Bad);
-    assert_eq!(told("wrong_signature", 5, 100.0), Tone::Odd);
-    assert_eq!(told("missing_signature", 2, 100.0), Tone::Later);
-    assert_eq!(told("missing_signature", 3, 100.0), Tone::Odd);
-    assert_eq!(told("unknown_route", 1000, 100.0), Tone::Good);
+    assert_eq!(told(Refusal::WrongSignature, 6, 100), Tone::Bad);
+    assert_eq!(told(Refusal::WrongSignature, 5, 100), Tone::Odd);
+    assert_eq!(told(Refusal::MissingSignature, 2, 100), Tone::Later);
+    assert_eq!(told(Refusal::MissingSignature, 3, 100), Tone::Odd);
+    assert_eq!(told(Refusal::UnknownRoute, 1000, 100), Tone::Good);
 }
 
 /// Of a process without Redis.
 #[test]
 fn before_a_store_of_its_own_events_wait_in_the_local_log() {
-    let seen = |name, need, away| Seen { name, need, away, error: None };
+    let seen = |dependency, need, away| Seen { dependency, need, away, error: None };
     let mut vitals = quiet();
     let now = vitals.now.at;
-    for (store, text) in [("postgres", "Postgres has not"), ("sqlite", "The store's file has not")]
-    {
-        vitals.dependencies = vec![seen("spool", "must", None), seen(store, "optional", Some(now))];
+    for (store, text) in [
+        (Dependency::Postgres, "Postgres has not"),
+        (Dependency::Sqlite, "The store's file has not"),
+    ] {
+        vitals.dependencies =
+            vec![seen(Dependency::Spool, Need::Must, None), seen(store, Need::Optional, Some(now))];
         vitals.now.depth = 12;
         let findings = verdict(&vitals, &everysec());
         assert_eq!(findings.len(), 1, "{findings:?}");
@@ -277,10 +278,13 @@ fn before_a_store_of_its_own_events_wait_in_the_local_log() {
         assert!(!said.contains("Redis"), "{said}");
     }
     // Everything goes through it, so that some of it being there is nothing to look at.
-    vitals.dependencies = vec![seen("spool", "must", None), seen("sqlite", "optional", None)];
+    vitals.dependencies = vec![
+        seen(Dependency::Spool, Need::Must, None),
+        seen(Dependency::Sqlite, Need::Optional, None),
+    ];
     (vitals.now.depth, vitals.now.oldest) = (5000, 0.1);
     assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good);
-    vitals.dependencies = vec![seen("spool", "must", Some(now))];
+    vitals.dependencies = vec![seen(Dependency::Spool, Need::Must, Some(now))];
     let said = verdict(&vitals, &everysec()).remove(0);
     assert_eq!(said.tone, Tone::Bad);
     assert!(said.text.contains("callbacks are refused"), "{said:?}");

@@ -2,8 +2,10 @@
 
 use super::{Scene, Sign, minutes};
 use crate::admin::console::words::{count, minute, number_of, seconds};
-use crate::admin::verdict::{Tone, name};
-use crate::admin::watch::Seen;
+use crate::admin::verdict::{Tone, backend_name, name};
+use crate::admin::watch::{Log, Seen};
+use crate::backend::{Backend, Dependency, Need};
+use crate::pipeline::CommitFailure;
 
 /// A worker's own pace is seconds at most.
 const LATE_S: f64 = 60.0;
@@ -25,16 +27,16 @@ fn wait(number: u64) -> String {
 /// Each dependency that does not answer, with what becomes of the events.
 pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
     let away = scene.vitals.dependencies.iter().filter(|seen| seen.away.is_some());
-    let away = away.filter(|seen| seen.name != "redis" || !is_refusing(scene));
+    let away = away.filter(|seen| seen.dependency != Dependency::Redis || !is_refusing(scene));
     away.map(|seen| {
-        let tone = match (seen.name, seen.need) {
+        let tone = match (seen.dependency, seen.need) {
             // The receivers answer, and keep what Redis does not take.
-            ("redis", _) | (_, "either" | "optional") => Tone::Odd,
-            _ => Tone::Bad,
+            (Dependency::Redis, _) | (_, Need::Either | Need::Optional) => Tone::Odd,
+            (_, Need::Must) => Tone::Bad,
         };
         let mut text = away_text(seen, scene);
         // Of the others the page has it beside: of Redis there are many, such as Sentinels that disagree.
-        if let ("redis", Some(error)) = (seen.name, &seen.error) {
+        if let (Dependency::Redis, Some(error)) = (seen.dependency, &seen.error) {
             text = format!("{text} The reason: {error}.");
         }
         Sign::with(tone, text)
@@ -45,18 +47,19 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
 fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
     let now = &scene.vitals.now;
     let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
-    match away.name {
-        "redis" if scene.receives() => {
+    let redis = scene.vitals.log() == Log::Redis;
+    match away.dependency {
+        Dependency::Redis if scene.receives() => {
             let spool = wait(now.spool);
             format!(
                 "Redis has been down since {since}. Callbacks are answered and go to the spool: {spool} there."
             )
         }
-        "redis" => format!(
+        Dependency::Redis => format!(
             "Redis has been down since {since}. Callbacks are answered and wait in the receivers' spools."
         ),
-        "postgres" | "sqlite" if scene.vitals.log() != "Redis" => {
-            let (store, depth) = (name(away.name), wait(now.depth));
+        Dependency::Postgres | Dependency::Sqlite if !redis => {
+            let (store, depth) = (name(away.dependency), wait(now.depth));
             let text = format!(
                 "{store} has not answered since {since}. Callbacks are answered and wait in the local log: \
                  {depth} there."
@@ -64,30 +67,30 @@ fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
             text[..1].to_uppercase() + &text[1..]
         }
         // Where Redis does not answer either, nobody knows how many.
-        "postgres" if scene.away("redis") => {
+        Dependency::Postgres if scene.away(Dependency::Redis) => {
             format!("Postgres has been down since {since}. Nothing is stored until it is back.")
         }
-        "postgres" => {
+        Dependency::Postgres => {
             let depth = wait(now.depth);
             format!("Postgres has been down since {since}. Events stay in Redis: {depth} there.")
         }
-        "spool_disk" if scene.vitals.log() != "Redis" => {
+        Dependency::SpoolDisk if !redis => {
             format!(
                 "The disk of the local log has not worked since {since}: callbacks are refused."
             )
         }
-        "spool_disk" => format!("The spool's disk has not worked since {since}."),
-        "spool" if scene.vitals.log() != "Redis" => {
+        Dependency::SpoolDisk => format!("The spool's disk has not worked since {since}."),
+        Dependency::Spool if !redis => {
             format!("The local log has been full since {since}: callbacks are refused.")
         }
-        "spool" => format!("The spool has been full since {since}."),
-        other => format!("{} has been down since {since}.", name(other)),
+        Dependency::Spool => format!("The spool has been full since {since}."),
+        Dependency::Sqlite => format!("{} has been down since {since}.", name(away.dependency)),
     }
 }
 
 /// Whether Redis answers, and refuses something that this process needs.
 fn is_refusing(scene: &Scene<'_>) -> bool {
-    scene.gauge("offhook_stream_refusing") > 0.0
+    scene.vitals.now.stream_refusing
 }
 
 /// A process that receives and works stays ready while its receiving half is, so this is where its other half is
@@ -97,7 +100,7 @@ pub(super) fn refusing(scene: &Scene<'_>) -> Vec<Sign> {
         return Vec::new();
     }
     let now = &scene.vitals.now;
-    let redis = scene.vitals.dependencies.iter().find(|seen| seen.name == "redis");
+    let redis = scene.vitals.dependencies.iter().find(|seen| seen.dependency == Dependency::Redis);
     let since = redis
         .and_then(|seen| seen.away)
         .map_or_else(String::new, |at| format!(" since {}", minute(at, now.at)));
@@ -117,37 +120,36 @@ pub(super) fn refusing(scene: &Scene<'_>) -> Vec<Sign> {
 pub(super) fn unsupported(scene: &Scene<'_>) -> Vec<Sign> {
     let text = "Redis is one that offhook cannot work with: nothing is stored, and callbacks wait in the \
                 receivers' spools. /readyz says what is needed.";
-    (scene.gauge("offhook_stream_unsupported") > 0.0).then(|| Sign::new(text)).into_iter().collect()
+    scene.vitals.now.stream_unsupported.then(|| Sign::new(text)).into_iter().collect()
 }
 
 /// What is lost with it, only the log can say.
 pub(super) fn taken_away(scene: &Scene<'_>) -> Vec<Sign> {
-    let rose = |what: &str| {
-        scene.rose(minutes(15), "offhook_stream_resets_total", |labels| labels.get("what") == what)
-    };
-    if rose("stream") > 0 {
+    if scene.rose(minutes(15), |sample| sample.stream_resets) > 0 {
         let text = "The stream in Redis was taken away (FLUSHALL, DEL or a failover): events that were \
                     answered may be lost. The log has how many waited.";
         return vec![Sign::new(text)];
     }
     let text = "The consumer group in Redis was taken away and made again: what is still there is read \
                 once more.";
-    (rose("group") > 0).then(|| Sign::new(text)).into_iter().collect()
+    let group = scene.rose(minutes(15), |sample| sample.group_resets);
+    (group > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn oldest(scene: &Scene<'_>) -> Vec<Sign> {
     let now = &scene.vitals.now;
     // What was last seen of a Redis that is away is of no time.
-    if now.oldest <= LATE_S || scene.away("redis") {
+    if now.oldest <= LATE_S || scene.away(Dependency::Redis) {
         return Vec::new();
     }
-    let (age, waits, log) = (seconds(now.oldest), wait(now.depth), scene.vitals.log());
+    let (age, waits) = (seconds(now.oldest), wait(now.depth));
+    let log = scene.vitals.log().as_str();
     let text = format!("The store is {age} behind: {waits} in {log}.");
     vec![if now.oldest > ALERT_S { Sign::new(text) } else { Sign::with(Tone::Odd, text) }]
 }
 
 pub(super) fn circuit(scene: &Scene<'_>) -> Vec<Sign> {
-    let since = scene.vitals.circuit_open.filter(|_| !scene.away("redis"));
+    let since = scene.vitals.circuit_open.filter(|_| !scene.away(Dependency::Redis));
     let text = |at| {
         let (since, spool) = (minute(at, scene.vitals.now.at), wait(scene.vitals.now.spool));
         format!("Redis has taken no events since {since}. They go to the spool: {spool} there.")
@@ -157,7 +159,7 @@ pub(super) fn circuit(scene: &Scene<'_>) -> Vec<Sign> {
 
 pub(super) fn spool(scene: &Scene<'_>) -> Vec<Sign> {
     let (vitals, waits) = (scene.vitals, scene.vitals.now.spool);
-    let told = vitals.circuit_open.is_some() || scene.away("redis");
+    let told = vitals.circuit_open.is_some() || scene.away(Dependency::Redis);
     let text = format!("The spool is being emptied: {}.", wait(waits));
     (waits > 0 && !told).then(|| Sign::new(text)).into_iter().collect()
 }
@@ -165,21 +167,28 @@ pub(super) fn spool(scene: &Scene<'_>) -> Vec<Sign> {
 /// A batch that its backend did not take is tried again, or it goes to the spool.
 pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
     let mut signs = Vec::new();
-    for backend in ["postgres", "sqlite", "spool"] {
-        let failed = scene.rose(minutes(2), "offhook_commit_errors_total", |labels| {
-            labels.get("backend") == backend && labels.get("error") != "refused"
+    for (backend, dependency) in [
+        (Backend::Postgres, Dependency::Postgres),
+        (Backend::Sqlite, Dependency::Sqlite),
+        (Backend::Spool, Dependency::Spool),
+    ] {
+        let failed = scene.rose(minutes(2), |sample| {
+            sample
+                .commit_errors
+                .sum(|(of, error)| *of == backend && *error != CommitFailure::Refused)
         });
-        if failed > 0 && !scene.away(backend) {
+        if failed > 0 && !scene.away(dependency) {
             let batches = number_of(failed, "batch was", "batches were");
             let depth = match backend {
-                "postgres" | "sqlite" => {
-                    format!(": {} in {}", wait(scene.vitals.now.depth), scene.vitals.log())
+                Backend::Postgres | Backend::Sqlite => {
+                    let log = scene.vitals.log().as_str();
+                    format!(": {} in {log}", wait(scene.vitals.now.depth))
                 }
-                _ => String::new(),
+                Backend::Redis | Backend::Spool => String::new(),
             };
             signs.push(Sign::new(format!(
                 "{batches} not taken by {} in the last 2 minutes{depth}. The log has the reason.",
-                name(backend)
+                backend_name(backend)
             )));
         }
     }
@@ -187,26 +196,32 @@ pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn stream_errors(scene: &Scene<'_>) -> Vec<Sign> {
-    let failed = scene.rose(minutes(2), "offhook_stream_errors_total", |_| true);
+    let failed = scene.rose(minutes(2), |sample| sample.stream_errors);
     let text = format!(
         "{} failed {} of those that store in the last 2 minutes. The log has the reason.",
-        if scene.vitals.log() == "Redis" { "Redis" } else { "The local log" },
+        match scene.vitals.log() {
+            Log::Redis => "Redis",
+            Log::Local => "The local log",
+        },
         number_of(failed, "command", "commands")
     );
-    (failed > 0 && !scene.away("redis")).then(|| Sign::new(text)).into_iter().collect()
+    (failed > 0 && !scene.away(Dependency::Redis)).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn growing(scene: &Scene<'_>) -> Vec<Sign> {
     let (now, before) = (scene.vitals.now.depth, scene.vitals.before(minutes(5)).depth);
     // Before a store that keeps up, many wait for a moment.
-    if now <= MANY || now <= before || scene.vitals.now.oldest <= KEEPS_UP_S || scene.away("redis")
+    if now <= MANY
+        || now <= before
+        || scene.vitals.now.oldest <= KEEPS_UP_S
+        || scene.away(Dependency::Redis)
     {
         return Vec::new();
     }
     vec![Sign::new(format!(
         "More comes in than is stored: {} in {}, {} of them since 5 minutes ago.",
         wait(now),
-        scene.vitals.log(),
+        scene.vitals.log().as_str(),
         count(now - before)
     ))]
 }
@@ -218,7 +233,7 @@ pub(super) fn dead_letters(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn damaged(scene: &Scene<'_>) -> Vec<Sign> {
-    let files = scene.gauge("offhook_spool_damaged_files") as u64;
+    let files = scene.vitals.now.damaged_files;
     let text = format!(
         "{} damaged and put aside. Callbacks are taken into a new one. Look at the disk, then run offhook local-log replay.",
         number_of(files, "file of the local log is", "files of the local log are")
@@ -227,7 +242,7 @@ pub(super) fn damaged(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn blocked(scene: &Scene<'_>) -> Vec<Sign> {
-    let groups = scene.gauge("offhook_stream_blocking_groups") as u64;
+    let groups = scene.vitals.now.blocking_groups;
     let text = format!(
         "{} not offhook's keeps entries from being freed, and Redis fills up. The log has the name.",
         number_of(groups, "consumer group that is", "consumer groups, each of them")

@@ -84,7 +84,7 @@ fn parts(vitals: &Vitals) -> Markup {
                 @for part in &vitals.dependencies {
                     @let tone = if part.away.is_some() { "bad" } else { "good" };
                     li class=(tone) {
-                        span class="capital" { (name(part.name)) }
+                        span class="capital" { (name(part.dependency)) }
                         @match part.away {
                             None => { " works." }
                             Some(at) => {
@@ -100,9 +100,7 @@ fn parts(vitals: &Vitals) -> Markup {
 }
 
 fn refusals(vitals: &Vitals) -> Markup {
-    let reasons = vitals.now.refusals.keys();
-    let counts = reasons.map(|reason| (reason, vitals.refused_since(&vitals.hour, reason)));
-    let counts: Vec<_> = counts.filter(|(_, number)| *number > 0).collect();
+    let counts = vitals.refusals_since(&vitals.hour);
     html! {
         section aria-label="Refusals by reason" {
             h2 { "Refused since " (since(vitals)) }
@@ -113,7 +111,7 @@ fn refusals(vitals: &Vitals) -> Markup {
                     tbody {
                         @for (reason, number) in counts {
                             tr {
-                                th scope="row" { a href="/refusals" { (reason.replace('_', " ")) } }
+                                th scope="row" { a href="/refusals" { (reason.as_str().replace('_', " ")) } }
                                 td class="number" { (count(number)) }
                             }
                         }

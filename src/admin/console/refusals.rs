@@ -12,6 +12,7 @@ use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::gate::Visitor;
 use crate::clock::Timestamp;
+use crate::recent::Refusal;
 use crate::recent::refusals::{RecentRefusal, RefusalCount};
 
 /// `GET /refusals`
@@ -20,7 +21,7 @@ pub(super) async fn page(
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
     let (now, counted) = (admin.clock.now(), admin.refusals.counted());
-    let mut reasons: Vec<(&str, Vec<Alike>)> = Vec::new();
+    let mut reasons: Vec<(Refusal, Vec<Alike>)> = Vec::new();
     for group in alike(admin.refusals.last()) {
         let reason = group.last.reason;
         match reasons.iter_mut().find(|(of, _)| *of == reason) {
@@ -35,9 +36,9 @@ pub(super) async fn page(
         } @else {
             p { "Requests that this process refused. Another receiver has a page of its own." }
             @for (reason, groups) in &reasons {
-                section aria-label=(reason) {
+                section aria-label=(reason.as_str()) {
                     div class="head" {
-                        h2 class="capital" { (reason.replace('_', " ")) }
+                        h2 class="capital" { (reason.as_str().replace('_', " ")) }
                         @if let Some(counted) = counted.get(reason) {
                             span class="note" { (total(counted, groups, now)) }
                         }
@@ -133,7 +134,7 @@ mod tests {
         let refused = |at: i64, hint: &'static str| RecentRefusal {
             at: Timestamp::from_micros(at),
             route: "status",
-            reason: "wrong_signature",
+            reason: Refusal::WrongSignature,
             status: 403,
             account: None,
             urls: vec!["https://h.example/status".to_owned()],

@@ -224,7 +224,7 @@ async fn what_twilio_sent_is_text_and_nothing_else() {
     server.refusals.push(RecentRefusal {
         at: crate::clock::Timestamp::from_micros(1),
         route: "status",
-        reason: "wrong_signature",
+        reason: crate::recent::Refusal::WrongSignature,
         status: 403,
         account: Some(odd.into()),
         urls: vec![odd.into()],

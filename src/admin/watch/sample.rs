@@ -1,130 +1,224 @@
-//! [`Sample`]: what the metrics say at one moment, as far as a page shows it.
+//! [`Sample`]: what the metrics say at one moment, as far as a page shows it or a condition looks at it.
 
-use std::collections::BTreeMap;
+use prometheus::core::{Collector, Metric as _};
+use prometheus::{Histogram, IntCounter, IntGauge};
 
-use prometheus::Registry;
-use prometheus::proto::{Metric, MetricFamily, MetricType};
-
+use super::handles::{Handles, Receiving};
+use crate::backend::Backend;
 use crate::clock::Timestamp;
+use crate::event::{Freshness, Resource, Route};
+use crate::http::RequestOutcome;
+use crate::labels::{Label as _, Labels};
+use crate::metrics::Counters;
+use crate::pipeline::CommitFailure;
+use crate::recent::Refusal;
+use crate::twilio::kind::twiml_request::Verb;
 
 /// The metrics at one moment. Counters count from the start of the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Sample {
     pub(crate) at: Timestamp,
-    pub(crate) accepted: u64,
-    pub(crate) refused: u64,
-    pub(crate) refusals: BTreeMap<String, u64>,
+    /// Whether this process takes callbacks: only then its listener has metrics.
+    pub(crate) receives: bool,
+    pub(crate) requests: Counts<(Option<Route>, RequestOutcome)>,
+    pub(crate) refusals: Counts<Refusal>,
     /// How long answers took.
     pub(crate) answered: Answered,
+    pub(crate) twiml_requests: Counts<Verb>,
+    pub(crate) accept_failures: u64,
+    pub(crate) fallback_unrecorded: u64,
+    pub(crate) secret_matches: Counts<SecretName>,
+    pub(crate) retiring: Vec<SecretName>,
     /// Events that reached the store for the first time.
     pub(crate) stored: u64,
     pub(crate) duplicates: u64,
-    pub(crate) dead_letters: u64,
-    pub(crate) spool: u64,
-    pub(crate) circuit_open: bool,
-    /// Whether what was written last is wrong, so that an older configuration is in force.
-    pub(crate) reload_failed: bool,
+    pub(crate) differing: u64,
+    pub(crate) contradicted: u64,
+    pub(crate) outcomes: Counts<(Resource, &'static str)>,
+    pub(crate) commit_errors: Counts<(Backend, CommitFailure)>,
+    pub(crate) stream_errors: u64,
+    pub(crate) stream_resets: u64,
+    pub(crate) group_resets: u64,
+    pub(crate) stream_unsupported: bool,
+    pub(crate) stream_refusing: bool,
+    pub(crate) blocking_groups: u64,
     pub(crate) depth: u64,
     /// Seconds.
     pub(crate) oldest: f64,
-    /// Every counter and gauge of offhook's, for the conditions.
-    pub(crate) figures: Figures,
+    pub(crate) dead_letters: u64,
+    pub(crate) spool: u64,
+    pub(crate) damaged_files: u64,
+    pub(crate) circuit_open: bool,
+    /// Backends that are less durable than was asked for.
+    pub(crate) below: Vec<Backend>,
+    pub(crate) calls_in_progress: u64,
+    pub(crate) calls_limit: u64,
+    /// Whether what was written last is wrong, so that an older configuration is in force.
+    pub(crate) reload_failed: bool,
+    /// By table.
+    pub(crate) retention_errors: Counts<&'static str>,
+    /// Tables of which nothing is deleted, since a clock seems to be wrong.
+    pub(crate) retention_held: Vec<&'static str>,
 }
 
-impl Default for Sample {
-    fn default() -> Self {
-        Self::of(&[], Timestamp::from_micros(0))
-    }
+/// A secret by the names that its series has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SecretName {
+    pub(crate) account: String,
+    pub(crate) key_id: String,
 }
 
 impl Sample {
-    /// Asks every metric.
-    pub(crate) fn take(registry: &Registry, at: Timestamp) -> Self {
-        Self::of(&registry.gather(), at)
+    /// Looks at every metric.
+    pub(crate) fn take(handles: &Handles, at: Timestamp) -> Self {
+        let freshness = |which| {
+            let series = handles.events.iter().filter(|((_, freshness), _)| *freshness == which);
+            series.map(|(_, counter)| counter.get()).sum()
+        };
+        let outcomes = handles.outcomes.iter();
+        let retention = handles.retention.iter();
+        let held = retention.clone().filter(|table| table.held.get() > 0.0);
+        let sample = Self {
+            at,
+            stored: freshness(Freshness::Fresh),
+            duplicates: freshness(Freshness::Duplicate),
+            differing: handles.differing.get(),
+            contradicted: handles.contradicted.get(),
+            outcomes: Counts::of(outcomes.map(|(ended, counter)| (*ended, counter.get()))),
+            commit_errors: Counts::of_family(&handles.commit_errors),
+            stream_errors: handles.stream_errors.get(),
+            stream_resets: handles.stream_resets.get(),
+            group_resets: handles.group_resets.get(),
+            stream_unsupported: handles.stream_unsupported.get() > 0,
+            stream_refusing: handles.stream_refusing.get() > 0,
+            blocking_groups: whole(&handles.blocking_groups),
+            depth: whole(&handles.depth),
+            oldest: handles.oldest.get(),
+            dead_letters: whole(&handles.dead_letters) + whole(&handles.spool_dead_letters),
+            spool: whole(&handles.spool),
+            damaged_files: whole(&handles.damaged_files),
+            circuit_open: handles.circuit_open.get() > 0,
+            below: below(handles),
+            calls_in_progress: whole(&handles.calls_in_progress),
+            calls_limit: whole(&handles.calls_limit),
+            reload_failed: handles.reload_successful.get() == 0,
+            retention_errors: Counts::of(retention.map(|table| (table.name, table.errors.get()))),
+            retention_held: held.map(|table| table.name).collect(),
+            ..Self::default()
+        };
+        match &handles.receiving {
+            Some(receiving) => sample.and_of(receiving),
+            None => sample,
+        }
     }
 
-    fn of(families: &[MetricFamily], at: Timestamp) -> Self {
-        let series = |name: &str| {
-            let family = families.iter().find(|family| family.name() == name);
-            family.map(MetricFamily::get_metric).unwrap_or_default()
-        };
-        let counted = |name: &str, label: &str| {
-            let labelled = series(name).iter().filter(|metric| {
-                label.is_empty() || metric.get_label().iter().any(|pair| pair.value() == label)
-            });
-            labelled.map(|metric| metric.get_counter().get_value() as u64).sum()
-        };
-        let gauge = |name| series(name).iter().map(|metric| metric.get_gauge().get_value()).sum();
-        let whole = |name| -> u64 {
-            let value: f64 = gauge(name);
-            value as u64
-        };
-        let refusals = series("offhook_refusals_total").iter().filter_map(|metric| {
-            let reason = metric.get_label().first()?.value().to_owned();
-            Some((reason, metric.get_counter().get_value() as u64))
-        });
+    fn and_of(self, receiving: &Receiving) -> Self {
+        let histograms = receiving.duration.iter().map(|(_, histogram)| histogram);
+        let matches = series_of(&receiving.secret_matches).into_iter();
+        let retiring = series_of(&receiving.secret_retiring).into_iter();
         Self {
-            at,
-            accepted: counted("offhook_requests_total", "accepted"),
-            refused: counted("offhook_requests_total", "refused"),
-            refusals: refusals.collect(),
-            answered: Answered::of(series("offhook_request_duration_seconds")),
-            stored: counted("offhook_events_total", "fresh"),
-            duplicates: counted("offhook_events_total", "duplicate"),
-            dead_letters: whole("offhook_dead_letters") + whole("offhook_spool_dead_letters"),
-            spool: whole("offhook_spool_events"),
-            circuit_open: whole("offhook_circuit_open") > 0,
-            reload_failed: series("offhook_config_last_reload_successful")
-                .iter()
-                .any(|metric| metric.get_gauge().get_value() == 0.0),
-            depth: whole("offhook_stream_depth"),
-            oldest: gauge("offhook_stream_oldest_age_seconds"),
-            figures: Figures::of(families),
+            receives: true,
+            requests: Counts::of_family(&receiving.requests),
+            refusals: Counts::of_family(&receiving.refusals),
+            answered: Answered::of(histograms),
+            twiml_requests: Counts::of_family(&receiving.twiml_requests),
+            accept_failures: receiving.accept_failures.get(),
+            fallback_unrecorded: receiving.fallback_unrecorded.get(),
+            secret_matches: Counts::of(
+                matches.map(|(labels, count)| (SecretName::of(labels), count as u64)),
+            ),
+            retiring: retiring
+                .filter(|(_, retiring)| *retiring > 0.0)
+                .map(|(labels, _)| SecretName::of(labels))
+                .collect(),
+            ..self
         }
+    }
+
+    /// Callbacks that were answered with 200.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.requests.sum(|(_, outcome)| *outcome == RequestOutcome::Accepted)
+    }
+
+    /// Requests that were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.requests.sum(|(_, outcome)| *outcome == RequestOutcome::Refused)
     }
 }
 
-/// Counters and gauges by name. What is 0 is left out, so that an hour of them is small while all is well.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Figures(BTreeMap<String, Vec<(Pairs, f64)>>);
+impl SecretName {
+    /// In the order of the names of the labels, which is the alphabet's.
+    fn of(labels: Vec<String>) -> Self {
+        let mut labels = labels.into_iter();
+        let mut next = || labels.next().unwrap_or_default();
+        Self { account: next(), key_id: next() }
+    }
+}
 
-/// The labels of a series, by name.
-type Pairs = Vec<(String, String)>;
+fn below(handles: &Handles) -> Vec<Backend> {
+    let below = series_of(&handles.below).into_iter().filter(|(_, below)| *below > 0.0);
+    below.filter_map(|(labels, _)| Backend::parse(labels.first()?)).collect()
+}
 
-impl Figures {
-    fn of(families: &[MetricFamily]) -> Self {
-        let mut figures = Self::default();
-        for family in families.iter().filter(|family| family.name().starts_with("offhook_")) {
-            for metric in family.get_metric() {
-                let value = match family.get_field_type() {
-                    MetricType::COUNTER => metric.get_counter().get_value(),
-                    MetricType::GAUGE => metric.get_gauge().get_value(),
-                    _ => continue,
-                };
-                let pairs = metric.get_label().iter();
-                let labels = pairs.map(|pair| (pair.name().to_owned(), pair.value().to_owned()));
-                figures.set(family.name(), labels.collect(), value);
-            }
-        }
-        figures
+/// The series of a family whose labels are not all known from the start: the values of its labels, by their
+/// names, and what it stands at.
+fn series_of(family: &impl Collector) -> Vec<(Vec<String>, f64)> {
+    let metrics = family.collect().into_iter().flat_map(|mut family| family.take_metric());
+    metrics
+        .map(|metric| {
+            let labels = metric.get_label().iter().map(|pair| pair.value().to_owned()).collect();
+            // Of a counter the gauge is 0, and the other way round.
+            (labels, metric.get_counter().get_value() + metric.get_gauge().get_value())
+        })
+        .collect()
+}
+
+fn whole(gauge: &IntGauge) -> u64 {
+    u64::try_from(gauge.get()).unwrap_or_default()
+}
+
+/// Counters by their labels. What is 0 is left out, so that an hour of them is small while all is well.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts<L>(Vec<(L, u64)>);
+
+impl<L> Default for Counts<L> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<L> Counts<L> {
+    fn of(series: impl Iterator<Item = (L, u64)>) -> Self {
+        Self(series.filter(|(_, count)| *count > 0).collect())
     }
 
-    /// Notes one.
-    pub(crate) fn set(&mut self, name: &str, labels: Pairs, value: f64) {
-        if value != 0.0 {
-            self.0.entry(name.to_owned()).or_default().push((labels, value));
-        }
+    /// All series together that have such labels.
+    pub(crate) fn sum(&self, which: impl Fn(&L) -> bool) -> u64 {
+        self.0.iter().filter(|(labels, _)| which(labels)).map(|(_, count)| count).sum()
     }
 
-    /// The series of a metric that are not 0.
-    pub(crate) fn series(&self, name: &str) -> impl Iterator<Item = (&[(String, String)], f64)> {
-        let series = self.0.get(name).into_iter().flatten();
-        series.map(|(labels, value)| (labels.as_slice(), *value))
+    /// The labels of the series that are not 0.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &L> {
+        self.0.iter().map(|(labels, _)| labels)
     }
 
-    /// All series of a metric that have these labels together.
-    pub(crate) fn sum(&self, name: &str, which: impl Fn(&[(String, String)]) -> bool) -> f64 {
-        self.series(name).filter(|(labels, _)| which(labels)).map(|(_, value)| value).sum()
+    /// Notes one more series.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, labels: L, count: u64) {
+        self.0.push((labels, count));
+    }
+}
+
+impl<L: Labels> Counts<L> {
+    fn of_family(family: &Counters<L>) -> Self {
+        Self::of(family.iter().map(|(labels, counter): (L, &IntCounter)| (labels, counter.get())))
+    }
+}
+
+impl<L: PartialEq> Counts<L> {
+    /// The series of these labels.
+    pub(crate) fn get(&self, labels: &L) -> u64 {
+        self.sum(|other| other == labels)
     }
 }
 
@@ -134,9 +228,10 @@ pub(crate) struct Answered(Vec<(f64, u64)>);
 
 impl Answered {
     /// Of all series together.
-    fn of(series: &[Metric]) -> Self {
+    fn of<'h>(series: impl Iterator<Item = &'h Histogram>) -> Self {
         let mut sums: Vec<(f64, u64)> = Vec::new();
-        for metric in series {
+        for histogram in series {
+            let metric = histogram.metric();
             let buckets = metric.get_histogram().get_bucket();
             sums.resize(sums.len().max(buckets.len()), (f64::INFINITY, 0));
             for (sum, bucket) in sums.iter_mut().zip(buckets) {
@@ -172,34 +267,43 @@ impl Answered {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts};
+    use prometheus::HistogramOpts;
 
     use super::*;
+    use crate::event::Kind;
+
+    fn sample(handles: &Handles) -> Sample {
+        Sample::take(handles, Timestamp::from_micros(1))
+    }
 
     #[test]
-    fn the_metrics_are_found_by_their_names() {
-        let registry = Registry::new();
-        let requests = Opts::new("offhook_requests_total", "Requests.");
-        let requests = IntCounterVec::new(requests, &["route", "outcome"]).expect("good names");
-        let spool = IntGauge::new("offhook_spool_events", "Spool.").expect("a good name");
-        registry.register(Box::new(requests.clone())).expect("free");
-        registry.register(Box::new(spool.clone())).expect("free");
-        requests.with_label_values(&["status", "accepted"]).inc_by(3);
-        requests.with_label_values(&["debugger", "accepted"]).inc_by(2);
-        requests.with_label_values(&["status", "refused"]).inc();
-        spool.set(7);
-        let sample = Sample::take(&registry, Timestamp::from_micros(1));
-        assert_eq!((sample.accepted, sample.refused, sample.spool), (5, 1, 7));
+    fn what_is_counted_is_read() {
+        let handles = Handles::of_a_receiver();
+        let receiving = handles.receiving.as_ref().expect("it receives");
+        let ended = |route, outcome, times| receiving.requests.of((route, outcome)).inc_by(times);
+        ended(Some(Route::Status), RequestOutcome::Accepted, 3);
+        ended(Some(Route::Debugger), RequestOutcome::Accepted, 2);
+        ended(None, RequestOutcome::Refused, 1);
+        receiving.secret_matches.with_label_values(&["main", "auth_token_1"]).inc_by(4);
+        receiving.secret_retiring.with_label_values(&["main", "auth_token_1"]).set(1);
+        receiving.secret_retiring.with_label_values(&["main", "auth_token_2"]).set(0);
+        handles.events.of((Kind::Call, Freshness::Fresh)).inc_by(5);
+        handles.below.with_label_values(&["redis"]).set(1.0);
+        handles.below.with_label_values(&["postgres"]).set(0.0);
+        handles.spool.set(7);
+        let sample = sample(&handles);
+        assert_eq!((sample.accepted(), sample.refused(), sample.spool), (5, 1, 7));
+        assert_eq!((sample.stored, sample.duplicates), (5, 0));
+        let secret = SecretName { account: "main".to_owned(), key_id: "auth_token_1".to_owned() };
+        assert_eq!(sample.secret_matches.get(&secret), 4);
+        assert_eq!((sample.retiring, sample.below), (vec![secret], vec![Backend::Redis]));
     }
 
     #[test]
     fn a_quantile_lies_in_its_bucket() {
-        let registry = Registry::new();
-        let options = HistogramOpts::new("offhook_request_duration_seconds", "Time.");
-        let options = options.buckets(vec![0.1, 0.2, 0.4]);
+        let options = HistogramOpts::new("test_seconds", "Time.").buckets(vec![0.1, 0.2, 0.4]);
         let histogram = Histogram::with_opts(options).expect("good names");
-        registry.register(Box::new(histogram.clone())).expect("free");
-        let take = || Sample::take(&registry, Timestamp::from_micros(1)).answered;
+        let take = || Answered::of([&histogram].into_iter());
         let before = take();
         assert_eq!(before.quantile(0.5), None);
         (0..9).for_each(|_| histogram.observe(0.15));

@@ -10,6 +10,7 @@ use crate::event::{
     CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource,
     Route,
 };
+use crate::labels::Label as _;
 
 /// Reads a row of `statuses`. Times must have been selected as text.
 pub(crate) fn current<'r, R>(row: &'r R) -> Result<CurrentStatus, sqlx::Error>

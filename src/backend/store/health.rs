@@ -1,18 +1,18 @@
 //! [`StoreHealth`]: whether the store can do its job.
 
 use super::{Store, on_store};
-use crate::backend::{BackendError, DurabilityReport, postgres, sqlite};
+use crate::backend::{BackendError, Dependency, DurabilityReport, postgres, sqlite};
 
 /// Whether the store can do its job.
 pub type StoreHealth = Store<sqlite::Health, postgres::Health>;
 
 impl StoreHealth {
-    /// The store's name in `/readyz`.
+    /// Which of the two it is.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn dependency(&self) -> Dependency {
         match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => Dependency::Sqlite,
+            Self::Postgres(_) => Dependency::Postgres,
         }
     }
 

@@ -11,6 +11,7 @@ use super::NOT_A_NAME;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, read, trimmed};
+use crate::labels::Label as _;
 use crate::twilio::keyring::{Account, Algorithm, Keyring, Secret, SharedKey};
 
 #[derive(Debug, Deserialize)]

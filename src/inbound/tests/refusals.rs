@@ -123,7 +123,7 @@ async fn what_twilio_signed_to_no_route_is_told_from_a_scanner() {
             check(&response, refusal, 404, "unknown_route", false);
             check_counted(&server, refusal);
             let seen = server.until_refused(|_| true).await;
-            assert_eq!(seen.reason, "signed_unknown_route");
+            assert_eq!(seen.reason, Refusal::SignedUnknownRoute);
             assert_eq!(seen.account.as_deref(), Some(ACCOUNT));
             assert!(seen.hint.contains("callbacks are being lost"), "{}", seen.hint);
         }
@@ -150,11 +150,14 @@ async fn why_a_signature_is_wrong_is_found_out_after_the_answer() {
     };
     let seen = asked.with_current_subscriber().await;
     drop(guard);
-    assert_eq!((seen.reason, seen.account.as_deref()), ("wrong_signature", Some(ACCOUNT)));
+    assert_eq!((seen.reason, seen.account.as_deref()), (Refusal::WrongSignature, Some(ACCOUNT)));
     assert!(seen.hint.contains("http or https"), "{}", seen.hint);
     assert!(seen.urls.iter().any(|url| url == "https://hooks.example.com/status"), "{seen:?}");
     let counted = server.refusals.counted();
-    assert_eq!((counted["unknown_account"].times, counted["wrong_signature"].times), (50, 1));
+    assert_eq!(
+        (counted[&Refusal::UnknownAccount].times, counted[&Refusal::WrongSignature].times),
+        (50, 1)
+    );
     let log = String::from_utf8(log.0.lock().expect("no test panics here").clone()).expect("text");
     assert!(log.contains("cause=\"the signature matches with the other scheme"), "{log}");
     server.stop().await;

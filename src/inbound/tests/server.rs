@@ -88,7 +88,7 @@ impl Setup {
         let room = Room::of(self.config.body_memory);
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
         let keyring = Arc::new(keyring);
-        let metrics = Arc::new(Metrics::new(registry).expect("no name is taken"));
+        let metrics = Arc::new(Metrics::register(registry).expect("no name is taken"));
         metrics.show_secrets(&keyring);
         let policy = PolicyInForce::new(Policy::new(keyring, self.fallback, Arc::default()));
         Inbound {

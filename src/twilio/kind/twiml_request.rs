@@ -3,58 +3,33 @@
 
 use super::Recognised;
 use crate::event::{Event, Kind};
+use crate::labels::labels;
 use crate::twilio::fields::Fields;
 use crate::twilio::params::Params;
 
-/// The verb whose URL was requested. A closed set: it is a metric label.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verb {
-    /// The action of `<Dial>`.
-    Dial,
-    /// The action of `<Refer>`.
-    Refer,
-    /// The action or the wait URL of `<Enqueue>`, or the action of `<Dial><Queue>`.
-    Enqueue,
-    /// The action or the status callback of `<Pay>`.
-    Pay,
-    /// The action of `<Connect>`.
-    Connect,
-    /// The action of `<Record>`.
-    Record,
-    /// The action or the partial results of `<Gather>`.
-    Gather,
-    /// None that its parameters tell: the call's own URL, `<Redirect>`, a whisper.
-    Url,
+labels! {
+    /// The verb whose URL was requested. A closed set: it is a metric label.
+    pub enum Verb {
+        /// The action of `<Dial>`.
+        Dial = "Dial",
+        /// The action of `<Refer>`.
+        Refer = "Refer",
+        /// The action or the wait URL of `<Enqueue>`, or the action of `<Dial><Queue>`.
+        Enqueue = "Enqueue",
+        /// The action or the status callback of `<Pay>`.
+        Pay = "Pay",
+        /// The action of `<Connect>`.
+        Connect = "Connect",
+        /// The action of `<Record>`.
+        Record = "Record",
+        /// The action or the partial results of `<Gather>`.
+        Gather = "Gather",
+        /// None that its parameters tell: the call's own URL, `<Redirect>`, a whisper.
+        Url = "url",
+    }
 }
 
 impl Verb {
-    /// Every verb, so that each metric series exists from the start.
-    pub const ALL: [Self; 8] = [
-        Self::Dial,
-        Self::Refer,
-        Self::Enqueue,
-        Self::Pay,
-        Self::Connect,
-        Self::Record,
-        Self::Gather,
-        Self::Url,
-    ];
-
-    /// The label: the verb as TwiML writes it, or `url`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dial => "Dial",
-            Self::Refer => "Refer",
-            Self::Enqueue => "Enqueue",
-            Self::Pay => "Pay",
-            Self::Connect => "Connect",
-            Self::Record => "Record",
-            Self::Gather => "Gather",
-            Self::Url => "url",
-        }
-    }
-
     /// Of a request with these events and parameters; `None` if it is no request of a call's TwiML.
     #[must_use]
     pub fn of(events: &[Event], params: &Params<'_>) -> Option<Self> {

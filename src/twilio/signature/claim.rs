@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::labels::Label as _;
 use crate::twilio::keyring::{Algorithm, ClaimedKey};
 
 /// The signature header.

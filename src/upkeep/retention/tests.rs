@@ -102,7 +102,7 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
         table: Table::Events,
         age: Duration::from_secs(60),
         clock: Clock::Fixed(at(now)),
-        metrics: Metrics::new(&Registry::new()).expect("new names").of(Table::Events),
+        metrics: Metrics::register(&Registry::new()).expect("new names").of(Table::Events),
         guard: ClockGuard::default(),
         run: None,
         first: true,
@@ -127,7 +127,7 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
 
 #[tokio::test]
 async fn it_goes_on_after_errors_and_says_what_it_did() {
-    let metrics = Metrics::new(&Registry::new()).expect("new names");
+    let metrics = Metrics::register(&Registry::new()).expect("new names");
     let stop = CancellationToken::new();
     let away = Err("away".to_owned());
     let steps = [Ok(Step::More(5)), away, Ok(Step::More(5)), Ok(Step::Done(1))];
@@ -143,7 +143,7 @@ async fn it_goes_on_after_errors_and_says_what_it_did() {
 
 #[tokio::test]
 async fn what_is_kept_for_ever_is_never_touched() {
-    let metrics = Metrics::new(&Registry::new()).expect("new names");
+    let metrics = Metrics::register(&Registry::new()).expect("new names");
     let stop = CancellationToken::new();
     let aging = Script(VecDeque::new(), stop.clone());
     let clock = Clock::Fixed(at(0));

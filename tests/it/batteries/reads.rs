@@ -8,6 +8,7 @@ use offhook::backend::search::{Cursor, EventSearch, Needle, StatusSearch, TimeRa
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind, Resource};
+use offhook::labels::Label as _;
 use offhook::pipeline::Sink;
 use offhook::twilio::privacy::Privacy;
 use tempfile::TempDir;

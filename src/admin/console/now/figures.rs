@@ -13,10 +13,9 @@ use crate::recent::events::EventStage;
 
 /// Those that this process has.
 pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
-    let receives = !vitals.now.refusals.is_empty();
     html! {
         section class="figures" aria-label="Figures" {
-            @if receives { (received(vitals)) }
+            @if vitals.now.receives { (received(vitals)) }
             @if admin.live.stage() == EventStage::Stored { (stored(vitals)) }
             (waiting(vitals))
         }
@@ -28,8 +27,8 @@ fn received(vitals: &Vitals) -> Markup {
         let number = of(&vitals.now).saturating_sub(of(&vitals.hour));
         format!("mean of a minute; {} since {}", count(number), since(vitals))
     };
-    let accepted = per_second(vitals, |sample| sample.accepted);
-    let refused = per_second(vitals, |sample| sample.refused);
+    let accepted = per_second(vitals, Sample::accepted);
+    let refused = per_second(vitals, Sample::refused);
     // Over a minute: a few answers make no quantile.
     let p95 =
         between(vitals, 6, |before, after| after.answered.since(&before.answered).quantile(0.95));
@@ -39,11 +38,11 @@ fn received(vitals: &Vitals) -> Markup {
     });
     html! {
         (figure("Callbacks per second", &rate(vitals.per_second),
-            &counted(|sample| sample.accepted), &plot("Callbacks per second", &accepted, rate)))
+            &counted(Sample::accepted), &plot("Callbacks per second", &accepted, rate)))
         (figure("Answer time, p95", &answered, &median,
             &plot("Answer time, p95", &p95, seconds)))
         (figure("Refused per second", &rate(vitals.refused_per_second),
-            &counted(|sample| sample.refused), &plot("Refused per second", &refused, rate)))
+            &counted(Sample::refused), &plot("Refused per second", &refused, rate)))
     }
 }
 
@@ -63,7 +62,7 @@ fn waiting(vitals: &Vitals) -> Markup {
         plot(name, &values, |value| count(value.round() as u64))
     };
     let Sample { depth, spool, dead_letters, oldest, .. } = vitals.now;
-    let (unstored, log) = (vitals.unstored(depth), vitals.log());
+    let (unstored, log) = (vitals.unstored(depth), vitals.log().as_str());
     let oldest = match unstored {
         None => "Redis does not answer".to_owned(),
         Some(0) => "to be stored".to_owned(),

@@ -1,0 +1,79 @@
+//! The metrics that the console reads, collected from their owners.
+
+use crate::admin::{Handles, Receiving, TableHandles};
+use crate::inbound;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::reloads::Reloads;
+use crate::telemetry::stream::Reset;
+use crate::upkeep::retention::{self, Table};
+
+/// Of every process; what [`receiving`] collects is left out.
+pub(super) fn handles(
+    metrics: &Metrics,
+    reloads: &Reloads,
+    retention: &retention::Metrics,
+) -> Handles {
+    let (commits, stream, spool) = (metrics.commits(), metrics.stream(), metrics.spool());
+    Handles {
+        receiving: None,
+        events: commits.events.clone(),
+        differing: commits.differing.clone(),
+        contradicted: commits.contradicted.clone(),
+        outcomes: metrics.outcomes().by_status(),
+        commit_errors: commits.errors.clone(),
+        stream_errors: commits.source_errors.clone(),
+        stream_resets: stream.resets.of(Reset::Stream).clone(),
+        group_resets: stream.resets.of(Reset::Group).clone(),
+        stream_unsupported: stream.unsupported.clone(),
+        stream_refusing: stream.refusing.clone(),
+        blocking_groups: stream.blocking.clone(),
+        depth: stream.depth.clone(),
+        oldest: stream.oldest.clone(),
+        dead_letters: stream.dead.clone(),
+        spool: spool.events.clone(),
+        spool_dead_letters: spool.dead_letters.clone(),
+        damaged_files: spool.damaged.clone(),
+        circuit_open: spool.circuit_open.clone(),
+        below: metrics.durability().below.clone(),
+        calls_in_progress: metrics.calls().in_progress.clone(),
+        calls_limit: metrics.calls().limit.clone(),
+        reload_successful: reloads.last_successful.clone(),
+        retention: Table::ALL.into_iter().map(|table| of_table(retention, table)).collect(),
+    }
+}
+
+fn of_table(metrics: &retention::Metrics, table: Table) -> TableHandles {
+    let (errors, held) = (metrics.errors.of(table).clone(), metrics.held.of(table).clone());
+    TableHandles { name: table.as_str(), errors, held }
+}
+
+/// Of the public listener.
+pub(super) fn receiving(metrics: &inbound::Metrics) -> Receiving {
+    Receiving {
+        requests: metrics.requests.clone(),
+        duration: metrics.duration.clone(),
+        refusals: metrics.refusals.clone(),
+        twiml_requests: metrics.twiml_requests.clone(),
+        accept_failures: metrics.accept_failures.clone(),
+        fallback_unrecorded: metrics.fallback_unrecorded.clone(),
+        secret_matches: metrics.secret_matches.clone(),
+        secret_retiring: metrics.secret_retiring.clone(),
+    }
+}
+
+/// Of a process that receives and works, for the tests of the console.
+#[cfg(test)]
+pub(crate) fn handles_of_a_receiver() -> Handles {
+    use prometheus::Registry;
+
+    use crate::clock::{Clock, Timestamp};
+    use crate::spans::Spans;
+
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry, Spans::default(), Clock::System).expect("new names");
+    let reloads = Reloads::new(&registry, Timestamp::from_micros(0)).expect("new names");
+    let retention = retention::Metrics::register(&registry).expect("new names");
+    let inbound = inbound::Metrics::register(&registry).expect("new names");
+    let receiving = Some(receiving(&inbound));
+    Handles { receiving, ..handles(&metrics, &reloads, &retention) }
+}

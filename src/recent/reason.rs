@@ -1,0 +1,47 @@
+//! [`Refusal`]: every reason for which a request is not answered with 2xx. What it is answered with, `inbound` knows.
+
+use crate::labels::labels;
+
+labels! {
+    /// Why a request was refused. A closed set: it is a metric label.
+    pub enum Refusal {
+        /// Neither GET nor POST.
+        MethodNotAllowed = "method_not_allowed",
+        /// To no route.
+        UnknownRoute = "unknown_route",
+        /// To no route, and Twilio signed it.
+        SignedUnknownRoute = "signed_unknown_route",
+        /// Neither a form nor JSON.
+        UnsupportedContentType = "unsupported_content_type",
+        /// More than `body_limit`.
+        BodyTooLarge = "body_too_large",
+        /// The body took longer than `body_timeout_ms`.
+        SlowBody = "slow_body",
+        /// The body ended early, or its chunks are broken.
+        BrokenBody = "broken_body",
+        /// No `X-Twilio-Signature`.
+        MissingSignature = "missing_signature",
+        /// A signature that cannot be one.
+        MalformedSignature = "malformed_signature",
+        /// No secret and no candidate URL gives this signature.
+        WrongSignature = "wrong_signature",
+        /// The `AccountSid` is none of ours.
+        UnknownAccount = "unknown_account",
+        /// JSON without `bodySHA256` in its URL.
+        MissingBodyHash = "missing_body_hash",
+        /// JSON with another `bodySHA256` than its own.
+        WrongBodyHash = "wrong_body_hash",
+        /// More parameters than Twilio sends, or more work to check than one request may cost.
+        TooCostly = "too_costly",
+        /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
+        NoRoom = "no_room",
+        /// Twilio signed it, and there are no parameters in it.
+        LostParameters = "lost_parameters",
+        /// Twilio signed it, and its JSON is gone.
+        LostBody = "lost_body",
+        /// Too many events wait to be committed.
+        Overloaded = "overloaded",
+        /// Nothing could make the event durable.
+        NotDurable = "not_durable",
+    }
+}
