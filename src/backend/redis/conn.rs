@@ -27,6 +27,40 @@ struct Shared {
     health: RedisHealth,
 }
 
+/// Why a server refuses a command, as far as anything hangs on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It still reads its files: it is about to be there.
+    Loading,
+    /// The consumer group is there already.
+    GroupExists,
+    /// The keys lie on several nodes of a cluster.
+    CrossSlot,
+    /// There is no stream of that name.
+    NoStream,
+    /// It does not read scripts in the form that Redis has since 7.0.
+    OldScripts,
+    /// Something else.
+    Other,
+}
+
+impl Why {
+    /// By the code; of errors without one of their own by the words, which is the one place that reads them.
+    fn of(code: &str, text: &str) -> Self {
+        match code {
+            "LOADING" => Self::Loading,
+            "BUSYGROUP" => Self::GroupExists,
+            "CROSSSLOT" => Self::CrossSlot,
+            // What stands in for Redis may wrap the error of a script's command in one of its own.
+            _ if text.contains("BUSYGROUP") => Self::GroupExists,
+            _ if text.to_ascii_lowercase().contains("no such key") => Self::NoStream,
+            // The first line of our scripts.
+            _ if text.contains("near '#'") => Self::OldScripts,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnError {
@@ -34,8 +68,13 @@ pub enum ConnError {
     #[error("{0}")]
     Away(String),
     /// The server said no.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{text}")]
+    Refused {
+        /// Why, as far as anything hangs on it.
+        why: Why,
+        /// In the server's own words.
+        text: String,
+    },
     /// The server has no memory left (`OOM`, by `maxmemory` with `noeviction`).
     #[error("{0}")]
     Full(String),
@@ -67,7 +106,7 @@ impl From<RedisError> for ConnError {
             "OOM" => Self::Full(text),
             "NOGROUP" => Self::NoGroup(text),
             "MOVED" => Self::Moved(text),
-            _ => Self::Refused(text),
+            code => Self::Refused { why: Why::of(code, &text), text },
         }
     }
 }
@@ -160,7 +199,7 @@ async fn told<T: FromRedisValue + Default>(
     match conn.query(question).await {
         Ok(answer) => Ok(answer),
         // Still loading is no answer; forbidden or unknown is one.
-        Err(ConnError::Refused(text)) if !text.contains("LOADING") => Ok(T::default()),
+        Err(ConnError::Refused { why, .. }) if why != Why::Loading => Ok(T::default()),
         Err(error) => Err(BackendError(error.to_string())),
     }
 }
@@ -340,5 +379,34 @@ impl Conn {
             }
             Err(_) => Err(ConnError::Away("no answer in time".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ErrorKind, RedisError};
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_known_by_its_code() {
+        let check = |code: &str, words: &str, expected: Why| {
+            let text = format!("{code} {words}");
+            assert_eq!(Why::of(code, &text), expected, "{text}");
+        };
+        check("LOADING", "Redis is loading the dataset in memory", Why::Loading);
+        check("BUSYGROUP", "Consumer Group name already exists", Why::GroupExists);
+        check("ERR", "Error running script: -BUSYGROUP Consumer Group name", Why::GroupExists);
+        check("CROSSSLOT", "Keys in request don't hash to the same slot", Why::CrossSlot);
+        check("ERR", "no such key", Why::NoStream);
+        check("ERR", "The XGROUP subcommand needs the key: No such key", Why::NoStream);
+        check("ERR", "Error compiling script: unexpected symbol near '#'", Why::OldScripts);
+        check("NOPERM", "this user has no permissions", Why::Other);
+    }
+
+    #[test]
+    fn an_error_that_no_server_sent_is_one_of_the_connection() {
+        let error = RedisError::from((ErrorKind::Io, "broken pipe"));
+        assert!(matches!(ConnError::from(error), ConnError::Away(_)));
     }
 }

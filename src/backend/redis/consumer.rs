@@ -8,7 +8,7 @@ use redis::{Cmd, Script, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::{Conn, ConnError, Connector, Why};
 use crate::event::{Event, Fingerprint, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, SettledEntry, Source, SourceError};
 
@@ -89,7 +89,7 @@ impl RedisConsumer {
         match self.commands.script::<()>(&script, &keys, &args).await {
             Ok(()) if self.was_joined => self.connector.health().group_made_again(),
             Ok(()) => {}
-            Err(ConnError::Refused(text)) if text.contains("BUSYGROUP") => {}
+            Err(ConnError::Refused { why: Why::GroupExists, .. }) => {}
             Err(error) => return Err(SourceError(error.to_string())),
         }
         (self.joined, self.was_joined) = (true, true);
@@ -143,7 +143,7 @@ impl Source for RedisConsumer {
         self.join().await?;
         let (began, polls) = (Instant::now(), self.polls());
         let mut answer = self.reads.query::<Streams>(&self.xreadgroup(limit, !polls)).await;
-        if let (false, Err(ConnError::Refused(_))) = (polls, &answer) {
+        if let (false, Err(ConnError::Refused { .. })) = (polls, &answer) {
             // What stands in for Redis may refuse only to wait. Whatever else is wrong is so once more.
             answer = self.reads.query(&self.xreadgroup(limit, false)).await;
             self.polls = answer.is_ok().then(Instant::now);
@@ -211,7 +211,7 @@ impl Source for RedisConsumer {
         match self.commands.transaction(&commands).await {
             // A full Redis takes no marks, which only save work. Without the acks it would never
             // be anything but full. Nor must one that forbids marks keep what is stored for ever.
-            Err(ConnError::Full(_) | ConnError::Refused(_)) => self.command::<()>(&ack).await,
+            Err(ConnError::Full(_) | ConnError::Refused { .. }) => self.command::<()>(&ack).await,
             answer => answer.map_err(|error| self.failed(&error)),
         }
     }

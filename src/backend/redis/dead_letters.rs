@@ -7,7 +7,7 @@ use bytes::Bytes;
 use redis::{Cmd, Script, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::{Conn, ConnError, Connector, Why};
 use super::housekeeping::time_of;
 use crate::backend::BackendError;
 use crate::backend::dead_letters::{Action, DeadLetter};
@@ -99,7 +99,7 @@ impl Names {
                 Ok(0) => return Ok(true),
                 Ok(_) => {}
                 // In a cluster the old key was of no use, so nothing can be there.
-                Err(ConnError::Refused(text)) if text.starts_with("CROSSSLOT") => return Ok(false),
+                Err(ConnError::Refused { why: Why::CrossSlot, .. }) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }

@@ -72,7 +72,7 @@ fn rate(newest_first: &[String]) -> Option<f64> {
 fn hidden<T>(answer: Result<T, ConnError>) -> Result<Option<T>, BackendError> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(ConnError::Refused(_)) => Ok(None),
+        Err(ConnError::Refused { .. }) => Ok(None),
         Err(error) => Err(BackendError(error.to_string())),
     }
 }

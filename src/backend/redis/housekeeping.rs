@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, Script, Value, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::{Conn, ConnError, Connector, Why};
 use crate::backend::BackendError;
 use crate::backend::dead_letters::parse_id;
 use crate::clock::Timestamp;
@@ -84,7 +84,7 @@ impl Housekeeping {
         let script = Script::new(include_str!("trim.lua"));
         match self.conn.script(&script, &[&self.names.stream], &[]).await {
             Ok(freed) => Ok(freed),
-            Err(ConnError::Refused(text)) if is_no_stream(&text) => Ok(0),
+            Err(ConnError::Refused { why: Why::NoStream, .. }) => Ok(0),
             Err(error) => Err(BackendError(error.to_string())),
         }
     }
@@ -97,7 +97,7 @@ impl Housekeeping {
         match self.conn.script(&script, &keys, &[&self.names.group, &idle]).await {
             Ok(reaped) => Ok(reaped),
             Err(ConnError::NoGroup(_)) => Ok(0),
-            Err(ConnError::Refused(text)) if is_no_stream(&text) => Ok(0),
+            Err(ConnError::Refused { why: Why::NoStream, .. }) => Ok(0),
             Err(error) => Err(BackendError(error.to_string())),
         }
     }
@@ -122,7 +122,7 @@ impl Housekeeping {
         let info = self.conn.query(cmd("XINFO").arg("STREAM").arg(&self.names.stream)).await;
         let mut info: HashMap<String, Value> = match info {
             Ok(info) => info,
-            Err(ConnError::Refused(text)) if is_no_stream(&text) => return Ok(Extent::default()),
+            Err(ConnError::Refused { why: Why::NoStream, .. }) => return Ok(Extent::default()),
             Err(error) => return Err(error),
         };
         let added = info.remove("entries-added").map(u64::from_redis_value);
@@ -207,7 +207,7 @@ impl Housekeeping {
         let groups = self.conn.query(cmd("XINFO").arg("GROUPS").arg(&self.names.stream)).await;
         let groups: Vec<HashMap<String, Value>> = match groups {
             Ok(groups) => groups,
-            Err(ConnError::Refused(text)) if is_no_stream(&text) => Vec::new(),
+            Err(ConnError::Refused { why: Why::NoStream, .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
         Ok(groups.into_iter().take(MAX_GROUPS).filter_map(GroupProgress::of).collect())
@@ -254,10 +254,6 @@ impl GroupProgress {
         let (pending, lag) = (number("pending")?, number("lag"));
         Some(Self { name, pending, last_delivered, lag })
     }
-}
-
-fn is_no_stream(text: &str) -> bool {
-    text.to_ascii_lowercase().contains("no such key")
 }
 
 /// The time in an entry's id, `<milliseconds>-<number>`.

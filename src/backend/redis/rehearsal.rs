@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::{Cmd, Script, Value, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::{Conn, ConnError, Connector, Why};
 use super::health::RedisHealth;
 
 /// Longest answer.
@@ -100,7 +100,7 @@ impl Connector {
         match conn.query::<String>(cmd("INFO").arg("server")).await {
             Ok(info) => unsupported(&info).map_or(Ok(()), |why| Err(Failure::Unsupported(why))),
             // Hidden: then the scripts of the rehearsal tell.
-            Err(ConnError::Refused(text)) if !text.starts_with("LOADING") => Ok(()),
+            Err(ConnError::Refused { why, .. }) if why != Why::Loading => Ok(()),
             Err(error) => Err(Failure::Away(error.to_string())),
         }
     }
@@ -128,9 +128,9 @@ fn failure(what: &'static str, error: ConnError) -> Failure {
     match error {
         ConnError::Away(text) => Failure::Away(text),
         // It is about to be there.
-        ConnError::Refused(text) if text.starts_with("LOADING") => Failure::Away(text),
+        ConnError::Refused { why: Why::Loading, text } => Failure::Away(text),
         // What a script of a newer Redis begins with.
-        ConnError::Refused(text) if text.contains("near '#'") => Failure::Unsupported(format!(
+        ConnError::Refused { why: Why::OldScripts, .. } => Failure::Unsupported(format!(
             "its scripts are those of a Redis before {OLDEST}.0; {NEEDED}"
         )),
         error => Failure::Refused { what, why: error.to_string() },
@@ -192,7 +192,7 @@ impl Conn {
         match answer {
             Ok(_) => Ok(()),
             // The group of the last rehearsal.
-            Err(ConnError::Refused(text)) if text.starts_with("BUSYGROUP") => Ok(()),
+            Err(ConnError::Refused { why: Why::GroupExists, .. }) => Ok(()),
             Err(ConnError::Full(_)) if !step.adds => Ok(()),
             Err(error) => Err(error),
         }
