@@ -2,10 +2,9 @@
 //! one.
 
 mod api;
+mod auth;
 mod conditions;
 mod console;
-mod gate;
-mod guard;
 mod health;
 mod timeline;
 mod verdict;
@@ -26,8 +25,8 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
-pub use self::gate::Gate;
 pub use self::watch::{Handles, Receiving, TableHandles, Watch};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
@@ -80,7 +79,7 @@ pub struct Admin {
     /// What this process looked like during the last hour.
     pub watch: Watch,
     /// Who may ask.
-    pub gate: Gate,
+    pub auth: Auth,
     /// What is shown as ages is measured by it, and when a session ends.
     pub clock: Clock,
     /// Cancelled when the process stops: it is then no longer ready.
@@ -106,10 +105,10 @@ impl Admin {
 
     /// Its routes.
     fn router(admin: Arc<Self>) -> Router {
-        let known = from_fn_with_state(Arc::clone(&admin), guard::known);
-        let same_site = from_fn_with_state(Arc::clone(&admin), guard::same_site);
+        let authorized = from_fn_with_state(Arc::clone(&admin), auth::require_auth);
+        let same_site = from_fn_with_state(Arc::clone(&admin), auth::require_same_site);
         let guarded = Router::new().route("/metrics", get(metrics));
-        let guarded = guarded.merge(api::router()).merge(console::router()).route_layer(known);
+        let guarded = guarded.merge(api::router()).merge(console::router()).route_layer(authorized);
         let router = guarded
             .merge(console::open_router())
             .route_layer(same_site)

@@ -146,9 +146,8 @@ pub async fn start(
         None => None,
     };
 
-    let gate = admin::Gate::new(config.admin.token.clone());
-    let gate = gate.with_read_token(config.admin.read_token.clone());
-    gate.register(&registry)?;
+    let (token, read_token) = (config.admin.token.clone(), config.admin.read_token.clone());
+    let auth = admin::Auth::new(token, read_token, &registry)?;
     let admin = Admin {
         registry,
         handles,
@@ -161,7 +160,7 @@ pub async fn start(
         refusals,
         privacy: policy.privacy(),
         watch: admin::Watch::default(),
-        gate,
+        auth,
         clock: config.clock,
         stop: tasks.stop(),
     };

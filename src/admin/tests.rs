@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Gate, Handles, Watch};
+use super::{Admin, Auth, Handles, Watch};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
@@ -71,7 +71,7 @@ impl Server {
             refusals: Arc::default(),
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),
             watch: Watch::default(),
-            gate: Gate::new(None),
+            auth: Auth::with(None, None),
             clock: Clock::System,
             stop: stopping.clone(),
         };
@@ -122,7 +122,7 @@ impl Server {
 }
 
 fn with_token(admin: &mut Admin) {
-    admin.gate = Gate::new(Some("s3cret".into()));
+    admin.auth = Auth::with(Some("s3cret"), None);
 }
 
 /// A store that nobody can reach.

@@ -14,7 +14,7 @@ use super::layout::{self, Here};
 use super::words::{self, count, number_of};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, Settled, settle as settle_all};
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 use crate::backend::{Action, DeadLetter, DeadLetters};
 use crate::clock::Timestamp;
 use crate::twilio::params::Params;

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 
 use crate::admin::Admin;
 use crate::admin::api::Problem;
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 
 /// The field that proves that a page of ours sent the form.
 pub(super) const PROOF: &str = "proof";
@@ -20,7 +20,7 @@ impl Form {
     /// A form that a page of ours sent to this visitor.
     pub(super) fn of_ours(body: &Bytes, admin: &Admin, visitor: &Visitor) -> Result<Self, Problem> {
         let form = Self::parse(body);
-        if admin.gate.is_form_proof(visitor, form.get(PROOF)) {
+        if admin.auth.is_form_proof(visitor, form.get(PROOF)) {
             return Ok(form);
         }
         let why = "This page is too old, or another site sent it. Go back and try again.";

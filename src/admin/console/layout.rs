@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::form::PROOF;
 use crate::admin::Admin;
 use crate::admin::api::Problem;
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 
 /// The pages that one goes to, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn failure(admin: &Admin, visitor: &Visitor, problem: &Problem) -> Re
 
 /// The hidden field of a form that changes something.
 pub(super) fn proof(admin: &Admin, visitor: &Visitor) -> Markup {
-    html! { input type="hidden" name=(PROOF) value=(admin.gate.form_proof(visitor)); }
+    html! { input type="hidden" name=(PROOF) value=(admin.auth.form_proof(visitor)); }
 }
 
 /// A page, with what stands beside the name at its top.

@@ -16,8 +16,7 @@ use tokio::time::timeout;
 use super::form::Form;
 use super::layout;
 use crate::admin::Admin;
-use crate::admin::gate::{Gate, Visitor};
-use crate::admin::guard::SESSION_COOKIE;
+use crate::admin::auth::{Auth, SESSION_COOKIE, Visitor};
 
 /// Bytes of a login, of which the token is most, and how long they may take: anybody can send one.
 const BODY: usize = 8 * 1024;
@@ -34,7 +33,7 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Query(Asked { next }): Query<Asked>,
 ) -> Response {
-    match admin.gate.is_open() {
+    match admin.auth.is_open() {
         true => Redirect::to("/").into_response(),
         false => ask(&next, ""),
     }
@@ -49,12 +48,12 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Body) -> Respon
     };
     let (form, now) = (Form::parse(&body), admin.clock.now());
     let next = form.get("next");
-    let Some(may) = admin.gate.allows(form.get("token").trim()) else {
-        admin.gate.refuse(now).await;
+    let Some(may) = admin.auth.allows(form.get("token").trim()) else {
+        admin.auth.refuse(now).await;
         return (StatusCode::FORBIDDEN, ask(next, "That is not the token.")).into_response();
     };
-    let session = admin.gate.begin_session(may, now);
-    let cookie = cookie(&session, Gate::session_seconds());
+    let session = admin.auth.begin_session(may, now);
+    let cookie = cookie(&session, Auth::session_seconds());
     ([(SET_COOKIE, cookie)], Redirect::to(own(next))).into_response()
 }
 
@@ -67,7 +66,7 @@ pub(super) async fn leave(
     match Form::of_ours(&body, &admin, &visitor) {
         Ok(_) => {
             if let Visitor::Session(session, _) = &visitor {
-                admin.gate.end_session(session);
+                admin.auth.end_session(session);
             }
             ([(SET_COOKIE, cookie("", 0))], Redirect::to("/login")).into_response()
         }

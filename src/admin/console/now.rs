@@ -14,7 +14,7 @@ use super::layout::{self, Here};
 use super::words::{self, count};
 use crate::admin::Admin;
 use crate::admin::api::Line;
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 use crate::admin::verdict::{Finding, name, verdict};
 use crate::admin::watch::Vitals;
 use crate::clock::Timestamp;

@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use super::layout::{self, Here};
 use super::words::{self, number_of};
 use crate::admin::Admin;
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 use crate::clock::Timestamp;
 use crate::recent::Refusal;
 use crate::recent::refusals::{RecentRefusal, RefusalCount};

@@ -12,7 +12,7 @@ use super::layout::{self, Here};
 use super::words;
 use crate::admin::Admin;
 use crate::admin::api::{Problem, StatusAsk, next_status};
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 use crate::backend::search::{Needle, StatusSearch};
 use crate::clock::Timestamp;
 use crate::event::{CurrentStatus, Resource};

@@ -1,6 +1,6 @@
 //! The console from outside, before a real store: who gets in, what gets out.
 
-use crate::admin::gate::Gate;
+use crate::admin::auth::Auth;
 use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};
 use crate::event::Batch;
@@ -12,7 +12,7 @@ const PAGES: [&str; 6] =
     ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];
 
 async fn guarded() -> Server {
-    Server::start_with(|admin| admin.gate = Gate::new(Some("s3cret".into()))).await
+    Server::start_with(|admin| admin.auth = Auth::with(Some("s3cret"), None)).await
 }
 
 async fn post(server: &Server, target: &str, headers: &str, body: &str) -> Response {
@@ -97,8 +97,7 @@ async fn who_may_only_look_sees_everything_and_changes_nothing() {
     reader.dead_letter(&letter.id, 1, "refused").await.expect("the disk works");
     let server = Server::start_with(|admin| {
         admin.dead_letters.local = Some(log.dead_letters());
-        let gate = Gate::new(Some("s3cret".into()));
-        admin.gate = gate.with_read_token(Some("looking".into()));
+        admin.auth = Auth::with(Some("s3cret"), Some("looking"));
     })
     .await;
     let bearer = "Authorization: Bearer looking\r\n";

@@ -14,7 +14,7 @@ use super::layout::{self, Here};
 use super::words::{self, duration, number_of, seconds};
 use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
-use crate::admin::gate::Visitor;
+use crate::admin::auth::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::Timestamp;
 use crate::event::CurrentStatus;

@@ -1,5 +1,7 @@
-//! [`Gate`]: who may ask, and who may change something. Whoever has a token, as a bearer or, in a browser,
+//! [`Auth`]: who may ask, and who may change something. Whoever has a token, as a bearer or, in a browser,
 //! as a session that was made from it; or anybody on loopback, if there is none.
+
+mod require;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +14,10 @@ use sha2::Sha256;
 use tokio::time::sleep;
 use tracing::warn;
 
+pub(super) use self::require::{SESSION_COOKIE, require_auth, require_same_site};
 use crate::clock::Timestamp;
 use crate::event::key::hex;
+use crate::metrics::metrics;
 
 /// A shift. After it the token is asked for again.
 const SESSION: Duration = Duration::from_secs(12 * 60 * 60);
@@ -24,9 +28,18 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How often wrong tokens are a line of the log.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
+metrics! {
+    /// Metrics of the tokens.
+    #[derive(Debug)]
+    struct AuthMetrics {
+        /// Requests of the private listener with a token, or a login, that was wrong.
+        wrong_tokens: IntCounter = "offhook_admin_wrong_tokens_total",
+    }
+}
+
 /// The tokens, and what is derived from them.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Auth {
     token: Option<SecretString>,
     /// For people and scrapers that must change nothing.
     read_token: Option<SecretString>,
@@ -34,7 +47,7 @@ pub struct Gate {
     key: SecretString,
     /// By a MAC of what the cookie holds.
     sessions: Mutex<HashMap<String, Session>>,
-    wrong: IntCounter,
+    metrics: AuthMetrics,
     told: Mutex<Told>,
     /// Held for [`PAUSE`] by each wrong token in its turn.
     turn: tokio::sync::Mutex<()>,
@@ -43,7 +56,7 @@ pub struct Gate {
 #[derive(Debug, Clone, Copy)]
 struct Session {
     ends: Timestamp,
-    may: May,
+    may: Access,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +67,7 @@ struct Told {
 
 /// What a visitor may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum May {
+pub(super) enum Access {
     /// Look at everything.
     Look,
     /// And replay and purge.
@@ -65,44 +78,39 @@ pub(super) enum May {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Visitor {
     /// A browser with a session.
-    Session(String, May),
+    Session(String, Access),
     /// A program with a token.
-    Bearer(May),
+    Bearer(Access),
     /// Somebody on this machine, where no token is asked for.
     Local,
 }
 
-impl Gate {
-    /// Asks for the token, if there is one.
-    #[must_use]
-    pub fn new(token: Option<SecretString>) -> Self {
-        let wrong = IntCounter::new(
-            "offhook_admin_wrong_tokens_total",
-            "Requests of the private listener with a token, or a login, that was wrong.",
-        );
-        Self {
-            token,
-            read_token: None,
-            key: random().into(),
-            sessions: Mutex::default(),
-            wrong: wrong.expect("the name is a good one"),
-            told: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// The same, with another token for those who may only look.
-    #[must_use]
-    pub fn with_read_token(self, read_token: Option<SecretString>) -> Self {
-        Self { read_token, ..self }
-    }
-
-    /// Shows how many tokens were wrong.
+impl Auth {
+    /// Asks for the token, if there is one; `read_token` is for those who may only look.
     ///
     /// # Errors
-    /// The name is registered already.
-    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
-        registry.register(Box::new(self.wrong.clone()))
+    /// The name of its metric is registered already.
+    pub fn new(
+        token: Option<SecretString>,
+        read_token: Option<SecretString>,
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        Ok(Self {
+            token,
+            read_token,
+            key: random().into(),
+            sessions: Mutex::default(),
+            metrics: AuthMetrics::register(registry)?,
+            told: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// With these tokens, and a registry of its own.
+    #[cfg(test)]
+    pub(super) fn with(token: Option<&str>, read_token: Option<&str>) -> Self {
+        let secret = |token: Option<&str>| token.map(SecretString::from);
+        Self::new(secret(token), secret(read_token), &Registry::new()).expect("a new name")
     }
 
     /// Whether nothing is asked for.
@@ -111,7 +119,7 @@ impl Gate {
     }
 
     /// What this token allows. In constant time, and without telling the length: MACs are compared.
-    pub(super) fn allows(&self, given: &str) -> Option<May> {
+    pub(super) fn allows(&self, given: &str) -> Option<Access> {
         let of = |text: &str| self.mac("token", text);
         let is = |token: &Option<SecretString>| {
             token.as_ref().is_some_and(|token| {
@@ -120,8 +128,8 @@ impl Gate {
         };
         let (change, look) = (is(&self.token), is(&self.read_token));
         match (change, look) {
-            (true, _) => Some(May::Change),
-            (false, true) => Some(May::Look),
+            (true, _) => Some(Access::Change),
+            (false, true) => Some(Access::Look),
             (false, false) => None,
         }
     }
@@ -129,7 +137,7 @@ impl Gate {
     /// A token was wrong: counts it, says so now and then, and waits. All wrong ones wait for one another,
     /// so that more connections guess no faster.
     pub(super) async fn refuse(&self, now: Timestamp) {
-        self.wrong.inc();
+        self.metrics.wrong_tokens.inc();
         if let Some(more) = self.tell(now) {
             warn!(more, "a wrong token was given to the private listener");
         }
@@ -150,7 +158,7 @@ impl Gate {
     }
 
     /// A session from now on: a random value that stands for it.
-    pub(super) fn begin_session(&self, may: May, now: Timestamp) -> String {
+    pub(super) fn begin_session(&self, may: Access, now: Timestamp) -> String {
         let session = random();
         let mut sessions = self.sessions();
         sessions.retain(|_, session| now < session.ends);
@@ -177,7 +185,7 @@ impl Gate {
     }
 
     /// What a session allows, if it is one, and has not ended.
-    pub(super) fn session(&self, session: &str, now: Timestamp) -> Option<May> {
+    pub(super) fn session(&self, session: &str, now: Timestamp) -> Option<Access> {
         let name = self.proof("session", session);
         let found = self.sessions().get(&name).copied();
         found.filter(|found| now < found.ends).map(|found| found.may)
@@ -223,7 +231,7 @@ impl Visitor {
     /// Whether it may replay and purge.
     pub(super) fn may_change(&self) -> bool {
         match self {
-            Self::Session(_, may) | Self::Bearer(may) => *may == May::Change,
+            Self::Session(_, may) | Self::Bearer(may) => *may == Access::Change,
             Self::Local => true,
         }
     }
@@ -241,8 +249,8 @@ impl Visitor {
 mod tests {
     use super::*;
 
-    fn gate() -> Gate {
-        Gate::new(Some("secret".into())).with_read_token(Some("looking".into()))
+    fn auth() -> Auth {
+        Auth::with(Some("secret"), Some("looking"))
     }
 
     fn at(seconds: u64) -> Timestamp {
@@ -251,65 +259,68 @@ mod tests {
 
     #[test]
     fn only_a_token_is_a_token_and_each_allows_its_own() {
-        assert_eq!(gate().allows("secret"), Some(May::Change));
-        assert_eq!(gate().allows("looking"), Some(May::Look));
+        assert_eq!(auth().allows("secret"), Some(Access::Change));
+        assert_eq!(auth().allows("looking"), Some(Access::Look));
         for wrong in ["", "secre", "secret ", "Secret", "secretsecret", "lookin"] {
-            assert_eq!(gate().allows(wrong), None, "{wrong}");
+            assert_eq!(auth().allows(wrong), None, "{wrong}");
         }
-        assert_eq!(Gate::new(None).allows(""), None);
+        assert_eq!(Auth::with(None, None).allows(""), None);
     }
 
     #[test]
     fn a_session_holds_until_it_ends_or_is_ended_and_is_random() {
-        let gate = gate();
+        let auth = auth();
         let (one, two) =
-            (gate.begin_session(May::Change, at(0)), gate.begin_session(May::Look, at(0)));
+            (auth.begin_session(Access::Change, at(0)), auth.begin_session(Access::Look, at(0)));
         assert!(one != two && one.len() == 64);
-        assert_eq!(gate.session(&one, at(SESSION.as_secs() - 1)), Some(May::Change));
-        assert_eq!(gate.session(&one, at(SESSION.as_secs())), None);
-        assert_eq!(gate.session(&two, at(0)), Some(May::Look));
-        gate.end_session(&one);
-        assert_eq!(gate.session(&one, at(0)), None);
-        assert_eq!(gate.session(&two, at(0)), Some(May::Look));
+        assert_eq!(auth.session(&one, at(SESSION.as_secs() - 1)), Some(Access::Change));
+        assert_eq!(auth.session(&one, at(SESSION.as_secs())), None);
+        assert_eq!(auth.session(&two, at(0)), Some(Access::Look));
+        auth.end_session(&one);
+        assert_eq!(auth.session(&one, at(0)), None);
+        assert_eq!(auth.session(&two, at(0)), Some(Access::Look));
         for forged in ["", "0", &one[1..], &format!("{one}0")] {
-            assert_eq!(gate.session(forged, at(0)), None, "{forged}");
+            assert_eq!(auth.session(forged, at(0)), None, "{forged}");
         }
-        assert_eq!(self::gate().session(&two, at(0)), None, "of another process");
+        assert_eq!(self::auth().session(&two, at(0)), None, "of another process");
     }
 
     #[test]
     fn sessions_are_bounded() {
-        let gate = gate();
-        let first = gate.begin_session(May::Look, at(0));
+        let auth = auth();
+        let first = auth.begin_session(Access::Look, at(0));
         for n in 0..SESSIONS as u64 {
-            gate.begin_session(May::Look, at(1 + n));
+            auth.begin_session(Access::Look, at(1 + n));
         }
-        assert_eq!(gate.sessions().len(), SESSIONS);
-        assert_eq!(gate.session(&first, at(0)), None);
+        assert_eq!(auth.sessions().len(), SESSIONS);
+        assert_eq!(auth.session(&first, at(0)), None);
     }
 
     #[tokio::test]
     async fn wrong_tokens_wait_for_one_another_and_are_counted() {
-        let gate = gate();
+        let auth = auth();
         let started = tokio::time::Instant::now();
-        let all = (0..3).map(|_| gate.refuse(at(0)));
+        let all = (0..3).map(|_| auth.refuse(at(0)));
         futures_util::future::join_all(all).await;
         assert!(started.elapsed() >= 3 * PAUSE);
-        assert_eq!(gate.wrong.get(), 3);
-        assert_eq!(gate.tell(at(9)), None);
-        assert_eq!(gate.tell(at(10)), Some(3));
+        assert_eq!(auth.metrics.wrong_tokens.get(), 3);
+        assert_eq!(auth.tell(at(9)), None);
+        assert_eq!(auth.tell(at(10)), Some(3));
     }
 
     #[test]
     fn a_form_is_of_one_visitor() {
-        let gate = gate();
-        let session = |name: &str| Visitor::Session(name.to_owned(), May::Change);
+        let auth = auth();
+        let session = |name: &str| Visitor::Session(name.to_owned(), Access::Change);
         let (one, two) = (session("1"), session("2"));
-        let proof = gate.form_proof(&one);
-        assert!(gate.is_form_proof(&one, &proof));
-        assert!(!gate.is_form_proof(&two, &proof));
-        assert!(!gate.is_form_proof(&one, ""));
-        let local = Gate::new(None).form_proof(&Visitor::Local);
-        assert!(!Gate::new(None).is_form_proof(&Visitor::Local, &local), "of another process");
+        let proof = auth.form_proof(&one);
+        assert!(auth.is_form_proof(&one, &proof));
+        assert!(!auth.is_form_proof(&two, &proof));
+        assert!(!auth.is_form_proof(&one, ""));
+        let local = Auth::with(None, None).form_proof(&Visitor::Local);
+        assert!(
+            !Auth::with(None, None).is_form_proof(&Visitor::Local, &local),
+            "of another process"
+        );
     }
 }

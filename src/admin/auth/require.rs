@@ -10,17 +10,17 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::Admin;
-use super::api::Problem;
-use super::gate::{Gate, Visitor};
+use super::{Auth, Visitor};
+use crate::admin::Admin;
+use crate::admin::api::Problem;
 use crate::clock::Timestamp;
 use crate::http::Caller;
 
 /// The cookie that holds a session.
-pub(super) const SESSION_COOKIE: &str = "offhook_session";
+pub(in crate::admin) const SESSION_COOKIE: &str = "offhook_session";
 
 /// Lets a visitor pass who may ask. A browser is asked for the token.
-pub(super) async fn known(
+pub(in crate::admin) async fn require_auth(
     State(admin): State<Arc<Admin>>,
     mut request: Request,
     next: Next,
@@ -28,7 +28,7 @@ pub(super) async fn known(
     let path = request.uri().path();
     let for_programs = path.starts_with("/api/") || path == "/metrics";
     let now = admin.clock.now();
-    match visitor(&admin.gate, request.headers(), now) {
+    match visitor(&admin.auth, request.headers(), now) {
         Ok(visitor) => {
             let changes = !request.method().is_safe() && path != "/logout";
             if changes && !visitor.may_change() {
@@ -43,13 +43,13 @@ pub(super) async fn known(
         }
         Err(given) if for_programs => {
             if given == Given::Wrong {
-                admin.gate.refuse(now).await;
+                admin.auth.refuse(now).await;
             }
             (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response()
         }
         Err(given) => {
             if given == Given::Wrong {
-                admin.gate.refuse(now).await;
+                admin.auth.refuse(now).await;
             }
             let asked = request.uri().path_and_query().map_or("/", |asked| asked.as_str());
             let mut query = form_urlencoded::Serializer::new(String::new());
@@ -68,20 +68,20 @@ enum Given {
     Wrong,
 }
 
-fn visitor(gate: &Gate, headers: &HeaderMap, now: Timestamp) -> Result<Visitor, Given> {
-    if gate.is_open() {
+fn visitor(auth: &Auth, headers: &HeaderMap, now: Timestamp) -> Result<Visitor, Given> {
+    if auth.is_open() {
         return Ok(Visitor::Local);
     }
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    if let Some(may) = bearer.and_then(|bearer| gate.allows(bearer)) {
+    if let Some(may) = bearer.and_then(|bearer| auth.allows(bearer)) {
         return Ok(Visitor::Bearer(may));
     }
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('='));
-    let session = sessions.find_map(|session| Some((session, gate.session(session, now)?)));
+    let session = sessions.find_map(|session| Some((session, auth.session(session, now)?)));
     match session {
         Some((session, may)) => Ok(Visitor::Session(session.to_owned(), may)),
         None if bearer.is_some_and(|bearer| !bearer.is_empty()) => Err(Given::Wrong),
@@ -90,7 +90,7 @@ fn visitor(gate: &Gate, headers: &HeaderMap, now: Timestamp) -> Result<Visitor, 
 }
 
 /// Refuses what a page of another site may have sent.
-pub(super) async fn same_site(
+pub(in crate::admin) async fn require_same_site(
     State(admin): State<Arc<Admin>>,
     request: Request,
     next: Next,
@@ -98,7 +98,7 @@ pub(super) async fn same_site(
     let headers = request.headers();
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     // A name that somebody else made point to this machine.
-    if admin.gate.is_open() && !host.is_none_or(is_loopback) {
+    if admin.auth.is_open() && !host.is_none_or(is_loopback) {
         let detail = "without a token this listener is asked as localhost only: set admin.token";
         return Problem::new(StatusCode::FORBIDDEN, detail).into_response();
     }
