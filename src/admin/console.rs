@@ -5,6 +5,7 @@
 
 mod dead_letters;
 mod form;
+pub(super) mod format;
 mod layout;
 mod login;
 mod now;
@@ -12,7 +13,6 @@ mod plot;
 mod refusals;
 mod search;
 mod timeline;
-pub(super) mod words;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::conditions::{CONDITIONS, Scene};
-use super::console::words::{rate, seconds};
+use super::console::format::{rate, seconds};
 use super::watch::Vitals;
 use crate::backend::{Backend, Dependency, DurabilityReport};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Scene, Sign, minutes};
-use crate::admin::console::words::{count, number_of, seconds};
+use crate::admin::console::format::{count, number_of, seconds};
 use crate::admin::verdict::Tone;
 use crate::admin::watch::Sample;
 use crate::backend::Dependency;

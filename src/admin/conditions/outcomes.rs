@@ -1,7 +1,7 @@
 //! What became of calls and messages.
 
 use super::{Scene, Sign, minutes};
-use crate::admin::console::words::{count, number_of};
+use crate::admin::console::format::{count, number_of};
 use crate::event::Resource;
 
 /// Of fewer, a share says nothing.

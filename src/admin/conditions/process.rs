@@ -1,7 +1,7 @@
 //! How this process and its backends are set.
 
 use super::{Scene, Sign, minutes};
-use crate::admin::console::words::number_of;
+use crate::admin::console::format::number_of;
 use crate::admin::verdict::backend_name;
 use crate::admin::watch::SecretName;
 

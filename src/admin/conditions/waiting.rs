@@ -1,7 +1,7 @@
 //! What does not get on from where it lies, and what is put aside.
 
 use super::{Scene, Sign, minutes};
-use crate::admin::console::words::{count, minute, number_of, seconds};
+use crate::admin::console::format::{count, minute, number_of, seconds};
 use crate::admin::verdict::{Tone, backend_name, name};
 use crate::admin::watch::{Log, Seen};
 use crate::backend::{Backend, Dependency, Need};

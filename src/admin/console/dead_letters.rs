@@ -10,8 +10,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::form::Form;
+use super::format::{self, count, number_of};
 use super::layout::{self, Here};
-use super::words::{self, count, number_of};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, Settled, settle as settle_all};
 use crate::admin::auth::Visitor;
@@ -100,7 +100,7 @@ fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
 fn item(letter: &DeadLetter, now: Timestamp, choose: bool) -> Markup {
     let event = letter.event.as_ref().ok();
     let key = event.map_or("no event", |event| event.key.as_str());
-    let head = html! { span class="sid" { (key) } (words::time(letter.at, now)) };
+    let head = html! { span class="sid" { (key) } (format::time(letter.at, now)) };
     html! {
         li {
             @if choose {

@@ -10,8 +10,8 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 
 use self::figures::figures;
+use super::format::{self, count};
 use super::layout::{self, Here};
-use super::words::{self, count};
 use crate::admin::Admin;
 use crate::admin::api::Line;
 use crate::admin::auth::Visitor;
@@ -73,7 +73,7 @@ fn sentence(findings: &[Finding]) -> Markup {
 
 /// Since when we count, for people: an hour at most.
 fn since(vitals: &Vitals) -> String {
-    words::minute(vitals.hour.at, vitals.now.at)
+    format::minute(vitals.hour.at, vitals.now.at)
 }
 
 fn parts(vitals: &Vitals) -> Markup {
@@ -88,7 +88,7 @@ fn parts(vitals: &Vitals) -> Markup {
                         @match part.away {
                             None => { " works." }
                             Some(at) => {
-                                " has been down since " (words::time(at, vitals.now.at))
+                                " has been down since " (format::time(at, vitals.now.at))
                                 @if let Some(error) = &part.error { ": " (error) }
                             }
                         }
@@ -163,16 +163,16 @@ fn live(admin: &Admin, now: Timestamp) -> Markup {
 fn row(line: &Line, now: Timestamp) -> Markup {
     html! {
         tr {
-            td class="at" { (words::time(line.at, now)) }
+            td class="at" { (format::time(line.at, now)) }
             td class="kind-of" { (line.kind.replace('_', " ")) }
-            td class="now" { @if let Some(status) = &line.status { (words::status(status)) } }
+            td class="now" { @if let Some(status) = &line.status { (format::status(status)) } }
             td class="which" {
                 @match &line.sid {
-                    Some(sid) => (words::sid(sid)),
-                    None => span class="sid" title=(line.key) { (words::parts(&line.key)) },
+                    Some(sid) => (format::sid(sid)),
+                    None => span class="sid" title=(line.key) { (format::parts(&line.key)) },
                 }
             }
-            td class="why" { @if let Some(code) = &line.error_code { (words::error_code(code)) } }
+            td class="why" { @if let Some(code) = &line.error_code { (format::error_code(code)) } }
             td class="notes" { @if line.duplicate == Some(true) { span class="tag" { "duplicate" } } }
         }
     }

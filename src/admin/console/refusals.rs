@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::format::{self, number_of};
 use super::layout::{self, Here};
-use super::words::{self, number_of};
 use crate::admin::Admin;
 use crate::admin::auth::Visitor;
 use crate::clock::Timestamp;
@@ -54,13 +54,13 @@ pub(super) async fn page(
 /// `527 since 14:03, the last 32 below`: how many there were is not how many are remembered.
 fn total(counted: &RefusalCount, groups: &[Alike], now: Timestamp) -> String {
     let remembered: u64 = groups.iter().map(|group| group.times).sum();
-    let since = words::minute(counted.since, now);
+    let since = format::minute(counted.since, now);
     match counted.times.saturating_sub(remembered) {
-        0 => format!("{} since {since}", words::count(counted.times)),
+        0 => format!("{} since {since}", format::count(counted.times)),
         _ => format!(
             "{} since {since}, the last {} below",
-            words::count(counted.times),
-            words::count(remembered)
+            format::count(counted.times),
+            format::count(remembered)
         ),
     }
 }
@@ -95,8 +95,8 @@ fn item(Alike { last, first, times }: &Alike, now: Timestamp) -> Markup {
             div class="head" {
                 span class="note" {
                     (number_of(*times, "time", "times")) ", "
-                    @if *times > 1 { "from " (words::time(*first, now)) " to " }
-                    (words::time(last.at, now))
+                    @if *times > 1 { "from " (format::time(*first, now)) " to " }
+                    (format::time(last.at, now))
                 }
             }
             p class="hint" {

@@ -8,8 +8,8 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
+use super::format;
 use super::layout::{self, Here};
-use super::words;
 use crate::admin::Admin;
 use crate::admin::api::{Problem, StatusAsk, next_status};
 use crate::admin::auth::Visitor;
@@ -41,7 +41,7 @@ pub(super) async fn page(
     let now = admin.clock.now();
     let found = match find(&admin, &asked).await {
         Ok(Found::Sid(sid)) => {
-            return Redirect::to(&format!("/sid/{}", words::in_path(&sid))).into_response();
+            return Redirect::to(&format!("/sid/{}", format::in_path(&sid))).into_response();
         }
         Ok(Found::Page(found, next)) => html! { (results(&found, now)) (more(&asked, next)) },
         Err(problem) => {
@@ -151,17 +151,17 @@ fn results(found: &[CurrentStatus], now: Timestamp) -> Markup {
 fn row(current: &CurrentStatus, now: Timestamp) -> Markup {
     html! {
         tr {
-            td class="at" { (words::time(current.first_seen, now)) }
+            td class="at" { (format::time(current.first_seen, now)) }
             td class="kind-of" { (current.resource.as_str()) }
             td class="now" {
-                (words::status(&current.position.status))
+                (format::status(&current.position.status))
                 @if current.is_contradicted() { " " span class="tag" { "contradicted" } }
             }
-            td class="which" { (words::sid(&current.sid)) }
+            td class="which" { (format::sid(&current.sid)) }
             td class="from address" { (current.from.as_deref().unwrap_or_default()) }
             td class="to address" { (current.to.as_deref().unwrap_or_default()) }
-            td class="why" { @if let Some(error) = &current.error { (words::error_code(&error.code)) } }
-            td class="last" { (words::time(current.updated, now)) }
+            td class="why" { @if let Some(error) = &current.error { (format::error_code(&error.code)) } }
+            td class="last" { (format::time(current.updated, now)) }
         }
     }
 }

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::format::{self, duration, number_of, seconds};
 use super::layout::{self, Here};
-use super::words::{self, duration, number_of, seconds};
 use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::auth::Visitor;
@@ -62,7 +62,7 @@ fn choice(sid: &str, accounts: &[String]) -> Markup {
         p class="lead" { "Several accounts have reported this SID. Each has a history of its own:" }
         ul {
             @for account in accounts {
-                li { a href={ "/sid/" (words::in_path(sid)) "?account=" (words::in_path(account)) } { (account) } }
+                li { a href={ "/sid/" (format::in_path(sid)) "?account=" (format::in_path(account)) } { (account) } }
             }
         }
     }
@@ -89,14 +89,14 @@ fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
     let took = current.updated.since(current.first_seen);
     html! {
         p class="lead" {
-            (words::status(&current.position.status))
+            (format::status(&current.position.status))
             @if current.is_final() { " and final" } @else { " and not final yet" }
-            ". Its last event came " (words::time(current.updated, now))
+            ". Its last event came " (format::time(current.updated, now))
             @if !took.is_zero() { ", " (duration(took)) " after the first" }
             "."
         }
         @if let Some(error) = &current.error {
-            @if words::tone(&current.position.status) == "good" {
+            @if format::tone(&current.position.status) == "good" {
                 // In red beside a green status it would contradict it.
                 p class="note" { "An earlier event had an error." }
             }
@@ -110,7 +110,7 @@ fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
         dl class="facts" {
             @for (name, value) in [("From", &current.from), ("To", &current.to)] {
                 @if let Some(value) = value {
-                    div { dt { (name) } dd { a href={ "/search?q=" (words::in_path(value)) } { (value) } } }
+                    div { dt { (name) } dd { a href={ "/search?q=" (format::in_path(value)) } { (value) } } }
                 }
             }
             @if let Some(length) = current.duration {
@@ -124,7 +124,7 @@ fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
 fn error_line(code: &str) -> Markup {
     html! {
         p class="error-code" {
-            "Error " (words::error_code(code))
+            "Error " (format::error_code(code))
             @if let Some(meaning) = meaning(code) { ": " (meaning) "." }
         }
     }
@@ -135,13 +135,13 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
     let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
     let kind = event.kind.as_str().replace('_', " ");
     let code = error::of(event);
-    let tone = event.status.as_deref().map_or("plain", words::tone);
+    let tone = event.status.as_deref().map_or("plain", format::tone);
     html! {
         li class=(tone) {
             div class="head" {
-                (words::time(event.received_at, now))
+                (format::time(event.received_at, now))
                 @match &event.status {
-                    Some(status) => (words::status(status)),
+                    Some(status) => (format::status(status)),
                     None => span class="status plain" { (kind) },
                 }
                 @if event.status.is_some() && event.resource.is_none() {
@@ -172,7 +172,7 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
 }
 
 fn again(times: &[Timestamp], now: Timestamp) -> Markup {
-    let last = times.last().map(|at| words::minute(*at, now)).unwrap_or_default();
+    let last = times.last().map(|at| format::minute(*at, now)).unwrap_or_default();
     html! {
         span class="tag" title={ "The last time at " (last) ". As far as this process remembers." } {
             "came again"

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use super::since;
 use crate::admin::Admin;
+use crate::admin::console::format::{count, number_of, rate, seconds};
 use crate::admin::console::plot::plot;
-use crate::admin::console::words::{count, number_of, rate, seconds};
 use crate::admin::watch::{Sample, Vitals};
 use crate::recent::events::EventStage;
 
