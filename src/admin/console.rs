@@ -79,6 +79,4 @@ pub(super) fn with_policy<S: Clone + Send + Sync + 'static>(router: Router<S>) -
 }
 
 #[cfg(test)]
-mod colours;
-#[cfg(test)]
 mod tests;

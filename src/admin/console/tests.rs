@@ -1,5 +1,7 @@
 //! The console from outside, before a real store: who gets in, what gets out.
 
+mod contrast;
+
 use crate::admin::auth::Auth;
 use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};

@@ -1,7 +1,7 @@
 //! Whether the console's colours can be read: the contrast that WCAG 2.1 asks for at level AA
 //! (<https://www.w3.org/TR/WCAG21/#contrast-minimum>), in the light and in the dark.
 
-const STYLE: &str = include_str!("console.css");
+const STYLE: &str = include_str!("../console.css");
 /// Of text that is not large.
 const LEAST: f64 = 4.5;
 
