@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::form::Form;
 use super::format::{self, count, number_of};
-use super::layout::{self, Here};
+use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, Settled, settle as settle_all};
 use crate::admin::auth::Visitor;
@@ -46,7 +46,7 @@ pub(super) async fn page(
         }
     };
     let body = html! { h1 { "Dead letters" } (said(&asked)) (listed) };
-    layout::page(&admin, &visitor, Here::DeadLetters, "Dead letters", &body)
+    layout::page(&admin, &visitor, NavPage::DeadLetters, "Dead letters", &body)
 }
 
 /// What was done a moment ago.
@@ -174,7 +174,7 @@ pub(super) async fn confirm(
         }
         ul { @for id in &ids { li class="sid" { (id) } } }
     };
-    layout::page(&admin, &visitor, Here::DeadLetters, verb, &body)
+    layout::page(&admin, &visitor, NavPage::DeadLetters, verb, &body)
 }
 
 /// `POST /dead-letters/settle`

@@ -10,7 +10,7 @@ use crate::admin::auth::Visitor;
 
 /// The pages that one goes to, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Here {
+pub(super) enum NavPage {
     Now,
     Search,
     DeadLetters,
@@ -19,25 +19,25 @@ pub(super) enum Here {
     Elsewhere,
 }
 
-const PAGES: [(Here, &str, &str); 4] = [
-    (Here::Now, "/", "Now"),
-    (Here::Search, "/search", "Search"),
-    (Here::DeadLetters, "/dead-letters", "Dead letters"),
-    (Here::Refusals, "/refusals", "Refusals"),
+const PAGES: [(NavPage, &str, &str); 4] = [
+    (NavPage::Now, "/", "Now"),
+    (NavPage::Search, "/search", "Search"),
+    (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
+    (NavPage::Refusals, "/refusals", "Refusals"),
 ];
 
 /// A page for somebody who may see it.
 pub(super) fn page(
     admin: &Admin,
     visitor: &Visitor,
-    here: Here,
+    current: NavPage,
     title: &str,
     body: &Markup,
 ) -> Response {
     let top = html! {
         nav aria-label="Pages" {
             @for (page, path, name) in PAGES {
-                a href=(path) aria-current=[(page == here).then_some("page")] { (name) }
+                a href=(path) aria-current=[(page == current).then_some("page")] { (name) }
             }
         }
         @if matches!(visitor, Visitor::Session(..)) {
@@ -56,7 +56,7 @@ pub(super) fn failure(admin: &Admin, visitor: &Visitor, problem: &Problem) -> Re
         h1 { "This did not work" }
         p class="lead" { (problem.detail) }
     };
-    (problem.status, page(admin, visitor, Here::Elsewhere, "Failed", &body)).into_response()
+    (problem.status, page(admin, visitor, NavPage::Elsewhere, "Failed", &body)).into_response()
 }
 
 /// The hidden field of a form that changes something.

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 
 use self::figures::figures;
 use super::format::{self, count};
-use super::layout::{self, Here};
+use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::Line;
 use crate::admin::auth::Visitor;
@@ -33,7 +33,7 @@ pub(super) async fn page(
         div id="vitals" data-refresh="/fragment/now" { (vital(&admin, &vitals)) }
         (live(&admin, vitals.now.at))
     };
-    layout::page(&admin, &visitor, Here::Now, "Now", &body)
+    layout::page(&admin, &visitor, NavPage::Now, "Now", &body)
 }
 
 /// `GET /fragment/now`: what the script puts in the place of its older self.

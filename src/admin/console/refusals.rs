@@ -8,7 +8,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::format::{self, number_of};
-use super::layout::{self, Here};
+use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::auth::Visitor;
 use crate::clock::Timestamp;
@@ -48,7 +48,7 @@ pub(super) async fn page(
             }
         }
     };
-    layout::page(&admin, &visitor, Here::Refusals, "Refusals", &body)
+    layout::page(&admin, &visitor, NavPage::Refusals, "Refusals", &body)
 }
 
 /// `527 since 14:03, the last 32 below`: how many there were is not how many are remembered.

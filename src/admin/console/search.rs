@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::format;
-use super::layout::{self, Here};
+use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, StatusAsk, next_status};
 use crate::admin::auth::Visitor;
@@ -49,7 +49,7 @@ pub(super) async fn page(
         }
     };
     let body = html! { h1 { "Search" } (form(&asked)) (found) };
-    layout::page(&admin, &visitor, Here::Search, "Search", &body)
+    layout::page(&admin, &visitor, NavPage::Search, "Search", &body)
 }
 
 enum Found {

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::format::{self, duration, number_of, seconds};
-use super::layout::{self, Here};
+use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::auth::Visitor;
@@ -30,12 +30,12 @@ pub(super) async fn page(
     match look(&admin, sid, account).await {
         Ok((sid, Known::Several(accounts))) => {
             let body = choice(&sid, &accounts);
-            layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body).into_response()
+            layout::page(&admin, &visitor, NavPage::Elsewhere, &sid, &body).into_response()
         }
         Ok((sid, Known::One(current, events))) => {
             let entries = entries(&sid, events, |event| admin.live.came_again(event));
             let body = whole(&sid, current.as_deref(), &entries, admin.clock.now());
-            let shown = layout::page(&admin, &visitor, Here::Elsewhere, &sid, &body);
+            let shown = layout::page(&admin, &visitor, NavPage::Elsewhere, &sid, &body);
             let known = current.is_some() || !entries.is_empty();
             let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
             (status, shown).into_response()
