@@ -6,9 +6,9 @@ mod auth;
 mod conditions;
 mod console;
 mod health;
+mod last_hour;
 mod timeline;
 mod verdict;
-mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
-pub use self::watch::{Handles, Receiving, TableHandles, Watch};
+pub use self::last_hour::{Handles, LastHour, Receiving, TableHandles};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -77,7 +77,7 @@ pub struct Admin {
     /// As what a number is stored.
     pub privacy: Part<Privacy>,
     /// What this process looked like during the last hour.
-    pub watch: Watch,
+    pub last_hour: LastHour,
     /// Who may ask.
     pub auth: Auth,
     /// What is shown as ages is measured by it, and when a session ends.
@@ -100,7 +100,7 @@ impl Admin {
         };
         let router = Self::router(Arc::clone(&admin));
         let serving = http::serve(listener, router, limits, Arc::new(()), stop.clone());
-        tokio::join!(serving, Watch::run(&admin, stop));
+        tokio::join!(serving, LastHour::run(&admin, stop));
     }
 
     /// Its routes.

@@ -159,7 +159,7 @@ pub async fn start(
         live,
         refusals,
         privacy: policy.privacy(),
-        watch: admin::Watch::default(),
+        last_hour: admin::LastHour::default(),
         auth,
         clock: config.clock,
         stop: tasks.stop(),

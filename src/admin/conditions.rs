@@ -12,8 +12,8 @@ mod waiting;
 
 use std::time::Duration;
 
+use super::last_hour::{Sample, Vitals};
 use super::verdict::Tone;
-use super::watch::{Sample, Vitals};
 use crate::backend::{Backend, Dependency, DurabilityReport};
 
 /// One thing that can be wrong.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Auth, Handles, Watch};
+use super::{Admin, Auth, Handles, LastHour};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
@@ -70,7 +70,7 @@ impl Server {
             live: RecentEvents::new(EventStage::Stored, Clock::System),
             refusals: Arc::default(),
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),
-            watch: Watch::default(),
+            last_hour: LastHour::default(),
             auth: Auth::with(None, None),
             clock: Clock::System,
             stop: stopping.clone(),

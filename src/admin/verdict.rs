@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::conditions::{CONDITIONS, Scene};
 use super::console::format::{rate, seconds};
-use super::watch::Vitals;
+use super::last_hour::Vitals;
 use crate::backend::{Backend, Dependency, DurabilityReport};
 
 /// How bad it is.
@@ -112,7 +112,7 @@ pub(super) fn backend_name(backend: Backend) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::watch::{Sample, Seen};
+    use crate::admin::last_hour::{DependencyStatus, Sample};
     use crate::backend::Need;
     use crate::clock::Timestamp;
     use crate::recent::Refusal;
@@ -126,8 +126,8 @@ mod tests {
         Vitals { now, ..Vitals::default() }
     }
 
-    fn away(dependency: Dependency, need: Need) -> Seen {
-        Seen { dependency, need, away: Some(at("2026-11-24T02:58:30Z")), error: None }
+    fn away(dependency: Dependency, need: Need) -> DependencyStatus {
+        DependencyStatus { dependency, need, away: Some(at("2026-11-24T02:58:30Z")), error: None }
     }
 
     #[track_caller]
@@ -159,7 +159,7 @@ mod tests {
         check(&vitals, Tone::Odd, sentence);
         assert_eq!(verdict(&vitals, &[]).len(), 1, "the spool is not told of twice");
         vitals.now.spool = 0;
-        let redis = Seen { away: None, ..away(Dependency::Redis, Need::Must) };
+        let redis = DependencyStatus { away: None, ..away(Dependency::Redis, Need::Must) };
         vitals.dependencies = vec![redis, away(Dependency::Postgres, Need::Must)];
         vitals.now.depth = 1;
         let sentence =

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Problem, ask};
 use crate::admin::Admin;
-use crate::admin::watch::{Seen, Vitals};
+use crate::admin::last_hour::{DependencyStatus, Vitals};
 use crate::backend::search::Counts;
 use crate::backend::{self, Need};
 use crate::clock::Timestamp;
@@ -103,7 +103,7 @@ impl Process {
             circuit_open: *circuit_open,
             dead_letters: vitals.unstored(now.dead_letters),
             dependencies: dependencies
-                .map(|Seen { dependency: name, need, away, error }| Dependency {
+                .map(|DependencyStatus { dependency: name, need, away, error }| Dependency {
                     name,
                     need,
                     away,
@@ -140,6 +140,6 @@ pub(super) async fn show(
     let errors = errors.into_iter().map(|(code, count)| ErrorCount { code, count }).collect();
     let events = events.into_iter().collect();
     let store = Store { since, events, statuses: by_resource, errors };
-    let vitals = admin.watch.vitals(&admin).await;
+    let vitals = admin.last_hour.vitals(&admin).await;
     Ok(Json(Stats { store, process: Process::of(&vitals, admin.live.watchers()) }))
 }

@@ -18,7 +18,7 @@ pub(super) struct Answer {
 
 /// `GET /api/verdict`, the worst first.
 pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Json<Answer> {
-    let vitals = admin.watch.vitals(&admin).await;
+    let vitals = admin.last_hour.vitals(&admin).await;
     let durability: Vec<_> = admin.durabilities.all().into_iter().collect();
     let findings = verdict(&vitals, &durability);
     let tone = findings.first().map_or(Tone::Good, |worst| worst.tone);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Scene, Sign, minutes};
 use crate::admin::console::format::{count, number_of, seconds};
+use crate::admin::last_hour::Sample;
 use crate::admin::verdict::Tone;
-use crate::admin::watch::Sample;
 use crate::backend::Dependency;
 use crate::http::RequestOutcome;
 use crate::recent::Refusal;

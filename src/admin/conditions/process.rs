@@ -2,8 +2,8 @@
 
 use super::{Scene, Sign, minutes};
 use crate::admin::console::format::number_of;
+use crate::admin::last_hour::SecretName;
 use crate::admin::verdict::backend_name;
-use crate::admin::watch::SecretName;
 
 pub(super) fn durability(scene: &Scene<'_>) -> Vec<Sign> {
     let mut signs = Vec::new();

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::admin::last_hour::{DependencyStatus, Habit, Sample, SecretName};
 use crate::admin::verdict::verdict;
-use crate::admin::watch::{Habit, Sample, SecretName, Seen};
 use crate::backend::{DurabilityLevel, Need};
 use crate::clock::Timestamp;
 use crate::event::{Resource, Route};
@@ -202,7 +202,7 @@ fn a_silence_that_is_usual_or_only_ours_is_none() {
 fn a_redis_that_is_away_is_told_of_once() {
     let mut vitals = counted(|now| now.stream_errors = 9);
     let now = vitals.now.at;
-    vitals.dependencies = vec![Seen {
+    vitals.dependencies = vec![DependencyStatus {
         dependency: Dependency::Redis,
         need: Need::Either,
         away: Some(now),
@@ -219,7 +219,7 @@ fn what_redis_refuses_is_said_in_its_own_words() {
     let mut vitals = counted(|now| now.stream_refusing = true);
     let (away, error) = (Some(vitals.now.at), Some("XADD: NOREPLICAS Not enough".to_owned()));
     vitals.dependencies =
-        vec![Seen { dependency: Dependency::Redis, need: Need::Either, away, error }];
+        vec![DependencyStatus { dependency: Dependency::Redis, need: Need::Either, away, error }];
     let says = |vitals: &Vitals, where_to: &str| {
         let found: Vec<_> =
             verdict(vitals, &everysec()).into_iter().map(|finding| finding.text).collect();
@@ -261,7 +261,7 @@ fn a_share_of_refusals_is_urgent_and_a_stray_scanner_is_not() {
 /// Of a process without Redis.
 #[test]
 fn before_a_store_of_its_own_events_wait_in_the_local_log() {
-    let seen = |dependency, need, away| Seen { dependency, need, away, error: None };
+    let seen = |dependency, need, away| DependencyStatus { dependency, need, away, error: None };
     let mut vitals = quiet();
     let now = vitals.now.at;
     for (store, text) in [

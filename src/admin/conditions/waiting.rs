@@ -2,8 +2,8 @@
 
 use super::{Scene, Sign, minutes};
 use crate::admin::console::format::{count, minute, number_of, seconds};
+use crate::admin::last_hour::{DependencyStatus, Log};
 use crate::admin::verdict::{Tone, backend_name, name};
-use crate::admin::watch::{Log, Seen};
 use crate::backend::{Backend, Dependency, Need};
 use crate::pipeline::CommitFailure;
 
@@ -44,7 +44,7 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
     .collect()
 }
 
-fn away_text(away: &Seen, scene: &Scene<'_>) -> String {
+fn away_text(away: &DependencyStatus, scene: &Scene<'_>) -> String {
     let now = &scene.vitals.now;
     let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
     let redis = scene.vitals.log() == Log::Redis;

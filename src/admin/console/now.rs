@@ -15,8 +15,8 @@ use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::Line;
 use crate::admin::auth::Visitor;
+use crate::admin::last_hour::Vitals;
 use crate::admin::verdict::{Finding, name, verdict};
-use crate::admin::watch::Vitals;
 use crate::clock::Timestamp;
 use crate::recent::events::EventStage;
 
@@ -28,7 +28,7 @@ pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Extension(visitor): Extension<Visitor>,
 ) -> Response {
-    let vitals = admin.watch.vitals(&admin).await;
+    let vitals = admin.last_hour.vitals(&admin).await;
     let body = html! {
         div id="vitals" data-refresh="/fragment/now" { (vital(&admin, &vitals)) }
         (live(&admin, vitals.now.at))
@@ -38,7 +38,7 @@ pub(super) async fn page(
 
 /// `GET /fragment/now`: what the script puts in the place of its older self.
 pub(super) async fn fragment(State(admin): State<Arc<Admin>>) -> Response {
-    let vitals = admin.watch.vitals(&admin).await;
+    let vitals = admin.last_hour.vitals(&admin).await;
     Html(vital(&admin, &vitals).into_string()).into_response()
 }
 

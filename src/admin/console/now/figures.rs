@@ -8,7 +8,7 @@ use super::since;
 use crate::admin::Admin;
 use crate::admin::console::format::{count, number_of, rate, seconds};
 use crate::admin::console::plot::plot;
-use crate::admin::watch::{Sample, Vitals};
+use crate::admin::last_hour::{Sample, Vitals};
 use crate::recent::events::EventStage;
 
 /// Those that this process has.

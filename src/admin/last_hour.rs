@@ -1,4 +1,4 @@
-//! [`Watch`]: what this process looked like during the last hour, kept in memory, so that it can be
+//! [`LastHour`]: what this process looked like during the last hour, kept in memory, so that it can be
 //! seen without any other tool. Reads the metrics that everybody else reads, and knows no service.
 
 mod habit;
@@ -35,10 +35,10 @@ const QUANTILES: Duration = Duration::from_secs(5 * 60);
 
 /// The last hour. Times are those at which we noticed.
 #[derive(Debug, Default)]
-pub struct Watch(Mutex<Memory>);
+pub struct LastHour(Mutex<Samples>);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct Samples {
     samples: VecDeque<Sample>,
     dependencies: Vec<Checked>,
     /// Since when each dependency that is away is.
@@ -50,7 +50,7 @@ struct Memory {
 
 /// A dependency as it was last seen.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct DependencyStatus {
     pub(super) dependency: Dependency,
     pub(super) need: Need,
     /// Since when it is away; `None` if it is there.
@@ -83,7 +83,7 @@ pub(super) struct Vitals {
     /// In seconds, of the last five minutes; `None` if nothing was answered.
     pub(super) median: Option<f64>,
     pub(super) p95: Option<f64>,
-    pub(super) dependencies: Vec<Seen>,
+    pub(super) dependencies: Vec<DependencyStatus>,
     pub(super) circuit_open: Option<Timestamp>,
     /// What usually comes at this time; `None` if the store cannot tell.
     pub(super) habit: Option<Habit>,
@@ -135,7 +135,7 @@ impl Vitals {
     }
 }
 
-impl Watch {
+impl LastHour {
     /// Looks again and again, until `stop`.
     pub(super) async fn run(admin: &Admin, stop: CancellationToken) {
         let mut ticks = interval(EVERY);
@@ -143,7 +143,7 @@ impl Watch {
         let look = async {
             loop {
                 ticks.tick().await;
-                admin.watch.look(admin).await;
+                admin.last_hour.look(admin).await;
             }
         };
         tokio::select! {
@@ -156,30 +156,30 @@ impl Watch {
         let dependencies = health::dependencies(admin).await;
         let sample = Sample::take(&admin.handles, admin.clock.now());
         let now = sample.at;
-        self.memory().keep(sample, dependencies);
+        self.samples().keep(sample, dependencies);
         // Until it answers, it is asked at each look: at a start it may not be there yet.
-        let known = self.memory().habit.filter(|(_, habit)| habit.is_some());
+        let known = self.samples().habit.filter(|(_, habit)| habit.is_some());
         if known.is_none_or(|(at, _)| now.since(at) >= HABIT) {
             let habit = Habit::of(&admin.reader, now).await;
-            self.memory().habit = Some((now, habit));
+            self.samples().habit = Some((now, habit));
         }
     }
 
     /// What can be said right now: the metrics are fresh, the dependencies as they were last seen.
     pub(super) async fn vitals(&self, admin: &Admin) -> Vitals {
-        if self.memory().samples.is_empty() {
+        if self.samples().samples.is_empty() {
             self.look(admin).await;
         }
         let now = Sample::take(&admin.handles, admin.clock.now());
-        self.memory().vitals(now)
+        self.samples().vitals(now)
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn samples(&self) -> MutexGuard<'_, Samples> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl Samples {
     fn keep(&mut self, sample: Sample, dependencies: Vec<Checked>) {
         for Checked { dependency, ready, .. } in &dependencies {
             match ready {
@@ -206,7 +206,7 @@ impl Memory {
         let minute = before(RATE);
         let seconds = now.at.since(minute.at).as_secs_f64().max(1.0);
         let answered = now.answered.since(&before(QUANTILES).answered);
-        let dependencies = self.dependencies.iter().map(|checked| Seen {
+        let dependencies = self.dependencies.iter().map(|checked| DependencyStatus {
             dependency: checked.dependency,
             need: checked.need,
             away: self.away.get(&checked.dependency).copied(),
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_of_the_last_minute() {
-        let mut memory = Memory::default();
+        let mut memory = Samples::default();
         for tick in 0..20 {
             // Ten in a second, then none.
             memory.keep(sample(tick * 10, 100 * tick.min(10).unsigned_abs()), redis(true));
@@ -261,8 +261,8 @@ mod tests {
 
     #[test]
     fn what_is_away_is_so_since_it_was_first_noticed() {
-        let mut memory = Memory::default();
-        let away = |memory: &Memory, at| memory.vitals(sample(at, 0)).dependencies[0].away;
+        let mut memory = Samples::default();
+        let away = |memory: &Samples, at| memory.vitals(sample(at, 0)).dependencies[0].away;
         memory.keep(sample(0, 0), redis(true));
         assert_eq!(away(&memory, 1), None);
         memory.keep(sample(10, 0), redis(false));
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn an_hour_is_kept_and_no_more() {
-        let mut memory = Memory::default();
+        let mut memory = Samples::default();
         (0..1000).for_each(|tick| memory.keep(sample(tick * 10, 0), redis(true)));
         assert_eq!(memory.samples.len(), SAMPLES);
         let vitals = memory.vitals(sample(10_000, 0));
