@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 
 /// One dead letter.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct DeadLetterView {
     id: String,
     at: Timestamp,
     deliveries: u32,
@@ -32,7 +32,7 @@ pub(super) struct View {
     fields: Option<Vec<(String, String)>>,
 }
 
-impl View {
+impl DeadLetterView {
     fn of(letter: DeadLetter) -> Self {
         let event = letter.event.ok();
         Self {
@@ -59,15 +59,15 @@ impl View {
 /// The query of `GET /api/dead-letters`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Page {
+pub(super) struct DeadLettersQuery {
     after: Option<String>,
     limit: Option<usize>,
 }
 
 /// A page of them.
 #[derive(Debug, Serialize)]
-pub(super) struct List {
-    dead_letters: Vec<View>,
+pub(super) struct DeadLetterList {
+    dead_letters: Vec<DeadLetterView>,
     /// `after` of the next page; null if this is the last.
     next: Option<String>,
 }
@@ -75,9 +75,9 @@ pub(super) struct List {
 /// `GET /api/dead-letters?after=…&limit=…`, oldest first.
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
-    query: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<List>, Problem> {
-    let Query(Page { after, limit }) = query?;
+    query: Result<Query<DeadLettersQuery>, QueryRejection>,
+) -> Result<Json<DeadLetterList>, Problem> {
+    let Query(DeadLettersQuery { after, limit }) = query?;
     let limit = limit.unwrap_or(100).clamp(1, DeadLetters::PER_PAGE);
     if after.as_deref().is_some_and(|id| !DeadLetters::is_id(id)) {
         return Err(Problem::bad("`after` is no id of a dead letter"));
@@ -85,23 +85,26 @@ pub(super) async fn list(
     let letters =
         admin.dead_letters.list(after.as_deref(), limit).await.map_err(Problem::of_letters)?;
     let next = letters.last().filter(|_| letters.len() == limit).map(|last| last.id.clone());
-    Ok(Json(List { dead_letters: letters.into_iter().map(View::of).collect(), next }))
+    Ok(Json(DeadLetterList {
+        dead_letters: letters.into_iter().map(DeadLetterView::of).collect(),
+        next,
+    }))
 }
 
 /// `GET /api/dead-letters/{id}`
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<View>, Problem> {
+) -> Result<Json<DeadLetterView>, Problem> {
     let letter = admin.dead_letters.get(&id?.0).await.map_err(Problem::of_letters)?;
     let letter = letter.ok_or_else(|| Problem::missing("there is no such dead letter"))?;
-    Ok(Json(View::whole(letter)))
+    Ok(Json(DeadLetterView::whole(letter)))
 }
 
 /// The body of `POST /api/dead-letters/replay` and `…/purge`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct DeadLetterSelection {
     /// Which ones, at most a page.
     ids: Vec<String>,
     /// Only say what would be done.
@@ -121,7 +124,7 @@ pub(in crate::admin) struct Settled {
 /// `POST /api/dead-letters/replay`
 pub(super) async fn replay(
     State(admin): State<Arc<Admin>>,
-    wanted: Result<Json<Wanted>, JsonRejection>,
+    wanted: Result<Json<DeadLetterSelection>, JsonRejection>,
 ) -> Result<Json<Settled>, Problem> {
     act(&admin.dead_letters, Action::Replay, wanted?.0).await
 }
@@ -129,7 +132,7 @@ pub(super) async fn replay(
 /// `POST /api/dead-letters/purge`
 pub(super) async fn purge(
     State(admin): State<Arc<Admin>>,
-    wanted: Result<Json<Wanted>, JsonRejection>,
+    wanted: Result<Json<DeadLetterSelection>, JsonRejection>,
 ) -> Result<Json<Settled>, Problem> {
     act(&admin.dead_letters, Action::Purge, wanted?.0).await
 }
@@ -137,7 +140,7 @@ pub(super) async fn purge(
 async fn act(
     letters: &DeadLetters,
     action: Action,
-    Wanted { ids, dry_run }: Wanted,
+    DeadLetterSelection { ids, dry_run }: DeadLetterSelection,
 ) -> Result<Json<Settled>, Problem> {
     if !dry_run {
         return Ok(Json(settle(letters, action, ids).await?));

@@ -17,7 +17,7 @@ use crate::twilio::error;
 
 /// One row of `events`.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct EventView {
     key: String,
     kind: &'static str,
     account: String,
@@ -38,7 +38,7 @@ pub(super) struct View {
     error_code: Option<String>,
 }
 
-impl From<StoredEvent> for View {
+impl From<StoredEvent> for EventView {
     fn from(StoredEvent { event, params }: StoredEvent) -> Self {
         let error_code = error::of(&event);
         Self {
@@ -64,8 +64,8 @@ impl From<StoredEvent> for View {
 
 /// A page of them.
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
-    events: Vec<View>,
+pub(super) struct EventPage {
+    events: Vec<EventView>,
     /// `after` of the next page; null if this is the last.
     next: Option<String>,
 }
@@ -74,7 +74,7 @@ pub(super) struct Page {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<EventAsk>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<EventPage>, Problem> {
     let search = query?.0.search(admin.clock.now())?;
     let found = admin.reader.find_events(&search).await?;
     let last = found.last().filter(|_| found.len() == search.limit as usize);
@@ -82,5 +82,5 @@ pub(super) async fn list(
         let (id, account) = (event.key.to_string(), event.account.clone());
         Cursor { at: event.received_at, id, account }.to_string()
     });
-    Ok(Json(Page { events: found.into_iter().map(View::from).collect(), next }))
+    Ok(Json(EventPage { events: found.into_iter().map(EventView::from).collect(), next }))
 }

@@ -63,7 +63,7 @@ impl Line {
 /// The query of `GET /api/live`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct LiveQuery {
     #[serde(default)]
     kind: String,
     #[serde(default)]
@@ -72,7 +72,7 @@ pub(super) struct Wanted {
     last: Option<u64>,
 }
 
-struct Watch {
+struct Tail {
     admin: Arc<Admin>,
     watcher: EventSubscription,
     kind: Option<Kind>,
@@ -84,28 +84,28 @@ struct Watch {
 pub(super) async fn stream(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
-    query: Result<Query<Wanted>, QueryRejection>,
+    query: Result<Query<LiveQuery>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Frame, Infallible>>>, Problem> {
-    let Query(Wanted { kind, status, last }) = query?;
+    let Query(LiveQuery { kind, status, last }) = query?;
     let (kind, status) = (ask::kind(&kind)?, ask::text(&status));
     if admin.live.watchers() >= WATCHERS {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"));
     }
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let watcher = admin.live.watch(header.or(last));
-    let watch = Watch { admin, watcher, kind, status, until: Instant::now() + SHIFT };
+    let tail = Tail { admin, watcher, kind, status, until: Instant::now() + SHIFT };
     let hello = Ok(Frame::default().retry(RETRY).comment("watching"));
-    let frames = stream::unfold((Some(hello), watch), async |(hello, mut watch)| {
+    let frames = stream::unfold((Some(hello), tail), async |(hello, mut tail)| {
         let frame = match hello {
             Some(hello) => hello,
-            None => Ok(watch.next().await?),
+            None => Ok(tail.next().await?),
         };
-        Some((frame, (None, watch)))
+        Some((frame, (None, tail)))
     });
     Ok(Sse::new(frames).keep_alive(KeepAlive::default()))
 }
 
-impl Watch {
+impl Tail {
     /// `None` ends it: at the end of its shift, when it is too far behind, or when we stop.
     async fn next(&mut self) -> Option<Frame> {
         loop {

@@ -25,7 +25,7 @@ const SPAN: Duration = Duration::from_secs(2);
 /// The body of `POST /api/purge`. Whatever is set of the first four must hold.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Wanted {
+pub(super) struct PurgeRequest {
     sid: Option<String>,
     number: Option<String>,
     account: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct Wanted {
     after: Option<String>,
 }
 
-impl Wanted {
+impl PurgeRequest {
     fn selection(&self, privacy: &Privacy, now: Timestamp) -> Result<Selection, Problem> {
         let set = |name: &str, value: &Option<String>| match value.as_deref().map(str::trim) {
             Some("") => Err(Problem::bad(format!("`{name}` is empty"))),
@@ -106,7 +106,7 @@ struct Waiting {
 /// `POST /api/purge`
 pub(super) async fn purge(
     State(admin): State<Arc<Admin>>,
-    wanted: Result<Json<Wanted>, JsonRejection>,
+    wanted: Result<Json<PurgeRequest>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     let Json(wanted) = wanted?;
     let privacy = admin.privacy.now();

@@ -12,14 +12,14 @@ use crate::clock::Timestamp;
 use crate::recent::refusals::RecentRefusal;
 
 #[derive(Debug, Serialize)]
-pub(super) struct List {
+pub(super) struct RefusalList {
     /// How many there were of each reason since the process started.
     counts: BTreeMap<&'static str, u64>,
-    refusals: Vec<View>,
+    refusals: Vec<RefusalView>,
 }
 
 #[derive(Debug, Serialize)]
-struct View {
+struct RefusalView {
     at: Timestamp,
     route: &'static str,
     reason: &'static str,
@@ -30,7 +30,7 @@ struct View {
     hint: &'static str,
 }
 
-impl From<RecentRefusal> for View {
+impl From<RecentRefusal> for RefusalView {
     fn from(refused: RecentRefusal) -> Self {
         let RecentRefusal { at, route, reason, status, account, urls, explained, hint } = refused;
         let reason = reason.as_str();
@@ -39,8 +39,11 @@ impl From<RecentRefusal> for View {
 }
 
 /// `GET /api/refusals`, the latest first.
-pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<List> {
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<RefusalList> {
     let counted = admin.refusals.counted().into_iter();
     let counts = counted.map(|(reason, counted)| (reason.as_str(), counted.times)).collect();
-    Json(List { counts, refusals: admin.refusals.last().into_iter().map(View::from).collect() })
+    Json(RefusalList {
+        counts,
+        refusals: admin.refusals.last().into_iter().map(RefusalView::from).collect(),
+    })
 }

@@ -118,16 +118,16 @@ impl Process {
 /// The query of `GET /api/stats`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct StatsQuery {
     since: Option<String>,
 }
 
 /// `GET /api/stats?since=1h`
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
-    query: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<StatsQuery>, QueryRejection>,
 ) -> Result<Json<Stats>, Problem> {
-    let Query(Asked { since }) = query?;
+    let Query(StatsQuery { since }) = query?;
     let since = ask::when(since.as_deref().unwrap_or(SINCE), admin.clock.now());
     let since = since.ok_or_else(|| {
         Problem::bad("`since` is not a time (2026-11-24T08:00:00Z) or an age (15m, 2h, 7d)")

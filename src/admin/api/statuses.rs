@@ -15,7 +15,7 @@ use crate::event::CurrentStatus;
 
 /// One row of `statuses`.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct StatusView {
     sid: String,
     resource: &'static str,
     account: String,
@@ -32,7 +32,7 @@ pub(super) struct View {
     updated: Timestamp,
 }
 
-impl From<CurrentStatus> for View {
+impl From<CurrentStatus> for StatusView {
     fn from(current: CurrentStatus) -> Self {
         Self {
             resource: current.resource.as_str(),
@@ -53,8 +53,8 @@ impl From<CurrentStatus> for View {
 
 /// A page of them.
 #[derive(Debug, Serialize)]
-pub(super) struct Page {
-    statuses: Vec<View>,
+pub(super) struct StatusPage {
+    statuses: Vec<StatusView>,
     /// `after` of the next page; null if this is the last.
     next: Option<String>,
 }
@@ -63,11 +63,11 @@ pub(super) struct Page {
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<StatusAsk>, QueryRejection>,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Json<StatusPage>, Problem> {
     let search = query?.0.search(&admin.privacy.now(), admin.clock.now())?;
     let found = admin.reader.find_statuses(&search).await?;
     let next = next(&found, search.limit);
-    Ok(Json(Page { statuses: found.into_iter().map(View::from).collect(), next }))
+    Ok(Json(StatusPage { statuses: found.into_iter().map(StatusView::from).collect(), next }))
 }
 
 /// Where the next page goes on.
@@ -82,7 +82,7 @@ pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
     sid: Result<Path<String>, PathRejection>,
     account: Result<Query<AccountAsk>, QueryRejection>,
-) -> Result<Json<View>, Problem> {
+) -> Result<Json<StatusView>, Problem> {
     let (Path(sid), Query(AccountAsk { account })) = (sid?, account?);
     let mut found = admin.reader.statuses_of(&sid).await?;
     if !account.is_empty() {

@@ -20,16 +20,16 @@ pub(in crate::admin) const EVENTS: u32 = 1000;
 pub(super) struct Timeline {
     sid: String,
     /// Null if no event of it moves a status.
-    status: Option<statuses::View>,
-    events: Vec<View>,
+    status: Option<statuses::StatusView>,
+    events: Vec<TimelineEvent>,
     /// There are more than these.
     truncated: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct View {
+struct TimelineEvent {
     #[serde(flatten)]
-    event: events::View,
+    event: events::EventView,
     /// From Twilio's time to ours, in seconds.
     delay: Option<f64>,
     /// From the event before it, in seconds.
@@ -38,7 +38,7 @@ struct View {
     came_again: Vec<Timestamp>,
 }
 
-impl From<Entry> for View {
+impl From<Entry> for TimelineEvent {
     fn from(entry: Entry) -> Self {
         Self {
             event: entry.stored.into(),
@@ -66,6 +66,6 @@ pub(super) async fn show(
     }
     let truncated = events.len() == EVENTS as usize;
     let entries = entries(&sid, events, |event| admin.live.came_again(event));
-    let events = entries.into_iter().map(View::from).collect();
+    let events = entries.into_iter().map(TimelineEvent::from).collect();
     Ok(Json(Timeline { sid, status: status.map(|status| (*status).into()), events, truncated }))
 }

@@ -24,7 +24,7 @@ const PAGE: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asked {
+pub(super) struct DeadLettersPageQuery {
     after: String,
     done: Option<usize>,
     missing: Option<usize>,
@@ -35,7 +35,7 @@ pub(super) struct Asked {
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
     Extension(visitor): Extension<Visitor>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<DeadLettersPageQuery>,
 ) -> Response {
     let after = Some(asked.after.as_str()).filter(|id| DeadLetters::is_id(id));
     let listed = match admin.dead_letters.list(after, PAGE).await {
@@ -50,7 +50,7 @@ pub(super) async fn page(
 }
 
 /// What was done a moment ago.
-fn said(asked: &Asked) -> Markup {
+fn said(asked: &DeadLettersPageQuery) -> Markup {
     let Some(done) = asked.done else { return html! {} };
     let verb = if asked.action == "purge" { "purged" } else { "replayed" };
     html! {

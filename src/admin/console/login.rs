@@ -23,7 +23,7 @@ const BODY: usize = 8 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct LoginQuery {
     #[serde(default)]
     next: String,
 }
@@ -31,7 +31,7 @@ pub(super) struct Asked {
 /// `GET /login?next=…`
 pub(super) async fn page(
     State(admin): State<Arc<Admin>>,
-    Query(Asked { next }): Query<Asked>,
+    Query(LoginQuery { next }): Query<LoginQuery>,
 ) -> Response {
     match admin.auth.is_open() {
         true => Redirect::to("/").into_response(),
