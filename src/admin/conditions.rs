@@ -25,7 +25,7 @@ pub(super) struct Condition {
     /// The page of the console that has more about it.
     pub(super) page: Option<&'static str>,
     /// What there is to say; nothing while all is well.
-    pub(super) look: fn(&Scene<'_>) -> Vec<Sign>,
+    pub(super) look: fn(&Evidence<'_>) -> Vec<Sign>,
 }
 
 /// How bad a condition is, in the words of the alerts.
@@ -86,12 +86,12 @@ impl Condition {
 }
 
 /// What a condition is looked for in.
-pub(super) struct Scene<'v> {
+pub(super) struct Evidence<'v> {
     pub(super) vitals: &'v Vitals,
     pub(super) durability: &'v [(Backend, DurabilityReport)],
 }
 
-impl Scene<'_> {
+impl Evidence<'_> {
     /// By how much a count rose within `span`, or since the process started.
     fn rose(&self, span: Duration, count: impl Fn(&Sample) -> u64) -> u64 {
         count(&self.vitals.now).saturating_sub(count(self.vitals.before(span)))
@@ -117,7 +117,7 @@ const fn row(
     alert: &'static str,
     severity: Severity,
     page: Option<&'static str>,
-    look: fn(&Scene<'_>) -> Vec<Sign>,
+    look: fn(&Evidence<'_>) -> Vec<Sign>,
 ) -> Condition {
     Condition { alert: Some(alert), severity, page, look }
 }

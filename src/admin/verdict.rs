@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::conditions::{CONDITIONS, Scene};
+use super::conditions::{CONDITIONS, Evidence};
 use super::console::format::{rate, seconds};
 use super::last_hour::Vitals;
 use crate::backend::{Backend, Dependency, DurabilityReport};
@@ -55,11 +55,11 @@ pub(super) struct Finding {
 
 /// What there is to say, the worst first; never empty.
 pub(super) fn verdict(vitals: &Vitals, durability: &[(Backend, DurabilityReport)]) -> Vec<Finding> {
-    let scene = Scene { vitals, durability };
+    let evidence = Evidence { vitals, durability };
     let mut findings: Vec<Finding> = Vec::new();
     for condition in CONDITIONS {
         let (page, alert) = (condition.page, condition.alert);
-        findings.extend((condition.look)(&scene).into_iter().map(|sign| Finding {
+        findings.extend((condition.look)(&evidence).into_iter().map(|sign| Finding {
             tone: condition.tone(&sign),
             text: sign.text,
             page,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Scene, Sign, minutes};
+use super::{Evidence, Sign, minutes};
 use crate::admin::console::format::{count, number_of, seconds};
 use crate::admin::last_hour::Sample;
 use crate::admin::verdict::Tone;
@@ -32,15 +32,15 @@ fn refused(number: u64) -> String {
     number_of(number, "callback was refused", "callbacks were refused")
 }
 
-pub(super) fn not_durable(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost =
-        scene.rose(minutes(5), |sample| sample.refusals.sum(|reason| NOT_DURABLE.contains(reason)));
+pub(super) fn not_durable(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let lost = evidence
+        .rose(minutes(5), |sample| sample.refusals.sum(|reason| NOT_DURABLE.contains(reason)));
     let text = format!("{} in the last 5 minutes: nothing could make them durable.", refused(lost));
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn internal_errors(scene: &Scene<'_>) -> Vec<Sign> {
-    let errors = scene.rose(minutes(10), |sample| {
+pub(super) fn internal_errors(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let errors = evidence.rose(minutes(10), |sample| {
         sample.requests.sum(|(_, outcome)| *outcome == RequestOutcome::Error)
     });
     let text = format!(
@@ -50,8 +50,9 @@ pub(super) fn internal_errors(scene: &Scene<'_>) -> Vec<Sign> {
     (errors > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost = scene.rose(minutes(10), |sample| sample.refusals.get(&Refusal::SignedUnknownRoute));
+pub(super) fn signed_to_no_route(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let lost =
+        evidence.rose(minutes(10), |sample| sample.refusals.get(&Refusal::SignedUnknownRoute));
     let text = format!(
         "{} in the last 10 minutes that your account signed, to a path that is not a route: callbacks are \
          being lost. Correct the URL at Twilio, or what the proxy makes of its path.",
@@ -60,9 +61,9 @@ pub(super) fn signed_to_no_route(scene: &Scene<'_>) -> Vec<Sign> {
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn lost_parameters(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn lost_parameters(evidence: &Evidence<'_>) -> Vec<Sign> {
     let lost =
-        scene.rose(minutes(10), |sample| sample.refusals.sum(|reason| LOST.contains(reason)));
+        evidence.rose(minutes(10), |sample| sample.refusals.sum(|reason| LOST.contains(reason)));
     let text = format!(
         "{} in the last 10 minutes that Twilio signed and that were empty: something in front redirects, \
          which turns a POST into a GET. Let it answer at the public URL itself.",
@@ -72,9 +73,9 @@ pub(super) fn lost_parameters(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 /// One sign for each verb, since each has a URL of its own to be mended.
-pub(super) fn twiml_requests(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn twiml_requests(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |verb: Verb| {
-        let times = scene.rose(minutes(10), |sample| sample.twiml_requests.get(&verb));
+        let times = evidence.rose(minutes(10), |sample| sample.twiml_requests.get(&verb));
         let whose = match verb {
             Verb::Url => "the URL of a call, a <Redirect> or a whisper".to_owned(),
             verb => format!("<{}>", verb.as_str()),
@@ -91,9 +92,9 @@ pub(super) fn twiml_requests(scene: &Scene<'_>) -> Vec<Sign> {
 }
 
 /// One is enough to be told; whether it is urgent goes by its share, as in the alert.
-pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn refusals(evidence: &Evidence<'_>) -> Vec<Sign> {
     let span = minutes(10);
-    let mut reasons = scene.vitals.refusals_since(scene.vitals.before(span));
+    let mut reasons = evidence.vitals.refusals_since(evidence.vitals.before(span));
     reasons.retain(|(reason, _)| is_of_a_callback(*reason));
     let total: u64 = reasons.iter().map(|(_, times)| times).sum();
     if total == 0 {
@@ -104,7 +105,7 @@ pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
         .iter()
         .map(|(reason, times)| format!("{} {}", reason.as_str().replace('_', " "), count(*times)));
     let of = of.collect::<Vec<_>>().join(", ");
-    let requests = scene.rose(span, |sample| sample.requests.sum(|(route, _)| route.is_some()));
+    let requests = evidence.rose(span, |sample| sample.requests.sum(|(route, _)| route.is_some()));
     let text = format!("{} in the last 10 minutes: {of}.", refused(total));
     let urgent = requests > 20 && total as f64 / requests as f64 > 0.05;
     // A scanner that tries the route once is no reason to get up.
@@ -118,18 +119,18 @@ pub(super) fn refusals(scene: &Scene<'_>) -> Vec<Sign> {
 
 /// By what the store has of yesterday and of a week ago, as the alert; where that cannot be known, by this
 /// process's last hour.
-pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn silence(evidence: &Evidence<'_>) -> Vec<Sign> {
     const QUIET: Duration = minutes(20);
-    let watched = scene.vitals.now.at.since(scene.vitals.hour.at);
+    let watched = evidence.vitals.now.at.since(evidence.vitals.hour.at);
     let (recent, hour) =
-        (scene.rose(QUIET, Sample::accepted), scene.rose(Duration::MAX, Sample::accepted));
-    if !scene.receives() || recent > 0 {
+        (evidence.rose(QUIET, Sample::accepted), evidence.rose(Duration::MAX, Sample::accepted));
+    if !evidence.receives() || recent > 0 {
         return Vec::new();
     }
-    if let Some(habit) = scene.vitals.habit {
+    if let Some(habit) = evidence.vitals.habit {
         // What waits has come, and is not in the store yet.
-        let waits =
-            scene.vitals.now.depth + scene.vitals.now.spool > 0 || scene.away(Dependency::Redis);
+        let waits = evidence.vitals.now.depth + evidence.vitals.now.spool > 0
+            || evidence.away(Dependency::Redis);
         let text = "No callback has come for 20 minutes, at a time when many usually do: there were many \
                     yesterday and a week ago. Can Twilio reach the public URL?";
         let silent = habit.usual && !habit.recent && !waits;
@@ -145,8 +146,8 @@ pub(super) fn silence(scene: &Scene<'_>) -> Vec<Sign> {
     ))]
 }
 
-pub(super) fn slow_answers(scene: &Scene<'_>) -> Vec<Sign> {
-    let slow = scene.vitals.p95.filter(|p95| *p95 > SLOW_S);
+pub(super) fn slow_answers(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let slow = evidence.vitals.p95.filter(|p95| *p95 > SLOW_S);
     let text = |p95| {
         format!(
             "One callback in twenty waits for {} or longer. At 15 s Twilio gives up.",
@@ -156,15 +157,15 @@ pub(super) fn slow_answers(scene: &Scene<'_>) -> Vec<Sign> {
     slow.map(|p95| Sign::new(text(p95))).into_iter().collect()
 }
 
-pub(super) fn connections_not_taken(scene: &Scene<'_>) -> Vec<Sign> {
-    let failures = scene.rose(minutes(5), |sample| sample.accept_failures);
+pub(super) fn connections_not_taken(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let failures = evidence.rose(minutes(5), |sample| sample.accept_failures);
     let text = "Connections wait without an answer: the system gives this process no more files. Raise its \
                 limit of open files, or lower inbound.max_connections.";
     (failures > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn fallback_unrecorded(scene: &Scene<'_>) -> Vec<Sign> {
-    let lost = scene.rose(minutes(10), |sample| sample.fallback_unrecorded);
+pub(super) fn fallback_unrecorded(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let lost = evidence.rose(minutes(10), |sample| sample.fallback_unrecorded);
     let text = format!(
         "{} answered in the last 10 minutes, and could not be recorded.",
         number_of(lost, "fallback request was", "fallback requests were")

@@ -1,18 +1,18 @@
 //! What became of calls and messages.
 
-use super::{Scene, Sign, minutes};
+use super::{Evidence, Sign, minutes};
 use crate::admin::console::format::{count, number_of};
 use crate::event::Resource;
 
 /// Of fewer, a share says nothing.
 const ENOUGH: u64 = 50;
 
-pub(super) fn delivery_failures(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn delivery_failures(evidence: &Evidence<'_>) -> Vec<Sign> {
     let ended = |statuses: &[&str]| {
         let of_messages = |(resource, status): &(Resource, &str)| {
             *resource == Resource::Message && statuses.contains(status)
         };
-        scene.rose(minutes(60), |sample| sample.outcomes.sum(of_messages))
+        evidence.rose(minutes(60), |sample| sample.outcomes.sum(of_messages))
     };
     let failed = ended(&["failed", "undelivered"]);
     let all = ended(&["delivered", "failed", "undelivered"]);
@@ -28,8 +28,8 @@ pub(super) fn delivery_failures(scene: &Scene<'_>) -> Vec<Sign> {
     ))]
 }
 
-pub(super) fn concurrent_calls(scene: &Scene<'_>) -> Vec<Sign> {
-    let (calls, limit) = (scene.vitals.now.calls_in_progress, scene.vitals.now.calls_limit);
+pub(super) fn concurrent_calls(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let (calls, limit) = (evidence.vitals.now.calls_in_progress, evidence.vitals.now.calls_limit);
     if limit == 0 || calls as f64 / limit as f64 <= 0.8 {
         return Vec::new();
     }
@@ -40,8 +40,8 @@ pub(super) fn concurrent_calls(scene: &Scene<'_>) -> Vec<Sign> {
     ))]
 }
 
-pub(super) fn contradicted(scene: &Scene<'_>) -> Vec<Sign> {
-    let times = scene.rose(minutes(60), |sample| sample.contradicted);
+pub(super) fn contradicted(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let times = evidence.rose(minutes(60), |sample| sample.contradicted);
     let text = format!(
         "Twilio contradicted itself about {} in the last hour. Both statuses are in the history.",
         number_of(times, "call or message", "calls or messages")
@@ -49,8 +49,8 @@ pub(super) fn contradicted(scene: &Scene<'_>) -> Vec<Sign> {
     (times > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn differing_duplicates(scene: &Scene<'_>) -> Vec<Sign> {
-    let times = scene.rose(minutes(60), |sample| sample.differing);
+pub(super) fn differing_duplicates(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let times = evidence.rose(minutes(60), |sample| sample.differing);
     let text = format!(
         "{} in the last hour said something else than the event that is stored under the same name: only \
          the first is kept. The log has their keys. Please report it.",

@@ -1,20 +1,20 @@
 //! How this process and its backends are set.
 
-use super::{Scene, Sign, minutes};
+use super::{Evidence, Sign, minutes};
 use crate::admin::console::format::number_of;
 use crate::admin::last_hour::SecretName;
 use crate::admin::verdict::backend_name;
 
-pub(super) fn durability(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn durability(evidence: &Evidence<'_>) -> Vec<Sign> {
     let mut signs = Vec::new();
-    for (backend, in_force) in scene.durability {
+    for (backend, in_force) in evidence.durability {
         if let Some(breach) = in_force.breach {
             signs.push(Sign::new(format!(
                 "What {} has committed is not safe: {breach}.",
                 backend_name(*backend)
             )));
         }
-        if scene.vitals.now.below.contains(backend) {
+        if evidence.vitals.now.below.contains(backend) {
             signs.push(Sign::new(format!(
                 "A crash of {} would lose events that were answered: {}.",
                 backend_name(*backend),
@@ -25,14 +25,14 @@ pub(super) fn durability(scene: &Scene<'_>) -> Vec<Sign> {
     signs
 }
 
-pub(super) fn reload(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn reload(evidence: &Evidence<'_>) -> Vec<Sign> {
     let text = "The configuration was to be reloaded, and is wrong: the one before is in force.";
-    scene.vitals.now.reload_failed.then(|| Sign::new(text)).into_iter().collect()
+    evidence.vitals.now.reload_failed.then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn retiring_secret(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn retiring_secret(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |secret: &SecretName| {
-        let times = scene.rose(minutes(60), |sample| sample.secret_matches.get(secret));
+        let times = evidence.rose(minutes(60), |sample| sample.secret_matches.get(secret));
         let SecretName { account, key_id } = secret;
         let text = format!(
             "Twilio still signs with {key_id} of {account}, which is retiring: {} in the last hour.",
@@ -40,27 +40,27 @@ pub(super) fn retiring_secret(scene: &Scene<'_>) -> Vec<Sign> {
         );
         (times > 0).then(|| Sign::new(text))
     };
-    scene.vitals.now.retiring.iter().filter_map(sign).collect()
+    evidence.vitals.now.retiring.iter().filter_map(sign).collect()
 }
 
-pub(super) fn retention_held(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn retention_held(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |table: &&str| {
         let table = table.replace('_', " ");
         Sign::new(format!(
             "Nothing is deleted from {table}: a clock seems to be wrong. The log says which, and what to do."
         ))
     };
-    scene.vitals.now.retention_held.iter().map(sign).collect()
+    evidence.vitals.now.retention_held.iter().map(sign).collect()
 }
 
-pub(super) fn retention(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn retention(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |table: &&'static str| {
-        let failed = scene.rose(minutes(15), |sample| sample.retention_errors.get(table));
+        let failed = evidence.rose(minutes(15), |sample| sample.retention_errors.get(table));
         let table = table.replace('_', " ");
         let text = format!(
             "What is older than it may become is not deleted from {table}. The log has the reason."
         );
         (failed > 0).then(|| Sign::new(text))
     };
-    scene.vitals.now.retention_errors.labels().filter_map(sign).collect()
+    evidence.vitals.now.retention_errors.labels().filter_map(sign).collect()
 }

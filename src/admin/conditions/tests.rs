@@ -185,7 +185,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
 #[test]
 fn a_silence_that_is_usual_or_only_ours_is_none() {
     let silent = scenes().into_iter().find(|(alert, _)| *alert == "OffhookNoCallbacks");
-    let (_, silent) = silent.expect("it has a scene");
+    let (_, silent) = silent.expect("it has a evidence");
     for (recent, usual) in [(true, true), (true, false), (false, false)] {
         let vitals = Vitals { habit: Some(Habit { recent, usual }), ..silent.clone() };
         assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good, "{recent} {usual}");

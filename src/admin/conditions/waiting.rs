@@ -1,6 +1,6 @@
 //! What does not get on from where it lies, and what is put aside.
 
-use super::{Scene, Sign, minutes};
+use super::{Evidence, Sign, minutes};
 use crate::admin::console::format::{count, minute, number_of, seconds};
 use crate::admin::last_hour::{DependencyStatus, Log};
 use crate::admin::verdict::{Tone, backend_name, name};
@@ -25,16 +25,16 @@ fn wait(number: u64) -> String {
 }
 
 /// Each dependency that does not answer, with what becomes of the events.
-pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
-    let away = scene.vitals.dependencies.iter().filter(|seen| seen.away.is_some());
-    let away = away.filter(|seen| seen.dependency != Dependency::Redis || !is_refusing(scene));
+pub(super) fn away(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let away = evidence.vitals.dependencies.iter().filter(|seen| seen.away.is_some());
+    let away = away.filter(|seen| seen.dependency != Dependency::Redis || !is_refusing(evidence));
     away.map(|seen| {
         let tone = match (seen.dependency, seen.need) {
             // The receivers answer, and keep what Redis does not take.
             (Dependency::Redis, _) | (_, Need::Either | Need::Optional) => Tone::Odd,
             (_, Need::Must) => Tone::Bad,
         };
-        let mut text = away_text(seen, scene);
+        let mut text = away_text(seen, evidence);
         // Of the others the page has it beside: of Redis there are many, such as Sentinels that disagree.
         if let (Dependency::Redis, Some(error)) = (seen.dependency, &seen.error) {
             text = format!("{text} The reason: {error}.");
@@ -44,12 +44,12 @@ pub(super) fn away(scene: &Scene<'_>) -> Vec<Sign> {
     .collect()
 }
 
-fn away_text(away: &DependencyStatus, scene: &Scene<'_>) -> String {
-    let now = &scene.vitals.now;
+fn away_text(away: &DependencyStatus, evidence: &Evidence<'_>) -> String {
+    let now = &evidence.vitals.now;
     let since = away.away.map_or_else(String::new, |at| minute(at, now.at));
-    let redis = scene.vitals.log() == Log::Redis;
+    let redis = evidence.vitals.log() == Log::Redis;
     match away.dependency {
-        Dependency::Redis if scene.receives() => {
+        Dependency::Redis if evidence.receives() => {
             let spool = wait(now.spool);
             format!(
                 "Redis has been down since {since}. Callbacks are answered and go to the spool: {spool} there."
@@ -67,7 +67,7 @@ fn away_text(away: &DependencyStatus, scene: &Scene<'_>) -> String {
             text[..1].to_uppercase() + &text[1..]
         }
         // Where Redis does not answer either, nobody knows how many.
-        Dependency::Postgres if scene.away(Dependency::Redis) => {
+        Dependency::Postgres if evidence.away(Dependency::Redis) => {
             format!("Postgres has been down since {since}. Nothing is stored until it is back.")
         }
         Dependency::Postgres => {
@@ -89,22 +89,23 @@ fn away_text(away: &DependencyStatus, scene: &Scene<'_>) -> String {
 }
 
 /// Whether Redis answers, and refuses something that this process needs.
-fn is_refusing(scene: &Scene<'_>) -> bool {
-    scene.vitals.now.stream_refusing
+fn is_refusing(evidence: &Evidence<'_>) -> bool {
+    evidence.vitals.now.stream_refusing
 }
 
 /// A process that receives and works stays ready while its receiving half is, so this is where its other half is
 /// told of.
-pub(super) fn refusing(scene: &Scene<'_>) -> Vec<Sign> {
-    if !is_refusing(scene) {
+pub(super) fn refusing(evidence: &Evidence<'_>) -> Vec<Sign> {
+    if !is_refusing(evidence) {
         return Vec::new();
     }
-    let now = &scene.vitals.now;
-    let redis = scene.vitals.dependencies.iter().find(|seen| seen.dependency == Dependency::Redis);
+    let now = &evidence.vitals.now;
+    let redis =
+        evidence.vitals.dependencies.iter().find(|seen| seen.dependency == Dependency::Redis);
     let since = redis
         .and_then(|seen| seen.away)
         .map_or_else(String::new, |at| format!(" since {}", minute(at, now.at)));
-    let becomes = match (scene.receives(), scene.vitals.circuit_open) {
+    let becomes = match (evidence.receives(), evidence.vitals.circuit_open) {
         (true, Some(_)) => format!(" and go to the spool: {} there", wait(now.spool)),
         (true, None) => format!(" and wait in Redis: {} there", wait(now.depth)),
         (false, _) => String::new(),
@@ -117,72 +118,72 @@ pub(super) fn refusing(scene: &Scene<'_>) -> Vec<Sign> {
     vec![Sign::new(text)]
 }
 
-pub(super) fn unsupported(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn unsupported(evidence: &Evidence<'_>) -> Vec<Sign> {
     let text = "Redis is one that offhook cannot work with: nothing is stored, and callbacks wait in the \
                 receivers' spools. /readyz says what is needed.";
-    scene.vitals.now.stream_unsupported.then(|| Sign::new(text)).into_iter().collect()
+    evidence.vitals.now.stream_unsupported.then(|| Sign::new(text)).into_iter().collect()
 }
 
 /// What is lost with it, only the log can say.
-pub(super) fn taken_away(scene: &Scene<'_>) -> Vec<Sign> {
-    if scene.rose(minutes(15), |sample| sample.stream_resets) > 0 {
+pub(super) fn taken_away(evidence: &Evidence<'_>) -> Vec<Sign> {
+    if evidence.rose(minutes(15), |sample| sample.stream_resets) > 0 {
         let text = "The stream in Redis was taken away (FLUSHALL, DEL or a failover): events that were \
                     answered may be lost. The log has how many waited.";
         return vec![Sign::new(text)];
     }
     let text = "The consumer group in Redis was taken away and made again: what is still there is read \
                 once more.";
-    let group = scene.rose(minutes(15), |sample| sample.group_resets);
+    let group = evidence.rose(minutes(15), |sample| sample.group_resets);
     (group > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn oldest(scene: &Scene<'_>) -> Vec<Sign> {
-    let now = &scene.vitals.now;
+pub(super) fn oldest(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let now = &evidence.vitals.now;
     // What was last seen of a Redis that is away is of no time.
-    if now.oldest <= LATE_S || scene.away(Dependency::Redis) {
+    if now.oldest <= LATE_S || evidence.away(Dependency::Redis) {
         return Vec::new();
     }
     let (age, waits) = (seconds(now.oldest), wait(now.depth));
-    let log = scene.vitals.log().as_str();
+    let log = evidence.vitals.log().as_str();
     let text = format!("The store is {age} behind: {waits} in {log}.");
     vec![if now.oldest > ALERT_S { Sign::new(text) } else { Sign::with(Tone::Odd, text) }]
 }
 
-pub(super) fn circuit(scene: &Scene<'_>) -> Vec<Sign> {
-    let since = scene.vitals.circuit_open.filter(|_| !scene.away(Dependency::Redis));
+pub(super) fn circuit(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let since = evidence.vitals.circuit_open.filter(|_| !evidence.away(Dependency::Redis));
     let text = |at| {
-        let (since, spool) = (minute(at, scene.vitals.now.at), wait(scene.vitals.now.spool));
+        let (since, spool) = (minute(at, evidence.vitals.now.at), wait(evidence.vitals.now.spool));
         format!("Redis has taken no events since {since}. They go to the spool: {spool} there.")
     };
     since.map(|at| Sign::new(text(at))).into_iter().collect()
 }
 
-pub(super) fn spool(scene: &Scene<'_>) -> Vec<Sign> {
-    let (vitals, waits) = (scene.vitals, scene.vitals.now.spool);
-    let told = vitals.circuit_open.is_some() || scene.away(Dependency::Redis);
+pub(super) fn spool(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let (vitals, waits) = (evidence.vitals, evidence.vitals.now.spool);
+    let told = vitals.circuit_open.is_some() || evidence.away(Dependency::Redis);
     let text = format!("The spool is being emptied: {}.", wait(waits));
     (waits > 0 && !told).then(|| Sign::new(text)).into_iter().collect()
 }
 
 /// A batch that its backend did not take is tried again, or it goes to the spool.
-pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
+pub(super) fn commits(evidence: &Evidence<'_>) -> Vec<Sign> {
     let mut signs = Vec::new();
     for (backend, dependency) in [
         (Backend::Postgres, Dependency::Postgres),
         (Backend::Sqlite, Dependency::Sqlite),
         (Backend::Spool, Dependency::Spool),
     ] {
-        let failed = scene.rose(minutes(2), |sample| {
+        let failed = evidence.rose(minutes(2), |sample| {
             sample
                 .commit_errors
                 .sum(|(of, error)| *of == backend && *error != CommitFailure::Refused)
         });
-        if failed > 0 && !scene.away(dependency) {
+        if failed > 0 && !evidence.away(dependency) {
             let batches = number_of(failed, "batch was", "batches were");
             let depth = match backend {
                 Backend::Postgres | Backend::Sqlite => {
-                    let log = scene.vitals.log().as_str();
-                    format!(": {} in {log}", wait(scene.vitals.now.depth))
+                    let log = evidence.vitals.log().as_str();
+                    format!(": {} in {log}", wait(evidence.vitals.now.depth))
                 }
                 Backend::Redis | Backend::Spool => String::new(),
             };
@@ -195,45 +196,45 @@ pub(super) fn commits(scene: &Scene<'_>) -> Vec<Sign> {
     signs
 }
 
-pub(super) fn stream_errors(scene: &Scene<'_>) -> Vec<Sign> {
-    let failed = scene.rose(minutes(2), |sample| sample.stream_errors);
+pub(super) fn stream_errors(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let failed = evidence.rose(minutes(2), |sample| sample.stream_errors);
     let text = format!(
         "{} failed {} of those that store in the last 2 minutes. The log has the reason.",
-        match scene.vitals.log() {
+        match evidence.vitals.log() {
             Log::Redis => "Redis",
             Log::Local => "The local log",
         },
         number_of(failed, "command", "commands")
     );
-    (failed > 0 && !scene.away(Dependency::Redis)).then(|| Sign::new(text)).into_iter().collect()
+    (failed > 0 && !evidence.away(Dependency::Redis)).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn growing(scene: &Scene<'_>) -> Vec<Sign> {
-    let (now, before) = (scene.vitals.now.depth, scene.vitals.before(minutes(5)).depth);
+pub(super) fn growing(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let (now, before) = (evidence.vitals.now.depth, evidence.vitals.before(minutes(5)).depth);
     // Before a store that keeps up, many wait for a moment.
     if now <= MANY
         || now <= before
-        || scene.vitals.now.oldest <= KEEPS_UP_S
-        || scene.away(Dependency::Redis)
+        || evidence.vitals.now.oldest <= KEEPS_UP_S
+        || evidence.away(Dependency::Redis)
     {
         return Vec::new();
     }
     vec![Sign::new(format!(
         "More comes in than is stored: {} in {}, {} of them since 5 minutes ago.",
         wait(now),
-        scene.vitals.log().as_str(),
+        evidence.vitals.log().as_str(),
         count(now - before)
     ))]
 }
 
-pub(super) fn dead_letters(scene: &Scene<'_>) -> Vec<Sign> {
-    let letters = scene.vitals.now.dead_letters;
+pub(super) fn dead_letters(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let letters = evidence.vitals.now.dead_letters;
     let text = number_of(letters, "dead letter waits", "dead letters wait");
     (letters > 0).then(|| Sign::new(format!("{text} for you to look at."))).into_iter().collect()
 }
 
-pub(super) fn damaged(scene: &Scene<'_>) -> Vec<Sign> {
-    let files = scene.vitals.now.damaged_files;
+pub(super) fn damaged(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let files = evidence.vitals.now.damaged_files;
     let text = format!(
         "{} damaged and put aside. Callbacks are taken into a new one. Look at the disk, then run offhook local-log replay.",
         number_of(files, "file of the local log is", "files of the local log are")
@@ -241,8 +242,8 @@ pub(super) fn damaged(scene: &Scene<'_>) -> Vec<Sign> {
     (files > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
-pub(super) fn blocked(scene: &Scene<'_>) -> Vec<Sign> {
-    let groups = scene.vitals.now.blocking_groups;
+pub(super) fn blocked(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let groups = evidence.vitals.now.blocking_groups;
     let text = format!(
         "{} not offhook's keeps entries from being freed, and Redis fills up. The log has the name.",
         number_of(groups, "consumer group that is", "consumer groups, each of them")
