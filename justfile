@@ -13,7 +13,7 @@ check:
 fmt:
     cargo fmt
 
-# The tests that need no service (`just test signature` runs those with that name). They mostly wait, hence the threads
+# The tests that need no service (they mostly wait: hence the threads)
 test filter='':
     cargo test --locked --all-features --lib {{ filter }} -- --test-threads=32
     cargo test --locked --all-features --test it -- floors:: house::
