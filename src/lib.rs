@@ -3,18 +3,17 @@
 //!
 //! Read it from the bottom up; each floor imports only those below it.
 //!
-//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (of no release), [`labels`] (closed sets of names),
-//!    [`event`] (what happened, and which status wins),
-//!    [`twilio`] (how a request is signed, and what it says).
-//! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it.
-//!    [`policy`], what a reload may change. [`recent`], for people who watch. [`shutdown`], [`tasks`].
-//!    [`metrics`], and how they are declared. [`spans`], for those who trace.
-//! 2. [`backend`]: SQLite, a Redis stream and Postgres, which all commit batches.
-//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (stream to store), [`upkeep`]
-//!    (what is done beside that, again and again), [`admin`] (metrics,
-//!    health, API), over [`http`].
-//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which tries all
-//!    of it out from outside.
+//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (in no release), [`labels`] (closed sets
+//!    of names), [`event`] (what happened, and which status wins), [`twilio`] (how a request is signed, and
+//!    what it says).
+//! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
+//!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`metrics`] (how they
+//!    are declared), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
+//! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
+//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`upkeep`] (what is done beside that,
+//!    again and again), [`admin`] (metrics, health, API, console).
+//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which tries all of
+//!    it out from outside.
 
 // They panic on a pipe that nobody reads: commands print by `cli::terminal`.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
