@@ -3,11 +3,11 @@
 //!
 //! Read it from the bottom up; each floor imports only those below it.
 //!
-//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (in no release), [`labels`] (closed sets
+//! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (in no release), [`mod@labels`] (closed sets
 //!    of names), [`event`] (what happened, and which status wins), [`twilio`] (how a request is signed, and
 //!    what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
-//!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`metrics`] (how they
+//!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`mod@metrics`] (how they
 //!    are declared), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`upkeep`] (what is done beside that,
