@@ -7,6 +7,7 @@ use super::{BackendError, redis};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::codec::Malformed;
+use crate::labels::labels;
 
 /// An event that no worker could store, or an entry that is not one.
 #[derive(Clone, Debug)]
@@ -25,13 +26,14 @@ pub struct DeadLetter {
     pub fields: Vec<(Bytes, Bytes)>,
 }
 
-/// What to do with a dead letter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Put it back into the log that it came from, as new.
-    Replay,
-    /// Delete it for good.
-    Purge,
+labels! {
+    /// What to do with a dead letter.
+    pub enum Action {
+        /// Put it back into the log that it came from, as new.
+        Replay = "replay",
+        /// Delete it for good.
+        Purge = "purge",
+    }
 }
 
 /// Where dead letters lie, as far as this process can reach them. All of them are one list, in the

@@ -96,10 +96,7 @@ fn show(letter: &DeadLetter) -> String {
 
 async fn resolve(letters: &DeadLetters, which: Which, action: Action) -> anyhow::Result<()> {
     let ids = if which.all { all(letters).await? } else { which.ids };
-    let verb = match action {
-        Action::Replay => "replay",
-        Action::Purge => "purge",
-    };
+    let verb = action.as_str();
     let (total, mut missing) = (ids.len(), 0);
     for id in ids {
         let found = match which.dry_run {

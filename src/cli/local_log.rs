@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 
 use super::terminal::outln;
+use crate::backend::Action;
 use crate::backend::local_log::{Damaged, LocalDeadLetters};
 use crate::config::{Config, Role, Sources};
 
@@ -45,8 +46,8 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
             outln!("{} damaged files", damaged.len());
             Ok(())
         }
-        Command::Replay(which) => act(&local, which, "replay").await,
-        Command::Purge(which) => act(&local, which, "purge").await,
+        Command::Replay(which) => act(&local, which, Action::Replay).await,
+        Command::Purge(which) => act(&local, which, Action::Purge).await,
     }
 }
 
@@ -55,21 +56,22 @@ fn line(file: &Damaged) -> String {
     format!("{name}  {events} events can be read, {spoilt} bytes are spoilt  {}", path.display())
 }
 
-async fn act(local: &LocalDeadLetters, which: Which, verb: &str) -> anyhow::Result<()> {
+async fn act(local: &LocalDeadLetters, which: Which, action: Action) -> anyhow::Result<()> {
     let names = match which.all {
         true => local.damaged().await?.into_iter().map(|file| file.name).collect(),
         false => which.names,
     };
     let mut missing = 0;
     for name in &names {
-        let found = match verb {
-            "purge" => local.purge_damaged(name).await?,
-            _ => local.replay_damaged(name).await?,
+        let found = match action {
+            Action::Purge => local.purge_damaged(name).await?,
+            Action::Replay => local.replay_damaged(name).await?,
         };
+        let verb = action.as_str();
         outln!("{verb} {name}: {}", if found { "done" } else { "is not there" });
         missing += usize::from(!found);
     }
-    if verb == "replay" {
+    if action == Action::Replay {
         outln!("the server appends them within a second, or when it starts");
     }
     ensure!(missing == 0, "{missing} of {} files are not there", names.len());

@@ -17,6 +17,7 @@ use crate::admin::api::{Problem, Settled, settle as settle_all};
 use crate::admin::auth::Visitor;
 use crate::backend::{Action, DeadLetter, DeadLetters};
 use crate::clock::Timestamp;
+use crate::labels::Label as _;
 use crate::twilio::params::Params;
 
 /// Dead letters of one page.
@@ -52,7 +53,10 @@ pub(super) async fn page(
 /// What was done a moment ago.
 fn said(asked: &DeadLettersPageQuery) -> Markup {
     let Some(done) = asked.done else { return html! {} };
-    let verb = if asked.action == "purge" { "purged" } else { "replayed" };
+    let verb = match Action::parse(&asked.action) {
+        Some(Action::Purge) => "purged",
+        Some(Action::Replay) | None => "replayed",
+    };
     html! {
         p class="said" role="status" {
             (number_of(done as u64, "was", "were")) " " (verb) "."
@@ -133,12 +137,13 @@ fn contents(letter: &DeadLetter) -> Markup {
     }
 }
 
-fn action(form: &Form) -> Option<(Action, &'static str, &'static str)> {
-    match form.get("action") {
-        "replay" => Some((Action::Replay, "replay", "Replay")),
-        "purge" => Some((Action::Purge, "purge", "Purge")),
-        _ => None,
-    }
+fn action(form: &Form) -> Option<(Action, &'static str)> {
+    let action = Action::parse(form.get("action"))?;
+    let verb = match action {
+        Action::Replay => "Replay",
+        Action::Purge => "Purge",
+    };
+    Some((action, verb))
 }
 
 /// `POST /dead-letters/confirm`: the question.
@@ -152,7 +157,7 @@ pub(super) async fn confirm(
         Err(problem) => return layout::failure(&admin, &visitor, &problem),
     };
     let ids = form.all("ids");
-    let Some((what, name, verb)) = action(&form).filter(|_| !ids.is_empty()) else {
+    let Some((what, verb)) = action(&form).filter(|_| !ids.is_empty()) else {
         let problem = Problem::bad("Nothing was chosen. Go back and tick some.");
         return layout::failure(&admin, &visitor, &problem);
     };
@@ -167,7 +172,7 @@ pub(super) async fn confirm(
         form class="actions" method="post" action="/dead-letters/settle" {
             (layout::proof(&admin, &visitor))
             @for id in &ids { input type="hidden" name="ids" value=(id); }
-            button name="action" value=(name) class=[(what == Action::Purge).then_some("danger")] {
+            button name="action" value=(what.as_str()) class=[(what == Action::Purge).then_some("danger")] {
                 (verb) " " (count(ids.len() as u64))
             }
             a class="button quiet" href="/dead-letters" { "Cancel" }
@@ -187,12 +192,13 @@ pub(super) async fn settle(
         Ok(form) => form,
         Err(problem) => return layout::failure(&admin, &visitor, &problem),
     };
-    let Some((what, name, _)) = action(&form) else {
+    let Some((what, _)) = action(&form) else {
         return layout::failure(&admin, &visitor, &Problem::bad("Say what to do."));
     };
     match settle_all(&admin.dead_letters, what, form.all("ids")).await {
         Ok(Settled { done, missing, .. }) => {
             let (done, missing) = (done.len(), missing.len());
+            let name = what.as_str();
             let page = format!("/dead-letters?action={name}&done={done}&missing={missing}");
             Redirect::to(&page).into_response()
         }

@@ -7,6 +7,7 @@ use time::format_description::FormatItem;
 use time::macros::format_description;
 
 use crate::clock::Timestamp;
+use crate::labels::labels;
 
 const TIME: &[FormatItem<'_>] = format_description!("[hour]:[minute]:[second]");
 const MINUTE: &[FormatItem<'_>] = format_description!("[hour]:[minute]");
@@ -79,16 +80,31 @@ fn written(at: Timestamp, now: Timestamp, format: &[FormatItem<'_>]) -> String {
 
 /// How a status looks. The word itself is always there: nobody has to see the colour.
 pub(in crate::admin) fn status(status: &str) -> Markup {
-    html! { span class={ "status " (tone(status)) } { (status) } }
+    html! { span class={ "status " (StatusTone::of(status).as_str()) } { (status) } }
 }
 
-/// `good`, `odd`, `bad` or `plain`.
-pub(in crate::admin) fn tone(status: &str) -> &'static str {
-    match status {
-        "completed" | "delivered" | "read" | "received" => "good",
-        "failed" | "undelivered" | "transcription-error" => "bad",
-        "busy" | "no-answer" | "canceled" | "absent" => "odd",
-        _ => "plain",
+labels! {
+    /// How a status of Twilio's looks, by its class in the style sheet.
+    pub(in crate::admin) enum StatusTone {
+        /// It went as it should.
+        Good = "good",
+        /// It failed.
+        Bad = "bad",
+        /// Neither.
+        Odd = "odd",
+        /// It says nothing about that yet.
+        Plain = "plain",
+    }
+}
+
+impl StatusTone {
+    pub(in crate::admin) fn of(status: &str) -> Self {
+        match status {
+            "completed" | "delivered" | "read" | "received" => Self::Good,
+            "failed" | "undelivered" | "transcription-error" => Self::Bad,
+            "busy" | "no-answer" | "canceled" | "absent" => Self::Odd,
+            _ => Self::Plain,
+        }
     }
 }
 

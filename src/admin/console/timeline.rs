@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::format::{self, duration, number_of, seconds};
+use super::format::{self, StatusTone, duration, number_of, seconds};
 use super::layout::{self, NavPage};
 use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
@@ -96,7 +96,7 @@ fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
             "."
         }
         @if let Some(error) = &current.error {
-            @if format::tone(&current.position.status) == "good" {
+            @if StatusTone::of(&current.position.status) == StatusTone::Good {
                 // In red beside a green status it would contradict it.
                 p class="note" { "An earlier event had an error." }
             }
@@ -135,9 +135,9 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
     let params: Value = serde_json::from_str(&entry.stored.params).unwrap_or_default();
     let kind = event.kind.as_str().replace('_', " ");
     let code = error::of(event);
-    let tone = event.status.as_deref().map_or("plain", format::tone);
+    let tone = event.status.as_deref().map_or(StatusTone::Plain, StatusTone::of);
     html! {
-        li class=(tone) {
+        li class=(tone.as_str()) {
             div class="head" {
                 (format::time(event.received_at, now))
                 @match &event.status {
