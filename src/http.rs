@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub mod listen;
 mod phase;
 mod places;
+pub(crate) mod problem;
 
 use std::io;
 use std::time::Duration;
