@@ -38,6 +38,12 @@ impl Client {
         }
     }
 
+    /// The head of the next answer: all that can be waited for of one that is streamed.
+    pub(crate) async fn head(&mut self) -> String {
+        let head = timeout(ANSWER_TIMEOUT, self.0.read_until("\r\n\r\n")).await;
+        head.expect("an answer in time").expect("an answer")
+    }
+
     /// Until the server closes; what it sent before is dropped.
     pub(crate) async fn closed(&mut self) {
         let end = timeout(ANSWER_TIMEOUT, self.0.closed());

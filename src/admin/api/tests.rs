@@ -70,9 +70,9 @@ async fn every_route_takes_the_methods_that_are_described() {
             let method_name = method.to_uppercase();
             let request = format!("{method_name} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             client.send(request).await;
-            let response = client.response().await.expect("an answer");
+            let head = client.head().await;
             let described = operations.get(method).is_some();
-            assert_eq!(response.status == 405, !described, "{method} {path}");
+            assert_eq!(head.starts_with("HTTP/1.1 405 "), !described, "{method} {path}");
         }
     }
     server.stop().await;
