@@ -2,8 +2,10 @@
 
 mod address;
 mod conn;
+mod connector;
 mod consumer;
 mod dead_letters;
+mod error;
 mod examine;
 mod health;
 mod housekeeping;
@@ -11,7 +13,8 @@ mod rehearsal;
 mod retention;
 mod stream;
 
-pub use self::conn::{Conn, Connector};
+pub use self::conn::Conn;
+pub use self::connector::Connector;
 pub use self::consumer::RedisConsumer;
 pub use self::dead_letters::StreamDeadLetters;
 pub use self::examine::Examined;

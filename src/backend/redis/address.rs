@@ -10,7 +10,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, TlsCertifica
 
 use self::fixed::Fixed;
 use self::sentinels::Sentinels;
-use super::conn::ConnError;
+use super::error::ConnError;
 
 /// Longest wait for a connection, TLS and AUTH included.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);

@@ -8,7 +8,9 @@ use redis::{Cmd, Script, cmd};
 use tokio::time::{Instant, sleep};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector, Why};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::{ConnError, Why};
 use crate::event::{Event, Fingerprint, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, SettledEntry, Source, SourceError};
 

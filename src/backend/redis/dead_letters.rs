@@ -7,7 +7,9 @@ use bytes::Bytes;
 use redis::{Cmd, Script, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector, Why};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::{ConnError, Why};
 use super::housekeeping::time_of;
 use crate::backend::BackendError;
 use crate::backend::dead_letters::{Action, DeadLetter};

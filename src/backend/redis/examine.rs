@@ -5,7 +5,9 @@ use std::time::Duration;
 use redis::cmd;
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::ConnError;
 use super::housekeeping::time_of;
 use crate::backend::BackendError;
 use crate::clock::Timestamp;

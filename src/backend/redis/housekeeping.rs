@@ -6,7 +6,9 @@ use std::time::Duration;
 use redis::{FromRedisValue, Script, Value, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector, Why};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::{ConnError, Why};
 use crate::backend::BackendError;
 use crate::backend::dead_letters::parse_id;
 use crate::clock::Timestamp;

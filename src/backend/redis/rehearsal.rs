@@ -8,7 +8,9 @@ use std::time::Duration;
 use redis::{Cmd, Script, Value, cmd};
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector, Why};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::{ConnError, Why};
 use super::health::RedisHealth;
 
 /// Longest answer.

@@ -7,7 +7,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::Names;
-use super::conn::{Conn, ConnError, Connector};
+use super::conn::Conn;
+use super::connector::Connector;
+use super::error::ConnError;
 use crate::event::{Batch, Event, codec};
 use crate::pipeline::{CommitError, Outcome, Sink};
 

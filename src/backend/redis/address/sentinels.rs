@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{CONNECT, FRESH, HostPort, Link, client, connect};
-use crate::backend::redis::conn::ConnError;
+use crate::backend::redis::error::ConnError;
 
 /// Where a Sentinel listens if its URL does not say.
 const SENTINEL_PORT: &str = ":26379";
