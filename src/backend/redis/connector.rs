@@ -52,7 +52,7 @@ impl Connector {
     }
 
     /// The same for appending events. Behind Sentinels they are asked again whether it still leads to the
-    /// primary when it was silent for [`FRESH`].
+    /// primary when it was silent for [`FRESH`](super::address::FRESH).
     #[must_use]
     pub(super) fn appending(&self, patience: Duration) -> Conn {
         self.conn(patience).appending()
