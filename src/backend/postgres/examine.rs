@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use tokio::time::timeout;
@@ -44,9 +45,56 @@ pub enum Tables {
     Ahead,
 }
 
+/// Why nothing was found.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ExamineError {
+    /// What Postgres refused; `None` if it did not answer, or not in time.
+    pub denied: Option<Denied>,
+    error: BackendError,
+}
+
+/// What Postgres refuses by its SQLSTATE, whatever language it answers in
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denied {
+    /// The role lacks a right.
+    Right,
+    /// The role or its password is wrong, or `pg_hba.conf` has no entry for it.
+    Login,
+    /// The database, or what is in it, is not there.
+    Absent,
+}
+
+impl Denied {
+    fn of(sqlstate: &str) -> Option<Self> {
+        match sqlstate {
+            "42501" => Some(Self::Right),
+            // Class 28, invalid authorization specification.
+            "28000" | "28P01" => Some(Self::Login),
+            // A database, a schema, a table, an object, a function.
+            "3D000" | "3F000" | "42P01" | "42704" | "42883" => Some(Self::Absent),
+            _ => None,
+        }
+    }
+}
+
+impl From<BackendError> for ExamineError {
+    fn from(error: BackendError) -> Self {
+        Self { denied: None, error }
+    }
+}
+
+impl From<sqlx::Error> for ExamineError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        Self { denied: code.as_deref().and_then(Denied::of), error: error.into() }
+    }
+}
+
 impl Postgres {
     /// Looks, and changes nothing.
-    pub async fn examine(&self) -> Result<Examined, BackendError> {
+    pub async fn examine(&self) -> Result<Examined, ExamineError> {
         let late = |_| BackendError("no answer in time".to_owned());
         let look = async {
             let mut connection = PgConnection::connect_with(&self.plain).await?;

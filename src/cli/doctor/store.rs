@@ -3,8 +3,8 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Finding;
-use crate::backend::postgres::{Examined, Health, OLDEST, Postgres, Tables};
-use crate::backend::{BackendError, DurabilityLevel, certificate};
+use crate::backend::postgres::{Denied, ExamineError, Examined, Health, OLDEST, Postgres, Tables};
+use crate::backend::{DurabilityLevel, certificate};
 use crate::config::Config;
 use crate::upkeep::retention;
 
@@ -19,24 +19,24 @@ pub(super) async fn look(store: &SecretString, config: &Config) -> Vec<Finding> 
             findings.push(Finding::of_clock(SUBJECT, examined.clock));
             findings
         }
-        Err(error) => vec![refused(&error.to_string())],
+        Err(error) => vec![refused(&error)],
     }
 }
 
 /// No answer, or one that says no: each has a fix of its own.
-fn refused(error: &str) -> Finding {
-    let fix = match error {
-        _ if error.contains("permission denied") => {
+fn refused(error: &ExamineError) -> Finding {
+    let fix = match error.denied {
+        Some(Denied::Right) => {
             "it answers, and our role lacks a right: GRANT it, as the owner of the tables"
         }
-        _ if error.contains("authentication failed") || error.contains("no pg_hba.conf entry") => {
+        Some(Denied::Login) => {
             "it answers, and does not let us in: mend user and password in store.url, or its pg_hba.conf"
         }
-        _ if error.contains("does not exist") => {
+        Some(Denied::Absent) => {
             "it answers, and lacks that: make it, or mend the name in store.url"
         }
-        _ => {
-            let text = match certificate::explain(error) {
+        None => {
+            let text = match certificate::explain(&error.to_string()) {
                 Some(meaning) => format!("no connection: {meaning} ({error})"),
                 None => format!("no answer: {error}"),
             };
@@ -47,7 +47,7 @@ fn refused(error: &str) -> Finding {
     Finding::failure(SUBJECT, format!("refused: {error}"), fix)
 }
 
-async fn ask(store: &SecretString) -> Result<(Examined, Finding), BackendError> {
+async fn ask(store: &SecretString) -> Result<(Examined, Finding), ExamineError> {
     let postgres = Postgres::new(store.expose_secret())?;
     let examined = postgres.examine().await?;
     let report = Health::new(postgres.clone()).durability().await?;

@@ -139,6 +139,15 @@ async fn a_role_that_lacks_a_right_is_told_from_no_answer() {
     let narrow = settings.set("DATABASE_URL", url.replace("//offhook@", "//narrow@"));
     let parts = ["failure  Postgres       refused: ", "permission denied", "GRANT it"];
     finds(&narrow, &["--role", "worker"], &parts);
+    // Told by its code: it may answer in any language.
+    for (from, to, fix) in [
+        ("//offhook@", "//stranger@", "mend user and password"),
+        ("/postgres", "/elsewhere", "mend the name in store.url"),
+    ] {
+        assert_eq!(url.matches(from).count(), 1, "{url}");
+        let other = narrow.clone().set("DATABASE_URL", url.replace(from, to));
+        finds(&other, &["--role", "worker"], &["failure  Postgres       refused: ", fix]);
+    }
 }
 
 #[test]
