@@ -99,7 +99,7 @@ labels! {
         Drain = "drain",
         /// No byte came for [`Limits::header_timeout`] after it was opened.
         Silent = "silent",
-        /// It was the oldest that nobody vouched for when there was no place left.
+        /// It was the oldest without a verified request when there was no place left.
         GaveWay = "gave_way",
         /// Its address has [`Limits::max_connections_per_address`] already.
         Address = "address",

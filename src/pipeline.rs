@@ -176,7 +176,7 @@ pub struct Mark {
 pub struct Claimed<I> {
     /// Deliveries that are this reader's now.
     pub deliveries: Vec<Delivery<I>>,
-    /// How many more were idle, and are in the source no longer: somebody else deleted them.
+    /// How many more were idle, and are in the source no longer: another client deleted them.
     pub vanished: usize,
 }
 

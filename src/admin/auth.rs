@@ -1,5 +1,5 @@
-//! [`Auth`]: who may ask, and who may change something. Whoever has a token, as a bearer or, in a browser,
-//! as a session that was made from it; or anybody on loopback, if there is none.
+//! [`Auth`]: who may ask, and who may change something. A client shows a token as a bearer, or in a browser a
+//! session that was made from one. Where no token is configured, every client on loopback may do both.
 
 mod require;
 

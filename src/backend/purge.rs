@@ -48,7 +48,7 @@ impl std::ops::AddAssign for Found {
     }
 }
 
-/// What is on its way to the store, whoever it is about: its contents are not looked at.
+/// How much is still on its way to the store, of all people: its contents are not looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Waiting {
     /// In the stream.

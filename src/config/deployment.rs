@@ -216,8 +216,8 @@ fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
     Ok(Deployment::Embedded { log: spool::local_log(loaded, beside(url))?, store: url.to_owned() })
 }
 
-/// Of a `sqlite:` URL, where its log lies: beside the file, so that whoever moves, copies or mounts the one
-/// has the other, and two processes with a file each have a log each.
+/// Of a `sqlite:` URL, where its log lies: beside the file, so that one moves, is copied or is mounted
+/// with the other, and two processes with a file each have a log each.
 fn beside(url: &str) -> PathBuf {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = path.split('?').next().unwrap_or_default();

@@ -34,7 +34,7 @@ struct State {
     open: usize,
     known: usize,
     next: u64,
-    /// Those that nobody has vouched for, the oldest first.
+    /// Those that have not carried a verified request, the oldest first.
     strangers: BTreeMap<u64, Arc<Holder>>,
     /// How many of each address there are; empty if that is not limited.
     by_address: HashMap<IpAddr, usize>,

@@ -104,7 +104,7 @@ impl State {
     }
 }
 
-/// Bytes that are waited for, until they are there or nobody waits any more.
+/// Bytes that are waited for, until they are there or the wait is given up.
 struct Waiting<'a> {
     room: &'a Room,
     bytes: usize,

@@ -34,13 +34,17 @@ static TOKEN: HeaderName = HeaderName::from_static("i-twilio-idempotency-token")
 /// callbacks.
 const MOST_CHUNKS: usize = 1024;
 
+/// Bytes for which there is room before a read; what comes beyond is counted after it. A head and the start of
+/// its body are read together, by as much.
+const MOST_READ: usize = 8 * 1024;
+
 /// Bytes that are hashed to explain a wrong signature, for each of what may have been signed after the URL: of a
 /// form of 2 kB every order of a query of five parameters with two secrets.
 const MOST_EXPLAINED: usize = MOST_HASHED / 2;
 /// URLs of a wrong signature that are shown: the likeliest.
 const TRIED: usize = 12;
 
-/// A request that was read in full, and that nobody has vouched for.
+/// A request that was read in full, and is not verified.
 pub(super) struct Received {
     url: String,
     content: Content,
@@ -207,7 +211,8 @@ fn content_type(headers: &HeaderMap) -> Option<Content> {
 }
 
 async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refusal> {
-    let whole = timeout(inbound.config.body_timeout, collect(inbound, body, held));
+    let whole =
+        timeout(inbound.config.body_timeout, collect(inbound.config.body_limit, body, held));
     tokio::select! {
         biased;
         read = whole => read.map_err(|_| Refusal::SlowBody)?,
@@ -216,12 +221,18 @@ async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refus
 }
 
 /// In one piece: as many as there were chunks would take many times the memory.
-async fn collect(inbound: &Inbound, mut body: Body, held: &Held) -> Result<Bytes, Refusal> {
-    let (limit, declared) = (inbound.config.body_limit, body.size_hint().exact());
-    let mut whole =
-        BytesMut::with_capacity(declared.map_or(0, |length| length as usize).min(limit));
-    let mut chunks = 0;
-    while let Some(frame) = body.frame().await {
+///
+/// There is room for a read before it is done: what a connection has read and cannot pass on would count nowhere.
+async fn collect(limit: usize, mut body: Body, held: &Held) -> Result<Bytes, Refusal> {
+    let declared = body.size_hint().exact().map(|length| length as usize);
+    let (mut whole, mut chunks, mut reserved) = (BytesMut::new(), 0, 0);
+    loop {
+        let next = declared.unwrap_or(limit).saturating_sub(whole.len()).min(MOST_READ);
+        if reserved < next {
+            held.grow(next - reserved).await.map_err(|_| Refusal::NoRoom)?;
+            reserved = next;
+        }
+        let Some(frame) = body.frame().await else { return Ok(whole.freeze()) };
         let frame = frame.map_err(|_| Refusal::BrokenBody)?;
         // Trailers.
         let Ok(data) = frame.into_data() else { continue };
@@ -232,21 +243,32 @@ async fn collect(inbound: &Inbound, mut body: Body, held: &Held) -> Result<Bytes
         if whole.len() + data.len() > limit {
             return Err(Refusal::BodyTooLarge);
         }
-        held.grow(data.len()).await.map_err(|_| Refusal::NoRoom)?;
+        let more = data.len().saturating_sub(reserved);
+        if more > 0 {
+            held.grow(more).await.map_err(|_| Refusal::NoRoom)?;
+        }
+        reserved = reserved.saturating_sub(data.len());
+        if whole.is_empty() {
+            whole.reserve(declared.unwrap_or(0));
+        }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::future::poll_fn;
     use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::Poll;
 
+    use futures_util::{FutureExt as _, stream};
     use secrecy::SecretString;
 
     use super::*;
+    use crate::inbound::Room;
     use crate::twilio::keyring::{Account, Keyring};
 
     fn check(values: &[&'static str], expected: Option<Content>) {
@@ -278,6 +300,24 @@ mod tests {
         });
         assert_eq!(ended.await, Err(SignatureError::TooCostly));
         assert!(others >= 7, "only {others} times");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_read_before_there_is_room_for_it() {
+        let room = Room::of(10_000);
+        let (other, held) = (room.hold(), room.hold());
+        other.grow(10_000).await.expect("all of it is free");
+        let is_read = Arc::new(AtomicBool::new(false));
+        let reading = Arc::clone(&is_read);
+        let body = Body::from_stream(stream::once(async move {
+            reading.store(true, Ordering::Relaxed);
+            Ok::<_, Infallible>(Bytes::from_static(b"A=1"))
+        }));
+        let mut collecting = pin!(collect(9_000, body, &held));
+        assert!(collecting.as_mut().now_or_never().is_none());
+        assert!(!is_read.load(Ordering::Relaxed));
+        drop(other);
+        assert_eq!(collecting.await.expect("there is room"), "A=1");
     }
 
     #[test]

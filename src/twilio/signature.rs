@@ -62,7 +62,7 @@ pub struct SignedRequest<'a, S> {
 /// Why a signature does not hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// Its `AccountSid` is none of ours.
+    /// Its `AccountSid` is not configured.
     #[error("the account is not configured")]
     UnknownAccount,
     /// JSON without `bodySHA256` in the URL: its body is not covered by the signature.

@@ -94,7 +94,7 @@ impl<R: Rehearse, S: Fn(&RedisHealth) + Send> Rehearsals<R, S> {
             Err(Failure::Away(error)) => warn!(error, "Redis does not answer"),
             Err(failure @ Failure::Unsupported(_)) => error!(
                 error = %failure,
-                "Redis is none that offhook can work with: events go to the spool, and workers read nothing"
+                "offhook cannot work with this Redis: events go to the spool, and workers read nothing"
             ),
             Err(failure) => error!(error = %failure, "Redis refuses what is needed"),
         }

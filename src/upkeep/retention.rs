@@ -127,7 +127,7 @@ impl<P: Expire> Keeper<P> {
             Trust::Apart => Err(Hold::Clocks),
             Trust::Leapt { now, from } => {
                 self.show_oldest(now).await?;
-                // It is over when somebody has deleted what is old.
+                // It is over once what is old has been deleted.
                 if self.place.is_old(now.before(self.age)).await? {
                     if outlook.trusted != Some(from) {
                         self.place.trust(Some(from)).await?;

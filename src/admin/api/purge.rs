@@ -91,7 +91,7 @@ pub(super) struct Purged {
     masked: bool,
     /// To be said again, so that the time does not move from one request to the next.
     before: Option<Timestamp>,
-    /// At the end: what is still on its way to the store, whoever it is about.
+    /// At the end: how much is still on its way to the store, of all people.
     waiting: Option<Waiting>,
     /// `after` of the next request; null at the end.
     next: Option<String>,

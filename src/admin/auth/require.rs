@@ -64,7 +64,7 @@ pub(in crate::admin) async fn require_auth(
 enum Given {
     /// No token.
     Nothing,
-    /// A token that is none of ours.
+    /// A token that is not configured.
     Wrong,
 }
 

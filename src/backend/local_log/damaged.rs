@@ -94,11 +94,9 @@ impl Inner {
                     inner.damaged.fetch_add(1, Ordering::Relaxed);
                     tell_damaged(&to, waited);
                 }
-                Err(_) => error!(
-                    file = number,
-                    events = waited,
-                    "a file of the local log is gone: somebody deleted it"
-                ),
+                Err(_) => {
+                    error!(file = number, events = waited, "a file of the local log was deleted")
+                }
             }
             Ok(())
         });

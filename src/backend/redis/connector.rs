@@ -29,7 +29,7 @@ impl Connector {
     /// `rediss+sentinel://`, whose hosts are Sentinels.
     ///
     /// # Errors
-    /// The URL is none. Its own text, which may hold a password, is not in the error.
+    /// The URL is not valid. Its text, which may hold a password, is not in the error.
     pub fn new(url: &str) -> Result<Self, BackendError> {
         Self::with_ca(url, None)
     }

@@ -38,7 +38,7 @@ impl RedisHealth {
     /// Whether all that is done with it can be done, as of the last rehearsal.
     ///
     /// # Errors
-    /// It cannot, or nobody has tried yet.
+    /// It cannot, or no rehearsal has ended yet.
     pub fn outcome(&self) -> Result<(), Failure> {
         match self.rehearsed.load_full() {
             Some(outcome) => Result::clone(&outcome),
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_redis_that_is_away_stays_what_it_was_found_to_be() {
         let health = RedisHealth::default();
-        health.outcome().expect_err("nobody has tried");
+        health.outcome().expect_err("no rehearsal has ended");
         let old = || Failure::Unsupported("version 6.2.14".to_owned());
         assert!(health.rehearsed(Err(old())));
         assert!(!health.rehearsed(Err(old())), "that is no news");

@@ -28,7 +28,7 @@ pub enum Failure {
     /// It does not answer.
     #[error("{0}")]
     Away(String),
-    /// It is none that offhook can work with, whatever its settings.
+    /// offhook cannot work with this kind of Redis, whatever its settings.
     #[error("{0}")]
     Unsupported(String),
     /// It refuses something that is needed.

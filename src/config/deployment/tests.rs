@@ -29,7 +29,7 @@ fn the_stores_url_decides_the_mode() {
         config.deployment.local_log().expect("it has one").directory,
         Path::new("/a/b.db-log")
     );
-    // A REDIS_URL alone is somebody else's; a stream in our own file is meant.
+    // A REDIS_URL alone may belong to another program; a stream in offhook's own file is meant.
     assert!(load(&minimal(&scaled[1..]), "").is_ok());
     check_error(
         load(&MINIMAL, "[stream]\nurl = 'redis://h'"),

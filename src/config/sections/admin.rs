@@ -31,7 +31,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
         |token: &SecretString, other: &SecretString| token.expose_secret() == other.expose_secret();
     match (&token, &read_token) {
         (None, Some(_)) => {
-            let problem = "without admin.token nobody is asked for it: set that one as well";
+            let problem = "it has no effect without admin.token: set that one as well";
             return Err(loaded.error(key, problem));
         }
         (Some(token), Some(read)) if same(token, read) => {
@@ -49,7 +49,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
     Ok(admin::Config { listen: raw.listen, token, read_token })
 }
 
-/// One of the private listener's tokens. Elsewhere than on loopback it must be one that nobody guesses.
+/// One of the private listener's tokens. Elsewhere than on loopback it must be hard to guess.
 fn admin_token(
     loaded: &Loaded,
     key: &str,
@@ -91,7 +91,7 @@ pub(crate) fn warnings(loaded: &Loaded, config: &admin::Config) -> Vec<ConfigErr
     let found = short.map(|(key, _)| {
         let file = format!("{key}_file");
         let key = if loaded.origin(key) == Origin::NotSet { &file } else { key };
-        loaded.error(key, guessed(" by whoever is on this machine"))
+        loaded.error(key, guessed(" by other users of this machine"))
     });
     found.collect()
 }

@@ -81,7 +81,15 @@ pub(crate) fn warnings(loaded: &Loaded, url: &PublicUrl) -> impl Iterator<Item =
     ];
     let zero =
         bounds.into_iter().filter_map(|(key, value, problem)| loaded.zero(key, value, problem));
-    twice(loaded, url).into_iter().chain(zero)
+    twice(loaded, url).into_iter().chain(zero).chain(too_little_memory(loaded))
+}
+
+fn too_little_memory(loaded: &Loaded) -> Option<ConfigError> {
+    let raw = &loaded.raw.inbound;
+    (raw.body_memory < raw.body_limit).then(|| {
+        let problem = "it is less than inbound.body_limit, so that larger bodies are always refused: raise it";
+        loaded.error("inbound.body_memory", problem)
+    })
 }
 
 fn twice(loaded: &Loaded, url: &PublicUrl) -> Option<ConfigError> {
@@ -118,6 +126,15 @@ mod tests {
         check_error(load(&MINIMAL, below), &["inbound.health_path", "a route"]);
         let beside = "[inbound]\npath_prefix = '/hooks'\nhealth_path = '/status'";
         assert!(load(&MINIMAL, beside).is_ok());
+    }
+
+    #[test]
+    fn memory_that_does_not_hold_one_body_is_warned_of() {
+        let file = "[inbound]\nbody_limit = 65536\nbody_memory = 65535";
+        check_warning(&[], file, "inbound.body_memory", "less than inbound.body_limit");
+        let enough = load(&MINIMAL, "[inbound]\nbody_limit = 65536\nbody_memory = 65536");
+        let warned = enough.expect("it is right").warnings;
+        assert!(!warned.iter().any(|warning| warning.to_string().contains("body_memory")));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn warning(loaded: &Loaded) -> Option<ConfigError> {
 /// Whether a line about an error would be logged.
 #[must_use]
 pub fn lets_errors_through(filter: &str) -> bool {
-    // What has spans and fields in it is written by somebody who knows.
+    // A filter with spans and fields was written by an expert.
     filter.contains('[')
         || Targets::from_str(filter)
             .is_ok_and(|targets| targets.would_enable("offhook", &Level::ERROR))

@@ -30,8 +30,7 @@ const PER_PAIR: usize = 32;
 const PER_WRITTEN: usize = 4;
 
 impl<'a> SignedRequest<'a, Unverified> {
-    /// Begins to check the signature. `AccountSid` only narrows the search: nobody has vouched for it
-    /// yet.
+    /// Begins to check the signature. `AccountSid` only narrows the search: it is not verified yet.
     ///
     /// Another writing of the URL or of the form is tried for the account that a form names, or if
     /// there is only one. What names none, as JSON does, is tried with every secret; a form as it is,
@@ -168,7 +167,7 @@ pub enum Step<'a, 'k> {
 }
 
 impl<'a, 'k> Search<'a, 'k> {
-    /// The account that it says it is of, if that is configured: nobody has vouched for it yet.
+    /// The account that it says it is of, if that is configured: it is not verified yet.
     #[must_use]
     pub fn claimed(&self) -> Option<&'k Account> {
         self.claimed
