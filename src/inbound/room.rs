@@ -4,7 +4,7 @@
 //! When there is none left, whoever has held some for the longest gives it up: an honest body is there
 //! within milliseconds, so that it is never the oldest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -25,8 +25,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// The oldest first.
-    holders: BTreeMap<u64, Holder>,
+    holders: HashMap<u64, Holder>,
+    /// Those of them that hold bytes and were not asked to give way, the oldest first: of thousands of bodies
+    /// none is looked at twice.
+    unasked: BTreeSet<u64>,
     /// Bytes of those that were asked to give way.
     owed: usize,
     /// Bytes that are waited for.
@@ -80,6 +82,7 @@ impl Room {
     fn release(&self, number: u64) {
         let mut state = self.state();
         let Some(Holder { bytes, asked, .. }) = state.holders.remove(&number) else { return };
+        state.unasked.remove(&number);
         if asked {
             state.owed -= bytes;
         }
@@ -91,11 +94,11 @@ impl Room {
 impl State {
     /// Asks the oldest but this one to give way, until there will be enough for everything that waits.
     fn ask(&mut self, number: u64, free: usize) {
-        for (other, holder) in &mut self.holders {
-            if free + self.owed >= self.wanted {
-                return;
-            }
-            if *other != number && holder.bytes > 0 && !holder.asked {
+        while free + self.owed < self.wanted {
+            let oldest = self.unasked.iter().copied().find(|other| *other != number);
+            let Some(oldest) = oldest else { return };
+            self.unasked.remove(&oldest);
+            if let Some(holder) = self.holders.get_mut(&oldest) {
                 holder.asked = true;
                 holder.gives_way.notify_one();
                 self.owed += holder.bytes;
@@ -127,8 +130,11 @@ impl Held {
         let mut state = self.room.state();
         let holder = state.holders.get_mut(&self.number).ok_or(NoRoom)?;
         holder.bytes += bytes;
-        if holder.asked {
-            state.owed += bytes;
+        match holder.asked {
+            true => state.owed += bytes,
+            false => {
+                state.unasked.insert(self.number);
+            }
         }
         taken.forget();
         Ok(())
@@ -219,7 +225,7 @@ mod tests {
             assert_eq!(growing.await, Ok(()));
         }
         let state = room.state();
-        assert_eq!((state.wanted, state.owed), (0, 0));
+        assert_eq!((state.wanted, state.owed, state.unasked.len()), (0, 0, 2));
     }
 
     #[tokio::test]
