@@ -132,8 +132,13 @@ enum Other {
         Exits 0 if nothing failed, warnings aside.")]
     Doctor(doctor::Doctor),
     /// Say which URLs to give to Twilio, and how.
-    #[command(after_help = "Example:\n  offhook callback-url --config /etc/offhook.toml")]
-    CallbackUrl,
+    #[command(after_help = "Examples:\n  \
+        offhook callback-url --config /etc/offhook.toml\n  \
+        offhook callback-url --own order_id=A-1 --own tenant=7\n  \
+        offhook callback-url --snippet python\n\n\
+        Parameters of your own come back with every callback, in the column `own`. They go before the\n\
+        fragment, sorted and encoded, into the URLs that are about one call or message.")]
+    CallbackUrl(callback_url::CallbackUrl),
     /// Exit 0 if the running server is ready.
     #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"offhook\", \"healthcheck\"]")]
     Healthcheck {
@@ -201,7 +206,7 @@ impl Other {
             Self::Migrate => migrate::run(config).await,
             Self::Check { role } => check::run(config, role),
             Self::Doctor(doctor) => doctor::run(config, doctor).await,
-            Self::CallbackUrl => callback_url::run(config),
+            Self::CallbackUrl(wanted) => callback_url::run(config, &wanted),
             Self::Healthcheck { role } => healthcheck::run(config, role).await,
             Self::Completions { shell } => {
                 manual::completions(shell);

@@ -1,13 +1,31 @@
 //! `offhook callback-url`: what to paste into Twilio, and the commands of Twilio's CLI that set it.
 
+mod own;
+mod snippet;
+
 use std::path::PathBuf;
 
+use clap::Args;
+
+use self::own::Parameter;
+use self::snippet::Snippet;
 use super::terminal::out;
 use crate::config::{Config, Role, Sources};
 
 /// Asks Twilio for five retries, after every kind of failure. By default it tries once more, and
 /// only if no connection came about. Event Streams has retries of its own, for hours.
 const RETRY: &str = "#rc=5&rp=all";
+
+/// What the command is told.
+#[derive(Debug, Args)]
+pub(super) struct CallbackUrl {
+    /// A parameter of your own, which comes back with every callback: order_id=A-1. May be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    own: Vec<Parameter>,
+    /// Print a function instead that makes such URLs in your program.
+    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    snippet: Option<Snippet>,
+}
 
 /// Every URL that Twilio may be told.
 pub(super) struct Urls {
@@ -20,23 +38,24 @@ pub(super) struct Urls {
 
 impl Urls {
     pub(super) fn of(config: &Config) -> Self {
-        Self::below(config.public_url.as_str(), config)
+        Self::below(config.public_url.as_str(), config, "")
     }
 
     /// To be shown where nothing is pasted from: Twilio is given the password, nobody else.
     pub(super) fn without_password(config: &Config) -> Self {
-        Self::below(&without_password(config.public_url.as_str()), config)
+        Self::below(&without_password(config.public_url.as_str()), config, "")
     }
 
-    fn below(base: &str, config: &Config) -> Self {
+    /// `query`: of what is about one call or message, and not of the two that are told everything.
+    fn below(base: &str, config: &Config, query: &str) -> Self {
         let base = format!("{base}{}", config.inbound.path_prefix.as_str());
-        let url = |route: &str, fragment: &str| format!("{base}{route}{fragment}");
+        let url = |route: &str| format!("{base}{route}{query}{RETRY}");
         Self {
-            status: url("/status", RETRY),
-            voice_fallback: url("/voice-fallback", RETRY),
-            sms_fallback: url("/sms-fallback", RETRY),
-            event_streams: url("/event-streams", ""),
-            debugger: url("/debugger", ""),
+            status: url("/status"),
+            voice_fallback: url("/voice-fallback"),
+            sms_fallback: url("/sms-fallback"),
+            event_streams: format!("{base}/event-streams"),
+            debugger: format!("{base}/debugger"),
         }
     }
 }
@@ -54,10 +73,16 @@ pub(super) fn without_password(url: &str) -> String {
 /// Prints them.
 ///
 /// # Errors
-/// The configuration is wrong.
-pub(super) fn run(config: Option<PathBuf>) -> anyhow::Result<()> {
+/// The configuration is wrong, or the parameters are too long.
+pub(super) fn run(config: Option<PathBuf>, wanted: &CallbackUrl) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), Role::All)?;
-    out!("{}", explain(&Urls::of(&config)));
+    match wanted.snippet {
+        Some(snippet) => out!("{}", snippet.write(&Urls::of(&config).status, &wanted.own)),
+        None => {
+            let query = own::query(&wanted.own)?;
+            out!("{}", explain(&Urls::below(config.public_url.as_str(), &config, &query)));
+        }
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The commands, as the real program: what they print, and how they end.
 
 mod bench;
+mod callback_url;
 mod dead_letters;
 mod doctor;
 mod running_server;
