@@ -6,6 +6,7 @@ pub mod certificate;
 mod dead_letters;
 mod dependency;
 mod durability;
+pub mod feed;
 pub mod local_log;
 pub mod postgres;
 mod probe;
@@ -20,8 +21,8 @@ pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
 pub use self::dependency::{Backend, Dependency, Need};
 pub use self::durability::{DurabilityLevel, DurabilityReport, DurabilityReports};
 pub use self::probe::Probe;
-pub use self::store::{Reads, RowPurge, Store, StoreHealth};
-use crate::event::Event;
+pub use self::store::{Feed, Reads, RowPurge, Store, StoreHealth};
+use crate::event::{Event, Own};
 use crate::pipeline::Cause;
 
 /// A backend does not answer in time, or not as it should: worth trying again, unless the cause says
@@ -43,4 +44,6 @@ pub struct StoredEvent {
     pub event: Event,
     /// Its parameters as JSON.
     pub params: String,
+    /// The parameters that the application put into the callback URL.
+    pub own: Option<Own>,
 }

@@ -1,9 +1,11 @@
 //! An [`Event`]: one signed fact from Twilio, as a value. No I/O, no parsing of requests.
 
 pub mod batch;
+pub mod change;
 pub mod codec;
 pub mod fingerprint;
 pub mod key;
+pub mod own;
 pub mod request;
 pub mod status;
 pub mod trace;
@@ -11,8 +13,10 @@ pub mod trace;
 use bytes::Bytes;
 
 pub use self::batch::{Batch, Differing};
+pub use self::change::{Change, Cursor, FeedId};
 pub use self::fingerprint::Fingerprint;
 pub use self::key::{EventId, EventKey};
+pub use self::own::{LatestOwn, Own};
 pub use self::request::{Method, Request, Route};
 pub use self::status::{CurrentStatus, Position, Resource};
 pub use self::trace::TraceContext;

@@ -114,7 +114,7 @@ mod tests {
             received_at: Timestamp::from_micros(received * 1_000_000),
             ..Event::new(key, Kind::Call, "AC1")
         };
-        StoredEvent { event, params: "{}".into() }
+        StoredEvent { event, params: "{}".into(), own: None }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod columns;
 mod examine;
+mod feed;
 mod handles;
 mod purge;
 mod query;
@@ -20,6 +21,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
 pub use self::examine::{Denied, ExamineError, Examined, Tables};
+pub use self::feed::Feed;
 pub use self::handles::{Handles, Health};
 pub use self::purge::RowPurge;
 pub use self::query::Query;

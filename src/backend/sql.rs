@@ -2,6 +2,7 @@
 //! cannot differ.
 
 pub(super) mod batch;
+pub(super) mod changes;
 pub(super) mod columns;
 pub(super) mod counts;
 pub(super) mod dialect;

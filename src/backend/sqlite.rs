@@ -2,6 +2,7 @@
 
 mod bind;
 mod checkpoint;
+mod feed;
 mod handles;
 mod purge;
 mod query;
@@ -23,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::checkpoint::Checkpoint;
+pub use self::feed::Feed;
 pub use self::handles::{Handles, Health};
 pub use self::purge::RowPurge;
 pub use self::query::Query;
@@ -220,7 +222,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // A row that moves to another page is overwritten where it was, which costs no I/O: else a
         // purge would leave what it cannot find.
         .pragma("secure_delete", "FAST")
-        // An INSERT of each number of rows into events, two into statuses, each of these with and without
+        // An INSERT of each number of rows into events, two into statuses, one into changes with and without
         // the end of the transaction, and the others.
         .statement_cache_capacity(5 * store::ROWS + 32)
         .disable_statement_logging()

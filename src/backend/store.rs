@@ -1,15 +1,17 @@
 //! [`Store`]: the truth, in one of two databases, and the facets of it that services are handed.
 
+mod feed;
 mod health;
 mod purge;
 mod reads;
 
+pub use self::feed::Feed;
 pub use self::health::StoreHealth;
 pub use self::purge::RowPurge;
 pub use self::reads::Reads;
 use super::{postgres, sqlite};
 
-/// One of the two databases: all of it, or one facet: [`Reads`], [`RowPurge`], [`StoreHealth`].
+/// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`RowPurge`], [`StoreHealth`].
 ///
 /// There are no others, and nothing above matches on which it is: what differs is said in the modules
 /// of the two.
@@ -39,6 +41,15 @@ impl Store {
         match self {
             Self::Sqlite(handles) => Reads::Sqlite(handles.query()),
             Self::Postgres(handles) => Reads::Postgres(handles.query()),
+        }
+    }
+
+    /// What changed in it, in the order of commits.
+    #[must_use]
+    pub fn feed(&self) -> Feed {
+        match self {
+            Self::Sqlite(handles) => Feed::Sqlite(handles.feed()),
+            Self::Postgres(handles) => Feed::Postgres(handles.feed()),
         }
     }
 

@@ -6,6 +6,7 @@
 //! same row. The Postgres store says the same law in SQL; `tests/it/batteries/sink.rs` holds them
 //! against each other.
 
+use super::own::LatestOwn;
 use crate::clock::Timestamp;
 use crate::labels::labels;
 use crate::twilio::kind::{call, conference, message, recording, transcription};
@@ -209,6 +210,8 @@ pub struct CurrentStatus {
     pub duration: Option<i64>,
     /// The latest error; a later event without one does not erase it.
     pub error: Option<LatestError>,
+    /// The application's own parameters; a later event without any does not erase them.
+    pub own: Option<LatestOwn>,
     /// The terminal statuses seen, one bit each. Two say that Twilio contradicted itself.
     pub terminals: i16,
     /// When the first event of the SID came.
@@ -254,6 +257,7 @@ impl CurrentStatus {
             to: self.to.max(other.to),
             duration: self.duration.max(other.duration),
             error: self.error.max(other.error),
+            own: self.own.max(other.own),
             terminals: self.terminals | other.terminals,
             first_seen: self.first_seen.min(other.first_seen),
             updated: self.updated.max(other.updated),
@@ -274,6 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Own;
 
     fn position() -> impl Strategy<Value = Position> {
         let status = prop::sample::select(vec![
@@ -301,8 +306,14 @@ mod tests {
     fn current() -> impl Strategy<Value = CurrentStatus> {
         let text = || prop::option::of("[ab]{0,2}");
         let error = prop::option::of((position(), "[0-9]{2}"));
-        (position(), text(), text(), prop::option::of(0i64..3), error, 0i16..32, 0i64..9, 0i64..9)
-            .prop_map(|(position, from, to, duration, error, terminals, first, last)| {
+        let own = prop::option::of((position(), "[a-c]"));
+        let rest = (0i16..32, 0i64..9, 0i64..9, own);
+        (position(), text(), text(), prop::option::of(0i64..3), error, rest).prop_map(
+            |(position, from, to, duration, error, (terminals, first, last, own))| {
+                let own = own.and_then(|(position, value)| {
+                    let own = Own::parse(&format!("{{\"id\":\"{value}\"}}"))?;
+                    Some(LatestOwn::at(&position, own))
+                });
                 CurrentStatus {
                     sid: "SM1".into(),
                     resource: Resource::Message,
@@ -312,11 +323,13 @@ mod tests {
                     to,
                     duration,
                     error: error.map(|(position, code)| LatestError { position, code }),
+                    own,
                     terminals,
                     first_seen: Timestamp::from_micros(first),
                     updated: Timestamp::from_micros(last),
                 }
-            })
+            },
+        )
     }
 
     proptest! {

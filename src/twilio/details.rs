@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::json;
 use super::params::{Params, printable, start_of};
+use crate::event::own::RESERVED;
 use crate::event::status::LatestError;
-use crate::event::{CurrentStatus, Event, Format, Resource};
+use crate::event::{CurrentStatus, Event, Format, LatestOwn, Method, Own, Resource};
 
 /// What a store keeps of an event besides its header.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct EventDetails {
     pub params: String,
     /// The call that it names besides its own SID: whose recording it is, whose participant.
     pub call_sid: Option<String>,
+    /// Twilio's `ErrorCode`, if it reports one.
+    pub error_code: Option<String>,
+    /// The parameters that the application put into the callback URL.
+    pub own: Option<Own>,
     /// The row that the event alone would make; `None` if it moves no status.
     pub current: Option<CurrentStatus>,
 }
@@ -35,7 +40,7 @@ impl EventDetails {
         match event.format {
             Format::Form => {
                 let params = Params::parse(&event.body);
-                Self::from(event, &Fields::Form(&params), to_json(&params))
+                Self::from(event, &Fields::Form(&params), to_json(&params, |_| true))
             }
             Format::Json => {
                 let json = json::read(&event.body).unwrap_or(Value::Null);
@@ -48,11 +53,36 @@ impl EventDetails {
 
     fn from(event: &Event, fields: &Fields<'_>, params: String) -> Self {
         let call_sid = fields.word("CallSid").filter(|call| event.sid.as_ref() != Some(call));
-        Self { params, call_sid, current: current(event, fields) }
+        let error_code = fields.error_code().map(Cow::into_owned);
+        let own = own(event);
+        let current = current(event, fields, error_code.as_deref(), own.as_ref());
+        Self { params, call_sid, error_code, own, current }
     }
 }
 
-fn current(event: &Event, fields: &Fields<'_>) -> Option<CurrentStatus> {
+/// What the application put into the callback URL. The query of a GET has Twilio's parameters too, all of which begin
+/// with a capital letter. `bodySHA256` is Twilio's as well: it comes with JSON.
+/// <https://www.twilio.com/docs/usage/security>
+fn own(event: &Event) -> Option<Own> {
+    let is_get = event.request.as_ref().is_some_and(|request| request.method == Method::Get);
+    let query = if is_get { &event.body[..] } else { event.query.as_bytes() };
+    if query.is_empty() {
+        return None;
+    }
+    let is_twilios = |name: &str| {
+        name == "bodySHA256" || (is_get && name.starts_with(|letter| matches!(letter, 'A'..='Z')))
+    };
+    let is_own = |name: &str| !(name.is_empty() || name.starts_with(RESERVED) || is_twilios(name));
+    let params = Params::parse(query);
+    Own::parse(&to_json(&params, is_own))
+}
+
+fn current(
+    event: &Event,
+    fields: &Fields<'_>,
+    error_code: Option<&str>,
+    own: Option<&Own>,
+) -> Option<CurrentStatus> {
     let (resource, sid, position) = (event.resource?, event.sid.clone()?, event.position()?);
     let text = |name: &str| fields.get(name).map(Cow::into_owned);
     // Each only where it is the resource's own: the action of a `<Record>` says how long the recording
@@ -62,7 +92,6 @@ fn current(event: &Event, fields: &Fields<'_>) -> Option<CurrentStatus> {
         Resource::Recording => fields.integer("RecordingDuration"),
         Resource::Message | Resource::Conference | Resource::Transcription => None,
     };
-    let code = fields.error_code().map(Cow::into_owned);
     Some(CurrentStatus {
         sid,
         resource,
@@ -70,7 +99,9 @@ fn current(event: &Event, fields: &Fields<'_>) -> Option<CurrentStatus> {
         from: text("From"),
         to: text("To"),
         duration,
-        error: code.map(|code| LatestError { position: position.clone(), code }),
+        error: error_code
+            .map(|code| LatestError { position: position.clone(), code: code.to_owned() }),
+        own: own.map(|own| LatestOwn::at(&position, own.clone())),
         terminals: CurrentStatus::terminal_bit(resource, &position.status),
         position,
         first_seen: event.received_at,
@@ -86,10 +117,11 @@ enum OneOrMany<'a> {
     Many(Vec<&'a str>),
 }
 
-/// An object with its names sorted.
-fn to_json(params: &Params<'_>) -> String {
+/// An object of the parameters of these names, sorted.
+fn to_json(params: &Params<'_>, is_wanted: impl Fn(&str) -> bool) -> String {
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> =
         params.iter().map(|(name, value)| (printable(name), printable(value))).collect();
+    pairs.retain(|(name, _)| is_wanted(name));
     // Stable, so that the values of one name keep their order.
     pairs.sort_by(|(a, _), (b, _)| {
         start_of(a.as_bytes()).cmp(&start_of(b.as_bytes())).then_with(|| a.cmp(b))

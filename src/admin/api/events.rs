@@ -39,7 +39,7 @@ pub(super) struct EventView {
 }
 
 impl From<StoredEvent> for EventView {
-    fn from(StoredEvent { event, params }: StoredEvent) -> Self {
+    fn from(StoredEvent { event, params, .. }: StoredEvent) -> Self {
         let error_code = error::of(&event);
         Self {
             key: event.key.to_string(),

@@ -1,14 +1,16 @@
-//! Rows as columns: the parameters of the two statements that store a batch.
+//! Rows as columns: the parameters of the statements that store a batch.
 
 use time::OffsetDateTime;
 
 use crate::backend::sql::batch::Statuses;
-use crate::event::{CurrentStatus, Event, Fingerprint, Resource};
+use crate::backend::sql::changes::NewChange;
+use crate::event::{CurrentStatus, Event, Fingerprint, Own, Resource};
 use crate::twilio::details::EventDetails;
 
 /// See the files for what they do, and why they cannot deadlock.
 const INSERT: &str = include_str!("insert.sql");
 const MERGE: &str = include_str!("merge.sql");
+const CHANGES: &str = include_str!("changes.sql");
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
@@ -35,6 +37,7 @@ pub(super) struct EventColumns<'a> {
     method: Vec<Option<&'static str>>,
     route: Vec<Option<&'static str>>,
     idempotency_token: Vec<Option<&'a str>>,
+    own: Vec<Option<&'a str>>,
 }
 
 impl<'a> EventColumns<'a> {
@@ -69,6 +72,7 @@ impl<'a> EventColumns<'a> {
         self.route.push(request.map(|request| request.route.as_str()));
         let token = request.and_then(|request| request.idempotency_token.as_deref());
         self.idempotency_token.push(token);
+        self.own.push(details.own.as_ref().map(Own::as_str));
     }
 
     pub(super) fn bind(&self) -> Statement<'_> {
@@ -93,6 +97,7 @@ impl<'a> EventColumns<'a> {
             .bind(&self.method)
             .bind(&self.route)
             .bind(&self.idempotency_token)
+            .bind(&self.own)
     }
 }
 
@@ -113,6 +118,8 @@ pub(super) struct StatusColumns<'a> {
     updated: Vec<OffsetDateTime>,
     position: Vec<Vec<u8>>,
     error_position: Vec<Option<Vec<u8>>>,
+    own: Vec<Option<&'a str>>,
+    own_order: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> StatusColumns<'a> {
@@ -137,6 +144,8 @@ impl<'a> StatusColumns<'a> {
         self.updated.push(row.updated.datetime());
         self.position.push(row.position.to_bytes());
         self.error_position.push(row.error.as_ref().map(|error| error.position.to_bytes()));
+        self.own.push(row.own.as_ref().map(|own| own.parameters.as_str()));
+        self.own_order.push(row.own.as_ref().map(|own| &*own.order));
     }
 
     pub(super) fn bind(&self) -> Statement<'_> {
@@ -155,5 +164,63 @@ impl<'a> StatusColumns<'a> {
             .bind(&self.updated)
             .bind(&self.position)
             .bind(&self.error_position)
+            .bind(&self.own)
+            .bind(&self.own_order)
+    }
+}
+
+/// Rows of `changes` as columns, the parameters of [`CHANGES`].
+#[derive(Default)]
+pub(super) struct ChangeColumns<'a> {
+    account: Vec<&'a str>,
+    key: Vec<&'a str>,
+    kind: Vec<&'static str>,
+    sid: Vec<Option<&'a str>>,
+    resource: Vec<Option<&'static str>>,
+    status: Vec<Option<&'a str>>,
+    previous: Vec<Option<&'a str>>,
+    current: Vec<Option<&'a str>>,
+    moved: Vec<bool>,
+    error_code: Vec<Option<&'a str>>,
+    own: Vec<Option<&'a str>>,
+}
+
+impl<'a> ChangeColumns<'a> {
+    pub(super) fn of(changes: &'a [NewChange<'a>]) -> Self {
+        let mut columns = Self::default();
+        changes.iter().for_each(|change| columns.push(change));
+        columns
+    }
+
+    fn push(&mut self, change: &NewChange<'a>) {
+        let event = change.event;
+        self.account.push(&event.account);
+        self.key.push(event.key.as_str());
+        self.kind.push(event.kind.as_str());
+        self.sid.push(event.sid.as_deref());
+        self.resource.push(event.resource.map(Resource::as_str));
+        self.status.push(event.status.as_deref());
+        self.previous.push(change.previous);
+        self.current.push(change.current);
+        self.moved.push(change.moved);
+        self.error_code.push(change.error_code);
+        self.own.push(change.own.map(Own::as_str));
+    }
+
+    /// `notify`: whether those that listen are woken once it has committed.
+    pub(super) fn bind(&self, notify: bool) -> Statement<'_> {
+        sqlx::query(CHANGES)
+            .bind(notify)
+            .bind(&self.account)
+            .bind(&self.key)
+            .bind(&self.kind)
+            .bind(&self.sid)
+            .bind(&self.resource)
+            .bind(&self.status)
+            .bind(&self.previous)
+            .bind(&self.current)
+            .bind(&self.moved)
+            .bind(&self.error_code)
+            .bind(&self.own)
     }
 }

@@ -117,6 +117,8 @@ async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
              to_regclass('_sqlx_migrations') IS NOT NULL, \
              coalesce(has_table_privilege(to_regclass('events'), 'DELETE'), true) \
              AND coalesce(has_table_privilege(to_regclass('statuses'), 'DELETE'), true) \
+             AND coalesce(has_table_privilege(to_regclass('changes'), 'DELETE'), true) \
+             AND coalesce(has_table_privilege(to_regclass('feed'), 'UPDATE'), true) \
              AND coalesce(has_table_privilege(to_regclass('retention'), 'SELECT'), true) \
              AND coalesce(has_table_privilege(to_regclass('retention'), 'INSERT'), true) \
              AND coalesce(has_table_privilege(to_regclass('retention'), 'UPDATE'), true)",
@@ -155,9 +157,13 @@ async fn forbidden(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::E
         .fetch_all(
             "SELECT privilege || ' on ' || name FROM (VALUES ('events', 'SELECT'), \
              ('events', 'INSERT'), ('statuses', 'SELECT'), ('statuses', 'INSERT'), \
-             ('statuses', 'UPDATE')) AS needed (name, privilege) \
+             ('statuses', 'UPDATE'), ('changes', 'SELECT'), ('changes', 'INSERT'), \
+             ('feed', 'SELECT')) AS needed (name, privilege) \
              WHERE to_regclass(name) IS NOT NULL \
-             AND NOT has_table_privilege(to_regclass(name), privilege)",
+             AND NOT has_table_privilege(to_regclass(name), privilege) \
+             UNION ALL SELECT 'USAGE on changes_id_seq' \
+             WHERE to_regclass('changes_id_seq') IS NOT NULL \
+             AND NOT has_sequence_privilege(to_regclass('changes_id_seq'), 'USAGE')",
         )
         .await?;
     rows.iter().map(|row| row.try_get(0)).collect()

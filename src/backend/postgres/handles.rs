@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
-use super::{CONNECT, Postgres, Query, RowPurge};
+use super::{CONNECT, Feed, Postgres, Query, RowPurge};
 use crate::backend::{BackendError, DurabilityReport};
 
 /// The scale-out store.
@@ -26,6 +26,10 @@ impl Handles {
 
     pub(in crate::backend) fn purge(&self) -> RowPurge {
         RowPurge::new(self.postgres.clone())
+    }
+
+    pub(in crate::backend) fn feed(&self) -> Feed {
+        Feed::new(self.postgres.clone())
     }
 
     pub(in crate::backend) fn health(&self) -> Health {
@@ -63,6 +67,8 @@ impl Health {
             has_table_privilege('events', 'INSERT'), \
             has_table_privilege('statuses', 'INSERT') \
             AND has_table_privilege('statuses', 'UPDATE'), \
+            has_table_privilege('changes', 'INSERT') \
+            AND has_sequence_privilege('changes_id_seq', 'USAGE'), \
             EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM statuses)";
         let ask = async |connection: &mut PgConnection, keep| {
             let row = sqlx::query(SQL).persistent(keep).fetch_one(connection).await?;
@@ -74,6 +80,8 @@ impl Health {
                 "our role may not insert into events"
             } else if !row.try_get(3)? {
                 "our role may not insert into statuses and update it"
+            } else if !row.try_get(4)? {
+                "our role may not insert into changes and use changes_id_seq"
             } else {
                 return Ok(());
             };

@@ -2,18 +2,19 @@
 -- rows in one order and cannot deadlock.
 INSERT INTO events (key, kind, account, sid, resource, status, rank, sequence, occurred_at,
                     received_at, format, query, params, body, about_account, call_sid, fingerprint,
-                    method, route, idempotency_token)
+                    method, route, idempotency_token, own)
 SELECT key, kind, account, sid, resource, status, rank, sequence, occurred_at,
        received_at, format, query, params::jsonb, body, about_account, call_sid, fingerprint,
-       method, route, idempotency_token
+       method, route, idempotency_token, own::jsonb
 FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
     $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::text[],
-    $14::bytea[], $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[]
+    $14::bytea[], $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[],
+    $21::text[]
 ) AS input (
     key, kind, account, sid, resource, status, rank,
     sequence, occurred_at, received_at, format, query, params,
-    body, about_account, call_sid, fingerprint, method, route, idempotency_token
+    body, about_account, call_sid, fingerprint, method, route, idempotency_token, own
 )
 ON CONFLICT (key, account) DO NOTHING
 RETURNING key, account

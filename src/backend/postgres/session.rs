@@ -21,6 +21,10 @@ use super::{CONNECT, Postgres, STATEMENT};
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
 const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
+/// A transaction whose client is frozen, or has gone without a word, holds its locks for so long at the most; and one
+/// that waits for a lock gives up, to begin anew.
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
+    SET LOCAL lock_timeout = '10s'";
 /// Nothing of offhook's cancels a statement that took less.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
@@ -62,7 +66,7 @@ impl Postgres {
             if !pooled {
                 return work(connection, true).await;
             }
-            connection.execute("BEGIN").await?;
+            connection.execute(BEGIN).await?;
             let value = work(connection, false).await?;
             connection.execute("COMMIT").await?;
             Ok(value)
@@ -85,7 +89,7 @@ impl Postgres {
     ) -> Result<T, sqlx::Error> {
         self.run(async |connection: &mut PgConnection, keep| {
             if keep {
-                connection.execute("BEGIN").await?;
+                connection.execute(BEGIN).await?;
             }
             let done = work(&mut *connection, keep).await;
             if keep {

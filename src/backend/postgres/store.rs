@@ -5,22 +5,33 @@ use std::collections::BTreeMap;
 use sqlx::{PgConnection, Row};
 
 use super::Postgres;
-use super::columns::{EventColumns, StatusColumns};
+use super::columns::{ChangeColumns, EventColumns, StatusColumns};
 use crate::backend::sql::batch::{self, Statuses};
+use crate::backend::sql::changes::{self, Transition, Transitions};
 use crate::backend::sql::error::cause;
-use crate::event::{Batch, Differing, Fingerprint};
+use crate::event::{Batch, Differing, Fingerprint, Position};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::EventDetails;
 
 /// The scale-out store, as a sink.
 #[derive(Clone, Debug)]
-pub struct PostgresStore(Postgres);
+pub struct PostgresStore {
+    postgres: Postgres,
+    /// Whether a commit wakes those that listen for changes.
+    notify: bool,
+}
 
 impl PostgresStore {
     /// Connects when first asked. The tables must be there.
     #[must_use]
     pub fn new(postgres: Postgres) -> Self {
-        Self(postgres)
+        Self { postgres, notify: false }
+    }
+
+    /// The same, and each commit wakes those that listen on the channel `offhook_changes`.
+    #[must_use]
+    pub fn notifying(self, notify: bool) -> Self {
+        Self { notify, ..self }
     }
 }
 
@@ -28,26 +39,32 @@ impl Sink for PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let details = batch::details(batch).await;
         let work = async |connection: &mut PgConnection, keep| {
-            store(connection, batch, details, keep).await
+            store(connection, batch, details, self.notify, keep).await
         };
-        self.0.transact(work).await.map_err(|error| classify(&error))
+        self.postgres.transact(work).await.map_err(|error| classify(&error))
     }
 }
 
-/// The events that are new, and what they say of their SIDs. `keep`: the statements stay prepared.
+/// The events that are new, what they say of their SIDs, and last what changed. `keep`: the statements stay prepared.
 async fn store(
     connection: &mut PgConnection,
     batch: &Batch,
-    details: Vec<EventDetails>,
+    mut details: Vec<EventDetails>,
+    notify: bool,
     keep: bool,
 ) -> Result<Outcome, sqlx::Error> {
     let fresh = insert(connection, batch, &details, keep).await?;
     let differing = differing(connection, batch, &fresh, keep).await?;
-    let updates = batch::fold(details, &fresh);
-    let (contradicted, late) = match updates.is_empty() {
-        true => (0, 0),
+    let updates = batch::fold(&mut details, &fresh);
+    let Merged { transitions, contradicted, late } = match updates.is_empty() {
+        true => Merged::default(),
         false => merge(connection, &updates, keep).await?,
     };
+    let changes = changes::of_batch(batch, &details, &fresh, &transitions);
+    if !changes.is_empty() {
+        let columns = ChangeColumns::of(&changes);
+        columns.bind(notify).persistent(keep).execute(connection).await?;
+    }
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
@@ -99,21 +116,36 @@ async fn differing(
     Ok(differing.into_values().collect())
 }
 
-/// How many rows ended in a contradiction, and how many updates came late.
+/// What became of the rows of `statuses`.
+#[derive(Default)]
+struct Merged {
+    transitions: Transitions,
+    /// How many ended in a contradiction.
+    contradicted: usize,
+    /// How many updates came late.
+    late: usize,
+}
+
 async fn merge(
     connection: &mut PgConnection,
     updates: &Statuses,
     keep: bool,
-) -> Result<(usize, usize), sqlx::Error> {
+) -> Result<Merged, sqlx::Error> {
     let columns = StatusColumns::of(updates);
-    let (mut contradicted, mut late) = (0, 0);
+    let mut merged = Merged::default();
     for row in columns.bind().persistent(keep).fetch_all(connection).await? {
         let id = (row.try_get("sid")?, row.try_get("account")?);
         let Some(update) = updates.get(&id) else { continue };
-        contradicted += usize::from(update.terminals != 0 && row.try_get("contradicted")?);
-        late += usize::from(row.try_get::<&[u8], _>("position")? > &*update.position.to_bytes());
+        merged.contradicted += usize::from(update.terminals != 0 && row.try_get("contradicted")?);
+        let current: &[u8] = row.try_get("position")?;
+        merged.late += usize::from(current > &*update.position.to_bytes());
+        let previous: Option<&[u8]> = row.try_get("previous_position")?;
+        let previous = previous.and_then(Position::from_bytes);
+        let current = Position::from_bytes(current)
+            .ok_or_else(|| sqlx::Error::Decode("column `position` is malformed".into()))?;
+        merged.transitions.insert(id, Transition { previous, current });
     }
-    Ok((contradicted, late))
+    Ok(merged)
 }
 
 /// Data that Postgres refuses, as opposed to a Postgres that is away: by the class of SQLSTATE.

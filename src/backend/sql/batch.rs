@@ -27,11 +27,11 @@ pub(crate) fn insert(statuses: &mut Statuses, row: CurrentStatus) {
     statuses.insert((sid.to_owned(), account.to_owned()), row);
 }
 
-/// What the fresh events say, one row per SID and account.
-pub(crate) fn fold(details: Vec<EventDetails>, fresh: &[bool]) -> Statuses {
+/// What the fresh events say, one row per SID and account. Takes it out of the details.
+pub(crate) fn fold(details: &mut [EventDetails], fresh: &[bool]) -> Statuses {
     let mut updates = Statuses::new();
-    let fresh = details.into_iter().zip(fresh).filter(|(_, fresh)| **fresh);
-    for update in fresh.filter_map(|(details, _)| details.current) {
+    let fresh = details.iter_mut().zip(fresh).filter(|(_, fresh)| **fresh);
+    for update in fresh.filter_map(|(details, _)| details.current.take()) {
         let (sid, account) = update.id();
         let merged = match updates.remove(&(sid.to_owned(), account.to_owned())) {
             Some(known) => known.merge(update),

@@ -4,7 +4,7 @@ use super::dialect::Dialect;
 
 /// The columns of `events` that a commit fills, in the order in which the values are bound. `insert.sql`
 /// of Postgres names the same.
-pub(in crate::backend) const EVENTS: [&str; 20] = [
+pub(in crate::backend) const EVENTS: [&str; 21] = [
     "key",
     "kind",
     "account",
@@ -25,11 +25,12 @@ pub(in crate::backend) const EVENTS: [&str; 20] = [
     "method",
     "route",
     "idempotency_token",
+    "own",
 ];
 
 /// The columns of `statuses` that a commit fills, in the order in which the values are bound. `merge.sql`
 /// of Postgres names the same.
-pub(in crate::backend) const STATUSES: [&str; 14] = [
+pub(in crate::backend) const STATUSES: [&str; 16] = [
     "sid",
     "resource",
     "account",
@@ -44,6 +45,24 @@ pub(in crate::backend) const STATUSES: [&str; 14] = [
     "updated",
     "position",
     "error_position",
+    "own",
+    "own_order",
+];
+
+/// The columns of `changes` that a commit fills, in the order in which the values are bound. `changes.sql` of Postgres
+/// names the same, behind `id`.
+pub(in crate::backend) const CHANGES: [&str; 11] = [
+    "account",
+    "key",
+    "kind",
+    "sid",
+    "resource",
+    "status",
+    "previous",
+    "current",
+    "moved",
+    "error_code",
+    "own",
 ];
 
 /// The start of a query for what [`rows::event`](super::rows::event) reads.
@@ -56,13 +75,18 @@ pub(in crate::backend) fn select_statuses<DB: Dialect>() -> String {
     format!("SELECT {} FROM statuses", as_read::<DB>(&STATUSES))
 }
 
+/// The list of columns for what [`rows::change`](super::rows::change) reads.
+pub(in crate::backend) fn changes_as_read<DB: Dialect>() -> String {
+    format!("id, {} AS stored_at, {}", DB::time_as_text("stored_at"), as_read::<DB>(&CHANGES))
+}
+
 /// The columns under their own names, with times and JSON as text.
 fn as_read<DB: Dialect>(columns: &[&str]) -> String {
     let columns = columns.iter().map(|column| match *column {
         "occurred_at" | "received_at" | "first_seen" | "updated" => {
             format!("{} AS {column}", DB::time_as_text(column))
         }
-        "params" => format!("{} AS params", DB::json_as_text(column)),
+        "params" | "own" => format!("{} AS {column}", DB::json_as_text(column)),
         _ => (*column).to_owned(),
     });
     columns.collect::<Vec<_>>().join(", ")
@@ -83,5 +107,8 @@ mod tests {
         let merge = include_str!("../postgres/merge.sql");
         let insert = merge.find("INSERT INTO").expect("it inserts");
         assert_eq!(names(&merge[insert..]), STATUSES);
+        let changes = include_str!("../postgres/changes.sql");
+        let insert = changes.find("INSERT INTO").expect("it inserts");
+        assert_eq!(names(&changes[insert..])[1..], CHANGES);
     }
 }

@@ -13,6 +13,9 @@ pub(in crate::backend) trait Dialect: Database {
     /// Whether a status is not final, as the index of open calls has it.
     const NOT_FINAL: &str;
 
+    /// Selects the last id that was ever given to a change.
+    const LAST_CHANGE: &str;
+
     /// Makes text of a time: RFC 3339 in UTC with six decimals.
     fn time_as_text(column: &str) -> String;
 
@@ -21,6 +24,9 @@ pub(in crate::backend) trait Dialect: Database {
 
     /// Binds a text as the next parameter.
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str);
+
+    /// Binds a number as the next parameter.
+    fn push_number(sql: &mut QueryBuilder<Self>, number: i64);
 
     /// Binds a time as the next parameter.
     fn push_time(sql: &mut QueryBuilder<Self>, time: Timestamp) {
@@ -33,6 +39,7 @@ impl Dialect for sqlx::Sqlite {
     const POSITION: &str = "instr";
     const TIME: &str = "";
     const NOT_FINAL: &str = "final = 0";
+    const LAST_CHANGE: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'changes'";
 
     fn time_as_text(column: &str) -> String {
         column.to_owned()
@@ -45,12 +52,17 @@ impl Dialect for sqlx::Sqlite {
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
         sql.push_bind(text.to_owned());
     }
+
+    fn push_number(sql: &mut QueryBuilder<Self>, number: i64) {
+        sql.push_bind(number);
+    }
 }
 
 impl Dialect for sqlx::Postgres {
     const POSITION: &str = "strpos";
     const TIME: &str = "::timestamptz";
     const NOT_FINAL: &str = "NOT final";
+    const LAST_CHANGE: &str = "SELECT last_value FROM changes_id_seq";
 
     fn time_as_text(column: &str) -> String {
         format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
@@ -62,5 +74,9 @@ impl Dialect for sqlx::Postgres {
 
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
         sql.push_bind(text.to_owned());
+    }
+
+    fn push_number(sql: &mut QueryBuilder<Self>, number: i64) {
+        sql.push_bind(number);
     }
 }

@@ -7,8 +7,8 @@ use crate::backend::StoredEvent;
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
-    CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, Method, Position, Request, Resource,
-    Route,
+    Change, CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, LatestOwn, Method, Own,
+    Position, Request, Resource, Route,
 };
 use crate::labels::Label as _;
 
@@ -26,6 +26,7 @@ where
     let position: Vec<u8> = row.try_get("position")?;
     let error_position: Option<Vec<u8>> = row.try_get("error_position")?;
     let error_code: Option<String> = row.try_get("error_code")?;
+    let own_order: Option<Vec<u8>> = row.try_get("own_order")?;
     let error = error_position.zip(error_code).map(|(position, code)| {
         let position =
             Position::from_bytes(&position).ok_or_else(|| malformed("error_position"))?;
@@ -40,6 +41,7 @@ where
         to: row.try_get("to")?,
         duration: row.try_get("duration")?,
         error: error.transpose()?,
+        own: own(row)?.zip(own_order).map(|(parameters, order)| LatestOwn { order, parameters }),
         terminals: row.try_get("terminals")?,
         first_seen: time(row, "first_seen")?,
         updated: time(row, "updated")?,
@@ -81,7 +83,45 @@ where
         body: Bytes::from(row.try_get::<Vec<u8>, _>("body")?),
         ..Event::new(key, kind, &text("account")?)
     };
-    Ok(StoredEvent { event, params: text("params")? })
+    Ok(StoredEvent { event, params: text("params")?, own: own(row)? })
+}
+
+/// Reads a row of `changes`. Times and `own` must have been selected as text.
+pub(crate) fn change<'r, R>(row: &'r R) -> Result<Change, sqlx::Error>
+where
+    R: Row,
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let (key, kind): (String, String) = (row.try_get("key")?, row.try_get("kind")?);
+    let resource: Option<String> = row.try_get("resource")?;
+    Ok(Change {
+        id: row.try_get("id")?,
+        stored_at: time(row, "stored_at")?,
+        account: row.try_get("account")?,
+        key: EventKey::parse(&key).ok_or_else(|| malformed("key"))?,
+        kind: Kind::parse(&kind).ok_or_else(|| malformed("kind"))?,
+        sid: row.try_get("sid")?,
+        resource: resource.as_deref().and_then(Resource::parse),
+        status: row.try_get("status")?,
+        previous: row.try_get("previous")?,
+        current: row.try_get("current")?,
+        moved: row.try_get("moved")?,
+        error_code: row.try_get("error_code")?,
+        own: own(row)?,
+    })
+}
+
+fn own<'r, R>(row: &'r R) -> Result<Option<Own>, sqlx::Error>
+where
+    R: Row,
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let own: Option<String> = row.try_get("own")?;
+    Ok(own.as_deref().and_then(Own::parse))
 }
 
 fn time<'r, R>(row: &'r R, column: &'static str) -> Result<Timestamp, sqlx::Error>

@@ -2,7 +2,8 @@
 //! [`columns`](crate::backend::sql::columns).
 
 use super::writer::Statement;
-use crate::event::{CurrentStatus, Event, Fingerprint};
+use crate::backend::sql::changes::NewChange;
+use crate::event::{CurrentStatus, Event, Fingerprint, Own, Resource};
 use crate::twilio::details::EventDetails;
 
 pub(super) fn bind_event<'q>(
@@ -16,7 +17,7 @@ pub(super) fn bind_event<'q>(
         .bind(event.kind.as_str())
         .bind(event.account.as_str())
         .bind(event.sid.as_deref())
-        .bind(event.resource.map(crate::event::Resource::as_str))
+        .bind(event.resource.map(Resource::as_str))
         .bind(event.status.as_deref())
         .bind(event.position().map(|position| i64::from(position.rank)))
         .bind(event.sequence)
@@ -32,6 +33,7 @@ pub(super) fn bind_event<'q>(
         .bind(request.map(|request| request.method.as_str()))
         .bind(request.map(|request| request.route.as_str()))
         .bind(request.and_then(|request| request.idempotency_token.as_deref()))
+        .bind(details.own.as_ref().map(Own::as_str))
 }
 
 pub(super) fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> Statement<'q> {
@@ -50,4 +52,22 @@ pub(super) fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> S
         .bind(row.updated.to_string())
         .bind(row.position.to_bytes())
         .bind(row.error.as_ref().map(|error| error.position.to_bytes()))
+        .bind(row.own.as_ref().map(|own| own.parameters.as_str()))
+        .bind(row.own.as_ref().map(|own| &*own.order))
+}
+
+pub(super) fn bind_change<'q>(query: Statement<'q>, change: &NewChange<'q>) -> Statement<'q> {
+    let event = change.event;
+    query
+        .bind(event.account.as_str())
+        .bind(event.key.as_str())
+        .bind(event.kind.as_str())
+        .bind(event.sid.as_deref())
+        .bind(event.resource.map(Resource::as_str))
+        .bind(event.status.as_deref())
+        .bind(change.previous)
+        .bind(change.current)
+        .bind(change.moved)
+        .bind(change.error_code)
+        .bind(change.own.map(Own::as_str))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::feed::Feed;
 use super::query::Query;
 use super::writer::Writer;
 use super::{Database, RowPurge, SqliteStore};
@@ -28,6 +29,10 @@ impl Handles {
 
     pub(in crate::backend) fn purge(&self) -> RowPurge {
         RowPurge::new(Arc::clone(&self.writer), self.query.clone())
+    }
+
+    pub(in crate::backend) fn feed(&self) -> Feed {
+        Feed::new(&self.writer)
     }
 
     /// On a connection of its own, which no search holds.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
-use super::bind::{bind_event, bind_status};
+use super::bind::{bind_change, bind_event, bind_status};
 use super::checkpoint::Checkpoint;
 use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
+use crate::backend::sql::changes::{self, NewChange, Transition, Transitions};
 use crate::backend::sql::{columns, rows};
 use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint};
 use crate::pipeline::{CommitError, Outcome, Sink};
@@ -60,11 +61,13 @@ const LOOK: &str = "BEGIN IMMEDIATE; \
 /// Each query is a trip to the thread of the connection and back, so there are three instead of six: what is known,
 /// the events that are not, and what is true now. A failure in between closes the connection.
 async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
-    let details = batch::details(batch).await;
+    let mut details = batch::details(batch).await;
     let Stored { fresh, differing, statuses } = look(connection, batch, &details).await?;
     insert_events(connection, batch.events(), &details, &fresh).await?;
-    let Merged { new, moved, contradicted, late } = merge(statuses, batch::fold(details, &fresh));
+    let updates = batch::fold(&mut details, &fresh);
+    let Merged { new, moved, transitions, contradicted, late } = merge(statuses, updates);
     put_statuses(connection, &new, &moved).await?;
+    insert_changes(connection, &changes::of_batch(batch, &details, &fresh, &transitions)).await?;
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
@@ -139,6 +142,8 @@ struct Merged {
     new: Vec<CurrentStatus>,
     /// Rows that changed in nothing but their status, when, and what comes with that: most of them.
     moved: Vec<CurrentStatus>,
+    /// What became of each row.
+    transitions: Transitions,
     /// How many rows ended in a contradiction.
     contradicted: usize,
     /// How many updates came late.
@@ -149,14 +154,17 @@ fn merge(mut known: Statuses, updates: Statuses) -> Merged {
     let mut all = Merged::default();
     for (id, update) in updates {
         let reports_terminal = update.terminals != 0;
-        let (merged, moved) = match known.remove(&id) {
+        let (merged, previous, moved) = match known.remove(&id) {
             Some(known) => {
                 all.late += usize::from(known.position > update.position);
                 let moved = only_moves(&known, &update);
-                (known.merge(update), moved)
+                let previous = known.position.clone();
+                (known.merge(update), Some(previous), moved)
             }
-            None => (update, false),
+            None => (update, None, false),
         };
+        let current = merged.position.clone();
+        all.transitions.insert(id, Transition { previous, current });
         all.contradicted += usize::from(reports_terminal && merged.is_contradicted());
         if moved { all.moved.push(merged) } else { all.new.push(merged) }
     }
@@ -168,6 +176,7 @@ fn only_moves(row: &CurrentStatus, update: &CurrentStatus) -> bool {
     row.from >= update.from
         && row.to >= update.to
         && row.error >= update.error
+        && row.own >= update.own
         && row.first_seen <= update.first_seen
 }
 
@@ -178,9 +187,8 @@ const MOVED: &str = "status = excluded.status, final = excluded.final, duration 
 /// The rest of what can change.
 const INDEXED: &str = "\"from\" = excluded.\"from\", \"to\" = excluded.\"to\", \
     error_code = excluded.error_code, first_seen = excluded.first_seen, \
-    error_position = excluded.error_position";
+    error_position = excluded.error_position, own = excluded.own, own_order = excluded.own_order";
 
-/// Writes the rows, and commits.
 async fn put_statuses(
     connection: &mut SqliteConnection,
     new: &[CurrentStatus],
@@ -190,22 +198,40 @@ async fn put_statuses(
     let mut chunks: Vec<(&[CurrentStatus], &str)> = Vec::new();
     chunks.extend(new.chunks(ROWS).map(|rows| (rows, &*all)));
     chunks.extend(moved.chunks(ROWS).map(|rows| (rows, MOVED)));
-    if chunks.is_empty() {
-        sqlx::query("COMMIT").execute(&mut *connection).await?;
-    }
-    let mut chunks = chunks.into_iter().peekable();
-    while let Some((rows, replace)) = chunks.next() {
-        // With the last of them, which saves a trip.
-        let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
+    for (rows, replace) in chunks {
         let (columns, values) =
             (columns::STATUSES.join(", "), stored_now(columns::STATUSES.len(), rows));
         let sql = format!(
             "INSERT INTO statuses ({columns}, stored_at) VALUES {values} \
-             ON CONFLICT (sid, account) DO UPDATE SET {replace}{end}"
+             ON CONFLICT (sid, account) DO UPDATE SET {replace}"
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for row in rows {
             query = bind_status(query, row);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Writes what changed, and commits.
+async fn insert_changes(
+    connection: &mut SqliteConnection,
+    changes: &[NewChange<'_>],
+) -> Result<(), sqlx::Error> {
+    if changes.is_empty() {
+        sqlx::query("COMMIT").execute(&mut *connection).await?;
+    }
+    let mut chunks = changes.chunks(ROWS).peekable();
+    while let Some(rows) = chunks.next() {
+        // With the last of them, which saves a trip.
+        let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
+        let (columns, values) =
+            (columns::CHANGES.join(", "), stored_now(columns::CHANGES.len(), rows));
+        let sql = format!("INSERT INTO changes ({columns}, stored_at) VALUES {values}{end}");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for change in rows {
+            query = bind_change(query, change);
         }
         query.execute(&mut *connection).await?;
     }

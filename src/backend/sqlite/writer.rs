@@ -1,6 +1,7 @@
 //! [`Writer`]: the one connection that writes a file, opened anew after a failure.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +13,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Database;
+use crate::backend::BackendError;
 use crate::backend::sql::error::cause;
-use crate::pipeline::CommitError;
+use crate::pipeline::{Cause, CommitError};
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
 const DISK_TIMEOUT: Duration = Duration::from_secs(8);
@@ -29,6 +31,8 @@ pub(super) struct Writer {
     database: Arc<Database>,
     /// Whether something was written since the last checkpoint.
     dirty: AtomicBool,
+    /// Up to which change the WAL is known to be on the disk. Locked while it is brought there.
+    synced: Mutex<i64>,
     /// Whether something was written since the WAL was last brought to the disk.
     behind: AtomicBool,
 }
@@ -38,6 +42,7 @@ impl Writer {
         Self {
             connection: Mutex::new(None),
             database,
+            synced: Mutex::new(0),
             dirty: AtomicBool::new(true),
             behind: AtomicBool::new(true),
         }
@@ -79,12 +84,43 @@ impl Writer {
         if !self.behind.swap(false, Ordering::AcqRel) {
             return;
         }
+        // Best effort: each descriptor is told of a failed sync, so the checkpoint's is, too.
+        let _ = self.sync_wal().await;
+    }
+
+    /// Brings what was committed to the disk up to this change, which a reader has seen and so is committed, and waits
+    /// for that.
+    ///
+    /// # Errors
+    /// The disk does not work, or not in time.
+    pub(super) async fn sync_changes(&self, up_to: i64) -> Result<(), BackendError> {
+        let mut synced = self.synced.lock().await;
+        if *synced < up_to {
+            if let Some(failure) = self.database.failure() {
+                return Err(BackendError(failure.to_owned()));
+            }
+            match self.sync_wal().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(BackendError(self.database.fail(error.to_string()))),
+                Err(late) => return Err(BackendError(late)),
+            }
+            *synced = up_to;
+        }
+        Ok(())
+    }
+
+    /// What came of the sync, if that was known in time.
+    async fn sync_wal(&self) -> Result<io::Result<()>, Cause> {
         let mut wal = self.database.path().as_os_str().to_owned();
         wal.push("-wal");
-        // SQLite takes no lock on this file, which closing it here would release. Best effort: each descriptor is
-        // told of a failed sync, so the checkpoint's is, too.
-        let synced = spawn_blocking(move || File::open(PathBuf::from(wal))?.sync_data());
-        let _ = timeout(DISK_TIMEOUT, synced).await;
+        // SQLite takes no lock on this file, which closing it here would release.
+        let sync = spawn_blocking(move || match File::open(PathBuf::from(wal)) {
+            Ok(wal) => Ok(wal.sync_data()),
+            Err(error) => Err(error.to_string()),
+        });
+        let late = |_| "the disk took too long".to_owned();
+        let ended = timeout(DISK_TIMEOUT, sync).await.map_err(late)?;
+        ended.map_err(|error| error.to_string())?
     }
 
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that

@@ -145,7 +145,7 @@ mod tests {
             body: format!("CallSid=CA1&CallStatus={status}").into(),
             ..Event::new(EventKey::of(&["CA1", status]).unwrap(), Kind::Call, "AC1")
         };
-        StoredEvent { event, params: String::new() }
+        StoredEvent { event, params: String::new(), own: None }
     }
 
     fn summary(sent: &[&str], acked: &[&str]) -> LedgerSummary {

@@ -1,0 +1,75 @@
+//! The change feed, as its readers see it: where to begin, a page, and why a cursor is no good.
+
+use super::BackendError;
+use crate::event::{Change, Cursor};
+use crate::labels::labels;
+
+/// Most changes of one page.
+pub const CHANGES_PER_PAGE: u32 = 1_000;
+
+/// Where to begin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum From {
+    /// With the oldest change that is kept.
+    Start,
+    /// With what was committed after it.
+    After(Cursor),
+}
+
+/// Some of the feed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FeedPage {
+    /// In the order of their ids, which is that of their commits.
+    pub changes: Vec<Change>,
+    /// Where to go on.
+    pub next: Cursor,
+}
+
+labels! {
+    /// Why what comes after a cursor cannot be read from this feed without a gap.
+    pub enum Gone {
+        /// Retention has deleted changes after it.
+        Cut = "cut",
+        /// It is of another feed: the database was made anew.
+        OtherFeed = "other_feed",
+        /// This feed has never been as far: a backup was restored.
+        BeyondTheEnd = "beyond_the_end",
+    }
+}
+
+impl Gone {
+    /// What to tell a reader.
+    #[must_use]
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::Cut => "retention has deleted changes after this cursor",
+            Self::OtherFeed => "this cursor is of another feed: the database was made anew",
+            Self::BeyondTheEnd => {
+                "this cursor is beyond the end of the feed: a backup was restored"
+            }
+        }
+    }
+}
+
+/// Why nothing is read.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FeedError {
+    /// Something after the cursor is missing, or it is no cursor of this feed.
+    #[error("{}", .0.explanation())]
+    Gone(Gone),
+    /// The store does not answer.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+impl std::convert::From<Gone> for FeedError {
+    fn from(gone: Gone) -> Self {
+        Self::Gone(gone)
+    }
+}
+
+impl std::convert::From<sqlx::Error> for FeedError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Backend(error.into())
+    }
+}

@@ -1,0 +1,149 @@
+//! Rows of `changes`: what a commit did to the SIDs of its fresh events, and the SQL that reads the feed.
+
+use std::collections::BTreeMap;
+
+use sqlx::{ColumnIndex, Decode, QueryBuilder, Row, Type};
+
+use super::columns::changes_as_read;
+use super::dialect::Dialect;
+use super::rows;
+use crate::backend::feed::{FeedError, FeedPage, From, Gone};
+use crate::event::{Batch, Cursor, Event, FeedId, Own, Position};
+use crate::twilio::details::EventDetails;
+
+/// What a commit did to a SID.
+pub(in crate::backend) struct Transition {
+    /// Where it stood before; `None` if nothing was known of it.
+    pub(in crate::backend) previous: Option<Position>,
+    /// Where it stands now.
+    pub(in crate::backend) current: Position,
+}
+
+/// By SID and account.
+pub(in crate::backend) type Transitions = BTreeMap<(String, String), Transition>;
+
+/// A row of `changes` that has no id yet.
+pub(in crate::backend) struct NewChange<'a> {
+    pub(in crate::backend) event: &'a Event,
+    pub(in crate::backend) previous: Option<&'a str>,
+    pub(in crate::backend) current: Option<&'a str>,
+    pub(in crate::backend) moved: bool,
+    pub(in crate::backend) error_code: Option<&'a str>,
+    pub(in crate::backend) own: Option<&'a Own>,
+}
+
+/// One row for each fresh event. Those of one SID come in the order of their positions, so that the one that moved it
+/// is the last of them.
+pub(in crate::backend) fn of_batch<'a>(
+    batch: &'a Batch,
+    details: &'a [EventDetails],
+    fresh: &[bool],
+    transitions: &'a Transitions,
+) -> Vec<NewChange<'a>> {
+    let rows = batch.events().iter().zip(details).zip(fresh);
+    let mut rows: Vec<_> = rows
+        .filter_map(|(row, fresh)| fresh.then_some(row))
+        .map(|(event, details)| (event, details, event.position()))
+        .collect();
+    rows.sort_by(|(a, _, a_position), (b, _, b_position)| {
+        let id = |event: &'a Event| (event.sid.as_deref(), event.account.as_str());
+        id(a).cmp(&id(b)).then_with(|| a_position.cmp(b_position))
+    });
+    let mut changes: Vec<NewChange<'a>> = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().peekable();
+    while let Some((event, details, position)) = rows.next() {
+        let sid = event.sid.as_deref().filter(|_| position.is_some());
+        let transition =
+            sid.and_then(|sid| transitions.get(&(sid.to_owned(), event.account.clone())));
+        let next_is_as_far = rows.peek().is_some_and(|(next, _, at)| {
+            (&next.sid, &next.account) == (&event.sid, &event.account) && *at == position
+        });
+        let moved = transition.is_some_and(|transition| {
+            position.as_ref() == Some(&transition.current)
+                && transition.previous.as_ref() != Some(&transition.current)
+                && !next_is_as_far
+        });
+        let previous = transition.and_then(|transition| transition.previous.as_ref());
+        changes.push(NewChange {
+            event,
+            previous: previous.map(|position| position.status.as_str()),
+            current: transition.map(|transition| transition.current.status.as_str()),
+            moved,
+            error_code: details.error_code.as_deref(),
+            own: details.own.as_ref(),
+        });
+    }
+    changes
+}
+
+/// Reads the state of the feed, and changes behind an id in order: at least one row, which has no change if there are
+/// none. One statement, so that both are of one moment.
+pub(in crate::backend) fn push_page<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    after: i64,
+    limit: u32,
+) {
+    sql.push(format_args!(
+        "SELECT feed.id AS feed, feed.cut, coalesce(({}), 0) AS last, page.* FROM feed LEFT JOIN \
+         (SELECT {} FROM changes WHERE id > ",
+        DB::LAST_CHANGE,
+        changes_as_read::<DB>()
+    ));
+    DB::push_number(sql, after);
+    sql.push(" ORDER BY id LIMIT ");
+    DB::push_number(sql, limit.into());
+    sql.push(") AS page ON TRUE ORDER BY page.id");
+}
+
+/// The end of the feed as it is now.
+pub(in crate::backend) const END: &str =
+    "SELECT id, cut, coalesce((SELECT max(id) FROM changes), 0) FROM feed";
+
+/// Reads the row of [`END`].
+pub(in crate::backend) fn end(
+    (feed, cut, greatest): (String, i64, i64),
+) -> Result<Cursor, sqlx::Error> {
+    Ok(Cursor { feed: feed_id(&feed)?, id: greatest.max(cut) })
+}
+
+/// Behind which id to begin; what is missing is found out by [`read_page`].
+pub(in crate::backend) fn begin(from: &From) -> i64 {
+    match from {
+        From::Start => 0,
+        From::After(cursor) => cursor.id,
+    }
+}
+
+/// Reads the rows of [`push_page`].
+///
+/// # Errors
+/// Something behind the cursor is missing.
+pub(in crate::backend) fn read_page<R>(from: &From, rows: &[R]) -> Result<FeedPage, FeedError>
+where
+    R: Row,
+    for<'r> &'static str: ColumnIndex<R>,
+    for<'r> String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let feed = feed_id(&first.try_get::<String, _>("feed")?)?;
+    let (cut, last): (i64, i64) = (first.try_get("cut")?, first.try_get("last")?);
+    let after = match from {
+        From::Start => cut,
+        From::After(cursor) if cursor.feed != feed => return Err(Gone::OtherFeed.into()),
+        From::After(cursor) if cursor.id < cut => return Err(Gone::Cut.into()),
+        From::After(cursor) if cursor.id > last => return Err(Gone::BeyondTheEnd.into()),
+        From::After(cursor) => cursor.id,
+    };
+    let is_empty = first.try_get::<Option<i64>, _>("id")?.is_none();
+    let changes = if is_empty { &[] } else { rows };
+    let changes = changes.iter().map(rows::change).collect::<Result<Vec<_>, _>>()?;
+    let next = Cursor { feed, id: changes.last().map_or(after, |change| change.id) };
+    Ok(FeedPage { changes, next })
+}
+
+fn feed_id(text: &str) -> Result<FeedId, sqlx::Error> {
+    let malformed = "column `id` of `feed` holds what this version does not know";
+    FeedId::parse(text).ok_or_else(|| sqlx::Error::Decode(malformed.to_owned().into()))
+}
