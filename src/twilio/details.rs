@@ -70,7 +70,8 @@ fn own(event: &Event) -> Option<Own> {
         return None;
     }
     let is_twilios = |name: &str| {
-        name == "bodySHA256" || (is_get && name.starts_with(|letter| matches!(letter, 'A'..='Z')))
+        name == "bodySHA256"
+            || (is_get && name.starts_with(|letter: char| letter.is_ascii_uppercase()))
     };
     let is_own = |name: &str| !(name.is_empty() || name.starts_with(RESERVED) || is_twilios(name));
     let params = Params::parse(query);
