@@ -34,7 +34,7 @@ use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
 use crate::upkeep::retention;
-use crate::{admin, inbound};
+use crate::{admin, forward, inbound};
 
 /// Every key and its default.
 pub const DEFAULTS: &str = include_str!("../config/offhook.toml");
@@ -64,6 +64,8 @@ pub struct Config {
     pub fallback: Fallback,
     /// What of a callback may be kept.
     pub privacy: Arc<Privacy>,
+    /// Where changes are sent on to.
+    pub forwards: Vec<forward::Config>,
     /// The private listener.
     pub admin: admin::Config,
     /// Where events go.
@@ -99,12 +101,15 @@ impl Config {
         let log = log::resolve(loaded)?;
         let inbound = sections::inbound::resolve(loaded)?;
         let (keyring, of_accounts) = account::resolve(loaded)?;
+        let privacy = privacy::resolve(loaded)?;
+        let forwards = sections::forward::resolve(loaded, &keyring, &privacy)?;
         let config = Self {
             keyring: Arc::new(keyring),
             public_url: public_url::resolve(loaded)?,
             inbound,
             fallback: fallback::resolve(loaded)?,
-            privacy: Arc::new(privacy::resolve(loaded)?),
+            privacy: Arc::new(privacy),
+            forwards,
             admin: sections::admin::resolve(loaded)?,
             deployment: deployment::resolve(loaded, role)?,
             migrate: loaded.raw.store.migrate,
@@ -133,6 +138,7 @@ impl Config {
         found.extend(spool::warning(loaded));
         found.extend(worker::warnings(loaded));
         found.extend(calls::warning(loaded));
+        found.extend(sections::forward::warnings(loaded, &self.forwards));
         found.extend(log::warning(loaded));
         found
     }

@@ -10,7 +10,7 @@
 //!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`mod@metrics`] (how they
 //!    are declared), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
-//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`upkeep`] (what is done beside that,
+//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs), [`upkeep`] (what is done beside that,
 //!    again and again), [`admin`] (metrics, health, API, console).
 //! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which tries all of
 //!    it out from outside.
@@ -26,6 +26,7 @@ pub mod clock;
 pub mod config;
 pub mod crash_points;
 pub mod event;
+pub mod forward;
 pub mod http;
 pub mod inbound;
 pub mod lab;

@@ -5,6 +5,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod calls;
 pub(crate) mod fallback;
+pub(crate) mod forward;
 pub(crate) mod inbound;
 pub(crate) mod log;
 pub(crate) mod privacy;
@@ -35,6 +36,8 @@ pub(crate) struct Raw {
     pub(crate) calls: calls::RawCalls,
     pub(crate) retention: retention::RawRetention,
     pub(crate) fallback: fallback::RawFallback,
+    #[serde(default)]
+    pub(crate) forward: Vec<forward::RawForward>,
     pub(crate) privacy: privacy::RawPrivacy,
     pub(crate) log: log::RawLog,
     pub(crate) traces: traces::RawTraces,

@@ -94,6 +94,12 @@ fn no_error_shows_a_secret_whichever_key_it_was_put_in_and_however() {
                     format!("[[account]]\nsid = \"AC1\"\nauth_tokens = {value}\n")
                 }
                 Some(("account", rest)) => format!("{base}{rest} = {value}\n"),
+                Some(("forward", rest)) => {
+                    let known = ["name = \"app\"", "url = \"https://h/\"", "form = \"twilio\""];
+                    let other = |line: &&str| !line.starts_with(&format!("{rest} = "));
+                    let known: Vec<&str> = known.into_iter().filter(other).collect();
+                    format!("[[forward]]\n{}\n{rest} = {value}\n", known.join("\n"))
+                }
                 Some(("fallback", "number.number")) => {
                     format!("[[fallback.number]]\nnumber = {value}\n")
                 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use reqwest::Certificate;
 use thiserror::Error;
 
 /// The client cannot be made: the system's root certificates cannot be read.
 #[derive(Debug, Error)]
 #[error("the HTTP client cannot be made")]
-pub(crate) struct Unbuildable(#[source] reqwest::Error);
+pub struct Unbuildable(#[source] reqwest::Error);
 
 /// A client whose requests, connection included, take at most `patience`.
 ///
@@ -26,6 +27,48 @@ pub(crate) fn new(patience: Duration) -> Result<reqwest::Client, Unbuildable> {
 /// As [`new`].
 pub(crate) fn without_keep_alive(patience: Duration) -> Result<reqwest::Client, Unbuildable> {
     builder(patience).pool_max_idle_per_host(0).build().map_err(Unbuildable)
+}
+
+/// What of connections that nothing uses is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    /// How long.
+    pub(crate) longest: Duration,
+    /// How many.
+    pub(crate) most: usize,
+}
+
+/// The certificates of authorities, from PEM.
+///
+/// # Errors
+/// There is none, or one that cannot be read.
+pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, NoCertificate> {
+    let found = Certificate::from_pem_bundle(pem).map_err(|_| NoCertificate)?;
+    if found.is_empty() { Err(NoCertificate) } else { Ok(found) }
+}
+
+/// What should hold certificates as PEM does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("no certificate can be read from it: it must hold one or more as PEM")]
+pub struct NoCertificate;
+
+/// A client that asks one server, often. Its certificate is held against `authorities` if there are any, and against
+/// those that the system trusts if not.
+///
+/// # Errors
+/// As [`new`].
+pub(crate) fn to_one_server(
+    patience: Duration,
+    idle: Idle,
+    authorities: Option<Vec<Certificate>>,
+) -> Result<reqwest::Client, Unbuildable> {
+    let builder =
+        builder(patience).pool_idle_timeout(idle.longest).pool_max_idle_per_host(idle.most);
+    let builder = match authorities {
+        Some(authorities) => builder.tls_certs_only(authorities),
+        None => builder,
+    };
+    builder.build().map_err(Unbuildable)
 }
 
 fn builder(patience: Duration) -> reqwest::ClientBuilder {

@@ -97,6 +97,19 @@ const FLOORS: &[Floor] = &[
         below: &["clock", "retry", "event", "twilio", "pipeline"],
         absent: NO_BACKEND,
     },
+    // What is sent where, and what signs it; which database remembers it is for the backend to know.
+    Floor {
+        module: "forward",
+        below: &[
+            "clock", "retry", "event", "twilio", "pipeline", "metrics", "policy", "http", "backend",
+        ],
+        absent: NO_BACKEND,
+    },
+    Floor {
+        module: "forward::form",
+        below: &["clock", "event", "twilio", "forward::target"],
+        absent: PURE,
+    },
     // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
     Floor {
         module: "upkeep",

@@ -1,0 +1,56 @@
+//! Forwarding: what the store has is sent on, signed, to the URLs of `[[forward]]`.
+//!
+//! [`Config`] is one of them. A [`Filter`] says which changes it takes, a [`Form`] what a change looks like on the
+//! wire, and an [`Endpoint`] sends one and says what became of it: a [`Delivery`]. What is sent when, and again, and
+//! what is remembered of it is none of their business.
+
+pub mod endpoint;
+pub mod filter;
+pub mod form;
+pub mod target;
+
+use std::time::Duration;
+
+pub use self::endpoint::{Delivery, Endpoint, Failure, Unsendable};
+pub use self::filter::Filter;
+pub use self::form::Form;
+pub use self::target::Target;
+
+/// One `[[forward]]`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What it is called in metrics, commands and the store. No other has this name.
+    pub name: String,
+    /// Where changes go.
+    pub target: Target,
+    /// What they look like there, and what signs them.
+    pub form: Form,
+    /// Which of them go there.
+    pub filter: Filter,
+    /// The certificates of the authorities that the target's is held against, as PEM; `None`: those that the
+    /// system trusts.
+    pub ca: Option<Vec<u8>>,
+    /// Longest time of one request, its connection included.
+    pub timeout: Duration,
+    /// Most requests at one time. At least 1.
+    pub in_flight: u32,
+    /// Most changes that wait for another try. With one more the endpoint counts as down. At least 1.
+    pub max_waiting: u32,
+    /// For how long every request must have failed before it is disabled.
+    pub disable_after: Duration,
+    /// For how long the store keeps what has not been forwarded, against the ages of `[retention]`.
+    pub max_age: Duration,
+    /// Where it begins.
+    pub from: Beginning,
+}
+
+/// Where a forward begins that the store does not know yet.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Beginning {
+    /// With the first change that the store still has.
+    Start,
+    /// With what is stored from now on.
+    #[default]
+    End,
+}
