@@ -206,6 +206,8 @@ pub struct CurrentStatus {
     pub from: Option<String>,
     /// Who was called or written to.
     pub to: Option<String>,
+    /// Which way the call or message went, by Twilio's words.
+    pub direction: Option<String>,
     /// Seconds that the call or recording took.
     pub duration: Option<i64>,
     /// The latest error; a later event without one does not erase it.
@@ -255,6 +257,7 @@ impl CurrentStatus {
             position: self.position.max(other.position),
             from: self.from.max(other.from),
             to: self.to.max(other.to),
+            direction: self.direction.max(other.direction),
             duration: self.duration.max(other.duration),
             error: self.error.max(other.error),
             own: self.own.max(other.own),
@@ -308,8 +311,9 @@ mod tests {
         let error = prop::option::of((position(), "[0-9]{2}"));
         let own = prop::option::of((position(), "[a-c]"));
         let rest = (0i16..32, 0i64..9, 0i64..9, own);
-        (position(), text(), text(), prop::option::of(0i64..3), error, rest).prop_map(
-            |(position, from, to, duration, error, (terminals, first, last, own))| {
+        let texts = (text(), text(), text());
+        (position(), texts, prop::option::of(0i64..3), error, rest).prop_map(
+            |(position, (from, to, direction), duration, error, (terminals, first, last, own))| {
                 let own = own.and_then(|(position, value)| {
                     let own = Own::parse(&format!("{{\"id\":\"{value}\"}}"))?;
                     Some(LatestOwn::at(&position, own))
@@ -321,6 +325,7 @@ mod tests {
                     position,
                     from,
                     to,
+                    direction,
                     duration,
                     error: error.map(|(position, code)| LatestError { position, code }),
                     own,

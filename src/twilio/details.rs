@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::json;
 use super::params::{Params, printable, start_of};
 use crate::event::own::RESERVED;
-use crate::event::status::LatestError;
+use crate::event::status::{LatestError, Lifecycle};
 use crate::event::{CurrentStatus, Event, Format, LatestOwn, Method, Own, Resource};
 
 /// What a store keeps of an event besides its header.
@@ -99,6 +99,7 @@ fn current(
         account: event.account.clone(),
         from: text("From"),
         to: text("To"),
+        direction: direction(resource, &position.status, fields),
         duration,
         error: error_code
             .map(|code| LatestError { position: position.clone(), code: code.to_owned() }),
@@ -108,6 +109,21 @@ fn current(
         first_seen: event.received_at,
         updated: event.received_at,
     })
+}
+
+/// Which way it went. Calls say so. Of messages, a callback does not: what was received came in, and all else that is
+/// known happens to what goes out.
+fn direction(resource: Resource, status: &str, fields: &Fields<'_>) -> Option<String> {
+    let said = || fields.status("Direction");
+    match (resource, status) {
+        (Resource::Call, _) => said(),
+        (Resource::Message, "receiving" | "received") => said().or(Some("inbound".to_owned())),
+        (Resource::Message, status) if resource.rank(status) > Lifecycle::UNKNOWN => {
+            said().or(Some("outbound".to_owned()))
+        }
+        (Resource::Message, _) => said(),
+        (Resource::Recording | Resource::Conference | Resource::Transcription, _) => None,
+    }
 }
 
 /// One value as a string, several of one name as an array in the order in which they were sent.

@@ -3,6 +3,7 @@
 mod connection_pooler;
 mod delivery_counts;
 mod direct;
+mod documented_sql;
 mod foreign_groups;
 mod local_log;
 mod order;

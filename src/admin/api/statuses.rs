@@ -24,6 +24,7 @@ pub(super) struct StatusView {
     is_final: bool,
     from: Option<String>,
     to: Option<String>,
+    direction: Option<String>,
     /// Seconds.
     duration: Option<i64>,
     error_code: Option<String>,
@@ -43,6 +44,7 @@ impl From<CurrentStatus> for StatusView {
             status: current.position.status,
             from: current.from,
             to: current.to,
+            direction: current.direction,
             duration: current.duration,
             error_code: current.error.map(|error| error.code),
             first_seen: current.first_seen,

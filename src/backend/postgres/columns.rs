@@ -111,6 +111,7 @@ pub(super) struct StatusColumns<'a> {
     is_final: Vec<bool>,
     from: Vec<Option<&'a str>>,
     to: Vec<Option<&'a str>>,
+    direction: Vec<Option<&'a str>>,
     duration: Vec<Option<i64>>,
     error_code: Vec<Option<&'a str>>,
     terminals: Vec<i16>,
@@ -137,6 +138,7 @@ impl<'a> StatusColumns<'a> {
         self.is_final.push(row.is_final());
         self.from.push(row.from.as_deref());
         self.to.push(row.to.as_deref());
+        self.direction.push(row.direction.as_deref());
         self.duration.push(row.duration);
         self.error_code.push(row.error.as_ref().map(|error| error.code.as_str()));
         self.terminals.push(row.terminals);
@@ -157,6 +159,7 @@ impl<'a> StatusColumns<'a> {
             .bind(&self.is_final)
             .bind(&self.from)
             .bind(&self.to)
+            .bind(&self.direction)
             .bind(&self.duration)
             .bind(&self.error_code)
             .bind(&self.terminals)

@@ -30,7 +30,7 @@ pub(in crate::backend) const EVENTS: [&str; 21] = [
 
 /// The columns of `statuses` that a commit fills, in the order in which the values are bound. `merge.sql`
 /// of Postgres names the same.
-pub(in crate::backend) const STATUSES: [&str; 16] = [
+pub(in crate::backend) const STATUSES: [&str; 17] = [
     "sid",
     "resource",
     "account",
@@ -38,6 +38,7 @@ pub(in crate::backend) const STATUSES: [&str; 16] = [
     "final",
     "\"from\"",
     "\"to\"",
+    "direction",
     "duration",
     "error_code",
     "terminals",

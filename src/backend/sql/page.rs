@@ -5,10 +5,7 @@ use sqlx::QueryBuilder;
 use super::dialect::Dialect;
 use crate::backend::search::Cursor;
 
-/// As much of an address is in the index. No number is longer; a name may be.
-const INDEXED: usize = 64;
-
-/// By what is in the index, as it is written there; then by the whole.
+/// Either end is one of these. Each comparison is a look into an index.
 pub(in crate::backend) fn push_addresses<DB: Dialect>(
     sql: &mut QueryBuilder<DB>,
     forms: &[String],
@@ -17,10 +14,7 @@ pub(in crate::backend) fn push_addresses<DB: Dialect>(
     for (place, form) in forms.iter().enumerate() {
         for column in ["\"from\"", "\"to\""] {
             sql.push(if place == 0 && column == "\"from\"" { "" } else { " OR " });
-            let start: String = form.chars().take(INDEXED).collect();
-            DB::push_text(sql.push(format_args!("(substr({column}, 1, {INDEXED}) = ")), &start);
-            DB::push_text(sql.push(format_args!(" AND {column} = ")), form);
-            sql.push(")");
+            DB::push_text(sql.push(format_args!("{column} = ")), form);
         }
     }
     sql.push(")");

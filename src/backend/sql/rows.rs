@@ -39,6 +39,7 @@ where
         position: Position::from_bytes(&position).ok_or_else(|| malformed("position"))?,
         from: row.try_get("from")?,
         to: row.try_get("to")?,
+        direction: row.try_get("direction")?,
         duration: row.try_get("duration")?,
         error: error.transpose()?,
         own: own(row)?.zip(own_order).map(|(parameters, order)| LatestOwn { order, parameters }),

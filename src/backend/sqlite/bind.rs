@@ -45,6 +45,7 @@ pub(super) fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> S
         .bind(row.is_final())
         .bind(row.from.as_deref())
         .bind(row.to.as_deref())
+        .bind(row.direction.as_deref())
         .bind(row.duration)
         .bind(row.error.as_ref().map(|error| error.code.as_str()))
         .bind(row.terminals)

@@ -181,8 +181,9 @@ fn only_moves(row: &CurrentStatus, update: &CurrentStatus) -> bool {
 }
 
 /// What changes when a status does. Writing the other columns costs as many entries of indexes again.
-const MOVED: &str = "status = excluded.status, final = excluded.final, duration = excluded.duration, \
-    terminals = excluded.terminals, updated = excluded.updated, position = excluded.position, \
+const MOVED: &str = "status = excluded.status, final = excluded.final, direction = excluded.direction, \
+    duration = excluded.duration, terminals = excluded.terminals, updated = excluded.updated, \
+    position = excluded.position, \
     stored_at = max(coalesce(stored_at, ''), excluded.stored_at)";
 /// The rest of what can change.
 const INDEXED: &str = "\"from\" = excluded.\"from\", \"to\" = excluded.\"to\", \

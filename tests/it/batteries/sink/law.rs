@@ -103,17 +103,23 @@ fn event() -> impl Strategy<Value = Event> {
     let code = prop::option::of(prop::sample::select(vec!["", "0", "9", "30003", "30005"]));
     let duration = prop::option::of(prop::sample::select(vec!["0", "7", "12", "x", "-1"]));
     let account = prop::sample::select(vec!["AC1", "AC2"]);
+    let direction = prop::option::of(prop::sample::select(vec!["inbound", "outbound-api"]));
     (
         subject(),
         (prop::option::of(number()), prop::option::of(time()), time()),
-        (text(), text(), code, duration, account),
+        (text(), text(), code, duration, account, direction),
         (any::<bool>(), prop::option::of(0i64..2)),
     )
         .prop_map(|((resource, sid, status), times, texts, (moves, fingerprint))| {
             let (sequence, occurred_at, received_at) = times;
-            let (from, to, code, duration, account) = texts;
-            let fields =
-                [("From", from), ("To", to), ("ErrorCode", code), ("CallDuration", duration)];
+            let (from, to, code, duration, account, direction) = texts;
+            let fields = [
+                ("From", from),
+                ("To", to),
+                ("Direction", direction),
+                ("ErrorCode", code),
+                ("CallDuration", duration),
+            ];
             let pairs =
                 fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
             Event {
