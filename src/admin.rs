@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod conditions;
 mod console;
+mod feed_doors;
 mod health;
 mod last_hour;
 mod timeline;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
+pub use self::feed_doors::FeedDoors;
 pub use self::last_hour::{Handles, LastHour, Receiving, TableHandles};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
@@ -62,6 +64,8 @@ pub struct Admin {
     pub handles: Handles,
     /// The store.
     pub reader: Reads,
+    /// What changed in it, in the order of commits.
+    pub feed: FeedDoors,
     /// What no worker could store.
     pub dead_letters: DeadLetters,
     /// What deletes for good.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use prometheus::Registry;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,8 +24,9 @@ use tracing::{info, warn};
 
 pub use self::reload::Reloader;
 use self::retention::Retentions;
-use crate::admin::Admin;
+use crate::admin::{Admin, FeedDoors};
 use crate::backend::local_log::LocalLog;
+use crate::backend::postgres::Listen;
 use crate::backend::purge::Purge;
 use crate::backend::{Backend, DurabilityReport, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -42,6 +44,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
 use crate::upkeep::calls::CallsInProgress;
 use crate::upkeep::durability::DurabilityMonitor;
+use crate::upkeep::feed_watch::{self, FeedWatchKeeper, Wakes};
 use crate::upkeep::health::HealthWatch;
 use crate::upkeep::local_log::{LocalLogKeeper, Stands};
 use crate::{admin, inbound, telemetry, upkeep};
@@ -111,7 +114,8 @@ pub async fn start(
     let retentions =
         Retentions::new(config.retention, config.clock, retained.clone(), tasks.stop());
     let parts = build(&config, &metrics, retentions, &mut tasks).await?;
-    let Parts { reader, probes, recorder, durabilities, purge, live } = parts;
+    let Parts { reader, feed, feed_wakes, probes, recorder, durabilities, purge, live } = parts;
+    watch_feed(&feed, feed_wakes, &registry, &mut tasks)?;
     if config.deployment.stores() {
         count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
     }
@@ -152,6 +156,7 @@ pub async fn start(
         registry,
         handles,
         reader,
+        feed,
         probes,
         durabilities,
         dead_letters: purge.dead_letters.clone(),
@@ -183,9 +188,24 @@ async fn build(
     let builder = Builder { migrate, clock, metrics, retentions, tasks };
     match &config.deployment {
         Deployment::Embedded { log, store } => builder.embedded(log, store).await,
-        Deployment::Direct { log, store } => builder.direct(log, store).await,
+        Deployment::Direct { log, store, listen } => {
+            builder.direct(log, store, listen.as_ref()).await
+        }
         Deployment::Scaled(scaled) => builder.scaled(scaled).await,
     }
+}
+
+fn watch_feed(
+    doors: &FeedDoors,
+    wakes: Wakes,
+    registry: &Registry,
+    tasks: &mut Tasks,
+) -> prometheus::Result<()> {
+    let metrics = feed_watch::Metrics::register(registry)?;
+    let (watch, feed) = (doors.watch.clone(), doors.feed.clone());
+    let keeper = FeedWatchKeeper { watch, feed, wakes, metrics };
+    tasks.spawn("watch of the feed", keeper.run(tasks.stop()));
+    Ok(())
 }
 
 fn count_calls(config: &Config, reader: Reads, metrics: Metrics, tasks: &mut Tasks) {
@@ -253,6 +273,17 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// How this process finds out that the feed has grown.
+    ///
+    /// # Errors
+    /// The URL is not valid.
+    fn feed_wakes(listen: Option<&SecretString>) -> anyhow::Result<Wakes> {
+        match listen.map(|url| Listen::new(url.expose_secret())) {
+            Some(listen) => Ok(Wakes::Listen(listen.context("store.listen_url")?)),
+            None => Ok(Wakes::Poll),
+        }
+    }
+
     /// Opens the local log, and looks after it.
     ///
     /// # Errors
@@ -282,6 +313,8 @@ impl Builder<'_> {
 /// What a mode gives to the services.
 struct Parts {
     reader: Reads,
+    feed: FeedDoors,
+    feed_wakes: Wakes,
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,

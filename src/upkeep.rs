@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod checkpoint;
 pub mod durability;
+pub mod feed_watch;
 pub mod health;
 pub mod local_log;
 pub mod migration;

@@ -2,6 +2,7 @@
 //! holds against the answers.
 
 mod ask;
+mod changes;
 mod dead_letters;
 mod events;
 mod live;
@@ -32,12 +33,14 @@ use super::Admin;
 type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);
 
 /// Every route of the API.
-const ROUTES: [Route; 14] = [
+const ROUTES: [Route; 16] = [
     ("/api/openapi.json", || get(openapi)),
     ("/api/statuses", || get(statuses::list)),
     ("/api/statuses/{sid}", || get(statuses::show)),
     ("/api/timeline/{sid}", || get(timeline::show)),
     ("/api/events", || get(events::list)),
+    ("/api/changes", || get(changes::list)),
+    ("/api/changes/events", || get(changes::stream)),
     ("/api/live", || get(live::stream)),
     ("/api/stats", || get(stats::show)),
     ("/api/verdict", || get(verdict::show)),

@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Auth, Handles, LastHour};
+use super::{Admin, Auth, FeedDoors, Handles, LastHour};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
-use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Store};
+use crate::backend::{DeadLetters, DurabilityReports, FeedWatch, Need, Probe, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Batch, Event, EventKey, Format, Kind, Resource};
 use crate::http::{Limits, serve};
@@ -30,6 +30,7 @@ const LONG: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) refusals: Arc<RecentRefusals>,
+    pub(super) feed_watch: FeedWatch,
     store: Observed<SqliteStore, RecentEvents>,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
@@ -62,6 +63,7 @@ impl Server {
         let mut admin = Admin {
             registry,
             reader: store.reads(),
+            feed: FeedDoors::new(store.feed(), store.feed_watch()),
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,
@@ -76,6 +78,7 @@ impl Server {
             stop: stopping.clone(),
         };
         change(&mut admin);
+        let feed_watch = admin.feed.watch.clone();
         let (live, refusals) = (admin.live.clone(), Arc::clone(&admin.refusals));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -90,7 +93,7 @@ impl Server {
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
         let store = live.observed(sink);
-        Self { address, refusals, store, stopping, stop, task, _directory: directory }
+        Self { address, refusals, feed_watch, store, stopping, stop, task, _directory: directory }
     }
 
     pub(super) async fn get(&self, target: &str) -> Response {

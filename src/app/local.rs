@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use super::{Builder, Parts};
+use crate::admin::FeedDoors;
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
@@ -22,6 +23,7 @@ use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, batcher};
 use crate::recent::events::{EventStage, RecentEvents};
 use crate::upkeep::checkpoint::CheckpointKeeper;
+use crate::upkeep::feed_watch::Wakes;
 use crate::upkeep::local_log::Stands;
 use crate::upkeep::migration::migrated;
 
@@ -73,6 +75,8 @@ impl Builder<'_> {
         });
         Ok(Parts {
             reader: store.reads(),
+            feed: FeedDoors::new(store.feed(), store.feed_watch()),
+            feed_wakes: Wakes::Writer,
             probes: probes(&log, Probe::Store(store.health())),
             recorder: Some(recorder),
             durabilities,
@@ -89,7 +93,9 @@ impl Builder<'_> {
         mut self,
         log: &config::LocalLog,
         url: &SecretString,
+        listen: Option<&SecretString>,
     ) -> anyhow::Result<Parts> {
+        let feed_wakes = Self::feed_wakes(listen)?;
         let postgres = Postgres::with_writers(url.expose_secret(), 1).context("store.url")?;
         let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
         let durabilities = self.durabilities();
@@ -113,6 +119,8 @@ impl Builder<'_> {
         });
         Ok(Parts {
             reader: store.reads(),
+            feed: FeedDoors::new(store.feed(), store.feed_watch()),
+            feed_wakes,
             probes: probes(&log, Probe::Store(store.health())),
             recorder: Some(recorder),
             durabilities,

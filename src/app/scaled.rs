@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use tracing::{info, warn};
 
 use super::{Builder, Parts};
+use crate::admin::FeedDoors;
 use crate::backend::local_log::{LocalLog, Release};
 use crate::backend::postgres::{self, Postgres, PostgresStore};
 use crate::backend::purge::Purge;
@@ -35,6 +36,7 @@ impl Builder<'_> {
     /// A URL is not valid, the spool cannot be opened, or a backend's setting breaks the promise.
     pub(super) async fn scaled(mut self, scaled: &Scaled) -> anyhow::Result<Parts> {
         let (role, connector) = (scaled.role, scaled.stream.clone());
+        let feed_wakes = Self::feed_wakes(scaled.listen.as_ref())?;
         let (url, writers) = (scaled.store.expose_secret(), scaled.worker.consumers);
         let postgres = Postgres::with_writers(url, writers).context("store.url")?;
         let store = Store::Postgres(postgres::Handles::new(postgres.clone()));
@@ -69,7 +71,9 @@ impl Builder<'_> {
             log: spool.clone(),
         };
         let probes = probes(role, redis, health, spool);
-        Ok(Parts { reader: store.reads(), probes, recorder, durabilities, purge, live })
+        let feed = FeedDoors::new(store.feed(), store.feed_watch());
+        let reader = store.reads();
+        Ok(Parts { reader, feed, feed_wakes, probes, recorder, durabilities, purge, live })
     }
 
     /// Rehearses what this process does with Redis: once now, and again and again.

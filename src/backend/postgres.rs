@@ -4,6 +4,7 @@ mod columns;
 mod examine;
 mod feed;
 mod handles;
+mod listen;
 mod purge;
 mod query;
 mod retention;
@@ -23,11 +24,12 @@ use tokio::time::timeout;
 pub use self::examine::{Denied, ExamineError, Examined, Tables};
 pub use self::feed::Feed;
 pub use self::handles::{Handles, Health};
+pub use self::listen::{Listen, Listening};
 pub use self::purge::RowPurge;
 pub use self::query::Query;
 pub use self::retention::Retention;
 pub use self::store::PostgresStore;
-use super::BackendError;
+use super::{BackendError, FeedWatch};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -60,6 +62,8 @@ pub struct Postgres {
     plain: Arc<PgConnectOptions>,
     /// Whether a pooler may stand between; see [`session`].
     pooled: Arc<AtomicBool>,
+    /// Told of what this process commits.
+    feed_watch: FeedWatch,
 }
 
 impl Postgres {
@@ -98,7 +102,7 @@ impl Postgres {
                 })
             })
             .connect_lazy_with(session::signed(plain.clone()));
-        Ok(Self { pool, plain: Arc::new(plain), pooled })
+        Ok(Self { pool, plain: Arc::new(plain), pooled, feed_watch: FeedWatch::default() })
     }
 
     /// Brings the tables up to date. Processes that start together wait for one another.

@@ -9,7 +9,7 @@ pub use self::feed::Feed;
 pub use self::health::StoreHealth;
 pub use self::purge::RowPurge;
 pub use self::reads::Reads;
-use super::{postgres, sqlite};
+use super::{FeedWatch, postgres, sqlite};
 
 /// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`RowPurge`], [`StoreHealth`].
 ///
@@ -50,6 +50,15 @@ impl Store {
         match self {
             Self::Sqlite(handles) => Feed::Sqlite(handles.feed()),
             Self::Postgres(handles) => Feed::Postgres(handles.feed()),
+        }
+    }
+
+    /// Wakes those who wait for that.
+    #[must_use]
+    pub fn feed_watch(&self) -> FeedWatch {
+        match self {
+            Self::Sqlite(handles) => handles.feed_watch(),
+            Self::Postgres(handles) => handles.feed_watch(),
         }
     }
 

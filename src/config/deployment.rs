@@ -32,6 +32,8 @@ pub enum Deployment {
         log: LocalLog,
         /// `postgres://…`
         store: SecretString,
+        /// Where notifications are listened to: `postgres://…`
+        listen: Option<SecretString>,
     },
     /// A Redis stream, with a local log behind it, and Postgres: receivers and workers.
     Scaled(Box<Scaled>),
@@ -137,6 +139,8 @@ pub struct Scaled {
     pub role: Role,
     /// `postgres://…`
     pub store: SecretString,
+    /// Where notifications are listened to: `postgres://…`
+    pub listen: Option<SecretString>,
     /// The Redis of the stream.
     pub stream: Connector,
     /// The names in Redis.
@@ -213,6 +217,7 @@ fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
             "a SQLite store uses no stream: remove it, or set store.url to a postgres:// URL",
         ));
     }
+    store::no_listen_url(loaded)?;
     Ok(Deployment::Embedded { log: spool::local_log(loaded, beside(url))?, store: url.to_owned() })
 }
 
@@ -233,7 +238,7 @@ fn direct(loaded: &Loaded, role: Role, store: SecretString) -> Result<Deployment
         ));
     }
     let log = spool::local_log(loaded, loaded.raw.spool.directory.clone())?;
-    Ok(Deployment::Direct { log, store })
+    Ok(Deployment::Direct { log, store, listen: store::listen_url(loaded)? })
 }
 
 fn scaled(
@@ -245,6 +250,7 @@ fn scaled(
     Ok(Deployment::Scaled(Box::new(Scaled {
         role,
         store,
+        listen: store::listen_url(loaded)?,
         stream: stream::connector(loaded, stream)?,
         names: stream::names(loaded)?,
         stream_timeout: stream::timeout(loaded),

@@ -10,13 +10,15 @@ use axum::response::{IntoResponse, Response};
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) detail: String,
+    /// Why a cursor is gone, for programs.
+    pub(crate) reason: Option<&'static str>,
     /// The accounts to pick from, where the SID alone does not say which.
     pub(crate) accounts: Vec<String>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), accounts: Vec::new() }
+        Self { status, detail: detail.into(), reason: None, accounts: Vec::new() }
     }
 
     /// Several accounts have reported one SID.
@@ -57,10 +59,13 @@ impl From<JsonRejection> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, detail, accounts } = self;
+        let Self { status, detail, reason, accounts } = self;
         let title = status.canonical_reason().unwrap_or_default();
         let mut body =
             serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail });
+        if let Some(reason) = reason {
+            body["reason"] = reason.into();
+        }
         if !accounts.is_empty() {
             body["accounts"] = accounts.into();
         }

@@ -90,6 +90,9 @@ async fn answers_are_as_described() {
         ("/api/timeline/{sid}", "/api/timeline/CA2"),
         ("/api/events", "/api/events"),
         ("/api/events", "/api/events?limit=1&kind=call"),
+        ("/api/changes", "/api/changes"),
+        ("/api/changes", "/api/changes?limit=1&kind=call&final=true"),
+        ("/api/changes", "/api/changes?after=now"),
         ("/api/stats", "/api/stats?since=2026-11-24T08:00:00Z"),
         ("/api/stats", "/api/stats?since=1970-01-01T00:00:00Z"),
         ("/api/verdict", "/api/verdict"),
@@ -112,6 +115,11 @@ async fn problems_are_as_described() {
         ("/api/timeline/{sid}", "/api/timeline/CA7", 409),
         ("/api/dead-letters/{id}", "/api/dead-letters/1-0", 404),
         ("/api/live", "/api/live?kind=x", 400),
+        ("/api/changes", "/api/changes?after=x", 400),
+        ("/api/changes", "/api/changes?after=0123456789abcdef.1", 410),
+        ("/api/changes/events", "/api/changes/events?after=x", 400),
+        ("/api/changes/events", "/api/changes/events?wait=1", 400),
+        ("/api/changes/events", "/api/changes/events?after=0123456789abcdef.1", 410),
     ] {
         let response = server.get(target).await;
         assert_eq!(response.status, status, "{target}");
@@ -157,28 +165,34 @@ async fn what_changes_something_takes_json_only() {
     server.stop().await;
 }
 
-/// The stream is read as it comes, so by hand.
+/// What a stream has sent up to the end of this text.
+async fn read_until(stream: &mut tokio::net::TcpStream, seen: &mut String, what: &str) {
+    while !seen.contains(what) {
+        let mut bytes = [0; 1024];
+        let read = tokio::io::AsyncReadExt::read(stream, &mut bytes);
+        let read = tokio::time::timeout(std::time::Duration::from_secs(20), read).await;
+        let length = read.expect("in time").expect("it goes on");
+        assert!(length > 0, "it ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+}
+
+/// A stream is read as it comes, so by hand.
+async fn watch(server: &Server, target: &str, headers: &str) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("it listens");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("it reads");
+    stream
+}
+
 #[tokio::test]
 async fn what_is_stored_while_somebody_watches_is_shown_at_once() {
     let server = server().await;
-    let mut stream = tokio::net::TcpStream::connect(server.address).await.expect("it listens");
-    let request = "GET /api/live?kind=call&status=busy HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("it reads");
+    let mut stream = watch(&server, "/api/live?kind=call&status=busy", "").await;
     let mut seen = String::new();
-    let mut read_until = async |what: &str| {
-        while !seen.contains(what) {
-            let mut bytes = [0; 1024];
-            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut bytes);
-            let read = tokio::time::timeout(std::time::Duration::from_secs(20), read).await;
-            let length = read.expect("in time").expect("it goes on");
-            assert!(length > 0, "it ended: {seen}");
-            seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        }
-        seen.clone()
-    };
-    read_until(": watching").await;
+    read_until(&mut stream, &mut seen, ": watching").await;
     server.store(&[event("CA8", "ringing", 4, ""), event("CA8", "busy", 5, "ErrorCode=1")]).await;
-    let seen = read_until("CA8-busy").await;
+    read_until(&mut stream, &mut seen, "CA8-busy").await;
     assert!(seen.contains("content-type: text/event-stream"), "{seen}");
     assert!(!seen.contains("CA8-ringing"), "{seen}");
     let data = seen.lines().find_map(|line| line.strip_prefix("data: ")).expect("a line of data");
@@ -187,5 +201,121 @@ async fn what_is_stored_while_somebody_watches_is_shown_at_once() {
     assert_eq!((&line["duplicate"], &line["error_code"]), (&json!(false), &json!("1")));
     // A process that stops ends it.
     server.stopping.cancel();
+    server.stop().await;
+}
+
+/// The cursors of a page, and `next`.
+fn cursors(page: &Value) -> (Vec<String>, String) {
+    let changes = page["changes"].as_array().expect("a list").iter();
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    (changes.map(|change| text(&change["cursor"])).collect(), text(&page["next"]))
+}
+
+#[tokio::test]
+async fn the_feed_is_read_page_by_page_and_a_filter_moves_the_cursor_on() {
+    let server = server().await;
+    let all = server.json("/api/changes").await;
+    let (all_cursors, end) = cursors(&all);
+    assert_eq!((all_cursors.len(), all_cursors.last()), (5, Some(&end)));
+    let busy = &all["changes"][1];
+    assert_eq!((&busy["previous"], &busy["current"]), (&json!("ringing"), &json!("busy")));
+    assert_eq!((&busy["moved"], &busy["final"]), (&json!(true), &json!(true)));
+    assert_eq!(busy["error_code"], "30003");
+
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let after_that = after.map(|after| format!("&after={after}")).unwrap_or_default();
+        let (page, next) =
+            cursors(&server.json(&format!("/api/changes?limit=2{after_that}")).await);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+        after = Some(next);
+    }
+    assert_eq!(paged, all_cursors);
+
+    let (amd, next) = cursors(&server.json("/api/changes?kind=amd&limit=1").await);
+    assert_eq!((amd, next), (vec![all_cursors[2].clone()], all_cursors[2].clone()));
+    let (none, next) = cursors(&server.json("/api/changes?account=AC9").await);
+    assert_eq!((none.len(), next), (0, end.clone()));
+    for (filter, count) in [
+        ("final=false", 2),
+        ("moved=true", 4),
+        ("status=ringing", 1),
+        ("account=AC2", 1),
+        ("resource=call", 4),
+    ] {
+        let (found, _) = cursors(&server.json(&format!("/api/changes?{filter}")).await);
+        assert_eq!(found.len(), count, "{filter}");
+    }
+    assert_eq!(cursors(&server.json("/api/changes?after=now").await), (vec![], end));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_is_waited_for_until_something_of_it_is_stored_or_the_process_stops() {
+    let server = server().await;
+    let stores = async {
+        server.feed_watch.awaited().await;
+        server.store(&[event("CA8", "ringing", 6, ""), event("CA8", "failed", 7, "")]).await;
+    };
+    let end = server.json("/api/changes?after=now").await;
+    let (_, end) = cursors(&end);
+    let target = format!("/api/changes?after={end}&status=failed&wait=30");
+    let (page, ()) = tokio::join!(server.json(&target), stores);
+    assert_eq!(page["changes"][0]["key"], "CA8-failed");
+    let target = "/api/changes?after=now&wait=30";
+    let stops = async {
+        server.feed_watch.awaited().await;
+        server.stopping.cancel();
+    };
+    let (page, ()) = tokio::join!(server.json(target), stops);
+    assert_eq!(cursors(&page).0.len(), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_feed_is_watched_from_a_cursor_on_and_ends_when_the_process_stops() {
+    let server = server().await;
+    let (all, end) = cursors(&server.json("/api/changes").await);
+    // A browser asks for the URL that it was given, and says how far it came.
+    let last = format!("Last-Event-ID: {}\r\n", all[2]);
+    let target = format!("/api/changes/events?after={}&account=AC2", all[0]);
+    let mut stream = watch(&server, &target, &last).await;
+    let mut seen = String::new();
+    read_until(&mut stream, &mut seen, "CA7-busy").await;
+    read_until(&mut stream, &mut seen, "\n\n").await;
+    assert!(seen.contains("content-type: text/event-stream"), "{seen}");
+    let data: Vec<&str> = seen.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    let change: Value = serde_json::from_str(data[0]).expect("JSON");
+    check(&validator("/api/changes/events", "get", "200", "text/event-stream"), &change);
+    assert_eq!(
+        (data.len(), &change["account"], &change["cursor"]),
+        (1, &json!("AC2"), &json!(end))
+    );
+    let ids: Vec<&str> = seen.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, [&*all[2], &*end]);
+    // What is passed over moves the client on.
+    server.feed_watch.awaited().await;
+    server.store(&[event("CA8", "ringing", 6, "")]).await;
+    let (_, end) = cursors(&server.json("/api/changes?after=now").await);
+    read_until(&mut stream, &mut seen, &format!("id: {end}\n")).await;
+    assert!(!seen.contains("CA8"), "{seen}");
+    server.stopping.cancel();
+    // The last chunk.
+    read_until(&mut stream, &mut seen, "\r\n0\r\n\r\n").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn those_who_wait_for_the_feed_are_bounded() {
+    let server = Server::start_with(|admin| admin.feed = admin.feed.clone().with_seats(0)).await;
+    for target in ["/api/changes?wait=1", "/api/changes/events"] {
+        let response = server.get(target).await;
+        assert_eq!(response.status, 503, "{target}: {}", response.body);
+        assert!(response.body.contains("too many wait"), "{}", response.body);
+    }
+    assert_eq!(server.get("/api/changes").await.status, 200, "it does not wait");
     server.stop().await;
 }

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
 use super::{CONNECT, Feed, Postgres, Query, RowPurge};
-use crate::backend::{BackendError, DurabilityReport};
+use crate::backend::{BackendError, DurabilityReport, FeedWatch};
 
 /// The scale-out store.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ impl Handles {
 
     pub(in crate::backend) fn feed(&self) -> Feed {
         Feed::new(self.postgres.clone())
+    }
+
+    pub(in crate::backend) fn feed_watch(&self) -> FeedWatch {
+        self.postgres.feed_watch.clone()
     }
 
     pub(in crate::backend) fn health(&self) -> Health {

@@ -143,7 +143,7 @@ fn is_the_statements_fault(error: &sqlx::Error, took: Duration) -> bool {
 
 /// Protocol violation, as PgBouncer calls a parameter that it does not know, or feature not
 /// supported, as others do. Postgres itself answers neither to a connection.
-fn refuses_the_sign(error: &sqlx::Error) -> bool {
+pub(super) fn refuses_the_sign(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     matches!(&*code, "08P01" | "0A000")
 }

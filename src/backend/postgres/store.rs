@@ -41,7 +41,9 @@ impl Sink for PostgresStore {
         let work = async |connection: &mut PgConnection, keep| {
             store(connection, batch, details, self.notify, keep).await
         };
-        self.postgres.transact(work).await.map_err(|error| classify(&error))
+        let outcome = self.postgres.transact(work).await.map_err(|error| classify(&error))?;
+        self.postgres.feed_watch.grew();
+        Ok(outcome)
     }
 }
 

@@ -6,7 +6,7 @@ use super::feed::Feed;
 use super::query::Query;
 use super::writer::Writer;
 use super::{Database, RowPurge, SqliteStore};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, FeedWatch};
 
 /// The embedded store: read on connections of its own, written by its one writer.
 #[derive(Clone, Debug)]
@@ -33,6 +33,10 @@ impl Handles {
 
     pub(in crate::backend) fn feed(&self) -> Feed {
         Feed::new(&self.writer)
+    }
+
+    pub(in crate::backend) fn feed_watch(&self) -> FeedWatch {
+        self.writer.feed_watch.clone()
     }
 
     /// On a connection of its own, which no search holds.

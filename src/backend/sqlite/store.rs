@@ -46,7 +46,10 @@ impl SqliteStore {
 impl Sink for SqliteStore {
     async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
         let held = self.0.hold().await?;
-        held.run(async |connection: &mut SqliteConnection| commit(connection, batch).await).await
+        let commit = async |connection: &mut SqliteConnection| commit(connection, batch).await;
+        let outcome = held.run(commit).await?;
+        self.0.feed_watch.grew();
+        Ok(outcome)
     }
 }
 

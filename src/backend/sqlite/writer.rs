@@ -13,8 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Database;
-use crate::backend::BackendError;
 use crate::backend::sql::error::cause;
+use crate::backend::{BackendError, FeedWatch};
 use crate::pipeline::{Cause, CommitError};
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
@@ -35,6 +35,8 @@ pub(super) struct Writer {
     synced: Mutex<i64>,
     /// Whether something was written since the WAL was last brought to the disk.
     behind: AtomicBool,
+    /// Told of what was committed.
+    pub(super) feed_watch: FeedWatch,
 }
 
 impl Writer {
@@ -45,6 +47,7 @@ impl Writer {
             synced: Mutex::new(0),
             dirty: AtomicBool::new(true),
             behind: AtomicBool::new(true),
+            feed_watch: FeedWatch::default(),
         }
     }
 

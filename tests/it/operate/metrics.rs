@@ -42,6 +42,8 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_events_total", "counter"),
     ("offhook_failures_total", "counter"),
     ("offhook_fallback_unrecorded_total", "counter"),
+    ("offhook_feed_listen_failures_total", "counter"),
+    ("offhook_feed_listening", "gauge"),
     ("offhook_folded_events_total", "counter"),
     ("offhook_late_updates_total", "counter"),
     ("offhook_log_lines_dropped_total", "counter"),
