@@ -3,6 +3,7 @@
 mod admin_client;
 mod bench;
 mod callback_url;
+mod changes;
 mod check;
 mod dead_letters;
 mod demo;
@@ -86,6 +87,12 @@ enum Other {
         offhook tail --kind message --status undelivered\n  \
         offhook tail --admin https://offhook.internal.example.com | jq .sid")]
     Tail(tail::Tail),
+    /// The change feed: what became of each call and message, in the order in which it was stored.
+    #[command(after_help = "Examples:\n  \
+        offhook changes --after now --follow\n  \
+        offhook changes --json | jq -r 'select(.moved) | [.sid, .current] | @tsv'\n\n\
+        Each line ends with its cursor, which --after takes. Whoever acts on changes keeps the last one.")]
+    Changes(changes::Changes),
     /// How much of what came, and how the server does.
     #[command(after_help = "Example:\n  offhook stats --since 24h")]
     Stats(stats::Stats),
@@ -198,6 +205,7 @@ impl Other {
             Self::Verify(verify) => verify::run(config, &verify),
             Self::Inspect(inspect) => inspect::run(config, inspect).await,
             Self::Tail(tail) => tail::run(config, tail).await,
+            Self::Changes(changes) => changes::run(config, changes).await,
             Self::Stats(stats) => stats::run(config, stats).await,
             Self::DeadLetters(command) => dead_letters::run(config, command).await,
             Self::LocalLog(command) => local_log::run(config, command).await,

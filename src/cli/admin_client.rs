@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -13,6 +13,14 @@ use serde_json::Value;
 use super::healthcheck;
 use crate::config::{Config, Role, Sources};
 use crate::http::client;
+
+/// Why the server did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    detail: String,
+}
 
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
@@ -125,11 +133,15 @@ impl AdminClient {
         })?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
-            StatusCode::UNAUTHORIZED => bail!("{} asks for its token: say --token", self.base),
+            status @ StatusCode::UNAUTHORIZED => {
+                let detail = format!("{} asks for its token: say --token", self.base);
+                Err(Refused { status, detail }.into())
+            }
             status => {
                 let problem = answer.text().await.unwrap_or_default();
                 let problem: Value = serde_json::from_str(&problem).unwrap_or_default();
-                bail!("{}", problem["detail"].as_str().unwrap_or(status.as_str()))
+                let detail = problem["detail"].as_str().unwrap_or(status.as_str()).to_owned();
+                Err(Refused { status, detail }.into())
             }
         }
     }
