@@ -184,8 +184,8 @@ async fn build(
     retentions: Retentions,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Parts> {
-    let (migrate, clock) = (config.migrate, config.clock);
-    let builder = Builder { migrate, clock, metrics, retentions, tasks };
+    let Config { migrate, notify, clock, .. } = *config;
+    let builder = Builder { migrate, notify, clock, metrics, retentions, tasks };
     match &config.deployment {
         Deployment::Embedded { log, store } => builder.embedded(log, store).await,
         Deployment::Direct { log, store, listen } => {
@@ -246,6 +246,7 @@ fn receiver(
 /// What every mode is built with.
 struct Builder<'a> {
     migrate: bool,
+    notify: bool,
     clock: Clock,
     metrics: &'a Metrics,
     retentions: Retentions,

@@ -72,6 +72,8 @@ pub struct Config {
     pub deployment: Deployment,
     /// Whether to bring the tables up to date at start.
     pub migrate: bool,
+    /// Whether each commit to Postgres wakes those that listen for changes.
+    pub notify: bool,
     /// Which calls are in progress, and how many may be.
     pub calls: Calls,
     /// How old what is stored may become.
@@ -113,6 +115,7 @@ impl Config {
             admin: sections::admin::resolve(loaded)?,
             deployment: deployment::resolve(loaded, role)?,
             migrate: loaded.raw.store.migrate,
+            notify: loaded.raw.store.notify,
             calls: calls::resolve(&loaded.raw.calls),
             retention: ages::resolve(loaded)?,
             log,

@@ -103,7 +103,7 @@ impl Builder<'_> {
         self.watch_durability(watched, &durabilities, AnswerAfter::Spool).await?;
         let Receiving { log, recorder, finish } = self.receive_locally(log).await?;
         let live = RecentEvents::new(EventStage::Stored, self.clock);
-        let sink = PostgresStore::new(postgres.clone());
+        let sink = PostgresStore::new(postgres.clone()).notifying(self.notify);
         let sink = live.observed(self.metrics.observed(sink, Backend::Postgres));
         let observer = Arc::new(self.metrics.of(Backend::Postgres));
         let source = log.reader(Release::AtOnce);

@@ -34,9 +34,10 @@ impl Retentions {
     }
 
     pub(super) fn spawn_embedded(&self, store: &SqliteStore, tasks: &mut Tasks) {
-        let Config { events, statuses, .. } = self.config;
+        let Config { events, statuses, changes, .. } = self.config;
         self.spawn(sqlite::Retention::of_events(store), Table::Events, events, tasks);
         self.spawn(sqlite::Retention::of_statuses(store), Table::Statuses, statuses, tasks);
+        self.spawn(sqlite::FeedRetention::new(store), Table::Changes, changes, tasks);
     }
 
     pub(super) fn spawn_local_log(&self, log: &LocalLog, tasks: &mut Tasks) {
@@ -46,12 +47,14 @@ impl Retentions {
 
     /// Until the process stops, or not at all if everything is kept for ever.
     pub(super) async fn run_postgres(self, postgres: &Postgres) {
-        let Config { events, statuses, .. } = self.config;
+        let Config { events, statuses, changes, .. } = self.config;
+        let of_feed = postgres::FeedRetention::new(postgres.clone());
         let of_events = postgres::Retention::of_events(postgres.clone());
         let of_statuses = postgres::Retention::of_statuses(postgres.clone());
         tokio::join!(
             self.of(of_events, Table::Events, events).run(self.stop.clone()),
             self.of(of_statuses, Table::Statuses, statuses).run(self.stop.clone()),
+            self.of(of_feed, Table::Changes, changes).run(self.stop.clone()),
         );
     }
 

@@ -115,7 +115,10 @@ impl Builder<'_> {
     /// The worker's half: waits for Postgres, then moves events from the stream into it.
     fn work(&mut self, scaled: &Scaled, postgres: &Postgres, live: &RecentEvents) {
         // Here rather than in its task, so that its series are there from the start.
-        let sink = self.metrics.observed(PostgresStore::new(postgres.clone()), Backend::Postgres);
+        let sink = self.metrics.observed(
+            PostgresStore::new(postgres.clone()).notifying(self.notify),
+            Backend::Postgres,
+        );
         let worker = Worker {
             config: scaled.worker,
             sink: live.observed(sink),

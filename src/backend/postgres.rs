@@ -27,7 +27,7 @@ pub use self::handles::{Handles, Health};
 pub use self::listen::{Listen, Listening};
 pub use self::purge::RowPurge;
 pub use self::query::Query;
-pub use self::retention::Retention;
+pub use self::retention::{FeedRetention, Retention};
 pub use self::store::PostgresStore;
 use super::{BackendError, FeedWatch};
 

@@ -28,7 +28,7 @@ pub use self::feed::Feed;
 pub use self::handles::{Handles, Health};
 pub use self::purge::RowPurge;
 pub use self::query::Query;
-pub use self::retention::Retention;
+pub use self::retention::{FeedRetention, Retention};
 pub use self::spool::{OldRow, OldSpool};
 pub use self::store::SqliteStore;
 use super::BackendError;

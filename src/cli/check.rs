@@ -88,15 +88,16 @@ fn account(account: &Account) -> String {
     .to_owned()
 }
 
-fn retention(Retention { events, statuses, dead_letters }: Retention) -> String {
+fn retention(Retention { events, statuses, changes, dead_letters }: Retention) -> String {
     let days = |age: Option<Duration>| match age {
         Some(age) => format!("{} days", age.as_secs() / (24 * 60 * 60)),
         None => "for ever".to_owned(),
     };
     format!(
-        "kept                events {}, statuses {}, dead letters {}",
+        "kept                events {}, statuses {}, changes {}, dead letters {}",
         days(events),
         days(statuses),
+        days(changes),
         days(dead_letters)
     )
 }

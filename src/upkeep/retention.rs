@@ -40,6 +40,8 @@ pub struct Config {
     pub events: Option<Duration>,
     /// Rows of `statuses`: at least as old as `events`.
     pub statuses: Option<Duration>,
+    /// Rows of `changes`.
+    pub changes: Option<Duration>,
     /// Dead letters, wherever they lie.
     pub dead_letters: Option<Duration>,
 }

@@ -1,5 +1,6 @@
 //! The contracts of the pipeline and of the stores, each held against every backend.
 
+mod feed;
 mod reads;
 mod sink;
 mod source;

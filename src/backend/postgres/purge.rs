@@ -18,6 +18,19 @@ const DELETE_EVENTS: &str = "
         ORDER BY key, account FOR UPDATE
     )
     DELETE FROM events USING mine WHERE events.key = mine.key AND events.account = mine.account";
+/// What the change feed says of these events. Two statements, each with an index of its own.
+const DELETE_CHANGES: [&str; 2] = [
+    "DELETE FROM changes USING unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
+     WHERE changes.sid = mine.sid AND changes.key = mine.key AND changes.account = mine.account",
+    "DELETE FROM changes USING unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
+     WHERE changes.sid IS NULL AND mine.sid IS NULL
+       AND changes.key = mine.key AND changes.account = mine.account",
+];
+/// What the change feed says of these SIDs, also of events that are gone already.
+const DELETE_CHANGES_OF_SIDS: &str = "
+    DELETE FROM changes USING unnest($1::text[], $2::text[]) AS mine (sid, account)
+    WHERE changes.sid = mine.sid AND changes.account = mine.account
+      AND ($3 IS NULL OR changes.stored_at < $3)";
 /// Unless something was said of the SID meanwhile.
 const DELETE_STATUSES: &str = "
     WITH mine AS (
@@ -65,6 +78,12 @@ impl RowPurge {
             let mut found = Found { events: keys.len() as u64, ..Found::default() };
             found.statuses = statuses(connection, &parts, selection, mode, keep).await?;
             if mode == Mode::Delete && !keys.is_empty() {
+                let sids: Vec<Option<&str>> =
+                    selected.iter().map(|hit| hit.sid.as_deref()).collect();
+                for delete in DELETE_CHANGES {
+                    let delete = sqlx::query(delete).bind(&keys).bind(&accounts).bind(&sids);
+                    delete.persistent(keep).execute(&mut *connection).await?;
+                }
                 let delete = sqlx::query(DELETE_EVENTS).bind(&keys).bind(&accounts);
                 let delete = delete.persistent(keep);
                 found.events = delete.execute(connection).await?.rows_affected();
@@ -123,6 +142,8 @@ async fn statuses(
     let before: Option<OffsetDateTime> = selection.before.map(Timestamp::datetime);
     match mode {
         Mode::Delete => {
+            let changes = sqlx::query(DELETE_CHANGES_OF_SIDS).bind(sids).bind(accounts);
+            changes.bind(before).persistent(keep).execute(&mut *connection).await?;
             let delete = sqlx::query(DELETE_STATUSES).bind(sids).bind(accounts).bind(before);
             Ok(delete.persistent(keep).execute(connection).await?.rows_affected())
         }

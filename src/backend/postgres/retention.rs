@@ -5,10 +5,13 @@
 //! milliseconds. Of several workers one deletes; the lock ends with the transaction, so it works
 //! behind a pooler, and a process that dies does not keep it.
 
+mod feed;
+
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use time::OffsetDateTime;
 
+pub use self::feed::FeedRetention;
 use super::Postgres;
 use crate::backend::sql::error::cause;
 use crate::clock::Timestamp;
@@ -168,37 +171,11 @@ impl Expire for Retention {
     }
 
     async fn outlook(&mut self) -> Result<Outlook, Cause> {
-        let sql = self.table.outlook;
-        let ask = async |connection: &mut PgConnection, keep| {
-            sqlx::query_as(sql).persistent(keep).fetch_one(connection).await
-        };
-        let told: Result<(OffsetDateTime, Option<OffsetDateTime>, Option<OffsetDateTime>), _> =
-            self.postgres.run_limited(ask).await;
-        let (now, newest, trusted) = told.map_err(|error| cause(&error))?;
-        Ok(Outlook {
-            now: Some(now.into()),
-            newest: newest.map(Into::into),
-            trusted: trusted.map(Into::into),
-        })
+        look_out(&self.postgres, self.table.outlook).await
     }
 
     async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
-        let place = self.table.place;
-        let note = async |connection: &mut PgConnection, keep| {
-            let query = match until {
-                Some(until) => sqlx::query(
-                    "INSERT INTO retention (place, trusted) VALUES ($1, $2) \
-                     ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
-                )
-                .bind(place)
-                .bind(until.datetime()),
-                // Only writes where there is something to forget.
-                None => sqlx::query("DELETE FROM retention WHERE place = $1").bind(place),
-            };
-            query.persistent(keep).execute(connection).await
-        };
-        let noted = self.postgres.run_limited(note).await;
-        noted.map(|_| ()).map_err(|error| cause(&error))
+        note_trust(&self.postgres, self.table.place, until).await
     }
 
     async fn is_old(&mut self, cutoff: Timestamp) -> Result<bool, Cause> {
@@ -221,4 +198,42 @@ impl Expire for Retention {
         let oldest = self.postgres.run_limited(ask).await.map_err(|error| cause(&error))?;
         Ok(oldest.map(|at: OffsetDateTime| at.into()))
     }
+}
+
+/// By a query for the server's clock, when the newest row was stored, and until when the clocks were trusted.
+async fn look_out(postgres: &Postgres, sql: &'static str) -> Result<Outlook, Cause> {
+    let ask = async |connection: &mut PgConnection, keep| {
+        sqlx::query_as(sql).persistent(keep).fetch_one(connection).await
+    };
+    let told: Result<(OffsetDateTime, Option<OffsetDateTime>, Option<OffsetDateTime>), _> =
+        postgres.run_limited(ask).await;
+    let (now, newest, trusted) = told.map_err(|error| cause(&error))?;
+    Ok(Outlook {
+        now: Some(now.into()),
+        newest: newest.map(Into::into),
+        trusted: trusted.map(Into::into),
+    })
+}
+
+/// Keeps in the table `retention` until when the clocks were trusted.
+async fn note_trust(
+    postgres: &Postgres,
+    place: &'static str,
+    until: Option<Timestamp>,
+) -> Result<(), Cause> {
+    let note = async |connection: &mut PgConnection, keep| {
+        let query = match until {
+            Some(until) => sqlx::query(
+                "INSERT INTO retention (place, trusted) VALUES ($1, $2) \
+                 ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
+            )
+            .bind(place)
+            .bind(until.datetime()),
+            // Only writes where there is something to forget.
+            None => sqlx::query("DELETE FROM retention WHERE place = $1").bind(place),
+        };
+        query.persistent(keep).execute(connection).await
+    };
+    let noted = postgres.run_limited(note).await;
+    noted.map(|_| ()).map_err(|error| cause(&error))
 }

@@ -47,9 +47,22 @@ impl RowPurge {
         let parts = parts.filter_map(|hit| Some((hit.sid.as_deref()?, &*hit.account)));
         let parts: Vec<(&str, &str)> = parts.collect();
         let keys: Vec<(&str, &str)> = selected().map(|hit| (&*hit.key, &*hit.account)).collect();
+        let with_sids =
+            selected().filter_map(|hit| Some((&*hit.key, &*hit.account, hit.sid.as_deref()?)));
+        let with_sids: Vec<(&str, &str, &str)> = with_sids.collect();
         let statuses = self.purge_statuses(&parts, selection, mode).await?;
         let mut events = keys.len() as u64;
         if mode == Mode::Delete && events > 0 {
+            // First, so that a purge that is cut short finds the events again.
+            let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id FROM json_each(?) AS mine \
+                       CROSS JOIN changes ON changes.sid = mine.value ->> 2 \
+                       AND changes.key = mine.value ->> 0 AND changes.account = mine.value ->> 1)";
+            let with_sids = sqlx::query(sql).bind(Json(&with_sids));
+            delete(&self.writer, with_sids).await?;
+            let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id FROM json_each(?) AS mine \
+                       CROSS JOIN changes ON changes.sid IS NULL \
+                       AND changes.key = mine.value ->> 0 AND changes.account = mine.value ->> 1)";
+            delete(&self.writer, sqlx::query(sql).bind(Json(&keys))).await?;
             let sql = "DELETE FROM events WHERE (key, account) IN \
                        (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
             events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
@@ -91,6 +104,12 @@ impl RowPurge {
         let before = selection.before.map(|before| before.to_string());
         match mode {
             Mode::Delete => {
+                let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id \
+                           FROM json_each(?1) AS mine CROSS JOIN changes \
+                           ON changes.sid = mine.value ->> 0 AND changes.account = mine.value ->> 1 \
+                           WHERE ?2 IS NULL OR changes.stored_at < ?2)";
+                let changes = sqlx::query(sql).bind(Json(sids)).bind(before.clone());
+                delete(&self.writer, changes).await?;
                 let sql = sqlx::AssertSqlSafe(format!("DELETE FROM statuses WHERE {OF_SIDS}"));
                 delete(&self.writer, sqlx::query(sql).bind(Json(sids)).bind(before)).await
             }

@@ -4,11 +4,14 @@
 //! for the other's lock. Each page is a transaction of its own, so that the WAL does not grow by
 //! more than a commit makes it grow. What is freed is used again; the file does not shrink.
 
+mod feed;
+
 use std::sync::Arc;
 
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+pub use self::feed::FeedRetention;
 use super::store::{NOW, SqliteStore};
 use super::writer::{Statement, Writer};
 use crate::clock::Timestamp;
@@ -86,34 +89,11 @@ impl Expire for Retention {
         };
         let trusted = "SELECT trusted FROM retention WHERE place = ?";
         let sql = format!("SELECT {NOW}, ({newest}), ({trusted})");
-        let place = self.place();
-        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
-        let told = held.run(async |connection: &mut SqliteConnection| {
-            sqlx::query_as::<_, (String, Option<String>, Option<String>)>(AssertSqlSafe(sql))
-                .bind(place)
-                .fetch_one(connection)
-                .await
-        });
-        let (now, newest, trusted) = told.await.map_err(|error| error.to_string())?;
-        let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
-        Ok(Outlook { now: time(Some(now)), newest: time(newest), trusted: time(trusted) })
+        look_out(self.writer(), AssertSqlSafe(sql), self.place()).await
     }
 
     async fn trust(&mut self, until: Option<Timestamp>) -> Result<(), Cause> {
-        let place = self.place();
-        let query = match until {
-            Some(until) => sqlx::query(
-                "INSERT INTO retention (place, trusted) VALUES (?1, ?2) \
-                 ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
-            )
-            .bind(place)
-            .bind(until.to_string()),
-            None => sqlx::query("DELETE FROM retention WHERE place = ?1").bind(place),
-        };
-        let held = self.writer().hold().await.map_err(|error| error.to_string())?;
-        let noted =
-            held.run(async |connection: &mut SqliteConnection| query.execute(connection).await);
-        noted.await.map(|_| ()).map_err(|error| error.to_string())
+        note_trust(self.writer(), self.place(), until).await
     }
 
     async fn is_old(&mut self, cutoff: Timestamp) -> Result<bool, Cause> {
@@ -184,4 +164,42 @@ async fn delete_statuses(
     let last = page.last().filter(|_| page.len() == ROWS_PER_STEP as usize);
     *after = last.map(|(at, sid, ..)| (at.clone(), sid.clone())).unwrap_or_default();
     Ok(if last.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
+}
+
+/// By a query for the clock, when the newest row was stored, and until when the clocks were trusted in this place.
+async fn look_out(
+    writer: &Writer,
+    sql: AssertSqlSafe<String>,
+    place: &'static str,
+) -> Result<Outlook, Cause> {
+    let held = writer.hold().await.map_err(|error| error.to_string())?;
+    let told = held.run(async |connection: &mut SqliteConnection| {
+        sqlx::query_as::<_, (String, Option<String>, Option<String>)>(sql)
+            .bind(place)
+            .fetch_one(connection)
+            .await
+    });
+    let (now, newest, trusted) = told.await.map_err(|error| error.to_string())?;
+    let time = |text: Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
+    Ok(Outlook { now: time(Some(now)), newest: time(newest), trusted: time(trusted) })
+}
+
+/// Keeps in the table `retention` until when the clocks were trusted.
+async fn note_trust(
+    writer: &Writer,
+    place: &'static str,
+    until: Option<Timestamp>,
+) -> Result<(), Cause> {
+    let query = match until {
+        Some(until) => sqlx::query(
+            "INSERT INTO retention (place, trusted) VALUES (?1, ?2) \
+             ON CONFLICT (place) DO UPDATE SET trusted = excluded.trusted",
+        )
+        .bind(place)
+        .bind(until.to_string()),
+        None => sqlx::query("DELETE FROM retention WHERE place = ?1").bind(place),
+    };
+    let held = writer.hold().await.map_err(|error| error.to_string())?;
+    let noted = held.run(async |connection: &mut SqliteConnection| query.execute(connection).await);
+    noted.await.map(|_| ()).map_err(|error| error.to_string())
 }

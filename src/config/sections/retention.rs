@@ -14,6 +14,7 @@ use crate::upkeep::retention;
 pub(crate) struct RawRetention {
     pub(crate) events_days: u32,
     pub(crate) statuses_days: u32,
+    pub(crate) changes_days: u32,
     pub(crate) dead_letters_days: u32,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<retention::Config, ConfigError>
     Ok(retention::Config {
         events: age(raw.events_days),
         statuses: age(raw.statuses_days),
+        changes: age(raw.changes_days),
         dead_letters: age(raw.dead_letters_days),
     })
 }
@@ -59,10 +61,13 @@ mod tests {
         let retention = |text: &str| load(&MINIMAL, &format!("[retention]\n{text}"));
         let days = |days: u64| Some(Duration::from_secs(days * 24 * 60 * 60));
         let config = load(&MINIMAL, "").expect("complete").retention;
-        assert_eq!(config, retention::Config { events: None, statuses: None, dead_letters: None });
+        let (none, changes) = (None, days(30));
+        let expected =
+            retention::Config { events: none, statuses: none, changes, dead_letters: none };
+        assert_eq!(config, expected);
         let config = retention("events_days = 30\nstatuses_days = 30\ndead_letters_days = 7");
         let (events, dead_letters) = (days(30), days(7));
-        let expected = retention::Config { events, statuses: events, dead_letters };
+        let expected = retention::Config { events, statuses: events, changes, dead_letters };
         assert_eq!(config.expect("complete").retention, expected);
         assert!(retention("events_days = 30").is_ok());
         let key = "retention.statuses_days";

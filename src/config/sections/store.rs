@@ -19,6 +19,7 @@ pub(crate) struct RawStore {
     pub(crate) listen_url: Option<SecretString>,
     pub(crate) listen_url_file: Option<PathBuf>,
     pub(crate) migrate: bool,
+    pub(crate) notify: bool,
 }
 
 /// The store's URL, whose scheme decides the mode.

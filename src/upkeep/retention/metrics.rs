@@ -12,6 +12,8 @@ labels! {
         Events = "events",
         /// What is true now.
         Statuses = "statuses",
+        /// The change feed.
+        Changes = "changes",
         /// What no worker could store.
         DeadLetters = "dead_letters",
         /// What could not be moved out of the local log.

@@ -234,6 +234,10 @@ async fn a_role_that_may_not_delete_is_found_if_there_is_a_retention() {
     run(&settings.clone().set("DATABASE_URL", &url), &["migrate"]).well();
     postgres.execute("CREATE ROLE narrow LOGIN").await;
     postgres.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO narrow").await;
+    postgres
+        .execute("GRANT SELECT, INSERT ON changes TO narrow; GRANT SELECT ON feed TO narrow")
+        .await;
+    postgres.execute("GRANT USAGE ON SEQUENCE changes_id_seq TO narrow").await;
     postgres.execute("GRANT SELECT ON _sqlx_migrations TO narrow").await;
     let settings = settings.set("DATABASE_URL", url.replace("//offhook@", "//narrow@"));
     let said = doctor(&settings, &["--role", "worker"]).out;

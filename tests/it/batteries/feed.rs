@@ -1,0 +1,286 @@
+//! The change feed, of both stores alike: one row per fresh event, in the order of commits.
+
+mod places;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offhook::backend::Feed;
+use offhook::backend::feed::{FeedError, FeedPage, From, Gone};
+use offhook::clock::Timestamp;
+use offhook::event::{
+    Batch, Change, Cursor, Event, EventKey, FeedId, Kind, Method, Own, Request, Resource, Route,
+};
+use offhook::pipeline::Sink as _;
+use offhook::pipeline::expiry::{Expire as _, Step};
+
+use self::places::{Place, PostgresPlace, SqlitePlace};
+
+/// One test per store of each `async fn name<P: Place>(place: P)`.
+macro_rules! both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::SqlitePlace::start().await).await;
+            })+
+        }
+        mod scale_out {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::services::needs!(Postgres);
+                super::$name(super::PostgresPlace::start().await).await;
+            })+
+        }
+    };
+}
+
+both_stores![
+    a_change_says_where_its_sid_stood_before_and_after,
+    an_event_that_moves_nothing_has_a_change_all_the_same,
+    what_the_application_put_into_the_url_is_decoded,
+    a_duplicate_has_no_change,
+    a_reader_beside_many_writers_misses_nothing,
+    a_cursor_that_is_no_good_is_an_error,
+    what_retention_cuts_is_told_to_those_who_had_not_read_it,
+    a_purge_leaves_nothing_in_the_feed,
+];
+
+fn message(sid: &str, status: &str, query: &str) -> Event {
+    let key = EventKey::of(&[sid, status]).expect("printable");
+    Event {
+        sid: Some(sid.to_owned()),
+        resource: Some(Resource::Message),
+        status: Some(status.to_owned()),
+        received_at: Timestamp::from_micros(1_795_500_000_000_000),
+        query: query.to_owned(),
+        body: format!("MessageSid={sid}&MessageStatus={status}&ErrorCode=30003&To=%2B15550100")
+            .into(),
+        ..Event::new(key, Kind::Message, "AC1")
+    }
+}
+
+fn debugger(n: u32, query: &str) -> Event {
+    let key = EventKey::of(&["debugger", &n.to_string()]).expect("printable");
+    Event { query: query.to_owned(), ..Event::new(key, Kind::Debugger, "AC1") }
+}
+
+async fn commit(place: &impl Place, events: impl IntoIterator<Item = Event>) {
+    let mut events: Vec<Event> = events.into_iter().collect();
+    while let Some(batch) = Batch::take_from(&mut events) {
+        place.sink().commit(&batch).await.expect("the store is there");
+    }
+}
+
+async fn all(feed: &Feed) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut from = From::Start;
+    loop {
+        let FeedPage { changes: page, next } =
+            feed.changes(&from, 7).await.expect("nothing is missing");
+        if page.is_empty() {
+            return changes;
+        }
+        changes.extend(page);
+        from = From::After(next);
+    }
+}
+
+/// `status`, `previous`, `current` and whether it moved.
+fn told(changes: &[Change]) -> Vec<(&str, Option<&str>, Option<&str>, bool)> {
+    changes
+        .iter()
+        .map(|change| {
+            let status = change.status.as_deref().unwrap_or_default();
+            (status, change.previous.as_deref(), change.current.as_deref(), change.moved)
+        })
+        .collect()
+}
+
+async fn a_change_says_where_its_sid_stood_before_and_after<P: Place>(place: P) {
+    let say = |statuses: &[&str]| -> Vec<Event> {
+        statuses.iter().map(|status| message("SM1", status, "")).collect()
+    };
+    commit(&place, say(&["queued", "sent"])).await;
+    commit(&place, say(&["undelivered", "sending"])).await;
+    commit(&place, say(&["accepted"])).await;
+    let changes = all(&place.feed()).await;
+    assert_eq!(
+        told(&changes),
+        [
+            ("queued", None, Some("sent"), false),
+            ("sent", None, Some("sent"), true),
+            ("sending", Some("sent"), Some("undelivered"), false),
+            ("undelivered", Some("sent"), Some("undelivered"), true),
+            ("accepted", Some("undelivered"), Some("undelivered"), false),
+        ]
+    );
+    assert!(changes.is_sorted_by(|a, b| a.id < b.id));
+    assert!(changes.is_sorted_by(|a, b| a.stored_at <= b.stored_at));
+    let last = changes.last().expect("five");
+    assert_eq!(last.sid.as_deref(), Some("SM1"));
+    assert_eq!((last.account.as_str(), last.key.as_str()), ("AC1", "SM1-accepted"));
+    assert_eq!((last.kind, last.resource), (Kind::Message, Some(Resource::Message)));
+    assert_eq!(last.error_code.as_deref(), Some("30003"));
+}
+
+async fn an_event_that_moves_nothing_has_a_change_all_the_same<P: Place>(place: P) {
+    let twiml = Event {
+        sid: Some("CA1".to_owned()),
+        ..Event::new(EventKey::of(&["CA1", "x"]).expect("printable"), Kind::TwimlRequest, "AC1")
+    };
+    commit(&place, [debugger(1, ""), twiml]).await;
+    let changes = all(&place.feed()).await;
+    assert_eq!(told(&changes), [("", None, None, false); 2]);
+    let sids: Vec<_> = changes.iter().map(|change| change.sid.as_deref()).collect();
+    assert_eq!(sids, [None, Some("CA1")]);
+}
+
+async fn what_the_application_put_into_the_url_is_decoded<P: Place>(place: P) {
+    let odd = "order_id=A-1002+%2F+%C3%BC%2Bx%26y&tag=a&tag=b&offhook_x=1&bodySHA256=0f&=1&z=%00";
+    let own = r#"{"order_id":"A-1002 / ü+x&y","tag":["a","b"],"z":"�"}"#;
+    commit(&place, [message("SM1", "sent", odd)]).await;
+    commit(&place, [message("SM1", "delivered", ""), message("SM2", "sent", "")]).await;
+    let get = Event {
+        request: Some(Request {
+            method: Method::Get,
+            route: Route::ALL[0],
+            idempotency_token: None,
+        }),
+        body: "order_id=7&MessageSid=SM3&MessageStatus=sent".into(),
+        ..message("SM3", "sent", "")
+    };
+    commit(&place, [get]).await;
+    let of_changes: BTreeMap<_, _> = all(&place.feed())
+        .await
+        .into_iter()
+        .map(|change| (change.key.to_string(), change.own.map(|own| own.as_str().to_owned())))
+        .collect();
+    let of = |key: &str| of_changes[key].as_deref();
+    assert_eq!(of("SM1-sent"), Some(own));
+    assert_eq!((of("SM1-delivered"), of("SM2-sent")), (None, None));
+    assert_eq!(of("SM3-sent"), Some(r#"{"order_id":"7"}"#));
+    let own = Own::parse(own).expect("an object");
+    for (sid, expected) in [("SM1", Some(&own)), ("SM2", None)] {
+        let status = place.reads().statuses_of(sid).await.expect("it can be read").remove(0);
+        assert_eq!(status.own.map(|own| own.parameters).as_ref(), expected, "{sid}");
+    }
+    let events = place.reads().events_of("SM1", None, 9).await.expect("it can be read");
+    assert_eq!(events.iter().filter(|event| event.own.as_ref() == Some(&own)).count(), 1);
+}
+
+async fn a_duplicate_has_no_change<P: Place>(place: P) {
+    commit(&place, [message("SM1", "sent", "")]).await;
+    commit(&place, [message("SM1", "sent", ""), message("SM2", "sent", "")]).await;
+    commit(&place, [message("SM1", "sent", "")]).await;
+    assert_eq!(all(&place.feed()).await.len(), 2);
+}
+
+/// Each writer has SIDs of its own and shares others, and the reader goes on from the last id that it has seen.
+async fn a_reader_beside_many_writers_misses_nothing<P: Place>(place: P) {
+    const WRITERS: u32 = 4;
+    const BATCHES: u32 = 30;
+    let place = std::sync::Arc::new(place);
+    let mut writing = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let place = std::sync::Arc::clone(&place);
+        writing.spawn(async move {
+            for n in 0..BATCHES {
+                let own = format!("SM{writer}-{n}");
+                let shared = format!("SMs{}", n / 2);
+                let status = ["queued", "sending", "sent", "delivered"][writer as usize];
+                commit(&*place, [message(&own, "sent", ""), message(&shared, status, "")]).await;
+            }
+        });
+    }
+    let feed = place.feed();
+    let (mut from, mut seen, mut ids) = (From::Start, BTreeSet::new(), Vec::new());
+    let mut done = false;
+    loop {
+        let page = feed.changes(&from, 5).await.expect("nothing is missing");
+        if page.changes.is_empty() && done {
+            break;
+        }
+        done = writing.is_empty();
+        while let Some(ended) = writing.try_join_next() {
+            ended.expect("a writer");
+        }
+        ids.extend(page.changes.iter().map(|change| change.id));
+        for change in page.changes {
+            assert!(seen.insert(change.key.to_string()), "{change:?} came twice");
+        }
+        from = From::After(page.next);
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b));
+    // A pair of batches says the same of a shared SID.
+    assert_eq!(seen.len() as u32, WRITERS * (BATCHES + BATCHES / 2));
+    // What one change says that its SID became is what the next one that found it moved says that it was.
+    let mut statuses: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for change in all(&feed).await {
+        let sid = change.sid.clone().expect("a message");
+        let known = statuses.insert(sid, change.current.clone());
+        assert_eq!(known.unwrap_or_default(), change.previous, "{change:?}");
+    }
+}
+
+async fn a_cursor_that_is_no_good_is_an_error<P: Place>(place: P) {
+    let feed = place.feed();
+    let start = feed.end().await.expect("it can be read");
+    assert_eq!(start.id, 0);
+    let read = async |cursor: Cursor| feed.changes(&From::After(cursor), 10).await;
+    assert_eq!(read(start.clone()).await.expect("it is the end").changes, []);
+    commit(&place, [message("SM1", "sent", "")]).await;
+    let end = feed.end().await.expect("it can be read");
+    let page = read(start.clone()).await.expect("nothing is missing");
+    assert_eq!((page.changes.len(), &page.next), (1, &end));
+    assert_eq!(read(end.clone()).await.expect("it is the end").next, end);
+    let gone = async |cursor: Cursor| match read(cursor).await {
+        Err(FeedError::Gone(gone)) => gone,
+        other => panic!("{other:?}"),
+    };
+    let other = FeedId::parse("0").expect("a digit");
+    assert_eq!(gone(Cursor { feed: other, ..start.clone() }).await, Gone::OtherFeed);
+    assert_eq!(gone(Cursor { id: end.id + 1, ..start }).await, Gone::BeyondTheEnd);
+}
+
+async fn what_retention_cuts_is_told_to_those_who_had_not_read_it<P: Place>(place: P) {
+    let feed = place.feed();
+    let start = feed.end().await.expect("it can be read");
+    commit(&place, (0..1200).map(|n| debugger(n, ""))).await;
+    let end = feed.end().await.expect("it can be read");
+    let before = place.feed().changes(&From::Start, 1).await.expect("all is there");
+    let late = Timestamp::from_micros(i64::MAX / 2);
+    let mut retention = place.feed_retention();
+    let first = before.changes[0].stored_at;
+    assert_eq!(retention.step(first).await, Ok(Step::Done(0)), "nothing is older than the first");
+    let mut deleted = 0;
+    while let Step::More(more) = retention.step(late).await.expect("the store is there") {
+        deleted += more;
+        let behind = From::After(Cursor { id: start.id, ..end.clone() });
+        assert_eq!(feed.changes(&behind, 1).await, Err(FeedError::Gone(Gone::Cut)));
+    }
+    assert!(deleted > 0);
+    assert_eq!(feed.end().await.as_ref(), Ok(&end), "the end stays where it is");
+    let page = feed.changes(&From::After(end.clone()), 1).await.expect("it had read everything");
+    assert_eq!((page.changes.len(), &page.next), (0, &end));
+    let page = feed.changes(&From::Start, 1).await.expect("what is kept");
+    assert_eq!((page.changes.len(), &page.next), (0, &end));
+    commit(&place, [debugger(5000, "")]).await;
+    assert_eq!(feed.changes(&From::After(end), 9).await.expect("a new one").changes.len(), 1);
+}
+
+async fn a_purge_leaves_nothing_in_the_feed<P: Place>(place: P) {
+    let other = Event {
+        body: "MessageSid=SM2&MessageStatus=sent&To=%2B15550199".into(),
+        ..message("SM2", "sent", "")
+    };
+    commit(&place, [message("SM1", "sent", ""), message("SM1", "delivered", ""), other]).await;
+    commit(&place, [debugger(1, "to=%2B15550100"), debugger(2, "")]).await;
+    let end = place.feed().end().await.expect("it can be read");
+    place.purge("+15550100").await;
+    let left = all(&place.feed()).await;
+    let keys: Vec<_> = left.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(keys, ["SM2-sent", "debugger-2"]);
+    // Nothing is cut: what is gone was somebody's to take away, and its readers go on.
+    let page = place.feed().changes(&From::After(end), 9).await.expect("nothing is missing");
+    assert_eq!(page.changes, []);
+}
