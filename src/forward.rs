@@ -54,3 +54,6 @@ pub enum Beginning {
     #[default]
     End,
 }
+
+#[cfg(test)]
+mod testing;

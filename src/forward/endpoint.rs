@@ -10,9 +10,10 @@ use std::time::Duration;
 use reqwest::{Client, Response, StatusCode};
 use secrecy::ExposeSecret as _;
 
-use super::form::{Form, Outgoing, twilio};
+use super::form::{Form, Outgoing, standard, twilio};
 use super::{Config, Target};
-use crate::event::Event;
+use crate::clock::Clock;
+use crate::event::{Change, Event};
 use crate::http::client;
 use crate::labels::labels;
 use crate::policy::{InboundPolicy, Part};
@@ -84,6 +85,7 @@ pub struct Endpoint {
     target: Target,
     form: Form,
     policy: Part<InboundPolicy>,
+    clock: Clock,
 }
 
 impl Endpoint {
@@ -91,31 +93,38 @@ impl Endpoint {
     ///
     /// # Errors
     /// See [`Unusable`].
-    pub fn new(config: &Config, policy: Part<InboundPolicy>) -> Result<Self, Unusable> {
+    pub fn new(
+        config: &Config,
+        policy: Part<InboundPolicy>,
+        clock: Clock,
+    ) -> Result<Self, Unusable> {
         let idle = client::Idle { longest: IDLE, most: config.in_flight as usize };
         let authorities = config.ca.as_deref().map(client::authorities).transpose()?;
         let client = client::to_one_server(config.timeout, idle, authorities)?;
         let Config { target, form, .. } = config.clone();
-        Ok(Self { client, target, form, policy })
+        Ok(Self { client, target, form, policy, clock })
     }
 
-    /// Sends one event, once. It takes no longer than the endpoint's time-out.
-    pub async fn deliver(&self, event: Option<&Event>) -> Delivery {
-        match self.outgoing(event) {
+    /// Sends a change, once. It takes no longer than the endpoint's time-out. `event` is what the change tells of, as
+    /// the store has it; where the form [does not need it](Form::needs_event), it may be left out.
+    pub async fn deliver(&self, change: &Change, event: Option<&Event>) -> Delivery {
+        match self.outgoing(change, event) {
             Ok(outgoing) => self.send(outgoing).await,
             Err(why) => Delivery::Skipped(why),
         }
     }
 
-    fn outgoing(&self, event: Option<&Event>) -> Result<Outgoing, Unsendable> {
-        let event = event.ok_or(Unsendable::EventGone)?;
+    fn outgoing(&self, change: &Change, event: Option<&Event>) -> Result<Outgoing, Unsendable> {
         match &self.form {
             Form::Twilio(with) => {
+                let event = event.ok_or(Unsendable::EventGone)?;
                 let policy = self.policy.now();
                 let request = twilio::request(event, &self.target, with, &policy.keyring);
                 request.ok_or(Unsendable::NoSecret)
             }
-            Form::Standard(_) => Err(Unsendable::NoSecret),
+            Form::Standard(secrets) => {
+                Ok(standard::request(change, &self.target, secrets, self.clock.now()))
+            }
         }
     }
 
@@ -165,10 +174,17 @@ fn of_error(error: &reqwest::Error) -> Failure {
     }
 }
 
-/// Whether the TLS library is among its causes: it hides in an error of I/O, which does not name it as its source.
+/// Whether the TLS library is among its causes.
 fn is_of_tls(error: &reqwest::Error) -> bool {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()))
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(hides_tls)
 }
+
+/// An error of I/O does not name the error in it as its source; and there may be one within the other.
+fn hides_tls(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(hides_tls)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! [`Filter`]: which changes an endpoint takes. No I/O.
 
-use crate::event::{Kind, Resource};
+use crate::event::{Change, Kind};
 
 /// Which changes an endpoint takes. Whatever is set must hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,23 +23,64 @@ pub const STATUS_KINDS: [Kind; 6] =
 pub const ANSWERED_KINDS: [Kind; 2] = [Kind::TwimlRequest, Kind::Fallback];
 
 impl Filter {
-    /// Whether a change of this kind and account, which reports this status of this resource, is taken.
+    /// Whether a change is taken. One that is not counts as done.
     #[must_use]
-    pub fn takes_one(
-        &self,
-        kind: Kind,
-        account: &str,
-        resource: Option<Resource>,
-        status: Option<&str>,
-    ) -> bool {
-        let is_final = || resource.zip(status).is_some_and(|(of, status)| of.is_final(status));
-        let status_is_meant = || {
-            self.statuses.is_empty()
-                || status.is_some_and(|status| self.statuses.iter().any(|meant| meant == status))
-        };
-        self.kinds.contains(&kind)
-            && (self.accounts.is_empty() || self.accounts.iter().any(|meant| meant == account))
-            && status_is_meant()
+    pub fn takes(&self, change: &Change) -> bool {
+        let status = change.status.as_deref();
+        let is_meant = |status: &str| self.statuses.iter().any(|meant| meant == status);
+        let is_final = || change.resource.zip(status).is_some_and(|(of, it)| of.is_final(it));
+        self.kinds.contains(&change.kind)
+            && (self.accounts.is_empty() || self.accounts.contains(&change.account))
+            && (self.statuses.is_empty() || status.is_some_and(is_meant))
             && (!self.final_only || is_final())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::change;
+    use super::*;
+
+    /// Of calls and messages.
+    fn filter() -> Filter {
+        Filter {
+            kinds: vec![Kind::Call, Kind::Message],
+            statuses: Vec::new(),
+            final_only: false,
+            accounts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn whatever_is_set_must_hold() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let check = |filter: &Filter, taken: &[&str]| {
+            let statuses = ["initiated", "completed", "busy"];
+            let found = statuses.into_iter().filter(|status| filter.takes(&change(status)));
+            assert_eq!(found.collect::<Vec<_>>(), taken, "{filter:?}");
+        };
+        check(&filter(), &["initiated", "completed", "busy"]);
+        check(&Filter { kinds: vec![Kind::Message], ..filter() }, &[]);
+        check(&Filter { final_only: true, ..filter() }, &["completed", "busy"]);
+        let some = Filter { statuses: texts(&["initiated", "busy"]), ..filter() };
+        check(&some, &["initiated", "busy"]);
+        check(&Filter { final_only: true, ..some.clone() }, &["busy"]);
+        check(&Filter { accounts: texts(&["AC1", "AC2"]), ..some.clone() }, &["initiated", "busy"]);
+        check(&Filter { accounts: texts(&["AC2"]), ..some }, &[]);
+    }
+
+    #[test]
+    fn what_reports_no_status_is_taken_where_none_is_asked_for() {
+        let silent = Change { status: None, resource: None, ..change("completed") };
+        assert!(filter().takes(&silent));
+        assert!(!Filter { final_only: true, ..filter() }.takes(&silent));
+        assert!(!Filter { statuses: vec!["completed".to_owned()], ..filter() }.takes(&silent));
+    }
+
+    #[test]
+    fn every_kind_is_one_whose_answer_is_used_or_can_be_forwarded_as_it_is() {
+        assert!(STATUS_KINDS.iter().all(|kind| !ANSWERED_KINDS.contains(kind)));
+        let others = Kind::ALL.len() - STATUS_KINDS.len() - ANSWERED_KINDS.len();
+        assert_eq!(others, 3, "debugger, event_stream, other");
     }
 }

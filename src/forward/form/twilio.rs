@@ -162,3 +162,6 @@ fn without_hash(query: &str) -> String {
     let kept = query.split('&').filter(|pair| !is_hash(pair));
     kept.collect::<Vec<_>>().join("&")
 }
+
+#[cfg(test)]
+mod tests;
