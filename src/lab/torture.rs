@@ -11,6 +11,7 @@ mod disk;
 mod ledger;
 mod load;
 mod proxy;
+mod readers;
 mod report;
 mod scenarios;
 mod server;

@@ -1,5 +1,6 @@
 //! What is stored: each event once, one status of each SID, in every deployment.
 
+mod change_feed;
 mod connection_pooler;
 mod delivery_counts;
 mod direct;

@@ -3,6 +3,7 @@
 mod clients;
 mod crash;
 mod crowds;
+mod feed;
 mod local;
 mod network;
 mod poison;
@@ -34,11 +35,16 @@ pub enum Scenario {
     EmbeddedKill,
     /// the embedded process aborts at every step from the batch to the store
     EmbeddedCrash,
+    /// readers in every door of the change feed, while workers, receivers, Redis and Postgres are killed and frozen
+    FeedReaders,
+    /// the same of the one embedded process
+    EmbeddedFeedReaders,
     /// kill -9 of the one process of the direct deployment
     DirectKill,
     /// the direct deployment, with Postgres killed, stopped and locked in turn
     DirectOutage,
-    /// the power of the embedded mode fails: its disks hold what was synced, and nothing else
+    /// the power of the embedded mode fails: its disks hold what was synced, and nothing else; readers of the change
+    /// feed have seen nothing that is gone or another one then
     EmbeddedPowerCut,
     /// the power of the direct deployment's process fails: its disk holds what was synced, and nothing else
     DirectPowerCut,
@@ -107,7 +113,10 @@ impl Scenario {
 
     fn needs(self) -> &'static [Need] {
         match self {
-            Self::EmbeddedKill | Self::EmbeddedCrash | Self::EmbeddedPowerCut => &[],
+            Self::EmbeddedKill
+            | Self::EmbeddedCrash
+            | Self::EmbeddedFeedReaders
+            | Self::EmbeddedPowerCut => &[],
             Self::DirectKill | Self::DirectOutage | Self::DirectPowerCut => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
@@ -129,6 +138,8 @@ impl Scenario {
             Self::ReceiverKill => processes::receiver_kill(name, run).await,
             Self::EmbeddedKill => processes::embedded_kill(name, run).await,
             Self::EmbeddedCrash => crash::embedded(name, run).await,
+            Self::FeedReaders => feed::scale_out(name, run).await,
+            Self::EmbeddedFeedReaders => feed::embedded(name, run).await,
             Self::DirectKill => local::direct_kill(name, run).await,
             Self::DirectOutage => local::direct_outage(name, run).await,
             Self::EmbeddedPowerCut => power::embedded(name, run).await,

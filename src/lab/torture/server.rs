@@ -1,6 +1,7 @@
 //! [`Server`]: one `offhook serve`, as a process that can be killed and started again.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -59,6 +60,12 @@ impl Server {
     /// From the next start on.
     pub(super) fn argument(&mut self, argument: impl Into<String>) {
         self.arguments.push(argument.into());
+    }
+
+    /// Its admin listener, if that has a port of its own from start to start.
+    pub(super) fn admin(&self) -> Option<SocketAddr> {
+        let address: SocketAddr = self.environment.get("OFFHOOK_ADMIN__LISTEN")?.parse().ok()?;
+        (address.port() != 0).then_some(address)
     }
 
     /// Another command of the program, with this one's configuration.

@@ -39,6 +39,8 @@ scenarios! {
     receiver_kill,
     embedded_kill,
     embedded_crash,
+    feed_readers,
+    embedded_feed_readers,
     direct_kill,
     direct_outage,
     embedded_power_cut,

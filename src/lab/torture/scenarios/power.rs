@@ -6,9 +6,12 @@ use std::path::Path;
 use anyhow::ensure;
 use tokio::time::{Duration, Instant, sleep};
 
+use super::feed;
+
 use crate::backend::local_log::Bounds;
 use crate::lab::torture::Run;
 use crate::lab::torture::disk::{Disk, Unsynced};
+use crate::lab::torture::readers::Door;
 use crate::lab::torture::report::Report;
 use crate::lab::torture::server::Server;
 use crate::lab::torture::testbed::{Alone, Setup, Testbed};
@@ -56,6 +59,10 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
     }
     let log = testbed.local_log();
     let mut trial = Trial::begin(name, run, testbed).await?;
+    let readers = match alone_on {
+        Alone::Sqlite => Some(feed::begin(&mut trial, &Door::SYNCED)?),
+        Alone::Postgres => None,
+    };
     // A slow machine may fill the small disk.
     trial.facts.may_refuse = true;
     // What one process has left is what the next one lets go of.
@@ -82,7 +89,10 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
         trial.facts.kills += 1;
     }
     trial.tell("files_let_go", files);
-    trial.end().await
+    match readers {
+        Some(readers) => feed::end(trial, readers).await,
+        None => trial.end().await,
+    }
 }
 
 fn give_disks(testbed: &mut Testbed, run: &Run, alone_on: Alone) -> anyhow::Result<()> {
