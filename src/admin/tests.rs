@@ -208,7 +208,8 @@ async fn a_status_is_shown_as_it_is_stored() {
         server.json("/api/statuses/CA1").await,
         json!({
             "sid": "CA1", "resource": "call", "account": "AC1", "status": "busy", "final": true,
-            "from": "+15550100", "to": "+15550101", "duration": 7, "error_code": "11200",
+            "from": "+15550100", "to": "+15550101", "direction": null, "duration": 7,
+            "error_code": "11200", "own": { "order": "1" },
             "contradicted": false, "first_seen": "1970-01-01T00:00:00.000001Z",
             "updated": "1970-01-01T00:00:02.000000Z",
         })
@@ -310,7 +311,7 @@ async fn events_come_as_they_were_received() {
             "key": "CA1-ringing", "kind": "call", "account": "AC1", "sid": "CA1",
             "status": "ringing", "sequence": null, "occurred_at": null,
             "received_at": "1970-01-01T00:00:00.000003Z", "query": "order=1",
-            "error_code": null,
+            "own": { "order": "1" }, "error_code": null,
             "params": { "a": ["1", "2"], "b": "\"" }, "about_account": null,
             "fingerprint": null, "method": null, "route": null,
         })

@@ -3,9 +3,11 @@
 
 mod cursor;
 mod needle;
+mod own;
 
 pub use self::cursor::Cursor;
 pub use self::needle::Needle;
+pub use self::own::OwnParameter;
 use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
 
@@ -36,6 +38,8 @@ pub struct StatusSearch {
     pub account: Option<String>,
     /// The latest `ErrorCode`.
     pub error: Option<String>,
+    /// A parameter of the application's own.
+    pub own: Option<OwnParameter>,
     /// When the SID was first seen.
     pub span: TimeRange,
     /// Behind the last page.
@@ -55,6 +59,8 @@ pub struct EventSearch {
     pub status: Option<String>,
     /// Whose account.
     pub account: Option<String>,
+    /// A parameter of the application's own.
+    pub own: Option<OwnParameter>,
     /// When it was received.
     pub span: TimeRange,
     /// Behind the last page.
@@ -89,7 +95,12 @@ impl StatusSearch {
         };
         let rest = [&self.status, &self.account, &self.error];
         let after = self.after.iter().flat_map(Cursor::texts);
-        needle.into_iter().chain(rest.into_iter().filter_map(Option::as_deref)).chain(after)
+        let own = self.own.iter().flat_map(OwnParameter::texts);
+        needle
+            .into_iter()
+            .chain(rest.into_iter().filter_map(Option::as_deref))
+            .chain(own)
+            .chain(after)
     }
 }
 
@@ -98,6 +109,7 @@ impl EventSearch {
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let all = [&self.sid, &self.status, &self.account];
         let after = self.after.iter().flat_map(Cursor::texts);
-        all.into_iter().filter_map(Option::as_deref).chain(after)
+        let own = self.own.iter().flat_map(OwnParameter::texts);
+        all.into_iter().filter_map(Option::as_deref).chain(own).chain(after)
     }
 }

@@ -168,3 +168,25 @@ fn without_nul(json: Value) -> Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_says_its_direction_and_a_message_has_that_of_its_status() {
+        use Resource::{Call, Message, Recording};
+        let check = |resource: Resource, status: &str, body: &str, expected: Option<&str>| {
+            let params = Params::parse(body.as_bytes());
+            let direction = direction(resource, status, &Fields::Form(&params));
+            assert_eq!(direction.as_deref(), expected, "{status} {body}");
+        };
+        check(Call, "completed", "Direction=outbound-dial", Some("outbound-dial"));
+        check(Call, "completed", "", None);
+        check(Message, "delivered", "", Some("outbound"));
+        check(Message, "undelivered", "Direction=outbound-api", Some("outbound-api"));
+        check(Message, "received", "", Some("inbound"));
+        check(Message, "unheard-of", "", None);
+        check(Recording, "completed", "Direction=inbound", None);
+    }
+}

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use self::callback::{Callback, Signature, fixture};
 pub(crate) use self::log::{copy_all, settled};
-pub(crate) use self::offhook::{Client, Offhook, header};
+pub(crate) use self::offhook::{Client, Offhook, header, install_cryptography};
 pub(crate) use self::program::{Ended, program, run};
 pub(crate) use self::raw::Raw;
 pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};

@@ -3,4 +3,5 @@
 mod console;
 mod privacy;
 mod purge;
+mod samples;
 mod verdict;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::Problem;
-use crate::backend::search::{Cursor, EventSearch, Needle, ROWS_PER_PAGE, StatusSearch, TimeRange};
+use crate::backend::search::{
+    Cursor, EventSearch, Needle, OwnParameter, ROWS_PER_PAGE, StatusSearch, TimeRange,
+};
 use crate::clock::Timestamp;
 use crate::event::{Kind, Resource};
 use crate::labels::Label as _;
@@ -23,6 +25,7 @@ pub(in crate::admin) struct StatusAsk {
     pub(in crate::admin) status: String,
     pub(in crate::admin) account: String,
     pub(in crate::admin) error: String,
+    pub(in crate::admin) own: String,
     pub(in crate::admin) since: String,
     pub(in crate::admin) until: String,
     pub(in crate::admin) after: String,
@@ -37,6 +40,7 @@ pub(in crate::admin) struct EventAsk {
     pub(in crate::admin) kind: String,
     pub(in crate::admin) status: String,
     pub(in crate::admin) account: String,
+    pub(in crate::admin) own: String,
     pub(in crate::admin) since: String,
     pub(in crate::admin) until: String,
     pub(in crate::admin) after: String,
@@ -63,6 +67,7 @@ impl StatusAsk {
             status: text(&self.status),
             account: text(&self.account),
             error: text(&self.error),
+            own: own(&self.own, privacy)?,
             span: span(&self.since, &self.until, now)?,
             after: cursor(&self.after)?,
             limit: limit(self.limit),
@@ -71,12 +76,17 @@ impl StatusAsk {
 }
 
 impl EventAsk {
-    pub(in crate::admin) fn search(&self, now: Timestamp) -> Result<EventSearch, Problem> {
+    pub(in crate::admin) fn search(
+        &self,
+        privacy: &Privacy,
+        now: Timestamp,
+    ) -> Result<EventSearch, Problem> {
         Ok(EventSearch {
             sid: text(&self.sid),
             kind: kind(&self.kind)?,
             status: text(&self.status),
             account: text(&self.account),
+            own: own(&self.own, privacy)?,
             span: span(&self.since, &self.until, now)?,
             after: cursor(&self.after)?,
             limit: limit(self.limit),
@@ -106,6 +116,15 @@ pub(in crate::admin) fn one_of<T>(
 
 pub(super) fn text(text: &str) -> Option<String> {
     Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn own(text: &str, privacy: &Privacy) -> Result<Option<OwnParameter>, Problem> {
+    match text.trim() {
+        "" => Ok(None),
+        text => OwnParameter::parse(text, privacy)
+            .map(Some)
+            .ok_or_else(|| Problem::bad("`own` must be NAME=VALUE, as in order_id=A-1")),
+    }
 }
 
 fn span(since: &str, until: &str, now: Timestamp) -> Result<TimeRange, Problem> {

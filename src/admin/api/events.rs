@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{EventAsk, Problem};
@@ -33,13 +34,14 @@ pub(super) struct EventView {
     route: Option<&'static str>,
     fingerprint: Option<String>,
     query: String,
+    own: Option<Value>,
     params: Box<RawValue>,
     /// That it reports, wherever its kind has it.
     error_code: Option<String>,
 }
 
 impl From<StoredEvent> for EventView {
-    fn from(StoredEvent { event, params, .. }: StoredEvent) -> Self {
+    fn from(StoredEvent { event, params, own }: StoredEvent) -> Self {
         let error_code = error::of(&event);
         Self {
             key: event.key.to_string(),
@@ -55,6 +57,7 @@ impl From<StoredEvent> for EventView {
             route: event.request.as_ref().map(|request| request.route.as_str()),
             fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
             query: event.query,
+            own: own.map(|own| own.to_json()),
             // Both stores hold JSON there and nothing else.
             params: RawValue::from_string(params).unwrap_or_else(|_| RawValue::NULL.to_owned()),
             error_code,
@@ -75,7 +78,7 @@ pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<EventAsk>, QueryRejection>,
 ) -> Result<Json<EventPage>, Problem> {
-    let search = query?.0.search(admin.clock.now())?;
+    let search = query?.0.search(&admin.privacy.now(), admin.clock.now())?;
     let found = admin.reader.find_events(&search).await?;
     let last = found.last().filter(|_| found.len() == search.limit as usize);
     let next = last.map(|StoredEvent { event, .. }| {

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{AccountAsk, Problem, StatusAsk};
 use crate::admin::Admin;
@@ -28,6 +29,7 @@ pub(super) struct StatusView {
     /// Seconds.
     duration: Option<i64>,
     error_code: Option<String>,
+    own: Option<Value>,
     contradicted: bool,
     first_seen: Timestamp,
     updated: Timestamp,
@@ -47,6 +49,7 @@ impl From<CurrentStatus> for StatusView {
             direction: current.direction,
             duration: current.duration,
             error_code: current.error.map(|error| error.code),
+            own: current.own.map(|own| own.parameters.to_json()),
             first_seen: current.first_seen,
             updated: current.updated,
         }

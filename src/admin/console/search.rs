@@ -96,6 +96,7 @@ fn form(asked: &StatusAsk) -> Markup {
             (field("status", "Status", &asked.status, "failed"))
             (field("error", "Error", &asked.error, "30003"))
             (field("account", "Account", &asked.account, "AC…"))
+            (field("own", "Your parameter", &asked.own, "order_id=A-1"))
             div class="field" {
                 label for="since" { "First seen within" }
                 select id="since" name="since" {
@@ -175,6 +176,7 @@ fn more(asked: &StatusAsk, next: Option<String>) -> Markup {
         ("status", &asked.status),
         ("account", &asked.account),
         ("error", &asked.error),
+        ("own", &asked.own),
         ("since", &asked.since),
         ("until", &asked.until),
         ("after", &next),

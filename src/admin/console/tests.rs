@@ -243,6 +243,26 @@ async fn what_twilio_sent_is_text_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_ones_own_is_shown_and_leads_to_all_that_has_it() {
+    let server = Server::start().await;
+    let with = |sid: &str, query: &str| crate::event::Event {
+        query: query.to_owned(),
+        ..event(sid, "busy", 1, "")
+    };
+    server.store(&[with("CA1", "order_id=A%261"), with("CA2", "order_id=A-2")]).await;
+    let timeline = server.get("/sid/CA1").await.body;
+    let link = "<dt>order_id</dt><dd><a href=\"/search?own=order%5Fid%3DA%261\">A&amp;1</a></dd>";
+    assert!(timeline.contains(link), "{timeline}");
+    let found = server.get("/search?own=order_id%3DA%261").await.body;
+    assert!(found.contains("CA1") && !found.contains("CA2"), "{found}");
+    let found = server.get("/search?own=order_id").await.body;
+    assert!(found.contains("NAME=VALUE"), "{found}");
+    let row = server.json("/api/statuses/CA2").await;
+    assert_eq!(row["own"], serde_json::json!({ "order_id": "A-2" }));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_whole_sid_leads_to_its_timeline() {
     let server = Server::start().await;
     let body = "ErrorCode=30003&To=%2B15550100";

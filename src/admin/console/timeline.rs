@@ -17,7 +17,7 @@ use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::auth::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
 use crate::clock::Timestamp;
-use crate::event::CurrentStatus;
+use crate::event::{CurrentStatus, Own};
 use crate::twilio::error::{self, meaning};
 
 /// `GET /sid/{sid}`
@@ -117,6 +117,24 @@ fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
                 div { dt { "Duration" } dd { (seconds(length as f64)) } }
             }
             div { dt { "Account" } dd { (current.account) } }
+            @if let Some(own) = &current.own { (parameters_of_ones_own(&own.parameters)) }
+        }
+    }
+}
+
+/// Each value leads to all that has it.
+fn parameters_of_ones_own(own: &Own) -> Markup {
+    let json = own.to_json();
+    let pairs = json.as_object().into_iter().flatten();
+    let pairs = pairs.flat_map(|(name, value)| match value {
+        Value::Array(values) => values.iter().map(|value| (name, value)).collect(),
+        value => vec![(name, value)],
+    });
+    html! {
+        @for (name, value) in pairs {
+            @let value = value.as_str().unwrap_or_default();
+            @let sought = format!("{name}={value}");
+            div { dt { (name) } dd { a href={ "/search?own=" (format::in_path(&sought)) } { (value) } } }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Dialect`]: in what the two databases differ.
 
+use serde_json::Value;
 use sqlx::{Database, QueryBuilder};
 
 use crate::clock::Timestamp;
@@ -21,6 +22,9 @@ pub(in crate::backend) trait Dialect: Database {
 
     /// Makes text of JSON.
     fn json_as_text(column: &str) -> String;
+
+    /// Whether `own` has this value under this name, alone or among several.
+    fn push_own(sql: &mut QueryBuilder<Self>, name: &str, value: &str);
 
     /// Binds a text as the next parameter.
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str);
@@ -49,6 +53,20 @@ impl Dialect for sqlx::Sqlite {
         column.to_owned()
     }
 
+    /// The text of the value first: it is written there as here, and looking for that is far cheaper than reading
+    /// the object of every row, of which there is no index.
+    fn push_own(sql: &mut QueryBuilder<Self>, name: &str, value: &str) {
+        Self::push_text(sql.push("(instr(own, "), &Value::from(value).to_string());
+        sql.push(") > 0 AND EXISTS (SELECT 1 FROM json_each(own) AS named WHERE named.key = ");
+        Self::push_text(sql, name);
+        Self::push_text(sql.push(" AND (named.type = 'text' AND named.value = "), value);
+        sql.push(
+            " OR named.type = 'array' AND EXISTS (SELECT 1 FROM json_each(named.value) AS one",
+        );
+        Self::push_text(sql.push(" WHERE one.value = "), value);
+        sql.push("))))");
+    }
+
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {
         sql.push_bind(text.to_owned());
     }
@@ -70,6 +88,15 @@ impl Dialect for sqlx::Postgres {
 
     fn json_as_text(column: &str) -> String {
         format!("{column}::text")
+    }
+
+    /// As the index has it.
+    fn push_own(sql: &mut QueryBuilder<Self>, name: &str, value: &str) {
+        let object = |value: Value| Value::Object([(name.to_owned(), value)].into_iter().collect());
+        Self::push_text(sql.push("own @> "), &object(value.into()).to_string());
+        let among = object(Value::Array(vec![value.into()]));
+        Self::push_text(sql.push("::jsonb OR own @> "), &among.to_string());
+        sql.push("::jsonb");
     }
 
     fn push_text(sql: &mut QueryBuilder<Self>, text: &str) {

@@ -3,7 +3,7 @@
 use sqlx::QueryBuilder;
 
 use super::dialect::Dialect;
-use crate::backend::search::Cursor;
+use crate::backend::search::{Cursor, OwnParameter};
 
 /// Either end is one of these. Each comparison is a look into an index.
 pub(in crate::backend) fn push_addresses<DB: Dialect>(
@@ -16,6 +16,19 @@ pub(in crate::backend) fn push_addresses<DB: Dialect>(
             sql.push(if place == 0 && column == "\"from\"" { "" } else { " OR " });
             DB::push_text(sql.push(format_args!("{column} = ")), form);
         }
+    }
+    sql.push(")");
+}
+
+/// Has one of these values under this name.
+pub(in crate::backend) fn push_own<DB: Dialect>(
+    sql: &mut QueryBuilder<DB>,
+    own: Option<&OwnParameter>,
+) {
+    let Some(OwnParameter { name, values }) = own else { return };
+    for (place, value) in values.iter().enumerate() {
+        sql.push(if place == 0 { " AND (" } else { " OR " });
+        DB::push_own(sql, name, value);
     }
     sql.push(")");
 }

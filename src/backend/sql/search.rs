@@ -4,7 +4,7 @@ use sqlx::QueryBuilder;
 
 use super::columns::{select_events, select_statuses};
 use super::dialect::Dialect;
-use super::page::{push_addresses, push_after};
+use super::page::{push_addresses, push_after, push_own};
 use crate::backend::search::{
     ACCOUNTS, Cursor, EventSearch, Needle, ROWS_PER_PAGE, StatusSearch, TimeRange,
 };
@@ -68,6 +68,7 @@ pub(in crate::backend) fn find_statuses<DB: Dialect>(search: &StatusSearch) -> Q
     equal(sql, "status", search.status.as_deref());
     equal(sql, "account", search.account.as_deref());
     equal(sql, "error_code", search.error.as_deref());
+    push_own(sql, search.own.as_ref());
     push_page(sql, ["statuses.first_seen", "sid"], search.span, &search.after, search.limit);
     select
 }
@@ -81,6 +82,7 @@ pub(in crate::backend) fn find_events<DB: Dialect>(search: &EventSearch) -> Quer
     equal(sql, "kind", search.kind.map(Kind::as_str));
     equal(sql, "status", search.status.as_deref());
     equal(sql, "account", search.account.as_deref());
+    push_own(sql, search.own.as_ref());
     push_page(sql, ["events.received_at", "key"], search.span, &search.after, search.limit);
     select
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use offhook::backend::Reads;
 use offhook::backend::postgres::{self, PostgresStore};
-use offhook::backend::search::{Cursor, EventSearch, Needle, StatusSearch, TimeRange};
+use offhook::backend::search::{
+    Cursor, EventSearch, Needle, OwnParameter, StatusSearch, TimeRange,
+};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::clock::Timestamp;
 use offhook::event::{Batch, Event, EventKey, Kind, Resource};
@@ -64,6 +66,7 @@ both_stores![
     events_are_filtered_and_come_in_pages,
     counts_are_of_what_came_since_then,
     nothing_that_is_typed_breaks_a_search,
+    what_has_a_parameter_of_ones_own_is_found_by_it,
 ];
 
 impl<K: Sink> Store<K> {
@@ -226,6 +229,47 @@ async fn events_are_filtered_and_come_in_pages(store: Store<impl Sink>) {
     let (id, account) = ("SM1-sent".to_owned(), "AC1".to_owned());
     let after = Some(Cursor { at: at(3), id, account });
     assert_eq!(keys(EventSearch { after, ..all() }).await, ["CA1-busy", "CA1-initiated"]);
+}
+
+async fn what_has_a_parameter_of_ones_own_is_found_by_it(store: Store<impl Sink>) {
+    let with = |sid: &str, query: &str, seconds| Event {
+        query: query.to_owned(),
+        ..call(sid, "busy", seconds, "")
+    };
+    store
+        .store([
+            with("CA1", "order_id=A-1&tenant=7", 1),
+            with("CA2", "order_id=A-2&order_id=A-1", 2),
+            with("CA3", "order_id=A-12", 3),
+            with("CA4", "id=A-1&note=%22order_id%22%3A%22A-1%22", 4),
+            with("CA5", "na%22me=%C3%BC+%22%27%5C%0A", 5),
+            call("CA6", "busy", 6, ""),
+        ])
+        .await;
+    let all = || EventSearch { limit: 100, ..EventSearch::default() };
+    for (sought, expected) in [
+        ("order_id=A-1", &["CA2", "CA1"][..]),
+        ("order_id=A-2", &["CA2"]),
+        ("tenant=7", &["CA1"]),
+        ("id=A-1", &["CA4"]),
+        ("order_id=A", &[]),
+        ("order_id=", &[]),
+        ("order_id=%", &[]),
+        ("tenant=A-1", &[]),
+        ("na\"me=\u{fc} \"'\\\n", &["CA5"]),
+        ("nul=\0", &[]),
+    ] {
+        // What is typed is trimmed, and this ends with a line.
+        let (name, value) = sought.split_once('=').expect("a parameter");
+        let parsed = OwnParameter { name: name.to_owned(), values: vec![value.to_owned()] };
+        let own = || Some(parsed.clone());
+        let search = StatusSearch { own: own(), ..StatusSearch::default() };
+        assert_eq!(store.sids(search).await, expected, "{sought:?}");
+        let found = store.reader.find_events(&EventSearch { own: own(), ..all() }).await;
+        let found = found.expect("it can be read");
+        let sids: Vec<_> = found.iter().filter_map(|stored| stored.event.sid.as_deref()).collect();
+        assert_eq!(sids, expected, "{sought:?}");
+    }
 }
 
 async fn counts_are_of_what_came_since_then(store: Store<impl Sink>) {

@@ -91,7 +91,7 @@ impl Drop for Offhook {
 }
 
 /// As `main` does it. Redis, Postgres and the HTTP client share one TLS library.
-pub(super) fn install_cryptography() {
+pub(crate) fn install_cryptography() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -140,6 +140,40 @@ async fn each_query_that_is_shown_uses_an_index_of_postgres() {
     }
     assert!(seen >= 5, "the pages are not read: {seen} queries");
     assert!(scans.is_empty(), "queries that read a whole table:\n{}", scans.join("\n"));
+    the_reader_may_ask_all_of_that_and_change_nothing(&mut connection).await;
+}
+
+/// The role that the pages make.
+async fn the_reader_may_ask_all_of_that_and_change_nothing(connection: &mut PgConnection) {
+    sqlx::query("SET ROLE offhook_reader").execute(&mut *connection).await.expect("it is there");
+    let cursor: String = sqlx::query_scalar("SELECT offhook_cursor()")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("it may ask for the cursor");
+    for example in
+        examples().iter().filter(|example| !example.is_for_sqlite && example.is_a_query())
+    {
+        // The cursor of the pages is of another feed.
+        let sql = AssertSqlSafe(example.sql.replace("9f86d081884c7d65.1042", &cursor));
+        let asked = sqlx::query(sql).fetch_all(&mut *connection).await;
+        asked.unwrap_or_else(|error| panic!("{example:?}: {error}"));
+    }
+    for change in [
+        "DELETE FROM events",
+        "UPDATE statuses SET status = status",
+        "INSERT INTO changes SELECT * FROM changes",
+        "UPDATE feed SET cut = 0",
+        "SELECT nextval('changes_id_seq')",
+        "SELECT * FROM retention",
+        "SELECT * FROM _sqlx_migrations",
+    ] {
+        let refused = sqlx::query(change).execute(&mut *connection).await;
+        let code = refused
+            .expect_err(change)
+            .into_database_error()
+            .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+        assert_eq!(code.as_deref(), Some("42501"), "{change}");
+    }
 }
 
 async fn explain(connection: &mut PgConnection, example: &Example) -> Value {
@@ -206,7 +240,7 @@ async fn each_query_that_is_shown_uses_an_index_of_sqlite() {
         };
         scans.extend(steps.filter(scanned).map(|step| format!("{}: {step}", example.sql)));
     }
-    assert!(seen >= 2, "the pages are not read: {seen} queries");
+    assert!(seen >= 4, "the pages are not read: {seen} queries");
     assert!(scans.is_empty(), "queries that read a whole table:\n{}", scans.join("\n"));
 }
 
