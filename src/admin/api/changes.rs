@@ -96,7 +96,7 @@ pub(super) async fn list(
     let mut reader = doors.watch.reader();
     let (mut from, mut left, mut seat) = (begin(&admin, start).await?, read::MOST, None);
     loop {
-        let found = find(&doors.feed, from, &filter, limit, left).await?;
+        let found = find(doors, from, &filter, limit, left).await?;
         left -= found.looked_at;
         if !found.changes.is_empty() || left == 0 || Instant::now() >= until {
             return Ok(ChangePage::of(found));
@@ -118,7 +118,7 @@ async fn begin(admin: &Admin, start: Start) -> Result<From, Problem> {
     Ok(match start {
         Start::Oldest => From::Start,
         Start::After(cursor) => From::After(cursor),
-        Start::Now => From::After(admin.feed.feed.end().await?),
+        Start::Now => From::After(admin.feed.end().await?),
     })
 }
 

@@ -114,8 +114,7 @@ impl Tail {
 
     /// Reads on; how many changes were looked at.
     async fn read(&mut self) -> Result<u32, FeedError> {
-        let feed = &self.admin.feed.feed;
-        let found = find(feed, self.from.clone(), &self.filter, AT_ONCE, MOST).await?;
+        let found = find(&self.admin.feed, self.from.clone(), &self.filter, AT_ONCE, MOST).await?;
         self.backoff.reset();
         let Found { changes, next, looked_at } = found;
         let last = changes.last().map(|(cursor, _)| cursor.id);

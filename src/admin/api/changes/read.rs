@@ -1,7 +1,7 @@
 //! [`find`]: reads on in the feed, past what a filter does not take, in bounded work.
 
 use super::ask::Filter;
-use crate::backend::Feed;
+use crate::admin::FeedDoors;
 use crate::backend::feed::{CHANGES_PER_PAGE, FeedError, FeedPage, From};
 use crate::event::{Change, Cursor};
 
@@ -21,7 +21,7 @@ pub(super) struct Found {
 
 /// At most `limit` changes that the filter takes, of the next `most`.
 pub(super) async fn find(
-    feed: &Feed,
+    doors: &FeedDoors,
     mut from: From,
     filter: &Filter,
     limit: u32,
@@ -31,7 +31,7 @@ pub(super) async fn find(
     loop {
         // Of those that a filter takes there may be few.
         let wanted = if filter.is_open() { limit } else { CHANGES_PER_PAGE }.min(most - looked_at);
-        let FeedPage { changes: page, next } = feed.changes(&from, wanted).await?;
+        let FeedPage { changes: page, next } = doors.changes(&from, wanted).await?;
         let is_last = page.len() < wanted as usize;
         for change in page {
             looked_at += 1;
