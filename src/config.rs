@@ -137,6 +137,7 @@ impl Config {
         found.extend(sections::inbound::warnings(loaded, &self.public_url));
         found.extend(sections::admin::warnings(loaded, &self.admin));
         found.extend(deployment::warning(loaded, &self.deployment));
+        found.extend(sections::store::warning(loaded));
         found.extend(stream::warning(loaded));
         found.extend(spool::warning(loaded));
         found.extend(worker::warnings(loaded));

@@ -70,13 +70,13 @@ impl Doctor {
         }
         match &config.deployment {
             Deployment::Embedded { store, .. } => findings.extend(disk::look_at_store(store)),
-            Deployment::Direct { store: url, .. } => {
-                findings.extend(store::look(url, config).await);
+            Deployment::Direct { store: url, listen, .. } => {
+                findings.extend(store::look(url, listen.as_ref(), config).await);
             }
             Deployment::Scaled(scaled) => {
                 let (stream, store) = tokio::join!(
                     stream::look(scaled, self.rate),
-                    store::look(&scaled.store, config)
+                    store::look(&scaled.store, scaled.listen.as_ref(), config)
                 );
                 findings.extend(stream);
                 findings.extend(store);

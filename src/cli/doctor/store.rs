@@ -3,23 +3,48 @@
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Finding;
-use crate::backend::postgres::{Denied, ExamineError, Examined, Health, OLDEST, Postgres, Tables};
+use crate::backend::postgres::{
+    Denied, ExamineError, Examined, Health, Listen, OLDEST, Postgres, Tables,
+};
 use crate::backend::{DurabilityLevel, certificate};
 use crate::config::Config;
 use crate::upkeep::retention;
 
 const SUBJECT: &str = "Postgres";
 
-pub(super) async fn look(store: &SecretString, config: &Config) -> Vec<Finding> {
+pub(super) async fn look(
+    store: &SecretString,
+    listen: Option<&SecretString>,
+    config: &Config,
+) -> Vec<Finding> {
     match ask(store).await {
         Ok((examined, durability)) => {
             let mut findings = vec![version(examined.version), durability];
             findings.extend(tables(&examined, config.migrate));
             findings.extend(retention(&examined, config.retention));
             findings.push(Finding::of_clock(SUBJECT, examined.clock));
+            if let Some(listen) = listen {
+                findings.push(listening(listen).await);
+            }
             findings
         }
         Err(error) => vec![refused(&error)],
+    }
+}
+
+/// Whether what is notified can be heard where store.listen_url leads.
+async fn listening(url: &SecretString) -> Finding {
+    let begun = match Listen::new(url.expose_secret()) {
+        Ok(listen) => listen.begin().await,
+        Err(error) => Err(error),
+    };
+    match begun {
+        Ok(_) => Finding::ok(SUBJECT, "changes are heard of at once, at store.listen_url"),
+        Err(error) => Finding::warning(
+            SUBJECT,
+            format!("changes cannot be listened to at store.listen_url: {error}"),
+            "give it Postgres itself, without a pooler; until then, the end of the feed is polled",
+        ),
     }
 }
 

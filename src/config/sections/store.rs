@@ -71,6 +71,14 @@ pub(crate) fn no_listen_url(loaded: &Loaded) -> Result<(), ConfigError> {
     }
 }
 
+/// Notifications that no process of this configuration sends.
+pub(crate) fn warning(loaded: &Loaded) -> Option<ConfigError> {
+    let key = LISTEN_URLS.into_iter().find(|key| loaded.origin(key) != Origin::NotSet)?;
+    let problem = "with store.notify = false nothing is heard there, and changes are handed out up to a second \
+                   late: leave that out, or this";
+    (!loaded.raw.store.notify).then(|| loaded.error(key, problem))
+}
+
 fn check_url(loaded: &Loaded, key: &str, url: &SecretString) -> Result<(), ConfigError> {
     if let Some(problem) = urls::problem(url.expose_secret()) {
         return Err(loaded.error(key, problem));
@@ -106,7 +114,14 @@ mod tests {
     use secrecy::ExposeSecret as _;
 
     use crate::config::Deployment;
-    use crate::config::testing::{MINIMAL, check_error, load, minimal};
+    use crate::config::testing::{MINIMAL, check_error, check_warning, load, minimal};
+
+    #[test]
+    fn notifications_that_nothing_sends_are_warned_of() {
+        let file = "[store]\nlisten_url = 'postgres://h/d'\nnotify = false";
+        let postgres = [("DATABASE_URL", "postgres://h/d")];
+        check_warning(&postgres, file, "store.listen_url", "store.notify = false");
+    }
 
     #[test]
     fn notifications_are_listened_to_on_a_postgres_of_their_own_url() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use offhook::backend::postgres::Listen;
 use offhook::config::Role;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -291,9 +292,10 @@ async fn changes_come_through_a_pooler_and_are_heard_of_beside_it() {
     let _worker = Offhook::start(&testbed.role(Role::Worker));
     let receiver = testbed.role(Role::Receiver);
     let polls = Offhook::start(&receiver);
-    let listening = Offhook::start(&receiver.clone().set("OFFHOOK_STORE__LISTEN_URL", direct));
+    let at = |url: String| receiver.clone().set("OFFHOOK_STORE__LISTEN_URL", url);
+    let listening = Offhook::start(&at(direct.clone()));
     // Nothing is heard there, and it is asked all the same.
-    let misled = Offhook::start(&receiver.set("OFFHOOK_STORE__LISTEN_URL", pooler.url()));
+    let misled = Offhook::start(&at(pooler.url()));
     let all = [&polls, &listening, &misled];
     for offhook in all {
         until("there are tables", async || {
@@ -312,6 +314,12 @@ async fn changes_come_through_a_pooler_and_are_heard_of_beside_it() {
     })
     .await;
     assert_eq!(misled.client.metric(LISTENING).await, 0.0);
+    for (url, found) in [(direct, "are heard of at once"), (pooler.url(), "cannot be listened to")]
+    {
+        let doctor = ["doctor", "--role", "receiver", "--no-callback"];
+        let said = run(&at(url), &doctor).out;
+        assert!(said.contains(&format!("changes {found}")), "{said}");
+    }
     assert_eq!(polls.client.metric(FAILURES).await, 0.0);
 
     // It is lost, and comes back; what was stored meanwhile is handed out.
@@ -328,6 +336,28 @@ async fn changes_come_through_a_pooler_and_are_heard_of_beside_it() {
     until("it is told", async || (listening.client.metric(FAILURES).await == 1.0).then_some(()))
         .await;
     listens(&listening.client).await;
+}
+
+/// A connection on which a commit is heard, and its end.
+#[tokio::test]
+async fn each_commit_is_heard_and_so_is_the_end_of_the_connection() {
+    needs!(Redis, Postgres);
+    let mut testbed = Testbed::scale_out(Durability::Unsynced);
+    let offhook = testbed.start();
+    let keys = offhook.client.accepts_calls(0..1).await;
+    testbed.contents_with(&keys).await;
+    let listen = Listen::new(&testbed.postgres().url()).expect("a URL");
+    let mut listening = listen.begin().await.expect("it takes connections");
+    for number in 1..4 {
+        let (heard, _) =
+            tokio::join!(listening.heard(), offhook.client.accepts_calls(number..number + 1));
+        heard.expect("it is there");
+    }
+    drop(offhook);
+    testbed.postgres().kill();
+    // What came before that may be heard first.
+    while listening.heard().await.is_ok() {}
+    assert!(listen.begin().await.is_err());
 }
 
 #[test]
