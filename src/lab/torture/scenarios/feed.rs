@@ -77,7 +77,8 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
     let mut trial = Trial::begin(name, run, testbed).await?;
     let readers = begin(&mut trial, &Door::SQLITE)?;
     while trial.goes_on() {
-        trial.pause(80..400).await;
+        // A start takes a while, and something must be stored between two.
+        trial.pause(200..1200).await;
         if trial.any(4) == 0 {
             trial.testbed.receivers[0].signal(Signal::Stop);
             sleep(Duration::from_millis(300)).await;
