@@ -3,6 +3,7 @@
 mod batteries;
 mod commands;
 mod floors;
+mod forwarding;
 mod harness;
 mod house;
 mod operate;

@@ -1,0 +1,3 @@
+//! What is stored reaches the URLs of `[[forward]]`.
+
+mod handlers;
