@@ -127,6 +127,7 @@ impl RowPurge {
     /// Takes what was deleted out of the WAL too, and syncs; whether that was all of it: a search that is still
     /// reading prevents it.
     pub(in crate::backend) async fn finish(&self) -> Result<bool, BackendError> {
+        let _alone = self.writer.no_feed_read().await;
         let held = self.writer.hold().await.map_err(failed)?;
         // A commit waits as long as this does.
         let checkpoint = async |connection: &mut SqliteConnection| {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -35,6 +35,9 @@ pub(super) struct Writer {
     synced: Mutex<i64>,
     /// Whether something was written since the WAL was last brought to the disk.
     behind: AtomicBool,
+    /// Held by each read of the feed, and alone by a checkpoint. A reader that began before the last commit keeps that
+    /// from being copied, and the WAL from beginning anew; and those of the feed, whom each commit wakes, read always.
+    feed_reads: RwLock<()>,
     /// Told of what was committed.
     pub(super) feed_watch: FeedWatch,
 }
@@ -47,6 +50,7 @@ impl Writer {
             synced: Mutex::new(0),
             dirty: AtomicBool::new(true),
             behind: AtomicBool::new(true),
+            feed_reads: RwLock::new(()),
             feed_watch: FeedWatch::default(),
         }
     }
@@ -75,6 +79,16 @@ impl Writer {
         self.dirty.store(true, Ordering::Release);
         self.behind.store(true, Ordering::Release);
         Ok(HeldConnection { connection, slot, database: &self.database })
+    }
+
+    /// For one read of the feed, which ends in bounded time.
+    pub(super) async fn feed_read(&self) -> RwLockReadGuard<'_, ()> {
+        self.feed_reads.read().await
+    }
+
+    /// While nothing reads the feed. Taken before the connection, so that no commit waits for a reader.
+    pub(super) async fn no_feed_read(&self) -> RwLockWriteGuard<'_, ()> {
+        self.feed_reads.write().await
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -129,6 +143,7 @@ impl Writer {
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
     /// began long ago keeps some of it from being copied.
     pub(super) async fn checkpoint(&self) -> Result<bool, CommitError> {
+        let _alone = self.no_feed_read().await;
         let held = self.hold().await?;
         let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
         let run = async |connection: &mut SqliteConnection| {
