@@ -8,6 +8,7 @@ mod dependency;
 mod durability;
 pub mod feed;
 mod feed_watch;
+pub mod forwards;
 pub mod local_log;
 pub mod postgres;
 mod probe;
@@ -23,7 +24,7 @@ pub use self::dependency::{Backend, Dependency, Need};
 pub use self::durability::{DurabilityLevel, DurabilityReport, DurabilityReports};
 pub use self::feed_watch::{FeedReader, FeedWatch};
 pub use self::probe::Probe;
-pub use self::store::{Feed, Reads, RowPurge, Store, StoreHealth};
+pub use self::store::{Feed, Forwards, Reads, RowPurge, Store, StoreHealth};
 use crate::event::{Event, Own};
 use crate::pipeline::Cause;
 

@@ -3,6 +3,7 @@
 mod columns;
 mod examine;
 mod feed;
+mod forwards;
 mod handles;
 mod listen;
 mod purge;
@@ -23,6 +24,7 @@ use tokio::time::timeout;
 
 pub use self::examine::{Denied, ExamineError, Examined, Tables};
 pub use self::feed::Feed;
+pub use self::forwards::Forwards;
 pub use self::handles::{Handles, Health};
 pub use self::listen::{Listen, Listening};
 pub use self::purge::RowPurge;

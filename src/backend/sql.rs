@@ -7,6 +7,7 @@ pub(super) mod columns;
 pub(super) mod counts;
 pub(super) mod dialect;
 pub(super) mod error;
+pub(super) mod forwards;
 pub(super) mod page;
 pub(super) mod purge;
 pub(super) mod rows;

@@ -3,6 +3,7 @@
 mod bind;
 mod checkpoint;
 mod feed;
+mod forwards;
 mod handles;
 mod purge;
 mod query;
@@ -25,6 +26,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::checkpoint::Checkpoint;
 pub use self::feed::Feed;
+pub use self::forwards::Forwards;
 pub use self::handles::{Handles, Health};
 pub use self::purge::RowPurge;
 pub use self::query::Query;

@@ -1,17 +1,20 @@
 //! [`Store`]: the truth, in one of two databases, and the facets of it that services are handed.
 
 mod feed;
+mod forwards;
 mod health;
 mod purge;
 mod reads;
 
 pub use self::feed::Feed;
+pub use self::forwards::Forwards;
 pub use self::health::StoreHealth;
 pub use self::purge::RowPurge;
 pub use self::reads::Reads;
 use super::{FeedWatch, postgres, sqlite};
 
-/// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`RowPurge`], [`StoreHealth`].
+/// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`Forwards`], [`RowPurge`],
+/// [`StoreHealth`].
 ///
 /// There are no others, and nothing above matches on which it is: what differs is said in the modules
 /// of the two.
@@ -59,6 +62,15 @@ impl Store {
         match self {
             Self::Sqlite(handles) => handles.feed_watch(),
             Self::Postgres(handles) => handles.feed_watch(),
+        }
+    }
+
+    /// Where forwards stand.
+    #[must_use]
+    pub fn forwards(&self) -> Forwards {
+        match self {
+            Self::Sqlite(handles) => Forwards::Sqlite(handles.forwards()),
+            Self::Postgres(handles) => Forwards::Postgres(handles.forwards()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The contracts of the pipeline and of the stores, each held against every backend.
 
 mod feed;
+mod forwards;
 mod reads;
 mod sink;
 mod source;

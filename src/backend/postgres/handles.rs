@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
-use super::{CONNECT, Feed, Postgres, Query, RowPurge};
+use super::{CONNECT, Feed, Forwards, Postgres, Query, RowPurge};
 use crate::backend::{BackendError, DurabilityReport, FeedWatch};
 
 /// The scale-out store.
@@ -34,6 +34,10 @@ impl Handles {
 
     pub(in crate::backend) fn feed_watch(&self) -> FeedWatch {
         self.postgres.feed_watch.clone()
+    }
+
+    pub(in crate::backend) fn forwards(&self) -> Forwards {
+        Forwards::new(self.postgres.clone())
     }
 
     pub(in crate::backend) fn health(&self) -> Health {

@@ -14,6 +14,9 @@ pub(in crate::backend) trait Dialect: Database {
     /// Whether a status is not final, as the index of open calls has it.
     const NOT_FINAL: &str;
 
+    /// Whether what was given up is to be forwarded after all.
+    const REPLAYED: &str;
+
     /// Selects the last id that was ever given to a change.
     const LAST_CHANGE: &str;
 
@@ -43,6 +46,7 @@ impl Dialect for sqlx::Sqlite {
     const POSITION: &str = "instr";
     const TIME: &str = "";
     const NOT_FINAL: &str = "final = 0";
+    const REPLAYED: &str = "replay = 1";
     const LAST_CHANGE: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'changes'";
 
     fn time_as_text(column: &str) -> String {
@@ -80,6 +84,7 @@ impl Dialect for sqlx::Postgres {
     const POSITION: &str = "strpos";
     const TIME: &str = "::timestamptz";
     const NOT_FINAL: &str = "NOT final";
+    const REPLAYED: &str = "replay";
     const LAST_CHANGE: &str = "SELECT last_value FROM changes_id_seq";
 
     fn time_as_text(column: &str) -> String {

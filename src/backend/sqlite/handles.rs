@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
+use super::forwards::Forwards;
 use super::query::Query;
 use super::writer::Writer;
 use super::{Database, RowPurge, SqliteStore};
@@ -37,6 +38,10 @@ impl Handles {
 
     pub(in crate::backend) fn feed_watch(&self) -> FeedWatch {
         self.writer.feed_watch.clone()
+    }
+
+    pub(in crate::backend) fn forwards(&self) -> Forwards {
+        Forwards::new(&self.writer)
     }
 
     /// On a connection of its own, which no search holds.

@@ -1,0 +1,284 @@
+//! What a store keeps of forwards, of both stores alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook::backend::forwards::{
+    Claim, Claimed, Disabled, GivenUp, Held, Progress, Replay, Waiting, Written,
+};
+use offhook::backend::postgres::{self, PostgresStore};
+use offhook::backend::sqlite::{self, Database, SqliteStore};
+use offhook::backend::{self, Forwards};
+use offhook::clock::Timestamp;
+use offhook::event::{Batch, Cursor, Event, EventKey, FeedId, Kind};
+use offhook::pipeline::Sink;
+use tempfile::TempDir;
+
+use crate::services::{Durability, Postgres, needs};
+
+const LEASE: Duration = Duration::from_secs(600);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Store<K> {
+    sink: K,
+    store: backend::Store,
+    forwards: Forwards,
+    _home: (Option<TempDir>, Option<Postgres>),
+}
+
+async fn sqlite() -> Store<SqliteStore> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+    let database = Arc::new(Database::lock(&url).expect("a file of our own"));
+    database.migrate().await.expect("a new file");
+    let sink = SqliteStore::open(database).await.expect("a new file");
+    let store = backend::Store::Sqlite(sqlite::Handles::new(&sink));
+    Store { forwards: store.forwards(), store, sink, _home: (Some(directory), None) }
+}
+
+async fn postgres() -> Store<PostgresStore> {
+    let server = Postgres::start(Durability::Unsynced);
+    let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
+    pool.migrate().await.expect("empty tables can be made");
+    let store = backend::Store::Postgres(postgres::Handles::new(pool.clone()));
+    let sink = PostgresStore::new(pool);
+    Store { forwards: store.forwards(), store, sink, _home: (None, Some(server)) }
+}
+
+/// One test per store of `async fn name(store: Store<impl Sink>)`.
+macro_rules! both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test] async fn $name() { super::$name(super::sqlite().await).await; })+
+        }
+        mod scale_out {
+            $(#[tokio::test] async fn $name() {
+                super::needs!(Postgres);
+                super::$name(super::postgres().await).await;
+            })+
+        }
+    };
+}
+
+both_stores![
+    only_the_holder_writes_and_what_is_disabled_is_held_by_none,
+    progress_is_written_whole_and_twice_is_as_once,
+    what_was_given_up_is_listed_and_replayed,
+    changes_are_loaded_with_their_events,
+    retention_is_told_the_first_change_that_is_needed,
+    a_forward_of_another_feed_goes_on_from_the_end,
+];
+
+fn claim(holder: &str) -> Claim {
+    Claim { forward: "app".to_owned(), holder: holder.to_owned(), lasts: LEASE }
+}
+
+fn waiting(change: i64, due_in: Option<Duration>) -> Waiting {
+    let sid = Some("CA1".to_owned());
+    Waiting { change, account: "AC1".to_owned(), sid, tries: 2, due_in }
+}
+
+fn given_up(change: i64, sid: &str) -> GivenUp {
+    let failure = "timeout".to_owned();
+    GivenUp { change, account: "AC1".into(), sid: Some(sid.to_owned()), tries: 17, failure }
+}
+
+impl<K: Sink> Store<K> {
+    /// Stores a change of each of these SIDs; where the feed ends then.
+    async fn changes(&self, sids: &[&str]) -> Cursor {
+        for sid in sids {
+            let key = EventKey::of(&[sid, "ringing"]).expect("printable");
+            let event = Event { sid: Some((*sid).into()), ..Event::new(key, Kind::Call, "AC1") };
+            self.sink.commit(&Batch::from(event)).await.expect("the store is there");
+        }
+        self.store.feed().end().await.expect("it can be read")
+    }
+
+    /// A forward that begins here, and whose lease is held.
+    async fn held(&self, at: &Cursor) -> Claim {
+        self.forwards.create("app", at).await.expect("the store is there");
+        let claim = claim("one");
+        assert!(matches!(self.claim(&claim).await, Claimed::Held(_)));
+        claim
+    }
+
+    async fn claim(&self, claim: &Claim) -> Claimed {
+        self.forwards.claim(claim).await.expect("the store is there")
+    }
+
+    async fn write(&self, claim: &Claim, progress: &Progress) -> Written {
+        self.forwards.write(claim, progress).await.expect("the store is there")
+    }
+}
+
+async fn only_the_holder_writes_and_what_is_disabled_is_held_by_none<K: Sink>(store: Store<K>) {
+    let (one, other) = (claim("one"), claim("other"));
+    assert_eq!(store.claim(&one).await, Claimed::Unknown);
+    let start = store.changes(&["CA1"]).await;
+    store.forwards.create("app", &start).await.expect("a new one");
+    let elsewhere = Cursor { id: 0, ..start.clone() };
+    store.forwards.create("app", &elsewhere).await.expect("it is there already");
+    let held = Held { feed: start.feed.as_str().to_owned(), cursor: start.id, failing_for: None };
+    assert_eq!(store.claim(&one).await, Claimed::Held(held.clone()));
+    assert_eq!(store.claim(&one).await, Claimed::Held(held.clone()));
+
+    let forward = Progress { cursor: start.id + 1, ..Progress::default() };
+    assert_eq!(store.write(&other, &forward).await, Written::Lost);
+    if matches!(store.forwards, Forwards::Postgres(_)) {
+        assert_eq!(store.claim(&other).await, Claimed::Taken);
+    }
+    store.forwards.release(&other).await.expect("it holds nothing");
+    assert_eq!(store.write(&one, &forward).await, Written::Kept);
+    store.forwards.release(&one).await.expect("it holds it");
+    assert_eq!(store.write(&one, &forward).await, Written::Lost);
+    assert!(
+        matches!(store.claim(&other).await, Claimed::Held(held) if held.cursor == start.id + 1)
+    );
+
+    let gone = Progress { disable: Some(Disabled::Gone), ..forward.clone() };
+    assert_eq!(store.write(&other, &gone).await, Written::Kept);
+    assert_eq!(store.write(&other, &forward).await, Written::Lost);
+    assert_eq!(store.claim(&one).await, Claimed::Disabled(Disabled::Gone));
+    assert!(!store.forwards.disable("app").await.expect("it is there"), "it is already");
+    let end = store.changes(&["CA2"]).await;
+    assert!(store.forwards.enable("app", &end).await.expect("it is there"));
+    assert!(!store.forwards.enable("app", &end).await.expect("it is there"), "it is already");
+    assert!(matches!(store.claim(&one).await, Claimed::Held(held) if held.cursor == start.id + 1));
+    assert!(store.forwards.disable("app").await.expect("it is there"));
+    assert_eq!(store.write(&one, &forward).await, Written::Lost);
+    assert_eq!(store.claim(&one).await, Claimed::Disabled(Disabled::Operator));
+}
+
+async fn progress_is_written_whole_and_twice_is_as_once<K: Sink>(store: Store<K>) {
+    let start = store.changes(&["CA1"]).await;
+    let claim = store.held(&start).await;
+    let progress = Progress {
+        cursor: start.id + 9,
+        failing_for: Some(HOUR),
+        waiting: vec![waiting(3, Some(HOUR)), waiting(4, None), waiting(5, None)],
+        given_up: vec![given_up(1, "CA9")],
+        ..Progress::default()
+    };
+    for _ in 0..2 {
+        assert_eq!(store.write(&claim, &progress).await, Written::Kept);
+        let rows = store.forwards.waiting("app").await.expect("it can be read");
+        let due = rows[0].due_in.expect("it is due some time");
+        assert!(due <= HOUR && due > HOUR / 2, "{due:?}");
+        assert_eq!(rows[1..], [waiting(4, None), waiting(5, None)]);
+    }
+    let Claimed::Held(held) = store.claim(&claim).await else { panic!("it holds it") };
+    assert_eq!(held.cursor, start.id + 9);
+    assert!(held.failing_for.is_some_and(|long| long >= HOUR));
+
+    let progress = Progress {
+        cursor: start.id,
+        settled: vec![3],
+        given_up: vec![given_up(4, "CA1")],
+        waiting: vec![Waiting { tries: 3, ..waiting(5, Some(HOUR)) }],
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &progress).await, Written::Kept);
+    let rows = store.forwards.waiting("app").await.expect("it can be read");
+    assert_eq!((rows.len(), rows[0].change, rows[0].tries), (1, 5, 3));
+    let [state] = &store.forwards.states().await.expect("it can be read")[..] else { panic!() };
+    assert_eq!((state.waiting, state.given_up, state.cursor), (1, 2, start.id + 9));
+    assert_eq!((state.failing_since, state.disabled), (None, None));
+    assert_eq!(state.holder.as_deref(), Some("one"));
+}
+
+async fn what_was_given_up_is_listed_and_replayed<K: Sink>(store: Store<K>) {
+    let end = store.changes(&["CA1", "CA2", "CA3"]).await;
+    let claim = store.held(&end).await;
+    let first = end.id - 2;
+    let rows = ["CA1", "CA2", "CA3"].into_iter().zip(first..).map(|(sid, id)| given_up(id, sid));
+    let progress = Progress { cursor: end.id, given_up: rows.collect(), ..Progress::default() };
+    assert_eq!(store.write(&claim, &progress).await, Written::Kept);
+    let listed = store.forwards.list_given_up("app", first, 10).await.expect("it can be read");
+    let ids: Vec<i64> = listed.iter().map(|row| row.change).collect();
+    assert_eq!(ids, [first + 1, first + 2]);
+    assert_eq!(listed[0].failure.as_deref(), Some("timeout"));
+    assert!(listed[0].at.is_some() && !listed[0].replayed);
+
+    let replay = async |replay| store.forwards.replay("app", &replay).await.expect("it is there");
+    assert_eq!(replay(Replay::Sid("CA2".into())).await, 1);
+    assert_eq!(replay(Replay::Sid("CA2".into())).await, 0);
+    assert_eq!(replay(Replay::Since(Timestamp::from_micros(i64::MAX))).await, 0);
+    assert_eq!(replay(Replay::Since(Timestamp::from_micros(0))).await, 2);
+    assert_eq!(replay(Replay::All).await, 0);
+    let replays = store.forwards.replays("app", 2).await.expect("it can be read");
+    assert_eq!((replays.len(), replays[0].change, replays[0].tries), (2, first, 0));
+    let again = Progress {
+        cursor: end.id,
+        waiting: replays.clone(),
+        replayed: replays.iter().map(|row| row.change).collect(),
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &again).await, Written::Kept);
+    let replays = store.forwards.replays("app", 9).await.expect("it can be read");
+    assert_eq!(replays.len(), 1);
+    let listed = store.forwards.list_waiting("app", 0, 10).await.expect("it can be read");
+    assert_eq!((listed.len(), listed[0].at, &listed[0].failure), (2, None, &None));
+}
+
+async fn changes_are_loaded_with_their_events<K: Sink>(store: Store<K>) {
+    let end = store.changes(&["CA1", "CA2"]).await;
+    let ids = [end.id - 1, end.id, end.id + 7];
+    let loaded = store.forwards.load(&ids).await.expect("it can be read");
+    let sids: Vec<_> = loaded
+        .iter()
+        .map(|(change, event)| (change.id, event.as_ref().and_then(|event| event.sid.as_deref())))
+        .collect();
+    assert_eq!(sids, [(end.id - 1, Some("CA1")), (end.id, Some("CA2"))]);
+
+    // What is not in the feed any more is forgotten.
+    let claim = store.held(&end).await;
+    let progress = Progress {
+        cursor: end.id,
+        waiting: vec![waiting(end.id, None), waiting(end.id + 7, None)],
+        given_up: vec![given_up(end.id - 1, "CA1"), given_up(end.id + 8, "CA1")],
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &progress).await, Written::Kept);
+    let gone = store.forwards.forget("app").await.expect("the store is there");
+    assert_eq!(gone, [end.id + 7]);
+    let kept = store.forwards.list_given_up("app", 0, 10).await.expect("it can be read");
+    assert_eq!((kept.len(), kept[0].change), (1, end.id - 1));
+}
+
+async fn retention_is_told_the_first_change_that_is_needed<K: Sink>(store: Store<K>) {
+    let end = store.changes(&["CA1", "CA2", "CA3"]).await;
+    let of = |age| [("app".to_owned(), age), ("other".to_owned(), age)];
+    let floor = async |age| store.forwards.floor(&of(age)).await.expect("it can be read");
+    assert_eq!(floor(HOUR).await, None);
+    let claim = store.held(&Cursor { id: end.id - 1, ..end.clone() }).await;
+    assert_eq!(floor(HOUR).await, Some(end.id));
+    let waits = Progress {
+        cursor: end.id,
+        waiting: vec![waiting(end.id - 2, None)],
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &waits).await, Written::Kept);
+    assert_eq!(floor(HOUR).await, Some(end.id - 2));
+    assert_eq!(floor(Duration::ZERO).await, None);
+    assert!(store.forwards.disable("app").await.expect("it is there"));
+    assert_eq!(floor(HOUR).await, None);
+}
+
+async fn a_forward_of_another_feed_goes_on_from_the_end<K: Sink>(store: Store<K>) {
+    let end = store.changes(&["CA1", "CA2"]).await;
+    let other = Cursor { feed: FeedId::parse("ffff").expect("digits"), id: 77 };
+    let claim = store.held(&other).await;
+    let progress = Progress {
+        cursor: 80,
+        waiting: vec![waiting(1, None)],
+        given_up: vec![given_up(2, "CA1")],
+        disable: Some(Disabled::OtherFeed),
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &progress).await, Written::Kept);
+    assert!(store.forwards.enable("app", &end).await.expect("it is there"));
+    let Claimed::Held(held) = store.claim(&claim).await else { panic!("it is free") };
+    assert_eq!((held.feed.as_str(), held.cursor), (end.feed.as_str(), end.id));
+    let [state] = &store.forwards.states().await.expect("it can be read")[..] else { panic!() };
+    assert_eq!((state.waiting, state.given_up), (0, 0));
+}
