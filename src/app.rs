@@ -5,6 +5,7 @@
 //! left in hand; last the admin listener and the traces, so that the end can be watched.
 
 pub(crate) mod console;
+mod forwards;
 mod local;
 mod local_log;
 mod reload;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use self::forwards::Forwarding;
 pub use self::reload::Reloader;
 use self::retention::Retentions;
 use crate::admin::{Admin, FeedDoors};
@@ -113,7 +115,9 @@ pub async fn start(
     let retained = upkeep::retention::Metrics::register(&registry)?;
     let retentions =
         Retentions::new(config.retention, config.clock, retained.clone(), tasks.stop());
-    let parts = build(&config, &metrics, retentions, &mut tasks).await?;
+    let policy = PolicyInForce::new(reload::policy(&config));
+    let forwarding = Forwarding::new(&config, &policy, tasks.stop())?;
+    let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
     let Parts { reader, feed, feed_wakes, probes, recorder, durabilities, purge, live } = parts;
     watch_feed(&feed, feed_wakes, &registry, &mut tasks)?;
     if config.deployment.stores() {
@@ -121,7 +125,6 @@ pub async fn start(
     }
 
     let refusals = Arc::new(RecentRefusals::default());
-    let policy = PolicyInForce::new(reload::policy(&config));
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
     let mut reloader = Reloader {
@@ -182,10 +185,11 @@ async fn build(
     config: &Config,
     metrics: &Metrics,
     retentions: Retentions,
+    forwarding: Forwarding,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Parts> {
     let Config { migrate, notify, clock, .. } = *config;
-    let builder = Builder { migrate, notify, clock, metrics, retentions, tasks };
+    let builder = Builder { migrate, notify, clock, metrics, retentions, forwarding, tasks };
     match &config.deployment {
         Deployment::Embedded { log, store } => builder.embedded(log, store).await,
         Deployment::Direct { log, store, listen } => {
@@ -250,6 +254,7 @@ struct Builder<'a> {
     clock: Clock,
     metrics: &'a Metrics,
     retentions: Retentions,
+    forwarding: Forwarding,
     tasks: &'a mut Tasks,
 }
 

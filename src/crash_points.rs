@@ -39,6 +39,14 @@ pub enum Point {
     Committed,
     /// The deliveries are acked.
     Acked,
+    /// A forward's lease is taken, and nothing was sent.
+    Leased,
+    /// An endpoint has answered, and nothing was written of that.
+    Forwarded,
+    /// What was forwarded is to be written.
+    Progressing,
+    /// What was forwarded is written, and the forward does not know yet.
+    Progressed,
 }
 
 impl Point {
@@ -75,6 +83,10 @@ impl Point {
     pub const WORKER: [Self; 6] =
         [Self::Read, Self::Claimed, Self::PutAside, Self::Filtered, Self::Committed, Self::Acked];
 
+    /// In a process that forwards.
+    pub const FORWARD: [Self; 4] =
+        [Self::Leased, Self::Forwarded, Self::Progressing, Self::Progressed];
+
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -94,6 +106,10 @@ impl Point {
             Self::Filtered => "filtered",
             Self::Committed => "committed",
             Self::Acked => "acked",
+            Self::Leased => "leased",
+            Self::Forwarded => "forwarded",
+            Self::Progressing => "progressing",
+            Self::Progressed => "progressed",
         }
     }
 }

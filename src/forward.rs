@@ -1,19 +1,22 @@
 //! Forwarding: what the store has is sent on, signed, to the URLs of `[[forward]]`.
 //!
 //! [`Config`] is one of them. A [`Filter`] says which changes it takes, a [`Form`] what a change looks like on the
-//! wire, and an [`Endpoint`] sends one and says what became of it: a [`Delivery`]. What is sent when, and again, and
-//! what is remembered of it is none of their business.
+//! wire, and an [`Endpoint`] sends one and says what became of it: a [`Delivery`]. A [`Window`](window::Window) knows
+//! which change may be sent when, and again; a [`Runner`] sends them, and remembers how far it came.
 
 pub mod endpoint;
 pub mod filter;
 pub mod form;
+pub mod runner;
 pub mod target;
+pub mod window;
 
 use std::time::Duration;
 
 pub use self::endpoint::{Delivery, Endpoint, Failure, Unsendable};
 pub use self::filter::Filter;
 pub use self::form::Form;
+pub use self::runner::{Observer, Runner};
 pub use self::target::Target;
 
 /// One `[[forward]]`.

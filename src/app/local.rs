@@ -59,6 +59,8 @@ impl Builder<'_> {
         let store = Store::Sqlite(sqlite::Handles::new(&sink));
         let Receiving { log, recorder, finish } = self.receive_locally(log).await?;
         self.retentions.spawn_embedded(&sink, self.tasks);
+        self.tasks
+            .spawn("forwarding", self.forwarding.clone().run(store.clone(), store.feed_watch()));
         let durabilities = self.durabilities();
         self.show(&durabilities, Backend::Sqlite, DurabilityReport::of_sqlite());
         let live = RecentEvents::new(EventStage::Stored, self.clock);
@@ -107,6 +109,8 @@ impl Builder<'_> {
         let sink = live.observed(self.metrics.observed(sink, Backend::Postgres));
         let observer = Arc::new(self.metrics.of(Backend::Postgres));
         let source = log.reader(Release::AtOnce);
+        let forwarding = self.forwarding;
+        let (connections, watch) = (forwarding.connections(url)?, store.feed_watch());
         let (migrate, retentions, stop) = (self.migrate, self.retentions, self.tasks.stop());
         self.tasks.spawn("pump", async move {
             if migrate && !migrated(|| postgres.migrate(), &stop).await {
@@ -114,7 +118,11 @@ impl Builder<'_> {
             }
             let pumping = pump(source, sink, observer, Options::default(), finish);
             // Only now are there tables.
-            tokio::join!(pumping, retentions.run_postgres(&postgres));
+            tokio::join!(
+                pumping,
+                retentions.run_postgres(&postgres),
+                forwarding.run_on_postgres(connections, watch)
+            );
             postgres.close().await;
         });
         Ok(Parts {

@@ -60,7 +60,7 @@ impl Builder<'_> {
         };
         let recorder = spool.as_ref().map(|spool| self.receive(scaled, spool, &live));
         if role.works() {
-            self.work(scaled, &postgres, &live);
+            self.work(scaled, &postgres, &live)?;
         }
         self.keep_stream(scaled);
 
@@ -113,7 +113,15 @@ impl Builder<'_> {
     }
 
     /// The worker's half: waits for Postgres, then moves events from the stream into it.
-    fn work(&mut self, scaled: &Scaled, postgres: &Postgres, live: &RecentEvents) {
+    ///
+    /// # Errors
+    /// The URL of the store is not valid.
+    fn work(
+        &mut self,
+        scaled: &Scaled,
+        postgres: &Postgres,
+        live: &RecentEvents,
+    ) -> anyhow::Result<()> {
         // Here rather than in its task, so that its series are there from the start.
         let sink = self.metrics.observed(
             PostgresStore::new(postgres.clone()).notifying(self.notify),
@@ -126,6 +134,9 @@ impl Builder<'_> {
         };
         let (scaled, postgres, stop) = (scaled.clone(), postgres.clone(), self.tasks.stop());
         let (migrate, retentions) = (self.migrate, self.retentions.clone());
+        let forwarding = self.forwarding.clone();
+        let connections = forwarding.connections(&scaled.store)?;
+        let watch = Store::Postgres(postgres::Handles::new(postgres.clone())).feed_watch();
         self.tasks.spawn("worker", async move {
             if migrate && !migrated(|| postgres.migrate(), &stop).await {
                 return;
@@ -137,10 +148,12 @@ impl Builder<'_> {
             tokio::join!(
                 worker.run(consumers, stop),
                 retentions.clone().run_postgres(&postgres),
-                retentions.run_dead_letters(dead_letters)
+                retentions.run_dead_letters(dead_letters),
+                forwarding.run_on_postgres(connections, watch)
             );
             postgres.close().await;
         });
+        Ok(())
     }
 
     fn keep_stream(&mut self, scaled: &Scaled) {

@@ -8,6 +8,7 @@
 //! It looks at offhook from outside: by HTTP, signals, and what is in the store.
 
 mod disk;
+mod forwarded;
 mod ledger;
 mod load;
 mod proxy;

@@ -63,6 +63,7 @@ const FLOORS: &[Floor] = &[
         ],
     },
     // Values: how they become SQL is for `backend::sql` to know.
+    Floor { module: "backend::forwards", below: &["clock"], absent: PURE },
     Floor { module: "backend::search", below: &["clock", "event", "twilio"], absent: PURE },
     Floor {
         module: "backend::redis",
@@ -110,6 +111,8 @@ const FLOORS: &[Floor] = &[
         below: &["clock", "event", "twilio", "forward::target"],
         absent: PURE,
     },
+    // What may be sent now, of values alone.
+    Floor { module: "forward::window", below: &["backend::forwards"], absent: PURE },
     // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
     Floor {
         module: "upkeep",

@@ -6,6 +6,7 @@ mod delivery_counts;
 mod direct;
 mod documented_sql;
 mod foreign_groups;
+mod forwarding;
 mod local_log;
 mod order;
 mod retention;

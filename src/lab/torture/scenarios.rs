@@ -4,6 +4,7 @@ mod clients;
 mod crash;
 mod crowds;
 mod feed;
+mod forward;
 mod local;
 mod network;
 mod poison;
@@ -39,6 +40,10 @@ pub enum Scenario {
     FeedReaders,
     /// the same of the one embedded process
     EmbeddedFeedReaders,
+    /// the process that forwards aborts at every step between taking its lease and writing how far it came
+    ForwardCrash,
+    /// what is forwarded to is down, hangs and refuses, while what forwards is killed and frozen
+    ForwardEndpointDown,
     /// kill -9 of the one process of the direct deployment
     DirectKill,
     /// the direct deployment, with Postgres killed, stopped and locked in turn
@@ -116,6 +121,7 @@ impl Scenario {
             Self::EmbeddedKill
             | Self::EmbeddedCrash
             | Self::EmbeddedFeedReaders
+            | Self::ForwardCrash
             | Self::EmbeddedPowerCut => &[],
             Self::DirectKill | Self::DirectOutage | Self::DirectPowerCut => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
@@ -140,6 +146,8 @@ impl Scenario {
             Self::EmbeddedCrash => crash::embedded(name, run).await,
             Self::FeedReaders => feed::scale_out(name, run).await,
             Self::EmbeddedFeedReaders => feed::embedded(name, run).await,
+            Self::ForwardCrash => forward::crash(name, run).await,
+            Self::ForwardEndpointDown => forward::endpoint_down(name, run).await,
             Self::DirectKill => local::direct_kill(name, run).await,
             Self::DirectOutage => local::direct_outage(name, run).await,
             Self::EmbeddedPowerCut => power::embedded(name, run).await,

@@ -211,15 +211,24 @@ impl Testbed {
 
     /// One column of text, by a query of the store's own tables.
     pub(crate) async fn column(&self, sql: &'static str) -> Vec<String> {
+        self.ask(sql).await.expect("a good query")
+    }
+
+    /// The same, or nothing before the tables are there.
+    pub(crate) async fn try_column(&self, sql: &'static str) -> Option<Vec<String>> {
+        self.ask(sql).await.ok()
+    }
+
+    async fn ask(&self, sql: &'static str) -> sqlx::Result<Vec<String>> {
         match &self.services {
             Services::Embedded(directory) => {
                 let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
-                let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
-                sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
+                let mut connection = SqliteConnection::connect(&url).await?;
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await
             }
             Services::ScaleOut { postgres, .. } | Services::Direct { postgres, .. } => {
                 let mut connection = postgres.connection().await;
-                sqlx::query_scalar(sql).fetch_all(&mut connection).await.expect("a good query")
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await
             }
         }
     }

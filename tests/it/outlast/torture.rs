@@ -41,6 +41,8 @@ scenarios! {
     embedded_crash,
     feed_readers,
     embedded_feed_readers,
+    forward_crash,
+    forward_endpoint_down,
     direct_kill,
     direct_outage,
     embedded_power_cut,

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What it tells where there are no such points.
-fn skipped(name: &str) -> Option<Report> {
+pub(super) fn skipped(name: &str) -> Option<Report> {
     let how = "no crash points in this program: cargo build --features crash-points";
     (!CAN_CRASH).then(|| Report::skipped(name.to_owned(), how.to_owned()))
 }
@@ -120,6 +120,22 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
     told(trial, aborts).await
 }
 
+/// The one embedded process, from its lease on forwarding to how far it came.
+pub(super) async fn abort_while_forwarding(trial: &mut Trial) -> anyhow::Result<()> {
+    let mut aborts = Map::new();
+    for point in Point::FORWARD.into_iter().cycle() {
+        if !trial.goes_on() {
+            break;
+        }
+        let passes = if point == Point::Leased { 1 } else { 1 + trial.any(40) };
+        arm(&mut trial.testbed.receivers[0], point, passes)?;
+        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
+    }
+    disarm(&mut trial.testbed.receivers[0])?;
+    tell(trial, aborts);
+    Ok(())
+}
+
 fn arm(server: &mut Server, point: Point, passes: usize) -> anyhow::Result<()> {
     server.kill();
     server.set(CRASH_AT, format!("{}:{passes}", point.as_str()));
@@ -147,10 +163,14 @@ async fn wait_for_abort(server: &mut Server, point: Point, aborts: &mut Map<Stri
 }
 
 async fn told(mut trial: Trial, aborts: Map<String, Value>) -> anyhow::Result<Report> {
+    tell(&mut trial, aborts);
+    trial.end().await
+}
+
+fn tell(trial: &mut Trial, aborts: Map<String, Value>) {
     trial.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
     if trial.facts.kills == 0 {
         trial.fail("nothing aborted");
     }
     trial.tell("aborts", aborts);
-    trial.end().await
 }

@@ -1,0 +1,582 @@
+//! [`Turn`]: what one process forwards from when it took the lease until it loses it, or stops.
+//!
+//! Reading the feed, loading events, requests and writing progress are tasks side by side, so that none waits for
+//! another. One loop decides what begins; it is the only place that knows the window.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::lease::Lease;
+use super::{LEASE, Observer, Runner};
+use crate::backend::BackendError;
+use crate::backend::feed::{FeedError, FeedPage, From, Gone};
+use crate::backend::forwards::{Claim, Disabled, Held, Progress, Waiting, Written};
+use crate::clock::Timestamp;
+use crate::crash_points::{Point, point};
+use crate::event::{Change, Cursor, Event, FeedId};
+use crate::forward::Delivery;
+use crate::forward::window::{Group, Limits, Moment, ORIGIN, Read, Window};
+use crate::retry::Backoff;
+
+/// Most changes of one read.
+const PAGE: usize = 500;
+/// Most changes whose events are loaded at one time, and wait for a request: as many bodies are in memory.
+const LOAD_AHEAD: usize = 64;
+/// Progress is written no more often than that. It is what is sent twice after a crash.
+const WRITE_INTERVAL: Duration = Duration::from_millis(50);
+/// The lease is renewed so often, if no progress is written.
+const RENEW_INTERVAL: Duration = Duration::from_secs(3);
+/// How often it is looked whether something is to be replayed.
+const REPLAY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked what is not in the feed any more.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the feed is looked at though nothing woke the forward.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest wait for requests that are under way when this process is to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// The longest wait for the last write.
+const LAST_WRITE: Duration = Duration::from_secs(4);
+
+/// Why it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// The lease is not held any more, or may not be.
+    Lost,
+    /// Nothing is to be forwarded.
+    Disabled(Disabled),
+    /// This process stops.
+    Stopped,
+}
+
+/// What a task came to.
+enum Done {
+    /// With it whether something before it was cut.
+    Read(Result<FeedPage, FeedError>, bool),
+    Loaded(Vec<i64>, Result<Vec<(Change, Option<Event>)>, BackendError>),
+    /// `None`: the lease ended meanwhile.
+    Sent(i64, Option<Delivery>, Timestamp),
+    Wrote(Box<Progress>, Instant, Result<Written, BackendError>),
+    Replays(Result<Vec<Waiting>, BackendError>),
+    Forgot(Result<Vec<i64>, BackendError>),
+}
+
+/// Which of the tasks run of which there is one at a time.
+#[derive(Default)]
+struct Busy {
+    reading: bool,
+    loading: bool,
+    writing: bool,
+    replays: bool,
+    forgetting: bool,
+}
+
+/// When what is done again and again is due.
+struct Due {
+    read: Instant,
+    load: Instant,
+    write: Instant,
+    renew: Instant,
+    replays: Instant,
+    forget: Instant,
+}
+
+/// How it is to end.
+#[derive(Clone, Copy)]
+struct Ending {
+    how: Ended,
+    by: Instant,
+}
+
+/// See the module.
+pub(super) struct Turn<'r, O> {
+    runner: &'r Runner<O>,
+    claim: &'r Claim,
+    feed: String,
+    window: Window,
+    lease: Lease,
+    began: Instant,
+    tasks: JoinSet<Done>,
+    busy: Busy,
+    due: Due,
+    /// Requests under way.
+    sending: usize,
+    /// Changes with their events, that wait for a request.
+    loaded: VecDeque<(Change, Option<Event>)>,
+    /// What is being loaded is not to be sent.
+    recall: bool,
+    /// There may be more of the feed than the last read has seen.
+    grown: bool,
+    /// When changes were stored that are neither done nor waiting.
+    stored: BTreeMap<i64, Timestamp>,
+    ending: Option<Ending>,
+    backoff: Backoff,
+    /// Whether the store fails, the endpoint is down, no more may wait: what was told of it.
+    told: Told,
+}
+
+#[derive(Default)]
+struct Told {
+    store_fails: bool,
+    down: bool,
+    full: bool,
+}
+
+impl<'r, O: Observer> Turn<'r, O> {
+    pub(super) fn new(
+        runner: &'r Runner<O>,
+        claim: &'r Claim,
+        held: Held,
+        waiting: Vec<Waiting>,
+        asked: Instant,
+    ) -> Self {
+        let limits = Limits {
+            in_flight: runner.config.in_flight as usize,
+            max_waiting: runner.config.max_waiting as usize,
+        };
+        let now = Instant::now();
+        let due = Due {
+            read: now,
+            load: now,
+            write: now,
+            renew: asked + RENEW_INTERVAL,
+            replays: now,
+            forget: now + FORGET_INTERVAL,
+        };
+        Self {
+            runner,
+            claim,
+            feed: held.feed,
+            window: Window::resume(limits, held.cursor, waiting, held.failing_for, ORIGIN),
+            lease: Lease::asked_at(asked),
+            began: now,
+            tasks: JoinSet::new(),
+            busy: Busy::default(),
+            due,
+            sending: 0,
+            loaded: VecDeque::new(),
+            recall: false,
+            grown: true,
+            stored: BTreeMap::new(),
+            ending: None,
+            backoff: Backoff::default(),
+            told: Told::default(),
+        }
+    }
+
+    /// Forwards until the lease is lost, nothing is to be forwarded, or `stop`.
+    pub(super) async fn run(mut self, stop: &CancellationToken) -> Ended {
+        let mut reader = self.runner.watch.reader();
+        loop {
+            let now = Instant::now();
+            if now >= self.lease.until() {
+                return Ended::Lost;
+            }
+            self.begin(now);
+            if let Some(ending) = self.ending
+                && ((self.sending == 0 && !self.busy.writing) || now >= ending.by)
+            {
+                return self.end(ending.how).await;
+            }
+            let wake = self.wakes_at(now);
+            tokio::select! {
+                Some(done) = self.tasks.join_next() => {
+                    let mut next = Some(done);
+                    while let Some(done) = next {
+                        // A task that panicked has told why, and what it held is sent again.
+                        let Ok(done) = done else { return Ended::Lost };
+                        if let Some(ended) = self.take(done) {
+                            return ended;
+                        }
+                        next = self.tasks.try_join_next();
+                    }
+                }
+                () = reader.grown() => self.grown = true,
+                () = sleep_until(wake) => {}
+                () = stop.cancelled(), if self.ending.is_none() => self.finish(Ended::Stopped),
+            }
+        }
+    }
+
+    /// From now on nothing begins but writing.
+    fn finish(&mut self, how: Ended) {
+        if self.ending.is_none() {
+            self.loaded.clear();
+            self.ending = Some(Ending { how, by: Instant::now() + STOP_WITHIN });
+            self.due.renew = Instant::now();
+        }
+    }
+
+    fn disable(&mut self, why: Disabled) {
+        self.finish(Ended::Disabled(why));
+    }
+
+    /// Writes what is left, and gives the lease back.
+    async fn end(mut self, how: Ended) -> Ended {
+        let mut progress = self.progress();
+        if let Ended::Disabled(why) = how {
+            progress.disable = Some(why);
+        }
+        let forwards = &self.runner.forwards;
+        let last = timeout(LAST_WRITE, async {
+            let written = forwards.write(self.claim, &progress).await?;
+            forwards.release(self.claim).await?;
+            Ok::<_, BackendError>(written)
+        });
+        match last.await {
+            Ok(Ok(Written::Kept)) => how,
+            // Whoever takes over sends some of it again.
+            Ok(Ok(Written::Lost)) => Ended::Lost,
+            Ok(Err(_)) | Err(_) => match how {
+                // It is found out again.
+                Ended::Disabled(_) => Ended::Lost,
+                how => how,
+            },
+        }
+    }
+
+    /// Begins whatever may begin now.
+    fn begin(&mut self, now: Instant) {
+        if self.ending.is_none() {
+            self.read(now);
+            self.load(now);
+            self.send();
+            self.look_around(now);
+        }
+        self.write(now);
+        self.tell();
+    }
+
+    fn read(&mut self, now: Instant) {
+        let room = self.window.room().min(PAGE);
+        let is_due = now >= self.due.read;
+        if self.busy.reading || room == 0 || !is_due && !self.may_read_at_once() {
+            return;
+        }
+        let Some(feed) = FeedId::parse(&self.feed) else {
+            return self.disable(Disabled::OtherFeed);
+        };
+        self.busy.reading = true;
+        self.grown = false;
+        let from = From::After(Cursor { feed, id: self.window.read() });
+        let (feed, limit) = (self.runner.feed.clone(), u32::try_from(room).unwrap_or(1));
+        self.tasks.spawn(async move {
+            match feed.changes(&from, limit).await {
+                // What is left of it.
+                Err(FeedError::Gone(Gone::Cut)) => {
+                    Done::Read(feed.changes(&From::Start, limit).await, true)
+                }
+                page => Done::Read(page, false),
+            }
+        });
+    }
+
+    /// Not while the store fails: then it is asked again after a while.
+    fn may_read_at_once(&self) -> bool {
+        self.grown && !self.told.store_fails
+    }
+
+    fn load(&mut self, now: Instant) {
+        if self.busy.loading || self.loaded.len() > LOAD_AHEAD / 2 || now < self.due.load {
+            return;
+        }
+        let ids = self.window.take(LOAD_AHEAD - self.loaded.len(), self.moment(now));
+        if ids.is_empty() {
+            return;
+        }
+        self.busy.loading = true;
+        let forwards = self.runner.forwards.clone();
+        self.tasks.spawn(async move {
+            let loaded = forwards.load(&ids).await;
+            Done::Loaded(ids, loaded)
+        });
+    }
+
+    fn send(&mut self) {
+        while self.sending < self.runner.config.in_flight as usize
+            && let Some((change, event)) = self.loaded.pop_front()
+        {
+            self.sending += 1;
+            let (lease, endpoint) = (self.lease.clone(), Arc::clone(&self.runner.endpoint));
+            self.tasks.spawn(async move {
+                let sent = lease.held(endpoint.deliver(&change, event.as_ref())).await;
+                point(Point::Forwarded);
+                Done::Sent(change.id, sent, change.stored_at)
+            });
+        }
+    }
+
+    fn look_around(&mut self, now: Instant) {
+        let (forwards, name) = (&self.runner.forwards, &self.runner.config.name);
+        if !self.busy.replays && now >= self.due.replays {
+            self.busy.replays = true;
+            let (forwards, name) = (forwards.clone(), name.clone());
+            self.tasks
+                .spawn(async move { Done::Replays(forwards.replays(&name, PAGE as u32).await) });
+        }
+        if !self.busy.forgetting && now >= self.due.forget {
+            self.busy.forgetting = true;
+            let (forwards, name) = (forwards.clone(), name.clone());
+            self.tasks.spawn(async move { Done::Forgot(forwards.forget(&name).await) });
+        }
+    }
+
+    fn write(&mut self, now: Instant) {
+        if self.busy.writing || now < self.due.write {
+            return;
+        }
+        if !self.window.has_progress() && now < self.due.renew {
+            return;
+        }
+        let progress = Box::new(self.progress());
+        self.busy.writing = true;
+        let (forwards, claim) = (self.runner.forwards.clone(), self.claim.clone());
+        self.tasks.spawn(async move {
+            let asked = Instant::now();
+            point(Point::Progressing);
+            let written = forwards.write(&claim, &progress).await;
+            point(Point::Progressed);
+            Done::Wrote(progress, asked, written)
+        });
+    }
+
+    fn progress(&mut self) -> Progress {
+        let now = self.moment(Instant::now());
+        self.window.progress(now).unwrap_or_else(|| self.window.no_progress(now))
+    }
+
+    /// What came of a task. Why it is over, if it is.
+    fn take(&mut self, done: Done) -> Option<Ended> {
+        let now = Instant::now();
+        match done {
+            Done::Read(page, cut) => {
+                self.busy.reading = false;
+                if cut {
+                    self.runner.observer.cut();
+                    let (forward, after) = (&self.runner.config.name, self.window.read());
+                    error!(forward, after, "retention has deleted changes that were not forwarded");
+                }
+                self.took_page(page, now);
+            }
+            Done::Loaded(ids, loaded) => {
+                self.busy.loading = false;
+                self.took_events(&ids, loaded, now);
+            }
+            Done::Sent(_, None, _) => return Some(Ended::Lost),
+            Done::Sent(id, Some(delivery), stored_at) => {
+                self.sending -= 1;
+                self.took_answer(id, delivery, stored_at, now);
+            }
+            Done::Wrote(progress, asked, Ok(Written::Kept)) => {
+                self.busy.writing = false;
+                self.answers();
+                self.lease.renewed(asked);
+                self.due.renew = asked + RENEW_INTERVAL;
+                self.due.write = asked + WRITE_INTERVAL;
+                self.window.written(&progress);
+                self.stored = self.stored.split_off(&(progress.cursor + 1));
+            }
+            Done::Wrote(_, _, Ok(Written::Lost)) => return Some(Ended::Lost),
+            Done::Wrote(progress, _, Err(error)) => {
+                self.busy.writing = false;
+                self.window.unwritten(*progress);
+                self.due.write = now + self.fails(&error);
+            }
+            Done::Replays(rows) => {
+                self.busy.replays = false;
+                self.due.replays = now + REPLAY_INTERVAL;
+                match rows {
+                    Ok(rows) => self.window.replay(rows, self.moment(now)),
+                    Err(error) => _ = self.fails(&error),
+                }
+            }
+            Done::Forgot(gone) => {
+                self.busy.forgetting = false;
+                self.due.forget = now + FORGET_INTERVAL;
+                match gone {
+                    Ok(gone) => gone.into_iter().for_each(|id| self.window.forget(id)),
+                    Err(error) => _ = self.fails(&error),
+                }
+            }
+        }
+        None
+    }
+
+    fn took_page(&mut self, page: Result<FeedPage, FeedError>, now: Instant) {
+        let page = match page {
+            Ok(page) => page,
+            Err(FeedError::Gone(Gone::OtherFeed | Gone::BeyondTheEnd)) => {
+                return self.disable(Disabled::OtherFeed);
+            }
+            // It was cut again meanwhile.
+            Err(FeedError::Gone(Gone::Cut)) => return,
+            Err(FeedError::Backend(error)) => {
+                self.due.read = now + self.fails(&error);
+                return;
+            }
+        };
+        self.answers();
+        let (filter, read) = (&self.runner.config.filter, self.window.read());
+        if page.next.feed.as_str() != self.feed {
+            return self.disable(Disabled::OtherFeed);
+        }
+        let full = page.changes.len() >= PAGE;
+        let mut reads = Vec::with_capacity(page.changes.len());
+        for change in page.changes.iter().filter(|change| change.id > read) {
+            let wanted = filter.takes(change);
+            if wanted {
+                self.stored.insert(change.id, change.stored_at);
+            }
+            let group = Group::of(change.id, &change.account, change.sid.as_deref());
+            reads.push(Read { id: change.id, group, wanted });
+        }
+        self.window.admit(reads, page.next.id, self.moment(now));
+        self.due.read = if full { now } else { now + LOOK_INTERVAL };
+    }
+
+    fn took_events(
+        &mut self,
+        ids: &[i64],
+        loaded: Result<Vec<(Change, Option<Event>)>, BackendError>,
+        now: Instant,
+    ) {
+        let recalled = std::mem::take(&mut self.recall) || self.ending.is_some();
+        let loaded = match loaded {
+            Ok(loaded) if !recalled => loaded,
+            failed => {
+                if let Err(error) = failed {
+                    self.due.load = now + self.fails(&error);
+                }
+                return ids.iter().for_each(|id| self.window.give_back(*id));
+            }
+        };
+        self.answers();
+        let mut found: HashMap<i64, _> =
+            loaded.into_iter().map(|loaded| (loaded.0.id, loaded)).collect();
+        for id in ids {
+            match found.remove(id) {
+                // The filter may be another one than when it was written down.
+                Some((change, _)) if !self.runner.config.filter.takes(&change) => {
+                    self.window.skip(*id);
+                }
+                Some(loaded) => self.loaded.push_back(loaded),
+                None => {
+                    debug!(forward = self.runner.config.name, change = id, "a change is gone");
+                    self.window.skip(*id);
+                }
+            }
+        }
+    }
+
+    fn took_answer(&mut self, id: i64, delivery: Delivery, stored_at: Timestamp, now: Instant) {
+        let after = self.runner.clock.now().since(stored_at);
+        self.runner.observer.attempted(delivery, after);
+        match delivery {
+            Delivery::Done => self.window.done(id),
+            Delivery::Skipped(_) => self.window.skip(id),
+            Delivery::Gone => {
+                self.window.give_back(id);
+                self.disable(Disabled::Gone);
+            }
+            Delivery::Failed(failure) => {
+                let (moment, was_restrained) = (self.moment(now), self.window.is_restrained());
+                let jitter = rand::random::<f64>();
+                if self.window.failed(id, failure.as_str(), moment, jitter) {
+                    self.runner.observer.gave_up();
+                    let (forward, failure) = (&self.runner.config.name, failure.as_str());
+                    warn!(
+                        forward,
+                        change = id,
+                        failure,
+                        "a change was tried for long and is given up"
+                    );
+                }
+                if !was_restrained && self.window.is_restrained() {
+                    for (change, _) in self.loaded.drain(..) {
+                        self.window.give_back(change.id);
+                    }
+                    self.recall = self.busy.loading;
+                }
+                let failing = self.window.failing_for(moment);
+                if failing.is_some_and(|long| long >= self.runner.config.disable_after) {
+                    self.disable(Disabled::Failing);
+                }
+            }
+        }
+    }
+
+    /// The store answers.
+    fn answers(&mut self) {
+        self.backoff.reset();
+        if std::mem::take(&mut self.told.store_fails) {
+            info!(forward = self.runner.config.name, "the store answers again");
+        }
+    }
+
+    /// The store does not answer. When to ask it again.
+    fn fails(&mut self, error: &BackendError) -> Duration {
+        self.runner.observer.failed();
+        // Once, not for each attempt.
+        if !std::mem::replace(&mut self.told.store_fails, true) {
+            warn!(forward = self.runner.config.name, error = %error, "forwarding waits for the store");
+        }
+        self.backoff.next_wait().min(LEASE / 10)
+    }
+
+    /// Says how it stands, in logs only when that changes.
+    fn tell(&mut self) {
+        let name = &self.runner.config.name;
+        let stored = self.window.first_open().and_then(|id| self.stored.get(&id));
+        let lag = stored.map_or(Duration::ZERO, |at| self.runner.clock.now().since(*at));
+        self.runner.observer.stands(self.window.waiting(), lag);
+        let (down, full) = (self.window.is_restrained(), self.window.is_full());
+        if down != self.told.down {
+            self.runner.observer.is_down(down);
+            if down {
+                warn!(
+                    forward = name,
+                    "the endpoint fails: it is asked now and then by one request"
+                );
+            } else {
+                info!(forward = name, "the endpoint takes changes again");
+            }
+        }
+        if full && !self.told.full {
+            let waiting = self.window.waiting();
+            error!(forward = name, waiting, "no more changes may wait: the cursor stands still");
+        }
+        self.told.down = down;
+        self.told.full = full;
+    }
+
+    /// When there may be something to begin that there is not now.
+    fn wakes_at(&self, now: Instant) -> Instant {
+        let (busy, due) = (&self.busy, &self.due);
+        let retry = self.window.wakes_at(self.moment(now)).map(|at| self.began + (at - ORIGIN));
+        let write = if self.window.has_progress() { due.write } else { due.renew.max(due.write) };
+        let at = [
+            Some(self.lease.until()),
+            self.ending.map(|ending| ending.by),
+            (!busy.writing).then_some(write),
+        ];
+        let goes_on = self.ending.is_none();
+        let unless_ending = [
+            (!busy.reading && self.window.room() > 0).then_some(due.read),
+            (!busy.loading).then_some(due.load).filter(|at| *at > now),
+            retry.filter(|_| !busy.loading),
+            (!busy.replays).then_some(due.replays),
+            (!busy.forgetting).then_some(due.forget),
+        ];
+        let unless_ending = unless_ending.into_iter().filter(|_| goes_on).flatten();
+        at.into_iter().flatten().chain(unless_ending).min().unwrap_or(now)
+    }
+
+    fn moment(&self, now: Instant) -> Moment {
+        ORIGIN + now.saturating_duration_since(self.began)
+    }
+}
