@@ -34,7 +34,8 @@ CREATE TABLE changes (
     own        jsonb
 );
 ALTER SEQUENCE changes_id_seq OWNED BY changes.id;
-CREATE INDEX changes_sid ON changes (sid) WHERE sid IS NOT NULL;
+-- By hash, which costs a commit a quarter of what a btree does: SIDs come in no order.
+CREATE INDEX changes_sid ON changes USING hash (sid);
 CREATE INDEX changes_key ON changes (key) WHERE sid IS NULL;
 COMMENT ON TABLE changes IS 'One row per event that was new, in the order of commits: read WHERE id > the last one';
 COMMENT ON COLUMN changes.id IS 'Greater ids were committed later; some numbers are never used';

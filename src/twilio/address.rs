@@ -3,8 +3,25 @@
 
 use std::borrow::Cow;
 
+use sha2::{Digest as _, Sha256};
+
+use crate::event::key::hex;
+
 /// Digits of a number: fewer are a code or an amount, more are not a number (E.164).
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
+
+/// What of an address is kept as an end of a status: at most 256 characters, which fit into an entry of an index. No
+/// address that works is longer. The end of one that is has a hash of all of it instead, so that no two become one.
+pub(crate) fn kept(address: &str) -> Cow<'_, str> {
+    const CHARACTERS: usize = 256;
+    const START: usize = 239;
+    if address.char_indices().nth(CHARACTERS).is_none() {
+        return Cow::Borrowed(address);
+    }
+    let start: String = address.chars().take(START).collect();
+    let hash = hex(&Sha256::digest(address.as_bytes())[..8]);
+    Cow::Owned(format!("{start}…{hash}"))
+}
 
 /// The channel of an address, with its colon, and the rest.
 pub(crate) fn channel(address: &str) -> Option<(&str, &str)> {
@@ -113,6 +130,18 @@ fn plus(text: &str, at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_an_address_so_much_is_kept_as_an_index_takes() {
+        let long = "ü".repeat(300);
+        let of_long = kept(&long);
+        assert_eq!(of_long.chars().count(), 256);
+        assert!(of_long.starts_with(&"ü".repeat(239)) && !of_long.starts_with(&"ü".repeat(240)));
+        assert_ne!(kept(&"ü".repeat(301)), of_long);
+        for whole in ["", "+15550100", &"x".repeat(256)] {
+            assert_eq!(kept(whole), whole);
+        }
+    }
 
     #[test]
     fn a_number_has_one_writing() {

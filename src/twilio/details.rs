@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer as _};
 use serde_json::Value;
 
+use super::address::kept;
 use super::fields::Fields;
 use super::json;
 use super::params::{Params, printable, start_of};
@@ -85,7 +86,7 @@ fn current(
     own: Option<&Own>,
 ) -> Option<CurrentStatus> {
     let (resource, sid, position) = (event.resource?, event.sid.clone()?, event.position()?);
-    let text = |name: &str| fields.get(name).map(Cow::into_owned);
+    let end = |name: &str| fields.get(name).map(|address| kept(&address).into_owned());
     // Each only where it is the resource's own: the action of a `<Record>` says how long the recording
     // took, and not the call.
     let duration = match resource {
@@ -97,8 +98,8 @@ fn current(
         sid,
         resource,
         account: event.account.clone(),
-        from: text("From"),
-        to: text("To"),
+        from: end("From"),
+        to: end("To"),
         direction: direction(resource, &position.status, fields),
         duration,
         error: error_code

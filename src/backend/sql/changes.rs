@@ -8,6 +8,7 @@ use super::columns::changes_as_read;
 use super::dialect::Dialect;
 use super::rows;
 use crate::backend::feed::{FeedError, FeedPage, From, Gone};
+use crate::clock::Timestamp;
 use crate::event::{Batch, Cursor, Event, FeedId, Own, Position};
 use crate::twilio::details::EventDetails;
 
@@ -43,37 +44,53 @@ pub(in crate::backend) fn of_batch<'a>(
     let rows = batch.events().iter().zip(details).zip(fresh);
     let mut rows: Vec<_> = rows
         .filter_map(|(row, fresh)| fresh.then_some(row))
-        .map(|(event, details)| (event, details, event.position()))
+        .map(|(event, details)| (place(event), details, event))
         .collect();
-    rows.sort_by(|(a, _, a_position), (b, _, b_position)| {
-        let id = |event: &'a Event| (event.sid.as_deref(), event.account.as_str());
-        id(a).cmp(&id(b)).then_with(|| a_position.cmp(b_position))
-    });
-    let mut changes: Vec<NewChange<'a>> = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter().peekable();
-    while let Some((event, details, position)) = rows.next() {
-        let sid = event.sid.as_deref().filter(|_| position.is_some());
-        let transition =
-            sid.and_then(|sid| transitions.get(&(sid.to_owned(), event.account.clone())));
-        let next_is_as_far = rows.peek().is_some_and(|(next, _, at)| {
-            (&next.sid, &next.account) == (&event.sid, &event.account) && *at == position
+    rows.sort_by_key(|(place, ..)| *place);
+    // Both are in the order of SID and account.
+    let (mut transitions, mut rows) = (transitions.iter().peekable(), rows.into_iter().peekable());
+    let mut changes = Vec::with_capacity(batch.events().len());
+    while let Some((place, details, event)) = rows.next() {
+        let (sid, account, position) = place;
+        let is_before =
+            |id: &(String, String)| sid.is_some_and(|sid| (&*id.0, &*id.1) < (sid, account));
+        while transitions.next_if(|(id, _)| is_before(id)).is_some() {}
+        let is_its =
+            |id: &(String, String)| position.is_some() && (Some(&*id.0), &*id.1) == (sid, account);
+        let transition = transitions.peek().filter(|(id, _)| is_its(id)).map(|(_, it)| *it);
+        let is_last = rows.peek().is_none_or(|(next, ..)| *next != place);
+        let moved = transition.is_some_and(|it| {
+            let (previous, current) = (it.previous.as_ref().map(parts), Some(parts(&it.current)));
+            position == current && previous != current && is_last
         });
-        let moved = transition.is_some_and(|transition| {
-            position.as_ref() == Some(&transition.current)
-                && transition.previous.as_ref() != Some(&transition.current)
-                && !next_is_as_far
-        });
-        let previous = transition.and_then(|transition| transition.previous.as_ref());
+        let previous = transition.and_then(|it| it.previous.as_ref());
         changes.push(NewChange {
             event,
             previous: previous.map(|position| position.status.as_str()),
-            current: transition.map(|transition| transition.current.status.as_str()),
+            current: transition.map(|it| it.current.status.as_str()),
             moved,
             error_code: details.error_code.as_deref(),
             own: details.own.as_ref(),
         });
     }
     changes
+}
+
+/// A [`Position`] without a copy, in the same order.
+type PositionParts<'a> = (u8, Option<i64>, Option<Timestamp>, &'a str);
+
+fn parts(position: &Position) -> PositionParts<'_> {
+    let Position { rank, sequence, occurred_at, status } = position;
+    (*rank, *sequence, *occurred_at, status)
+}
+
+/// Whose event it is, and where it stands there.
+fn place(event: &Event) -> (Option<&str>, &str, Option<PositionParts<'_>>) {
+    let status = event.resource.zip(event.status.as_deref());
+    let position = status.map(|(resource, status)| {
+        (resource.rank(status), event.sequence, event.occurred_at, status)
+    });
+    (event.sid.as_deref(), &event.account, position)
 }
 
 /// Reads the state of the feed, and changes behind an id in order: at least one row, which has no change if there are

@@ -4,6 +4,7 @@ use sqlx::QueryBuilder;
 
 use super::dialect::Dialect;
 use crate::backend::search::{Cursor, OwnParameter};
+use crate::twilio::address::kept;
 
 /// Either end is one of these. Each comparison is a look into an index.
 pub(in crate::backend) fn push_addresses<DB: Dialect>(
@@ -14,7 +15,12 @@ pub(in crate::backend) fn push_addresses<DB: Dialect>(
     for (place, form) in forms.iter().enumerate() {
         for column in ["\"from\"", "\"to\""] {
             sql.push(if place == 0 && column == "\"from\"" { "" } else { " OR " });
-            DB::push_text(sql.push(format_args!("{column} = ")), form);
+            let kept = kept(form);
+            DB::push_text(sql.push(format_args!("{column} = ")), &kept);
+            if kept != *form {
+                // As it was kept before.
+                DB::push_text(sql.push(format_args!(" OR {column} = ")), form);
+            }
         }
     }
     sql.push(")");
