@@ -49,3 +49,23 @@ CREATE INDEX forward_given_up_replay ON forward_given_up (forward, change) WHERE
 COMMENT ON TABLE forward_given_up IS 'Changes that an endpoint did not take, and that are not tried again';
 COMMENT ON COLUMN forward_given_up.failure IS 'How the last attempt failed';
 COMMENT ON COLUMN forward_given_up.replay IS 'Whether it will be tried again after all';
+
+-- Roles that were granted rights on events can do with forwards what they do: read, or store.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role,
+               a.privilege_type AS privilege
+        FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS a
+        WHERE c.oid = 'events'::regclass AND a.grantee <> c.relowner AND a.privilege_type IN ('SELECT', 'INSERT')
+    LOOP
+        EXECUTE format('GRANT SELECT ON forwards, forward_waiting, forward_given_up TO %s', granted.role);
+        IF granted.privilege = 'INSERT' THEN
+            EXECUTE format('GRANT INSERT, UPDATE, DELETE ON forwards, forward_waiting, forward_given_up TO %s',
+                           granted.role);
+        END IF;
+    END LOOP;
+END
+$$;

@@ -6,6 +6,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 use crate::harness::{ACCOUNT, Callback, Services, Testbed, every_mode};
+use crate::services::{Durability, needs};
 
 every_mode! {
     tables_of_the_version_before_are_taken_along,
@@ -142,4 +143,35 @@ async fn tables_of_the_version_before_are_taken_along(mut testbed: Testbed) {
     let calls = contents.events.iter().filter(|stored| stored.event.kind == Kind::Call);
     assert_eq!(calls.filter(|stored| stored.event.sid.as_deref() == Some("CA1")).count(), 1);
     assert_eq!(offhook.client.metric("offhook_differing_duplicates_total").await, 0.0);
+}
+
+/// A role with rights of its own on the tables of before must go on after an update, and an address that no longer fits
+/// into its index must not stop it.
+#[tokio::test]
+async fn what_roles_were_granted_and_long_addresses_are_taken_along() {
+    needs!(Postgres);
+    let testbed = Testbed::direct(Durability::Unsynced);
+    fill(&testbed).await;
+    testbed.execute("CREATE ROLE stores LOGIN; CREATE ROLE reads LOGIN").await;
+    testbed.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO stores").await;
+    testbed.execute("GRANT SELECT ON events, statuses TO reads").await;
+    testbed
+        .execute("UPDATE statuses SET \"to\" = 'sip:' || repeat('a', 6000) WHERE sid = 'SM1'")
+        .await;
+    let offhook = testbed.start();
+    let contents = testbed.contents_of(3).await;
+    let to = contents.status("SM1").to.clone().expect("it has one");
+    assert_eq!(to.chars().count(), 256);
+    let long = format!("sip:{}", "a".repeat(6000));
+    let (_, found) = offhook.client.json(&format!("/api/statuses?q={long}")).await;
+    assert_eq!(found["statuses"][0]["sid"], "SM1", "{found}");
+    let rights = "SELECT role || ' ' || privilege || ' ' || relation FROM (VALUES \
+         ('stores', 'INSERT', 'changes'), ('stores', 'UPDATE', 'feed'), ('stores', 'DELETE', 'forward_waiting'), \
+         ('reads', 'SELECT', 'changes'), ('reads', 'SELECT', 'forwards'), ('reads', 'INSERT', 'changes')) \
+         AS wanted (role, privilege, relation) WHERE has_table_privilege(role, relation, privilege)";
+    let rights = testbed.column(rights).await;
+    assert_eq!(rights.len(), 5, "{rights:?}");
+    assert!(!rights.contains(&"reads INSERT changes".to_owned()));
+    let reads = "SET ROLE reads; SELECT count(*)::text FROM offhook_changes(); RESET ROLE";
+    testbed.execute(reads).await;
 }
