@@ -1,4 +1,4 @@
-//! [`Own`]: parameters of the operator's own, as a callback URL carries them.
+//! [`Parameter`]: one of the application's own, as a callback URL carries it.
 
 use std::fmt::Write as _;
 use std::str::FromStr;
