@@ -113,8 +113,7 @@ pub async fn start(
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
     let retained = upkeep::retention::Metrics::register(&registry)?;
-    let retentions =
-        Retentions::new(config.retention, config.clock, retained.clone(), tasks.stop());
+    let retentions = Retentions::new(&config, retained.clone(), tasks.stop());
     let policy = PolicyInForce::new(reload::policy(&config));
     let forwarding = Forwarding::new(&config, &policy, tasks.stop())?;
     let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;

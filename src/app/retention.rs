@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Store;
 use crate::backend::local_log::{self, LocalLog};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::redis;
@@ -12,7 +13,8 @@ use crate::backend::sqlite::{self, SqliteStore};
 use crate::clock::Clock;
 use crate::pipeline::expiry::Expire;
 use crate::tasks::Tasks;
-use crate::upkeep::retention::{Config, Metrics, Retention, Table};
+use crate::upkeep::retention::{Config, Metrics, Needed, Retention, Table};
+use crate::{config, forward};
 
 /// What every retention of this process needs.
 #[derive(Clone)]
@@ -20,29 +22,33 @@ pub(super) struct Retentions {
     config: Config,
     clock: Clock,
     metrics: Metrics,
+    /// The forwards, and until which age each keeps what it needs.
+    forwards: Vec<(String, Duration)>,
     stop: CancellationToken,
 }
 
 impl Retentions {
-    pub(super) fn new(
-        config: Config,
-        clock: Clock,
-        metrics: Metrics,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { config, clock, metrics, stop }
+    pub(super) fn new(config: &config::Config, metrics: Metrics, stop: CancellationToken) -> Self {
+        let age = |forward: &forward::Config| (forward.name.clone(), forward.max_age);
+        let forwards = config.forwards.iter().map(age).collect();
+        let (config, clock) = (config.retention, config.clock);
+        Self { config, clock, metrics, forwards, stop }
     }
 
     pub(super) fn spawn_embedded(&self, store: &SqliteStore, tasks: &mut Tasks) {
         let Config { events, statuses, changes, .. } = self.config;
-        self.spawn(sqlite::Retention::of_events(store), Table::Events, events, tasks);
-        self.spawn(sqlite::Retention::of_statuses(store), Table::Statuses, statuses, tasks);
-        self.spawn(sqlite::FeedRetention::new(store), Table::Changes, changes, tasks);
+        let needed = Some(self.needed(Store::Sqlite(sqlite::Handles::new(store))));
+        let of_events = self.of(sqlite::Retention::of_events(store), Table::Events, events);
+        self.spawn(Retention { needed: needed.clone(), ..of_events }, tasks);
+        let of_statuses = sqlite::Retention::of_statuses(store);
+        self.spawn(self.of(of_statuses, Table::Statuses, statuses), tasks);
+        let of_feed = self.of(sqlite::FeedRetention::new(store), Table::Changes, changes);
+        self.spawn(Retention { needed, ..of_feed }, tasks);
     }
 
     pub(super) fn spawn_local_log(&self, log: &LocalLog, tasks: &mut Tasks) {
         let letters = local_log::Retention::new(log);
-        self.spawn(letters, Table::Spool, self.config.dead_letters, tasks);
+        self.spawn(self.of(letters, Table::Spool, self.config.dead_letters), tasks);
     }
 
     /// Until the process stops, or not at all if everything is kept for ever.
@@ -51,10 +57,13 @@ impl Retentions {
         let of_feed = postgres::FeedRetention::new(postgres.clone());
         let of_events = postgres::Retention::of_events(postgres.clone());
         let of_statuses = postgres::Retention::of_statuses(postgres.clone());
+        let needed = Some(self.needed(Store::Postgres(postgres::Handles::new(postgres.clone()))));
+        let of_events = self.of(of_events, Table::Events, events);
+        let of_feed = self.of(of_feed, Table::Changes, changes);
         tokio::join!(
-            self.of(of_events, Table::Events, events).run(self.stop.clone()),
+            Retention { needed: needed.clone(), ..of_events }.run(self.stop.clone()),
             self.of(of_statuses, Table::Statuses, statuses).run(self.stop.clone()),
-            self.of(of_feed, Table::Changes, changes).run(self.stop.clone()),
+            Retention { needed, ..of_feed }.run(self.stop.clone()),
         );
     }
 
@@ -64,8 +73,12 @@ impl Retentions {
         self.of(dead_letters, Table::DeadLetters, age).run(self.stop.clone()).await;
     }
 
-    fn spawn(&self, place: impl Expire, table: Table, age: Option<Duration>, tasks: &mut Tasks) {
-        let (retention, stop) = (self.of(place, table, age), self.stop.clone());
+    fn needed(&self, store: Store) -> Needed {
+        Needed { forwards: store.forwards(), of: self.forwards.clone() }
+    }
+
+    fn spawn(&self, retention: Retention<impl Expire>, tasks: &mut Tasks) {
+        let stop = self.stop.clone();
         tasks.spawn("retention", async move {
             retention.run(stop.clone()).await;
             // A task that ends by itself would stop the process.
@@ -74,6 +87,7 @@ impl Retentions {
     }
 
     fn of<P: Expire>(&self, place: P, table: Table, age: Option<Duration>) -> Retention<P> {
-        Retention { place, table, age, clock: self.clock, metrics: self.metrics.clone() }
+        let (clock, metrics) = (self.clock, self.metrics.clone());
+        Retention { place, table, age, needed: None, clock, metrics }
     }
 }

@@ -4,6 +4,7 @@
 
 mod clock_trust;
 mod metrics;
+mod needed;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::{debug, info, warn};
 use self::clock_trust::{ClockGuard, Hold, Trust};
 use self::metrics::TableMetrics;
 pub use self::metrics::{Metrics, Table};
+pub use self::needed::Needed;
 use super::rest;
 use crate::clock::{Clock, Timestamp};
 use crate::pipeline::Cause;
@@ -55,6 +57,8 @@ pub struct Retention<P> {
     pub table: Table,
     /// How old what is there may become; `None` is kept for ever.
     pub age: Option<Duration>,
+    /// What of it must not be deleted yet, though it is old.
+    pub needed: Option<Needed>,
     /// Our clock.
     pub clock: Clock,
     /// What it reports to.
@@ -64,7 +68,7 @@ pub struct Retention<P> {
 impl<P: Expire> Retention<P> {
     /// Deletes until `stop`; if what is there is kept for ever, only forgets that a clock was wrong.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { mut place, table, age, clock, metrics } = self;
+        let Self { mut place, table, age, needed, clock, metrics } = self;
         let Some(age) = age else {
             // Else it would be taken for a leap if there is an age again after years.
             if let Some(Err(error)) = stop.run_until_cancelled(place.trust(None)).await {
@@ -73,7 +77,8 @@ impl<P: Expire> Retention<P> {
             return;
         };
         let (metrics, guard) = (metrics.of(table), ClockGuard::default());
-        let keeper = Keeper { place, table, age, clock, metrics, guard, run: None, first: true };
+        let keeper =
+            Keeper { place, table, age, needed, clock, metrics, guard, run: None, first: true };
         keeper.run(stop).await;
     }
 }
@@ -89,6 +94,7 @@ struct Keeper<P> {
     place: P,
     table: Table,
     age: Duration,
+    needed: Option<Needed>,
     clock: Clock,
     metrics: TableMetrics,
     guard: ClockGuard,
@@ -149,7 +155,10 @@ impl<P: Expire> Keeper<P> {
         if !outlook.trusted.is_some_and(fresh) {
             self.place.trust(Some(now)).await?;
         }
-        let cutoff = now.before(self.age);
+        let cutoff = match &self.needed {
+            Some(needed) => needed.limit(now.before(self.age)).await?,
+            None => now.before(self.age),
+        };
         if self.run.is_none() {
             self.run = Some((0, self.place.oldest().await?.unwrap_or(cutoff)));
         }

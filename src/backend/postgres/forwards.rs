@@ -11,8 +11,10 @@ use crate::backend::forwards::{
     Claim, Claimed, ForwardState, Listed, Progress, ROWS_PER_PAGE, Replay, Waiting, Written,
 };
 use crate::backend::sql::columns::select_events;
+use crate::backend::sql::dialect::Dialect as _;
 use crate::backend::sql::forwards as sql;
 use crate::backend::sql::forwards::List;
+use crate::clock::Timestamp;
 use crate::event::{Change, Cursor, Event};
 
 const NOW: &str = "clock_timestamp()";
@@ -201,25 +203,27 @@ impl Forwards {
         Ok(enabled.await?)
     }
 
-    pub(in crate::backend) async fn floor(
+    pub(in crate::backend) async fn needed_since(
         &self,
         forward: &str,
         max_age: Duration,
-    ) -> Result<Option<i64>, BackendError> {
+    ) -> Result<Option<Timestamp>, BackendError> {
         let young = format!("changes.stored_at >= {NOW} - $2 * interval '1 millisecond'");
-        let floor = format!(
-            "SELECT min(id) FROM ( \
-             (SELECT changes.id FROM changes, forwards WHERE name = $1 AND disabled IS NULL \
+        let since = sqlx::Postgres::time_as_text("min(stored_at)");
+        let needed = format!(
+            "SELECT {since} FROM ( \
+             (SELECT changes.stored_at FROM changes, forwards WHERE name = $1 AND disabled IS NULL \
               AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL \
-             (SELECT changes.id FROM forward_waiting JOIN changes ON changes.id = change \
+             (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
               JOIN forwards ON name = forward WHERE forward = $1 AND disabled IS NULL AND {young} \
               ORDER BY change LIMIT 1)) AS needed"
         );
-        let floor = self.0.run(async |connection: &mut PgConnection, keep| {
-            let floor = sqlx::query_scalar(AssertSqlSafe(floor)).bind(forward);
-            floor.bind(millis(max_age)).persistent(keep).fetch_one(connection).await
+        let needed = self.0.run(async |connection: &mut PgConnection, keep| {
+            let needed = sqlx::query_scalar(AssertSqlSafe(needed)).bind(forward);
+            needed.bind(millis(max_age)).persistent(keep).fetch_one(connection).await
         });
-        Ok(floor.await?)
+        let needed: Option<String> = needed.await?;
+        Ok(needed.as_deref().and_then(Timestamp::parse_rfc3339))
     }
 
     async fn all(&self, mut sql: QueryBuilder<sqlx::Postgres>) -> Result<Vec<PgRow>, BackendError> {

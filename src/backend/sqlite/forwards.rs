@@ -20,6 +20,7 @@ use crate::backend::forwards::{
 use crate::backend::sql::columns::select_events;
 use crate::backend::sql::forwards as sql;
 use crate::backend::sql::forwards::List;
+use crate::clock::Timestamp;
 use crate::event::{Change, Cursor, Event};
 
 /// Keeps where forwards stand.
@@ -117,7 +118,7 @@ impl Forwards {
             let changes = changes.fetch_all(&mut *connection).await?;
             sql::with_events(&changes, &events.fetch_all(connection).await?)
         };
-        self.query.read(read).await
+        self.read(read).await
     }
 
     pub(in crate::backend) async fn forget(&self, forward: &str) -> Result<Vec<i64>, BackendError> {
@@ -132,7 +133,7 @@ impl Forwards {
         self.execute(sqlx::query(AssertSqlSafe(given_up)).bind(forward)).await?;
         let waiting = sqlx::query_scalar(AssertSqlSafe(waiting)).bind(forward);
         let read = async |connection: &mut SqliteConnection| waiting.fetch_all(connection).await;
-        self.query.read(read).await
+        self.read(read).await
     }
 
     pub(in crate::backend) async fn states(&self) -> Result<Vec<ForwardState>, BackendError> {
@@ -198,27 +199,38 @@ impl Forwards {
         .await
     }
 
-    pub(in crate::backend) async fn floor(
+    pub(in crate::backend) async fn needed_since(
         &self,
         forward: &str,
         max_age: Duration,
-    ) -> Result<Option<i64>, BackendError> {
+    ) -> Result<Option<Timestamp>, BackendError> {
         let young = format!("changes.stored_at >= {}", later("?2"));
-        let floor = format!(
-            "SELECT min(id) FROM (SELECT * FROM \
-             (SELECT changes.id FROM changes, forwards WHERE name = ?1 AND disabled IS NULL \
+        let needed = format!(
+            "SELECT min(stored_at) FROM (SELECT * FROM \
+             (SELECT changes.stored_at FROM changes, forwards WHERE name = ?1 AND disabled IS NULL \
               AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL SELECT * FROM \
-             (SELECT changes.id FROM forward_waiting JOIN changes ON changes.id = change \
+             (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
               JOIN forwards ON name = forward WHERE forward = ?1 AND disabled IS NULL AND {young} \
               ORDER BY change LIMIT 1))"
         );
         let before = format!("-{:.3} seconds", max_age.as_secs_f64());
-        let floor = sqlx::query_scalar(AssertSqlSafe(floor)).bind(forward).bind(before);
-        self.query.read(async |connection| floor.fetch_one(connection).await).await
+        let needed = sqlx::query_scalar(AssertSqlSafe(needed)).bind(forward).bind(before);
+        let needed: Option<String> =
+            self.read(async |connection| needed.fetch_one(connection).await).await?;
+        Ok(needed.as_deref().and_then(Timestamp::parse_rfc3339))
     }
 
     async fn all(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<SqliteRow>, BackendError> {
-        self.query.read(async |connection| sql.build().fetch_all(connection).await).await
+        self.read(async |connection| sql.build().fetch_all(connection).await).await
+    }
+
+    /// As a read of the feed: between two checkpoints, of which it keeps none from copying anything.
+    async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let _reads = self.writer.feed_read().await;
+        self.query.read(work).await
     }
 
     async fn execute(&self, query: Statement<'_>) -> Result<u64, BackendError> {

@@ -8,6 +8,7 @@ use crate::backend::forwards::{
 };
 use crate::backend::sql::forwards::List;
 use crate::backend::{BackendError, postgres, sqlite};
+use crate::clock::Timestamp;
 use crate::event::{Change, Cursor, Event};
 
 /// Where forwards stand: their cursors, what waits, and what was given up. Every call ends in seconds.
@@ -99,13 +100,18 @@ impl Forwards {
         on_store!(self, forwards => forwards.enable(forward, end).await)
     }
 
-    /// The first change that an enabled one of these forwards still needs, of those that are younger than its age.
-    pub async fn floor(&self, of: &[(String, Duration)]) -> Result<Option<i64>, BackendError> {
-        let mut floor: Option<i64> = None;
+    /// When the first change was stored that an enabled one of these forwards still needs, of those that are younger than
+    /// its age.
+    pub async fn needed_since(
+        &self,
+        of: &[(String, Duration)],
+    ) -> Result<Option<Timestamp>, BackendError> {
+        let mut since: Option<Timestamp> = None;
         for (forward, max_age) in of {
-            let needed = on_store!(self, forwards => forwards.floor(forward, *max_age).await)?;
-            floor = floor.into_iter().chain(needed).min();
+            let needed =
+                on_store!(self, forwards => forwards.needed_since(forward, *max_age).await)?;
+            since = since.into_iter().chain(needed).min();
         }
-        Ok(floor)
+        Ok(since)
     }
 }

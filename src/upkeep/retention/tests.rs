@@ -98,6 +98,7 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
     let place = Place(Arc::default());
     place.0.lock().unwrap().1 = vec![at(0), at(90)];
     let keeper = |now: i64| Keeper {
+        needed: None,
         place: place.clone(),
         table: Table::Events,
         age: Duration::from_secs(60),
@@ -134,8 +135,14 @@ async fn it_goes_on_after_errors_and_says_what_it_did() {
     let aging = Script(steps.into(), stop.clone());
     let clock = Clock::Fixed(Timestamp::from_micros(100_000_000));
     let age = Some(Duration::from_secs(60));
-    let retention =
-        Retention { place: aging, table: Table::Events, age, clock, metrics: metrics.clone() };
+    let retention = Retention {
+        place: aging,
+        table: Table::Events,
+        age,
+        needed: None,
+        clock,
+        metrics: metrics.clone(),
+    };
     retention.run(stop).await;
     let told = metrics.of(Table::Events);
     assert_eq!((told.deleted.get(), told.errors.get(), told.oldest.get()), (11, 1, 50.0));
@@ -147,6 +154,7 @@ async fn what_is_kept_for_ever_is_never_touched() {
     let stop = CancellationToken::new();
     let aging = Script(VecDeque::new(), stop.clone());
     let clock = Clock::Fixed(at(0));
-    let retention = Retention { place: aging, table: Table::Statuses, age: None, clock, metrics };
+    let retention =
+        Retention { place: aging, table: Table::Statuses, age: None, needed: None, clock, metrics };
     retention.run(stop).await;
 }

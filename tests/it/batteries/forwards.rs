@@ -247,21 +247,25 @@ async fn changes_are_loaded_with_their_events<K: Sink>(store: Store<K>) {
 
 async fn retention_is_told_the_first_change_that_is_needed<K: Sink>(store: Store<K>) {
     let end = store.changes(&["CA1", "CA2", "CA3"]).await;
+    let stored_at = async |id| {
+        let loaded = store.forwards.load(&[id]).await.expect("it can be read");
+        Some(loaded[0].0.stored_at)
+    };
     let of = |age| [("app".to_owned(), age), ("other".to_owned(), age)];
-    let floor = async |age| store.forwards.floor(&of(age)).await.expect("it can be read");
-    assert_eq!(floor(HOUR).await, None);
+    let needed = async |age| store.forwards.needed_since(&of(age)).await.expect("it can be read");
+    assert_eq!(needed(HOUR).await, None);
     let claim = store.held(&Cursor { id: end.id - 1, ..end.clone() }).await;
-    assert_eq!(floor(HOUR).await, Some(end.id));
+    assert_eq!(needed(HOUR).await, stored_at(end.id).await);
     let waits = Progress {
         cursor: end.id,
         waiting: vec![waiting(end.id - 2, None)],
         ..Progress::default()
     };
     assert_eq!(store.write(&claim, &waits).await, Written::Kept);
-    assert_eq!(floor(HOUR).await, Some(end.id - 2));
-    assert_eq!(floor(Duration::ZERO).await, None);
+    assert_eq!(needed(HOUR).await, stored_at(end.id - 2).await);
+    assert_eq!(needed(Duration::ZERO).await, None);
     assert!(store.forwards.disable("app").await.expect("it is there"));
-    assert_eq!(floor(HOUR).await, None);
+    assert_eq!(needed(HOUR).await, None);
 }
 
 async fn a_forward_of_another_feed_goes_on_from_the_end<K: Sink>(store: Store<K>) {

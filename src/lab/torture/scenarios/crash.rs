@@ -127,9 +127,11 @@ pub(super) async fn abort_while_forwarding(trial: &mut Trial) -> anyhow::Result<
         if !trial.goes_on() {
             break;
         }
-        let passes = if point == Point::Leased { 1 } else { 1 + trial.any(40) };
+        let passes = if point == Point::Leased { 1 } else { 1 + trial.any(5) };
         arm(&mut trial.testbed.receivers[0], point, passes)?;
-        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
+        // It has to start, and something has to be stored.
+        let patience = 4 * PATIENCE;
+        wait_within(patience, &mut trial.testbed.receivers[0], point, &mut aborts).await;
     }
     disarm(&mut trial.testbed.receivers[0])?;
     tell(trial, aborts);
@@ -149,7 +151,16 @@ fn disarm(server: &mut Server) -> anyhow::Result<()> {
 }
 
 async fn wait_for_abort(server: &mut Server, point: Point, aborts: &mut Map<String, Value>) {
-    let deadline = Instant::now() + PATIENCE;
+    wait_within(PATIENCE, server, point, aborts).await;
+}
+
+async fn wait_within(
+    patience: Duration,
+    server: &mut Server,
+    point: Point,
+    aborts: &mut Map<String, Value>,
+) {
+    let deadline = Instant::now() + patience;
     while Instant::now() < deadline {
         server.announce();
         if server.ended().is_some() {
