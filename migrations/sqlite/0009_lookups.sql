@@ -1,4 +1,5 @@
--- What people ask for by equality, as they write it.
+-- What people ask for by equality, as they write it. Of a very long address a status keeps the start and a hash; rows of
+-- before keep all of it, since SQLite can make no such hash and has no bound.
 DROP INDEX statuses_from;
 DROP INDEX statuses_to;
 CREATE INDEX statuses_by_from ON statuses ("from") WHERE "from" IS NOT NULL;

@@ -39,10 +39,17 @@ pub(super) async fn run(config: Option<PathBuf>, inspect: Inspect) -> anyhow::Re
 fn show(timeline: &Value) -> String {
     let mut shown = String::new();
     if let status @ Value::Object(_) = &timeline["status"] {
-        let what = ["resource", "status", "from", "to", "duration", "error_code", "account"];
+        let what =
+            ["resource", "status", "from", "to", "direction", "duration", "error_code", "account"];
         shown.push_str(&format!("{:<11} {}\n", "sid", text(&timeline["sid"])));
         for name in what.into_iter().filter(|name| !status[name].is_null()) {
             shown.push_str(&format!("{:<11} {}\n", name.replace('_', " "), text(&status[name])));
+        }
+        for (name, value) in status["own"].as_object().into_iter().flatten() {
+            let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            for value in values {
+                shown.push_str(&format!("{:<11} {name}={}\n", "own", text(value)));
+            }
         }
         if status["contradicted"] == true {
             shown.push_str("Terminal statuses that exclude each other were reported.\n");
@@ -92,9 +99,13 @@ mod tests {
             "delay": null, "error_code": "30003", "out_of_order": true,
             "came_again": ["2026-11-24T08:00:02.000000Z"],
         });
-        let status = json!({ "resource": "message", "status": "failed", "to": "+15550100" });
+        let status = json!({
+            "resource": "message", "status": "failed", "to": "+15550100",
+            "own": { "order_id": ["A-1", "A-2"] },
+        });
         let shown = show(&json!({ "sid": "SM1", "status": status, "events": [event] }));
         assert!(shown.starts_with("sid         SM1\nresource    message\n"), "{shown}");
+        assert!(shown.contains("own         order_id=A-1\nown         order_id=A-2\n"), "{shown}");
         let line = "2026-11-24 08:00:01.250  message  failed         30003  \
                     out of order, came again 1 times\n";
         assert!(shown.ends_with(line), "{shown}");

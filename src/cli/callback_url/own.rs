@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
-/// Names that begin with it are offhook's.
-const RESERVED: &str = "offhook_";
+use crate::event::own::RESERVED;
+
 /// Twilio puts this one there.
 const BODY_HASH: &str = "bodySHA256";
 /// A callback URL has to fit into the head of a request, with room to spare.

@@ -84,25 +84,28 @@ fn statements(block: &str) -> impl Iterator<Item = String> {
 }
 
 /// A year of calls and messages, each with an event: in Postgres.
-const FILL_POSTGRES: [&str; 3] = [
+const FILL_POSTGRES: [&str; 4] = [
     "INSERT INTO events (key, kind, account, sid, resource, status, rank, received_at, format, query, params, \
-         body, call_sid, stored_at)
+         body, call_sid, stored_at, own)
      SELECT sid || '-' || status, resource, 'AC1', sid, resource, status, 80, at, 'form', '', \
          jsonb_build_object('SipResponseCode', '200', 'text', repeat('x', 200)), '', \
-         CASE WHEN n % 50 = 0 THEN 'CA' || lpad((n / 50)::text, 32, '0') END, at
+         CASE WHEN n % 50 = 0 THEN 'CA' || lpad((n / 50)::text, 32, '0') END, at, own
      FROM made",
     "INSERT INTO statuses (sid, resource, account, status, final, \"from\", \"to\", duration, error_code, \
-         terminals, first_seen, updated, position)
+         terminals, first_seen, updated, position, own)
      SELECT sid, resource, 'AC1', status, status <> 'sent', '+1555010', '+1555' || n % 5000, 7, \
          CASE WHEN status = 'undelivered' THEN '3000' || n % 8 END, \
-         CASE WHEN n % 5000 = 0 THEN 3 ELSE 1 END, at, at, ''
+         CASE WHEN n % 5000 = 0 THEN 3 ELSE 1 END, at, at, '', own
+     FROM made",
+    "INSERT INTO changes (id, account, key, kind, sid, resource, status, current, moved, own)
+     SELECT nextval('changes_id_seq'), 'AC1', sid || '-' || status, resource, sid, resource, status, status, TRUE, own
      FROM made",
     "ANALYZE",
 ];
 
-/// What both tables are filled with.
+/// What the tables are filled with.
 const MADE: &str = "CREATE TEMPORARY TABLE made AS
-     SELECT n, at, resource, \
+     SELECT n, at, resource, jsonb_build_object('order_id', 'A-' || n / 3, 'tenant', '7') AS own, \
          CASE resource WHEN 'call' THEN 'CA' ELSE 'SM' END || lpad(n::text, 32, '0') AS sid, \
          CASE WHEN resource = 'call' THEN CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'completed' END
               WHEN n % 20 = 1 THEN 'undelivered' WHEN n % 20 = 3 THEN 'sent' ELSE 'delivered' END AS status
