@@ -6,6 +6,7 @@ mod auth;
 mod conditions;
 mod console;
 mod feed_doors;
+mod forward_doors;
 mod health;
 mod last_hour;
 mod timeline;
@@ -29,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::feed_doors::FeedDoors;
-pub use self::last_hour::{Handles, LastHour, Receiving, TableHandles};
+pub use self::forward_doors::{ConfiguredForward, ForwardDoors};
+pub use self::last_hour::{ForwardHandles, Handles, LastHour, Receiving, TableHandles};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -66,6 +68,8 @@ pub struct Admin {
     pub reader: Reads,
     /// What changed in it, in the order of commits.
     pub feed: FeedDoors,
+    /// What is sent on of that, and what may be done about it.
+    pub forwards: ForwardDoors,
     /// What no worker could store.
     pub dead_letters: DeadLetters,
     /// What deletes for good.

@@ -26,13 +26,14 @@ use tracing::{info, warn};
 use self::forwards::Forwarding;
 pub use self::reload::Reloader;
 use self::retention::Retentions;
-use crate::admin::{Admin, FeedDoors};
+use crate::admin::{Admin, FeedDoors, ForwardDoors};
 use crate::backend::local_log::LocalLog;
 use crate::backend::postgres::Listen;
 use crate::backend::purge::Purge;
-use crate::backend::{Backend, DurabilityReport, DurabilityReports, Need, Probe, Reads};
+use crate::backend::{Backend, DurabilityReport, DurabilityReports, Forwards, Need, Probe, Reads};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
+use crate::forward;
 use crate::inbound::{Health, Inbound};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
@@ -115,9 +116,12 @@ pub async fn start(
     let retained = upkeep::retention::Metrics::register(&registry)?;
     let retentions = Retentions::new(&config, retained.clone(), tasks.stop());
     let policy = PolicyInForce::new(reload::policy(&config));
-    let forwarding = Forwarding::new(&config, &policy, tasks.stop())?;
+    let forwarded = forward::Metrics::register(&registry)?;
+    let forwarding = Forwarding::new(&config, &policy, &forwarded, tasks.stop())?;
+    let (forward_handles, configured) = (forwarding.handles(), forwarding.shown());
     let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
-    let Parts { reader, feed, feed_wakes, probes, recorder, durabilities, purge, live } = parts;
+    let Parts { reader, feed, feed_wakes, forwards, probes, recorder, durabilities, purge, live } =
+        parts;
     watch_feed(&feed, feed_wakes, &registry, &mut tasks)?;
     if config.deployment.stores() {
         count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
@@ -126,6 +130,7 @@ pub async fn start(
     let refusals = Arc::new(RecentRefusals::default());
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
+    handles.forwards = forward_handles;
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
         policy: policy.clone(),
@@ -158,6 +163,7 @@ pub async fn start(
         registry,
         handles,
         reader,
+        forwards: ForwardDoors { forwards, feed: feed.feed.clone(), configured },
         feed,
         probes,
         durabilities,
@@ -320,6 +326,7 @@ struct Parts {
     reader: Reads,
     feed: FeedDoors,
     feed_wakes: Wakes,
+    forwards: Forwards,
     probes: Vec<(Need, Probe)>,
     /// `None` for a worker.
     recorder: Option<Recorder>,

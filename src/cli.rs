@@ -8,6 +8,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod doctor;
+mod forwards;
 mod healthcheck;
 mod inspect;
 mod local_log;
@@ -104,6 +105,12 @@ enum Other {
             offhook dead-letters replay --all --dry-run"
     )]
     DeadLetters(dead_letters::Command),
+    /// What is sent on to other URLs: how each forward stands, what was given up; replay, enable, disable.
+    #[command(after_help = "Examples:\n  \
+        offhook forwards\n  \
+        offhook forwards given-up app\n  \
+        offhook forwards replay app --since 2h")]
+    Forwards(Box<forwards::Forwards>),
     /// Files of the local log that its disk has spoilt: list, replay, purge.
     #[command(
         subcommand,
@@ -208,6 +215,7 @@ impl Other {
             Self::Changes(changes) => changes::run(config, changes).await,
             Self::Stats(stats) => stats::run(config, stats).await,
             Self::DeadLetters(command) => dead_letters::run(config, command).await,
+            Self::Forwards(forwards) => forwards::run(config, *forwards).await,
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,

@@ -7,6 +7,7 @@
 pub mod endpoint;
 pub mod filter;
 pub mod form;
+pub mod metrics;
 pub mod runner;
 pub mod target;
 pub mod window;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use self::endpoint::{Delivery, Endpoint, Failure, Unsendable};
 pub use self::filter::Filter;
 pub use self::form::Form;
+pub use self::metrics::{ForwardMetrics, Metrics};
 pub use self::runner::{Observer, Runner};
 pub use self::target::Target;
 

@@ -5,6 +5,7 @@ mod ask;
 mod changes;
 mod dead_letters;
 mod events;
+mod forwards;
 mod live;
 mod problem;
 mod purge;
@@ -24,6 +25,7 @@ use axum::routing::{MethodRouter, get, post};
 use self::ask::EventAsk;
 pub(super) use self::ask::{AccountAsk, StatusAsk};
 pub(super) use self::dead_letters::{Settled, settle};
+pub(super) use self::forwards::act as act_on_forward;
 pub(super) use self::live::Line;
 pub(super) use self::problem::Problem;
 pub(super) use self::statuses::next as next_status;
@@ -33,7 +35,7 @@ use super::Admin;
 type Route = (&'static str, fn() -> MethodRouter<Arc<Admin>>);
 
 /// Every route of the API.
-const ROUTES: [Route; 16] = [
+const ROUTES: [Route; 22] = [
     ("/api/openapi.json", || get(openapi)),
     ("/api/statuses", || get(statuses::list)),
     ("/api/statuses/{sid}", || get(statuses::show)),
@@ -49,6 +51,12 @@ const ROUTES: [Route; 16] = [
     ("/api/dead-letters/{id}", || get(dead_letters::show)),
     ("/api/dead-letters/replay", || post(dead_letters::replay)),
     ("/api/dead-letters/purge", || post(dead_letters::purge)),
+    ("/api/forwards", || get(forwards::list)),
+    ("/api/forwards/{name}/waiting", || get(forwards::waiting)),
+    ("/api/forwards/{name}/given-up", || get(forwards::given_up)),
+    ("/api/forwards/{name}/replay", || post(forwards::replay)),
+    ("/api/forwards/{name}/enable", || post(forwards::enable)),
+    ("/api/forwards/{name}/disable", || post(forwards::disable)),
     ("/api/purge", || post(purge::purge)),
 ];
 

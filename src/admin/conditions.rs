@@ -6,6 +6,7 @@
 //! that the page names what the alert is about for as long as the alert fires.
 
 mod callbacks;
+mod forwards;
 mod outcomes;
 mod process;
 mod waiting;
@@ -125,6 +126,7 @@ const fn row(
 use Severity::{Critical, Info, Warning};
 
 const REFUSALS: Option<&str> = Some("/refusals");
+const FORWARDS: Option<&str> = Some("/forwards");
 
 /// The worst first. Signs of one tone are shown in this order.
 pub(super) const CONDITIONS: &[Condition] = &[
@@ -142,6 +144,8 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookLocalLogDamaged", Critical, None, waiting::damaged),
     row("OffhookStreamUnsupported", Critical, None, waiting::unsupported),
     row("OffhookStreamTakenAway", Critical, None, waiting::taken_away),
+    row("OffhookForwardDisabled", Critical, FORWARDS, forwards::disabled),
+    row("OffhookForwardCut", Critical, FORWARDS, forwards::cut),
     row("OffhookOldestAge", Critical, None, waiting::oldest),
     row("OffhookStreamRefusing", Warning, None, waiting::refusing),
     row("OffhookCircuitOpen", Warning, None, waiting::circuit),
@@ -150,6 +154,9 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookStreamErrors", Warning, None, waiting::stream_errors),
     row("OffhookStreamGrowing", Warning, None, waiting::growing),
     row("OffhookDeadLetters", Warning, Some("/dead-letters"), waiting::dead_letters),
+    row("OffhookForwardDown", Warning, FORWARDS, forwards::down),
+    row("OffhookForwardLate", Warning, FORWARDS, forwards::late),
+    row("OffhookForwardGivenUp", Warning, FORWARDS, forwards::given_up),
     row("OffhookBlockedByAnotherGroup", Warning, None, waiting::blocked),
     row("OffhookDifferingDuplicates", Warning, None, outcomes::differing_duplicates),
     row("OffhookFallbackUnrecorded", Warning, None, callbacks::fallback_unrecorded),

@@ -6,6 +6,7 @@
 mod dead_letters;
 mod form;
 pub(super) mod format;
+mod forwards;
 mod layout;
 mod login;
 mod now;
@@ -41,6 +42,9 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/dead-letters", get(dead_letters::page))
         .route("/dead-letters/confirm", post(dead_letters::confirm))
         .route("/dead-letters/settle", post(dead_letters::settle))
+        .route("/forwards", get(forwards::page))
+        .route("/forwards/confirm", post(forwards::confirm))
+        .route("/forwards/act", post(forwards::act))
         .route("/refusals", get(refusals::page))
         .route("/logout", post(login::leave))
 }

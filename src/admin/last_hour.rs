@@ -13,8 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::habit::Habit;
-pub use self::handles::{Handles, Receiving, TableHandles};
-pub(super) use self::sample::{Sample, SecretName};
+pub use self::handles::{ForwardHandles, Handles, Receiving, TableHandles};
+pub(super) use self::sample::{ForwardSample, Sample, SecretName};
 use super::Admin;
 use super::health::{self, Checked};
 use crate::backend::{Dependency, Need};

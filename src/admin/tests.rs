@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Auth, FeedDoors, Handles, LastHour};
+use super::{Admin, Auth, ConfiguredForward, FeedDoors, ForwardDoors, Handles, LastHour};
+use crate::backend::forwards::{Claim, GivenUp, Progress, Waiting, Written};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
 use crate::backend::sqlite::{self, Database, SqliteStore};
@@ -31,6 +32,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) refusals: Arc<RecentRefusals>,
     pub(super) feed_watch: FeedWatch,
+    pub(super) forwards: ForwardDoors,
     store: Observed<SqliteStore, RecentEvents>,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
@@ -64,6 +66,15 @@ impl Server {
             registry,
             reader: store.reads(),
             feed: FeedDoors::new(store.feed(), store.feed_watch()),
+            forwards: ForwardDoors {
+                forwards: store.forwards(),
+                feed: store.feed(),
+                configured: vec![ConfiguredForward {
+                    name: "app".to_owned(),
+                    url: "https://app.example.com/status".to_owned(),
+                    form: "twilio",
+                }],
+            },
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,
@@ -78,7 +89,7 @@ impl Server {
             stop: stopping.clone(),
         };
         change(&mut admin);
-        let feed_watch = admin.feed.watch.clone();
+        let (feed_watch, forwards) = (admin.feed.watch.clone(), admin.forwards.clone());
         let (live, refusals) = (admin.live.clone(), Arc::clone(&admin.refusals));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -93,7 +104,17 @@ impl Server {
         #[expect(clippy::disallowed_methods, reason = "`stop` waits for it")]
         let task = tokio::spawn(serving);
         let store = live.observed(sink);
-        Self { address, refusals, feed_watch, store, stopping, stop, task, _directory: directory }
+        Self {
+            address,
+            refusals,
+            feed_watch,
+            forwards,
+            store,
+            stopping,
+            stop,
+            task,
+            _directory: directory,
+        }
     }
 
     pub(super) async fn get(&self, target: &str) -> Response {
@@ -116,6 +137,35 @@ impl Server {
         for event in events {
             self.store.commit(&Batch::from(event.clone())).await.expect("the store is there");
         }
+    }
+
+    /// Two forwards begin: one of the configuration, of which a change was given up, and one that was there before.
+    pub(super) async fn forward(&self) {
+        let (doors, name) = (&self.forwards, "app");
+        let end = doors.feed.end().await.expect("the store is there");
+        for name in [name, "of-before"] {
+            doors.forwards.create(name, &end).await.expect("the store is there");
+        }
+        let lasts = std::time::Duration::from_secs(60);
+        let claim = Claim { forward: name.to_owned(), holder: "1".to_owned(), lasts };
+        doors.forwards.claim(&claim).await.expect("the store is there");
+        let (account, sid) = ("AC1".to_owned(), Some("CA1".to_owned()));
+        let waits = Waiting {
+            change: 2,
+            account: account.clone(),
+            sid: sid.clone(),
+            tries: 1,
+            due_in: None,
+        };
+        let failure = "status_5xx".to_owned();
+        let progress = Progress {
+            cursor: 2,
+            waiting: vec![waits],
+            given_up: vec![GivenUp { change: 1, account, sid, tries: 17, failure }],
+            ..Progress::default()
+        };
+        let written = doors.forwards.write(&claim, &progress).await;
+        assert_eq!(written.expect("the store is there"), Written::Kept);
     }
 
     pub(super) async fn stop(self) {

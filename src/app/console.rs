@@ -1,13 +1,14 @@
 //! The metrics that the console reads, collected from their owners.
 
-use crate::admin::{Handles, Receiving, TableHandles};
+use crate::admin::{ForwardHandles, Handles, Receiving, TableHandles};
+use crate::forward::ForwardMetrics;
 use crate::inbound;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
 use crate::telemetry::stream::Reset;
 use crate::upkeep::retention::{self, Table};
 
-/// Of every process; what [`receiving`] collects is left out.
+/// Of every process; what [`receiving`] and [`forward`] collect is left out.
 pub(super) fn handles(
     metrics: &Metrics,
     reloads: &Reloads,
@@ -39,6 +40,20 @@ pub(super) fn handles(
         calls_limit: metrics.calls().limit.clone(),
         reload_successful: reloads.last_successful.clone(),
         retention: Table::ALL.into_iter().map(|table| of_table(retention, table)).collect(),
+        forwards: Vec::new(),
+    }
+}
+
+/// Of one forward.
+pub(super) fn forward(metrics: &ForwardMetrics) -> ForwardHandles {
+    ForwardHandles {
+        name: metrics.name.clone(),
+        lag: metrics.lag.clone(),
+        waiting: metrics.waiting.clone(),
+        given_up: metrics.given_up.clone(),
+        cut: metrics.cut.clone(),
+        down: metrics.down.clone(),
+        disabled: metrics.disabled.clone(),
     }
 }
 

@@ -78,6 +78,7 @@ impl Builder<'_> {
         Ok(Parts {
             reader: store.reads(),
             feed: FeedDoors::new(store.feed(), store.feed_watch()),
+            forwards: store.forwards(),
             feed_wakes: Wakes::Writer,
             probes: probes(&log, Probe::Store(store.health())),
             recorder: Some(recorder),
@@ -128,6 +129,7 @@ impl Builder<'_> {
         Ok(Parts {
             reader: store.reads(),
             feed: FeedDoors::new(store.feed(), store.feed_watch()),
+            forwards: store.forwards(),
             feed_wakes,
             probes: probes(&log, Probe::Store(store.health())),
             recorder: Some(recorder),

@@ -72,8 +72,18 @@ impl Builder<'_> {
         };
         let probes = probes(role, redis, health, spool);
         let feed = FeedDoors::new(store.feed(), store.feed_watch());
-        let reader = store.reads();
-        Ok(Parts { reader, feed, feed_wakes, probes, recorder, durabilities, purge, live })
+        let (reader, forwards) = (store.reads(), store.forwards());
+        Ok(Parts {
+            reader,
+            feed,
+            feed_wakes,
+            forwards,
+            probes,
+            recorder,
+            durabilities,
+            purge,
+            live,
+        })
     }
 
     /// Rehearses what this process does with Redis: once now, and again and again.

@@ -48,6 +48,7 @@ async fn server() -> Server {
     let mut theirs = event("CA7", "busy", 4, "");
     theirs.account = "AC2".to_owned();
     server.store(&[event("CA7", "busy", 4, ""), theirs]).await;
+    server.forward().await;
     server
 }
 
@@ -64,7 +65,7 @@ fn every_route_is_described_and_nothing_else() {
 async fn every_route_takes_the_methods_that_are_described() {
     let server = server().await;
     for (path, operations) in document()["paths"].as_object().expect("an object") {
-        let target = path.replace("{sid}", "CA1").replace("{id}", "1-0");
+        let target = path.replace("{sid}", "CA1").replace("{id}", "1-0").replace("{name}", "app");
         for method in ["get", "post", "put", "delete"] {
             let mut client = Client::connect(server.address).await;
             let method_name = method.to_uppercase();
@@ -98,6 +99,10 @@ async fn answers_are_as_described() {
         ("/api/verdict", "/api/verdict"),
         ("/api/refusals", "/api/refusals"),
         ("/api/dead-letters", "/api/dead-letters"),
+        ("/api/forwards", "/api/forwards"),
+        ("/api/forwards/{name}/waiting", "/api/forwards/app/waiting"),
+        ("/api/forwards/{name}/given-up", "/api/forwards/app/given-up"),
+        ("/api/forwards/{name}/given-up", "/api/forwards/app/given-up?limit=1"),
     ] {
         check(&validator(path, "get", "200", "application/json"), &server.json(target).await);
     }
@@ -114,6 +119,8 @@ async fn problems_are_as_described() {
         ("/api/statuses/{sid}", "/api/statuses/CA7", 409),
         ("/api/timeline/{sid}", "/api/timeline/CA7", 409),
         ("/api/dead-letters/{id}", "/api/dead-letters/1-0", 404),
+        ("/api/forwards/{name}/waiting", "/api/forwards/nobody/waiting", 404),
+        ("/api/forwards/{name}/given-up", "/api/forwards/app/given-up?limit=x", 400),
         ("/api/live", "/api/live?kind=x", 400),
         ("/api/changes", "/api/changes?after=x", 400),
         ("/api/changes", "/api/changes?after=0123456789abcdef.1", 410),
@@ -149,7 +156,29 @@ async fn what_changes_something_takes_json_only() {
     let answer: Value = serde_json::from_str(&purged.body).expect("JSON");
     check(&validator("/api/purge", "post", "200", "application/json"), &answer);
     assert_eq!((&answer["events"], &answer["statuses"]), (&json!(2), &json!(1)));
+    for (path, body, done) in [
+        ("replay", r#"{"sid":"CA2"}"#, 0),
+        ("replay", r#"{"sid":"CA1"}"#, 1),
+        ("replay", r#"{"all":true}"#, 0),
+        ("replay", r#"{"since":"2h"}"#, 0),
+        ("enable", "{}", 0),
+        ("disable", "{}", 1),
+        ("disable", "{}", 0),
+        ("enable", "{}", 1),
+    ] {
+        let answered = post(&format!("/api/forwards/app/{path}"), "application/json", body).await;
+        let answer: Value = serde_json::from_str(&answered.body).expect("JSON");
+        let path = format!("/api/forwards/{{name}}/{path}");
+        check(&validator(&path, "post", "200", "application/json"), &answer);
+        assert_eq!(answer, json!({ "done": done }), "{path} {body}");
+    }
     for (target, kind, body, status) in [
+        ("/api/forwards/app/replay", "application/json", "{}", 400),
+        ("/api/forwards/app/replay", "application/json", r#"{"all":true,"sid":"CA1"}"#, 400),
+        ("/api/forwards/app/replay", "application/json", r#"{"since":"x"}"#, 400),
+        ("/api/forwards/app/enable", "text/plain", "{}", 415),
+        ("/api/forwards/app/disable", "application/json", r#"{"name":"x"}"#, 422),
+        ("/api/forwards/nobody/enable", "application/json", "{}", 404),
         ("/api/purge", "text/plain", sid, 415),
         ("/api/purge", "application/json", "{}", 400),
         ("/api/purge", "application/json", r#"{"sids":[]}"#, 422),

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::admin::last_hour::{DependencyStatus, Habit, Sample, SecretName};
+use crate::admin::last_hour::{DependencyStatus, ForwardSample, Habit, Sample, SecretName};
 use crate::admin::verdict::verdict;
+use crate::backend::forwards::Disabled;
 use crate::backend::{DurabilityLevel, Need};
 use crate::clock::Timestamp;
 use crate::event::{Resource, Route};
@@ -31,6 +32,13 @@ fn changed(change: impl FnOnce(&mut Vitals)) -> Vitals {
 /// A quiet hour in which this was counted, or stands there, by now.
 fn counted(change: impl FnOnce(&mut Sample)) -> Vitals {
     changed(|vitals| change(&mut vitals.now))
+}
+
+/// A forward that stands like this.
+fn forwarded(change: impl FnOnce(&mut ForwardSample)) -> Vitals {
+    let mut forward = ForwardSample { name: "app".to_owned(), ..ForwardSample::default() };
+    change(&mut forward);
+    counted(|now| now.forwards.push(forward))
 }
 
 /// Each alert, and the least that it is about.
@@ -114,6 +122,11 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
                 now.secret_matches.add(secret(), 1);
             }),
         ),
+        ("OffhookForwardDisabled", forwarded(|forward| forward.disabled = Some(Disabled::Failing))),
+        ("OffhookForwardCut", forwarded(|forward| forward.cut = 1)),
+        ("OffhookForwardDown", forwarded(|forward| (forward.down, forward.lag) = (true, 601.0))),
+        ("OffhookForwardLate", forwarded(|forward| forward.lag = 601.0)),
+        ("OffhookForwardGivenUp", forwarded(|forward| forward.given_up = 1)),
         ("OffhookRetentionHeld", counted(|now| now.retention_held.push("events"))),
         ("OffhookRetentionFails", counted(|now| now.retention_errors.add("events", 1))),
     ]
@@ -172,6 +185,9 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookSpoolNotEmpty",
             "OffhookStreamUnsupported",
             "OffhookStreamRefusing",
+            "OffhookForwardDisabled",
+            "OffhookForwardDown",
+            "OffhookForwardLate",
             "OffhookRetentionHeld",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
@@ -288,4 +304,12 @@ fn before_a_store_of_its_own_events_wait_in_the_local_log() {
     let said = verdict(&vitals, &everysec()).remove(0);
     assert_eq!(said.tone, Tone::Bad);
     assert!(said.text.contains("callbacks are refused"), "{said:?}");
+}
+
+/// Who disabled it knows.
+#[test]
+fn what_an_operator_disabled_is_not_told() {
+    let vitals = forwarded(|forward| forward.disabled = Some(Disabled::Operator));
+    let findings = verdict(&vitals, &everysec());
+    assert!(findings.iter().all(|finding| finding.alert.is_none()), "{findings:?}");
 }

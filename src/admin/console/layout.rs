@@ -14,15 +14,17 @@ pub(super) enum NavPage {
     Now,
     Search,
     DeadLetters,
+    Forwards,
     Refusals,
     /// None of them.
     Elsewhere,
 }
 
-const PAGES: [(NavPage, &str, &str); 4] = [
+const PAGES: [(NavPage, &str, &str); 5] = [
     (NavPage::Now, "/", "Now"),
     (NavPage::Search, "/search", "Search"),
     (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
+    (NavPage::Forwards, "/forwards", "Forwards"),
     (NavPage::Refusals, "/refusals", "Refusals"),
 ];
 

@@ -10,8 +10,8 @@ use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 6] =
-    ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/refusals"];
+const PAGES: [&str; 7] =
+    ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/forwards", "/refusals"];
 
 async fn guarded() -> Server {
     Server::start_with(|admin| admin.auth = Auth::with(Some("s3cret"), None)).await
@@ -112,7 +112,15 @@ async fn who_may_only_look_sees_everything_and_changes_nothing() {
             assert_eq!(server.get_with(page, headers).await.status, 200, "{page}");
         }
         let json = format!("{headers}Content-Type: application/json\r\n");
-        for change in ["/api/purge", "/api/dead-letters/purge", "/api/dead-letters/replay"] {
+        for change in [
+            "/api/purge",
+            "/api/dead-letters/purge",
+            "/api/dead-letters/replay",
+            "/api/forwards/app/replay",
+            "/api/forwards/app/enable",
+            "/api/forwards/app/disable",
+            "/forwards/act",
+        ] {
             let refused = post(&server, change, &json, r#"{"ids":["1-0"],"sid":"CA1"}"#).await;
             assert_eq!(refused.status, 403, "{change}: {}", refused.body);
             assert!(refused.body.contains("read_token"), "{}", refused.body);
@@ -292,5 +300,33 @@ async fn a_whole_sid_leads_to_its_timeline() {
     assert!(found.body.contains("href=\"/sid/CA1\""), "{}", found.body);
     assert!(server.get("/search?kind=x").await.body.contains("none of these"));
     assert_eq!(server.get("/search?limit=x").await.status, 400);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_forward_is_shown_and_disabled_after_a_question() {
+    let server = guarded().await;
+    server.forward().await;
+    let cookie = log_in(&server).await;
+    let page = server.get_with("/forwards", &cookie).await.body;
+    for part in [
+        "twilio to https://app.example.com/status",
+        "1 change waits for another try. 1 change given up.",
+        "All is well.",
+        "Not in the configuration of this process.",
+        "Replay what was given up…",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let form = |deed: &str| format!("deed={deed}&forward=app&proof={}", proof(&page));
+    let question = post(&server, "/forwards/confirm", &cookie, &form("disable")).await;
+    assert!(question.status == 200 && question.body.contains("Disable app?"), "{}", question.body);
+    let done = post(&server, "/forwards/act", &cookie, &form("disable")).await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/forwards")));
+    let page = server.get_with("/forwards", &cookie).await.body;
+    assert!(page.contains("Disabled by an operator since"), "{page}");
+    // Not without the proof that the page was ours.
+    let forged = post(&server, "/forwards/act", &cookie, "deed=enable&forward=app").await;
+    assert_eq!(forged.status, 403);
     server.stop().await;
 }

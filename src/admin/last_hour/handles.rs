@@ -4,6 +4,7 @@
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::backend::Backend;
+use crate::backend::forwards::Disabled;
 use crate::event::{Freshness, Kind, Resource, Route};
 use crate::http::RequestOutcome;
 use crate::metrics::{Counters, Family};
@@ -43,6 +44,8 @@ pub struct Handles {
     pub reload_successful: IntGauge,
     /// One of each table.
     pub retention: Vec<TableHandles>,
+    /// One of each forward of the configuration.
+    pub forwards: Vec<ForwardHandles>,
 }
 
 /// Metrics of the public listener that the console reads.
@@ -67,6 +70,20 @@ pub struct TableHandles {
     pub name: &'static str,
     pub errors: IntCounter,
     pub held: Gauge,
+}
+
+/// Metrics of one forward.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is described where it is declared")]
+pub struct ForwardHandles {
+    pub name: String,
+    pub lag: Gauge,
+    pub waiting: IntGauge,
+    pub given_up: IntCounter,
+    pub cut: IntCounter,
+    pub down: IntGauge,
+    /// By the reason.
+    pub disabled: Vec<(Disabled, IntGauge)>,
 }
 
 #[cfg(test)]

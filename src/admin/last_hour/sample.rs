@@ -3,8 +3,9 @@
 use prometheus::core::{Collector, Metric as _};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::handles::{Handles, Receiving};
+use super::handles::{ForwardHandles, Handles, Receiving};
 use crate::backend::Backend;
+use crate::backend::forwards::Disabled;
 use crate::clock::Timestamp;
 use crate::event::{Freshness, Resource, Route};
 use crate::http::RequestOutcome;
@@ -59,6 +60,36 @@ pub(crate) struct Sample {
     pub(crate) retention_errors: Counts<&'static str>,
     /// Tables of which nothing is deleted, since a clock seems to be wrong.
     pub(crate) retention_held: Vec<&'static str>,
+    /// Those of the configuration.
+    pub(crate) forwards: Vec<ForwardSample>,
+}
+
+/// A forward at one moment.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct ForwardSample {
+    pub(crate) name: String,
+    /// Seconds.
+    pub(crate) lag: f64,
+    pub(crate) waiting: u64,
+    pub(crate) given_up: u64,
+    pub(crate) cut: u64,
+    pub(crate) down: bool,
+    pub(crate) disabled: Option<Disabled>,
+}
+
+impl ForwardSample {
+    fn of(handles: &ForwardHandles) -> Self {
+        let disabled = handles.disabled.iter().find(|(_, gauge)| gauge.get() > 0);
+        Self {
+            name: handles.name.clone(),
+            lag: handles.lag.get(),
+            waiting: whole(&handles.waiting),
+            given_up: handles.given_up.get(),
+            cut: handles.cut.get(),
+            down: handles.down.get() > 0,
+            disabled: disabled.map(|(why, _)| *why),
+        }
+    }
 }
 
 /// A secret by the names that its series has.
@@ -104,6 +135,7 @@ impl Sample {
             reload_failed: handles.reload_successful.get() == 0,
             retention_errors: Counts::of(retention.map(|table| (table.name, table.errors.get()))),
             retention_held: held.map(|table| table.name).collect(),
+            forwards: handles.forwards.iter().map(ForwardSample::of).collect(),
             ..Self::default()
         };
         match &handles.receiving {

@@ -16,7 +16,9 @@ use offhook::twilio::callback::{self, Arrival};
 use offhook::twilio::keyring::Secret;
 use offhook::twilio::signature::{BODY_HASH, Claim, Content, SignedRequest, body_hash, sign};
 
-use crate::harness::{ACCOUNT, PUBLIC_URL, TOKEN, fixture};
+use crate::harness::{
+    ACCOUNT, Callback, PUBLIC_URL, Settings, TOKEN, Testbed, fixture, run, until,
+};
 use crate::services::{Certificates, Process, Signal, guarded, needs, note, tool};
 
 /// Where `tests/setup` installs Twilio's libraries, and what is there once it has.
@@ -183,4 +185,52 @@ async fn a_handler_with_a_certificate_of_ones_own_authority_is_asked_over_tls() 
     let untrusted = Delivery::Failed(Failure::Tls);
     check(&of(&Certificates::make()), untrusted).await;
     check(&endpoint(&url, ""), untrusted).await;
+}
+
+/// The whole way, from Twilio's request to the handler; and what people are told of it.
+#[tokio::test]
+async fn what_twilio_sends_to_offhook_reaches_the_handler() {
+    let (node, library) = (tool!("node"), library!(NODE));
+    let handler = Handler::start(&node, "handler.cjs", &library, &[]);
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("offhook.toml");
+    let url = format!("http://127.0.0.1:{}/status", handler.port);
+    let forward =
+        format!("[[forward]]\nname = 'app'\nform = 'twilio'\nurl = '{url}'\nfrom = 'start'\n");
+    std::fs::write(&file, forward).expect("the directory is ours");
+    let mut testbed = Testbed::embedded();
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_CONFIG", file.display().to_string());
+    let offhook = testbed.start();
+    for name in ["call.form", "message.form", "recording.form"] {
+        offhook.client.accepts(&Callback::form(fixture(name))).await;
+    }
+    let tried = async |outcome: &str| {
+        let labels = format!("forward=\"app\",outcome=\"{outcome}\"");
+        offhook.client.metric(&format!("offhook_forward_attempts_total{{{labels}}}")).await
+    };
+    until("all of it is taken", async || (tried("done").await >= 3.0).then_some(())).await;
+    assert_eq!(tried("status_4xx").await, 0.0, "the handler refuses what is not signed");
+
+    let admin = format!("http://{}", offhook.client.admin_address());
+    let ask = |arguments: &[&str]| {
+        let text = run(&Settings::none(), &[arguments, &["--admin", &admin]].concat()).well();
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect::<Vec<serde_json::Value>>()
+    };
+    let listed = ask(&["forwards"]).remove(0);
+    let listed = &listed["forwards"][0];
+    assert_eq!((&listed["name"], &listed["url"]), (&"app".into(), &(&*url).into()));
+    assert_eq!((&listed["waiting"], &listed["given_up"]), (&0.into(), &0.into()));
+    assert!(ask(&["forwards", "given-up", "app"]).is_empty());
+    assert_eq!(ask(&["forwards", "disable", "app"])[0]["done"], 1);
+    until("the process has noticed", async || {
+        let disabled = "offhook_forward_disabled{forward=\"app\",reason=\"operator\"}";
+        (offhook.client.metric(disabled).await == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&["forwards", "replay", "app", "--all"])[0]["done"], 0);
+    assert_eq!(ask(&["forwards", "enable", "app"])[0]["done"], 1);
+    offhook.client.accepts(&Callback::form(fixture("conference.form"))).await;
+    until("it goes on", async || (tried("done").await >= 4.0).then_some(())).await;
 }

@@ -56,6 +56,14 @@ impl Settings {
         self
     }
 
+    /// With a forward to where nothing listens.
+    pub(crate) fn with_a_forward(self) -> Self {
+        self.set(
+            "OFFHOOK_CONFIG",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/forward.toml"),
+        )
+    }
+
     /// Of a process that may open so many files: `soft:hard`.
     pub(crate) fn with_files(mut self, limit: &'static str) -> Self {
         self.files = Some(limit);

@@ -45,6 +45,15 @@ const FAMILIES: &[(&str, &str)] = &[
     ("offhook_feed_listen_failures_total", "counter"),
     ("offhook_feed_listening", "gauge"),
     ("offhook_folded_events_total", "counter"),
+    ("offhook_forward_age_seconds", "histogram"),
+    ("offhook_forward_attempts_total", "counter"),
+    ("offhook_forward_cut_total", "counter"),
+    ("offhook_forward_disabled", "gauge"),
+    ("offhook_forward_down", "gauge"),
+    ("offhook_forward_given_up_total", "counter"),
+    ("offhook_forward_lag_seconds", "gauge"),
+    ("offhook_forward_store_errors_total", "counter"),
+    ("offhook_forward_waiting", "gauge"),
     ("offhook_late_updates_total", "counter"),
     ("offhook_log_lines_dropped_total", "counter"),
     ("offhook_marks_given_up", "gauge"),
@@ -120,7 +129,8 @@ pub(crate) async fn scrape(client: &Client) -> Exposition {
     parse(&answer.text().await.expect("the whole answer"))
 }
 
-async fn every_series_is_there_before_anything_happens(testbed: Testbed) {
+async fn every_series_is_there_before_anything_happens(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().with_a_forward();
     let offhook = testbed.start();
     let found = scrape(&offhook.client).await;
     for (name, kind) in FAMILIES {

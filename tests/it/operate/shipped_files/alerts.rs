@@ -112,7 +112,8 @@ fn each_reason_to_refuse_is_in_an_alert_or_is_noise() {
     }
 }
 
-async fn alerts_ask_for_what_a_server_exports(testbed: Testbed) {
+async fn alerts_ask_for_what_a_server_exports(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().with_a_forward();
     let offhook = testbed.start();
     let exported = metrics::scrape(&offhook.client).await;
     for rule in rules() {

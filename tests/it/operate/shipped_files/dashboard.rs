@@ -65,7 +65,8 @@ fn grafana_finds_it_and_its_prometheus() {
     assert_eq!(source["type"], "prometheus");
 }
 
-async fn panels_ask_for_what_a_server_exports(testbed: Testbed) {
+async fn panels_ask_for_what_a_server_exports(mut testbed: Testbed) {
+    testbed.settings = testbed.settings.clone().with_a_forward();
     let offhook = testbed.start();
     let exported = metrics::scrape(&offhook.client).await;
     for panel in panels() {
