@@ -1,6 +1,6 @@
 //! [`RowPurge`]: deletes what is selected from the scale-out store, a page at a time.
 
-use sqlx::{PgConnection, QueryBuilder, Row};
+use sqlx::{AssertSqlSafe, PgConnection, QueryBuilder, Row};
 use time::OffsetDateTime;
 
 use super::Postgres;
@@ -18,19 +18,27 @@ const DELETE_EVENTS: &str = "
         ORDER BY key, account FOR UPDATE
     )
     DELETE FROM events USING mine WHERE events.key = mine.key AND events.account = mine.account";
-/// What the change feed says of these events. Two statements, each with an index of its own.
-const DELETE_CHANGES: [&str; 2] = [
-    "DELETE FROM changes USING unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
+/// What the change feed says of these events, and what of it waits or was given up in a forward.
+fn delete_changes(which: &str) -> String {
+    format!(
+        "WITH gone AS (DELETE FROM changes USING {which} RETURNING changes.id),
+         waiting AS (DELETE FROM forward_waiting USING gone WHERE change = gone.id),
+         given_up AS (DELETE FROM forward_given_up USING gone WHERE change = gone.id)
+         SELECT count(*) FROM gone"
+    )
+}
+/// Two statements, each with an index of its own.
+const CHANGES_OF_EVENTS: [&str; 2] = [
+    "unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
      WHERE changes.sid = mine.sid AND changes.key = mine.key AND changes.account = mine.account",
-    "DELETE FROM changes USING unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
+    "unnest($1::text[], $2::text[], $3::text[]) AS mine (key, account, sid)
      WHERE changes.sid IS NULL AND mine.sid IS NULL
        AND changes.key = mine.key AND changes.account = mine.account",
 ];
-/// What the change feed says of these SIDs, also of events that are gone already.
-const DELETE_CHANGES_OF_SIDS: &str = "
-    DELETE FROM changes USING unnest($1::text[], $2::text[]) AS mine (sid, account)
-    WHERE changes.sid = mine.sid AND changes.account = mine.account
-      AND ($3 IS NULL OR changes.stored_at < $3)";
+/// Also of events that are gone already.
+const CHANGES_OF_SIDS: &str = "unnest($1::text[], $2::text[]) AS mine (sid, account)
+     WHERE changes.sid = mine.sid AND changes.account = mine.account
+       AND ($3 IS NULL OR changes.stored_at < $3)";
 /// Unless something was said of the SID meanwhile.
 const DELETE_STATUSES: &str = "
     WITH mine AS (
@@ -80,7 +88,8 @@ impl RowPurge {
             if mode == Mode::Delete && !keys.is_empty() {
                 let sids: Vec<Option<&str>> =
                     selected.iter().map(|hit| hit.sid.as_deref()).collect();
-                for delete in DELETE_CHANGES {
+                for which in CHANGES_OF_EVENTS {
+                    let delete = AssertSqlSafe(delete_changes(which));
                     let delete = sqlx::query(delete).bind(&keys).bind(&accounts).bind(&sids);
                     delete.persistent(keep).execute(&mut *connection).await?;
                 }
@@ -142,7 +151,8 @@ async fn statuses(
     let before: Option<OffsetDateTime> = selection.before.map(Timestamp::datetime);
     match mode {
         Mode::Delete => {
-            let changes = sqlx::query(DELETE_CHANGES_OF_SIDS).bind(sids).bind(accounts);
+            let changes = AssertSqlSafe(delete_changes(CHANGES_OF_SIDS));
+            let changes = sqlx::query(changes).bind(sids).bind(accounts);
             changes.bind(before).persistent(keep).execute(&mut *connection).await?;
             let delete = sqlx::query(DELETE_STATUSES).bind(sids).bind(accounts).bind(before);
             Ok(delete.persistent(keep).execute(connection).await?.rows_affected())

@@ -17,6 +17,19 @@ use crate::pipeline::CommitError;
 const OF_SIDS: &str = "(sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
     AND (?2 IS NULL OR updated < ?2)";
 
+/// The changes of events that have a SID: key, account, SID.
+const OF_EVENTS_WITH_SIDS: &str = "SELECT changes.id FROM json_each(?1) AS mine \
+    CROSS JOIN changes ON changes.sid = mine.value ->> 2 AND changes.key = mine.value ->> 0 \
+    AND changes.account = mine.value ->> 1 WHERE ?2 IS NULL";
+/// The changes of events that have none: key, account.
+const OF_EVENTS_WITHOUT: &str = "SELECT changes.id FROM json_each(?1) AS mine \
+    CROSS JOIN changes ON changes.sid IS NULL AND changes.key = mine.value ->> 0 \
+    AND changes.account = mine.value ->> 1 WHERE ?2 IS NULL";
+/// The changes of SIDs, also of events that are gone already: SID, account.
+const OF_SIDS_IN_FEED: &str = "SELECT changes.id FROM json_each(?1) AS mine \
+    CROSS JOIN changes ON changes.sid = mine.value ->> 0 AND changes.account = mine.value ->> 1 \
+    WHERE ?2 IS NULL OR changes.stored_at < ?2";
+
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
 pub struct RowPurge {
@@ -54,15 +67,8 @@ impl RowPurge {
         let mut events = keys.len() as u64;
         if mode == Mode::Delete && events > 0 {
             // First, so that a purge that is cut short finds the events again.
-            let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id FROM json_each(?) AS mine \
-                       CROSS JOIN changes ON changes.sid = mine.value ->> 2 \
-                       AND changes.key = mine.value ->> 0 AND changes.account = mine.value ->> 1)";
-            let with_sids = sqlx::query(sql).bind(Json(&with_sids));
-            delete(&self.writer, with_sids).await?;
-            let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id FROM json_each(?) AS mine \
-                       CROSS JOIN changes ON changes.sid IS NULL \
-                       AND changes.key = mine.value ->> 0 AND changes.account = mine.value ->> 1)";
-            delete(&self.writer, sqlx::query(sql).bind(Json(&keys))).await?;
+            self.purge_changes(OF_EVENTS_WITH_SIDS, &Json(&with_sids), None).await?;
+            self.purge_changes(OF_EVENTS_WITHOUT, &Json(&keys), None).await?;
             let sql = "DELETE FROM events WHERE (key, account) IN \
                        (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
             events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
@@ -104,12 +110,7 @@ impl RowPurge {
         let before = selection.before.map(|before| before.to_string());
         match mode {
             Mode::Delete => {
-                let sql = "DELETE FROM changes WHERE id IN (SELECT changes.id \
-                           FROM json_each(?1) AS mine CROSS JOIN changes \
-                           ON changes.sid = mine.value ->> 0 AND changes.account = mine.value ->> 1 \
-                           WHERE ?2 IS NULL OR changes.stored_at < ?2)";
-                let changes = sqlx::query(sql).bind(Json(sids)).bind(before.clone());
-                delete(&self.writer, changes).await?;
+                self.purge_changes(OF_SIDS_IN_FEED, &Json(sids), before.as_deref()).await?;
                 let sql = sqlx::AssertSqlSafe(format!("DELETE FROM statuses WHERE {OF_SIDS}"));
                 delete(&self.writer, sqlx::query(sql).bind(Json(sids)).bind(before)).await
             }
@@ -122,6 +123,26 @@ impl RowPurge {
                 Ok(self.query.read(read).await?.unsigned_abs())
             }
         }
+    }
+
+    /// Deletes changes, and first what of them waits or was given up in a forward.
+    async fn purge_changes<'q, T: serde::Serialize>(
+        &self,
+        which: &str,
+        mine: &'q Json<T>,
+        before: Option<&'q str>,
+    ) -> Result<(), BackendError>
+    where
+        Json<T>: sqlx::Type<sqlx::Sqlite> + sqlx::Encode<'q, sqlx::Sqlite> + Sync,
+    {
+        for (table, id) in
+            [("forward_waiting", "change"), ("forward_given_up", "change"), ("changes", "id")]
+        {
+            let sql = format!("DELETE FROM {table} WHERE {id} IN ({which})");
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(mine).bind(before);
+            delete(&self.writer, query).await?;
+        }
+        Ok(())
     }
 
     /// Takes what was deleted out of the WAL too, and syncs; whether that was all of it: a search that is still

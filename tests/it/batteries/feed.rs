@@ -3,9 +3,11 @@
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use offhook::backend::Feed;
 use offhook::backend::feed::{FeedError, FeedPage, From, Gone};
+use offhook::backend::forwards::{Claim, Claimed, GivenUp, Progress, Waiting};
 use offhook::clock::Timestamp;
 use offhook::event::{
     Batch, Change, Cursor, Event, EventKey, FeedId, Kind, Method, Own, Request, Resource, Route,
@@ -276,7 +278,41 @@ async fn a_purge_leaves_nothing_in_the_feed<P: Place>(place: P) {
     commit(&place, [message("SM1", "sent", ""), message("SM1", "delivered", ""), other]).await;
     commit(&place, [debugger(1, "to=%2B15550100"), debugger(2, "")]).await;
     let end = place.feed().end().await.expect("it can be read");
+    // One forward has all of them in both of its lists.
+    let forwards = place.store().forwards();
+    forwards.create("app", &Cursor { id: 0, ..end.clone() }).await.expect("a new one");
+    let (forward, holder) = ("app".to_owned(), "one".to_owned());
+    let claim = Claim { forward, holder, lasts: Duration::from_secs(60) };
+    assert!(matches!(forwards.claim(&claim).await, Ok(Claimed::Held(_))));
+    let feed = all(&place.feed()).await;
+    let waiting = feed.iter().map(|change| Waiting {
+        change: change.id,
+        account: change.account.clone(),
+        sid: change.sid.clone(),
+        tries: 1,
+        due_in: None,
+    });
+    let given_up = feed.iter().map(|change| GivenUp {
+        change: change.id,
+        account: change.account.clone(),
+        sid: change.sid.clone(),
+        tries: 1,
+        failure: "timeout".to_owned(),
+    });
+    let waits = Progress { cursor: end.id, waiting: waiting.collect(), ..Progress::default() };
+    forwards.write(&claim, &waits).await.expect("the store is there");
+    let gave_up = Progress { cursor: end.id, given_up: given_up.collect(), ..Progress::default() };
+    forwards.write(&claim, &gave_up).await.expect("the store is there");
+    forwards.write(&claim, &waits).await.expect("the store is there");
+
     place.purge("+15550100").await;
+    for list in [
+        forwards.list_waiting("app", 0, 10).await.expect("it can be read"),
+        forwards.list_given_up("app", 0, 10).await.expect("it can be read"),
+    ] {
+        let sids: Vec<_> = list.iter().map(|row| row.sid.as_deref()).collect();
+        assert_eq!(sids, [Some("SM2"), None]);
+    }
     let left = all(&place.feed()).await;
     let keys: Vec<_> = left.iter().map(|change| change.key.as_str()).collect();
     assert_eq!(keys, ["SM2-sent", "debugger-2"]);
