@@ -24,6 +24,13 @@ CREATE INDEX IF NOT EXISTS statuses_by_from ON statuses ("from") WHERE "from" IS
 CREATE INDEX IF NOT EXISTS statuses_by_to ON statuses ("to") WHERE "to" IS NOT NULL;
 DROP INDEX IF EXISTS statuses_from, statuses_to;
 
+-- What the feed costs a commit, taken from elsewhere. A SID has few events, and SIDs come in no order: there a hash index
+-- costs a quarter of what a btree does. And hardly two events are stored in one microsecond, so their keys order nothing.
+CREATE INDEX IF NOT EXISTS events_by_sid ON events USING hash (sid);
+DROP INDEX events_sid;
+CREATE INDEX IF NOT EXISTS events_by_stored_at ON events (stored_at);
+DROP INDEX events_stored_at;
+
 ALTER TABLE statuses ADD COLUMN direction text COLLATE "C";
 COMMENT ON COLUMN statuses.direction IS
     'inbound, outbound-api, outbound-dial, as Twilio says it; of a message inbound or outbound. NULL in rows of before';

@@ -90,7 +90,7 @@ async fn rows_of_an_older_version_are_as_old_as_they_were(testbed: Testbed) {
     testbed.contents_of(1).await;
     drop(offhook);
     for statement in [
-        "DROP INDEX events_stored_at",
+        "DROP INDEX IF EXISTS events_stored_at",
         "ALTER TABLE events DROP COLUMN stored_at",
         "ALTER TABLE statuses DROP COLUMN stored_at",
         "DROP TABLE retention",
