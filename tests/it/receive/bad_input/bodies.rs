@@ -93,7 +93,8 @@ async fn every_signed_form_is_stored_as_it_was_signed(testbed: Testbed) {
     }
     let status = |sid| contents.status(sid);
     assert_eq!(status("CA3").from.as_deref(), Some("+1\u{FFFD}"));
-    assert_eq!(status("CA9").from.as_ref().map(String::len), Some(60_000));
+    // As much as an index takes; the event has all of it.
+    assert_eq!(status("CA9").from.as_ref().map(|from| from.chars().count()), Some(256));
     assert_eq!((status("CA10").position.sequence, status("CA10").duration), (None, Some(-1)));
     assert_eq!(status("CA11").position.sequence, Some(i64::MIN));
     assert_eq!(status("CA12").duration, Some(i64::MAX));
