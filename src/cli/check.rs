@@ -7,6 +7,7 @@ use super::callback_url::Urls;
 use super::terminal::out;
 use crate::backend::local_log::{absolute, volatile};
 use crate::config::{Config, Deployment, LocalLog, Role, Scaled, Sources};
+use crate::forward::Config as Forward;
 use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
 use crate::upkeep::retention::Config as Retention;
@@ -61,6 +62,7 @@ fn explain(config: &Config) -> String {
     let Treatments { numbers, names, bodies } = config.privacy.treatments();
     lines.push(format!("privacy             numbers {numbers}, names {names}, bodies {bodies}"));
     lines.push(traces(config));
+    lines.extend(config.forwards.iter().map(forward));
     lines.join("\n") + "\n"
 }
 
@@ -99,6 +101,16 @@ fn retention(Retention { events, statuses, changes, dead_letters }: Retention) -
         days(statuses),
         days(changes),
         days(dead_letters)
+    )
+}
+
+/// Without credentials and the query, which the display of a target leaves out.
+fn forward(forward: &Forward) -> String {
+    format!(
+        "forward             {} to {}, form {}",
+        forward.name,
+        forward.target,
+        forward.form.as_str()
     )
 }
 

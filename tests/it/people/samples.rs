@@ -185,6 +185,9 @@ async fn a_reader_in_sql_counts_each_change_once() {
         let ended = ended.expect("psql is there");
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     };
+    // A direct deployment makes its tables while it starts.
+    let made = async || testbed.try_column("SELECT offhook_cursor()").await;
+    until("the tables are there", made).await;
     step();
     for numbers in [0..6, 6..12] {
         send(&offhook, numbers.clone()).await;
