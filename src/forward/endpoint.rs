@@ -33,7 +33,7 @@ pub enum Delivery {
     Gone,
     /// It did not: try again.
     Failed(Failure),
-    /// It cannot be sent, now or later: nothing was tried.
+    /// It cannot be sent as things are: nothing was tried.
     Skipped(Unsendable),
 }
 

@@ -48,17 +48,6 @@ pub trait Observer: Clone + Send + Sync + 'static {
     fn failed(&self);
 }
 
-/// Tells nothing.
-impl Observer for () {
-    fn attempted(&self, _: Delivery, _: Duration) {}
-    fn gave_up(&self) {}
-    fn cut(&self) {}
-    fn stands(&self, _: usize, _: Duration) {}
-    fn is_down(&self, _: bool) {}
-    fn is_disabled(&self, _: Option<Disabled>) {}
-    fn failed(&self) {}
-}
-
 /// Runs runners side by side until `stop`.
 pub async fn run_all<O: Observer>(runners: Vec<Runner<O>>, stop: &CancellationToken) {
     let runners: JoinSet<()> = runners.into_iter().map(|runner| runner.run(stop.clone())).collect();

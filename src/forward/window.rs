@@ -328,7 +328,17 @@ impl Window {
         self.settle(id, Mark::Settled);
     }
 
-    /// One that was taken need not be sent, or cannot be: it is not there any more.
+    /// One that was taken cannot be sent: it is given up. So is one that has failed too often.
+    pub fn give_up(&mut self, id: i64, failure: &str) {
+        let Some(group) = self.group_of.get(&id) else { return };
+        let queue = self.groups.get(group).expect("each change's group has a queue");
+        let tries = queue.items.get(&id).expect("which has the change").tries;
+        let (account, sid) = (group.account().to_owned(), group.sid().map(str::to_owned));
+        let failure = failure.to_owned();
+        self.settle(id, Mark::GivenUp(GivenUp { change: id, account, sid, tries, failure }));
+    }
+
+    /// One that was taken need not be sent: it is not there any more, or the filter leaves it out.
     pub fn skip(&mut self, id: i64) {
         self.settle(id, Mark::Settled);
     }
@@ -357,9 +367,7 @@ impl Window {
         item.tries = if restrained { item.tries.max(1) } else { item.tries + 1 };
         let tries = item.tries;
         if tries >= MOST_TRIES {
-            let (account, sid) = (group.account().to_owned(), group.sid().map(str::to_owned));
-            let failure = failure.to_owned();
-            self.settle(id, Mark::GivenUp(GivenUp { change: id, account, sid, tries, failure }));
+            self.give_up(id, failure);
             return true;
         }
         queue.due = Some(now + wait_after(tries, jitter));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,6 +66,15 @@ impl Spawned {
     /// Reads its log on.
     pub fn read_on(&self) {
         let _ = self.resume.send(());
+    }
+
+    /// How it ended, once it has and its log was read to the end; `None` if that takes longer.
+    pub fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
+        let ended = self.process.wait(within)?;
+        self.read_on();
+        // The reader drops its end when there is nothing left to read.
+        while self.addresses.recv_timeout(within).is_ok() {}
+        Some(ended)
     }
 
     /// The lines of its log that were kept.

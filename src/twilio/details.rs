@@ -76,7 +76,7 @@ fn own(event: &Event) -> Option<Own> {
     };
     let is_own = |name: &str| !(name.is_empty() || name.starts_with(RESERVED) || is_twilios(name));
     let params = Params::parse(query);
-    Own::parse(&to_json(&params, is_own))
+    Own::written(to_json(&params, is_own))
 }
 
 fn current(

@@ -58,7 +58,8 @@ pub(super) enum Ended {
 enum Done {
     /// With it whether something before it was cut.
     Read(Result<FeedPage, FeedError>, bool),
-    Loaded(Vec<i64>, Result<Vec<(Change, Option<Event>)>, BackendError>),
+    /// With it the first change that retention has cut.
+    Loaded(Vec<i64>, Result<Vec<(Change, Option<Event>)>, BackendError>, Option<i64>),
     /// `None`: the lease ended meanwhile.
     Sent(i64, Option<Delivery>, Timestamp),
     Wrote(Box<Progress>, Instant, Result<Written, BackendError>),
@@ -116,7 +117,7 @@ pub(super) struct Turn<'r, O> {
     stored: BTreeMap<i64, Timestamp>,
     ending: Option<Ending>,
     backoff: Backoff,
-    /// Whether the store fails, the endpoint is down, no more may wait: what was told of it.
+    /// Whether the store fails, the endpoint is down, no more may wait, some cannot be sent: what was told of it.
     told: Told,
 }
 
@@ -125,6 +126,7 @@ struct Told {
     store_fails: bool,
     down: bool,
     full: bool,
+    unsendable: bool,
 }
 
 impl<'r, O: Observer> Turn<'r, O> {
@@ -258,12 +260,11 @@ impl<'r, O: Observer> Turn<'r, O> {
         if self.busy.reading || room == 0 || !is_due && !self.may_read_at_once() {
             return;
         }
-        let Some(feed) = FeedId::parse(&self.feed) else {
+        let Some(from) = self.after(self.window.read()) else {
             return self.disable(Disabled::OtherFeed);
         };
         self.busy.reading = true;
         self.grown = false;
-        let from = From::After(Cursor { feed, id: self.window.read() });
         let (feed, limit) = (self.runner.feed.clone(), u32::try_from(room).unwrap_or(1));
         self.tasks.spawn(async move {
             match feed.changes(&from, limit).await {
@@ -274,6 +275,11 @@ impl<'r, O: Observer> Turn<'r, O> {
                 page => Done::Read(page, false),
             }
         });
+    }
+
+    /// Behind a change of the feed that is forwarded from.
+    fn after(&self, id: i64) -> Option<From> {
+        Some(From::After(Cursor { feed: FeedId::parse(&self.feed)?, id }))
     }
 
     /// Not while the store fails: then it is asked again after a while.
@@ -289,11 +295,20 @@ impl<'r, O: Observer> Turn<'r, O> {
         if ids.is_empty() {
             return;
         }
+        let before_first = ids.iter().min().and_then(|first| self.after(first - 1));
         self.busy.loading = true;
-        let forwards = self.runner.forwards.clone();
+        let (forwards, feed) = (self.runner.forwards.clone(), self.runner.feed.clone());
         self.tasks.spawn(async move {
             let loaded = forwards.load(&ids).await;
-            Done::Loaded(ids, loaded)
+            let missing = loaded.as_ref().is_ok_and(|loaded| loaded.len() < ids.len());
+            let mut cut = None;
+            // One that is missing was purged, which is as it should be, or cut.
+            if let Some(from) = before_first.filter(|_| missing)
+                && matches!(feed.changes(&from, 1).await, Err(FeedError::Gone(Gone::Cut)))
+            {
+                cut = ids.iter().min().copied();
+            }
+            Done::Loaded(ids, loaded, cut)
         });
     }
 
@@ -357,14 +372,13 @@ impl<'r, O: Observer> Turn<'r, O> {
             Done::Read(page, cut) => {
                 self.busy.reading = false;
                 if cut {
-                    self.runner.observer.cut();
-                    let (forward, after) = (&self.runner.config.name, self.window.read());
-                    error!(forward, after, "retention has deleted changes that were not forwarded");
+                    self.tell_cut(self.window.read() + 1);
                 }
                 self.took_page(page, now);
             }
-            Done::Loaded(ids, loaded) => {
+            Done::Loaded(ids, loaded, cut) => {
                 self.busy.loading = false;
+                cut.into_iter().for_each(|from| self.tell_cut(from));
                 self.took_events(&ids, loaded, now);
             }
             Done::Sent(_, None, _) => return Some(Ended::Lost),
@@ -399,12 +413,23 @@ impl<'r, O: Observer> Turn<'r, O> {
                 self.busy.forgetting = false;
                 self.due.forget = now + FORGET_INTERVAL;
                 match gone {
-                    Ok(gone) => gone.into_iter().for_each(|id| self.window.forget(id)),
+                    Ok(gone) => {
+                        // A purge takes what waits along, so retention cut it.
+                        gone.iter().min().into_iter().for_each(|from| self.tell_cut(*from));
+                        gone.into_iter().for_each(|id| self.window.forget(id));
+                    }
                     Err(error) => _ = self.fails(&error),
                 }
             }
         }
         None
+    }
+
+    /// Retention has deleted changes that were not forwarded, this one or later ones.
+    fn tell_cut(&self, from: i64) {
+        self.runner.observer.cut();
+        let forward = &self.runner.config.name;
+        error!(forward, from, "retention has deleted changes that were not forwarded");
     }
 
     fn took_page(&mut self, page: Result<FeedPage, FeedError>, now: Instant) {
@@ -478,7 +503,15 @@ impl<'r, O: Observer> Turn<'r, O> {
         self.runner.observer.attempted(delivery, after);
         match delivery {
             Delivery::Done => self.window.done(id),
-            Delivery::Skipped(_) => self.window.skip(id),
+            Delivery::Skipped(why) => {
+                self.window.give_up(id, why.as_str());
+                self.runner.observer.gave_up();
+                // Once, since it may be so for all of them.
+                if !std::mem::replace(&mut self.told.unsendable, true) {
+                    let (forward, why) = (&self.runner.config.name, why.as_str());
+                    error!(forward, change = id, why, "changes cannot be sent, and are given up");
+                }
+            }
             Delivery::Gone => {
                 self.window.give_back(id);
                 self.disable(Disabled::Gone);

@@ -48,7 +48,7 @@ impl Spawned {
         let mut program = spawn(&settings, ReadLog::All);
         // Its log ends when it does.
         assert!(program.runs(DEADLINE).is_none(), "it runs");
-        let ended = program.process_mut().wait(DEADLINE).expect("it ends by itself");
+        let ended = program.ended(DEADLINE).expect("it ends by itself");
         (ended, program.log())
     }
 
@@ -80,7 +80,7 @@ impl Spawned {
 
     /// How it ended, once it has.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let ended = self.program.process_mut().wait(DEADLINE);
+        let ended = self.program.ended(DEADLINE);
         ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
     }
 

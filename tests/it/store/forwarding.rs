@@ -109,6 +109,7 @@ every_mode![
     an_endpoint_that_is_down_for_longer_than_may_wait_gets_everything_once_it_is_back,
     an_endpoint_that_is_gone_is_disabled_until_it_is_enabled,
     what_was_given_up_is_sent_again,
+    what_cannot_be_sent_any_more_is_listed_or_counted,
 ];
 
 async fn each_change_is_forwarded_in_the_order_of_its_sid(testbed: Testbed) {
@@ -222,6 +223,39 @@ async fn what_was_given_up_is_sent_again(testbed: Testbed) {
         rows.is_empty().then_some(())
     })
     .await;
+}
+
+async fn what_cannot_be_sent_any_more_is_listed_or_counted(testbed: Testbed) {
+    let endpoint = endpoint().await;
+    let (settings, _file) = forwarding(&testbed.settings, &endpoint, "");
+    let offhook = Offhook::start(&settings);
+    begun(&testbed).await;
+    accept(&offhook.client, 0, "completed").await;
+    let wanted = BTreeSet::from([(sid(0), "completed".to_owned())]);
+    all_taken(&endpoint, &wanted).await;
+    settled(&testbed).await;
+    let again = "INSERT INTO forward_given_up (forward, change, account, sid, tries, failure, at, replay) \
+                 SELECT 'app', id, account, sid, 17, 'timeout', stored_at, (1 = 1) FROM changes";
+    testbed.execute("DELETE FROM events").await;
+    testbed.execute(again).await;
+    until("it is given up for another reason", async || {
+        let why = testbed.column("SELECT failure FROM forward_given_up").await;
+        (why == ["event_gone"]).then_some(())
+    })
+    .await;
+    assert_eq!(offhook.client.metric("offhook_forward_given_up_total{forward=\"app\"}").await, 1.0);
+
+    // The change itself is gone: by a purge that is as it should be, by retention it is told.
+    testbed.execute("DELETE FROM forward_given_up").await;
+    testbed.execute(again).await;
+    testbed.execute("UPDATE feed SET cut = (SELECT max(id) FROM changes)").await;
+    testbed.execute("DELETE FROM changes").await;
+    until("it is counted", async || {
+        let cut = offhook.client.metric("offhook_forward_cut_total{forward=\"app\"}").await;
+        (cut == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(endpoint.taken(), 1);
 }
 
 #[tokio::test]
