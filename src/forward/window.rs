@@ -5,10 +5,14 @@
 //! SID wait behind it: they are written down beside the cursor, which then passes them all. Where no more may wait, the
 //! cursor stops before what is not written down.
 
+mod group;
+mod health;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::group::Group;
+use self::health::Health;
 use crate::backend::forwards::{GivenUp, Progress, Waiting};
 
 /// A time by a clock that never goes back, counted from [`ORIGIN`].
@@ -26,59 +30,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_secs(4 * 3600);
 /// Tries of one change: the last one is about a day after the first.
 pub const MOST_TRIES: u32 = 17;
-
-/// Failures in a row after which the endpoint itself is taken to fail.
-const FAILURES_IN_A_ROW: u32 = 5;
-/// Of how many SIDs these have to be: one SID alone may be what the endpoint cannot take.
-const FAILING_GROUPS: usize = 3;
-/// The wait before the first probe of an endpoint that fails. It doubles up to [`LONGEST_PROBE_WAIT`].
-const FIRST_PROBE_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait between two probes: an endpoint that is back is found within that.
-const LONGEST_PROBE_WAIT: Duration = Duration::from_secs(30);
-
-/// What goes out in order: the changes of a SID, or one change without a SID.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Group {
-    /// Of an account's SID.
-    Sid {
-        /// The account.
-        account: Arc<str>,
-        /// The SID.
-        sid: Arc<str>,
-    },
-    /// A change without a SID.
-    Alone {
-        /// The account.
-        account: Arc<str>,
-        /// Its id.
-        change: i64,
-    },
-}
-
-impl Group {
-    /// Of a change.
-    #[must_use]
-    pub fn of(change: i64, account: &str, sid: Option<&str>) -> Self {
-        let account = account.into();
-        match sid {
-            Some(sid) => Self::Sid { account, sid: sid.into() },
-            None => Self::Alone { account, change },
-        }
-    }
-
-    fn account(&self) -> &str {
-        match self {
-            Self::Sid { account, .. } | Self::Alone { account, .. } => account,
-        }
-    }
-
-    fn sid(&self) -> Option<&str> {
-        match self {
-            Self::Sid { sid, .. } => Some(sid),
-            Self::Alone { .. } => None,
-        }
-    }
-}
 
 /// Bounds of a window.
 #[derive(Clone, Copy, Debug)]
@@ -162,24 +113,6 @@ enum Mark {
     Waits,
     Settled,
     GivenUp(GivenUp),
-}
-
-/// Whether the endpoint itself fails.
-#[derive(Debug, Default)]
-struct Health {
-    /// Since when no attempt has succeeded, while some failed.
-    failing_since: Option<Moment>,
-    failures: u32,
-    /// Some of the groups that failed since.
-    groups: BTreeSet<Group>,
-    restraint: Option<Restraint>,
-}
-
-/// One request at a time, and not often.
-#[derive(Clone, Copy, Debug)]
-struct Restraint {
-    probes: u32,
-    next: Moment,
 }
 
 impl Window {
@@ -587,36 +520,6 @@ impl Window {
             self.groups.remove(group);
         }
     }
-}
-
-impl Health {
-    /// `last`: nothing else is being sent.
-    fn failed(&mut self, group: &Group, now: Moment, last: bool) {
-        self.failing_since.get_or_insert(now);
-        self.failures = self.failures.saturating_add(1);
-        if self.groups.len() < FAILING_GROUPS {
-            self.groups.insert(group.clone());
-        }
-        match &mut self.restraint {
-            Some(restraint) if last => {
-                restraint.probes = restraint.probes.saturating_add(1);
-                restraint.next = now + probe_wait(restraint.probes);
-            }
-            Some(_) => {}
-            None if self.failures >= FAILURES_IN_A_ROW && self.groups.len() >= FAILING_GROUPS => {
-                self.restrain(now);
-            }
-            None => {}
-        }
-    }
-
-    fn restrain(&mut self, now: Moment) {
-        self.restraint.get_or_insert(Restraint { probes: 0, next: now + probe_wait(0) });
-    }
-}
-
-fn probe_wait(probes: u32) -> Duration {
-    FIRST_PROBE_WAIT.saturating_mul(1 << probes.min(10)).min(LONGEST_PROBE_WAIT)
 }
 
 /// The wait after so many tries, between three quarters and five quarters of it.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::health::LONGEST_PROBE_WAIT;
 use super::*;
 
 const LIMITS: Limits = Limits { in_flight: 4, max_waiting: 3 };
