@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnect
 use crate::services::{Durability, Postgres, needs};
 
 /// The pages that show queries.
-const PAGES: [&str; 3] = ["README.md", "docs/operations.md", "docs/consuming.md"];
+const PAGES: [&str; 3] = ["docs/reference/tables.md", "docs/operations.md", "docs/consuming.md"];
 
 /// The tables that grow.
 const LARGE: [&str; 3] = ["events", "statuses", "changes"];
