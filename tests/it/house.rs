@@ -1,6 +1,8 @@
 //! What the repository says about itself is true: each dependency is used, and what the documentation links to or
 //! names is there.
 
+mod pages;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

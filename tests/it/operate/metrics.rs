@@ -11,7 +11,7 @@ every_mode! {
 }
 
 /// Name and type.
-const FAMILIES: &[(&str, &str)] = &[
+pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_about_other_accounts_total", "counter"),
     ("offhook_accept_failures_total", "counter"),
     ("offhook_differing_duplicates_total", "counter"),
