@@ -27,6 +27,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::api::DeadLetterView;
 pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::feed_doors::FeedDoors;

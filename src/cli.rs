@@ -10,7 +10,9 @@ mod demo;
 mod doctor;
 mod forwards;
 mod healthcheck;
+mod help;
 mod inspect;
+mod kinds;
 mod local_log;
 mod manual;
 mod migrate;
@@ -32,14 +34,17 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::config::Role;
+use crate::config::{Role, variable};
 
-/// Receives Twilio's callbacks: verified, durable, answered within milliseconds.
+/// Receives Twilio's callbacks: verifies each one, stores it durably, answers 200 within milliseconds
+///
+/// Settings come from the defaults, from TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, DATABASE_URL and REDIS_URL, from the
+/// configuration file, and from OFFHOOK_SECTION__KEY, each overriding those before it.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, after_help = help::ALL)]
 pub struct Cli {
-    /// The configuration file; without one, the environment and the defaults.
-    #[arg(long, global = true, env = "OFFHOOK_CONFIG", value_name = "FILE")]
+    /// The configuration file [env: OFFHOOK_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -47,8 +52,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server.
-    #[command(after_help = "Example:\n  offhook serve --config /etc/offhook.toml --role receiver")]
+    /// Run the server
+    ///
+    /// It runs until SIGTERM or SIGINT, and then finishes what it has accepted, for at most 25 s. SIGHUP has it read its
+    /// configuration again.
+    #[command(after_help = help::SERVE)]
     Serve(serve::Serve),
     #[command(flatten)]
     Other(Other),
@@ -57,122 +65,88 @@ enum Command {
 /// Everything but the server.
 #[derive(Debug, Subcommand)]
 enum Other {
-    /// Try it without anything: an hour of callbacks in seconds, and what came of them.
-    #[command(after_help = "Examples:\n  \
-        offhook demo          stays up to be looked at, until Ctrl-C\n  \
-        offhook demo --exit   leaves at once; not 0 if anything was wrong")]
+    /// Start a temporary server, send it an hour of callbacks, and check what was stored
+    ///
+    /// It needs no configuration, no service and no account of Twilio, and leaves nothing behind.
+    #[command(after_help = help::DEMO)]
     Demo(demo::Demo),
-    /// Send one signed callback, to see whether a deployment takes it.
-    #[command(after_help = "Examples:\n  \
-        offhook send https://hooks.example.com/status --kind message --status delivered\n  \
-        offhook send http://127.0.0.1:8080/status --public-url https://hooks.example.com\n\n\
-        Exits 0 if the answer is 2xx.")]
+    /// Send one signed callback, and print the answer
+    #[command(after_help = help::SEND)]
     Send(Box<send::Send>),
-    /// Measure how many callbacks a server takes, and how fast it answers.
-    #[command(after_help = "Examples:\n  \
-        offhook bench http://127.0.0.1:8080/status --public-url https://hooks.example.com\n  \
-        offhook bench http://127.0.0.1:8080/status --rate 1000 --seconds 60 --store postgres://…\n\n\
-        It sends made-up calls and messages that end in the store: not for one in use.")]
+    /// Measure how many callbacks a server takes, and how fast it answers
+    #[command(after_help = help::BENCH)]
     Bench(Box<bench::Bench>),
-    /// Explain offline why a signature is right or wrong.
-    #[command(after_help = "Example:\n  \
-        offhook verify --url https://hooks.example.com/status --signature '…' --body body.txt\n\n\
-        Exits 0 and prints the URL and key that match, or 1 and the reason. Never prints a right \
-        signature.")]
+    /// Explain offline why a signature is right or wrong
+    #[command(after_help = help::VERIFY)]
     Verify(verify::Verify),
-    /// What happened to one call or message.
-    #[command(after_help = "Example:\n  offhook inspect CA00000000000000000000000000000001")]
+    /// Show what happened to one call or message
+    #[command(after_help = help::INSPECT)]
     Inspect(inspect::Inspect),
-    /// Watch events as they are committed.
-    #[command(after_help = "Examples:\n  \
-        offhook tail --kind message --status undelivered\n  \
-        offhook tail --admin https://offhook.internal.example.com | jq .sid")]
+    /// Print events as they are committed
+    #[command(after_help = help::TAIL)]
     Tail(tail::Tail),
-    /// The change feed: what became of each call and message, in the order in which it was stored.
-    #[command(after_help = "Examples:\n  \
-        offhook changes --after now --follow\n  \
-        offhook changes --json | jq -r 'select(.moved) | [.sid, .current] | @tsv'\n\n\
-        Each line ends with its cursor, which --after takes. Whoever acts on changes keeps the last one.")]
+    /// Print the change feed: what became of each call and message, in the order of commits
+    #[command(after_help = help::CHANGES)]
     Changes(changes::Changes),
-    /// How much of what came, and how the server does.
-    #[command(after_help = "Example:\n  offhook stats --since 24h")]
+    /// Print how much of what was stored, and how the server is doing
+    #[command(after_help = help::STATS)]
     Stats(stats::Stats),
-    /// What no worker could store: list, show, replay, purge.
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  \
-            offhook dead-letters list\n  \
-            offhook dead-letters replay --all --dry-run"
-    )]
+    /// List, show, replay or purge the events that could not be stored
+    #[command(subcommand, after_help = help::DEAD_LETTERS)]
     DeadLetters(dead_letters::Command),
-    /// What is sent on to other URLs: how each forward stands, what was given up; replay, enable, disable.
-    #[command(after_help = "Examples:\n  \
-        offhook forwards\n  \
-        offhook forwards given-up app\n  \
-        offhook forwards replay app --since 2h")]
+    /// Show what is sent on to your own URLs; replay, enable, disable
+    #[command(after_help = help::FORWARDS)]
     Forwards(Box<forwards::Forwards>),
-    /// Files of the local log that its disk has spoilt: list, replay, purge.
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  \
-            offhook local-log list\n  \
-            offhook local-log replay --all"
-    )]
+    /// List, replay or purge damaged files of the local log
+    #[command(subcommand, after_help = help::LOCAL_LOG)]
     LocalLog(local_log::Command),
-    /// Delete what is known of somebody, or of some time, for good.
-    #[command(after_help = "Examples:\n  \
-        offhook purge --number +15550100 --dry-run\n  \
-        offhook purge --before 400d --yes\n\n\
-        Whatever is said must hold: --number … --before … is both.")]
+    /// Delete the data of a person, an account or a time, for good
+    ///
+    /// The server deletes it from the store, from the dead letters and from its local log.
+    #[command(after_help = help::PURGE)]
     Purge(purge::Purge),
-    /// Inject faults under load, on private servers, and prove that nothing is lost.
-    #[command(after_help = "Examples:\n  \
-        offhook torture --list\n  \
-        offhook torture --only worker-kill --only redis-kill --seconds 60\n\n\
-        Prints a line of JSON per scenario; exits 0 if nothing was lost, doubled, wrong or extra.")]
+    /// Inject faults under load, on private servers, and prove that nothing is lost
+    ///
+    /// It starts a Redis, a Postgres and several processes of offhook of its own, and prints a line of JSON for each
+    /// scenario.
+    #[command(after_help = help::TORTURE)]
     Torture(torture::Torture),
-    /// Bring the store's tables up to date.
-    #[command(after_help = "Example:\n  DATABASE_URL=postgres://… offhook migrate")]
-    Migrate,
-    /// Say what the configuration means, without its secrets.
-    #[command(after_help = "Example:\n  offhook check --config /etc/offhook.toml")]
-    Check {
-        /// What the process would do.
-        #[arg(long, value_enum, default_value_t = Role::All)]
-        role: Role,
-    },
-    /// Look at a deployment, and say what to mend.
-    #[command(after_help = "Example:\n  offhook doctor --role receiver --balancer-idle 60\n\n\
-        Exits 0 if nothing failed, warnings aside.")]
+    /// Bring the store's tables up to date
+    ///
+    /// Several processes may do so at the same time.
+    #[command(after_help = help::MIGRATE)]
+    Migrate(migrate::Migrate),
+    /// Explain the configuration, without its secrets
+    #[command(after_help = help::CHECK)]
+    Check(check::Check),
+    /// Examine a deployment, and say what to fix
+    ///
+    /// It looks at the configuration, the public URL, the stores, the disk and the running server, changes nothing, and
+    /// at the end sends one made-up callback.
+    #[command(after_help = help::DOCTOR)]
     Doctor(doctor::Doctor),
-    /// Say which URLs to give to Twilio, and how.
-    #[command(after_help = "Examples:\n  \
-        offhook callback-url --config /etc/offhook.toml\n  \
-        offhook callback-url --own order_id=A-1 --own tenant=7\n  \
-        offhook callback-url --snippet python\n\n\
-        Parameters of your own come back with every callback, in the column `own`. They go before the\n\
-        fragment, sorted and encoded, into the URLs that are about one call or message.")]
+    /// Print the URLs to give to Twilio, and the commands that set them
+    #[command(after_help = help::CALLBACK_URL)]
     CallbackUrl(callback_url::CallbackUrl),
-    /// Exit 0 if the running server is ready.
-    #[command(after_help = "Example:\n  HEALTHCHECK CMD [\"offhook\", \"healthcheck\"]")]
+    /// Ask the running server whether it is ready
+    ///
+    /// It prints the server's answer, which is JSON.
+    #[command(after_help = help::HEALTHCHECK)]
     Healthcheck {
-        /// What the running process does.
+        /// What the running process does
         #[arg(long, value_enum, default_value_t = Role::All)]
         role: Role,
     },
-    /// Print completions for a shell.
-    #[command(after_help = "Example:\n  \
-        offhook completions bash > /etc/bash_completion.d/offhook")]
+    /// Print completions for a shell
+    #[command(after_help = help::COMPLETIONS)]
     Completions {
-        /// Which one.
+        /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write one for each command.
-    #[command(after_help = "Examples:\n  \
-        offhook man | man -l -\n  \
-        offhook man --directory /usr/local/share/man/man1")]
+    /// Print the manual page, or write one for each command
+    #[command(after_help = help::MAN)]
     Man {
-        /// Where to write them.
+        /// An existing directory, to write a page for each command into
         #[arg(long, value_name = "DIR")]
         directory: Option<PathBuf>,
     },
@@ -182,7 +156,7 @@ impl Cli {
     /// Runs the command.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let config = self.config;
+        let config = self.config.or_else(|| variable("OFFHOOK_CONFIG").map(PathBuf::from));
         let result = match self.command {
             // How many threads it has depends on its configuration.
             Command::Serve(serve) => serve::run(config, &serve),
@@ -191,12 +165,14 @@ impl Cli {
         match result {
             Ok(()) if terminal::is_whole() => ExitCode::SUCCESS,
             Ok(()) => {
-                terminal::errln!("offhook: not all could be written to standard output");
+                terminal::errln!(
+                    "offhook: standard output cannot be written: the output is incomplete"
+                );
                 ExitCode::FAILURE
             }
             Err(error) if output::is_enough(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                terminal::errln!("offhook: {error:#}");
+                terminal::errln!("offhook: {}", output::explain(&error));
                 ExitCode::FAILURE
             }
         }
@@ -219,8 +195,8 @@ impl Other {
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,
-            Self::Migrate => migrate::run(config).await,
-            Self::Check { role } => check::run(config, role),
+            Self::Migrate(migrate) => migrate::run(config, &migrate).await,
+            Self::Check(check) => check::run(config, &check),
             Self::Doctor(doctor) => doctor::run(config, doctor).await,
             Self::CallbackUrl(wanted) => callback_url::run(config, &wanted),
             Self::Healthcheck { role } => healthcheck::run(config, role).await,
@@ -228,7 +204,7 @@ impl Other {
                 manual::completions(shell);
                 Ok(())
             }
-            Self::Man { directory } => manual::pages(directory),
+            Self::Man { directory } => manual::pages(directory.as_deref()),
         }
     }
 }

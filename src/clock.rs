@@ -151,6 +151,12 @@ impl Clock {
     }
 }
 
+/// A duration in milliseconds, to the microsecond: what logs and commands print.
+#[must_use]
+pub fn millis(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1e3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

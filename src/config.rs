@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use self::deployment::{Deployment, Role, Scaled, StoreUrl};
 use self::layers::Loaded;
-pub use self::layers::Sources;
+pub use self::layers::{Sources, variable};
 pub use self::origin::Origin;
 pub use self::restart_only::RestartOnly;
 pub use self::sections::calls::Calls;

@@ -52,6 +52,25 @@ labels! {
     }
 }
 
+impl Kind {
+    /// As people type it and read it: `event-stream`. Data has [`as_str`](Self::as_str), `event_stream`: tables, the
+    /// API, metrics.
+    #[must_use]
+    pub const fn typed(self) -> &'static str {
+        match self {
+            Self::EventStream => "event-stream",
+            Self::TwimlRequest => "twiml-request",
+            other => other.as_str(),
+        }
+    }
+
+    /// The kind of a name in either spelling.
+    #[must_use]
+    pub fn parse_typed(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| name == kind.typed() || name == kind.as_str())
+    }
+}
+
 labels! {
     /// Whether the store had an event already. A closed set: it is a metric label.
     pub enum Freshness {
@@ -191,5 +210,21 @@ impl Event {
         /// Fields other than these three are short; measured 150–200 bytes.
         const REST: usize = 256;
         self.body.len() + self.query.len() + self.key.as_str().len() + REST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_one_spelling_for_people_and_both_are_understood() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.typed(), kind.as_str().replace('_', "-"));
+            for name in [kind.typed(), kind.as_str()] {
+                assert_eq!(Kind::parse_typed(name), Some(kind));
+            }
+        }
+        assert_eq!(Kind::parse_typed("event stream"), None);
     }
 }

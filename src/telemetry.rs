@@ -15,27 +15,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Log, LogFormat, lets_errors_through};
+use crate::config::{Config, Log, LogFormat, lets_errors_through, variable};
 use crate::spans::Spans;
-
-/// Never logged, at whatever level.
-const SILENT: &str = "sqlx::postgres::notice=off";
 
 /// Starts the log, on standard error and on a thread of its own. `RUST_LOG` overrides the configured
 /// filter.
 pub fn start_log(log: &Log) -> log::Queue {
-    let set = EnvFilter::try_from_default_env();
-    let blind = match &set {
-        Ok(set) => !lets_errors_through(&set.to_string()),
-        Err(_) => !lets_errors_through(&log.filter),
-    };
-    let mut filter = set.unwrap_or_else(|_| EnvFilter::new(&log.filter));
-    // A typing error in the filter must not hide that nothing can be stored.
-    if blind {
-        filter = filter.add_directive("offhook=warn".parse().expect("a directive"));
-    }
-    // What a trigger in the user's database has to say may quote a row.
-    let filter = filter.add_directive(SILENT.parse().expect("a directive"));
+    let set = variable("RUST_LOG");
+    let filter = filter(set.as_deref(), &log.filter);
     let queue = log::Queue::start();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -47,6 +34,24 @@ pub fn start_log(log: &Log) -> log::Queue {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     queue
+}
+
+/// Which lines are logged: as `RUST_LOG` says if that can be read, and else as configured.
+fn filter(set: Option<&str>, configured: &str) -> EnvFilter {
+    /// A notice of a trigger in the user's database may quote a row, so none is logged, at whatever level.
+    const NOTICES: &str = "sqlx::postgres::notice=off";
+    /// Each statement and each connection is a line of sqlx, and offhook logs its own.
+    const SQLX: &str = "sqlx=warn";
+    let set = set.and_then(|set| Some((set, EnvFilter::try_new(set).ok()?)));
+    let (text, mut filter) = set.unwrap_or_else(|| (configured, EnvFilter::new(configured)));
+    // A typing error in the filter must not hide that nothing can be stored.
+    if !lets_errors_through(text) {
+        filter = filter.add_directive("offhook=warn".parse().expect("a directive"));
+    }
+    if !text.contains("sqlx") {
+        filter = filter.add_directive(SQLX.parse().expect("a directive"));
+    }
+    filter.add_directive(NOTICES.parse().expect("a directive"))
 }
 
 /// Where to tell spans: a collector's, if the configuration has one. A task sends them, until `stop`.
@@ -76,4 +81,24 @@ pub fn start_traces(
     _: &CancellationToken,
 ) -> anyhow::Result<Spans> {
     Ok(Spans::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlx_is_silent_below_a_warning_unless_it_is_asked_for() {
+        let check = |set: Option<&str>, configured: &str, parts: &[&str]| {
+            let filter = filter(set, configured).to_string();
+            let directives: Vec<&str> = filter.split(',').collect();
+            assert!(directives.contains(&"sqlx::postgres::notice=off"), "{filter}");
+            assert!(parts.iter().all(|part| directives.contains(part)), "{parts:?}: {filter}");
+        };
+        check(None, "info", &["info", "sqlx=warn"]);
+        check(Some("debug"), "info", &["debug", "sqlx=warn"]);
+        check(Some("info,sqlx=debug"), "warn", &["info", "sqlx=debug"]);
+        check(Some("a=b=c"), "info", &["info"]);
+        check(None, "offhok=debug", &["offhook=warn"]);
+    }
 }

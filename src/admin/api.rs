@@ -24,6 +24,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use self::ask::EventAsk;
 pub(super) use self::ask::{AccountAsk, StatusAsk};
+pub(crate) use self::dead_letters::DeadLetterView;
 pub(super) use self::dead_letters::{Settled, settle};
 pub(super) use self::forwards::act as act_on_forward;
 pub(super) use self::live::Line;

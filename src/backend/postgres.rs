@@ -49,10 +49,12 @@ pub const OLDEST: i32 = 140_000;
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// Postgres does not answer, or refuses for now: a permission may be granted yet.
-    #[error("migrations: {0}")]
+    #[error("the migrations cannot be run: {0}")]
     Away(BackendError),
     /// The database was migrated by another version, which this one does not know.
-    #[error("migrations: {0}; run the version that made these tables, or a newer one")]
+    #[error(
+        "the migrations cannot be run: {0}; run the version that made these tables, or a newer one"
+    )]
     Unfit(BackendError),
 }
 

@@ -11,7 +11,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 use super::healthcheck;
-use crate::config::{Config, Role, Sources};
+use super::output::no_answer;
+use crate::config::{Config, Role, Sources, variable};
 use crate::http::client;
 
 /// Why the server did not do what it was asked for.
@@ -28,15 +29,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Which server, and how its answer is shown.
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
-    /// The server's private listener; by default that of the configuration.
-    #[arg(long, value_name = "URL", env = "OFFHOOK_ADMIN_URL")]
+    /// The server's private listener; default: admin.listen of the configuration [env: OFFHOOK_ADMIN_URL]
+    #[arg(long, value_name = "URL")]
     admin: Option<String>,
-    /// Its token; by default that of the configuration.
-    #[arg(long, env = "OFFHOOK_ADMIN__TOKEN", hide_env_values = true)]
-    token: Option<SecretString>,
-    /// JSON, as it is whenever the output is no terminal.
+    /// Its token, better set in the environment; default: admin.token [env: OFFHOOK_ADMIN__TOKEN]
     #[arg(long)]
-    pub(super) json: bool,
+    token: Option<SecretString>,
+    /// Print JSON, as it does wherever the output is not a terminal
+    #[arg(long)]
+    json: bool,
 }
 
 impl AdminArgs {
@@ -45,26 +46,32 @@ impl AdminArgs {
         !self.json && std::io::stdout().is_terminal()
     }
 
-    /// A client of that server. Only without a URL does the configuration have to be whole: it is not there on
-    /// the machine of somebody who looks from elsewhere.
+    /// A client of that server. Only without a URL does the configuration have to be complete: an operator's own
+    /// machine has none.
     ///
     /// # Errors
     /// The configuration is wrong and needed.
     pub(super) fn client(&self, config: Option<PathBuf>) -> anyhow::Result<AdminClient> {
         let config = Config::load(&Sources::of_process(config), Role::All);
-        let (base, configured) = match (&self.admin, config) {
-            (Some(url), config) => (with_scheme(url), config.ok().and_then(|c| c.admin.token)),
-            (None, config) => {
-                let admin = config.context("say --admin URL, or fix the configuration")?.admin;
+        let (base, configured) = match self.admin.clone().or_else(|| variable("OFFHOOK_ADMIN_URL"))
+        {
+            Some(url) => (with_scheme(&url), config.ok().and_then(|config| config.admin.token)),
+            None => {
+                let admin = config
+                    .context("name the server with --admin URL, or fix the configuration")?
+                    .admin;
                 (format!("http://{}", healthcheck::reachable(admin.listen)), admin.token)
             }
         };
-        Ok(AdminClient { base, token: self.token.clone().or(configured) })
+        let token =
+            self.token.clone().or_else(|| variable("OFFHOOK_ADMIN__TOKEN").map(SecretString::from));
+        Ok(AdminClient { base, token: token.or(configured) })
     }
 }
 
-/// `127.0.0.1:8081` is what `admin.listen` is, and so what people say.
+/// `admin.listen` has no scheme (`127.0.0.1:8081`), and may be given as it is.
 fn with_scheme(url: &str) -> String {
+    let url = url.trim();
     let scheme = if url.contains("://") { "" } else { "http://" };
     format!("{scheme}{}", url.trim_end_matches('/'))
 }
@@ -84,10 +91,10 @@ impl AdminClient {
     pub(super) async fn json(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
         let request = client::new(ANSWER_TIMEOUT)?.get(self.url(path, query));
         let text = self.send(request).await?.text().await?;
-        serde_json::from_str(&text).with_context(|| format!("{} answers no JSON", self.base))
+        serde_json::from_str(&text).with_context(|| self.other())
     }
 
-    /// An answer that goes on until the server ends it, from behind `last` on.
+    /// An answer that lasts until the server ends it, with what came after the id `last`.
     ///
     /// # Errors
     /// The same.
@@ -97,7 +104,7 @@ impl AdminClient {
         query: &[(&str, &str)],
         last: Option<&str>,
     ) -> anyhow::Result<Response> {
-        // Longer than the server lets anybody watch.
+        // Longer than the server lets a client watch.
         let request = client::new(Duration::from_secs(600))?.get(self.url(path, query));
         let request = match last {
             Some(last) => request.header("last-event-id", last),
@@ -114,10 +121,17 @@ impl AdminClient {
         let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
         let request = request.header("content-type", "application/json").body(body.to_string());
         let text = self.send(request).await?.text().await?;
-        serde_json::from_str(&text).with_context(|| format!("{} answers no JSON", self.base))
+        serde_json::from_str(&text).with_context(|| self.other())
+    }
+
+    fn other(&self) -> String {
+        format!("{} does not answer with JSON: it is not offhook's private listener", self.base)
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        if query.is_empty() {
+            return format!("{}{path}", self.base);
+        }
         let mut pairs = form_urlencoded::Serializer::new(String::new());
         pairs.extend_pairs(query);
         format!("{}{path}?{}", self.base, pairs.finish())
@@ -128,19 +142,29 @@ impl AdminClient {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
-        let answer = request.send().await.with_context(|| {
-            format!("no answer from {}: does the server run, and is that its URL?", self.base)
+        let answer = request.send().await.map_err(|error| {
+            anyhow::anyhow!(
+                "no answer from {}: {}; start the server there, or name another one with --admin URL",
+                self.base,
+                no_answer(&error)
+            )
         })?;
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status @ StatusCode::UNAUTHORIZED => {
-                let detail = format!("{} asks for its token: say --token", self.base);
+                let detail = format!(
+                    "{} wants its token: set OFFHOOK_ADMIN__TOKEN, or add --token",
+                    self.base
+                );
                 Err(Refused { status, detail }.into())
             }
             status => {
                 let problem = answer.text().await.unwrap_or_default();
                 let problem: Value = serde_json::from_str(&problem).unwrap_or_default();
-                let detail = problem["detail"].as_str().unwrap_or(status.as_str()).to_owned();
+                let detail = match problem["detail"].as_str() {
+                    Some(detail) => detail.to_owned(),
+                    None => format!("{} answered {status}", self.base),
+                };
                 Err(Refused { status, detail }.into())
             }
         }

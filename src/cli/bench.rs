@@ -12,8 +12,9 @@ use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::report::{Report, WarmUp};
+use super::output::Format;
 use super::secrets;
-use super::terminal::{errln, out, outln, progress};
+use super::terminal::{errln, progress};
 use crate::backend::Reads;
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::sqlite;
@@ -24,38 +25,35 @@ use crate::twilio::public_url::PublicUrl;
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// Where to send callbacks, with http://. Several share the connections evenly.
+    /// Where to send callbacks, with http://; several URLs share the connections evenly
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
-    /// Connections, each with one request at a time.
+    /// Connections, each with one request at a time
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Requests a second, sent whether or not those before were answered, and timed from when they
-    /// should have been sent. Without it: as fast as answers come.
+    /// Requests a second, sent whether or not those before were answered, and timed from when each was due; default: as
+    /// fast as answers come
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// For how long.
+    /// How long to measure, in seconds
     #[arg(long, default_value = "10", value_name = "S", value_parser = seconds)]
     seconds: Duration,
-    /// How many at most.
+    /// Stop after this many requests
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
-    /// The same before it, for so long, which does not count.
+    /// How long to send callbacks before that which do not count, in seconds
     #[arg(long, default_value = "1", value_name = "S", value_parser = seconds)]
     warm_up: Duration,
-    /// The store that the events end in, sqlite: or postgres://, to measure when their rows are
-    /// there.
+    /// The store that the events end in, sqlite: or postgres://, to measure how long until their rows are there
     #[arg(long, value_name = "URL")]
     store: Option<SecretString>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    json: bool,
-    /// The public URL to sign for, if the server is not asked through it: the path and query are
-    /// those of URL.
+    /// The public URL to sign for, if the server is not reached through it; path and query are those of URL
     #[arg(long, value_name = "BASE", value_parser = PublicUrl::parse)]
     public_url: Option<PublicUrl>,
     #[command(flatten)]
     secret: secrets::Given,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Sends, and prints what was measured.
@@ -96,14 +94,10 @@ pub(super) async fn run(config: Option<PathBuf>, bench: Bench) -> anyhow::Result
         }
     };
     let report = measured.with(|tally| Report::new(&bench, took, tally, warmed, seen.as_ref()));
-    if bench.json {
-        outln!("{}", serde_json::to_string(&report)?);
-    } else {
-        out!("{report}");
-    }
+    bench.format.print(&report, Report::to_string);
     ensure!(
         measured.with(|tally| tally.accepted()) > 0,
-        "nothing was accepted; `offhook send` says more about one request"
+        "nothing was accepted; `offhook send` says more about a single request"
     );
     Ok(())
 }
@@ -179,6 +173,10 @@ impl Progress {
 
 fn reader(url: &SecretString) -> anyhow::Result<Reads> {
     let url = url.expose_secret();
+    ensure!(
+        ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)),
+        "--store must start with sqlite: or postgres://"
+    );
     Ok(match url.starts_with("sqlite:") {
         true => Reads::Sqlite(sqlite::Query::of_url(url)?),
         false => Reads::Postgres(postgres::Query::new(Postgres::new(url)?)),
@@ -187,10 +185,12 @@ fn reader(url: &SecretString) -> anyhow::Result<Reads> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.1..=1e6).contains(rate));
-    rate.ok_or_else(|| "write a number from 0.1 to 1000000".to_owned())
+    rate.ok_or_else(|| "it must be a number from 0.1 to 1000000".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "write a number up to 86400".to_owned())
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "it must be a number from 0 to 86400".to_owned())
 }

@@ -6,9 +6,11 @@ mod snippet;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use self::own::Parameter;
 use self::snippet::Snippet;
+use super::output::Format;
 use super::terminal::out;
 use crate::config::{Config, Role, Sources};
 
@@ -16,18 +18,21 @@ use crate::config::{Config, Role, Sources};
 /// only if no connection came about. Event Streams has retries of its own, for hours.
 const RETRY: &str = "#rc=5&rp=all";
 
-/// What the command is told.
+/// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct CallbackUrl {
-    /// A parameter of your own, which comes back with every callback: order_id=A-1. May be repeated.
+    /// A parameter of your own, such as order_id=A-1, which comes back with every callback; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     own: Vec<Parameter>,
-    /// Print a function instead that makes such URLs in your program.
-    #[arg(long, value_enum, value_name = "LANGUAGE")]
+    /// Print a function that makes such URLs in your program
+    #[arg(long, value_enum, value_name = "LANGUAGE", conflicts_with = "json")]
     snippet: Option<Snippet>,
+    #[command(flatten)]
+    format: Format,
 }
 
-/// Every URL that Twilio may be told.
+/// Every URL that Twilio may be given.
+#[derive(Debug, Serialize)]
 pub(super) struct Urls {
     pub(super) status: String,
     pub(super) voice_fallback: String,
@@ -41,12 +46,12 @@ impl Urls {
         Self::below(config.public_url.as_str(), config, "")
     }
 
-    /// To be shown where nothing is pasted from: Twilio is given the password, nobody else.
+    /// To be shown where nothing is pasted from: only Twilio is given the password.
     pub(super) fn without_password(config: &Config) -> Self {
         Self::below(&without_password(config.public_url.as_str()), config, "")
     }
 
-    /// `query`: of what is about one call or message, and not of the two that are told everything.
+    /// `query` goes into the URLs that are about one call or message, and not into the two that get everything.
     fn below(base: &str, config: &Config, query: &str) -> Self {
         let base = format!("{base}{}", config.inbound.path_prefix.as_str());
         let url = |route: &str| format!("{base}{route}{query}{RETRY}");
@@ -80,7 +85,8 @@ pub(super) fn run(config: Option<PathBuf>, wanted: &CallbackUrl) -> anyhow::Resu
         Some(snippet) => out!("{}", snippet.write(&Urls::of(&config).status, &wanted.own)),
         None => {
             let query = own::query(&wanted.own)?;
-            out!("{}", explain(&Urls::below(config.public_url.as_str(), &config, &query)));
+            let urls = Urls::below(config.public_url.as_str(), &config, &query);
+            wanted.format.print(&urls, explain);
         }
     }
     Ok(())
@@ -110,7 +116,7 @@ Messages of a Messaging Service:
   twilio api:messaging:v1:services:update --sid MG… \\
     --status-callback '{status}' --fallback-url '{sms_fallback}' --fallback-method POST
 
-One message or call, when it is made (a call reports only its end unless it is asked for more):
+One message or call, when it is created (a call reports only its end unless you ask for more):
 
   twilio api:core:messages:create --from … --to … --body … --status-callback '{status}'
   twilio api:core:calls:create --from … --to … --url … --status-callback '{status}' \\
@@ -122,7 +128,7 @@ A sink of Event Streams:
   twilio api:events:v1:sinks:create --description offhook --sink-type webhook \\
     --sink-configuration '{{\"destination\":\"{event_streams}\",\"method\":\"POST\",\"batch_events\":true}}'
 
-The debugger webhook is set in Twilio's console alone.
+The debugger webhook can only be set in Twilio's console.
 "
     )
 }

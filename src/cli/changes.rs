@@ -1,13 +1,14 @@
-//! `offhook changes`: the change feed of a running server, as far as it goes or on and on.
+//! `offhook changes`: the change feed of a running server, up to its end or with `--follow` beyond it.
 
 use std::path::PathBuf;
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::admin_client::{AdminArgs, AdminClient, Refused};
-use super::output::{say, text, time_of_day};
+use super::kinds;
+use super::output::{explain, kind, say, text, time_of_day};
 use super::terminal::errln;
 use crate::event::Kind;
 use crate::retry::Backoff;
@@ -20,16 +21,16 @@ const WAIT_S: &str = "10";
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Changes {
-    /// Behind the change of this cursor, or from `now` on; by default from the oldest change that is kept.
+    /// Start after the change with this cursor, or at `now`; default: the oldest change that is kept
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
-    /// Go on with what is stored from now on, until Ctrl-C.
+    /// At the end of the feed wait for more, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// Only of this kind.
-    #[arg(long, value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
-    kind: Option<String>,
-    /// Only those that report this status.
+    /// Only of this kind
+    #[arg(long, value_parser = kinds::parser())]
+    kind: Option<Kind>,
+    /// Only those that report this status
     #[arg(long)]
     status: Option<String>,
     #[command(flatten)]
@@ -49,7 +50,7 @@ pub(super) async fn run(config: Option<PathBuf>, changes: Changes) -> anyhow::Re
         let page = match changes.page(&admin, after.as_deref(), began).await {
             Ok(page) => page,
             Err(error) if began && changes.follow && may_pass(&error) => {
-                errln!("offhook: {error:#}; trying again");
+                errln!("offhook: {}; trying again", explain(&error));
                 sleep(backoff.next_wait()).await;
                 continue;
             }
@@ -84,7 +85,7 @@ impl Changes {
             ("after", after),
             ("limit", Some(AT_ONCE)),
             ("wait", Some(WAIT_S).filter(|_| may_wait && self.follow)),
-            ("kind", self.kind.as_deref()),
+            ("kind", self.kind.map(Kind::as_str)),
             ("status", self.status.as_deref()),
         ];
         let query: Vec<_> =
@@ -111,7 +112,7 @@ fn show(change: &Value) -> String {
     let at = time_of_day(&change["stored_at"]);
     format!(
         "{at}  {:<13} {:<12} {what}{became}{error}  {}\n",
-        of("kind"),
+        kind(&change["kind"]),
         of("status"),
         of("cursor")
     )

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::outcome::Outcome;
+use super::output::{Format, count};
 use super::terminal::{out, outln};
 use crate::app::{self, Listeners, Running};
 use crate::backend::sqlite::Query;
@@ -45,12 +46,14 @@ const VOLUME: Volume = Volume {
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Stop when everything was sent and checked; fail if anything was wrong.
+    /// End as soon as everything was sent and checked
     #[arg(long)]
     exit: bool,
-    /// Make the same hour again.
+    /// Repeat the hour of this seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Plays the hour, reports, and stays up until Ctrl-C unless told otherwise.
@@ -69,26 +72,29 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
     let start = Timestamp::from_micros(Clock::System.now().micros() - 3_600_000_000);
     let traffic = Traffic::hour(seed, &server.account, start, VOLUME);
 
-    outln!("offhook demo: an hour of a small business, in seconds (seed {seed})\n");
+    if !demo.format.json {
+        outln!("offhook demo: an hour of a small business, in a few seconds (seed {seed})\n");
+    }
     let began = Instant::now();
     let tally = server.send_hour(&traffic.requests).await?;
     let outcome =
         Outcome::gather(&tally, began.elapsed(), &server.query, server.running.admin).await?;
-    out!("{}", report::table(&traffic, &outcome));
     let wrong = outcome.compare(&traffic);
-    for problem in &wrong {
-        outln!("  WRONG: {problem}");
-    }
-    if wrong.is_empty() {
-        outln!("\nEvery event that was acknowledged is stored once, and every status is right.");
-    }
+    let figures = report::figures(&traffic, &outcome, seed, &wrong);
+    demo.format.print(&figures, |_| report::table(&traffic, &outcome) + &report::verdict(&wrong));
     if !demo.exit && !stop.is_cancelled() {
-        out!("{}", server.invite(&traffic));
+        if !demo.format.json {
+            out!("{}", server.invite(&traffic));
+        }
         stop.cancelled().await;
     }
     stop.cancel();
     server.running.stopped().await?;
-    ensure!(wrong.is_empty(), "{} things are not as they must be (seed {seed})", wrong.len());
+    ensure!(
+        wrong.is_empty(),
+        "{} not as expected (seed {seed})",
+        count(wrong.len() as u64, "figure")
+    );
     Ok(())
 }
 
@@ -104,7 +110,7 @@ struct DemoServer {
 
 impl DemoServer {
     async fn build(stop: CancellationToken) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir().context("no temporary directory can be made")?;
+        let directory = tempfile::tempdir().context("a temporary directory cannot be made")?;
         let account = format!("AC{:032x}", rand::random::<u128>());
         let token = format!("{:032x}", rand::random::<u128>());
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -140,13 +146,13 @@ impl DemoServer {
         let (admin, url) = (self.running.admin, &self.url);
         let sid = traffic.expected.statuses.keys().next().map_or("", String::as_str);
         format!(
-            "\nIt is still up; look at it, or send more:\n  \
+            "\nThe server is still running. Look at it, or send more:\n  \
              http://{admin}/ in a browser\n  \
              curl http://{admin}/api/timeline/{sid}\n  \
              curl http://{admin}/metrics\n  \
              curl http://{admin}/readyz\n  \
              offhook send {url}/status --kind message --account {} --auth-token {}\n\n\
-             Ctrl-C ends it, and all of it is gone.\n",
+             Ctrl-C stops it and deletes everything.\n",
             self.account, self.token,
         )
     }

@@ -1,5 +1,5 @@
-//! `offhook doctor`: looks at a deployment as somebody would who has seen many, and says what to
-//! mend. Every look is bounded, and changes nothing but for one callback, which is a made-up one.
+//! `offhook doctor`: examines a deployment, and says what to fix. Each check is bounded, and changes nothing; at the end it
+//! sends one made-up callback.
 
 mod disk;
 mod files;
@@ -14,49 +14,61 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use clap::Args;
+use serde::Serialize;
 
 use self::finding::{Finding, Verdict};
-use super::terminal::outln;
+use super::output::{Format, count};
 use crate::config::{Config, Deployment, Role, Sources};
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// Which role to check.
+    /// Which role to check
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
-    /// After how long the load balancer closes an idle connection, in seconds; most do after 60, Google's
-    /// after 600.
+    /// After how many seconds the load balancer closes an idle connection; most do after 60, Google's after 600
     #[arg(long, value_name = "S")]
     balancer_idle: Option<u32>,
-    /// Callbacks a second that are expected: says for how long Redis's memory lasts. Default: as of now.
+    /// Callbacks a second to expect, for how long Redis's memory lasts; default: the rate right now
     #[arg(long, value_name = "N")]
     rate: Option<u32>,
-    /// Send no callback. It would stay in the table of events, as one of kind `other`.
+    /// Send no callback; it would stay in the table `events`, with the kind `other`
     #[arg(long)]
     no_callback: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
-/// Looks, and prints a line for each thing looked at.
+/// Prints a line for each check.
 ///
 /// # Errors
-/// Something failed that keeps offhook from its job. A warning is no error.
+/// A check failed. A warning is not an error.
 pub(super) async fn run(config: Option<PathBuf>, doctor: Doctor) -> anyhow::Result<()> {
     let file = config.clone();
     let findings = match Config::load(&Sources::of_process(config), doctor.role) {
         Ok(config) => doctor.look(file.as_deref(), &config).await,
         Err(error) => {
-            let fix = "mend that, then ask again: nothing else can be looked at before";
+            let fix = "fix that first, then run this again: nothing else can be checked before";
             vec![Finding::failure("configuration", error.to_string(), fix)]
         }
     };
-    findings.iter().for_each(|finding| outln!("{finding}"));
-    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    let (failures, warnings) = (count(Verdict::Failure), count(Verdict::Warning));
-    outln!("\nfailures: {failures}, warnings: {warnings}");
-    let checks = if failures == 1 { "check" } else { "checks" };
-    ensure!(failures == 0, "{failures} {checks} failed");
+    let of = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let (failures, warnings) = (of(Verdict::Failure), of(Verdict::Warning));
+    let report = Report { findings, failures, warnings };
+    doctor.format.print(&report, |report| {
+        let lines: String = report.findings.iter().map(|finding| format!("{finding}\n")).collect();
+        format!("{lines}\nfailures: {failures}, warnings: {warnings}\n")
+    });
+    ensure!(failures == 0, "{} failed", count(failures as u64, "check"));
     Ok(())
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    findings: Vec<Finding>,
+    failures: usize,
+    warnings: usize,
 }
 
 impl Doctor {
@@ -83,7 +95,7 @@ impl Doctor {
             }
         }
         findings.extend(config.deployment.local_log().into_iter().flat_map(disk::look_at_log));
-        // One that cannot arrive would only say again what was said.
+        // A callback that cannot arrive would only repeat a failure.
         let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);
         if config.deployment.receives() && !self.no_callback && !broken {
             findings.push(trial::run(config).await);
@@ -96,7 +108,7 @@ fn configuration(config: &Config) -> Vec<Finding> {
     let mode = config.deployment.name();
     let text = format!("{mode} mode, accounts: {}", config.keyring.accounts().len());
     let mut findings = vec![Finding::ok("configuration", text)];
-    // Each says what to do by itself.
+    // Each has its fix in its own text.
     let warnings = config.warnings.iter();
     findings.extend(warnings.map(|found| Finding::warning("configuration", found.to_string(), "")));
     findings

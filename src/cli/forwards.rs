@@ -1,4 +1,4 @@
-//! `offhook forwards`: how what is sent on to other URLs stands, asked of a running server.
+//! `offhook forwards`: the state of what a running server sends on to other URLs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::admin_client::{AdminArgs, AdminClient};
-use super::output::{say, table, text};
+use super::output::{count, say, table, text};
 use super::terminal::outln;
 use crate::clock::{Clock, Timestamp};
 
@@ -24,26 +24,28 @@ pub(super) struct Forwards {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List them, and how each stands.
+    /// List the forwards, and the state of each
+    ///
+    /// This is what `offhook forwards` does without a command.
     List {
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// List what waits for another try, in the order in which it was stored.
+    /// List the changes that wait for another try, in the order in which they were stored
     Waiting(Listing),
-    /// List what was given up.
+    /// List the changes that were given up
     GivenUp(Listing),
-    /// Send again what was given up.
+    /// Send changes again that were given up
     Replay(Replay),
-    /// Go on with one that was disabled, once the cause is mended.
+    /// Resume a forward that was disabled, once its cause is fixed
     Enable(Which),
-    /// Send nothing until it is enabled. What is stored meanwhile is sent then.
+    /// Send nothing until the forward is enabled again; what is stored meanwhile is sent then
     Disable(Which),
 }
 
 #[derive(Debug, Args)]
 struct Which {
-    /// The name of the forward.
+    /// The name of the forward
     name: String,
     #[command(flatten)]
     admin: AdminArgs,
@@ -51,8 +53,8 @@ struct Which {
 
 #[derive(Debug, Args)]
 struct Listing {
-    /// Most lines.
-    #[arg(long, default_value_t = 100)]
+    /// Print at most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     #[command(flatten)]
     which: Which,
@@ -69,13 +71,13 @@ struct Replay {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct What {
-    /// What concerns this call or message.
+    /// Those about this call or message
     #[arg(long)]
     sid: Option<String>,
-    /// What was given up after this time, or within 2h, 3d.
+    /// Those given up since this time (2026-11-24T08:00:00Z) or age (2h, 3d)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// All that was given up.
+    /// All of them
     #[arg(long)]
     all: bool,
 }
@@ -83,7 +85,7 @@ struct What {
 /// Asks a running server.
 ///
 /// # Errors
-/// It does not answer, or knows no such forward.
+/// The server does not answer, or has no such forward.
 pub(super) async fn run(config: Option<PathBuf>, forwards: Forwards) -> anyhow::Result<()> {
     match forwards.command {
         None => list(config, &forwards.admin).await,
@@ -103,7 +105,7 @@ async fn list(config: Option<PathBuf>, admin: &AdminArgs) -> anyhow::Result<()> 
     }
     let forwards = answer["forwards"].as_array().map_or(&[][..], Vec::as_slice);
     if forwards.is_empty() {
-        outln!("there are none: add a [[forward]] to the configuration");
+        outln!("nothing is forwarded: add a [[forward]] to the configuration");
         return Ok(());
     }
     let now = Clock::System.now();
@@ -128,6 +130,10 @@ fn state(forward: &Value) -> String {
         forward if !forward["failing_since"].is_null() => "failing".to_owned(),
         _ => "running".to_owned(),
     }
+}
+
+fn tries(number: u64) -> String {
+    if number == 1 { "1 try".to_owned() } else { format!("{number} tries") }
 }
 
 fn time(value: &Value) -> Option<Timestamp> {
@@ -170,14 +176,14 @@ async fn changes(config: Option<PathBuf>, listing: &Listing, what: &str) -> anyh
 
 fn line(change: &Value) -> String {
     let of = |name: &str| text(&change[name]);
-    let replayed = if change["replayed"] == true { "  is sent again" } else { "" };
+    let replayed = if change["replayed"] == true { "  being sent again" } else { "" };
     let failure = of("failure");
     format!(
-        "{:>10}  {:<27}  {:<34}  {} tries  {failure}{replayed}\n",
+        "{:>10}  {:<27}  {:<34}  {}  {failure}{replayed}\n",
         of("change"),
         of("at"),
         of("sid"),
-        of("tries")
+        tries(change["tries"].as_u64().unwrap_or_default())
     )
 }
 
@@ -197,14 +203,18 @@ async fn replayed(config: Option<PathBuf>, replay: Replay) -> anyhow::Result<()>
             break;
         }
     }
-    report(&admin, &json!({ "done": total }), &format!("{total} changes are sent again"))
+    report(
+        &admin,
+        &json!({ "done": total }),
+        &format!("{} will be sent again", count(total, "change")),
+    )
 }
 
 async fn switch(config: Option<PathBuf>, which: &Which, what: &str) -> anyhow::Result<()> {
     let Which { name, admin } = which;
     let done = done(&admin.client(config)?, &path(name, what), &json!({})).await?;
     let text = match done {
-        0 => format!("{name} was {what}d already"),
+        0 => format!("{name} was already {what}d"),
         _ => format!("{name} is {what}d"),
     };
     report(admin, &json!({ "done": done }), &text)
@@ -263,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_stays_within_its_place_in_the_path() {
+    fn a_name_with_other_characters_stays_within_its_place_in_the_path() {
         assert_eq!(path("app", "enable"), "/api/forwards/app/enable");
         assert_eq!(path("a/b?c", "enable"), "/api/forwards/a%2Fb%3Fc/enable");
     }

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 
+use super::output::no_answer;
 use super::terminal::outln;
 use crate::config::{Config, Role, Sources};
 use crate::http::client;
@@ -20,11 +21,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) async fn run(config: Option<PathBuf>, role: Role) -> anyhow::Result<()> {
     let config = Config::load(&Sources::of_process(config), role)?;
     let url = format!("http://{}/readyz", reachable(config.admin.listen));
-    let response = client::new(ANSWER_TIMEOUT)?
-        .get(&url)
-        .send()
-        .await
-        .with_context(|| format!("no answer from {url}"))?;
+    let response = client::new(ANSWER_TIMEOUT)?.get(&url).send().await.map_err(|error| {
+        anyhow!("no answer from {url}: {}; start the server, or look at its log", no_answer(&error))
+    })?;
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
     if !status.is_success() {

@@ -7,14 +7,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::admin_client::AdminArgs;
-use super::output::{say, table, text, time_of_day};
+use super::output::{count, kind, say, table, text, time_of_day};
 
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// Its SID.
+    /// The SID of a call, message, recording, conference or transcription
     sid: String,
-    /// Whose, if several accounts have reported it.
+    /// The account's SID, if several accounts have reported it
     #[arg(long, value_name = "SID")]
     account: Option<String>,
     #[command(flatten)]
@@ -60,7 +60,7 @@ fn show(timeline: &Value) -> String {
     let rows: Vec<_> = events.iter().map(row).collect();
     shown.push_str(&table(["received", "kind", "status", "delay", "error", "notes"], &rows));
     if timeline["truncated"] == true {
-        shown.push_str("… and more\n");
+        shown.push_str("… and more, which the table `events` has\n");
     }
     shown
 }
@@ -73,12 +73,12 @@ fn row(event: &Value) -> [String; 6] {
         notes.push("out of order".to_owned());
     }
     if again > 0 {
-        notes.push(format!("came again {again} times"));
+        notes.push(format!("{} absorbed", count(again as u64, "duplicate")));
     }
     let day = event["received_at"].as_str().and_then(|at| at.get(..10)).unwrap_or_default();
     [
         format!("{day} {}", time_of_day(&event["received_at"])),
-        text(&event["kind"]),
+        kind(&event["kind"]),
         text(&event["status"]),
         delay,
         text(&event["error_code"]),
@@ -107,7 +107,7 @@ mod tests {
         assert!(shown.starts_with("sid         SM1\nresource    message\n"), "{shown}");
         assert!(shown.contains("own         order_id=A-1\nown         order_id=A-2\n"), "{shown}");
         let line = "2026-11-24 08:00:01.250  message  failed         30003  \
-                    out of order, came again 1 times\n";
+                    out of order, 1 duplicate absorbed\n";
         assert!(shown.ends_with(line), "{shown}");
     }
 }

@@ -1,15 +1,14 @@
-//! `offhook purge`: deletes what is known of somebody, or of some time, for good.
+//! `offhook purge`: deletes the data of a person, an account or a time, for good.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{bail, ensure};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::admin_client::{AdminArgs, AdminClient};
-use super::output::say;
-use super::terminal::{err, errln, progress};
+use super::output::{count, say};
+use super::terminal::{can_ask, confirm, errln, progress};
 
 const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
 
@@ -17,23 +16,23 @@ const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true))]
 pub(super) struct Purge {
-    /// What is about this SID.
+    /// Everything about this SID
     #[arg(long, group = "what")]
     sid: Option<String>,
-    /// Calls and messages from or to this number or address, what belongs to them, and whatever else
-    /// has it among its parameters.
+    /// Calls and messages from or to this number or address, what belongs to them, and every other event that has
+    /// it among its parameters
     #[arg(long, group = "what")]
     number: Option<String>,
-    /// What this account signed.
+    /// Everything that this account signed
     #[arg(long, value_name = "SID", group = "what")]
     account: Option<String>,
-    /// What came before this time, or longer ago than 2h, 400d. Of a status, the last that came.
+    /// What came before this time (2026-11-24T08:00:00Z) or age (2h, 400d); a status counts by its last change
     #[arg(long, value_name = "TIME", group = "what")]
     before: Option<String>,
-    /// Only say how much it would be.
+    /// Only print how much it would be
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask.
+    /// Delete without asking
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -43,18 +42,17 @@ pub(super) struct Purge {
 /// Asks the server, which alone may write the embedded store, and has its spool.
 ///
 /// # Errors
-/// The server does not answer; nobody said yes.
+/// The server does not answer, or the answer to the question is not yes.
 pub(super) async fn run(config: Option<PathBuf>, purge: Purge) -> anyhow::Result<()> {
     let sure = purge.yes || purge.dry_run;
-    ensure!(
-        sure || std::io::stdin().is_terminal(),
-        "nothing was deleted: say --yes, or --dry-run to see how much it would be"
-    );
+    if !sure {
+        can_ask()?;
+    }
     let admin = purge.admin.client(config)?;
     if !sure {
         let would = purge.walk(&admin, true).await?;
         errln!("{}{}", table(&would), left(&would));
-        confirm()?;
+        confirm("Delete all of it for good?")?;
     }
     let purged = purge.walk(&admin, purge.dry_run).await?;
     Ok(say(&match purge.admin.for_people() {
@@ -108,16 +106,6 @@ impl Progress {
     }
 }
 
-fn confirm() -> anyhow::Result<()> {
-    err!("Delete all of it for good? [y/N] ");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => bail!("nothing was deleted"),
-    }
-}
-
 fn table(purged: &Value) -> String {
     let what = if purged["dry_run"] == true { "would be deleted" } else { "deleted" };
     let line = |place: &str| {
@@ -131,8 +119,8 @@ fn table(purged: &Value) -> String {
 fn left(purged: &Value) -> String {
     let masked = match purged["masked"] == true {
         true => {
-            "\nNumbers are masked or dropped here ([privacy]): of what was stored since, nobody can say \
-             whose it is. Select it by --sid or --before.\n"
+            "\nNumbers are masked or dropped here ([privacy]), so what was stored since cannot be found by its \
+             number. Select it with --sid or --before.\n"
         }
         false => "",
     };
@@ -146,8 +134,10 @@ fn waiting(purged: &Value) -> String {
         return String::new();
     }
     format!(
-        "\n{stream} events wait in the stream and {spool} in this server's spool. Whom they are about \
-         is not known before they are stored: run it again then.\n"
+        "\n{} in the stream and {} in this server's spool are not stored yet, and were not looked at. \
+         Run this again once they are.\n",
+        count(stream, "event"),
+        count(spool, "event")
     )
 }
 
@@ -160,7 +150,7 @@ mod tests {
         let waiting = json!({ "stream": 2, "spool": 0 });
         let purged = json!({ "events": 12, "dry_run": true, "waiting": waiting });
         assert!(table(&purged).starts_with("events               12 would be deleted\n"));
-        assert!(left(&purged).contains("2 events wait in the stream and 0 in"));
+        assert!(left(&purged).contains("2 events in the stream and 0 events in"));
         let nothing = json!({ "waiting": { "stream": 0, "spool": 0 } });
         assert_eq!(left(&nothing), "");
         let masked = json!({ "masked": true, "waiting": { "stream": 0, "spool": 0 } });

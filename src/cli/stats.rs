@@ -1,4 +1,4 @@
-//! `offhook stats`: how much of what came, and how the server does.
+//! `offhook stats`: counts of what was stored, and how the server is doing.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,8 @@ use super::output::{say, table, text};
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Stats {
-    /// How far back the store is asked: a time, or 15m, 2h, 7d.
-    #[arg(long, default_value = "1h")]
+    /// How far back to count: a time (2026-11-24T08:00:00Z) or an age (15m, 2h, 7d)
+    #[arg(long, value_name = "TIME", default_value = "1h")]
     since: String,
     #[command(flatten)]
     admin: AdminArgs,
@@ -54,7 +54,7 @@ fn show(stats: &Value) -> String {
     let rate = |name: &str| format!("{:.1}/s", process[name].as_f64().unwrap_or_default());
     let spool = match process["spool_events"].as_u64() {
         Some(events) => format!("{events} waiting"),
-        None => "none behind Redis in this process".to_owned(),
+        None => "not in this process".to_owned(),
     };
     for (name, value) in [
         ("accepted", format!("{} ({})", process["accepted"], rate("accepted_per_second"))),
@@ -104,7 +104,7 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(
-            shown.contains("unknown waiting\n") && shown.contains("none behind Redis"),
+            shown.contains("unknown waiting\n") && shown.contains("not in this process"),
             "{shown}"
         );
         assert!(

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, builder::PossibleValuesParser};
+use clap::Args;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::admin_client::{AdminArgs, AdminClient};
-use super::output::{say, text, time_of_day};
+use super::kinds;
+use super::output::{kind, say, text, time_of_day};
 use crate::event::Kind;
 
 /// Between two attempts to come back.
@@ -17,10 +18,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Tail {
-    /// Only of this kind.
-    #[arg(long, value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)))]
-    kind: Option<String>,
-    /// Only those that report this status.
+    /// Only of this kind
+    #[arg(long, value_parser = kinds::parser())]
+    kind: Option<Kind>,
+    /// Only those that report this status
     #[arg(long)]
     status: Option<String>,
     #[command(flatten)]
@@ -33,7 +34,7 @@ pub(super) struct Tail {
 /// The server does not answer.
 pub(super) async fn run(config: Option<PathBuf>, tail: Tail) -> anyhow::Result<()> {
     let admin = tail.admin.client(config)?;
-    let wanted = [("kind", tail.kind.as_deref()), ("status", tail.status.as_deref())];
+    let wanted = [("kind", tail.kind.map(Kind::as_str)), ("status", tail.status.as_deref())];
     let query: Vec<_> =
         wanted.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
     let print = |line: &str| match tail.admin.for_people() {
@@ -72,7 +73,7 @@ async fn follow(
 }
 
 fn show(line: &Value) -> String {
-    let again = if line["duplicate"] == true { "  again" } else { "" };
+    let again = if line["duplicate"] == true { "  duplicate" } else { "" };
     let error = match text(&line["error_code"]) {
         code if code.is_empty() => code,
         code => format!("  error {code}"),
@@ -81,7 +82,7 @@ fn show(line: &Value) -> String {
         Value::Null => text(&line["key"]),
         sid => text(sid),
     };
-    let (at, kind) = (time_of_day(&line["at"]), text(&line["kind"]));
+    let (at, kind) = (time_of_day(&line["at"]), kind(&line["kind"]));
     format!("{at}  {kind:<13} {:<12} {what}{error}{again}\n", text(&line["status"]))
 }
 
@@ -97,6 +98,6 @@ mod tests {
             "at": "2026-11-24T08:00:01.250000Z", "kind": "call", "status": "busy", "sid": "CA1",
             "key": "CA1-busy", "error_code": null, "duplicate": true,
         });
-        assert_eq!(show(&line), "08:00:01.250  call          busy         CA1  again\n");
+        assert_eq!(show(&line), "08:00:01.250  call          busy         CA1  duplicate\n");
     }
 }

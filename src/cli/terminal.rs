@@ -1,5 +1,5 @@
-//! What the commands print. A reader that has had enough, as `head` has, is an end and no failure; and what
-//! Twilio, or somebody who is not Twilio, put into a value does nothing to a terminal.
+//! What the commands print and ask. A reader that has had enough, as `head` has, ends a command without a failure.
+//! Control characters in values, which may come from any sender, do nothing to a terminal.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -20,19 +20,14 @@ macro_rules! outln {
     };
 }
 
-/// Prints on standard error.
-macro_rules! err {
-    ($($argument:tt)*) => { $crate::cli::terminal::to_err(format_args!($($argument)*)) };
-}
-
-/// The same, with a line end.
+/// Prints on standard error, with a line end.
 macro_rules! errln {
     ($($argument:tt)*) => {
         $crate::cli::terminal::to_err(format_args!("{}\n", format_args!($($argument)*)))
     };
 }
 
-pub(super) use {err, errln, out, outln};
+pub(super) use {errln, out, outln};
 
 /// What `out!` prints. The command goes on where nobody reads it: its work, and its exit code, count.
 pub(super) fn to_out(text: Arguments<'_>) {
@@ -41,7 +36,7 @@ pub(super) fn to_out(text: Arguments<'_>) {
     }
 }
 
-/// What `err!` prints.
+/// What `errln!` prints.
 pub(super) fn to_err(text: Arguments<'_>) {
     let (mut to, text) = (io::stderr().lock(), text.to_string());
     let shown = if to.is_terminal() { printable(&text) } else { text };
@@ -63,6 +58,33 @@ pub(super) fn say(text: &str) -> io::Result<()> {
     let shown = if to.is_terminal() { printable(text) } else { text.to_owned() };
     to.write_all(shown.as_bytes())?;
     to.flush()
+}
+
+/// Asks on the terminal whether to go on with what cannot be undone.
+///
+/// # Errors
+/// The answer is not yes.
+pub(super) fn confirm(question: &str) -> anyhow::Result<()> {
+    to_err(format_args!("{question} [y/N] "));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => anyhow::bail!("nothing was deleted"),
+    }
+}
+
+/// Refuses to delete without an answer: a command that deletes needs a terminal, or `--yes`.
+///
+/// # Errors
+/// Standard input is not a terminal.
+pub(super) fn can_ask() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        io::stdin().is_terminal(),
+        "nothing was deleted, since there is no terminal to ask on: add --yes to delete, or --dry-run to see what it \
+         would be"
+    );
+    Ok(())
 }
 
 /// Whether all that should be printed was, or was not wanted any more.

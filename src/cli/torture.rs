@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum as _};
+use serde_json::json;
 
+use super::output::Format;
 use super::terminal::{errln, outln};
 use crate::crash_points::CAN_BE_NAIVE;
 use crate::lab::torture::{Run, Scenario};
@@ -12,21 +14,23 @@ use crate::lab::torture::{Run, Scenario};
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Torture {
-    /// Say what there is, and run nothing.
+    /// List the scenarios, and run none
     #[arg(long)]
     list: bool,
-    /// Run only this scenario; may be given several times.
+    /// Run only this scenario; may be repeated
     #[arg(long, value_enum, value_name = "NAME", hide_possible_values = true)]
     only: Vec<Scenario>,
-    /// For how many seconds each scenario injects faults.
+    /// How many seconds each scenario injects faults for
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u64,
-    /// Let workers claim events before they store them: LOST must not be 0 then.
+    /// Let workers mark events before they store them: `lost` must not be 0 then
     #[arg(long, hide = !CAN_BE_NAIVE)]
     naive_workers: bool,
-    /// Make the same load and the same faults again, as far as the machine allows.
+    /// Repeat the load and the faults of this seed, as far as the machine allows
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    #[command(flatten)]
+    format: Format,
 }
 
 /// Runs scenarios one after the other, and prints a line of JSON for each.
@@ -40,17 +44,18 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
     };
     if torture.list {
         for (name, what) in scenarios.iter().map(|scenario| scenario.describe()) {
-            outln!("{name:20} {what}");
+            let listed = json!({ "scenario": name, "what": what });
+            torture.format.print(&listed, |_| format!("{name:20} {what}\n"));
         }
         return Ok(());
     }
     ensure!(
         CAN_BE_NAIVE || !torture.naive_workers,
-        "the workers of this program cannot be naive: cargo build --features naive-worker"
+        "--naive-workers needs a program that was built with `cargo build --features naive-worker`"
     );
-    let home = tempfile::tempdir().context("no temporary directory can be made")?;
+    let home = tempfile::tempdir().context("a temporary directory cannot be made")?;
     let run = Run {
-        program: std::env::current_exe().context("which program this is cannot be told")?,
+        program: std::env::current_exe().context("the path of this program cannot be found")?,
         home: home.path().to_owned(),
         duration: Duration::from_secs(torture.seconds),
         naive_workers: torture.naive_workers,
@@ -69,6 +74,6 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
             bad.push(name);
         }
     }
-    ensure!(bad.is_empty(), "not as it must be: {} (seed {})", bad.join(", "), run.seed);
+    ensure!(bad.is_empty(), "scenarios that failed: {} (seed {})", bad.join(", "), run.seed);
     Ok(())
 }

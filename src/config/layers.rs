@@ -20,8 +20,17 @@ use crate::inbound::PathPrefixError;
 pub struct Sources {
     /// The user's file.
     pub file: Option<PathBuf>,
-    /// The environment; other variables than ours are passed over.
+    /// The environment. Variables that are not offhook's are passed over, and so are empty ones.
     pub environment: BTreeMap<String, String>,
+}
+
+/// A variable of the process's environment. An empty one counts as unset: a Compose file makes one of a variable that
+/// is not set (`${X:-}`). Blanks and line ends around a value are not a part of it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+pub fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().trim().to_owned();
+    Some(value).filter(|value| !value.is_empty())
 }
 
 impl Sources {
@@ -90,8 +99,10 @@ struct Layer {
 
 /// Reads every layer.
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut environment = sources.environment.clone();
+    environment.retain(|_, value| !value.trim().is_empty());
     let mut all = vec![file_layer(Origin::Default, DEFAULTS)?];
-    all.extend(conventional(&sources.environment));
+    all.extend(conventional(&environment));
     if let Some(path) = &sources.file {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
             key: "--config".to_owned(),
@@ -100,7 +111,7 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         })?;
         all.push(file_layer(Origin::File(path.clone()), &text)?);
     }
-    all.extend(overrides(&sources.environment));
+    all.extend(overrides(&environment));
 
     let mut builder = ConfigBuilder::<DefaultState>::default();
     let mut layers = Vec::with_capacity(all.len());
@@ -188,9 +199,9 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
 
 /// `OFFHOOK_<SECTION>__<KEY>`. Values stay text: a token of digits is no number.
 fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
-    /// Says where the file is, so it is no key of it.
-    const NO_KEY: &str = "OFFHOOK_CONFIG";
-    let ours = environment.iter().filter(|(name, _)| *name != NO_KEY);
+    /// Options of commands, and not keys of the file: where the file is, and which server to ask.
+    const OPTIONS: [&str; 2] = ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL"];
+    let ours = environment.iter().filter(|(name, _)| !OPTIONS.contains(&name.as_str()));
     ours.filter_map(|(name, value)| {
         let key = name.strip_prefix("OFFHOOK_")?.to_lowercase().replace("__", ".");
         let values = nested(&key, text(value));

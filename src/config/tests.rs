@@ -263,3 +263,35 @@ fn what_is_good_is_not_warned_of() {
     let padded = [("TWILIO_AUTH_TOKEN", " 0123456789abcdef0123456789abcdef\r\n")];
     assert_eq!(warnings(&padded, "[inbound]\nhealth_path = ''"), [""; 0]);
 }
+
+/// Compose makes an empty one of a variable that is not set: `${X:-}`.
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let empty = [
+        "OFFHOOK_ADMIN__TOKEN",
+        "OFFHOOK_CALLS__LIMIT",
+        "OFFHOOK_INBOUND__LISTEN",
+        "DATABASE_URL",
+        "DATABASE_URL_FILE",
+        "REDIS_URL",
+        "TWILIO_AUTH_TOKEN_FILE",
+    ];
+    for blank in ["", " \n"] {
+        for name in empty {
+            let config = load(&minimal(&[(name, blank)]), "").expect(name);
+            assert!(matches!(config.deployment, Deployment::Embedded { .. }), "{name}");
+            assert!(config.admin.token.is_none(), "{name}");
+            assert_eq!(config.inbound.listen.to_string(), "0.0.0.0:8080", "{name}");
+        }
+    }
+    let blank = [MINIMAL[0], MINIMAL[1], ("OFFHOOK_PUBLIC_URL", "")];
+    check_error(load(&blank, ""), &["public_url (not set)"]);
+}
+
+/// What says where the file or a server is, is an option of a command and no key.
+#[test]
+fn options_in_the_environment_are_not_taken_for_keys() {
+    for name in ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL"] {
+        load(&minimal(&[(name, "x")]), "").expect(name);
+    }
+}

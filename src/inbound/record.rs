@@ -10,6 +10,7 @@ use tracing::{debug, info};
 use super::aftermath::Aftermath;
 use super::signed::Received;
 use super::{Inbound, Refusal, label};
+use crate::clock::millis;
 use crate::event::{Event, Route, TraceContext};
 use crate::http::RequestOutcome;
 use crate::policy::InboundPolicy;
@@ -157,8 +158,4 @@ impl Drop for RequestRecord<'_> {
             "a client left before its answer"
         );
     }
-}
-
-fn millis(took: Duration) -> f64 {
-    took.as_secs_f64() * 1e3
 }

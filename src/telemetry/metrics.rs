@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::outcomes::Outcomes;
 use super::stream::StreamMetrics;
 use crate::backend::{Backend, DurabilityLevel, DurabilityReport};
-use crate::clock::Clock;
+use crate::clock::{Clock, millis};
 use crate::event::{Batch, Differing, EventKey, Freshness, Kind};
 use crate::metrics::{Counters, metrics, show};
 use crate::pipeline::{CommitError, CommitFailure, Observed, Observer, Outcome, SourceError};
@@ -300,7 +300,7 @@ impl Observer for BackendMetrics {
         debug!(
             backend = self.backend.as_str(),
             batch.size = batch.events().len(),
-            duration_ms = took.as_secs_f64() * 1000.0,
+            duration_ms = millis(took),
             "batch committed"
         );
     }
@@ -312,7 +312,7 @@ impl Observer for BackendMetrics {
         warn!(
             backend = self.backend.as_str(),
             batch.size = batch.events().len(),
-            duration_ms = took.as_secs_f64() * 1000.0,
+            duration_ms = millis(took),
             error = %error,
             "batch not committed"
         );

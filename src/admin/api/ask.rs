@@ -96,7 +96,7 @@ impl EventAsk {
 
 /// The kind of events that is asked for.
 pub(super) fn kind(text: &str) -> Result<Option<Kind>, Problem> {
-    one_of("kind", text, Kind::parse, &Kind::ALL.map(Kind::as_str))
+    one_of("kind", text, Kind::parse_typed, &Kind::ALL.map(Kind::as_str))
 }
 
 /// A name of a closed set, or nothing.

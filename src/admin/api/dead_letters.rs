@@ -18,7 +18,7 @@ use crate::clock::Timestamp;
 
 /// One dead letter.
 #[derive(Debug, Serialize)]
-pub(super) struct DeadLetterView {
+pub(crate) struct DeadLetterView {
     id: String,
     at: Timestamp,
     deliveries: u32,
@@ -33,7 +33,8 @@ pub(super) struct DeadLetterView {
 }
 
 impl DeadLetterView {
-    fn of(letter: DeadLetter) -> Self {
+    /// As in lists.
+    pub(crate) fn of(letter: DeadLetter) -> Self {
         let event = letter.event.ok();
         Self {
             id: letter.id,
@@ -48,7 +49,8 @@ impl DeadLetterView {
         }
     }
 
-    fn whole(letter: DeadLetter) -> Self {
+    /// With what lay there.
+    pub(crate) fn whole(letter: DeadLetter) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let pairs = letter.fields.iter().map(|(name, value)| (text(name), text(value)));
         let fields = Some(pairs.collect());

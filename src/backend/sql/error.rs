@@ -20,6 +20,8 @@ pub(crate) fn cause(error: &sqlx::Error) -> Cause {
                 false => format!("{} ({code})", error.message()),
             }
         }
+        // The layer above would only add that it was communicating.
+        sqlx::Error::Io(error) => error.to_string(),
         sqlx::Error::PoolTimedOut => "no connection could be had in time".to_owned(),
         other => other.to_string(),
     }

@@ -21,15 +21,16 @@ impl FromStr for Parameter {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, as in order_id=A-1")?;
+        let (name, value) =
+            text.split_once('=').ok_or("it must be NAME=VALUE, such as order_id=A-1")?;
         if name.is_empty() {
             return Err("the name before `=` is empty");
         }
         if name.starts_with(RESERVED) {
-            return Err("names that begin with `offhook_` are reserved for offhook: take another");
+            return Err("names that begin with `offhook_` are reserved: choose another name");
         }
         if name == BODY_HASH {
-            return Err("`bodySHA256` is Twilio's: take another name");
+            return Err("`bodySHA256` is Twilio's own: choose another name");
         }
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }
@@ -50,8 +51,8 @@ pub(super) fn query(own: &[Parameter]) -> anyhow::Result<String> {
     let query = format!("?{}", pairs.join("&"));
     anyhow::ensure!(
         query.len() <= LONGEST_QUERY,
-        "the parameters take {} bytes of the URL, and {LONGEST_QUERY} is the most: put an id there, and look the \
-         rest up by it",
+        "the parameters take {} bytes of the URL, at most {LONGEST_QUERY} are allowed: pass an id, and look the rest up \
+         by it",
         query.len()
     );
     Ok(query)

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use serde_json::{Value, json};
+
 use super::outcome::Outcome;
 use crate::event::Resource;
 use crate::lab::load::Quantiles;
@@ -14,9 +16,17 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
     let refused: usize = outcome.refused.values().sum();
     let mut rows = vec![
         row("sent", traffic.requests.len(), sent(traffic)),
-        row("accepted", outcome.accepted, "signed well, durable, answered with 200".to_owned()),
+        row(
+            "accepted",
+            outcome.accepted,
+            "correctly signed, durable, answered with 200".to_owned(),
+        ),
         row("refused", refused, list(&outcome.refused)),
-        row("out of order", expected.out_of_order, "sent after one that happened later".to_owned()),
+        row(
+            "out of order",
+            expected.out_of_order,
+            "sent after an event that happened later".to_owned(),
+        ),
         row("duplicates absorbed", outcome.absorbed, "events sent twice, stored once".to_owned()),
         row("stored", outcome.events.len(), stored(traffic)),
     ];
@@ -34,6 +44,34 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
     rows.push(format!("  ack latency           p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"));
     rows.push(format!("  time                  {:.1} s", outcome.took.as_secs_f64()));
     rows.join("\n") + "\n"
+}
+
+/// Whether all is well, below the table.
+pub(super) fn verdict(wrong: &[String]) -> String {
+    match wrong {
+        [] => "\nEvery event that was acknowledged is stored once, and every status is right.\n"
+            .to_owned(),
+        wrong => wrong.iter().map(|problem| format!("  WRONG: {problem}\n")).collect(),
+    }
+}
+
+/// The same for programs.
+pub(super) fn figures(traffic: &Traffic, outcome: &Outcome, seed: u64, wrong: &[String]) -> Value {
+    let statuses = Resource::ALL.map(|resource| (resource.as_str(), outcome.by_status(resource)));
+    json!({
+        "seed": seed,
+        "sent": traffic.requests.len(),
+        "accepted": outcome.accepted,
+        "refused": outcome.refused,
+        "out_of_order": traffic.expected.out_of_order,
+        "duplicates_absorbed": outcome.absorbed,
+        "stored": outcome.events.len(),
+        "statuses": BTreeMap::from(statuses),
+        "contradicted": traffic.expected.contradicted.len(),
+        "latency_ms": outcome.latencies,
+        "seconds": (outcome.took.as_secs_f64() * 10.0).round() / 10.0,
+        "wrong": wrong,
+    })
 }
 
 fn sent(traffic: &Traffic) -> String {

@@ -1,26 +1,30 @@
-//! [`Finding`]: one line of what was found, and how to mend it.
+//! [`Finding`]: the result of one check, and the fix.
 
 use std::fmt;
+
+use serde::Serialize;
 
 use crate::clock::{Clock, Timestamp};
 
 /// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
     /// As it should be.
     Ok,
-    /// It works, and will bite.
+    /// It works, and will cause trouble.
     Warning,
     /// It does not work, or loses what was promised.
     Failure,
 }
 
 /// What was found of one thing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) verdict: Verdict,
     subject: &'static str,
     text: String,
+    /// Empty where there is nothing to do, or the text has it.
     fix: String,
 }
 

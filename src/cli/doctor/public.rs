@@ -1,13 +1,12 @@
 //! The public URL: whether Twilio can get there, and whether offhook is what answers.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode};
 
 use super::Finding;
-use crate::backend::certificate;
 use crate::cli::callback_url::{Urls, without_password};
+use crate::cli::output::no_answer;
 use crate::config::Config;
 use crate::http::client;
 
@@ -30,7 +29,7 @@ pub(super) async fn look(config: &Config, balancer_idle_s: Option<u32>) -> Vec<F
     findings.push(Finding::ok(SUBJECT, format!("give Twilio {shown}")));
     findings.push(Finding::ok(
         SUBJECT,
-        "whether the account's token is the one that Twilio has is not checked: a callback of Twilio's tells",
+        "not checked: whether Twilio has the same auth token; a callback from Twilio shows it",
     ));
     findings.push(idle(config.inbound.limits.idle_timeout, balancer_idle_s));
     findings
@@ -44,15 +43,19 @@ fn host(url: &str) -> Finding {
     let loopback = name == "localhost" || name.starts_with("127.") || name == "[::1]";
     if loopback {
         let fix = "set public_url to the address that Twilio is given";
-        return Finding::warning(SUBJECT, format!("{url} is this machine alone"), fix);
+        return Finding::warning(
+            SUBJECT,
+            format!("{url} can only be reached on this machine"),
+            fix,
+        );
     }
     if name.contains('_') {
         let fix = "give the host a name without an underscore: Twilio rejects those";
         return Finding::failure(SUBJECT, format!("{name} has an underscore"), fix);
     }
     if !url.to_ascii_lowercase().starts_with("https://") {
-        let fix = "let the load balancer take https://, and say so in public_url and to Twilio";
-        return Finding::warning(SUBJECT, "numbers and texts come in the clear, over http", fix);
+        let fix = "let the load balancer accept https://, and use that in public_url and at Twilio";
+        return Finding::warning(SUBJECT, "numbers and texts travel unencrypted, over http", fix);
     }
     Finding::ok(SUBJECT, url)
 }
@@ -95,7 +98,7 @@ async fn answered(answer: Response) -> Finding {
         }
         _ => Finding::failure(
             SUBJECT,
-            said("something else than offhook answers"),
+            said("something other than offhook answers"),
             "look at what stands before it: a firewall, a login, another server",
         ),
     }
@@ -124,42 +127,30 @@ fn quoted(text: &str) -> String {
 }
 
 fn unreachable(error: &reqwest::Error) -> Finding {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    // The first says the URL, which is known, and the last what is wrong.
-    let cause = causes.pop().unwrap_or_default();
-    let lower = causes.join(" ").to_lowercase() + &cause.to_lowercase();
-    let meaning = certificate::explain(&format!("{} {cause}", causes.join(" ")));
-    let cause = match meaning {
-        Some(meaning) => format!("{meaning} ({cause})"),
-        None => cause,
-    };
+    let cause = no_answer(error);
+    let lower = cause.to_lowercase();
     let fix = if lower.contains("certificate") {
-        "Twilio wants a certificate of a public authority, for this name, with its whole chain. An authority of your own is found \
-         by SSL_CERT_FILE, and Twilio does not know it"
+        "Twilio needs a certificate of a public authority, for this name, with its whole chain. SSL_CERT_FILE makes this \
+         command trust your own authority; Twilio will not"
     } else if lower.contains("dns") || lower.contains("lookup") {
-        "make an entry in DNS for the host, or mend the one in public_url"
+        "add the host to DNS, or fix it in public_url"
     } else if error.is_timeout() {
-        "open the port in the firewall, and see whether the balancer waits for something"
+        "open the port in the firewall, and look at the balancer"
     } else {
-        "start what should listen there, or mend public_url"
+        "start what should listen there, or fix public_url"
     };
     Finding::failure(SUBJECT, format!("no answer: {cause}"), fix)
 }
 
-/// Whoever closes an idle connection first must not be us: the balancer would send into it.
+/// The balancer must close an idle connection before offhook does, or it would send into a closing one.
 fn idle(ours: Duration, told: Option<u32>) -> Finding {
     /// What most do.
     const USUAL_S: u32 = 60;
     let ours = ours.as_secs();
     let Some(balancer_s) = told else {
         let text = format!(
-            "idle connections stay for {ours} s, and most balancers close them after {USUAL_S} s: say \
-             --balancer-idle if yours does later"
+            "idle connections stay for {ours} s, and most balancers close them after {USUAL_S} s: pass \
+             --balancer-idle if yours waits longer"
         );
         return match ours > u64::from(USUAL_S) {
             true => Finding::ok("keep-alive", text),

@@ -1,5 +1,5 @@
-//! The server that runs with this configuration on this machine: what it says of itself. It goes by the same list
-//! of conditions as the page and the alerts.
+//! The server that runs with this configuration on this machine: what it reports of itself, by the same list of
+//! conditions as the page and the alerts.
 
 use std::time::Duration;
 
@@ -25,8 +25,9 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(_) => {
-            let text =
-                format!("none answers on {address} (admin.listen), so its own state is not known");
+            let text = format!(
+                "no server answers on {address} (admin.listen), so its own state is not known"
+            );
             return vec![Finding::ok(SUBJECT, text)];
         }
     };
@@ -34,8 +35,8 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     let body: Value =
         serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default();
     let Some(findings) = body["findings"].as_array().filter(|_| status.is_success()) else {
-        let found = format!("what answers on {address} (admin.listen) says {status}");
-        let fix = "is it offhook, of this version, with this admin.token?";
+        let found = format!("what answers on {address} (admin.listen) returns {status}");
+        let fix = "check that it is offhook, of this version, with this admin.token";
         return vec![Finding::warning(SUBJECT, found, fix)];
     };
     findings.iter().map(finding).collect()

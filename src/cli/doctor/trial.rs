@@ -10,6 +10,7 @@ use super::Finding;
 use crate::backend::postgres::{Postgres, Query};
 use crate::backend::{Reads, sqlite};
 use crate::cli::callback_url::Urls;
+use crate::cli::output::no_answer;
 use crate::config::{Config, StoreUrl};
 use crate::http::client;
 use crate::lab::sample::{Callback, Signed};
@@ -61,7 +62,11 @@ async fn send(signed: &Signed) -> Result<Duration, Finding> {
     })?;
     let answer = sender::deliver(&client, &signed.url, signed, Some(&signed.signature)).await;
     let answer = answer.map_err(|error| {
-        Finding::failure(SUBJECT, format!("no answer: {error}"), "look at the balancer's log")
+        Finding::failure(
+            SUBJECT,
+            format!("no answer: {}", no_answer(&error)),
+            "look at the balancer's log",
+        )
     })?;
     let fix = match answer.status.as_u16() {
         200 => return Ok(answer.took),

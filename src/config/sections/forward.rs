@@ -17,7 +17,6 @@ use crate::forward::filter::{ANSWERED_KINDS, STATUS_KINDS};
 use crate::forward::form::standard;
 use crate::forward::form::twilio::SignWith;
 use crate::forward::{Beginning, Config, Filter, Form, Target};
-use crate::labels::Label as _;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::privacy::{Privacy, Treatments};
 
@@ -72,8 +71,8 @@ pub(crate) struct Name<L>(L);
 impl<'de> Deserialize<'de> for Name<Kind> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?.to_lowercase();
-        Kind::parse(&name).map(Name).ok_or_else(|| {
-            let names = Kind::ALL.map(|kind| format!("`{}`", kind.as_str()));
+        Kind::parse_typed(&name).map(Name).ok_or_else(|| {
+            let names = Kind::ALL.map(|kind| format!("`{}`", kind.typed()));
             D::Error::custom(format!("{NOT_A_NAME}{}", names.join(", ")))
         })
     }

@@ -60,7 +60,7 @@ async fn dead_letters_are_listed_shown_replayed_and_purged() {
         assert!(printed.contains("would be done") && printed.contains("3 of 3"), "{printed}");
     }
     assert_eq!(listed(&testbed), ids);
-    let printed = dead_letters(&testbed, &["purge", &ids[0]]);
+    let printed = dead_letters(&testbed, &["purge", "--yes", &ids[0]]);
     assert!(printed.contains(&format!("purge {}: done", ids[0])), "{printed}");
     dead_letters(&testbed, &["replay", &ids[2]]);
     assert_eq!(listed(&testbed), ids[1..2]);

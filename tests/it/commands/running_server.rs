@@ -52,7 +52,7 @@ async fn what_happened_and_how_much_is_json_for_other_programs() {
     let refused = run(&nothing, &["inspect", "CA1", "--admin", &url]).badly();
     assert!(refused.contains("--token"), "{refused}");
     let away = run(&nothing, &["inspect", "CA1", "--admin", "http://127.0.0.1:1"]).badly();
-    assert!(away.contains("does the server run"), "{away}");
+    assert!(away.contains("start the server there"), "{away}");
     // Neither a server nor a configuration to find one by.
     assert!(run(&nothing, &["inspect", "CA1"]).badly().contains("--admin"));
 }

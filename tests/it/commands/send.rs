@@ -66,7 +66,7 @@ async fn a_refusal_ends_it_badly_and_it_says_what_may_be_wrong() {
     let ended = send(&offhook, &wrong, "/status", &[]);
     assert!(ended.out.contains("403 Forbidden"), "{ended:?}");
     let said = ended.badly();
-    assert!(said.contains("another secret, or another public_url"), "{said}");
+    assert!(said.contains("another secret or another public_url"), "{said}");
     assert!(!said.contains("a-guess"), "{said}");
     let said = send(&offhook, &testbed.settings, "/nowhere", &[]).badly();
     assert!(said.contains("refused with 404"), "{said}");

@@ -60,7 +60,7 @@ impl ChangeAsk {
     pub(super) fn filter(&self) -> Result<Filter, Problem> {
         Ok(Filter {
             account: text(&self.account),
-            kind: one_of("kind", &self.kind, Kind::parse, &Kind::ALL.map(Kind::as_str))?,
+            kind: one_of("kind", &self.kind, Kind::parse_typed, &Kind::ALL.map(Kind::as_str))?,
             resource: one_of(
                 "resource",
                 &self.resource,

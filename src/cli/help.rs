@@ -1,0 +1,268 @@
+//! What stands below the options of each help page: examples, and what the exit status means. A manual page has the same
+//! sections, by their headings.
+
+/// The sections of one command.
+macro_rules! help {
+    ($($example:literal)+; 0: $zero:literal; 1: $one:literal $(; $note:literal)*) => {
+        concat!(
+            "Examples:\n", $("  ", $example, "\n",)+
+            "\nExit status:\n  0  ", $zero, "\n  1  ", $one, "\n  2  the command line cannot be understood",
+            $("\n\nNotes:\n  ", $note,)*
+        )
+    };
+}
+
+/// Of what every command has in common.
+pub(super) const ALL: &str = help!(
+    "offhook demo"
+    "offhook check --config /etc/offhook/offhook.toml"
+    "offhook serve --config /etc/offhook/offhook.toml"
+    "offhook help dead-letters replay";
+    0: "the command did what it was asked for";
+    1: "it failed; standard error has the reason and what to do about it"
+);
+
+pub(super) const SERVE: &str = help!(
+    "offhook serve --config /etc/offhook/offhook.toml --role receiver";
+    0: "a signal stopped it, and what it had accepted is finished";
+    1: "the configuration is wrong, an address is in use, the store cannot be opened, or it did not stop in time"
+);
+
+pub(super) const DEMO: &str = help!(
+    "offhook demo          stays up until Ctrl-C, to be looked at"
+    "offhook demo --exit   ends as soon as everything was checked";
+    0: "every event was stored once, and every status is right";
+    1: "something was not as expected, or the server cannot be started"
+);
+
+pub(super) const SEND: &str = help!(
+    "offhook send https://hooks.example.com/status --kind message --status delivered"
+    "offhook send http://127.0.0.1:8080/status --public-url https://hooks.example.com";
+    0: "the answer is 2xx";
+    1: "the callback was refused, or there is no answer"
+);
+
+pub(super) const BENCH: &str = help!(
+    "offhook bench http://127.0.0.1:8080/status --public-url https://hooks.example.com"
+    "offhook bench http://127.0.0.1:8080/status --rate 1000 --seconds 60 --store postgres://…";
+    0: "callbacks were accepted";
+    1: "none was accepted, or the store cannot be read";
+    "The made-up calls and messages end in the store: do not measure one that is in use."
+);
+
+pub(super) const VERIFY: &str = help!(
+    "offhook verify --url https://hooks.example.com/status --signature '…' --body body.txt";
+    0: "the signature is right; the URL, account and key that match are printed";
+    1: "it is wrong; what was tried and the likely mistake are printed";
+    "A right signature is never printed."
+);
+
+pub(super) const INSPECT: &str = help!(
+    "offhook inspect CA00000000000000000000000000000001"
+    "offhook inspect --json SM00000000000000000000000000000001 | jq .status.status";
+    0: "something is known of the SID";
+    1: "nothing is known of it, or the server does not answer"
+);
+
+pub(super) const TAIL: &str = help!(
+    "offhook tail --kind message --status undelivered"
+    "offhook tail --admin https://offhook.internal.example.com | jq .sid";
+    0: "the reader of the output has closed it";
+    1: "the server does not answer";
+    "It shows what the server commits while it runs. To miss nothing, read the change feed: `offhook changes`."
+);
+
+pub(super) const CHANGES: &str = help!(
+    "offhook changes --after now --follow"
+    "offhook changes --json | jq -r 'select(.moved) | [.sid, .current] | @tsv'";
+    0: "everything up to the end of the feed is printed";
+    1: "the server does not answer, or changes after the cursor were deleted";
+    "Each line ends with its cursor, which --after takes. A program that acts on changes keeps the last one."
+);
+
+pub(super) const STATS: &str = help!(
+    "offhook stats --since 24h";
+    0: "the figures are printed";
+    1: "the server does not answer"
+);
+
+pub(super) const DEAD_LETTERS: &str = help!(
+    "offhook dead-letters list"
+    "offhook dead-letters show 1764000000000-0"
+    "offhook dead-letters replay --all --dry-run"
+    "offhook dead-letters purge 1764000000000-0";
+    0: "it was done";
+    1: "Redis or the disk does not answer, a dead letter is not there, or the question was not answered with yes";
+    "It goes to Redis and to the local log itself, so it works while no server runs."
+);
+
+pub(super) const FORWARDS: &str = help!(
+    "offhook forwards list"
+    "offhook forwards waiting app"
+    "offhook forwards given-up app"
+    "offhook forwards replay app --since 2h"
+    "offhook forwards disable app"
+    "offhook forwards enable app";
+    0: "it was done";
+    1: "the server does not answer, or has no such forward"
+);
+
+pub(super) const LOCAL_LOG: &str = help!(
+    "offhook local-log list"
+    "offhook local-log replay --all"
+    "offhook local-log purge --all --yes";
+    0: "it was done";
+    1: "the disk does not answer, a file is not there, or the question was not answered with yes";
+    "It works beside a server and without one: the process that has the log does the rest."
+);
+
+pub(super) const PURGE: &str = help!(
+    "offhook purge --number +15550100 --dry-run"
+    "offhook purge --before 400d --yes";
+    0: "it is deleted, or --dry-run has said how much it would be";
+    1: "the server does not answer, or the question was not answered with yes";
+    "Several conditions must all hold: --number … --before … deletes what is of that number and that old."
+);
+
+pub(super) const TORTURE: &str = help!(
+    "offhook torture --list"
+    "offhook torture --only worker-kill --only redis-kill --seconds 60";
+    0: "nothing was lost, doubled, wrong or extra";
+    1: "something was, or a scenario cannot be run"
+);
+
+pub(super) const MIGRATE: &str = help!(
+    "DATABASE_URL=postgres://… offhook migrate";
+    0: "the tables are up to date";
+    1: "the store does not answer, is in use, or was made by a newer version"
+);
+
+pub(super) const CHECK: &str = help!(
+    "offhook check --config /etc/offhook/offhook.toml"
+    "offhook check --json | jq .warnings";
+    0: "the server would start with it; warnings are printed";
+    1: "it is wrong; the key, where it was set, and the fix are printed"
+);
+
+pub(super) const DOCTOR: &str = help!(
+    "offhook doctor --role receiver --balancer-idle 60"
+    "offhook doctor --json | jq '.findings[] | select(.verdict != \"ok\")'";
+    0: "no check failed; there may be warnings";
+    1: "a check failed"
+);
+
+pub(super) const CALLBACK_URL: &str = help!(
+    "offhook callback-url --config /etc/offhook/offhook.toml"
+    "offhook callback-url --own order_id=A-1 --own tenant=7"
+    "offhook callback-url --snippet python";
+    0: "the URLs are printed";
+    1: "the configuration is wrong, or the parameters are too long";
+    "Parameters of your own come back with every callback, in the column `own`. They stand before the fragment, \
+     sorted and encoded, in the URLs that are about one call or message."
+);
+
+pub(super) const HEALTHCHECK: &str = help!(
+    "HEALTHCHECK CMD [\"offhook\", \"healthcheck\"]";
+    0: "the server is ready";
+    1: "it is not, or does not answer"
+);
+
+pub(super) const COMPLETIONS: &str = help!(
+    "offhook completions bash > /etc/bash_completion.d/offhook";
+    0: "the completions are printed";
+    1: "they cannot be written"
+);
+
+pub(super) const MAN: &str = help!(
+    "offhook man | man -l -"
+    "offhook man --directory /usr/local/share/man/man1";
+    0: "the pages are written";
+    1: "the directory does not exist, or cannot be written"
+);
+
+/// What a command reads beside its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Uses {
+    /// Nothing.
+    Nothing,
+    /// The configuration.
+    Configuration,
+    /// The configuration, and a secret to sign or verify with.
+    Secret,
+    /// The private listener of a running server, which the configuration may name.
+    Server,
+    /// All that a server reads.
+    Everything,
+}
+
+impl Uses {
+    /// Of a command of the first level, or of the program.
+    pub(super) fn of(command: &str) -> Self {
+        match command {
+            "demo" | "torture" | "completions" | "man" => Self::Nothing,
+            "send" | "bench" | "verify" => Self::Secret,
+            "inspect" | "tail" | "changes" | "stats" | "forwards" | "purge" => Self::Server,
+            "serve" | "offhook" => Self::Everything,
+            _ => Self::Configuration,
+        }
+    }
+}
+
+/// Variables that a command reads. An empty one counts as unset.
+pub(super) fn environment(uses: Uses) -> Vec<(&'static str, &'static str)> {
+    if uses == Uses::Nothing {
+        return Vec::new();
+    }
+    let mut found = vec![
+        (
+            "OFFHOOK_CONFIG",
+            "The configuration file, as --config. An empty variable counts as unset, here and below.",
+        ),
+        (
+            "TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN, DATABASE_URL, REDIS_URL",
+            "The account, its auth token, the store and the stream, unless the configuration file or an OFFHOOK_ variable \
+             sets them. TWILIO_AUTH_TOKEN_FILE, DATABASE_URL_FILE and REDIS_URL_FILE name files that hold them.",
+        ),
+        (
+            "OFFHOOK_<SECTION>__<KEY>",
+            "Any key of the configuration, such as OFFHOOK_INBOUND__LISTEN; overrides the file.",
+        ),
+    ];
+    if matches!(uses, Uses::Server | Uses::Everything) {
+        found.push(("OFFHOOK_ADMIN_URL", "The private listener of the server to ask, as --admin."));
+        found.push(("OFFHOOK_ADMIN__TOKEN", "Its token, as --token."));
+    }
+    if uses == Uses::Everything {
+        found.push(("RUST_LOG", "Which lines the server logs, in place of log.filter."));
+        found.push((
+            "NOTIFY_SOCKET",
+            "Where systemd is told that the server is ready, reloads or stops.",
+        ));
+    }
+    found.push((
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "Certificates of the authorities to trust over TLS, in place of the system's.",
+    ));
+    found
+}
+
+/// Files that a command reads or writes.
+pub(super) fn files(uses: Uses) -> &'static [(&'static str, &'static str)] {
+    match uses {
+        Uses::Nothing => &[],
+        Uses::Configuration | Uses::Secret | Uses::Server | Uses::Everything => &[
+            (
+                "/etc/offhook/environment",
+                "Variables of the service under systemd, NAME=VALUE a line. There is no default for --config.",
+            ),
+            (
+                "offhook.db, offhook.db-log/",
+                "The embedded store and its local log (store.url), where no other is set.",
+            ),
+            (
+                "offhook-spool/",
+                "The local log of the other deployments (spool.directory), where no other is set.",
+            ),
+        ],
+    }
+}

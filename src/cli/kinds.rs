@@ -1,0 +1,15 @@
+//! `--kind`: of events, in the spelling for people; that of the tables is understood, too.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::event::Kind;
+
+/// Takes the name of a kind.
+pub(super) fn parser() -> impl TypedValueParser<Value = Kind> {
+    let names = Kind::ALL.map(|kind| match (kind.typed(), kind.as_str()) {
+        (typed, stored) if typed == stored => PossibleValue::new(typed),
+        (typed, stored) => PossibleValue::new(typed).alias(stored),
+    });
+    PossibleValuesParser::new(names)
+        .map(|name| Kind::parse_typed(&name).expect("the parser takes these names only"))
+}
