@@ -18,6 +18,7 @@ pub mod search;
 mod sql;
 pub mod sqlite;
 mod store;
+mod tables;
 
 pub use self::dead_letters::{Action, DeadLetter, DeadLetters};
 pub use self::dependency::{Backend, Dependency, Need};

@@ -31,6 +31,7 @@ pub use self::purge::RowPurge;
 pub use self::query::Query;
 pub use self::retention::{FeedRetention, Retention};
 pub use self::store::PostgresStore;
+use super::tables::migrations;
 use super::{BackendError, FeedWatch};
 
 /// Longest wait for a connection.
@@ -131,7 +132,7 @@ impl Postgres {
 
 /// What the tables of this version are made by.
 fn migrator() -> Migrator {
-    sqlx::migrate!("migrations/postgres")
+    migrations!("postgres")
 }
 
 /// All in one transaction, and the lock too: behind a pooler no client has a session of its own. A lock of

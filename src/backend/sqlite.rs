@@ -20,7 +20,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -34,9 +33,8 @@ pub use self::retention::{FeedRetention, Retention};
 pub use self::spool::{OldRow, OldSpool};
 pub use self::store::SqliteStore;
 use super::BackendError;
+use super::tables::migrations;
 use crate::pipeline::Cause;
-
-static TABLES: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Pages of the WAL after which they are copied into the file, and it begins anew: 128 MiB. The longer it
 /// grows, the fewer pages are copied more than once.
@@ -130,7 +128,7 @@ impl Database {
     /// The file is not a database, is newer than this version, or cannot be written.
     pub async fn migrate(&self) -> Result<(), OpenError> {
         let mut connection = self.connect().await?;
-        let migrated = TABLES.run(&mut connection).await;
+        let migrated = migrations!("sqlite").run(&mut connection).await;
         migrated.map_err(|error| OpenError::Database {
             path: self.path.clone(),
             error: BackendError(format!("migrations: {error}")),
