@@ -181,7 +181,13 @@ pub async fn start(
     let (watching, until) = tasks.watching();
     watching.spawn(admin.run(listeners.admin, connections.admin, until));
 
-    info!(inbound = inbound.map(tracing::field::display), admin = %admin_address, "offhook runs");
+    let console = format!("http://{admin_address}/");
+    info!(
+        inbound = inbound.map(tracing::field::display),
+        admin = %admin_address,
+        console,
+        "offhook runs"
+    );
     Ok(Running { inbound, admin: admin_address, reloader, tasks })
 }
 

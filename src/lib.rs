@@ -8,7 +8,7 @@
 //!    what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
 //!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`mod@metrics`] (how they
-//!    are declared), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
+//!    are declared), [`outage`] (what is logged once), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs), [`upkeep`] (what is done beside that,
 //!    again and again), [`admin`] (metrics, health, API, console).
@@ -32,6 +32,7 @@ pub mod inbound;
 pub mod lab;
 pub mod labels;
 pub mod metrics;
+pub mod outage;
 pub mod pipeline;
 pub mod policy;
 mod process;

@@ -206,6 +206,8 @@ pub trait Observer: Send + Sync + 'static {
     fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
     /// The source did not answer.
     fn source_failed(&self, _error: &SourceError) {}
+    /// The source answered: what was read of it is done with.
+    fn source_answered(&self) {}
 }
 
 impl<K: Sink> Sink for Arc<K> {

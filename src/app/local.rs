@@ -18,6 +18,7 @@ use crate::backend::{
     Backend, DeadLetters, DurabilityReport, DurabilityReports, Need, Probe, RowPurge, Store,
 };
 use crate::config;
+use crate::outage::Outage;
 use crate::pipeline::pump::{Options, pump};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, batcher};
@@ -64,7 +65,11 @@ impl Builder<'_> {
         let durabilities = self.durabilities();
         self.show(&durabilities, Backend::Sqlite, DurabilityReport::of_sqlite());
         let live = RecentEvents::new(EventStage::Stored, self.clock);
-        let keeper = CheckpointKeeper { checkpoint: sink.checkpoint(), log: log.clone() };
+        let keeper = CheckpointKeeper {
+            checkpoint: sink.checkpoint(),
+            log: log.clone(),
+            outage: Outage::default(),
+        };
         let sink = live.observed(self.metrics.observed(sink, Backend::Sqlite));
         let observer = Arc::new(self.metrics.of(Backend::Sqlite));
         let options =

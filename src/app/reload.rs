@@ -35,10 +35,7 @@ impl Reloader {
         };
         for ConfigError { key, origin, problem } in &config.warnings {
             let origin = origin.to_string();
-            warn!(
-                key,
-                origin, problem, "configuration can be read, and is most likely not meant so"
-            );
+            warn!(key, origin, problem, "the configuration is probably not what you meant");
         }
         let needs_restart = self.started_with.changed(&config.restart_only).join(", ");
         if !needs_restart.is_empty() {

@@ -11,7 +11,7 @@ use super::callback_url::Urls;
 use super::output::{Format, count, json as line};
 use super::terminal::outln;
 use crate::backend::local_log::{absolute, volatile};
-use crate::config::{Config, ConfigError, Deployment, Role, Scaled, Sources};
+use crate::config::{Config, ConfigError, Deployment, Role, Sources};
 use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
 use crate::upkeep::retention::Config as Ages;
@@ -174,7 +174,7 @@ impl Meaning {
             warnings: config.warnings.iter().map(Problem::of).collect(),
             deployment: deployment.name(),
             role: match deployment {
-                Deployment::Scaled(scaled) => Some(role(scaled)),
+                Deployment::Scaled(scaled) => Some(scaled.role.as_str()),
                 Deployment::Embedded { .. } | Deployment::Direct { .. } => None,
             },
             mode: mode(deployment),
@@ -301,14 +301,6 @@ fn mode(deployment: &Deployment) -> String {
             };
             format!("scale-out: Redis stream and Postgres; this process {does}")
         }
-    }
-}
-
-fn role(scaled: &Scaled) -> &'static str {
-    match scaled.role {
-        Role::Receiver => "receiver",
-        Role::Worker => "worker",
-        Role::All => "all",
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
 use tracing::{info, warn};
 
-use super::run_on;
+use super::{healthcheck, run_on};
 use crate::app::{self, Listeners, Reloader};
 use crate::backend::local_log::{absolute, volatile};
 use crate::clock::Clock;
@@ -23,10 +23,10 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// What this process does, in the scale-out mode.
+    /// What this process does, in the scale-out deployment
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
-    /// For `torture`: seconds by which this process's clock is wrong.
+    /// For `torture`: how many seconds this process's clock is wrong by
     #[arg(long, hide = true, default_value_t = 0, allow_hyphen_values = true)]
     clock_offset: i64,
 }
@@ -46,10 +46,10 @@ pub(super) fn run(config: Option<PathBuf>, serve: &Serve) -> anyhow::Result<()> 
         config.clock = Clock::Shifted(clock_offset.saturating_mul(1_000_000));
     }
     let log = telemetry::start_log(&config.log);
-    announce(&config.deployment);
+    announce(&config, role);
     for ConfigError { key, origin, problem } in &config.warnings {
         let origin = origin.to_string();
-        warn!(key, origin, problem, "configuration can be read, and is most likely not meant so");
+        warn!(key, origin, problem, "the configuration is probably not what you meant");
     }
     let mut runtime = match config.deployment.threads() {
         1 => Builder::new_current_thread(),
@@ -64,28 +64,29 @@ pub(super) fn run(config: Option<PathBuf>, serve: &Serve) -> anyhow::Result<()> 
     ended
 }
 
-/// Which deployment it is, and where its log lies, before anything else: a variable that was forgotten makes
-/// another one of it.
-fn announce(deployment: &Deployment) {
-    let name = deployment.name();
-    let Some(log) = deployment.local_log() else {
-        info!(deployment = name, "offhook starts");
-        return;
-    };
-    let directory = absolute(&log.directory);
-    info!(deployment = name, local_log = %directory.display(), "offhook starts");
-    if let Some(why) = volatile(&log.directory) {
+/// What this process is, before anything else: a variable that was forgotten makes another deployment of it.
+fn announce(config: &Config, role: Role) {
+    let (version, deployment) = (env!("CARGO_PKG_VERSION"), config.deployment.name());
+    let role = matches!(config.deployment, Deployment::Scaled(_)).then(|| role.as_str());
+    // A free port is not known before it is bound.
+    let listen = healthcheck::reachable(config.admin.listen);
+    let console = (listen.port() != 0).then(|| format!("http://{listen}/"));
+    let log = config.deployment.local_log().map(|log| &log.directory);
+    let local_log = log.map(|directory| absolute(directory).display().to_string());
+    info!(version, deployment, role, console, local_log, "offhook starts");
+    if let Some(why) = log.and_then(|directory| volatile(directory)) {
         warn!(
-            local_log = %directory.display(),
+            local_log,
             why,
-            "what was answered and is not stored yet can be lost: give the local log a disk that lasts"
+            "callbacks that were answered and are not stored yet can be lost: give the local log a disk that outlives the \
+             process"
         );
     }
 }
 
 async fn serve_until_stopped(config: Config, sources: &Sources, role: Role) -> anyhow::Result<()> {
-    let stop = shutdown::on_signal().context("signals cannot be listened to")?;
-    let hangup = shutdown::on_hangup().context("signals cannot be listened to")?;
+    let stop = shutdown::on_signal().context("signals cannot be received")?;
+    let hangup = shutdown::on_hangup().context("signals cannot be received")?;
     let listeners = Listeners::bind(&config).await?;
     let running = app::start(config, listeners, stop.clone()).await?;
     tell(&[NotifyState::Ready]);

@@ -168,6 +168,16 @@ pub enum Role {
 }
 
 impl Role {
+    /// The name, as `--role` takes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Receiver => "receiver",
+            Self::Worker => "worker",
+            Self::All => "all",
+        }
+    }
+
     /// Whether it takes callbacks.
     #[must_use]
     pub fn receives(self) -> bool {

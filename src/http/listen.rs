@@ -72,7 +72,9 @@ pub async fn serve(
             Err(error) if concerns_one_connection(&error) => {}
             // Most likely no file descriptor is left; asking again at once would only spin.
             Err(error) => {
-                warn!(%error, "failed to accept a connection");
+                if backoff.is_none() {
+                    warn!(%error, "no connection can be accepted: trying again until one can");
+                }
                 observer.accept_failed(&error);
                 backoff.get_or_insert_default().wait(&stop).await;
             }

@@ -73,7 +73,10 @@ pub async fn pump<S: Source>(
             Err(error) => Err(error),
         };
         match step {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                observer.source_answered();
+                backoff.reset();
+            }
             Err(error) => {
                 observer.source_failed(&error);
                 backoff.wait(&stop).await;

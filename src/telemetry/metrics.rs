@@ -16,6 +16,7 @@ use crate::backend::{Backend, DurabilityLevel, DurabilityReport};
 use crate::clock::{Clock, millis};
 use crate::event::{Batch, Differing, EventKey, Freshness, Kind};
 use crate::metrics::{Counters, metrics, show};
+use crate::outage::Outage;
 use crate::pipeline::{CommitError, CommitFailure, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
 
@@ -120,6 +121,7 @@ struct All {
     durability: Durability,
     spans: Spans,
     clock: Clock,
+    outages: Outages,
 }
 
 impl Metrics {
@@ -142,6 +144,7 @@ impl Metrics {
             durability: Durability::register(registry)?,
             spans,
             clock,
+            outages: Outages::default(),
         })))
     }
 
@@ -270,7 +273,27 @@ pub struct BackendMetrics {
     all: Arc<All>,
 }
 
+/// What fails right now, of each backend and of the log that events are read from.
+#[derive(Debug, Default)]
+struct Outages {
+    sqlite: Outage,
+    postgres: Outage,
+    redis: Outage,
+    spool: Outage,
+    source: Outage,
+}
+
 impl BackendMetrics {
+    fn outage(&self) -> &Outage {
+        let Outages { sqlite, postgres, redis, spool, .. } = &self.all.outages;
+        match self.backend {
+            Backend::Sqlite => sqlite,
+            Backend::Postgres => postgres,
+            Backend::Redis => redis,
+            Backend::Spool => spool,
+        }
+    }
+
     fn trace(&self, batch: &Batch, took: Duration, error: Option<&CommitError>) {
         let (backend, (name, role)) = (self.backend.as_str(), self.step);
         self.all.spans.committed(&spans::Commit { name, role, backend, batch, took, error });
@@ -297,6 +320,13 @@ impl Observer for BackendMetrics {
             commits.late.inc_by(*late as u64);
         }
         self.trace(batch, took, None);
+        if let Some(over) = self.outage().ends() {
+            let (failures, lasted_s) = (over.failures, over.seconds());
+            info!(
+                backend = self.backend.as_str(),
+                failures, lasted_s, "batches are committed again"
+            );
+        }
         debug!(
             backend = self.backend.as_str(),
             batch.size = batch.events().len(),
@@ -309,13 +339,14 @@ impl Observer for BackendMetrics {
         self.seconds.observe(took.as_secs_f64());
         self.all.commits.errors.of((self.backend, error.failure())).inc();
         self.trace(batch, took, Some(error));
-        warn!(
-            backend = self.backend.as_str(),
-            batch.size = batch.events().len(),
-            duration_ms = millis(took),
-            error = %error,
-            "batch not committed"
-        );
+        let (backend, duration_ms) = (self.backend.as_str(), millis(took));
+        let batch_size = batch.events().len();
+        // A refusal concerns the data of this batch, and is no outage.
+        if error.failure() == CommitFailure::Refused || self.outage().begins() {
+            warn!(backend, batch.size = batch_size, duration_ms, error = %error, "batch not committed");
+        } else {
+            debug!(backend, batch.size = batch_size, duration_ms, error = %error, "batch not committed");
+        }
     }
 
     fn circuit_opened(&self, error: &CommitError) {
@@ -351,6 +382,17 @@ impl Observer for BackendMetrics {
 
     fn source_failed(&self, error: &SourceError) {
         self.all.commits.source_errors.inc();
-        warn!(error = %error, "stream does not answer");
+        if self.all.outages.source.begins() {
+            warn!(error = %error, "no events can be read from the log: what waits there is stored later");
+        } else {
+            debug!(error = %error, "no events can be read from the log");
+        }
+    }
+
+    fn source_answered(&self) {
+        if let Some(over) = self.all.outages.source.ends() {
+            let (failures, lasted_s) = (over.failures, over.seconds());
+            info!(failures, lasted_s, "events are read from the log again");
+        }
     }
 }

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::rest;
 use crate::backend::Reads;
 use crate::clock::Clock;
+use crate::outage::Outage;
 
 /// More often than metrics are scraped. The store answers from an index of open calls.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,11 +30,22 @@ pub struct CallsInProgress<S> {
 impl<S: Fn(u64) + Send> CallsInProgress<S> {
     /// Until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let outage = Outage::default();
         loop {
             let since = self.clock.now().before(self.max_age);
             match self.reader.calls_in_progress(since).await {
-                Ok(in_progress) => (self.show)(in_progress),
-                Err(error) => debug!(error = %error, "calls in progress cannot be counted"),
+                Ok(in_progress) => {
+                    (self.show)(in_progress);
+                    if let Some(over) = outage.ends() {
+                        let (failures, lasted_s) = (over.failures, over.seconds());
+                        info!(failures, lasted_s, "the store can be read again");
+                    }
+                }
+                // The only one that reads the store whether or not there are callbacks.
+                Err(error) if outage.begins() => {
+                    warn!(error = %error, "the store cannot be read: searches and the number of calls fail until it can");
+                }
+                Err(error) => debug!(error = %error, "the store cannot be read"),
             }
             if !rest(COUNT_INTERVAL, &stop).await {
                 return;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::rest;
 use crate::backend::local_log::LocalLog;
 use crate::backend::sqlite::Checkpoint;
+use crate::outage::Outage;
 
 /// How often it is looked whether there is something to sync.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -27,6 +28,8 @@ pub struct CheckpointKeeper {
     pub checkpoint: Checkpoint,
     /// Whose events the store takes.
     pub log: LocalLog,
+    /// Whether the store cannot be synced.
+    pub outage: Outage,
 }
 
 impl CheckpointKeeper {
@@ -56,9 +59,15 @@ impl CheckpointKeeper {
             Ok(true) => self.log.release(settled).await,
             // A search still reads what was there before; the next checkpoint finds it done.
             Ok(false) => {}
-            Err(error) => {
-                warn!(error = %error, "the store cannot be synced; the log keeps what it holds")
+            Err(error) if self.outage.begins() => {
+                warn!(error = %error, "the store cannot be synced: the local log keeps what it holds until it can");
+                return;
             }
+            Err(error) => return debug!(error = %error, "the store cannot be synced"),
+        }
+        if let Some(over) = self.outage.ends() {
+            let (failures, lasted_s) = (over.failures, over.seconds());
+            info!(failures, lasted_s, "the store is synced again");
         }
     }
 }
@@ -88,7 +97,8 @@ mod tests {
         let key = EventKey::of(&["CA1", "ringing"]).expect("printable");
         let event = Event::new(key, Kind::Call, "AC1");
         log.commit(&Batch::from(event)).await.expect("there is room");
-        let keeper = CheckpointKeeper { checkpoint: store.checkpoint(), log: log.clone() };
+        let (checkpoint, outage) = (store.checkpoint(), Outage::default());
+        let keeper = CheckpointKeeper { checkpoint, log: log.clone(), outage };
         let finish = CancellationToken::new();
         let drained = async {
             log.drained().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::rest;
 use crate::backend::{
@@ -95,7 +95,8 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
         let in_force = match read {
             Some(Ok(in_force)) => in_force,
             Some(Err(error)) => {
-                warn!(backend = backend.as_str(), error = %error, "durability cannot be read yet");
+                // What needs the backend says that it is away.
+                debug!(backend = backend.as_str(), error = %error, "durability cannot be read yet");
                 return Ok(());
             }
             None => return Ok(()),

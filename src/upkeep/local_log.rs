@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::{old_spool, rest};
 use crate::backend::local_log::{Fill, LocalLog};
 use crate::clock::Clock;
+use crate::outage::Outage;
 
 /// More often than metrics are scraped; and as long as a replay may be waited for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,13 +56,28 @@ impl<S: Fn(LocalLogState) + Send> LocalLogKeeper<S> {
     /// Until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (mut taken_over, mut turn) = (false, 0_u64);
+        let (replays, takeovers) = (Outage::default(), Outage::default());
         loop {
             if !taken_over && turn.is_multiple_of(TAKE_OVER_TURNS) {
-                taken_over = old_spool::take_over(&self.log).await;
+                taken_over = old_spool::take_over(&self.log, &takeovers).await;
             }
             turn += 1;
-            if let Err(error) = self.log.replay().await {
-                warn!(error = %error, "what was replayed cannot be appended to the local log yet");
+            match self.log.replay().await {
+                Err(error) if replays.begins() => {
+                    warn!(error = %error, "what was replayed cannot be appended to the local log: trying again until it can");
+                }
+                Err(error) => {
+                    debug!(error = %error, "what was replayed cannot be appended to the local log")
+                }
+                Ok(_) => {
+                    if let Some(over) = replays.ends() {
+                        let (failures, lasted_s) = (over.failures, over.seconds());
+                        info!(
+                            failures,
+                            lasted_s, "what was replayed is appended to the local log again"
+                        );
+                    }
+                }
             }
             let dead_letters = self.log.dead_letters().count().await.unwrap_or_default();
             let oldest_age = match self.stands {

@@ -1,9 +1,10 @@
 //! Brings the tables of a Postgres up to date that may be away when the process starts.
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backend::postgres::MigrateError;
+use crate::outage::Outage;
 use crate::retry::Backoff;
 
 /// Migrates, and tries again for as long as the store is away. False if `stop` was cancelled before, or if
@@ -13,16 +14,26 @@ where
     M: Fn() -> R,
     R: Future<Output = Result<(), MigrateError>>,
 {
-    let mut backoff = Backoff::default();
+    let (mut backoff, outage) = (Backoff::default(), Outage::default());
     while !stop.is_cancelled() {
         match migrate().await {
-            Ok(()) => return true,
+            Ok(()) => {
+                if let Some(over) = outage.ends() {
+                    let (failures, lasted_s) = (over.failures, over.seconds());
+                    info!(failures, lasted_s, "the tables are up to date");
+                }
+                return true;
+            }
             Err(MigrateError::Unfit(error)) => {
-                error!(error = %error, "tables do not fit this version");
+                error!(error = %error, "the tables do not fit this version");
                 return false;
             }
             Err(MigrateError::Away(error)) => {
-                warn!(error = %error, "tables are not up to date: trying again");
+                if outage.begins() {
+                    warn!(error = %error, "the tables are not known to be up to date: trying again until they are");
+                } else {
+                    debug!(error = %error, "the tables are not known to be up to date");
+                }
             }
         }
         backoff.wait(stop).await;

@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::io;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backend::local_log::LocalLog;
 use crate::backend::sqlite::{OldSpool, OpenError};
+use crate::outage::Outage;
 use crate::pipeline::CommitError;
 
 /// Why it cannot be taken over yet.
@@ -19,26 +20,30 @@ enum TakeOverError {
 }
 
 /// Whether there is nothing left to do. What was appended before a crash is appended again, and stored once.
-pub(super) async fn take_over(log: &LocalLog) -> bool {
+pub(super) async fn take_over(log: &LocalLog, outage: &Outage) -> bool {
     let old = match OldSpool::open(log.directory()).await {
         Ok(None) => return true,
         Ok(Some(old)) => old,
         Err(error @ OpenError::Database { .. }) => return quarantine(log, 0, &error).is_ok(),
-        Err(error) => {
-            warn!(error = %error, "the spool of an earlier version cannot be taken over yet");
-            return false;
-        }
+        Err(error) => return not_yet(outage, &error),
     };
     match append_all(log, old).await {
         Ok(events) => {
             info!(events, "the spool of an earlier version was taken over");
             true
         }
-        Err(error) => {
-            warn!(error = %error, "the spool of an earlier version cannot be taken over yet");
-            false
-        }
+        Err(error) => not_yet(outage, &error),
     }
+}
+
+/// Tries again later, and says so once. Whether there is nothing left to do: false.
+fn not_yet(outage: &Outage, error: &impl Display) -> bool {
+    if outage.begins() {
+        warn!(error = %error, "the spool of an earlier version cannot be taken over: trying again until it can");
+    } else {
+        debug!(error = %error, "the spool of an earlier version cannot be taken over");
+    }
+    false
 }
 
 async fn append_all(log: &LocalLog, mut old: OldSpool) -> Result<u64, TakeOverError> {

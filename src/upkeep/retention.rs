@@ -18,6 +18,7 @@ pub use self::metrics::{Metrics, Table};
 pub use self::needed::Needed;
 use super::rest;
 use crate::clock::{Clock, Timestamp};
+use crate::outage::Outage;
 use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Step};
 use crate::retry::Backoff;
@@ -77,8 +78,18 @@ impl<P: Expire> Retention<P> {
             return;
         };
         let (metrics, guard) = (metrics.of(table), ClockGuard::default());
-        let keeper =
-            Keeper { place, table, age, needed, clock, metrics, guard, run: None, first: true };
+        let keeper = Keeper {
+            place,
+            table,
+            age,
+            needed,
+            clock,
+            metrics,
+            guard,
+            run: None,
+            first: true,
+            outage: Outage::default(),
+        };
         keeper.run(stop).await;
     }
 }
@@ -102,6 +113,7 @@ struct Keeper<P> {
     run: Option<(u64, Timestamp)>,
     /// Whether nothing was deleted yet.
     first: bool,
+    outage: Outage,
 }
 
 impl<P: Expire> Keeper<P> {
@@ -118,11 +130,21 @@ impl<P: Expire> Keeper<P> {
                 Ok(Turn::Did(Step::Done(_) | Step::Taken)) => LOOK_INTERVAL,
                 Err(error) => {
                     self.metrics.errors.inc();
-                    warn!(table = self.table.as_str(), error = %error, "what is old cannot be deleted");
+                    let table = self.table.as_str();
+                    if self.outage.begins() {
+                        warn!(table, error = %error, "old rows cannot be deleted: trying again until they can");
+                    } else {
+                        debug!(table, error = %error, "old rows cannot be deleted");
+                    }
                     backoff.wait(&stop).await;
                     continue;
                 }
             };
+            if let Some(over) = self.outage.ends() {
+                let (table, failures, lasted_s) =
+                    (self.table.as_str(), over.failures, over.seconds());
+                info!(table, failures, lasted_s, "old rows can be deleted again");
+            }
             backoff.reset();
             rest(pause, &stop).await;
         }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::rest;
 use crate::backend::BackendError;
 use crate::backend::redis::{Backlog, Blocker, Connector, Housekeeping, TRIMMED_AT_ONCE};
 use crate::clock::Timestamp;
+use crate::outage::Outage;
 
 /// A consumer that was not heard of for this many times `worker.reclaim_idle_ms` is gone. What it held was
 /// claimed by then.
@@ -108,22 +109,36 @@ pub struct StreamKeeper<T, O> {
     pub reap_after: Option<Duration>,
 }
 
+/// Logs the beginning and the end of an outage.
+fn note(outage: &Outage, failed: Option<BackendError>) {
+    match failed {
+        Some(error) if outage.begins() => {
+            warn!(error = %error, "the stream cannot be trimmed and measured: figures about it stay as they were");
+        }
+        Some(error) => debug!(error = %error, "the stream cannot be trimmed and measured"),
+        None => {
+            if let Some(over) = outage.ends() {
+                let (failures, lasted_s) = (over.failures, over.seconds());
+                info!(failures, lasted_s, "the stream is trimmed and measured again");
+            }
+        }
+    }
+}
+
 impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
     /// Until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut blockers = Vec::new();
+        let (mut blockers, outage) = (Vec::new(), Outage::default());
         loop {
             let mut pause = self.interval;
             // First it frees: then what is left is nearly what waits.
-            match self.tidy(&stop).await {
-                Ok(freed) if freed >= TRIMMED_AT_ONCE => pause = pause.min(BUSY_INTERVAL),
-                Ok(_) => {}
-                Err(error) => warn!(error = %error, "stream cannot be trimmed"),
+            let tidied = self.tidy(&stop).await;
+            if tidied.as_ref().is_ok_and(|freed| *freed >= TRIMMED_AT_ONCE) {
+                pause = pause.min(BUSY_INTERVAL);
             }
             self.observer.groups_made_again(self.stream.take_groups_made_again());
-            if let Err(error) = self.look(&mut blockers).await {
-                warn!(error = %error, "stream cannot be looked at");
-            }
+            let looked = self.look(&mut blockers).await;
+            note(&outage, tidied.err().or(looked.err()));
             if !rest(pause, &stop).await {
                 return;
             }

@@ -42,6 +42,8 @@ const FLOORS: &[Floor] = &[
     Floor { module: "policy", below: &["twilio"], absent: PURE },
     Floor { module: "recent", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor { module: "metrics", below: &["labels"], absent: NEUTRAL },
+    // Who tries knows what to say, so it logs nothing itself.
+    Floor { module: "outage", below: &[], absent: PURE },
     Floor { module: "shutdown", below: &[], absent: NEUTRAL },
     Floor { module: "tasks", below: &[], absent: NEUTRAL },
     Floor { module: "spans", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
@@ -116,7 +118,7 @@ const FLOORS: &[Floor] = &[
     // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
     Floor {
         module: "upkeep",
-        below: &["clock", "retry", "event", "pipeline", "metrics", "backend"],
+        below: &["clock", "retry", "event", "pipeline", "metrics", "outage", "backend"],
         absent: &["sqlx", "redis", "axum", "hyper", "anyhow"],
     },
     // What it reads is handed to it, in types that name no backend.

@@ -2,6 +2,7 @@
 
 mod encryption;
 mod health;
+mod log;
 pub(crate) mod metrics;
 mod reload;
 mod resources;

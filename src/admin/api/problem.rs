@@ -1,7 +1,7 @@
 //! What of a backend that does not answer may be said: the cause is for the log.
 
 use axum::http::StatusCode;
-use tracing::warn;
+use tracing::debug;
 
 use crate::backend::BackendError;
 pub(in crate::admin) use crate::http::problem::Problem;
@@ -9,7 +9,8 @@ pub(in crate::admin) use crate::http::problem::Problem;
 /// The cause may name what is not the client's business.
 impl From<BackendError> for Problem {
     fn from(error: BackendError) -> Self {
-        warn!(error = %error, "store cannot be read");
+        // One line for each request would hide the one that says since when.
+        debug!(error = %error, "a request to the API cannot read the store");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
     }
 }
@@ -17,7 +18,7 @@ impl From<BackendError> for Problem {
 impl Problem {
     /// The same, of dead letters, which lie in Redis and in the local log.
     pub(in crate::admin) fn of_letters(error: BackendError) -> Self {
-        warn!(error = %error, "dead letters cannot be read");
+        debug!(error = %error, "a request to the API cannot read dead letters");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "dead letters cannot be read: Redis, or the disk of the local log, does not answer",

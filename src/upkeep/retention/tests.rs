@@ -107,6 +107,7 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
         guard: ClockGuard::default(),
         run: None,
         first: true,
+        outage: Outage::default(),
     };
     let rows = || place.0.lock().unwrap().1.len();
     let step = async |now| {
