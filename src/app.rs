@@ -1,8 +1,8 @@
-//! Assembly: a [`Config`] becomes tasks and listeners. The only place that tells the modes apart.
+//! Assembly: a [`Config`] becomes tasks and listeners. The only place that distinguishes the modes.
 //!
 //! The order of stopping is the promise at work: first the public listener, which answers what it
-//! accepted; then the batcher, which ends when nobody can record any more; the worker, with nothing
-//! left in hand; last the admin listener and the traces, so that the end can be watched.
+//! accepted; then the batcher, which ends when the last recorder is gone; then the worker, which holds nothing
+//! any more; last the admin listener and the traces, so that the end can be watched.
 
 pub(crate) mod console;
 mod forwards;
@@ -64,7 +64,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until the server was told to stop and has.
+    /// Waits until the server has stopped.
     ///
     /// # Errors
     /// A task ended by itself, or some did not end in time.

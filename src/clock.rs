@@ -106,7 +106,7 @@ impl Serialize for Timestamp {
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// The machine's clock, wrong by so many microseconds: what `offhook torture` runs.
+    /// The machine's clock, wrong by this many microseconds: for `offhook torture`.
     Shifted(i64),
     /// Always this time.
     Fixed(Timestamp),

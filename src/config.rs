@@ -1,4 +1,4 @@
-//! Configuration: read at start, and again when told to, into values that cannot be half right.
+//! Configuration: read at start and at each reload, into values that cannot be half right.
 //!
 //! [`layers`] finds out what was set and where ([`Origin`]); [`sections`] has, section by section, what it looks
 //! like, what is checked of it, and what is warned of; [`deployment`] has what the sections mean together.
@@ -54,7 +54,7 @@ pub struct ConfigError {
 /// All of it, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The base of every URL that Twilio was told.
+    /// The base of every URL that was given to Twilio.
     pub public_url: PublicUrl,
     /// Whose callbacks are accepted.
     pub keyring: Arc<Keyring>,

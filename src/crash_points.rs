@@ -13,7 +13,7 @@ pub enum Point {
     Gathered,
     /// The log did not take a batch, and the spool does not have it yet.
     Unspooled,
-    /// The spool has a batch, and nobody was told.
+    /// The spool has a batch that is not answered yet.
     Spooled,
     /// The local log has a new file to write to.
     Begun,

@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::labels::labels;
 
 labels! {
-    /// What an event tells about. A closed set: it is a metric label.
+    /// The kind of an event. A closed set: it is a metric label.
     pub enum Kind {
         /// A call's status.
         Call = "call",
@@ -122,7 +122,7 @@ impl Format {
 pub struct Event {
     /// The name within the account, `<CallSid>-<CallStatus>` and the like.
     pub key: EventKey,
-    /// What it tells about.
+    /// Its kind.
     pub kind: Kind,
     /// The account whose secret signed it, or the sub-account that this one signed for.
     pub account: String,

@@ -3,7 +3,7 @@
 //!
 //! `axum::serve` sets no header timeout, and hyper's own counts the idle time between two requests
 //! as well, so that it cannot be both short enough against a client that sends one byte per second
-//! and long enough for a load balancer that keeps connections. [`listen`] tells the two apart with
+//! and long enough for a load balancer that keeps connections. [`listen`] distinguishes the two with
 //! a [`phase`] per connection.
 
 mod answer_body;
@@ -39,8 +39,8 @@ pub struct Limits {
     /// what lasts twice as long is a client that does not read.
     pub request_timeout: Duration,
     /// Connections at one time: 10,000. Each costs some kilobytes and a file descriptor. At the cap
-    /// the oldest closes that [nobody vouched for](Caller::vouch); if there is none, no more are
-    /// accepted, and clients wait in the kernel's backlog.
+    /// the oldest without a [voucher](Caller::vouch) closes; if all have one, no more are accepted, and clients wait in
+    /// the kernel's backlog.
     pub max_connections: usize,
     /// Of these, how many are never vouched for, so that a newcomer always finds a place: none.
     pub kept_for_strangers: usize,
@@ -50,8 +50,8 @@ pub struct Limits {
     /// Bytes of a request's head: 32 KiB. A GET has all parameters in its head: a message of 1,600
     /// characters, each of which may take twelve in a URL, is 19. Balancers cut off at 8 to 64.
     pub max_header_bytes: usize,
-    /// From the order to stop until the last connection is cut: 15 s. Nobody at Twilio waits for an
-    /// answer any longer, and orchestrators kill after 30 s.
+    /// From the order to stop until the last connection is cut: 15 s. Twilio does not wait for an answer any
+    /// longer, and orchestrators kill after 30 s.
     pub drain_timeout: Duration,
 }
 
@@ -95,7 +95,7 @@ labels! {
         /// A request took longer than [`Limits::request_timeout`], most likely since its client does
         /// not read.
         Request = "request",
-        /// We were told to stop, and it did not end within [`Limits::drain_timeout`].
+        /// The process was stopping, and it did not end within [`Limits::drain_timeout`].
         Drain = "drain",
         /// No byte came for [`Limits::header_timeout`] after it was opened.
         Silent = "silent",
@@ -123,7 +123,7 @@ pub trait Observer: Send + Sync + 'static {
     fn accept_failed(&self, _error: &io::Error) {}
 }
 
-/// Nobody watches.
+/// Observes nothing.
 impl Observer for () {}
 
 #[cfg(test)]

@@ -95,13 +95,13 @@ pub struct Inbound {
     pub clock: Clock,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    /// Whom it tells what took how long, for traces.
+    /// Where it reports durations, for traces.
     pub spans: Spans,
-    /// What it refused last, for the people who run it.
+    /// The last refused requests, for the people who run it.
     pub refusals: Arc<RecentRefusals>,
-    /// What a load balancer is told.
+    /// What a load balancer's probe is answered.
     pub health: Health,
-    /// Cancelled when the process stops: a balancer is then told to send nothing more.
+    /// Cancelled when the process stops: the health route then answers 503.
     pub stop: CancellationToken,
     /// What goes on after its request was answered; [`run`](Inbound::run) waits for it.
     pub background: TaskTracker,

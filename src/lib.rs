@@ -7,15 +7,16 @@
 //!    of names), [`event`] (what happened, and which status wins), [`twilio`] (how a request is signed, and
 //!    what it says).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
-//!    [`policy`] (what a reload may change), [`recent`] (what is remembered for people), [`mod@metrics`] (how they
-//!    are declared), [`outage`] (what is logged once), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`], over which services listen.
+//!    [`policy`] (what a reload may change), [`recent`] (what a process remembers for people), [`mod@metrics`] (how they
+//!    are declared), [`outage`] (what is logged once), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`],
+//!    over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
-//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs), [`upkeep`] (what is done beside that,
-//!    again and again), [`admin`] (metrics, health, API, console).
-//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which tries all of
-//!    it out from outside.
+//! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs),
+//!    [`upkeep`] (periodic chores), [`admin`] (metrics, health, API, console).
+//! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which
+//!    exercises all of it from outside.
 
-// They panic on a pipe that nobody reads: commands print by `cli::terminal`.
+// They panic on a closed pipe: commands print through `cli::terminal`.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod admin;

@@ -102,7 +102,7 @@ impl CommitError {
 /// Hands out events at least once: what is not settled comes back, to this reader or another.
 ///
 /// - A delivery belongs to its reader until it is settled, dead-lettered or released, or until it
-///   has been idle for so long that another claims it.
+///   has been idle long enough that another reader claims it.
 /// - Every call returns in bounded time. After an error the next call starts afresh, on a new
 ///   connection if need be.
 pub trait Source: Send + 'static {
@@ -128,7 +128,7 @@ pub trait Source: Send + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Claimed<Self::Id>, SourceError>> + Send;
 
-    /// Which of these events somebody has marked as stored, after storing them. A hint that saves
+    /// Which of these events a worker has marked as stored, after storing them. A hint that saves
     /// work: `None` is never wrong.
     fn marked(
         &mut self,
@@ -149,7 +149,7 @@ pub trait Source: Send + 'static {
         reason: &str,
     ) -> impl Future<Output = Result<(), SourceError>> + Send;
 
-    /// Says that these deliveries are still being worked on, so that nobody claims them.
+    /// Says that these deliveries are still being worked on, so that no other reader claims them.
     fn renew(&mut self, ids: &[Self::Id]) -> impl Future<Output = Result<(), SourceError>> + Send;
 
     /// Gives deliveries back: another reader may claim them at once, and this one does not count.
@@ -200,7 +200,7 @@ pub trait Observer: Send + Sync + 'static {
     fn skipped(&self, _deliveries: usize, _differing: &[Differing]) {}
     /// Deliveries were claimed from another reader.
     fn claimed(&self, _deliveries: usize) {}
-    /// Deliveries were pending, and somebody has deleted them from the source.
+    /// Deliveries that were pending have been deleted from the source.
     fn vanished(&self, _deliveries: usize) {}
     /// A delivery became a dead letter.
     fn dead_lettered(&self, _key: Option<&EventKey>, _reason: &str) {}
@@ -216,7 +216,7 @@ impl<K: Sink> Sink for Arc<K> {
     }
 }
 
-/// A sink of whose commits an observer is told.
+/// A sink that reports its commits to an observer.
 #[derive(Debug)]
 pub struct Observed<K, O> {
     sink: K,

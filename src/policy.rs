@@ -98,7 +98,7 @@ pub(crate) mod testing {
     use crate::twilio::keyring::Account;
     use crate::twilio::twiml::Twiml;
 
-    /// A policy whose parts can be told from those of all others.
+    /// A policy whose parts are distinguishable from those of all others.
     pub(crate) fn policy(number: u32) -> Policy {
         let token = secrecy::SecretString::from("t0ken");
         let account = Account::new(format!("AC{number}"), number.to_string(), &[token], &[]);

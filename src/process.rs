@@ -1,4 +1,4 @@
-//! What a process is set to before it does anything: how many files it may open, that nobody else reads
+//! What a process is set to before it does anything: how many files it may open, that other users cannot read
 //! the ones that it makes, and that its memory, which holds secrets and bodies, is never written to a
 //! file.
 
@@ -43,7 +43,7 @@ pub(crate) fn most_files_prepared() -> Option<u64> {
 }
 
 impl Connections {
-    /// What is left of so many files: at least half of them for the public listener.
+    /// What is left of this many files: at least half of them for the public listener.
     #[must_use]
     pub(crate) fn within(files: Option<u64>, wanted: usize) -> Self {
         let Some(files) = files else {

@@ -125,7 +125,7 @@ pub fn callback(input: &[u8]) {
     let ring = keyring();
     let signature = sign(&ring.accounts()[0].secrets()[0], &url, content, &body);
     let claim = Claim::parse([signature.as_bytes()], None).expect("it is well-formed");
-    // Of another account, and refused for that.
+    // It is of another account, and refused for that reason.
     let Ok(request) = SignedRequest::new(&url, content, &body, claim).verify(&ring) else { return };
 
     let at = Timestamp::from_micros(1_764_000_000_000_000);
@@ -205,7 +205,7 @@ pub fn twiml(input: &[u8]) {
     }
 }
 
-/// An entry of the stream is an event that reads the same when it is written again, or it is none.
+/// An entry of the stream is an event that reads the same when it is written again, or it is not an event.
 /// Each line is a field: the byte of its place, and its value.
 pub fn codec(input: &[u8]) {
     let lines = input.split(|&byte| byte == b'\n').filter_map(<[u8]>::split_first);

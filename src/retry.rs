@@ -24,7 +24,7 @@ impl Backoff {
         self.0.next().unwrap_or(Self::MAX)
     }
 
-    /// Waits, or returns early when told to stop.
+    /// Waits, or returns early on a stop.
     pub async fn wait(&mut self, stop: &CancellationToken) {
         let wait = tokio::time::sleep(self.next_wait());
         tokio::select! {

@@ -1,5 +1,5 @@
-//! [`Spans`]: what took how long within a trace, told over a channel to whoever sends it on. Knows no
-//! OpenTelemetry and no HTTP; nobody who tells ever waits.
+//! [`Spans`]: durations within a trace, sent over a channel to an exporter. Knows no OpenTelemetry and no HTTP;
+//! sending never waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,7 +40,7 @@ pub struct Span {
 pub enum Role {
     /// Answers a request.
     Server,
-    /// Hands something to whoever reads a log.
+    /// Hands something to the readers of a log.
     Producer,
     /// Takes something from a log.
     Consumer,
@@ -69,8 +69,7 @@ impl From<usize> for Value {
     }
 }
 
-/// Takes what it is told about traces. Cheap to clone; by default nobody listens, nothing is traced,
-/// and telling costs nothing.
+/// Receives spans. Cheap to clone; by default there is no listener, nothing is traced, and reporting costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Option<Arc<Listened>>);
 
@@ -85,7 +84,7 @@ struct Listened {
 /// The receiving end: spans, each with the time at which it ended.
 pub type Told = mpsc::Receiver<(Timestamp, Span)>;
 
-/// Spans that somebody listens to, of this share of all requests.
+/// Spans with a listener, of this share of all requests.
 #[must_use]
 pub fn channel(sample_ratio: f64, clock: Clock) -> (Spans, Told) {
     let (queue, told) = mpsc::channel(QUEUE);
@@ -95,11 +94,11 @@ pub fn channel(sample_ratio: f64, clock: Clock) -> (Spans, Told) {
 
 impl Spans {
     fn listened(&self) -> Option<&Listened> {
-        // Without the feature the compiler sees that this is nobody, and takes everything out.
+        // Without the feature the compiler sees that there is no listener, and removes everything.
         if cfg!(feature = "otel") { self.0.as_deref() } else { None }
     }
 
-    /// A new trace with its first span, if this one shall be taken.
+    /// A new trace with its first span, if this request is sampled.
     #[must_use]
     pub fn begin(&self) -> Option<TraceContext> {
         let sample = rand::random::<f64>() < self.listened()?.sample_ratio;
@@ -174,7 +173,7 @@ pub struct Commit<'a> {
     pub error: Option<&'a CommitError>,
 }
 
-/// 0 is none.
+/// An id is never 0.
 fn id64() -> u64 {
     rand::random::<u64>().max(1)
 }

@@ -1,4 +1,4 @@
-//! Logs, metrics and traces of the process: where lines and spans go, and what the pipeline tells.
+//! Logs, metrics and traces of the process: where lines and spans go, and what the pipeline reports.
 
 pub mod log;
 pub mod metrics;

@@ -96,8 +96,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What must stay free at the least. Taking events out of the log needs no room, but the embedded
-    /// store, which is often on the same disk, does, and so does whatever else is there.
+    /// What must stay free at least. Taking events out of the log needs no room, but the embedded store, which is often on
+    /// the same disk, does, and so do other programs.
     pub const LEAST_FREE: u64 = 16 * 1024 * 1024;
 }
 
@@ -156,7 +156,7 @@ impl LocalLog {
         self.0.state().waits()
     }
 
-    /// Whether there is room for whatever comes next, and a disk to write it to.
+    /// Whether there is room for the next events, and a disk that can be written.
     ///
     /// # Errors
     /// There is not; the error says why.
@@ -205,7 +205,7 @@ impl LocalLog {
 
     /// Waits until nothing waits in it, as long as that comes nearer.
     pub async fn drained(&self) {
-        /// Without any progress for so long there will be none.
+        /// After this long without progress there will be none.
         const STALLED: Duration = Duration::from_secs(2);
         /// However much it is. A stop must be over within 25 s.
         const LONGEST: Duration = Duration::from_secs(10);

@@ -136,7 +136,7 @@ fn migrator() -> Migrator {
 }
 
 /// All in one transaction, and the lock too: behind a pooler no client has a session of its own. A lock of
-/// the session would stay on whatever connection it was taken on.
+/// the session would stay on the server connection on which it was taken.
 async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     /// An arbitrary number, the same in every version.
     const LOCK: &str = "SELECT pg_advisory_xact_lock(6033425111901)";

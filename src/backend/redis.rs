@@ -75,7 +75,7 @@ impl Names {
     }
 
     /// The mark that says that an event is in the store. 128 bits of a hash of its identity: as short
-    /// as it can be without two events sharing one, for that would ack what is not stored. In the
+    /// as possible without two events sharing one, because that would ack what is not stored. In the
     /// stream's slot of a cluster, since marks are set and entries are acked in one transaction.
     #[must_use]
     pub fn mark(&self, EventId { key, account }: &EventId) -> String {

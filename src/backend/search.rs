@@ -25,7 +25,7 @@ pub struct TimeRange {
     pub until: Option<Timestamp>,
 }
 
-/// Which statuses, the SID that was first seen last at the top. Whatever is set must hold.
+/// Which statuses, the most recently first seen SID on top. A row must match every field that is set.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StatusSearch {
     /// Whose.
@@ -48,7 +48,7 @@ pub struct StatusSearch {
     pub limit: u32,
 }
 
-/// Which events, the one that was received last at the top. Whatever is set must hold.
+/// Which events, the last received on top. A row must match every field that is set.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct EventSearch {
     /// About what.

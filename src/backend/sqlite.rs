@@ -109,7 +109,7 @@ impl Database {
         let mut lock_path = path.clone().into_os_string();
         lock_path.push(".lock");
         let lock_path = PathBuf::from(lock_path);
-        // Beside the file rather than on it, so that anybody may read it with other tools.
+        // Beside the file rather than on it, so that other tools may read it.
         let lock = own_file(&lock_path)
             .map_err(|error| OpenError::File { path: lock_path.clone(), error })?;
         match lock.try_lock() {

@@ -56,7 +56,7 @@ impl Store {
         }
     }
 
-    /// Wakes those who wait for that.
+    /// Wakes the readers that wait for the feed to grow.
     #[must_use]
     pub fn feed_watch(&self) -> FeedWatch {
         match self {

@@ -1,8 +1,8 @@
 //! Where settings come from, the weakest first: the built-in defaults, the conventional
 //! environment variables, the user's file, `OFFHOOK_…` variables.
 //!
-//! Each is added by itself and the whole is read after each, so that a key that nobody knows, or a
-//! value that does not fit, is blamed on the layer that brought it.
+//! The layers are added one at a time and everything is read after each, so that an unknown key, or a value that does
+//! not fit, is reported with the layer that brought it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -183,7 +183,7 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
             add(variable, key, text(value));
         }
     }
-    // As OpenTelemetry has them. In a build that takes no traces they are somebody else's.
+    // OpenTelemetry's own variables. In a build without traces they are not offhook's.
     if cfg!(feature = "otel") {
         const WHOLE: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
         const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -304,7 +304,7 @@ fn unknown_field(text: &str) -> Option<(&str, &str)> {
         .map(|(name, known)| (name, known.trim_start_matches("one of ")))
 }
 
-/// Whether it may be a key of ours, misspelt, and not a secret in the place of one: few letters.
+/// Whether it may be a misspelt key, and not a secret in the place of one: few letters.
 fn is_a_name(name: &str) -> bool {
     const LONGEST: usize = 30;
     name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_')

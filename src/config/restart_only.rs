@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use config::{Map, Value, ValueKind};
 
-/// What a reload takes: whatever is below these. Every other key needs a restart.
+/// The sections that a reload applies. Every other key needs a restart.
 const RELOADED: [&str; 3] = ["account", "fallback", "privacy"];
 
 /// Of every other key a fingerprint of what it says, or of what its file says: values are compared

@@ -21,7 +21,7 @@ pub(crate) fn trimmed(secret: &SecretString) -> SecretString {
     secret.expose_secret().trim().into()
 }
 
-/// An HMAC takes an empty key, and then anybody can sign: a variable that was not set, most likely.
+/// An HMAC accepts an empty key, most likely from a variable that was not set, and then anyone can sign.
 pub(crate) fn is_blank(secret: &SecretString) -> bool {
     secret.expose_secret().trim().is_empty()
 }

@@ -46,8 +46,8 @@ pub(crate) struct Raw {
 /// How the error of [`named`] begins.
 pub(crate) const NOT_A_NAME: &str = "it must be one of ";
 
-/// One of several names, in whatever case. Serde's error lists the names, the library's does not; what
-/// was given is left out, since it may be a secret in the wrong place.
+/// One of several names, in any case. Serde's error lists the names, the library's does not. The given value is left
+/// out, since it may be a secret in the wrong place.
 fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     let name = String::deserialize(from)?.to_lowercase();
     T::deserialize(name.into_deserializer()).map_err(|error: value::Error| {

@@ -39,7 +39,7 @@ impl Batch {
     pub const MAX_EVENTS: usize = 2048;
 
     /// Takes up to [`Batch::MAX_EVENTS`] from the front of `events`, folding those of one name into
-    /// the first. `None` if there are none.
+    /// the first. `None` if it is empty.
     #[must_use]
     pub fn take_from(events: &mut Vec<Event>) -> Option<Self> {
         let taken = events.len().min(Self::MAX_EVENTS);

@@ -1,4 +1,4 @@
-//! [`Change`]: what a fresh event did to its SID, as the change feed tells it, and [`Cursor`], a place in the feed.
+//! [`Change`]: what a fresh event did to its SID, as the change feed reports it, and [`Cursor`], a place in the feed.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Change {
     pub account: String,
     /// The event's name within the account.
     pub key: EventKey,
-    /// What the event tells about.
+    /// The kind of the event.
     pub kind: Kind,
     /// The resource, if the event names one.
     pub sid: Option<String>,

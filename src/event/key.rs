@@ -5,7 +5,7 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-/// What makes a hash that nobody without it can.
+/// The key of hashes that cannot be made without it.
 pub type Secret = Hmac<Sha256>;
 
 /// `<CallSid>-<CallStatus>` and the like: printable ASCII, at most [`EventKey::MAX`] bytes. Names an

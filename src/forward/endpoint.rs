@@ -105,8 +105,8 @@ impl Endpoint {
         Ok(Self { client, target, form, policy, clock })
     }
 
-    /// Sends a change, once. It takes no longer than the endpoint's time-out. `event` is what the change tells of, as
-    /// the store has it; where the form [does not need it](Form::needs_event), it may be left out.
+    /// Sends a change, once. It takes no longer than the endpoint's time-out. `event` is the event of the change, as the
+    /// store has it; it may be left out if the form [does not need it](Form::needs_event).
     pub async fn deliver(&self, change: &Change, event: Option<&Event>) -> Delivery {
         match self.outgoing(change, event) {
             Ok(outgoing) => self.send(outgoing).await,
@@ -144,7 +144,7 @@ impl Endpoint {
     }
 }
 
-/// Takes the body off the connection, and forgets it. Whatever goes wrong: the answer was given.
+/// Reads the body off the connection and drops it. Errors do not matter: the answer has arrived.
 async fn drain(mut answer: Response) {
     let mut left = ANSWER;
     while let Ok(Some(chunk)) = answer.chunk().await {

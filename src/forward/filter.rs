@@ -2,7 +2,7 @@
 
 use crate::event::{Change, Kind};
 
-/// Which changes an endpoint takes. Whatever is set must hold.
+/// Which changes an endpoint gets. A change must match every field that is set.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
     /// Of these kinds.

@@ -28,7 +28,7 @@ metrics! {
         attempts: IntCounterVec = "offhook_forward_attempts_total" by ["forward", "outcome"],
         /// Time from a change's commit until its endpoint had taken it
         age: HistogramVec = "offhook_forward_age_seconds" by ["forward"] in AGES,
-        /// Age of the first change that is neither forwarded nor waiting for another try; 0 if there is none
+        /// Age of the first change that is neither forwarded nor waiting for another attempt, or 0
         lag: GaugeVec = "offhook_forward_lag_seconds" by ["forward"],
         /// Changes that wait for another try, or behind an earlier one of their SID
         waiting: IntGaugeVec = "offhook_forward_waiting" by ["forward"],

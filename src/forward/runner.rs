@@ -30,9 +30,9 @@ const LEASE: Duration = Duration::from_secs(10);
 /// How often it is looked whether the lease is free, or forwarding was enabled.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a runner tells of its work. Cheap: it is told of each attempt.
+/// Receives what a runner does. Must be cheap: it is called for each attempt.
 pub trait Observer: Clone + Send + Sync + 'static {
-    /// A change was tried, so long after it was stored.
+    /// A change was tried, this long after it was stored.
     fn attempted(&self, delivery: Delivery, after: Duration);
     /// A change is not tried again.
     fn gave_up(&self);
@@ -71,7 +71,7 @@ pub struct Runner<O> {
     pub forwards: Forwards,
     /// To tell how old a change is.
     pub clock: Clock,
-    /// Who is told.
+    /// Receives what happens.
     pub observer: O,
 }
 

@@ -17,7 +17,7 @@ pub struct Target {
 /// Why a URL cannot be forwarded to. The URL is not in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It is none, or not one of HTTP.
+    /// It is not a URL, or not an HTTP URL.
     #[error("it is not a URL like https://app.example.com/twilio/status")]
     NotHttp,
     /// It has a fragment.

@@ -1,5 +1,5 @@
-//! [`Window`]: which changes a forward may send now, and how far its cursor may go. Pure: it is told the time, and
-//! what came of each change.
+//! [`Window`]: which changes a forward may send now, and how far its cursor may go. Pure: the time and
+//! the result of each change are arguments.
 //!
 //! Changes of one SID go out one after the other, in the feed's order. One that fails waits, and the later ones of its
 //! SID wait behind it: they are written down beside the cursor, which then passes them all. Where no more may wait, the
@@ -205,7 +205,7 @@ impl Window {
             }
         }
         self.read = self.read.max(upto);
-        // These are not in the feed any more. Whoever sends them will find that out.
+        // These are not in the feed any more. Their sender will find that out.
         let later = self.early.split_off(&(self.read + 1));
         for row in std::mem::replace(&mut self.early, later).into_values() {
             self.restore(&row, now);
@@ -227,7 +227,7 @@ impl Window {
         }
     }
 
-    /// Takes at most so many changes that may be sent now. What came of each must be told.
+    /// Takes at most `most` changes that may be sent now. The caller must report the result of each.
     pub fn take(&mut self, most: usize, now: Moment) -> Vec<i64> {
         if let Some(restraint) = self.health.restraint {
             if self.taken > 0 || now < restraint.next || most == 0 {
@@ -276,7 +276,7 @@ impl Window {
         self.settle(id, Mark::Settled);
     }
 
-    /// One is not in the feed any more. If it was taken, whoever sends it finds that out.
+    /// Removes a change that is not in the feed any more. If it was taken, its sender finds that out.
     pub fn forget(&mut self, id: i64) {
         if self.early.remove(&id).is_some() {
             self.stored -= 1;
@@ -522,7 +522,7 @@ impl Window {
     }
 }
 
-/// The wait after so many tries, between three quarters and five quarters of it.
+/// The wait after this many tries, with jitter: between three quarters and five quarters of it.
 fn wait_after(tries: u32, jitter: f64) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(16));
     doubled.min(LONGEST_WAIT).mul_f64(0.75 + jitter.clamp(0.0, 1.0) / 2.0)

@@ -41,7 +41,7 @@ pub(crate) struct Idle {
 /// The certificates of authorities, from PEM.
 ///
 /// # Errors
-/// There is none, or one that cannot be read.
+/// There is no certificate, or one that cannot be read.
 pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, NoCertificate> {
     let found = Certificate::from_pem_bundle(pem).map_err(|_| NoCertificate)?;
     if found.is_empty() { Err(NoCertificate) } else { Ok(found) }

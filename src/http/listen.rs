@@ -1,5 +1,4 @@
-//! [`serve`]: accepts connections up to a cap, runs HTTP/1 on each, and drains them when told to
-//! stop.
+//! [`serve`]: accepts connections up to a cap, runs HTTP/1 on each, and drains them on a stop.
 
 use std::convert::Infallible;
 use std::io;
@@ -165,7 +164,7 @@ impl<O: Observer> Connection<O> {
         }
     }
 
-    /// Until the connection ends by itself, in whatever way, or a phase of it expires.
+    /// Waits until the connection ends by itself, or a phase of it expires.
     async fn watch<F>(&self, connection: F, phase: &Phase) -> Result<(), Cut>
     where
         F: Future<Output = hyper::Result<()>> + Unpin,
@@ -188,7 +187,7 @@ impl<O: Observer> Connection<O> {
         builder
             // An answer is two hundred bytes: one buffer, and one plain write.
             .writev(false)
-            // Ours tells a slow head from an idle connection.
+            // The phases distinguish a slow head from an idle connection.
             .header_read_timeout(None)
             .max_header_size(self.limits.max_header_bytes)
             // By default 400 kB, which 10,000 connections could make 4 GB.

@@ -71,8 +71,8 @@ impl Phase {
 
     /// Returns when what the connection is doing takes longer than it may.
     ///
-    /// Phases change far more often than they expire, so it looks at them rather than being told:
-    /// as often as the shortest allowance, which misses none by being late.
+    /// Phases change far more often than they expire, so it polls them instead of being notified, as often as the
+    /// shortest allowance, so that none expires unseen.
     pub(super) async fn expired(&self, limits: &Limits) -> Cut {
         let shortest = limits.header_timeout.min(limits.idle_timeout).min(limits.request_timeout);
         loop {

@@ -1,9 +1,9 @@
 //! [`Places`]: how many connections there may be, and which of them gives way when there are as many.
 //!
-//! A client that connects and sends nothing costs its sender nothing, so that whoever has one machine
-//! could take every place. Therefore at the cap the oldest *stranger* is closed: a connection that has
-//! not yet carried a request for which somebody [vouched](Caller::vouch). One that has is left alone: a
-//! load balancer keeps it open for its next request, and a request that meets a close is lost.
+//! A connection that sends nothing costs its client nothing, so one machine could take every place. Therefore, at the
+//! cap, the oldest *stranger* is closed: a connection that has not yet carried a request that was
+//! [vouched for](Caller::vouch). Other connections stay open: a load balancer keeps them for its next request, and a
+//! request that meets a close is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -157,8 +157,8 @@ impl Drop for Place {
 }
 
 impl Caller {
-    /// Says that a request of this connection was one that nobody else can make: from now on it is
-    /// closed only when it is idle for too long. Costs a load, once it was said.
+    /// Says that this connection carried a request that only a trusted client can make: from now on it is closed only
+    /// when it is idle for too long. Costs a load, once it was said.
     pub fn vouch(&self) {
         let Holder { places, number, known, .. } = &*self.0;
         if known.load(Ordering::Relaxed) {
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(strangers(&places), [1, 2]);
         places.make_room();
         assert_eq!(strangers(&places), [2]);
-        // It is told to go: too late to vouch for it.
+        // It must already close: too late to vouch for it.
         held[1].caller().vouch();
         held[2].caller().vouch();
         places.make_room();

@@ -1,5 +1,5 @@
 //! What to do: asked when the user's own URL failed, in the middle of a call. Answered from
-//! memory, whatever state our stores are in.
+//! memory, whatever state the stores are in.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -61,7 +61,7 @@ impl HealthPath {
         }
     }
 
-    /// The path; `None` if there is none.
+    /// The path, if there is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         Some(self.0.as_str()).filter(|path| !path.is_empty())

@@ -1,5 +1,5 @@
 //! [`Metrics`]: what the public listener counts. Every series exists from the start, so that a
-//! rate is right from the first request and a secret that nobody uses reads as flat.
+//! rate is right from the first request and an unused secret reads as flat.
 
 use std::collections::HashSet;
 use std::io;

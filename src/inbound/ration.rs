@@ -1,5 +1,5 @@
-//! [`Ration`]: how many lines of one kind the log gets. Whoever forges requests must not fill it, nor
-//! wash out of it what a real mistake says.
+//! [`Ration`]: how many lines of one kind the log gets. Forged requests must not fill it, nor push out the lines of a
+//! real mistake.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

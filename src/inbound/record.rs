@@ -35,7 +35,7 @@ pub(super) struct RequestRecord<'i> {
     pub(super) trace: Option<TraceContext>,
     /// Where it is counted when it ends.
     inbound: &'i Arc<Inbound>,
-    /// What it goes by, whatever is in force when it ends.
+    /// The policy that it uses, even if another is in force when it ends.
     policy: &'i Arc<InboundPolicy>,
     uri: Uri,
     route: Option<Route>,

@@ -1,4 +1,4 @@
-//! What a [`Refusal`] is answered with. Its client is told less than the log and the metrics are.
+//! The answer to a refused request. The client learns less than the log and the metrics.
 
 use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -49,7 +49,7 @@ impl Refusal {
         self.row().0
     }
 
-    /// What is usually behind it and what to do, for whoever runs the server.
+    /// The usual cause and what to do, for the people who run the server.
     pub(super) fn usual_cause(self) -> &'static str {
         match self {
             Self::MethodNotAllowed => "not Twilio: it sends GET and POST only",
@@ -101,8 +101,8 @@ impl Refusal {
         }
     }
 
-    /// What the client is told. Every 403 looks the same: whoever forges requests does not learn
-    /// which accounts exist, nor how close he came.
+    /// What the client learns. Every 403 looks the same, so that an attacker learns neither which accounts exist nor
+    /// how close the forgery was.
     fn told(self) -> &'static str {
         match self.status() {
             StatusCode::FORBIDDEN => "forbidden",
@@ -111,10 +111,10 @@ impl Refusal {
         }
     }
 
-    /// The answer. JSON, since Twilio would read `text/plain` aloud, or text it to somebody.
+    /// The answer. It is JSON, because Twilio would read `text/plain` aloud or send it as a text message.
     ///
-    /// If the request had a body that was not read, the connection cannot be used again, and says
-    /// so, lest a load balancer send the next request into it.
+    /// If the body of the request was not read, the connection cannot be used again. The answer says so, so that a load
+    /// balancer does not send the next request into it.
     pub(super) fn response(self, body: BodyRead) -> Response {
         let text = format!(r#"{{"error":"{}"}}"#, self.told());
         let mut response = (self.status(), text).into_response();
@@ -142,7 +142,7 @@ impl Refusal {
 /// Whether nothing of a request's body is left to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyRead {
-    /// All was read, or there is none.
+    /// It was read in full, or there is no body.
     Yes,
     /// Some may be left.
     No,

@@ -1,8 +1,8 @@
 //! [`Room`]: the memory for bodies whose signature is not known yet, all of them together. Without a bound,
 //! as many connections as there may be could each hold one, and the system would kill the process.
 //!
-//! When there is none left, whoever has held some for the longest gives it up: an honest body is there
-//! within milliseconds, so that it is never the oldest.
+//! When it is used up, the body that has held its share for the longest gives way: an honest body arrives within
+//! milliseconds, so it is never the oldest.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ pub(super) struct Held {
 pub(super) struct NoRoom;
 
 impl Room {
-    /// Of so many bytes.
+    /// A room of this many bytes.
     #[must_use]
     pub fn of(bytes: usize) -> Self {
         let bytes = bytes.min(Semaphore::MAX_PERMITS);
@@ -120,7 +120,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Held {
-    /// Takes so many more; waits, if need be, until others have given way.
+    /// Takes this many more bytes; waits, if necessary, until others have given way.
     pub(super) async fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
         let permits = u32::try_from(bytes).map_err(|_| NoRoom)?;
         let taken = match self.room.0.free.try_acquire_many(permits) {
@@ -160,7 +160,7 @@ impl Held {
         self.gives_way.notified().await;
     }
 
-    /// Gives it back before its time: from here on somebody else bounds it.
+    /// Gives it back early, because something else bounds the body from here on.
     pub(super) fn release(&self) {
         self.room.release(self.number);
     }
@@ -196,7 +196,7 @@ mod tests {
         drop(one);
         assert_eq!(growing.await, Ok(()));
         assert_eq!(free(&room), 50);
-        // Nobody gives way to what would never fit.
+        // No body gives way to one that would never fit.
         assert_eq!(newest.grow(91).await, Err(NoRoom));
         assert!(two.gives_way().now_or_never().is_none());
         drop((empty, two, newest));

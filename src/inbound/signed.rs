@@ -128,7 +128,7 @@ impl Received {
         &self.url
     }
 
-    /// Whether a secret of ours signed it to one of these URLs, which is noted.
+    /// Whether a configured secret signed it for one of these URLs. The match is counted.
     pub(super) async fn is_signed_to<'i>(
         &self,
         urls: Vec<String>,

@@ -9,7 +9,7 @@ use crate::twilio::kind::twiml_request::Verb;
 use crate::twilio::signature::{SignedRequest, Verified};
 use crate::twilio::twiml::Twiml;
 
-/// Records the events of a status callback, of whatever kind, and answers when they are durable.
+/// Records the events of a status callback of any kind, and answers when they are durable.
 pub(super) async fn answer(
     inbound: &Inbound,
     policy: &InboundPolicy,

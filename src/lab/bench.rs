@@ -1,5 +1,5 @@
 //! What `offhook bench` sends: callbacks as fast as a server takes them, or at a rate. Knows no kind of
-//! server: whatever takes a signed callback at a URL can be held against offhook.
+//! server: anything that accepts a signed callback at a URL can be compared with offhook.
 //!
 //! It shares the machine with the server that it measures, so it must be cheap: one thread, one
 //! write and one read for a request, and requests that are made by filling in blanks.
@@ -34,7 +34,7 @@ impl Measured {
     }
 }
 
-/// Sends according to the plan over so many connections, each to one of the targets in turn; how long it
+/// Sends according to the plan over this many connections, each to one of the targets in turn, and returns how long it
 /// took. Blocks its thread, which does nothing else.
 ///
 /// # Errors

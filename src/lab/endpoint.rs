@@ -1,4 +1,4 @@
-//! [`Endpoint`]: what is forwarded to: a small HTTP server that remembers what arrived, and answers as it is told.
+//! [`Endpoint`], the target of a forward: a small HTTP server that remembers what arrived and answers as configured.
 
 use std::io;
 use std::net::SocketAddr;

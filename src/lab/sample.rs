@@ -23,7 +23,7 @@ pub fn number(rng: &mut impl Rng) -> String {
     format!("+1{}55501{:02}", rng.random_range(201..=989), rng.random_range(0..100))
 }
 
-/// Who, to whom, and when: what the callbacks of one call or message have in common.
+/// What the callbacks of one call or message have in common: from, to and when.
 #[derive(Clone, Debug)]
 pub struct Parties {
     /// `AC…`.
@@ -127,7 +127,7 @@ fn append(url: &str, query: &str) -> String {
     format!("{url}{mark}{query}")
 }
 
-/// The prefix of the SIDs of what an event of this kind tells about.
+/// The prefix of the SIDs that events of this kind are about.
 #[must_use]
 pub fn sid_prefix(kind: Kind) -> &'static str {
     match kind {
@@ -141,7 +141,7 @@ pub fn sid_prefix(kind: Kind) -> &'static str {
     }
 }
 
-/// The status of an event of this kind when nobody asks for another.
+/// The default status of an event of this kind.
 #[must_use]
 pub fn usual_status(kind: Kind) -> &'static str {
     match kind {

@@ -1,5 +1,5 @@
-//! Real servers, each private to whoever starts it: in a directory of its own, on a Unix socket, so
-//! that no port is taken, and gone when its owner is, however that ends. The integration tests use
+//! Real servers, each private to the code that starts it: in its own directory, on a Unix socket, so
+//! that it needs no port, and gone when its owner is, however that ends. The integration tests use
 //! them as well.
 
 mod postgres;
@@ -54,7 +54,7 @@ pub fn missing(needs: &[Need]) -> Option<Program> {
     programs.copied().find(|(program, _)| process::find(program).is_none())
 }
 
-/// A port of loopback that was free just now, for a server that must be told one.
+/// A port of loopback that was free just now, for a server that needs one.
 ///
 /// # Errors
 /// None is free.

@@ -40,7 +40,7 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    /// Starts a command that is `offhook serve`, and keeps so many lines of its log, the last ones.
+    /// Starts a command that is `offhook serve`, and keeps this many of the last lines of its log.
     ///
     /// # Errors
     /// The program cannot be started.

@@ -30,7 +30,7 @@ impl Step {
 pub struct Outlook {
     /// The time, by the clock that gave things their times; `None` if that is this process's own.
     pub now: Option<Timestamp>,
-    /// When the newest thing came; `None` if there is none, or if it is no wonder that all are old.
+    /// When the newest item came; `None` if there is no item, or if all of them may well be old.
     pub newest: Option<Timestamp>,
     /// Until when the clocks were trusted: what was last given to [`Expire::trust`], by any process.
     pub trusted: Option<Timestamp>,

@@ -62,8 +62,8 @@ pub struct CommitResult<I> {
 }
 
 impl<I: Clone> Pending<I> {
-    /// Of at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are none. What is not an event is
-    /// left out.
+    /// Takes at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are no events among them. Deliveries that are not
+    /// events are left out.
     #[must_use]
     pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
         debug_assert!(deliveries.len() <= Batch::MAX_EVENTS, "a source was asked for no more");
@@ -167,7 +167,7 @@ impl<I> Settled<I> {
         &self.0
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -134,7 +134,7 @@ impl Observer for RecentEvents {
             Outcome::Stored { fresh, .. } => fresh.get(place).copied(),
             Outcome::Appended => None,
         };
-        // What nobody watches and nobody will remember is not copied.
+        // An event that is neither watched nor remembered is not copied.
         let events = batch.events();
         let mut memory = self.memory();
         let skipped = match self.watchers() {
@@ -155,7 +155,7 @@ impl Observer for RecentEvents {
             let number = memory.count;
             let seen = Arc::new(RecentEvent { number, event: event.clone(), at, duplicate });
             push_bounded(&mut memory.last, Arc::clone(&seen), REMEMBERED);
-            // An error says that nobody watches.
+            // An error means that there is no subscriber.
             let _ = self.sender.send(seen);
         }
     }

@@ -25,7 +25,7 @@ labels! {
         MalformedSignature = "malformed_signature",
         /// No secret and no candidate URL gives this signature.
         WrongSignature = "wrong_signature",
-        /// The `AccountSid` is none of ours.
+        /// The `AccountSid` is not configured.
         UnknownAccount = "unknown_account",
         /// JSON without `bodySHA256` in its URL.
         MissingBodyHash = "missing_body_hash",

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 pub const REMEMBERED: usize = 32;
 /// Longest URL that is shown, in characters.
 const SHOWN: usize = 300;
-/// After so many bytes there are as many characters.
+/// This many bytes contain at least that many characters.
 const ENOUGH: usize = 4 * SHOWN;
 
 /// A request that was refused.
@@ -93,8 +93,8 @@ impl RecentRefusals {
     }
 }
 
-/// A URL as it may be shown: the values of its query may be somebody's number, and what stands
-/// before its host is a password.
+/// A URL as it may be shown: the values of its query may be a person's number, and the part before its host is a
+/// password.
 #[must_use]
 pub fn shown(url: &str) -> String {
     let (path, query) =
@@ -186,7 +186,7 @@ fn end_of_sid(text: &str, at: usize) -> Option<usize> {
     (begins && ends && is_one).then_some(end)
 }
 
-/// What a text means that was encoded a few times, as somebody does who wants it to pass.
+/// The meaning of a text that was encoded several times, as an attacker does to get past a filter.
 fn decoded(text: &str) -> String {
     const TIMES: usize = 4;
     (0..TIMES).fold(text.to_owned(), |text, _| match text.contains('%') {

@@ -1,6 +1,6 @@
-//! The log's own thread. A reader of standard error that stalls, as a full pipe does, blocks who writes to
-//! it: that must be nobody who answers callbacks. So lines wait in a bounded queue, and what does not
-//! fit is dropped, counted, and told about once there is room again.
+//! The log's own thread. A reader of standard error that stalls, as a full pipe does, blocks the
+//! thread that writes: that must not be one that answers callbacks. So lines wait in a bounded queue. Lines that do not
+//! fit are dropped and counted, and the log says so once there is room again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait: some seconds of a busy process.
 const LINES: usize = 4096;
-/// Bytes that wait, whatever their number: the queue is memory, too.
+/// Most bytes that wait, in any number of lines: the queue is memory, too.
 const BYTES: usize = 2 * 1024 * 1024;
 
 /// Lines that were dropped, by all of the process: there is one log, as there is one subscriber of
@@ -105,7 +105,7 @@ impl Waiting {
 fn drain(queue: &Receiver<Vec<u8>>, waiting: &Waiting, out: &mut impl Write) {
     let mut told = dropped().get();
     while let Ok(line) = queue.recv() {
-        // A log that cannot be written has nobody to be told.
+        // A log that cannot be written cannot report it either.
         let _ = out.write_all(&line);
         waiting.took(line.len());
         let lost = dropped().get() - told;

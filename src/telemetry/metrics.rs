@@ -20,7 +20,7 @@ use crate::outage::Outage;
 use crate::pipeline::{CommitError, CommitFailure, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
 
-/// From half a millisecond, a commit on a fast disk, to the longest wait of anybody.
+/// From half a millisecond, a commit on a fast disk, to the longest wait there is.
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const EVENTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -53,7 +53,7 @@ metrics! {
         pub differing: IntCounter = "offhook_differing_duplicates_total",
         /// Deliveries taken over from a worker that left them idle
         claimed: IntCounter = "offhook_claimed_deliveries_total",
-        /// Entries that somebody else deleted or trimmed while they were pending
+        /// Entries that another client deleted or trimmed while they were pending
         vanished: IntCounter = "offhook_stream_vanished_total",
         /// Events put aside
         dead_letters: IntCounter = "offhook_dead_letters_total",
@@ -73,7 +73,7 @@ metrics! {
     pub struct Calls {
         /// Calls in the store whose status is not final, the very old ones left out
         pub in_progress: IntGauge = "offhook_calls_in_progress",
-        /// How many there may be, as configured; 0 if nobody said
+        /// How many calls there may be, as configured; 0 if unknown
         pub limit: IntGauge = "offhook_calls_limit",
     }
 }
@@ -125,8 +125,8 @@ struct All {
 }
 
 impl Metrics {
-    /// Registers every series, at zero. Of commits `spans` are told as well. How long an event took to be stored is
-    /// measured by `clock`.
+    /// Registers every series, at zero. Commits are reported to `spans` as well. `clock` measures how long an event took to
+    /// be stored.
     ///
     /// # Errors
     /// A name is registered already.
@@ -148,7 +148,7 @@ impl Metrics {
         })))
     }
 
-    /// What is told about one backend.
+    /// The observer of one backend.
     #[must_use]
     pub fn of(&self, backend: Backend) -> BackendMetrics {
         let label = &[backend.as_str()];
@@ -185,7 +185,7 @@ impl Metrics {
         durability.below.with_label_values(&[backend]).set(f64::from(u8::from(below)));
     }
 
-    /// Shows how many calls there may be; 0 if nobody said.
+    /// Shows how many calls there may be; 0 if unknown.
     pub fn show_calls_limit(&self, limit: u64) {
         show(&self.0.calls.limit, limit);
     }
@@ -208,7 +208,7 @@ impl Metrics {
         show(&spool.damaged, damaged);
     }
 
-    /// What is told about batches and their events.
+    /// The observer of batches and their events.
     #[must_use]
     pub fn commits(&self) -> &Commits {
         &self.0.commits
@@ -220,25 +220,25 @@ impl Metrics {
         &self.0.outcomes
     }
 
-    /// What is told about the account's concurrency.
+    /// The metrics of the account's concurrency.
     #[must_use]
     pub fn calls(&self) -> &Calls {
         &self.0.calls
     }
 
-    /// What is told about the settings of the backends.
+    /// The metrics of the backends' settings.
     #[must_use]
     pub fn durability(&self) -> &Durability {
         &self.0.durability
     }
 
-    /// What is told about the local log.
+    /// The metrics of the local log.
     #[must_use]
     pub fn spool(&self) -> &SpoolMetrics {
         &self.0.spool
     }
 
-    /// What is told about the stream as a whole.
+    /// The metrics of the stream as a whole.
     #[must_use]
     pub fn stream(&self) -> &StreamMetrics {
         &self.0.stream
@@ -261,7 +261,7 @@ impl Commits {
     }
 }
 
-/// What is told about one backend: counted, traced, and logged once per batch.
+/// The observer of one backend: counts, traces, and logs once per batch.
 #[derive(Clone)]
 pub struct BackendMetrics {
     backend: Backend,

@@ -1,5 +1,5 @@
 //! Spans on their way to a collector of OpenTelemetry: in batches, by OTLP over HTTP. When it is down
-//! they are dropped and counted; nobody waits for it.
+//! they are dropped and counted, and nothing waits for it.
 
 use std::time::{Duration, SystemTime};
 
@@ -52,8 +52,8 @@ metrics! {
     }
 }
 
-/// Starts sending, and says where to tell what shall be sent. Ends soon after `stop`, with what was
-/// told until then.
+/// Starts sending, and returns the spans to report to. Ends soon after `stop`, once it has sent what was reported until
+/// then.
 ///
 /// # Errors
 /// The HTTP client cannot be made, or a name of a metric is taken.
@@ -114,7 +114,7 @@ impl Sender {
             }
             self.send(&mut gathered).await;
         }
-        // Whoever had something to tell has ended.
+        // Every task that reports spans has ended.
         gather(&mut told, &mut gathered);
         while !gathered.is_empty() {
             self.send(&mut gathered).await;

@@ -1,4 +1,4 @@
-//! What is told about the stream as a whole: how much waits in it, and what keeps it from being freed.
+//! Metrics of the stream as a whole: how much waits in it, and what keeps entries from being freed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::labels::labels;
 use crate::metrics::{Counters, metrics, show};
 use crate::upkeep::stream::StreamObserver;
 
-/// A group of somebody else's that is so far behind is taken for one that nobody reads any more.
+/// A group that is not offhook's and is this far behind counts as abandoned.
 const FORGOTTEN: Duration = Duration::from_secs(300);
 
 labels! {
@@ -37,7 +37,7 @@ metrics! {
         pending: IntGauge = "offhook_stream_pending",
         /// Events that were put aside and are still there
         pub dead: IntGauge = "offhook_dead_letters",
-        /// Age of the oldest of them; 0 if there is none
+        /// Age of the oldest of them, or 0
         pub oldest: Gauge = "offhook_stream_oldest_age_seconds",
         /// Entries freed, about
         trimmed: IntCounter = "offhook_stream_trimmed_total",
@@ -55,7 +55,7 @@ metrics! {
         pub refusing: IntGauge = "offhook_stream_refusing",
         /// 1 while no marks are written, since more than half of Redis's maxmemory is used
         marks_given_up: IntGauge = "offhook_marks_given_up",
-        /// Times that the stream, or our group in it, was taken away by somebody
+        /// Times that the stream, or offhook's group in it, was deleted or set back
         pub resets: Counters<Reset> = "offhook_stream_resets_total" by ["what"],
     }
 }

@@ -64,8 +64,8 @@ pub(crate) fn canonical(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text with every number in it replaced; `None` if there is none. A number is a plus, and its
-/// digits in groups; at the start a blank may stand for the plus.
+/// The text with every number in it replaced; `None` if it contains no number. A number is a plus and digits in
+/// groups; at the start a blank may stand for the plus.
 pub(crate) fn replace_numbers(text: &str, become_: impl Fn(&str) -> String) -> Option<String> {
     let (mut written, mut copied, mut at) = (String::new(), 0, 0);
     while at < text.len() {
@@ -86,7 +86,7 @@ pub(crate) fn replace_numbers(text: &str, become_: impl Fn(&str) -> String) -> O
     (copied > 0).then(|| written + &text[copied..])
 }
 
-/// Where a number ends whose digits start here; here, if it is none. Its groups may be apart, as in
+/// The end of the number whose digits start here, or this place if it is not a number. Its groups may be apart, as in
 /// `1 (555) 010-0002`.
 fn number_end(text: &[u8], start: usize) -> usize {
     /// `) ` and ` (`

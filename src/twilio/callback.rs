@@ -52,7 +52,7 @@ pub enum Lost {
     Body,
 }
 
-/// The events of a request that tells what happened: one, or one per element of an Event Streams
+/// The events of a request that reports what happened: one, or one per element of an Event Streams
 /// array. What no kind recognises is kept. They are recognised by what was signed; of that they hold
 /// what `privacy` lets be kept.
 ///
@@ -77,8 +77,7 @@ pub fn events(
     })
 }
 
-/// The event of a request that asks a fallback URL what to do. Never fails: it is answered, whatever
-/// it says.
+/// The event of a request to a fallback URL. Never fails: such a request is answered whatever it contains.
 #[must_use]
 pub fn fallback_event(
     request: &SignedRequest<'_, Verified<'_>>,
@@ -217,7 +216,7 @@ impl<'r> Source<'r> {
             ..Event::new(key, kind, &account)
         };
         if event.about_account.is_some() {
-            // Nobody vouches for it: history only.
+            // No secret vouches for that account: history only.
             event.resource = None;
         }
         self.privacy.apply(&mut event);

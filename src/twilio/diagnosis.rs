@@ -115,7 +115,7 @@ fn other_slash(url: &str) -> String {
 /// The URL with its query's parameters in every other order, if they are few; else sorted, and
 /// sorted backwards.
 fn other_orders(url: &str) -> Vec<String> {
-    /// Of so many every order is tried: 119 others.
+    /// Up to this many parameters, every order is tried: 119 others.
     const FEW: usize = 5;
     let Some((path, query)) = url.split_once('?') else { return Vec::new() };
     let pairs: Vec<&str> = query.split('&').collect();

@@ -19,7 +19,7 @@ pub enum Class {
     Configuration,
     /// Never send there again: the recipient cannot be reached.
     Recipient,
-    /// Never send there again: the recipient asked for that.
+    /// The recipient opted out: never send there again.
     OptedOut,
     /// Say something else: what was sent is not let through.
     Content,

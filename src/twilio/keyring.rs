@@ -203,7 +203,7 @@ impl Account {
 pub struct Named<'a> {
     /// `AccountSid`: what it is about.
     pub account: Option<&'a str>,
-    /// `ParentAccountSid`: the debugger tells an account what happened in its sub-accounts, too
+    /// `ParentAccountSid`: the debugger also reports to an account what happened in its sub-accounts
     /// (<https://www.twilio.com/docs/usage/troubleshooting/debugging-event-webhooks>).
     pub parent: Option<&'a str>,
 }

@@ -1,7 +1,7 @@
 //! The kinds of callbacks, a file each: how one is recognised, its key, its SID and resource, and the
 //! order of its statuses.
 //!
-//! They are told apart by their parameters alone, since users point every kind at one URL. Facts that
+//! Only their parameters distinguish them, since users point every kind at one URL. Facts that
 //! are not documented otherwise are from the field names of Twilio's documentation.
 
 pub(crate) mod amd;
@@ -31,7 +31,7 @@ pub(super) struct Recognised {
     pub(super) occurred_at: Option<Timestamp>,
 }
 
-/// How an event is told from all others of its account.
+/// What distinguishes an event from all others of its account.
 pub(super) enum Identity {
     /// By a name of its own.
     Key(EventKey),

@@ -15,8 +15,8 @@ pub struct Params<'a> {
     sent: &'a [u8],
     decoded: Vec<u8>,
     pairs: Vec<(Text, Text)>,
-    /// The places of the pairs in the order in which they are signed, once somebody has asked: the
-    /// signature does, and what recognises duplicates.
+    /// The places of the pairs in the order in which they are signed, computed on first use: by the signature, and by
+    /// the recognition of duplicates.
     order: OnceLock<Vec<(u64, u32)>>,
 }
 
@@ -165,14 +165,14 @@ impl<'a> Params<'a> {
     /// The places of the pairs, sorted by name and then by value.
     ///
     /// Twilio sends a few dozen pairs, which are compared with each other. Many pairs are sorted by seven bytes
-    /// at a time, since their sender may have chosen them to differ late: that takes a time of about the length of
-    /// the form, whatever it says.
+    /// at a time, since their sender may have chosen them to differ late: that takes time in proportion to the
+    /// length of the form, whatever it contains.
     fn order(&self) -> &[(u64, u32)] {
         self.order.get_or_init(|| self.sorted())
     }
 
     fn sorted(&self) -> Vec<(u64, u32)> {
-        /// Up to so many are compared with each other.
+        /// Up to this many pairs are compared with each other.
         const FEW: usize = 128;
         /// So many of the same beginning are.
         const ALIKE: usize = 16;
@@ -221,7 +221,7 @@ impl<'a> Params<'a> {
     }
 
     /// The same with invalid UTF-8 replaced by U+FFFD, as most form libraries decode it; `None`
-    /// if there is none.
+    /// if nothing was replaced.
     #[must_use]
     pub fn with_replacements(&self) -> Option<Params<'static>> {
         if self.is_utf8() {
@@ -269,8 +269,8 @@ pub(crate) fn printable(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The first bytes of a text as a number, whose order is theirs: it tells most names apart, and is
-/// compared at once.
+/// The first bytes of a text as a number, whose order is the text's: it distinguishes most names, and is
+/// compared in one step.
 pub(crate) fn start_of(text: &[u8]) -> u64 {
     u64::from_be_bytes(text.first_chunk().copied().unwrap_or_else(|| {
         let mut start = [0; 8];

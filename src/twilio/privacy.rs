@@ -66,7 +66,7 @@ pub struct Treatments {
 /// Why a key does not do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Something is not plain, and there is none.
+    /// There is no key, and not everything is plain.
     #[error(
         "what is not plain needs a key that nobody can guess, since a bare hash of a number is \
          found by trying all numbers: set privacy.key_file to a file with what \
@@ -84,8 +84,8 @@ pub enum KeyError {
 
 /// What becomes of which parameter. Immutable; the plain one costs nothing.
 ///
-/// Every process of a deployment needs the same one: receivers apply it, and whatever looks for a
-/// number asks it how that is stored.
+/// Every process of a deployment needs the same one: receivers apply it, and searches ask it how a number is
+/// stored.
 #[derive(Clone, Default)]
 pub struct Privacy {
     treatments: Treatments,
@@ -139,8 +139,7 @@ impl Privacy {
         self.treatments
     }
 
-    /// Makes of an event what may be kept and shown of it: its body and its query. Whatever is
-    /// plain stays byte for byte. Never fails: what cannot be read is treated as a whole, in the
+    /// Reduces the body and the query of an event to what may be kept and shown. What is plain stays byte for byte. Never fails: what cannot be read is treated as a whole, in the
     /// strictest way that is set.
     pub fn apply(&self, event: &mut Event) {
         if self.is_plain() {
@@ -158,11 +157,11 @@ impl Privacy {
         }
     }
 
-    /// Each form in which a number or an address may be stored that somebody looks for: as it is,
-    /// from before this was set, and what this makes of it.
+    /// Each form in which a number or an address that is searched for may be stored: as it is, from before this was
+    /// set, and what this makes of it.
     ///
     /// A masked number is shared by all that end like it, and a dropped one is stored nowhere:
-    /// whoever deletes what is found must ask [`tells_numbers_apart`](Self::tells_numbers_apart).
+    /// a caller that deletes what it finds must check [`tells_numbers_apart`](Self::tells_numbers_apart).
     #[must_use]
     pub fn forms(&self, sought: &str) -> Vec<String> {
         let mut forms = vec![sought.to_owned()];
@@ -179,8 +178,8 @@ impl Privacy {
         matches!(self.treatments.numbers, Treatment::Plain | Treatment::Hash)
     }
 
-    /// What hashes the identity of an event that has none of its own; `None` if anybody may. A bare
-    /// hash of a body whose other half is stored would tell what the treated half was.
+    /// The key that hashes the identity of an event without one of its own; `None` if a plain hash will do. A plain
+    /// hash of a body whose other half is stored would reveal the treated half.
     #[must_use]
     pub fn identity(&self) -> Option<Hmac<Sha256>> {
         // So that no hash of a value is that of an identity.

@@ -1,9 +1,8 @@
-//! [`PublicUrl`]: the base of every URL that Twilio was told, and [`candidates`]: the URLs that
+//! [`PublicUrl`]: the base of every URL that was given to Twilio, and [`candidates`]: the URLs that
 //! it may have signed.
 //!
-//! Twilio signs the URL as it requested it, byte for byte, so a URL library, which re-encodes,
-//! is never let near it. `Host` and `X-Forwarded-*` are not consulted: whoever sends the request
-//! chooses them.
+//! Twilio signs the URL as it requested it, byte for byte, so no URL library, which would
+//! re-encode it, touches it. `Host` and `X-Forwarded-*` are not read: the sender of a request chooses them.
 
 use std::borrow::Cow;
 
@@ -169,8 +168,8 @@ impl Writing {
 
 /// The writings of a query that mean the same, each class of characters in one writing throughout:
 /// the one that signs writes a query with one encoder. `+` and `%20` for a blank, `'` and `:` and
-/// `@` and their escapes. As it is comes first; the path stays as it is. Each is made only when it is
-/// asked for: a query may be long, and of a forged request nobody wants them all.
+/// `@` and their escapes. The URL as sent comes first; the path stays as it is. Each is made only when it
+/// is needed, because a query may be long and a forged request is not worth all of them.
 fn writings(rest: &str) -> impl Iterator<Item = Cow<'_, str>> + Send {
     const CLASSES: [Class; 3] = [&[("'", "%27")], &[("+", "%20")], &[(":", "%3A"), ("@", "%40")]];
     let (path, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));

@@ -37,7 +37,7 @@ pub enum Content {
     Json,
 }
 
-/// A request whose signature nobody has checked.
+/// A request whose signature has not been checked.
 #[derive(Debug)]
 pub struct Unverified(Claim);
 

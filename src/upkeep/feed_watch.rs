@@ -1,8 +1,7 @@
-//! [`FeedWatchKeeper`]: finds out that the feed has grown, and wakes those who wait for that.
+//! [`FeedWatchKeeper`]: notices that the feed has grown, and wakes the readers that wait.
 //!
-//! Whoever commits may be another process. Postgres tells of it where there is a connection that listens; elsewhere
-//! the end of the feed is looked at, as often as it takes, while a reader waits. Nothing rests on the notifications:
-//! whatever becomes of them, the end is looked at now and then.
+//! Another process may commit. Postgres notifies a connection that listens; without one, the end of the feed is polled
+//! while a reader waits. Correctness does not depend on notifications: the end is polled now and then anyway.
 
 mod metrics;
 
@@ -54,7 +53,7 @@ impl FeedWatchKeeper {
         stop.run_until_cancelled(work).await;
     }
 
-    /// Looks at the end of the feed while a reader waits, often unless we are `told`.
+    /// Polls the end of the feed while a reader waits, often unless notifications arrive (`told`).
     async fn look(&self, mut told: watch::Receiver<bool>) {
         let (mut last, mut backoff) = (None, Backoff::default());
         loop {

@@ -1,5 +1,5 @@
-//! [`HealthWatch`]: whether a receiver can take callbacks, for a load balancer. The same that `/readyz` says, looked
-//! at again and again instead of once for each probe, since anybody may ask.
+//! [`HealthWatch`]: whether a receiver can take callbacks, for a load balancer. The same as `/readyz`, but
+//! checked periodically instead of once per probe, because any client may ask.
 
 use std::time::Duration;
 

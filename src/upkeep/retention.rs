@@ -193,7 +193,7 @@ impl<P: Expire> Keeper<P> {
         Ok(Turn::Did(step))
     }
 
-    /// The first deletion of a process is told, and each that goes back for long.
+    /// Logs the first deletion of a process, and each that covers a long time.
     fn count(&mut self, step: Step, cutoff: Timestamp) {
         let (table, deleted) = (self.table.as_str(), step.deleted());
         self.metrics.deleted.inc_by(deleted);

@@ -172,7 +172,7 @@ pub(super) struct Scanned {
     pub(super) damaged: u64,
 }
 
-/// Hands out the records of a file with their places, whatever lies between them.
+/// Returns the records of a file with their places, and skips anything between them.
 ///
 /// What lies before a later batch was synced before that was begun, so it is damaged if it is no
 /// record. What lies at the end, or within the last batch, may have been torn by a crash: that batch

@@ -9,7 +9,7 @@ use super::files::{self, Files};
 use super::state::RecordPlace;
 
 const LENGTH: usize = 24;
-/// Of nothing in particular; tells what was written here from what a broken disk returns.
+/// An arbitrary value that distinguishes what was written here from what a broken disk returns.
 const SEAL: u64 = 0x6f66_6668_6f6f_6b31;
 
 /// The file that says it.

@@ -25,8 +25,7 @@ pub struct Fill {
     pub bytes: u64,
 }
 
-/// How far everything is settled. Whatever lies before is needed no more, once the store has synced
-/// it.
+/// How far everything is settled. Records before it are no longer needed once the store has synced them.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Watermark {
     pub(super) place: RecordPlace,

@@ -54,7 +54,7 @@ pub struct ExamineError {
     error: BackendError,
 }
 
-/// What Postgres refuses by its SQLSTATE, whatever language it answers in
+/// What Postgres refuses, by its SQLSTATE, which does not depend on its language
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denied {

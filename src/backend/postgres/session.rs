@@ -1,8 +1,8 @@
 //! How one statement gets a connection, also from a pooler that gives each transaction whichever
 //! connection is free, as PgBouncer does in transaction mode.
 //!
-//! There a prepared statement is gone with the transaction, or worse, its name is that of somebody
-//! else's statement. So a statement has no name there, and a transaction around it. Without a pooler
+//! There a prepared statement is gone with the transaction, or worse, its name belongs to another client's
+//! statement. So a statement has no name there, and a transaction around it. Without a pooler
 //! it keeps its name, which saves parsing and planning it again.
 //!
 //! Whether there is a pooler is found out by a sign: a setting that each connection is opened with. A
@@ -21,8 +21,8 @@ use super::{CONNECT, Postgres, STATEMENT};
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
 const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
-/// A transaction whose client is frozen, or has gone without a word, holds its locks for so long at the most; and one
-/// that waits for a lock gives up, to begin anew.
+/// The longest time that a transaction whose client is frozen or has vanished holds its locks. One that waits for a lock
+/// gives up after it, and begins anew.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
     SET LOCAL lock_timeout = '10s'";
 /// Nothing of offhook's cancels a statement that took less.
@@ -52,7 +52,7 @@ impl Drop for Lease {
 }
 
 impl Postgres {
-    /// Runs a statement, in bounded time. `work` is told whether the statement may be kept prepared.
+    /// Runs a statement, in bounded time. `work` learns whether the statement may be kept prepared.
     pub(super) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
@@ -100,8 +100,7 @@ impl Postgres {
         .await
     }
 
-    /// The same for what may take long: Postgres goes on with a statement whose client has gone,
-    /// unless it was told.
+    /// The same for long statements: Postgres continues a statement whose client has gone, unless it has a time-out.
     pub(super) async fn run_limited<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::twilio::details::EventDetails;
 use crate::twilio::privacy::Privacy;
 
-/// What is to go. Whatever is set must hold; with nothing set, everything is meant.
+/// What to delete. A row must match every field that is set; with none set, everything matches.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Selection {
     /// About this SID.

@@ -16,8 +16,8 @@ use super::error::ConnError;
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait until it is known where Redis is, and for the connection to it.
 pub(super) const REACH: Duration = Duration::from_secs(4);
-/// What was known of the primary longer ago than this is not known: a Sentinel that answers so late may
-/// be about to say something else, and a primary that was silent for so long may have been deposed.
+/// Knowledge about the primary that is older than this does not count: a Sentinel that answers this late may be about
+/// to change its answer, and a primary that was silent for this long may have been deposed.
 pub(super) const FRESH: Duration = Duration::from_millis(500);
 /// Where Redis is.
 #[derive(Debug)]

@@ -149,8 +149,8 @@ impl Conn {
         Ok(open)
     }
 
-    /// Making one goes on when whoever waited for it has given up: it may take longer than a request
-    /// may wait, over TLS or by way of Sentinels, and would else never be made.
+    /// Connecting continues after the waiting caller has given up: over TLS or through Sentinels it may take longer than
+    /// a request may wait, and would otherwise never succeed.
     async fn reach(&mut self) -> Result<Open, ConnError> {
         while let Some(made) = self.opening.try_join_next() {
             if let Ok(Ok(open)) = made {

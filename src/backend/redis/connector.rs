@@ -105,7 +105,7 @@ fn without_detail(error: &redis::RedisError) -> String {
     detail.and_then(|detail| text.strip_suffix(&detail)).unwrap_or(&text).to_owned()
 }
 
-/// What Redis tells, or nothing if it does not tell that to us.
+/// What Redis reports, or nothing if it refuses to.
 async fn told<T: FromRedisValue + Default>(
     conn: &mut Conn,
     question: &Cmd,

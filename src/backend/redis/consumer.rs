@@ -14,8 +14,8 @@ use super::error::{ConnError, Why};
 use crate::event::{Event, Fingerprint, codec};
 use crate::pipeline::{Claimed, Delivery, Mark, Settled, SettledEntry, Source, SourceError};
 
-/// How long a read waits for something new. A stop waits for it: what Redis hands out to a read that was given up
-/// would be nobody's for a while.
+/// How long a read waits for something new. A stop waits for it: entries that Redis returns to an abandoned
+/// read would be processed by no worker for a while.
 const BLOCK: Duration = Duration::from_secs(1);
 /// How long it waits where Redis does not: some gateways take no `BLOCK`, and some leave it out.
 const POLL: Duration = Duration::from_millis(900);
@@ -53,7 +53,7 @@ pub struct RedisConsumer {
 }
 
 impl RedisConsumer {
-    /// A reader of this name, which nobody used before. It claims what has been idle for `idle`,
+    /// A reader with this name, which was never used before. It claims what has been idle for `idle`,
     /// and its marks live for `mark_ttl`.
     #[must_use]
     pub fn new(
@@ -129,7 +129,7 @@ impl RedisConsumer {
         read
     }
 
-    /// Of what is this reader's own, or was: whatever its idle time.
+    /// Claims what is this reader's own, or was, whatever its idle time.
     fn xclaim(&self, ids: &[String]) -> redis::Cmd {
         let mut claim = cmd("XCLAIM");
         claim.arg(&self.names.stream).arg(&self.names.group).arg(&self.name);
@@ -146,7 +146,7 @@ impl Source for RedisConsumer {
         let (began, polls) = (Instant::now(), self.polls());
         let mut answer = self.reads.query::<Streams>(&self.xreadgroup(limit, !polls)).await;
         if let (false, Err(ConnError::Refused { .. })) = (polls, &answer) {
-            // What stands in for Redis may refuse only to wait. Whatever else is wrong is so once more.
+            // A substitute for Redis may refuse only to wait. Any other error happens again.
             answer = self.reads.query(&self.xreadgroup(limit, false)).await;
             self.polls = answer.is_ok().then(Instant::now);
         }

@@ -1,4 +1,4 @@
-//! [`ConnError`]: why a command failed, told apart by what a caller does about it.
+//! [`ConnError`]: why a command failed, with a variant for each reaction of a caller.
 
 use redis::RedisError;
 

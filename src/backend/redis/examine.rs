@@ -1,4 +1,4 @@
-//! What somebody who knows Redis looks at before it is trusted with events.
+//! What an expert checks before trusting a Redis with events.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Examined {
     pub version: String,
     /// Its clock, unless that is hidden.
     pub clock: Option<Timestamp>,
-    /// `maxmemory`; 0 is none, `None` is hidden.
+    /// `maxmemory`: 0 means no limit, `None` that it is hidden.
     pub max_memory: Option<u64>,
     /// Events a second, by the times of the last ones in the stream; `None` if they are too few to tell.
     pub rate: Option<f64>,

@@ -58,8 +58,8 @@ impl RedisHealth {
         self.marks_given_up.load(Ordering::Relaxed)
     }
 
-    /// How often our group was made again since this was last asked: somebody destroyed it, or took the
-    /// stream away with all that was in it.
+    /// How often the group was created again since the last call: it was destroyed, or the stream was deleted with
+    /// everything in it.
     pub fn take_groups_made_again(&self) -> u64 {
         self.groups_made_again.swap(0, Ordering::Relaxed)
     }

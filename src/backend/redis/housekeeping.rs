@@ -20,7 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many entries one call frees, less one node of them, if there are as many.
 pub const TRIMMED_AT_ONCE: u64 = 5_000;
-/// Up to so many unread entries are counted one by one; what is more goes by what Redis says.
+/// Up to this many unread entries are counted one by one; beyond that, Redis's own count is used.
 const COUNTED: u64 = 500;
 
 /// What waits in the stream.
@@ -38,7 +38,7 @@ pub struct Backlog {
     pub oldest: Option<Timestamp>,
 }
 
-/// A group of somebody else's that keeps entries in the stream: what it has not acked is not freed.
+/// A group that is not offhook's and keeps entries in the stream: what it has not acked is not freed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Blocker {
     /// Its name.
@@ -58,7 +58,7 @@ pub struct Housekeeping {
     gathers: bool,
 }
 
-/// How far a stream ever was: what only grows, unless somebody takes the stream away.
+/// How far a stream ever was. It only grows, unless the stream is deleted or set back.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Extent {
     /// Entries that were ever appended.
@@ -91,8 +91,8 @@ impl Housekeeping {
         }
     }
 
-    /// Removes consumers of our group that nobody has heard of for `idle`, unless something is
-    /// pending on them; how many. A worker that leaves does so itself; one that was killed cannot.
+    /// Removes consumers of the group that have been silent for `idle`, unless something is
+    /// pending under their names. Returns how many. A worker that leaves does so itself; one that was killed cannot.
     pub async fn reap(&mut self, idle: Duration) -> Result<u64, BackendError> {
         let script = Script::new(include_str!("reap.lua"));
         let (keys, idle) = ([&*self.names.stream], idle.as_millis().to_string());
@@ -109,8 +109,8 @@ impl Housekeeping {
         self.look().await.map_err(|error| BackendError(error.to_string()))
     }
 
-    /// What waits; and if the stream is not as far as it was when it was last looked at, so that somebody
-    /// deleted it, flushed Redis, or failed over to one that had less: what waited then.
+    /// What waits. If the stream is not as far as at the last look, because it was deleted, Redis was flushed, or a
+    /// failover led to a Redis that had less: what waited then.
     pub async fn compare(&mut self) -> Result<(Backlog, Option<Backlog>), BackendError> {
         let failed = |error: ConnError| BackendError(error.to_string());
         let extent = self.extent().await.map_err(failed)?;
@@ -188,7 +188,7 @@ impl Housekeeping {
                 others.extend(oldest.map(|oldest| (group.name, oldest)));
             }
         }
-        // Without our group nothing is freed, whatever others do.
+        // Without offhook's group nothing is freed, whatever other groups do.
         let Some(ours) = ours else { return Ok(Vec::new()) };
         others.retain(|(_, oldest)| ours.is_none_or(|ours| *oldest < ours));
         let blocker = |(group, oldest)| Blocker { group, age: now.since(oldest) };
@@ -239,7 +239,7 @@ impl Housekeeping {
     }
 }
 
-/// A consumer group, as Redis tells of it.
+/// A consumer group, as Redis reports it.
 struct GroupProgress {
     name: String,
     pending: u64,

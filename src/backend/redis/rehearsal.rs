@@ -28,7 +28,7 @@ pub enum Failure {
     /// It does not answer.
     #[error("{0}")]
     Away(String),
-    /// offhook cannot work with this kind of Redis, whatever its settings.
+    /// offhook cannot work with this kind of Redis under any settings.
     #[error("{0}")]
     Unsupported(String),
     /// It refuses something that is needed.
@@ -90,7 +90,7 @@ impl Rehearsal {
 }
 
 impl Connector {
-    /// Whether it is a Redis that offhook can work with, as far as it tells.
+    /// Whether offhook can work with this Redis, as far as Redis reveals it.
     ///
     /// # Errors
     /// It is not, or it does not answer.

@@ -42,8 +42,7 @@ impl Retention {
         if deleted > 0 {
             return Ok(Step::More(deleted));
         }
-        // Only in whole nodes can Redis be told how many. Now none is old as a whole, so that it is
-        // a part of one that goes.
+        // Redis accepts a limit only in whole nodes. Now no node is old as a whole, so a part of one is deleted.
         let mut rest = cmd("XTRIM");
         rest.arg(&self.dead).arg("MINID").arg("=").arg(&first);
         Ok(Step::Done(self.conn.query(&rest).await?))

@@ -57,8 +57,8 @@ impl Dialect for sqlx::Sqlite {
         column.to_owned()
     }
 
-    /// The text of the value first: it is written there as here, and looking for that is far cheaper than reading
-    /// the object of every row, of which there is no index.
+    /// Searches the text of the value first, which is written the same there and here: that is far cheaper than parsing
+    /// the object of every row, which has no index.
     fn push_own(sql: &mut QueryBuilder<Self>, name: &str, value: &str) {
         Self::push_text(sql.push("(instr(own, "), &Value::from(value).to_string());
         sql.push(") > 0 AND EXISTS (SELECT 1 FROM json_each(own) AS named WHERE named.key = ");

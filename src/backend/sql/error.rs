@@ -9,8 +9,8 @@ use crate::pipeline::Cause;
 ///
 /// For most errors of a database this is its primary message, in which Postgres and SQLite name columns
 /// and constraints. That of class 22 (the data itself is wrong: `invalid input syntax for type numeric:
-/// "…"`) and whatever a function or trigger raises or runs quote values, so of these there are only the
-/// code and the names of what is concerned.
+/// "…"`) and errors that a function or trigger raises quote values, so for these there are only the
+/// code and the names of the objects concerned.
 pub(crate) fn cause(error: &sqlx::Error) -> Cause {
     match error {
         sqlx::Error::Database(error) => {

@@ -68,7 +68,7 @@ mod tests {
     use crate::event::{Batch, Event, EventKey, Kind};
     use crate::pipeline::Sink as _;
 
-    /// Else the log would let go of nothing, and the WAL grow, as long as somebody reads.
+    /// Otherwise the log would release nothing, and the WAL would grow, as long as there is a reader.
     #[tokio::test]
     async fn readers_keep_no_checkpoint_from_bringing_all_to_the_disk() {
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,5 +1,5 @@
 //! [`Forwards`]: what the embedded store keeps of forwards. The file belongs to one process, so a lease is taken
-//! whoever has it: that process is gone.
+//! over at once: the process that held it is gone.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -187,7 +187,7 @@ impl Query {
         self.read(work).await
     }
 
-    /// Reads whatever it is, in bounded time.
+    /// Runs any read, in bounded time.
     pub(super) async fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
@@ -195,8 +195,8 @@ impl Query {
         bounded(async { work(&mut *self.connection().await?).await }).await
     }
 
-    /// A connection whose reads end after [`READ_TIMEOUT`]: SQLite goes on with an abandoned statement,
-    /// unless it is told to ask.
+    /// A connection whose reads end after [`READ_TIMEOUT`]: SQLite continues an abandoned statement unless a progress
+    /// handler stops it.
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         /// Some milliseconds' worth of SQLite's own instructions.
         const ASK_EVERY: i32 = 100_000;

@@ -36,7 +36,7 @@ pub(super) struct Writer {
     /// Whether something was written since the WAL was last brought to the disk.
     behind: AtomicBool,
     /// Held by each read of the feed, and alone by a checkpoint. A reader that began before the last commit keeps that
-    /// from being copied, and the WAL from beginning anew; and those of the feed, whom each commit wakes, read always.
+    /// from being copied, and the WAL from beginning anew; and readers of the feed, which each commit wakes, read all the time.
     feed_reads: RwLock<()>,
     /// Told of what was committed.
     pub(super) feed_watch: FeedWatch,
@@ -101,12 +101,11 @@ impl Writer {
         if !self.behind.swap(false, Ordering::AcqRel) {
             return;
         }
-        // Best effort: each descriptor is told of a failed sync, so the checkpoint's is, too.
+        // Best effort: each descriptor reports a failed sync, so the checkpoint's does too.
         let _ = self.sync_wal().await;
     }
 
-    /// Brings what was committed to the disk up to this change, which a reader has seen and so is committed, and waits
-    /// for that.
+    /// Syncs the commits up to this change, which a reader has seen and so is committed, and waits for the sync.
     ///
     /// # Errors
     /// The disk does not work, or not in time.

@@ -63,7 +63,7 @@ fn a_redis_url_that_lies_about_is_not_read() {
     );
 }
 
-/// Where a setting was made is not told from the name of the file.
+/// The name of the file does not decide where a setting was made.
 #[test]
 fn a_stream_in_a_file_named_after_the_variable_is_meant() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -1,11 +1,11 @@
-//! `public_url`: the base of every URL that Twilio was told.
+//! `public_url`: the base of every URL that was given to Twilio.
 
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::event::Route;
 use crate::twilio::public_url::PublicUrl;
 
-/// The base of every URL that Twilio was told.
+/// The base of every URL that was given to Twilio.
 pub(crate) fn resolve(loaded: &Loaded) -> Result<PublicUrl, ConfigError> {
     let Some(url) = &loaded.raw.public_url else {
         return Err(loaded.error(

@@ -1,4 +1,4 @@
-//! Against a server that answers whatever it is told to.
+//! Against a server that gives the answers of a script.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ async fn a_connection_is_used_again_unless_the_answer_is_endless() {
     }
     assert_eq!(server.connections.load(Ordering::Relaxed), 1);
 
-    // More than is taken, and less than was announced: whoever waits for the rest waits for ever.
+    // More than is read, and less than was announced: a client that waits for the rest waits for ever.
     let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n".to_vec();
     answer.resize(answer.len() + 2 * ANSWER, b'x');
     let chatty = Server::with(answer).await;

@@ -52,7 +52,7 @@ impl Secrets {
     /// These secrets.
     ///
     /// # Errors
-    /// [`NotASecret`] if one of them is none.
+    /// [`NotASecret`] if one of them is not valid.
     pub fn new(secrets: &[SecretString]) -> Result<Self, NotASecret> {
         secrets.iter().map(|secret| key(secret.expose_secret())).collect::<Result<_, _>>().map(Self)
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::LEASE;
 
-/// Sending ends so long before the lease does: what was sent is on its way for a while, and clocks do not run alike.
+/// How long before the lease sending ends: requests are on their way for a while, and clocks differ.
 const GUARD: Duration = Duration::from_secs(2);
 
 /// Until when this process may send. Cheap to clone; all clones are one.

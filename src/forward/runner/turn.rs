@@ -119,7 +119,7 @@ pub(super) struct Turn<'r, O> {
     stored: BTreeMap<i64, Timestamp>,
     ending: Option<Ending>,
     backoff: Backoff,
-    /// Whether the store fails, the endpoint is down, no more may wait, some cannot be sent: what was told of it.
+    /// What was already reported: that the store fails, the endpoint is down, no more may wait, some cannot be sent.
     told: Told,
 }
 
@@ -192,7 +192,7 @@ impl<'r, O: Observer> Turn<'r, O> {
                 Some(done) = self.tasks.join_next() => {
                     let mut next = Some(done);
                     while let Some(done) = next {
-                        // A task that panicked has told why, and what it held is sent again.
+                        // A task that panicked has logged why, and what it held is sent again.
                         let Ok(done) = done else { return Ended::Lost };
                         if let Some(ended) = self.take(done) {
                             return ended;
@@ -234,7 +234,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         });
         match last.await {
             Ok(Ok(Written::Kept)) => how,
-            // Whoever takes over sends some of it again.
+            // The process that takes over sends some of it again.
             Ok(Ok(Written::Lost)) => Ended::Lost,
             Ok(Err(_)) | Err(_) => match how {
                 // It is found out again.
@@ -244,7 +244,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         }
     }
 
-    /// Begins whatever may begin now.
+    /// Begins every request that may begin now.
     fn begin(&mut self, now: Instant) {
         if self.ending.is_none() {
             self.read(now);

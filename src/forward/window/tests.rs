@@ -222,7 +222,7 @@ enum Step {
     GiveBack(usize),
     Waits(u64),
     Writes,
-    /// It is written, and nobody hears of that.
+    /// It is written, but the result does not arrive.
     WritesUnheard,
     Crashes,
 }
@@ -337,7 +337,7 @@ impl World {
         &self.feed[usize::try_from(id - 1).expect("a place")]
     }
 
-    /// Whatever happens now, nothing is lost, and no more waits than may.
+    /// At any moment, nothing is lost, and no more changes wait than may.
     fn holds(&self) {
         for change in self.feed.iter().filter(|change| change.id <= self.written.cursor) {
             let id = change.id;
@@ -378,7 +378,7 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// By any way of crashes, failures and writes of which nobody hears.
+    /// Through any sequence of crashes, failures and writes whose result does not arrive.
     #[test]
     fn nothing_is_lost_and_the_order_of_each_sid_is_kept(
         sids in prop::collection::vec((0_u8..5, prop::bool::weighted(0.8)), 1..40),

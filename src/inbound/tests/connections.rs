@@ -283,7 +283,7 @@ async fn what_was_begun_is_answered_when_the_listener_stops() {
     client.closed().await;
 }
 
-/// No handler of ours panics that we know of, so one is made that does.
+/// No handler is known to panic, so the test makes one that does.
 #[tokio::test]
 async fn a_handler_that_panics_answers_500_and_is_counted() {
     async fn broken(State(inbound): State<Arc<Inbound>>) -> axum::response::Response {

@@ -1,4 +1,4 @@
-//! The fallback URLs: asked in the middle of a call, answered whatever happens.
+//! The fallback URLs: requested in the middle of a call, and always answered.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ async fn it_is_recorded_as_itself_and_once_for_each_token() {
     for token in ["one", "one", "two"] {
         check(&server.ask(&request(token)).await, VOICE);
     }
-    // A token may be any text. Without one, it is told by what it says, however often it comes.
+    // A token may be any text. Without one, the content identifies the event, however often it comes.
     for _ in 0..2 {
         check(&server.ask(&request("a b")).await, VOICE);
         check(&server.ask(&voice()).await, VOICE);
@@ -101,7 +101,7 @@ async fn a_recording_that_hangs_is_waited_for_a_second_and_goes_on() {
     check(&server.ask(&voice()).await, VOICE);
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(900) && took < LONG / 3, "{took:?}");
-    // It waits still, and nobody has given it up.
+    // It still waits, and was not given up.
     assert_eq!(server.recorder().depth(), 1);
     assert_eq!(server.metric("offhook_fallback_unrecorded_total"), [""; 0]);
     server.stop().await;

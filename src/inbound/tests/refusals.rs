@@ -23,7 +23,7 @@ const JSON: &str = r#"{"id":"EV1","type":"com.twilio.voice.status-callback.call.
 /// As long as one, and none.
 const NO_SIGNATURE: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// What the reason is told as, whether or not the connection ends with it.
+/// The answer for a reason, whether or not the connection ends with it.
 #[track_caller]
 fn check(response: &Response, refusal: Refusal, status: u16, told: &str, closes: bool) {
     let what = refusal.as_str();

@@ -1,11 +1,11 @@
-//! [`Request`]: the bytes that Twilio would send, or somebody who is not Twilio.
+//! [`Request`]: the bytes that Twilio would send, or an attacker.
 
 use secrecy::SecretString;
 
 use crate::twilio::keyring::Secret;
 use crate::twilio::signature::{BODY_HASH, Content, body_hash, sign};
 
-/// What Twilio was told; the listener itself is somewhere on loopback.
+/// The URL that Twilio has; the listener itself is somewhere on loopback.
 pub(super) const BASE: &str = "https://hooks.example.com";
 pub(super) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 pub(super) const TOKEN: &str = "t0ken";
@@ -67,7 +67,7 @@ impl Request {
         self.signed_for(&url, secret)
     }
 
-    /// Signed for this URL, whatever the request itself asks for.
+    /// Signed for this URL, which may not be the one that is requested.
     pub(super) fn signed_for(self, url: &str, secret: &Secret) -> Self {
         let signature = sign(secret, url, self.content, &self.body);
         self.header("X-Twilio-Signature", &signature)

@@ -43,7 +43,7 @@ pub(super) enum Behind {
     Store,
     /// A store that cannot be written: it has no tables.
     BrokenStore,
-    /// A queue that nobody drains.
+    /// A queue that is never drained.
     Stuck,
     /// A batcher that has ended.
     Nobody,
@@ -123,7 +123,7 @@ pub(super) struct Server {
     stuck: Option<(Recorder, Queue)>,
     pub(super) refusals: Arc<RecentRefusals>,
     pub(super) health: Health,
-    /// What the process is told by a signal.
+    /// Cancelled by a signal to the process.
     pub(super) stopping: CancellationToken,
     stop: CancellationToken,
     listener: JoinHandle<()>,
@@ -202,7 +202,7 @@ impl Server {
         self.stored().await.into_iter().map(|event| event.key).collect()
     }
 
-    /// The recorder before the queue that nobody drains.
+    /// The recorder in front of the queue that is never drained.
     pub(super) fn recorder(&self) -> &Recorder {
         &self.stuck.as_ref().expect("the queue is stuck").0
     }

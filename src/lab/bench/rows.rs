@@ -53,7 +53,7 @@ impl RowSampler {
         let now = Instant::now();
         if now >= *next {
             *next = now + EVERY;
-            // No more are taken while so many are waited for.
+            // No more are taken while the queue of samples is full.
             let _ = self.samples.try_send(Sample { key: key(), sent });
         }
     }

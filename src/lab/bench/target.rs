@@ -20,7 +20,7 @@ impl Target {
     /// `public`.
     ///
     /// # Errors
-    /// The URL is none, or nobody knows its host.
+    /// The URL is not valid, or its host cannot be resolved.
     pub(crate) async fn new(
         url: &str,
         public: Option<&PublicUrl>,

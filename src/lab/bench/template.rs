@@ -195,7 +195,7 @@ mod tests {
 
     const URL: &str = "https://hooks.example.com/status?team=7";
 
-    /// The keys of the first so many events, as whoever receives them sees them.
+    /// The keys of the first events up to `length`, as a receiver sees them.
     fn keys(templates: &Templates, keyring: &Keyring, length: usize) -> Vec<String> {
         let mut filled = Filled::default();
         let keys = (0..length).map(|_| {

@@ -21,7 +21,7 @@ const CATCH_UP: Duration = Duration::from_millis(10);
 /// How much is sent, and how fast. The default is without end, as fast as answers come.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Plan {
-    /// Requests a second, whatever the answers take; `None` sends as fast as they come.
+    /// Requests a second, however long the answers take; `None` sends as fast as answers come.
     pub(crate) rate: Option<f64>,
     /// For how long.
     pub(crate) time: Option<Duration>,
@@ -119,7 +119,7 @@ impl Schedule {
         self.due.close();
     }
 
-    /// Whether it hands out no more turns, since it was told to.
+    /// Whether it hands out no more turns, because it was stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         self.due.is_closed()
     }

@@ -28,8 +28,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A request of so many events, which ended with this status or without any, after this time if
-    /// that counts.
+    /// Counts a request with this many events, which ended with this status or without any, after this time if that
+    /// counts.
     pub(crate) fn record(&mut self, answer: &io::Result<u16>, took: Option<Duration>, events: u64) {
         match answer {
             Ok(status) => {
@@ -74,7 +74,7 @@ pub(crate) struct Latencies(Histogram<u64>);
 impl Latencies {
     /// None yet.
     pub(crate) fn new() -> Self {
-        /// In microseconds; what takes longer counts as so long.
+        /// In microseconds; a longer time counts as this one.
         const LONGEST: u64 = 60_000_000;
         Self(Histogram::new_with_bounds(1, LONGEST, 3).expect("bounds and digits are valid"))
     }

@@ -1,4 +1,4 @@
-//! [`Postgres`]: a Postgres of its owner's own, copied from a cluster that is made once.
+//! [`Postgres`]: a private Postgres, copied from a cluster that is made once.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -30,7 +30,7 @@ pub enum Durability {
 pub struct Postgres {
     directory: TempDir,
     durability: Durability,
-    /// What else it is told.
+    /// Its other arguments.
     arguments: Vec<String>,
     process: Option<Process>,
 }
@@ -195,7 +195,7 @@ impl Postgres {
 fn is_ready(directory: &Path, process: &mut Process) -> bool {
     let pid = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
     let mut lines = pid.lines();
-    // One that was killed leaves its file: the first line tells whose it is.
+    // One that was killed leaves its file: the first line says whose it is.
     let ours = lines.next().is_some_and(|pid| pid == process.child().id().to_string());
     ours && lines.last().is_some_and(|status| matches!(status.trim(), "ready" | "standby"))
 }

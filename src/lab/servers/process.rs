@@ -11,7 +11,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// A server that has not come up, or ended, by then never will.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a process is told.
+/// A signal to a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// Ends at once, and cleans nothing up.

@@ -27,7 +27,7 @@ pub enum Fsync {
 pub struct Redis {
     directory: TempDir,
     fsync: Fsync,
-    /// What else it is told.
+    /// Its other arguments.
     arguments: Vec<String>,
     process: Option<Process>,
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::lab::servers::{PATIENCE, poll, run};
 
-/// How a disk treats what nobody has synced.
+/// How a disk treats what was not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unsynced {
     /// It is written as late as can be: none of it outlives the power.
@@ -51,7 +51,7 @@ impl Disk {
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&place)?;
         std::fs::File::create(&image)?.set_len(kib * 1024)?;
-        // All of it is for whoever may mount it.
+        // All of it belongs to the user that may mount it.
         run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image)).context("mkfs.ext4")?;
         mount(&image, &place, unsynced)?;
         Ok(Self { place, image: Some(image) })
@@ -84,7 +84,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open keeps it until the end.
+        // Lazily: a process that still has a file open keeps it until the end.
         let _ = unmount(&self.place, &["-l"]);
     }
 }

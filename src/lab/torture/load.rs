@@ -1,5 +1,5 @@
 //! [`Load`]: callbacks as Twilio would send them, signed, with duplicates and reordering, at a rate,
-//! until told to stop. Does not send again what was refused: the ledger has it.
+//! until a stop. Does not resend what was refused: the ledger has it.
 
 mod supply;
 mod tally;
@@ -51,7 +51,7 @@ impl Default for Volume {
 pub(super) struct Targets(Arc<Mutex<Vec<Option<SocketAddr>>>>);
 
 impl Targets {
-    /// As a load balancer is told of one that comes or goes.
+    /// As a load balancer learns of a receiver that comes or goes.
     pub(super) fn set(&self, place: usize, address: Option<SocketAddr>) {
         let mut targets = self.0.lock().expect("nobody panics while it is held");
         if targets.len() <= place {

@@ -18,11 +18,11 @@ pub(super) enum LinkState {
     Up,
     /// Every connection is closed, and new ones at once.
     Cut,
-    /// Nothing arrives, and nobody is told.
+    /// Nothing arrives, and neither side notices.
     Stalled,
     /// Everything arrives later.
     Delayed(Duration),
-    /// Each connection ends after so many bytes in one direction, which may be within a word.
+    /// Each connection ends after this many bytes in one direction, which may be within a word.
     CutAfter(usize),
 }
 
@@ -85,7 +85,7 @@ async fn join(
     server: impl AsyncRead + AsyncWrite,
     link: watch::Receiver<LinkState>,
 ) {
-    // Not a matter of the test: small packets shall not wait for others.
+    // Not what is tested: small packets must not wait for others.
     let _ = client.set_nodelay(true);
     let (from_client, to_client) = tokio::io::split(client);
     let (from_server, to_server) = tokio::io::split(server);

@@ -1,6 +1,6 @@
 //! [`Readers`]: one in each door of the change feed, from the first change on. Each keeps what it has seen, and its
-//! cursor, in this process, and goes on from there whatever happens to the server; in the end what it saw is held
-//! against the table.
+//! cursor, in this process, and continues from there whatever happens to the server; in the end what it saw is compared
+//! with the table.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::http::client;
 
 /// How long a reader waits for what does not come, before it asks elsewhere.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks of a reader that is not told, and before it asks again after an error.
+/// Between two looks of a reader that polls, and before a reader asks again after an error.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Until every reader must have seen all, once everything works again.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -197,7 +197,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Until it is ended. Whatever fails, it goes on behind what it has seen.
+    /// Runs until it is aborted. After any error it continues behind what it has seen.
     async fn run(mut self) {
         loop {
             let read = match (self.door, self.store.clone()) {

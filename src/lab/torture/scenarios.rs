@@ -65,13 +65,13 @@ pub enum Scenario {
     PostgresDown,
     /// kill -9 of Postgres
     PostgresKill,
-    /// somebody holds a lock on a table
+    /// another session holds a lock on a table
     PostgresLocked,
     /// Postgres ends statements after a millisecond, on and off
     PostgresTimeouts,
     /// Postgres can only be read for a while, and sessions that were opened meanwhile live on
     PostgresReadOnly,
-    /// Redis restarts with a backlog in it, which must not be told too high
+    /// Redis restarts with a backlog in it, which must not be reported too high
     RedisRestartBacklog,
     /// Redis is full of marks
     MarksFull,

@@ -78,7 +78,7 @@ impl Server {
         command
     }
 
-    /// Asks it to forget somebody who is not there, so that all that is done with goes from its files.
+    /// Asks it to delete a person who is not there, so that everything finished is removed from its files.
     pub(super) fn purge(&self) -> anyhow::Result<()> {
         let mut purge = self.command(&["purge", "--sid", "CA0", "--yes"]);
         let ended = purge.output().context("purge")?;

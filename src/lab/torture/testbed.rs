@@ -17,7 +17,7 @@ use crate::lab::servers::{Durability, Fsync, Postgres, Redis, free_port};
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
 /// Its auth token.
 pub(super) const TOKEN: &str = "00000000000000000000000000000a01";
-/// What Twilio was told.
+/// The public URL that Twilio has.
 pub(super) const PUBLIC_URL: &str = "https://hooks.example.com";
 /// The stream, and where its dead letters lie.
 pub(super) const STREAM: &str = "offhook:events";

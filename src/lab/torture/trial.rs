@@ -88,7 +88,7 @@ impl Trial {
         sleep(Duration::from_millis(millis)).await;
     }
 
-    /// One of so many.
+    /// A random number below `of`.
     pub(super) fn any(&mut self, of: usize) -> usize {
         self.rng.random_range(0..of)
     }

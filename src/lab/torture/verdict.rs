@@ -121,7 +121,7 @@ pub(super) fn holds(keys: &[String], wanted: &HashSet<String>) -> bool {
     wanted.iter().all(|key| keys.contains(key.as_str()))
 }
 
-/// What `PRAGMA integrity_check` says of a file that nobody writes.
+/// What `PRAGMA integrity_check` says of a file that is not being written.
 pub(super) async fn integrity(path: &Path) -> sqlx::Result<String> {
     sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut open(path).await?).await
 }

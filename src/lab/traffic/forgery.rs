@@ -10,7 +10,7 @@ use crate::twilio::signature::BODY_HASH;
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Forgery {
-    /// Signed with a token that somebody guessed.
+    /// Signed with a guessed token.
     GuessedToken,
     /// Signed well, and changed afterwards.
     ChangedBody,

@@ -544,7 +544,7 @@ fn an_event_is_what_was_signed_and_holds_what_may_be_kept() {
     assert_eq!(event.query, "a=1");
     assert_eq!(event.position(), form(plain).position());
 
-    // One that is not recognised is told by all that was signed, and does not tell it.
+    // Everything that was signed identifies one that is not recognised, and its key does not reveal it.
     let (one, other) = (
         status("AccountSid=AC1&FaxSid=FX1&To=%2B15550100"),
         status("AccountSid=AC1&FaxSid=FX1&To=%2B15550101"),

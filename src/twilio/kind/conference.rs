@@ -11,7 +11,7 @@ use crate::twilio::fields::Fields;
 pub(crate) const LIFECYCLE: Lifecycle =
     Lifecycle { statuses: &[Status::terminal("conference-end", 1)], others: 40 };
 
-/// Two participants join under one event name: without a number, what it says tells them apart.
+/// Two participants join under the same event name: without a sequence number, the content distinguishes them.
 pub(super) fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
     let (sid, event) = (fields.word("ConferenceSid")?, fields.status("StatusCallbackEvent")?);
     let sequence = fields.integer("SequenceNumber");

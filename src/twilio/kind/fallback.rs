@@ -4,7 +4,7 @@ use super::Recognised;
 use crate::event::Kind;
 use crate::twilio::fields::Fields;
 
-/// Whatever the fallback routes are asked with.
+/// Any request to a fallback route.
 pub(in crate::twilio) fn recognise(fields: &Fields<'_>) -> Recognised {
     let sid = ["CallSid", "MessageSid", "SmsSid"].iter().find_map(|name| fields.word(name));
     Recognised::mention(Kind::Fallback, sid)

@@ -23,7 +23,7 @@ pub(crate) const LIFECYCLE: Lifecycle = Lifecycle {
     others: Lifecycle::UNKNOWN,
 };
 
-/// Pieces are told apart by their number, or else by what they say.
+/// The number distinguishes pieces, or else their content.
 pub(super) fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
     let sid = fields.word("TranscriptionSid")?;
     let status =

@@ -119,7 +119,7 @@ const FIELDS: [(Verb, &[&str]); 7] = [
     ),
 ];
 
-/// The verb that these parameters belong to; `None` if none of them tells.
+/// The verb that these parameters belong to; `None` if they do not show it.
 pub(super) fn verb_by_its_fields(fields: &Fields<'_>) -> Option<Verb> {
     FIELDS.iter().find(|(_, names)| fields.has_any(names)).map(|(verb, _)| *verb)
 }

@@ -3,9 +3,9 @@
 /// What a parameter holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    /// How somebody is reached: numbers, and addresses of WhatsApp, SIP, clients.
+    /// Numbers, and addresses of WhatsApp, SIP and clients.
     Numbers,
-    /// Who somebody is, and where.
+    /// Names and places of people.
     Names,
     /// What was said, written or keyed in.
     Bodies,
@@ -18,8 +18,8 @@ pub enum Class {
 impl Class {
     /// The class of a parameter, by its name as [`plain_name`] writes it.
     ///
-    /// Those that Twilio documents are listed. Others are told by how they end, so that a new
-    /// `…PhoneNumber` is not kept for want of a line here.
+    /// Parameters that Twilio documents are listed. Others are recognised by their ending, so that a new
+    /// `…PhoneNumber` is covered without a line here.
     pub(super) fn of(name: &str) -> Option<Self> {
         Self::listed(name).or_else(|| Self::by_affix(name))
     }
@@ -47,7 +47,7 @@ impl Class {
             // Chosen by users of Twilio, and often after a person.
             | "friendlyname" | "uniquename" | "workername" | "roomname" | "participantname"
             | "customername"
-            // What others know about a number, in whatever form.
+            // What add-ons know about a number, in any form.
             | "addons" => Self::Names,
 
             "body" | "messagebody" | "mediaurl" | "media" | "buttontext" | "buttonpayload"
@@ -57,7 +57,7 @@ impl Class {
             | "transcriptiontext" | "transcriptiondata" | "transcript" | "transcription"
             | "recordingurl" | "transcriptionurl" | "handoffdata"
             | "digits" | "dtmf"
-            // What `<Pay>` was told, besides all that begins with Payment.
+            // What the caller entered in `<Pay>`, besides everything that begins with Payment.
             | "securitycode" | "expirationdate" | "bankaccountnumber" | "bankroutingnumber"
             | "postalcode" => Self::Bodies,
 
@@ -81,7 +81,7 @@ impl Class {
             ("transcriptionurl", Class::Bodies),
         ];
         if name.starts_with("sipheader") {
-            // `"Alice" <sip:+15550100@…>`, or whatever a caller's own system says.
+            // `"Alice" <sip:+15550100@…>`, or anything that the caller's system sends.
             return Some(Self::Mixed);
         }
         if name.starts_with("payment") {

@@ -66,7 +66,7 @@ impl Privacy {
             let end = memchr::memchr(b'&', form);
             let (pair, rest) = (&form[..end.unwrap_or(form.len())], end.map(|at| &form[at + 1..]));
             if is_cut_json(pair) {
-                // Its own `&` and `=` cannot be told from those of the form.
+                // Its own `&` and `=` cannot be distinguished from those of the form.
                 let text = String::from_utf8_lossy(form);
                 pairs.push((form, self.unreadable(&text).map(|text| encoded(&text))));
                 break;
@@ -107,7 +107,7 @@ impl Privacy {
         }
     }
 
-    /// A body of JSON; `None` if it stays as it is. What is none is treated as one text.
+    /// A body of JSON; `None` if it stays as it is. A body that is not JSON is treated as one text.
     pub(super) fn json_body(&self, body: &[u8]) -> Option<String> {
         let fate = match serde_json::from_slice::<&RawValue>(body) {
             Ok(json) => self.json(json, None, 0),

@@ -42,7 +42,7 @@ fn json(privacy: &Privacy, body: &str) -> String {
     String::from_utf8(applied(privacy, Format::Json, "", body.as_bytes()).1).expect("JSON")
 }
 
-/// The hash of a value, as anybody with the key can make it.
+/// The hash of a value, made independently with the key.
 fn hash(value: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(KEY.as_bytes()).expect("any length");
     text::hashed(&mac.chain_update(value).finalize().into_bytes())

@@ -80,7 +80,7 @@ impl<'a> SignedRequest<'a, Unverified> {
             others,
             left: None,
             round: Round { decoys: secrets_are_none, replaced: false, secret: 0 },
-            // Of whatever is long or has many, the likeliest are still tried.
+            // If the request is long or has many parameters, the likeliest are still tried.
             hashed: (self.cost_of_bytes() + self.cost_of_pairs()).min(most / 4 * 3),
             tried: false,
             most,

@@ -29,7 +29,7 @@ metrics! {
         deleted: Counters<Table> = "offhook_retention_deleted_total" by ["table"],
         /// Steps of retention that failed
         pub errors: Counters<Table> = "offhook_retention_errors_total" by ["table"],
-        /// Age of the oldest row of a table that has a retention; 0 if there is none
+        /// Age of the oldest row of a table that has a retention; 0 if the table is empty
         oldest: Gauges<Table> = "offhook_retention_oldest_age_seconds" by ["table"],
         /// 1 while nothing is deleted from a table, since a clock seems to be wrong
         pub held: Gauges<Table> = "offhook_retention_held" by ["table"],

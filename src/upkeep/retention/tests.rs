@@ -55,7 +55,7 @@ fn where_a_clock_may_be_wrong_nothing_is_deleted() {
     for wrong in [today + 400 * DAY, today - 400 * DAY, today + 301] {
         assert_eq!(judge(Some(today), Some(today), Some(today), wrong), Trust::Apart);
     }
-    // Both are wrong, or nothing came for so long.
+    // Both are wrong, or nothing came for that long.
     let later = today + 400 * DAY;
     let leapt = Trust::Leapt { now: at(later), from: at(today) };
     assert_eq!(judge(Some(later), Some(today), None, later), leapt);
@@ -115,12 +115,12 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
         matches!(turn, Turn::Held)
     };
     assert!(!step(100).await && rows() == 1, "what is old is gone");
-    // The clock leaps while nobody looks, and something comes before anybody does.
+    // The clock leaps between two looks, and something is stored before the next one.
     place.0.lock().unwrap().1.push(at(9_000));
     assert!(step(9_001).await && step(9_002).await && rows() == 2);
     // It is mended.
     assert!(!step(120).await && rows() == 2);
-    // It leaps again, and this time it was right: somebody says so.
+    // It leaps again, and this time it is right: the operator says so.
     assert!(step(9_003).await);
     place.0.lock().unwrap().1.retain(|row| *row > at(90));
     assert!(!step(9_004).await);

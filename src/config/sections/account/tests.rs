@@ -31,7 +31,7 @@ fn a_secret_that_is_retiring_must_be_one_of_the_account() {
     check_error(account("['t0ken']"), &["account[0].retiring", "auth_token_2, k"]);
 }
 
-/// HMAC takes any key, and with an empty one anybody can sign.
+/// HMAC accepts any key, and with an empty one anyone can sign.
 #[test]
 fn a_secret_is_never_empty_and_a_shared_key_never_short() {
     let account = |rest: &str| load(&MINIMAL[2..], &format!("[[account]]\nsid = 'AC1'\n{rest}\n"));

@@ -23,7 +23,7 @@ pub(in crate::lab::torture) struct Tally {
 }
 
 impl Tally {
-    /// A callback of so many events, its answer, and whether there was a fault when it was sent.
+    /// Records a callback with this many events, its answer, and whether there was a fault when it was sent.
     pub(super) fn record(
         &mut self,
         response: reqwest::Result<(u16, Duration)>,

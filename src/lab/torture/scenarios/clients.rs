@@ -109,7 +109,7 @@ fn worst(account: usize) -> Vec<u8> {
     (head + &form).into_bytes()
 }
 
-/// Sends it as fast as it is refused, until told to stop; how often that was.
+/// Sends it as fast as it is refused, until a stop. Returns how often.
 async fn forge(target: SocketAddr, request: Vec<u8>, stop: Arc<AtomicUsize>) -> usize {
     let (mut connection, mut refused) = (None, 0);
     while stop.load(Ordering::Relaxed) == 0 {
@@ -144,7 +144,7 @@ pub(super) async fn silent(name: String, run: &Run) -> anyhow::Result<Report> {
         }
     }
     sleep(trial.duration()).await;
-    // A slow machine takes longer to open so many.
+    // A slow machine takes longer to open all of them.
     let gave_way = async {
         while closed.load(Ordering::Relaxed) == 0 {
             sleep(Duration::from_millis(20)).await;

@@ -16,7 +16,7 @@ use crate::lab::torture::trial::Trial;
 const PATIENCE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(5);
 
-/// What it tells where there are no such points.
+/// Its report in a build without crash points.
 pub(super) fn skipped(name: &str) -> Option<Report> {
     let how = "no crash points in this program: cargo build --features crash-points";
     (!CAN_CRASH).then(|| Report::skipped(name.to_owned(), how.to_owned()))

@@ -52,9 +52,9 @@ pub(super) async fn clock_ahead(name: String, run: &Run) -> anyhow::Result<Repor
     trial.end().await
 }
 
-/// Workers that stand still for longer than others leave their entries alone, then go on with them,
-/// or die; while all trim, and forget consumers that are gone. A group of somebody else's, which
-/// lags behind, must see every entry all the same.
+/// Workers stand still for longer than others leave their entries alone, then continue with them or die, while all
+/// workers trim and remove consumers that are gone. Another consumer group, which lags behind, must still see every
+/// entry.
 pub(super) async fn stalled_consumer(name: String, run: &Run) -> anyhow::Result<Report> {
     const RECLAIM_IDLE_MS: u64 = 500;
     const AUDIT: &str = "audit";

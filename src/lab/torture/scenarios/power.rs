@@ -34,8 +34,8 @@ enum After {
     Purge,
 }
 
-/// By turns; and whether the log's disk writes what nobody has synced. SQLite's never does, so that a file that
-/// the log should still have is missed.
+/// In turn; and whether the log's disk writes what was not synced. SQLite's never does, so that a file that the log
+/// should still have is missed.
 const ROUNDS: [(After, Unsynced); 3] = [
     (After::Purge, Unsynced::AtOnce),
     (After::SomeTime, Unsynced::Late),

@@ -1,4 +1,4 @@
-//! Processes of offhook are killed, or told to stop.
+//! Processes of offhook are killed or stopped.
 
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
@@ -56,8 +56,8 @@ pub(super) async fn embedded_kill(name: String, run: &Run) -> anyhow::Result<Rep
     trial.end().await
 }
 
-/// A balancer takes a receiver out, then it is told to stop; its successor has its spool. It is
-/// the new one that waits for the old one, since a spool is of one process.
+/// A balancer removes a receiver, which then stops; its successor has its spool. The new one waits for the old one,
+/// since a spool belongs to one process.
 pub(super) async fn rolling_restart(name: String, run: &Run) -> anyhow::Result<Report> {
     /// Each receiver and each worker in turn.
     const RESTARTS: usize = 20;

@@ -60,7 +60,7 @@ pub(super) async fn stopped(name: String, run: &Run) -> anyhow::Result<Report> {
 /// How often it had no memory for what it was asked to do, as `INFO` has it.
 const OOM: &str = "errorstat_OOM:count=";
 
-/// First nobody reads, so that it fills; then the workers empty it, and it fills with their marks.
+/// First no worker reads, so that it fills; then the workers empty it, and it fills with their marks.
 /// In the end it gets more memory.
 pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     /// More than what it has, so that it takes some.
@@ -88,7 +88,7 @@ pub(super) async fn full(name: String, run: &Run) -> anyhow::Result<Report> {
     trial.end().await
 }
 
-/// A number of `INFO`, by how its line begins; 0 if there is none.
+/// A number of `INFO`, by the start of its line; 0 if the line is missing.
 fn info(redis: &Redis, start: &str) -> redis::RedisResult<usize> {
     let text: String = redis.query(cmd("INFO").arg("everything"))?;
     let number = text.lines().find_map(|line| line.strip_prefix(start)?.trim().parse().ok());

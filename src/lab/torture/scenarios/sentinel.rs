@@ -38,7 +38,7 @@ pub(super) async fn stale(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = Trial::begin(name, run, testbed).await?;
     trial.recovers();
     sleep(trial.duration() / 2).await;
-    // Nothing is acked that is not replicated: that alone would be lost, whoever writes.
+    // Nothing is acked that is not replicated: only that would be lost, whichever server accepts writes.
     let pause = cmd("CLIENT").arg("PAUSE").arg(1000).arg("WRITE").to_owned();
     trial.testbed.redis()?.query::<()>(&pause)?;
     sleep(Duration::from_millis(300)).await;

@@ -13,7 +13,7 @@ use crate::lab::torture::trial::Trial;
 
 /// The whole disk: what must stay free, and 6 MiB.
 const DISK_KIB: u64 = Bounds::LEAST_FREE / 1024 + 6 * 1024;
-/// What somebody else has on it, and takes away later.
+/// What another program has on it, and removes later.
 const BALLAST_KIB: u64 = 3 * 1024;
 
 /// The disk fills, callbacks are refused; space returns, they are taken; it fills again; Redis

@@ -137,7 +137,7 @@ fn other_writings_are_tried_for_the_account_that_a_form_names_or_the_only_one() 
     check(2, "A=1", Err(SignatureError::Mismatch));
 }
 
-/// The time that a refusal takes tells nothing about who is configured.
+/// The time that a refusal takes does not reveal which accounts are configured.
 #[test]
 fn every_account_costs_what_the_one_with_most_secrets_costs() {
     let token = |n: usize| SecretString::from(format!("t{n}"));
