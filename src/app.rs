@@ -83,7 +83,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Those that the configuration asks for.
+    /// The listeners of the configuration.
     ///
     /// # Errors
     /// An address cannot be listened on.
@@ -99,7 +99,7 @@ impl Listeners {
 /// Starts everything that the configuration asks for, and returns once it serves.
 ///
 /// # Errors
-/// The embedded store cannot be opened. A Redis or Postgres that is away is no error: it may come
+/// The embedded store cannot be opened. A Redis or Postgres that is down is not an error: it may come
 /// back.
 pub async fn start(
     mut config: Config,
@@ -270,7 +270,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Reads which durability is in force, now and again and again.
+    /// Reads the durability in force, now and periodically.
     ///
     /// # Errors
     /// A setting breaks the promise.

@@ -30,7 +30,7 @@ use crate::event::{Event, Own};
 use crate::pipeline::Cause;
 
 /// A backend does not answer in time, or not as it should: worth trying again, unless the cause says
-/// otherwise. What was asked of it may have been done all the same.
+/// otherwise. The request may have been executed nevertheless.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub Cause);

@@ -72,7 +72,7 @@ pub struct Config {
     pub deployment: Deployment,
     /// Whether to bring the tables up to date at start.
     pub migrate: bool,
-    /// Whether each commit to Postgres wakes those that listen for changes.
+    /// Whether each commit to Postgres notifies the clients that listen for changes.
     pub notify: bool,
     /// Which calls are in progress, and how many may be.
     pub calls: Calls,

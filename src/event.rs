@@ -43,11 +43,11 @@ labels! {
         /// One CloudEvent from Event Streams.
         EventStream = "event_stream",
         /// A call's TwiML asked what to do next: its answer URL, a Gather, a Dial … It repeats the call's
-        /// SID and status, and is no status callback.
+        /// SID and status, and is not a status callback.
         TwimlRequest = "twiml_request",
         /// Twilio asked a fallback URL what to do.
         Fallback = "fallback",
-        /// Well signed, and unknown to this version: kept all the same.
+        /// Correctly signed, but unknown to this version: stored anyway.
         Other = "other",
     }
 }

@@ -78,7 +78,7 @@ labels! {
         /// Answered with something else, on purpose.
         Refused = "refused",
         /// Its client left, or was cut off, before there was an answer. Twilio does when it has waited
-        /// for too long; the event may have been stored all the same.
+        /// for too long; the event may be stored nevertheless.
         Abandoned = "abandoned",
         /// We are at fault: a panic, answered with 500.
         Error = "error",

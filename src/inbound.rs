@@ -151,7 +151,7 @@ impl Inbound {
         router.fallback(to(None)).with_state(Arc::new(self))
     }
 
-    /// A probe is no request of Twilio's: it is neither counted nor refused, and it waits for nothing.
+    /// A probe is not a request of Twilio's: it is neither counted nor refused, and it waits for nothing.
     async fn probed(State(inbound): State<Arc<Self>>, request: Request) -> Response {
         // A callback whose URL has this path by mistake would be lost behind a 200.
         match *request.method() {
@@ -233,8 +233,8 @@ impl Inbound {
         }
     }
 
-    /// The URLs that Twilio may have signed where a request comes to no route: the one that was asked for;
-    /// with the prefix, which a proxy took off; without the path of `public_url`, which stands there twice.
+    /// The URLs that Twilio may have signed if a request matches no route: the requested one; the same with the prefix, if
+    /// a proxy removed it; the same without the path of `public_url`, if that is there twice.
     fn meant(&self, asked: &str) -> Vec<String> {
         let base = self.public_url.as_str();
         let path = asked.strip_prefix(base).unwrap_or_default();
@@ -248,8 +248,8 @@ impl Inbound {
     }
 }
 
-/// The answer, and what a bug is answered with instead: the panic hook has said what and where, and
-/// the request is counted. A layer of the router would do the same for two allocations more.
+/// The answer, or a 500 if the handler panics: the panic hook has logged what and where, and the request is counted. A
+/// layer of the router would do the same for two allocations more.
 async fn answered(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         error!("a handler panicked");

@@ -1,6 +1,6 @@
 //! The one abstraction: commit a batch. Knows no Redis, no SQL, no HTTP.
 //!
-//! A [`Sink`] commits, a [`Source`] hands out what must be committed. A [`batcher`] stands before
+//! A [`Sink`] commits, a [`Source`] returns what must be committed. A [`batcher`] stands before
 //! a sink and groups the events of concurrent requests; the [`pump`] moves events from a source
 //! into a sink. Both the worker and the spool's drainer are a pump. [`expiry`] is about getting rid
 //! of what was committed long ago.

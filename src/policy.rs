@@ -13,13 +13,13 @@ use crate::twilio::privacy::Privacy;
 
 /// What a reload may change. Never changed itself, only replaced.
 pub struct Policy {
-    /// What the public listener goes by.
+    /// The policy of the public listener.
     pub inbound: Arc<InboundPolicy>,
-    /// What may be kept of what people own, and so as what it is searched.
+    /// What may be kept of personal data, and so in which form a search must look for it.
     pub privacy: Arc<Privacy>,
 }
 
-/// What a request goes by, from its beginning to its end.
+/// The policy of a request, from its beginning to its end.
 pub struct InboundPolicy {
     /// Whose signatures hold.
     pub keyring: Arc<Keyring>,

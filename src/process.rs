@@ -24,7 +24,7 @@ pub(crate) struct Connections {
 pub(crate) fn prepare() {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
-    // One that is refused leaves the limit as it was, and `Connections` goes by that.
+    // A refusal leaves the limit as it was, and `Connections` uses that.
     let _ = setrlimit(Resource::Nofile, files);
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     umask(Mode::RWXG | Mode::RWXO);

@@ -37,7 +37,7 @@ pub struct Worker<K, O> {
 }
 
 impl<K: Sink, O: Observer> Worker<K, O> {
-    /// Works until `stop`, with a consumer for each source. At the end nothing is left in hand, and each source is
+    /// Works until `stop`, with a consumer for each source. At the end nothing is held, and each source is
     /// left for good.
     pub async fn run<S: Source>(
         self,

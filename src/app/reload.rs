@@ -10,7 +10,7 @@ use crate::inbound;
 use crate::policy::{Policy, PolicyInForce};
 use crate::telemetry::reloads::Reloads;
 
-/// A hold on a server that runs, to change what it goes by.
+/// A handle on a running server, to change its policy.
 #[derive(Clone)]
 pub struct Reloader {
     pub(super) started_with: RestartOnly,

@@ -86,7 +86,7 @@ impl Builder<'_> {
         })
     }
 
-    /// Rehearses what this process does with Redis: once now, and again and again.
+    /// Rehearses what this process does with Redis: once now, then periodically.
     async fn rehearse(&mut self, scaled: &Scaled) -> anyhow::Result<()> {
         let duties =
             redis::RedisDuties { appends: scaled.role.receives(), works: scaled.role.works() };

@@ -94,7 +94,7 @@ impl DeadLetters {
     /// Replays or purges one, in one step; whether it was there.
     ///
     /// # Errors
-    /// The backend does not answer in time; it may have been done all the same.
+    /// The backend does not answer in time; the change may be done nevertheless.
     pub async fn resolve(&self, id: &str, action: Action) -> Result<bool, BackendError> {
         if !Self::is_id(id) {
             return Ok(false);

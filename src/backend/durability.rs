@@ -1,4 +1,4 @@
-//! [`DurabilityReport`]: what a backend's settings make of "committed", read from the backend itself,
+//! [`DurabilityReport`]: what a commit means with a backend's settings, read from the backend itself,
 //! since a configuration file may say anything.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The change feed, as its readers see it: where to begin, a page, and why a cursor is no good.
+//! The change feed, as its readers see it: where to begin, a page, and why a cursor is not valid.
 
 use super::BackendError;
 use crate::event::{Change, Cursor};
@@ -54,7 +54,7 @@ impl Gone {
 /// Why nothing is read.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum FeedError {
-    /// Something after the cursor is missing, or it is no cursor of this feed.
+    /// Something after the cursor is missing, or it is not a cursor of this feed.
     #[error("{}", .0.explanation())]
     Gone(Gone),
     /// The store does not answer.

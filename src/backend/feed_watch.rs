@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Wakes those who wait for the feed to grow. Cheap to clone; all clones are one.
+/// Wakes the readers that wait for the feed to grow. Cheap to clone; all clones share one state.
 ///
 /// A wake says that there may be more to read, never how much: a reader reads on from its own cursor, so a wake too
 /// many costs a read of an empty page, and those of a burst are one.

@@ -239,7 +239,7 @@ impl LocalLog {
         let _ = spawn_blocking(move || inner.release(watermark)).await;
     }
 
-    /// Deletes what is done with and could still be read on the disk, for a purge: the files in which
+    /// Deletes finished events that could still be read on the disk, for a purge: the files in which
     /// everything is settled and released.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! [`Purge`]: deletes what is known of a person, or of a time, wherever it lies.
 //!
 //! In steps, each of which looks at a bounded number of rows: the caller says where to go on, so
-//! that nothing here remembers anything, and a purge that was cut short is simply asked for again.
+//! that nothing here remembers anything, and a purge that was cut short is simply repeated.
 
 mod place;
 mod selection;

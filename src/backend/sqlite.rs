@@ -213,7 +213,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        // In case no checkpoint is asked for. This one would report to no one that a sync has failed; the next one
+        // In case no checkpoint is requested. This one would report to no one that a sync has failed; the next one
         // copies everything again.
         .pragma("wal_autocheckpoint", LOG_PAGES)
         // An INSERT of many rows keeps what it may have to undo, which would be a file each time.

@@ -197,7 +197,7 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     layers
 }
 
-/// `OFFHOOK_<SECTION>__<KEY>`. Values stay text: a token of digits is no number.
+/// `OFFHOOK_<SECTION>__<KEY>`. Values stay text: a token of digits is not a number.
 fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     /// Options of commands, and not keys of the file: where the file is, and which server to ask.
     const OPTIONS: [&str; 2] = ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL"];
@@ -297,7 +297,7 @@ fn without_value(text: &str) -> String {
     }
 }
 
-/// The name that is not known, and those that are.
+/// The unknown name, and the known ones.
 fn unknown_field(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("unknown field `")?;
     rest.rsplit_once("`, expected ")

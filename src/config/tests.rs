@@ -17,7 +17,7 @@ fn the_conventional_variables_are_enough_but_for_the_public_url() {
     check_error(load(&MINIMAL[..2], ""), &["public_url (not set)", "OFFHOOK_PUBLIC_URL"]);
 }
 
-/// Each key that there is, dotted; those that have no default, too.
+/// Every key, dotted, also those without a default.
 fn keys() -> Vec<String> {
     let (mut keys, mut section) = (Vec::new(), String::new());
     for line in DEFAULTS.lines() {

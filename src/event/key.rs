@@ -74,7 +74,7 @@ impl ContentHash {
     /// What a callback has at the most, as a rule.
     const USUAL: usize = 2048;
 
-    /// With a `secret`, only its holder can tell by the hash what was said.
+    /// With a `secret`, the hash reveals the content only to its holder.
     #[must_use]
     pub fn new(secret: Option<Secret>) -> Self {
         Self { secret, pieces: Vec::with_capacity(Self::USUAL) }

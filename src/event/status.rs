@@ -132,7 +132,7 @@ impl Status {
 
 /// The place of an event among those of its SID. The greatest is current.
 ///
-/// Receive time is no part of it: a late callback about an early status must not win. The status
+/// Receive time is not part of it: a late callback about an early status must not win. The status
 /// itself comes last, so that the order is total and ties do not depend on arrival.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Position {

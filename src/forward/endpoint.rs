@@ -52,7 +52,7 @@ labels! {
         Redirect = "status_3xx",
         /// 4xx but 410.
         Client = "status_4xx",
-        /// 5xx, or what is no status.
+        /// 5xx, or not a valid status.
         Server = "status_5xx",
     }
 }

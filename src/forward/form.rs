@@ -18,7 +18,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Whether it is made of the event, and not of the change alone.
+    /// Whether it needs the event, and not the change alone.
     #[must_use]
     pub fn needs_event(&self) -> bool {
         matches!(self, Self::Twilio(_))

@@ -128,7 +128,7 @@ impl<O: Observer> Runner<O> {
 
     /// Takes the lease if it is free, and forwards as long as that lasts.
     async fn look(&self, claim: &Claim, stop: &CancellationToken) -> Result<Look, FeedError> {
-        // Before it is asked for: it may last from any moment after that.
+        // Read before the request: the lease may last from any moment after that.
         let asked = Instant::now();
         let held = match self.forwards.claim(claim).await? {
             Claimed::Held(held) => held,

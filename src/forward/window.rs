@@ -172,7 +172,7 @@ impl Window {
         self.stored
     }
 
-    /// Whether some should wait for which there is no room: the cursor stops before them.
+    /// Whether there is no room for changes that should wait: the cursor stops before them.
     #[must_use]
     pub fn is_full(&self) -> bool {
         !self.held.is_empty()

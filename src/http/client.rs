@@ -52,8 +52,8 @@ pub(crate) fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, NoCertificate>
 #[error("no certificate can be read from it: it must hold one or more as PEM")]
 pub struct NoCertificate;
 
-/// A client that asks one server, often. Its certificate is held against `authorities` if there are any, and against
-/// those that the system trusts if not.
+/// A client for many requests to one server. It checks the server's certificate against `authorities`, or, if there are
+/// none, against those that the system trusts.
 ///
 /// # Errors
 /// As [`new`].

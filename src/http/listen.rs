@@ -130,7 +130,7 @@ struct Connection<O> {
 impl<O: Observer> Connection<O> {
     async fn run(self, stream: TcpStream, place: Place) {
         let _open = Open::new(self.observer.as_ref());
-        // Answers are small and must not wait for more. A socket that refuses works all the same.
+        // Answers are small and must not wait for more. A socket that refuses works anyway.
         let _ = stream.set_nodelay(true);
         if let Err(cut) = self.drive(stream, &place).await {
             debug!(phase = cut.as_str(), "connection cut");

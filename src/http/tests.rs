@@ -222,7 +222,7 @@ async fn silent_connections_shut_out_neither_a_newcomer_nor_a_balancer() {
         newcomer.send(GET).await;
         assert_eq!(newcomer.response().await.map(|response| response.status), Some(200));
     }
-    // Half a head or half a body is no request, either.
+    // Half a head or half a body is not a request, either.
     let halves = ["GET / HTT", "POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx"];
     for n in 0..2 * PLACES {
         let mut half = server.client().await;

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 
 /// Most refusals whose requests wait in memory to be explained. Of more, no cause is looked for.
 const PLACES: usize = 64;
-/// Shortest time between two explanations of one reason, of configured accounts and of others.
+/// Shortest time between two explanations of one reason, separately for configured and other accounts.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// What explanations may cost.

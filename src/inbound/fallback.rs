@@ -16,7 +16,7 @@ use crate::twilio::signature::{SignedRequest, Verified};
 use crate::twilio::twiml::{Medium, Twiml};
 
 /// How long an answer waits until its request is recorded. A caller listens to silence meanwhile,
-/// and hears the TwiML all the same.
+/// and hears the TwiML anyway.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers, always. Not a `Result`: a caller must not hear an error because our log is full.
@@ -42,6 +42,6 @@ async fn record(inbound: &Inbound, events: Vec<Event>) {
             metrics.fallback_unrecorded();
         }
     });
-    // The task has said what there is to say.
+    // The task has logged everything.
     let _ = timeout(RECORD_TIMEOUT, recording).await;
 }

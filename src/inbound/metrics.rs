@@ -33,7 +33,7 @@ metrics! {
         pub refusals: Counters<Refusal> = "offhook_refusals_total" by ["reason"],
         /// Requests that were signed with this secret. Flat: nothing uses it any more.
         pub secret_matches: IntCounterVec = "offhook_secret_matches_total" by ["account", "key_id"],
-        /// 1 for a secret that is about to be taken out: it should match nothing any more.
+        /// 1 for a secret that is about to be removed and should no longer match.
         pub secret_retiring: IntGaugeVec = "offhook_secret_retiring" by ["account", "key_id"],
         /// Fallback requests that were answered though they could not be recorded.
         pub fallback_unrecorded: IntCounter = "offhook_fallback_unrecorded_total",
@@ -63,9 +63,8 @@ impl Metrics {
         }
     }
 
-    /// Shows no secret any more that is not of this keyring: however often secrets change, there
-    /// are no more series than secrets. A request that is under way may bring one back, which is
-    /// forgotten the next time.
+    /// Removes the series of secrets that are not in this keyring: however often secrets change, there are no more
+    /// series than secrets. A request in progress may bring one back, which the next call removes.
     pub fn forget_secrets_but(&self, keyring: &Keyring) {
         let known: HashSet<_> = labelled(keyring).map(|(labels, _)| labels).collect();
         for family in self.secret_matches.collect() {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct PathPrefix(String);
 
-/// Why a text is no path prefix.
+/// Why a text is not a path prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "a path prefix is empty, or starts with `/` and has only letters, digits and `-._~/` in it"

@@ -12,7 +12,7 @@ use crate::twilio::signature::{ClaimError, SignatureError};
 /// When to come back after a 503, in seconds: as long as the longest wait between two attempts to
 /// reach a backend.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
-/// When to come back after a 429, in seconds: a person has to mend a proxy first.
+/// When to come back after a 429, in seconds: a person has to fix a proxy first.
 const RETRY_AFTER_MENDED_S: HeaderValue = HeaderValue::from_static("60");
 
 impl Refusal {

@@ -24,7 +24,7 @@ use crate::twilio::signature::{
     SignedRequest, Step, Verified,
 };
 
-// As names that were parsed once: a callback is asked for all of them.
+// Names that are parsed once: each callback is searched for all of them.
 static SIGNATURE: HeaderName = HeaderName::from_static(SIGNATURE_HEADER);
 static SETTINGS: HeaderName = HeaderName::from_static(SETTINGS_HEADER);
 /// Tells a retry by Twilio from a new request.
@@ -123,7 +123,7 @@ impl Received {
         }
     }
 
-    /// As it was asked for, below the public URL.
+    /// The requested URL, below the public URL.
     pub(super) fn url(&self) -> &str {
         &self.url
     }

@@ -36,7 +36,7 @@ pub enum RecordError {
     /// More events wait than may.
     #[error("too many events wait to be committed")]
     Overloaded,
-    /// The commit failed, or took too long; the event may have been stored all the same.
+    /// The commit failed, or took too long; the event may be stored nevertheless.
     #[error("the event could not be committed")]
     NotDurable,
 }

@@ -111,9 +111,9 @@ impl<I: Clone> Pending<I> {
         (Settled(settled), differing, rest)
     }
 
-    /// Commits. If the sink refuses the batch as data, halves it until what it refuses stands
-    /// alone, so that one event cannot hold up the others. If the sink needs too long for it, halves it as well:
-    /// on a slow disk, all of it would be tried again and again, and never be done in time.
+    /// Commits. If the sink rejects the batch as data, halves it until the rejected event is alone, so that one event
+    /// cannot hold up the others. If the sink takes too long, halves the batch as well: on a slow disk, the whole batch
+    /// would be retried for ever and never finish in time.
     ///
     /// # Errors
     /// The sink's, with which nothing is settled: commit again. What was committed of it is then a duplicate.

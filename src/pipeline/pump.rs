@@ -26,8 +26,8 @@ pub struct Options {
     /// Deliveries after which an event becomes a dead letter: it was in the hands of that many readers and
     /// each of them died.
     pub max_deliveries: u32,
-    /// How often to look for deliveries that others left idle, and to say that those in hand are
-    /// not: several times in the time after which others claim them.
+    /// How often to look for deliveries that other readers left idle, and to renew those that this one
+    /// holds: several times in the time after which others claim them.
     pub claim_every: Duration,
     /// How long shutdown waits for a sink that does not answer before it gives deliveries back.
     pub grace: Duration,
@@ -45,7 +45,7 @@ impl Default for Options {
     }
 }
 
-/// Moves events from `source` into `sink` until `stop`. What is in hand then is committed, or
+/// Moves events from `source` into `sink` until `stop`. What it holds then is committed, or
 /// given back.
 pub async fn pump<S: Source>(
     mut source: S,
@@ -197,7 +197,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         loop {
             let committed = tokio::select! {
                 biased;
-                // The commit may have happened all the same, and will then be a duplicate.
+                // The commit may have happened nevertheless; the next one is then a duplicate.
                 () = &mut grace_over => return self.source.release(&pending.deliveries()).await,
                 committed = self.holding(&ids, pending.commit(sink)) => committed,
             };

@@ -1,5 +1,5 @@
-//! [`RecentEvents`]: what is being committed, for those who watch right now, and the last of it for those who
-//! come a little later. An observer like any other, so the hot path never waits for a subscriber: one
+//! [`RecentEvents`]: events as they are committed, for subscribers, and the last of them for subscribers that come a
+//! little later. An observer like any other, so the hot path never waits for a subscriber: one
 //! that does not keep up loses its subscription.
 
 use std::collections::VecDeque;

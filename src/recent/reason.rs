@@ -35,7 +35,7 @@ labels! {
         TooCostly = "too_costly",
         /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
         NoRoom = "no_room",
-        /// Twilio signed it, and there are no parameters in it.
+        /// Twilio signed it, but it has no parameters.
         LostParameters = "lost_parameters",
         /// Twilio signed it, and its JSON is gone.
         LostBody = "lost_body",

@@ -29,7 +29,7 @@ pub struct RecentRefusal {
     pub status: u16,
     /// The account that it names, if that is configured.
     pub account: Option<String>,
-    /// The URLs that its signature was tried against; of others, the one that was asked for.
+    /// The URLs against which its signature was tried; if none was, the requested one.
     pub urls: Vec<String>,
     /// Whether its own cause was looked for and found.
     pub explained: bool,

@@ -79,7 +79,7 @@ metrics! {
 }
 
 metrics! {
-    /// Metrics of what the settings of the backends make of "committed", of the backends in use.
+    /// Metrics of what a commit means with the settings of the backends in use.
     pub struct Durability {
         /// 1 for the level that the backend's settings make
         in_force: GaugeVec = "offhook_durability_in_force" by ["backend", "level"],
@@ -173,7 +173,7 @@ impl Metrics {
         Observed::new(sink, Arc::new(self.of(backend)))
     }
 
-    /// Shows which durability is in force, and whether that is less than was asked for.
+    /// Shows the durability in force, and whether it is less than required.
     pub fn show_durability(&self, backend: Backend, report: &DurabilityReport, below: bool) {
         let (backend, durability) = (backend.as_str(), &self.0.durability);
         for level in DurabilityLevel::ALL {

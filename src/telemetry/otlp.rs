@@ -96,7 +96,7 @@ impl Sender {
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         ];
         let said = Resource::builder().build();
-        // OpenTelemetry's own default, when nothing was said.
+        // OpenTelemetry's own default.
         let said = said.iter().filter(|(key, value)| {
             key.as_str() != NAME || !value.as_str().starts_with("unknown_service")
         });

@@ -41,11 +41,11 @@ metrics! {
         pub oldest: Gauge = "offhook_stream_oldest_age_seconds",
         /// Entries freed, about
         trimmed: IntCounter = "offhook_stream_trimmed_total",
-        /// Consumers taken out of the group that were idle for long and held nothing
+        /// Consumers removed from the group, long idle and holding nothing
         reaped: IntCounter = "offhook_reaped_consumers_total",
-        /// Consumer groups of others that have kept entries from being freed for 5 minutes
+        /// Other consumer groups that have kept entries from being freed for 5 minutes
         pub blocking: IntGauge = "offhook_stream_blocking_groups",
-        /// Age of the oldest entry that only a consumer group of others keeps; 0 if none
+        /// Age of the oldest entry that only another consumer group keeps, or 0
         kept: Gauge = "offhook_stream_kept_age_seconds",
         /// 1 if Redis took all that this process does with it when that was last tried
         usable: IntGauge = "offhook_stream_usable",

@@ -1,9 +1,9 @@
 //! A verified request becomes events: what each of them is (see [`super::kind`]), and by which
 //! name its duplicates are recognised.
 //!
-//! Two different facts are two events, and one fact said twice is one. What has no name of its own
-//! goes by a hash of what it says: account, route, query, parameters, each as it was meant and not
-//! as it was written, so that another spelling of a captured request is no other event. Twilio's
+//! Two different facts are two events, and one fact that is reported twice is one. An event without a name of its own
+//! is named by a hash of its content: account, route, query and parameters, decoded, so that another spelling of a
+//! captured request is not another event. Twilio's
 //! idempotency token takes part, since two equal requests can be two facts, unless `RetryCount` says
 //! which try it is: that one is left out, and so is the token. The token is not signed, so it is
 //! never a name by itself; the time of receipt never takes part.
@@ -47,7 +47,7 @@ pub enum Lost {
     /// The parameters of a callback.
     #[error("the request has lost its parameters")]
     Parameters,
-    /// The JSON of Event Streams, which asks again for 4 hours: the cause can be mended by then.
+    /// The JSON of Event Streams, which retries for 4 hours: the cause can be fixed by then.
     #[error("the request has lost its body")]
     Body,
 }

@@ -46,7 +46,7 @@ impl EventDetails {
             Format::Json => {
                 let json = json::read(&event.body).unwrap_or(Value::Null);
                 let fields = Fields::of_cloud_data(&json["data"]);
-                // A copy, since the row is made of it too.
+                // A copy, because the row needs it too.
                 Self::from(event, &fields, without_nul(json.clone()).to_string())
             }
         }

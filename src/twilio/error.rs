@@ -15,7 +15,7 @@ pub enum Class {
     TooFast,
     /// Try again later: the recipient or the carrier may be back by then.
     Later,
-    /// Mend the account, the sender, or what answers Twilio: nothing gets through before.
+    /// The account, the sender, or what answers Twilio must be fixed: until then nothing gets through.
     Configuration,
     /// Never send there again: the recipient cannot be reached.
     Recipient,
@@ -133,7 +133,7 @@ const TABLE: [Known; 67] = [
     Known::label("63049", Message),
 ];
 
-/// Of a failure whose code is not among those that have a label of their own.
+/// The label of a failure whose code has no label of its own.
 pub const OTHER: &str = "other";
 /// Of a failure about which Twilio says no code.
 pub const NONE: &str = "none";

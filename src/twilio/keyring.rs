@@ -75,7 +75,7 @@ impl Secret {
         self.shared
     }
 
-    /// Whether it is about to be taken out, so that nothing should be signed with it any more.
+    /// Whether it is about to be removed, so that nothing should be signed with it any more.
     #[must_use]
     pub fn is_retiring(&self) -> bool {
         self.retiring
@@ -152,7 +152,7 @@ impl Account {
         Self { subaccounts, ..self }
     }
 
-    /// The same with the secrets of these ids about to be taken out.
+    /// The same, with the secrets of these ids about to be removed.
     #[must_use]
     pub fn retiring(mut self, ids: &[String]) -> Self {
         for secret in &mut self.secrets {
@@ -198,7 +198,7 @@ impl Account {
     }
 }
 
-/// The accounts that a form or a query names as those that may have signed it. An untrusted hint.
+/// The accounts that may have signed a form or a query, by what it says. An untrusted hint.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Named<'a> {
     /// `AccountSid`: what it is about.

@@ -83,7 +83,7 @@ impl<'a> Params<'a> {
         if !sent.iter().any(|byte| b"+%".contains(byte)) {
             return Text::sent(range);
         }
-        // All of them together are no longer than what was sent.
+        // Together they are no longer than what was sent.
         self.decoded.reserve(self.sent.len() - self.decoded.len());
         let start = self.decoded.len();
         for (place, part) in sent.split(|&byte| byte == b'+').enumerate() {

@@ -111,7 +111,7 @@ impl Privacy {
     /// [`Class::of`] knows.
     ///
     /// # Errors
-    /// There is no key and not all is plain, or the key is too short.
+    /// There is no key and not everything is plain, or the key is too short.
     pub fn new<'a>(
         treatments: Treatments,
         also: impl IntoIterator<Item = (&'a str, Class)>,

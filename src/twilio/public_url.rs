@@ -10,7 +10,7 @@ use std::borrow::Cow;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PublicUrl(String);
 
-/// Why a text is no public URL.
+/// Why a text is not a public URL.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PublicUrlError {
     /// It starts neither with `https://` nor with `http://`.

@@ -195,7 +195,7 @@ impl<'a, 'k> SignedRequest<'a, Verified<'k>> {
         self.body
     }
 
-    /// The URL that was signed, of those that were tried, as it was given.
+    /// The one of the tried URLs that was signed, as it was given.
     #[must_use]
     pub fn url(&self) -> &'a str {
         self.url

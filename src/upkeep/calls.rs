@@ -1,5 +1,5 @@
-//! [`CallsInProgress`]: how many calls are in progress, asked of the store again and again, so that the number is
-//! right after a restart, whichever process stored the events and whichever callback was lost.
+//! [`CallsInProgress`]: periodically reads from the store how many calls are in progress. So the number is right after a
+//! restart, whichever process stored the events and whichever callback was lost.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! [`CheckpointKeeper`]: syncs the embedded store again and again, so that the local log can let go of what it
-//! holds.
+//! [`CheckpointKeeper`]: periodically syncs the embedded store, so that the local log can release what it holds.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! [`DurabilityMonitor`]: which durability is in force. Read from the backends at start and again and again, logged
-//! when it changes, shown, and refused where it breaks the promise.
+//! [`DurabilityMonitor`]: the durability in force. It is read from the backends at start and periodically, logged when it
+//! changes, shown, and refused if it breaks the promise.
 
 use std::time::Duration;
 
@@ -74,8 +74,8 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
         Ok(())
     }
 
-    /// Looks again and again until `stop`; ends early, which stops the process, at a breach that was there when
-    /// a backend was first seen.
+    /// Checks periodically until `stop`. Ends early, which stops the process, if a backend broke the promise when it
+    /// was first seen.
     pub async fn run(self, stop: CancellationToken) {
         while rest(READ_INTERVAL, &stop).await {
             for backend in &self.backends {
@@ -109,8 +109,8 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
         breach.map_or(Ok(()), |breach| Err(Breach { backend, breach }))
     }
 
-    /// Whether it is known to be less than asked for. Behind a spool that has everything first, the
-    /// stream may be as it is.
+    /// Whether it is known to be less than required. Behind a spool that has everything first, any durability of the
+    /// stream will do.
     fn is_below(&self, backend: Backend, level: DurabilityLevel) -> bool {
         let spooled = backend == Backend::Redis && self.answer_after == AnswerAfter::Spool;
         !spooled && !matches!(level, DurabilityLevel::Synced | DurabilityLevel::Unknown)
@@ -231,7 +231,7 @@ mod tests {
         let breach = || of(DurabilityLevel::Synced, Some(EVICTS));
         let (looked, _) = shown(AnswerAfter::Log, [breach()]).await;
         assert_eq!(looked.expect_err("refused at start").to_string(), "redis: Redis evicts");
-        // The third answer is never asked for: the monitor has ended.
+        // The third answer is never read: the monitor has ended.
         let (_, levels) = shown(AnswerAfter::Log, [away(), breach(), breach()]).await;
         assert_eq!(levels.len(), 1);
         let (_, levels) =

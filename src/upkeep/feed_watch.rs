@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_millis(25);
 /// The same where a wake comes by itself.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Wakes those who wait for the feed to grow.
+/// Wakes the readers that wait for the feed to grow.
 #[derive(Debug)]
 pub struct FeedWatchKeeper {
     /// Those who wait.

@@ -1,5 +1,5 @@
-//! [`Rehearsals`]: what receivers and workers do with Redis is tried again and again, so that a Redis which answers
-//! `PING` and refuses the rest is found out.
+//! [`Rehearsals`]: periodically tries what receivers and workers do with Redis, to detect a Redis that answers `PING` and
+//! refuses the rest.
 
 use std::time::Duration;
 

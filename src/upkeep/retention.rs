@@ -56,7 +56,7 @@ pub struct Retention<P> {
     pub place: P,
     /// What it is called.
     pub table: Table,
-    /// How old what is there may become; `None` is kept for ever.
+    /// Greatest age of a row; `None` keeps rows for ever.
     pub age: Option<Duration>,
     /// What of it must not be deleted yet, though it is old.
     pub needed: Option<Needed>,
@@ -67,7 +67,7 @@ pub struct Retention<P> {
 }
 
 impl<P: Expire> Retention<P> {
-    /// Deletes until `stop`; if what is there is kept for ever, only forgets that a clock was wrong.
+    /// Deletes until `stop`; if rows are kept for ever, only clears the note that a clock was wrong.
     pub async fn run(self, stop: CancellationToken) {
         let Self { mut place, table, age, needed, clock, metrics } = self;
         let Some(age) = age else {

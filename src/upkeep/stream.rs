@@ -1,5 +1,5 @@
-//! [`StreamKeeper`]: what is done about the stream as a whole. How much waits in it is shown, and a worker frees
-//! what every group is done with.
+//! [`StreamKeeper`]: looks after the stream as a whole. It shows how much waits in it, and a worker frees what every
+//! group has acked.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub trait StreamObserver: Send + 'static {
     fn groups_made_again(&self, times: u64);
     /// Entries were freed.
     fn trimmed(&self, entries: u64);
-    /// Consumers were taken out of the group.
+    /// Consumers were removed from the group.
     fn reaped(&self, consumers: u64);
 }
 
@@ -104,7 +104,7 @@ pub struct StreamKeeper<T, O> {
     pub observer: O,
     /// How often.
     pub interval: Duration,
-    /// After what time without a sign of life a consumer is taken out of the group. Only a worker frees anything:
+    /// How long a consumer may be silent before it is removed from the group. Only a worker frees anything:
     /// `None` for a receiver.
     pub reap_after: Option<Duration>,
 }
@@ -131,7 +131,7 @@ impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
         let (mut blockers, outage) = (Vec::new(), Outage::default());
         loop {
             let mut pause = self.interval;
-            // First it frees: then what is left is nearly what waits.
+            // Freeing comes first: then what is left is nearly what waits.
             let tidied = self.tidy(&stop).await;
             if tidied.as_ref().is_ok_and(|freed| *freed >= TRIMMED_AT_ONCE) {
                 pause = pause.min(BUSY_INTERVAL);
@@ -145,8 +145,8 @@ impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
         }
     }
 
-    /// Frees what every group is done with, as long as there is much of it, and takes out workers that are gone for
-    /// good; how much it freed.
+    /// Frees what every group has acked, as long as there is much of it, and removes workers that are gone for good.
+    /// Returns how much it freed.
     async fn tidy(&mut self, stop: &CancellationToken) -> Result<u64, BackendError> {
         let Some(reap_after) = self.reap_after else { return Ok(0) };
         let (began, mut all) = (Instant::now(), 0);

@@ -136,7 +136,7 @@ impl Inner {
         if let Err(error) = active.file.sync_data() {
             return Err(CommitError::Transient(self.fail(&error)));
         }
-        // What is synced to a file without a name is lost all the same.
+        // What is synced to a file without a name is lost anyway.
         if !active.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
             let cause = format!("{}: its file was deleted", self.files.directory().display());
             writing.0 = None;

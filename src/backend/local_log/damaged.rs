@@ -1,4 +1,4 @@
-//! Files that a disk has spoilt: taken out of what waits, and left to an operator.
+//! Files that the disk has damaged: set aside for an operator to decide.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ impl LocalDeadLetters {
     }
 
     /// Has the process that has the log append what can be read of a damaged file; now, or when it
-    /// starts. Whether there is such a file.
+    /// starts. Returns whether there is such a file.
     ///
     /// # Errors
     /// It cannot be moved.
@@ -47,7 +47,7 @@ impl LocalDeadLetters {
         self.with_damaged(name, |dead_letters, path| dead_letters.move_to_replay(path)).await
     }
 
-    /// Deletes a damaged file, and what could still be read of it. Whether there is such a file.
+    /// Deletes a damaged file, and what could still be read of it. Returns whether there is such a file.
     ///
     /// # Errors
     /// It cannot be deleted.

@@ -1,4 +1,4 @@
-//! [`Files`]: the directory of a local log, and what is done to the files in it.
+//! [`Files`]: the directory of a local log, and the operations on its files.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! [`Reader`]: hands out what waits in a local log, oldest first. There is only one, so nothing is
+//! [`Reader`]: returns what waits in a local log, oldest first. There is only one, so nothing is
 //! ever idle in another's hands.
 
 use std::collections::BTreeSet;

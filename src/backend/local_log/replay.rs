@@ -23,7 +23,7 @@ pub struct Replayed {
 }
 
 impl LocalLog {
-    /// Appends again what an operator has put into `replay`. Called again and again.
+    /// Appends again what an operator has put into `replay`. Called periodically.
     ///
     /// # Errors
     /// It could not be appended; it stays there. Some of it may have been.

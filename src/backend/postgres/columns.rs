@@ -210,7 +210,7 @@ impl<'a> ChangeColumns<'a> {
         self.own.push(change.own.map(Own::as_str));
     }
 
-    /// `notify`: whether those that listen are woken once it has committed.
+    /// `notify`: whether the commit notifies the clients that listen.
     pub(super) fn bind(&self, notify: bool) -> Statement<'_> {
         sqlx::query(CHANGES)
             .bind(notify)

@@ -56,7 +56,7 @@ impl Health {
         Self(postgres)
     }
 
-    /// What its settings make of "committed", for our role and database.
+    /// What a commit means with its settings, for this role and database.
     pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync')";
         let ask = async |connection: &mut PgConnection, keep| {

@@ -39,7 +39,7 @@ const CHANGES_OF_EVENTS: [&str; 2] = [
 const CHANGES_OF_SIDS: &str = "unnest($1::text[], $2::text[]) AS mine (sid, account)
      WHERE changes.sid = mine.sid AND changes.account = mine.account
        AND ($3 IS NULL OR changes.stored_at < $3)";
-/// Unless something was said of the SID meanwhile.
+/// Unless something was stored about the SID meanwhile.
 const DELETE_STATUSES: &str = "
     WITH mine AS (
         SELECT sid, account FROM statuses

@@ -21,8 +21,8 @@ use crate::pipeline::expiry::{Expire, Outlook, Step};
 /// Rows that one step looks at.
 pub(super) const ROWS_PER_STEP: i64 = 500;
 
-/// By the index of `stored_at`; behind the last page, lest entries of rows that are gone, which a
-/// vacuum has not removed yet, be read again and again. Returns what [`RetiredPage`] reads.
+/// By the index of `stored_at`, from behind the last page, so that index entries of deleted rows, which a vacuum has not
+/// removed yet, are not read each time. Returns what [`RetiredPage`] reads.
 const EVENTS: &str = "
     WITH old AS (
         SELECT key, account, stored_at FROM events

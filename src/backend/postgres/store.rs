@@ -17,7 +17,7 @@ use crate::twilio::details::EventDetails;
 #[derive(Clone, Debug)]
 pub struct PostgresStore {
     postgres: Postgres,
-    /// Whether a commit wakes those that listen for changes.
+    /// Whether a commit notifies the clients that listen for changes.
     notify: bool,
 }
 
@@ -28,7 +28,7 @@ impl PostgresStore {
         Self { postgres, notify: false }
     }
 
-    /// The same, and each commit wakes those that listen on the channel `offhook_changes`.
+    /// The same, and each commit notifies the channel `offhook_changes`.
     #[must_use]
     pub fn notifying(self, notify: bool) -> Self {
         Self { notify, ..self }

@@ -41,7 +41,7 @@ type HostPort = (String, u16);
 impl Address {
     /// Of a URL: `redis://`, `rediss://`, `redis+unix://`, or that of Sentinels,
     /// `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/db]`, where user and
-    /// password are those of Redis. Certificates are held against `ca` if it is given.
+    /// password are those of Redis. Certificates are checked against `ca` if it is given.
     pub(super) fn new(url: &str, ca: Option<&[u8]>) -> RedisResult<Self> {
         let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
         match scheme.strip_suffix("+sentinel") {
@@ -66,7 +66,7 @@ impl Address {
         }
     }
 
-    /// A node of a cluster has said where our keys are: new connections go there. All keys of a stream
+    /// A node of a cluster has said where the keys are: new connections go there. All keys of a stream
     /// lie in one slot, so there is one such place.
     pub(super) fn follow(&self, place: &str) {
         if let Self::Fixed(fixed) = self {

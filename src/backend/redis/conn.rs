@@ -64,7 +64,7 @@ impl Conn {
     /// Runs a pipeline.
     ///
     /// # Errors
-    /// See [`ConnError`]; of a pipeline that is no transaction, a part may have been carried out.
+    /// See [`ConnError`]; a part of a pipeline that is not a transaction may have been executed.
     pub async fn pipeline<T: FromRedisValue>(&mut self, pipe: &Pipeline) -> Result<T, ConnError> {
         match self.pipeline_once(pipe).await {
             Err(ConnError::Moved(_)) => self.pipeline_once(pipe).await,

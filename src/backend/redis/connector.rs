@@ -37,7 +37,7 @@ impl Connector {
     /// The same, where certificates must be of an authority of one's own, given as PEM.
     ///
     /// # Errors
-    /// The same; or the URL asks for no TLS, or that is no PEM.
+    /// The same; or the URL does not use TLS, or the text is not PEM.
     pub fn with_ca(url: &str, ca: Option<&[u8]>) -> Result<Self, BackendError> {
         let address =
             Address::new(url, ca).map_err(|error| BackendError(without_detail(&error)))?;
@@ -78,7 +78,7 @@ impl Connector {
         self.health().outcome().map_err(|failure| BackendError(failure.to_string()))
     }
 
-    /// What its settings make of "committed". Where `CONFIG` is hidden, as by managed services, `INFO`
+    /// What a commit means with its settings. Where `CONFIG` is hidden, as by managed services, `INFO`
     /// says a part of it, and whether Redis syncs is unknown.
     pub async fn durability(&self) -> Result<DurabilityReport, BackendError> {
         let mut conn = self.conn(PROBE);
@@ -112,7 +112,7 @@ async fn told<T: FromRedisValue + Default>(
 ) -> Result<T, BackendError> {
     match conn.query(question).await {
         Ok(answer) => Ok(answer),
-        // Still loading is no answer; forbidden or unknown is one.
+        // *Still loading* is not an answer; *forbidden* and *unknown* are.
         Err(ConnError::Refused { why, .. }) if why != Why::Loading => Ok(T::default()),
         Err(error) => Err(BackendError(error.to_string())),
     }

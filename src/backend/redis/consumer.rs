@@ -235,7 +235,7 @@ impl Source for RedisConsumer {
 
     async fn renew(&mut self, ids: &[String]) -> Result<(), SourceError> {
         let mut claim = self.xclaim(ids);
-        // JUSTID: a renewal is no delivery, so it does not count as one.
+        // JUSTID: a renewal is not a delivery, so it does not count as one.
         claim.arg("JUSTID");
         self.command::<Vec<String>>(&claim).await.map(|_| ())
     }

@@ -41,7 +41,7 @@ impl Why {
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnError {
-    /// There is no connection, or no answer in time. The command may have been carried out.
+    /// There is no connection, or no answer in time. The command may have been executed.
     #[error("{0}")]
     Away(String),
     /// The server said no.

@@ -1,4 +1,4 @@
-//! [`RedisHealth`]: what was found out about a Redis, for those who use it and those who ask whether they can.
+//! [`RedisHealth`]: what is known about a Redis, for the code that uses it and for health checks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

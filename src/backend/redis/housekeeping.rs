@@ -80,7 +80,7 @@ impl Housekeeping {
         Self { conn: connector.conn(ANSWER_TIMEOUT), names, seen: None, gathers: true }
     }
 
-    /// Frees entries that every group has acked; about how many. If it is no less than
+    /// Frees entries that every group has acked, and returns about how many. If that is no less than
     /// [`TRIMMED_AT_ONCE`], there may be more.
     pub async fn trim(&mut self) -> Result<u64, BackendError> {
         let script = Script::new(include_str!("trim.lua"));
@@ -170,7 +170,7 @@ impl Housekeeping {
         Ok(group.lag.unwrap_or(most).clamp(counted, most))
     }
 
-    /// Groups of others that keep entries in the stream with which ours is done.
+    /// Other groups that keep entries in the stream that offhook's group has acked.
     pub async fn blockers(&mut self) -> Result<Vec<Blocker>, BackendError> {
         self.look_for_blockers().await.map_err(|error| BackendError(error.to_string()))
     }

@@ -1,4 +1,4 @@
-//! The columns of both tables: those that a commit fills, and those that a read takes back.
+//! The columns of both tables: those that a commit fills, and those that a read returns.
 
 use super::dialect::Dialect;
 

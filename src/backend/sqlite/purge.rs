@@ -97,7 +97,7 @@ impl RowPurge {
         Ok((found, last.and_then(|(sid, account, at, _)| Cursor::behind(at, sid, account))))
     }
 
-    /// Of those, what nothing was said of meanwhile.
+    /// Those of them about which nothing was stored meanwhile.
     async fn purge_statuses(
         &self,
         sids: &[(&str, &str)],

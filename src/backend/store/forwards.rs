@@ -100,7 +100,7 @@ impl Forwards {
         on_store!(self, forwards => forwards.enable(forward, end).await)
     }
 
-    /// When the first change was stored that an enabled one of these forwards still needs, of those that are younger than
+    /// When the first change was stored that an enabled one of these forwards still needs, among those younger than
     /// its age.
     pub async fn needed_since(
         &self,

@@ -146,7 +146,7 @@ fn account(
         .retiring(&raw.retiring)
         .with_subaccounts(subaccounts);
     let ids: Vec<&str> = account.secrets().iter().map(Secret::id).collect();
-    // Without what is there: a token may have been put in the place of its id.
+    // Without the value: it may be a token in the place of its id.
     if raw.retiring.iter().any(|id| !ids.contains(&id.as_str())) {
         let problem =
             format!("it names ids of the account's secrets, which are {}", ids.join(", "));

@@ -17,12 +17,12 @@ const GUARD: Duration = Duration::from_secs(2);
 pub(super) struct Lease(watch::Sender<Instant>);
 
 impl Lease {
-    /// One that was asked for at this time.
+    /// A lease that was requested at this time.
     pub(super) fn asked_at(asked: Instant) -> Self {
         Self(watch::Sender::new(asked + LEASE - GUARD))
     }
 
-    /// It lasts for longer, since it was asked for again at this time.
+    /// Extends it, because it was requested again at this time.
     pub(super) fn renewed(&self, asked: Instant) {
         self.0.send_replace(asked + LEASE - GUARD);
     }

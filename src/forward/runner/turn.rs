@@ -79,7 +79,7 @@ struct Busy {
     forgetting: bool,
 }
 
-/// When what is done again and again is due.
+/// When the periodic work is due.
 struct Due {
     read: Instant,
     load: Instant,

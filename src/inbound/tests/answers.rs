@@ -116,7 +116,7 @@ async fn a_request_of_a_calls_twiml_is_kept_and_counted_by_its_verb() {
     assert_eq!(stored.len(), 5);
     let requests = stored.iter().filter(|event| event.kind == Kind::TwimlRequest);
     assert_eq!(requests.filter(|event| event.sid.as_deref() == Some("CA1")).count(), 4);
-    // Where the call asks for TwiML, that is what it gets.
+    // A request for TwiML gets TwiML.
     let fallback = Request::form("/voice-fallback", format!("{call}&Digits=1"));
     assert_eq!(server.ask(&fallback.signed()).await.status, 200);
     assert_eq!(server.metric("offhook_twiml_requests_total").len(), 3);

@@ -51,7 +51,7 @@ struct Template {
     is_new: bool,
 }
 
-/// A callback that was filled in. Used again and again.
+/// A callback that was filled in. Reused.
 #[derive(Default)]
 pub(super) struct Filled {
     /// As it goes over the wire.

@@ -14,7 +14,7 @@ use super::Turn;
 /// How late Linux may wake a thread up. Sleeping less by as much makes requests a few microseconds
 /// early rather than late.
 const SLACK: Duration = Duration::from_micros(50);
-/// How far requests may lag behind the rate where those that are overdue are skipped: runtimes wake tasks up a
+/// How far requests may lag behind the rate if overdue ones are skipped: runtimes wake tasks up a
 /// little late, and that is made up for.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
@@ -50,11 +50,11 @@ pub(crate) struct Schedule {
     overdue: Overdue,
     /// How many requests there are in all.
     planned: Option<u64>,
-    /// Of those that are sent at a rate.
+    /// For requests that are sent at a rate.
     interval: Option<Duration>,
     /// Requests that are due; closed when it has ended.
     due: Arc<Semaphore>,
-    /// When the next one is due, where those that are overdue are skipped. Waited for by the lane that holds it.
+    /// When the next request is due if overdue ones are skipped. The lane that holds it waits.
     next: Mutex<Instant>,
     taken: AtomicU64,
 }
@@ -142,7 +142,7 @@ impl Drop for Schedule {
     }
 }
 
-/// When the one after this is due, where those that are overdue are skipped.
+/// When the request after this one is due if overdue ones are skipped.
 fn following(next: Instant, now: Instant, interval: Duration) -> Instant {
     (next + interval).max(now.checked_sub(CATCH_UP).unwrap_or(now))
 }

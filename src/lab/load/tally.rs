@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Of `planned` requests, those that nothing is known of got no answer in time.
+    /// Of `planned` requests, those without a result got no answer in time.
     pub(crate) fn unanswered(&mut self, planned: u64) {
         let missing = planned.saturating_sub(self.answered() + self.failed());
         *self.errors.entry(io::ErrorKind::TimedOut).or_default() += missing;

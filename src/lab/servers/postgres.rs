@@ -21,7 +21,7 @@ pub const USER: &str = "offhook";
 pub enum Durability {
     /// As in production.
     Synced,
-    /// Faster, for what is no matter of crashes.
+    /// Faster, for tests that are not about crashes.
     Unsynced,
 }
 

@@ -12,7 +12,7 @@ use crate::lab::servers::{PATIENCE, poll, run};
 pub(super) enum Unsynced {
     /// It is written as late as can be: none of it outlives the power.
     Late,
-    /// It is written at once, in the order in which it was said.
+    /// It is written at once, in order.
     AtOnce,
 }
 
@@ -72,7 +72,7 @@ impl Disk {
         poll(PATIENCE, unmounted).context("the disk is in use")
     }
 
-    /// The power is back: what is there is what was left.
+    /// The power is back: the disk has what was left.
     pub(super) fn bring_back(&self, left: Left, unsynced: Unsynced) -> anyhow::Result<()> {
         let image = self.image.as_ref().context("it lies in memory")?;
         std::fs::rename(left.0, image)?;

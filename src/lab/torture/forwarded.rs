@@ -1,4 +1,4 @@
-//! [`Forwarded`]: an endpoint to which everything is forwarded, and what came of that, held against the feed.
+//! [`Forwarded`]: an endpoint to which everything is forwarded, and what arrived there, compared with the feed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -144,7 +144,7 @@ impl Readers {
 }
 
 impl Figures {
-    /// Of what was seen in this order, held against the table and what was acked.
+    /// Compares what was seen, in this order, with the table and with what was acked.
     fn of(seen: &[Seen], table: &[Seen], acked: &HashSet<String>) -> Self {
         let stored: HashMap<i64, &str> = table.iter().map(|(id, key)| (*id, &**key)).collect();
         let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
@@ -257,7 +257,7 @@ impl Reader {
         let mut unread = Vec::new();
         while let Some(bytes) = timeout(PATIENCE, answer.chunk()).await?? {
             unread.extend_from_slice(&bytes);
-            // What is cut within an event is no event.
+            // What is cut within an event is not an event.
             while let Some(end) = unread.windows(2).position(|end| end == b"\n\n") {
                 let frame: Vec<u8> = unread.drain(..end + 2).collect();
                 let frame = String::from_utf8(frame)?;

@@ -95,7 +95,7 @@ pub enum Scenario {
     StalledConsumer,
     /// SIGTERM of one receiver and one worker after the other
     RollingRestart,
-    /// rows that Postgres refuses and entries that are no events, in full batches
+    /// rows that Postgres rejects and entries that are not events, in full batches
     Poison,
     /// 2,000 slow connections beside 1,000 callbacks a second
     Slowloris,

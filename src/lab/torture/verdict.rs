@@ -1,4 +1,4 @@
-//! [`Verdict`]: the store held against the ledger.
+//! [`Verdict`]: the store compared with the ledger.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};

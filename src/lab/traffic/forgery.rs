@@ -16,7 +16,7 @@ pub(crate) enum Forgery {
     ChangedBody,
     /// Not signed.
     NoSignature,
-    /// Signed with something that is no signature.
+    /// Signed with something that is not a signature.
     NoBase64,
     /// Of an account that is not ours.
     OtherAccount,

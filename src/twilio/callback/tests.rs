@@ -466,7 +466,7 @@ fn one_bad_value_costs_a_cloud_event_that_value_alone() {
         let params: serde_json::Value = serde_json::from_str(&details.params).expect("JSON");
         assert_eq!(params["data"]["messageSid"], "SM1");
     }
-    // An id that cannot be a key: the event goes by all that it says, and moves its message.
+    // An id that cannot be a key: the event is named by its whole content, and changes its message.
     let body = format!(r#"{{"id":"\ud83d","type":"{kind}","data":{{{good}}}}}"#);
     let event = Sent::json(body.as_bytes()).event();
     assert_eq!((event.kind, event.sid.as_deref()), (Kind::EventStream, Some("SM1")));

@@ -1,4 +1,4 @@
-//! Asynchronous answering-machine detection. Who answered is no status of the call.
+//! Asynchronous answering-machine detection. Who answered is not a status of the call.
 
 use super::{Identity, Recognised};
 use crate::event::{EventKey, Kind};

@@ -1,4 +1,4 @@
-//! Well signed, and unknown to this version: kept all the same, under the SID that it names.
+//! Correctly signed, but unknown to this version: stored anyway, under the SID that it names.
 
 use super::Recognised;
 use crate::event::Kind;

@@ -30,7 +30,7 @@ labels! {
 }
 
 impl Verb {
-    /// Of a request with these events and parameters; `None` if it is no request of a call's TwiML.
+    /// Of a request with these events and parameters; `None` if it is not a request of a call's TwiML.
     #[must_use]
     pub fn of(events: &[Event], params: &Params<'_>) -> Option<Self> {
         let is = events.iter().any(|event| event.kind == Kind::TwimlRequest);

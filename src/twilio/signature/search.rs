@@ -305,7 +305,7 @@ impl<'a, 'k> Search<'a, 'k> {
     }
 
     fn too_much(&self) -> Tried<'k> {
-        // Of what is left nothing could match.
+        // None of the rest could match.
         if self.round.decoys { Tried::All } else { Tried::TooMuch }
     }
 }

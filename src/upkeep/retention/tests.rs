@@ -61,7 +61,7 @@ fn where_a_clock_may_be_wrong_nothing_is_deleted() {
     assert_eq!(judge(Some(later), Some(today), None, later), leapt);
     assert_eq!(judge(Some(later), Some(later), Some(today), later), leapt, "whatever is new");
     assert_eq!(judge(None, None, Some(today), later), leapt, "no clock but ours");
-    // And it is mended: what has come meanwhile has times to come.
+    // It is set right: what came meanwhile has times in the future.
     let mended = judge(Some(today + 9), Some(later), Some(today), today + 9);
     assert_eq!(mended, Trust::Until(at(today + 9)));
 }
@@ -118,7 +118,7 @@ async fn a_restart_does_not_make_it_forget_that_a_clock_is_wrong() {
     // The clock leaps between two looks, and something is stored before the next one.
     place.0.lock().unwrap().1.push(at(9_000));
     assert!(step(9_001).await && step(9_002).await && rows() == 2);
-    // It is mended.
+    // It is set right.
     assert!(!step(120).await && rows() == 2);
     // It leaps again, and this time it is right: the operator says so.
     assert!(step(9_003).await);

@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Outlook, Step};
 
-/// A page of the oldest changes, up to the first one that is not old. Behind what was cut before, lest entries of rows
-/// that are gone, which a vacuum has not removed yet, be read again and again.
+/// A page of the oldest changes, up to the first one that is not old. It begins behind the previous cut, so that index
+/// entries of deleted rows, which a vacuum has not removed yet, are not read each time.
 const DELETE: &str = "
     WITH page AS (
         SELECT id, stored_at FROM changes

@@ -74,7 +74,7 @@ impl Sentinels {
     }
 
     /// The place that most of the Sentinels that are listed name right now. All are asked at once, so
-    /// that those that are away cost no time as long as the others agree.
+    /// that unreachable ones cost no time as long as the others agree.
     async fn agreed(&self) -> Result<HostPort, ConnError> {
         let needed = self.sentinels.len() / 2 + 1;
         let mut asked = JoinSet::new();

@@ -1,4 +1,4 @@
-//! What is sent is held against the verifier of the public listener, and against the vectors that Twilio published.
+//! Checks what is sent with the verifier of the public listener, and with the vectors that Twilio published.
 
 use secrecy::SecretString;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What a [`Turn`] makes of a task that has ended.
+//! What a [`Turn`] does when a task has ended.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
         let passes = if rare { 1 } else { 1 + trial.any(4) };
         arm(&mut trial.testbed.workers[0], point, passes)?;
         if rare {
-            // What it has in hand becomes idle, and it takes nothing away.
+            // What it holds becomes idle, and it removes nothing.
             trial.testbed.workers[1].signal(Signal::Stop);
         }
         if point == Point::PutAside {
@@ -59,7 +59,7 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
     told(trial, aborts).await
 }
 
-/// A receiver, from the batch in hand to the answer, and its drainer. Another one lives.
+/// A receiver, from the batch that it holds to the answer, and its drainer. Another one lives.
 pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> {
     if let Some(report) = skipped(&name) {
         return Ok(report);
@@ -98,7 +98,7 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
     told(trial, aborts).await
 }
 
-/// The one embedded process, from the batch in hand to what its log has let go of.
+/// The one embedded process, from the batch that it holds to the release of its log.
 pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> {
     if let Some(report) = skipped(&name) {
         return Ok(report);

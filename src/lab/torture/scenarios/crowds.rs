@@ -23,7 +23,7 @@ pub(super) async fn storm(name: String, run: &Run) -> anyhow::Result<Report> {
     trial.end().await
 }
 
-/// Receive time is no part of any order.
+/// Receive time is not part of any order.
 pub(super) async fn clocks(name: String, run: &Run) -> anyhow::Result<Report> {
     const APART_S: i64 = 3600;
     let mut testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;

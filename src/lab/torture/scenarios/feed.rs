@@ -11,7 +11,7 @@ use crate::lab::torture::report::Report;
 use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
-/// What is killed so often holds the same entry again and again.
+/// Workers that are killed this often hold the same entry repeatedly.
 const NO_DEAD_LETTERS: (&str, &str) = ("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
 
 /// Two receivers, and three workers that commit at the same time. Half of the processes listen, the others look.

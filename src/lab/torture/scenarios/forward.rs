@@ -12,7 +12,7 @@ use crate::lab::torture::report::Report;
 use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
-/// What is killed so often holds the same entry again and again.
+/// Workers that are killed this often hold the same entry repeatedly.
 const NO_DEAD_LETTERS: (&str, &str) = ("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
 
 /// The one process aborts at every step between taking the lease and writing how far it came.

@@ -57,7 +57,7 @@ pub(super) async fn direct_outage(name: String, run: &Run) -> anyhow::Result<Rep
 const SPOILT: usize = 4096;
 
 /// While Redis is down, the receiver dies, and a page in the middle of what its spool holds is spoilt. The
-/// receiver starts all the same. The events of the page are lost; no others are, once an operator has what can be
+/// receiver starts anyway. The events of the page are lost; no others are, once an operator has what can be
 /// read replayed.
 pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Report> {
     let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
@@ -73,7 +73,7 @@ pub(super) async fn spool_damaged(name: String, run: &Run) -> anyhow::Result<Rep
     sleep(trial.duration() / 2).await;
     trial.testbed.redis()?.restart()?;
     let replay = ["local-log", "replay", "--all"];
-    // A command knows of no role, and asks for no Redis.
+    // A command has no role, and needs no Redis.
     let ended = trial.testbed.receivers[0].command(&replay).output().context("replay")?;
     ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     // It is appended within a second.

@@ -1,4 +1,4 @@
-//! Rows that Postgres refuses, and entries that are no events, in full batches.
+//! Rows that Postgres rejects, and entries that are not events, in full batches.
 
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::lab::torture::report::Report;
 use crate::lab::torture::testbed::{DEAD, STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
-/// Entries that are no events.
+/// Entries that are not events.
 const GARBAGE: usize = 10;
 
 /// One in sixteen messages cannot be stored.
@@ -26,7 +26,7 @@ fn is_poison(key: &str) -> bool {
     key.split_once('-').is_some_and(|(sid, _)| sid.starts_with("SM") && sid.ends_with('0'))
 }
 
-/// The poison becomes dead letters, and nothing else does; then it is no poison any more, and the
+/// The poison becomes dead letters, and nothing else does; then it is not poison any more, and the
 /// dead letters are replayed.
 pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
     let testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
@@ -54,7 +54,7 @@ pub(super) async fn poison(name: String, run: &Run) -> anyhow::Result<Report> {
     trial.tell("dead_before_replay", dead);
     trial.testbed.postgres()?.execute("ALTER TABLE events DROP CONSTRAINT poison").await?;
     replayed(replay)?;
-    // Those that are no events come back.
+    // Entries that are not events come back.
     trial.facts.dead_letters = GARBAGE;
     trial.end().await
 }
@@ -68,7 +68,7 @@ fn replayed(mut replay: Command) -> anyhow::Result<()> {
 
 impl Trial {
     /// Waits until all of these are dead letters, with the reason of Postgres, and all entries that
-    /// are no events; how many dead letters there are. The others must be those alone.
+    /// are not events; returns how many dead letters there are. There must be no others.
     async fn dead(&mut self, keys: &[String]) -> anyhow::Result<usize> {
         let mut left: HashSet<&String> = keys.iter().collect();
         let deadline = Instant::now() + Duration::from_secs(120);

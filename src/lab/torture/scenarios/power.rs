@@ -28,9 +28,9 @@ const STORE_KIB_PER_S: u64 = 2 * 1024;
 enum After {
     /// At any time.
     SomeTime,
-    /// Soon after the log has let go of a file, for the store was synced.
+    /// Soon after the log has released a file, because the store was synced.
     Checkpoint,
-    /// Soon after the log has let go of a file for a purge, which syncs the store, too.
+    /// Soon after the log has released a file for a purge, which also syncs the store.
     Purge,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn direct(name: String, run: &Run) -> anyhow::Result<Report> {
     cut(name, run, Alone::Postgres).await
 }
 
-/// The power fails again and again, and each time the process goes on with what is left.
+/// The power fails repeatedly, and each time the process continues with what is left.
 async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report> {
     let setup = Setup { workers: None, alone_on, ..Setup::default() };
     let mut testbed = Testbed::prepare(run, &setup)?;
@@ -65,7 +65,7 @@ async fn cut(name: String, run: &Run, alone_on: Alone) -> anyhow::Result<Report>
     };
     // A slow machine may fill the small disk.
     trial.facts.may_refuse = true;
-    // What one process has left is what the next one lets go of.
+    // What one process leaves, the next one releases.
     trial.testbed.receivers[0].kill();
     trial.testbed.receivers[0].start()?;
     let mut files = 0;

@@ -5,7 +5,7 @@ use crate::lab::torture::report::Report;
 use crate::lab::torture::testbed::{Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
-/// Workers that are killed so often hold the same entry again and again; what comes of those that
+/// Workers that are killed this often hold the same entry repeatedly; what comes of those that
 /// were delivered too often is a dead letter, by the default after ten.
 const NO_DEAD_LETTERS: (&str, &str) = ("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
 

@@ -165,7 +165,7 @@ pub(super) async fn marks_full(name: String, run: &Run) -> anyhow::Result<Report
     let limit = info(trial.testbed.redis()?, "used_memory:")? * 3;
     set(&mut trial, "maxmemory-policy", "volatile-ttl".to_owned())?;
     set(&mut trial, "maxmemory", limit.to_string())?;
-    // Far more than there is room for: a script is let go on.
+    // Far more than there is room for: a running script may continue.
     let fill = "for n = 1, 100000 do \
                 redis.call('SET', 'offhook:events:done:' .. n, '1', 'EX', 21600) end return 100000";
     let marks: usize = trial.testbed.redis()?.query(cmd("EVAL").arg(fill).arg(0))?;
