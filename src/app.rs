@@ -54,9 +54,9 @@ use crate::{admin, inbound, telemetry, upkeep};
 
 /// A server that runs.
 pub struct Running {
-    /// Where callbacks are taken; `None` for a worker.
+    /// The address of the public listener; `None` for a worker.
     pub inbound: Option<SocketAddr>,
-    /// Where metrics, health and API are.
+    /// The address of the admin listener.
     pub admin: SocketAddr,
     /// Changes what may change without a restart.
     pub reloader: Reloader,

@@ -1,6 +1,7 @@
 //! Where events go: one module per backend, none of which knows another.
 //!
-//! [`Store`] and its facets, with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all that the admin service sees of them.
+//! [`Store`] and its facets, with what is asked of it in [`search`], [`Probe`], [`DeadLetters`] and [`purge`] are all
+//! that the admin service sees of them.
 
 pub mod certificate;
 mod dead_letters;
@@ -46,7 +47,7 @@ impl From<sqlx::Error> for BackendError {
 pub struct StoredEvent {
     /// The event.
     pub event: Event,
-    /// Its parameters as JSON.
+    /// The parameters of the event, as JSON.
     pub params: String,
     /// The parameters that the application put into the callback URL.
     pub own: Option<Own>,

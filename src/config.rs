@@ -51,12 +51,12 @@ pub struct ConfigError {
     pub problem: String,
 }
 
-/// All of it, checked.
+/// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The base of every URL that was given to Twilio.
     pub public_url: PublicUrl,
-    /// Whose callbacks are accepted.
+    /// The accounts whose callbacks are accepted.
     pub keyring: Arc<Keyring>,
     /// The public listener.
     pub inbound: inbound::Config,
@@ -151,7 +151,7 @@ impl Config {
     /// the demo runs.
     ///
     /// # Errors
-    /// None that a caller can cause, short of a directory whose name is not UTF-8.
+    /// The name of the directory is not UTF-8.
     pub fn demo(
         directory: &Path,
         account: &str,

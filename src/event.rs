@@ -74,15 +74,15 @@ impl Kind {
 labels! {
     /// Whether the store had an event already. A closed set: it is a metric label.
     pub enum Freshness {
-        /// It had.
+        /// The store had the event.
         Duplicate = "duplicate",
-        /// It had not.
+        /// The store did not have the event.
         Fresh = "fresh",
     }
 }
 
 impl Freshness {
-    /// Of an event that was fresh, or was not.
+    /// The freshness of an event, from whether it was fresh.
     #[must_use]
     pub fn of(fresh: bool) -> Self {
         if fresh { Self::Fresh } else { Self::Duplicate }
@@ -122,7 +122,7 @@ impl Format {
 pub struct Event {
     /// The name within the account, `<CallSid>-<CallStatus>` and the like.
     pub key: EventKey,
-    /// Its kind.
+    /// The kind of the event.
     pub kind: Kind,
     /// The account whose secret signed it, or the sub-account that this one signed for.
     pub account: String,
@@ -139,7 +139,7 @@ pub struct Event {
     pub sequence: Option<i64>,
     /// Twilio's time.
     pub occurred_at: Option<Timestamp>,
-    /// When we got it. Not part of any order.
+    /// When a receiver got it. Not part of any order.
     pub received_at: Timestamp,
     /// How `body` is written.
     pub format: Format,
@@ -192,7 +192,7 @@ impl Event {
         (&self.key, &self.account)
     }
 
-    /// Where the event stands among those of its SID.
+    /// The place of the event among those of its SID.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         let (resource, status) = (self.resource?, self.status.as_deref()?);

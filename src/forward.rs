@@ -26,7 +26,7 @@ pub use self::target::Target;
 pub struct Config {
     /// What it is called in metrics, commands and the store. No other has this name.
     pub name: String,
-    /// Where changes go.
+    /// The URL to which changes are sent.
     pub target: Target,
     /// What they look like there, and what signs them.
     pub form: Form,
@@ -41,15 +41,15 @@ pub struct Config {
     pub in_flight: u32,
     /// Most changes that wait for another try. With one more the endpoint counts as down. At least 1.
     pub max_waiting: u32,
-    /// For how long every request must have failed before it is disabled.
+    /// How long every request must have failed before the forward is disabled.
     pub disable_after: Duration,
-    /// For how long the store keeps what has not been forwarded, against the ages of `[retention]`.
+    /// How long the store keeps what has not been forwarded, whatever the ages of `[retention]`.
     pub max_age: Duration,
-    /// Where it begins.
+    /// Where a new forward begins.
     pub from: Beginning,
 }
 
-/// Where a forward begins that the store does not know yet.
+/// Where a new forward begins.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Beginning {

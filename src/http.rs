@@ -77,7 +77,7 @@ labels! {
         Accepted = "accepted",
         /// Answered with something else, on purpose.
         Refused = "refused",
-        /// Its client left, or was cut off, before there was an answer. Twilio does when it has waited
+        /// The client left, or was cut off, before there was an answer. Twilio does when it has waited
         /// for too long; the event may be stored nevertheless.
         Abandoned = "abandoned",
         /// We are at fault: a panic, answered with 500.
@@ -99,9 +99,9 @@ labels! {
         Drain = "drain",
         /// No byte came for [`Limits::header_timeout`] after it was opened.
         Silent = "silent",
-        /// It was the oldest without a verified request when there was no place left.
+        /// The connection was the oldest without a verified request when there was no place left.
         GaveWay = "gave_way",
-        /// Its address has [`Limits::max_connections_per_address`] already.
+        /// The client's address has [`Limits::max_connections_per_address`] already.
         Address = "address",
         /// What came is no HTTP/1, or a head of more than [`Limits::max_header_bytes`]. Answered, if at
         /// all, before there is a request: TLS on a plain port, a balancer that adds too many headers.

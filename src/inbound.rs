@@ -1,5 +1,5 @@
-//! The public listener: Twilio's callbacks in, probes of a load balancer, and nothing else. Knows no Redis and no SQL, and
-//! makes nothing durable itself: it hands events to a [`Recorder`], and answers what comes back.
+//! The public listener: Twilio's callbacks in, probes of a load balancer, and nothing else. Knows no Redis and no SQL,
+//! and makes nothing durable itself: it hands events to a [`Recorder`], and answers what comes back.
 //!
 //! Read in this order: [`Inbound::router`] (the public URL space), [`signed`] (a request becomes a
 //! verified one), [`status`] and [`fallback`] (what is answered), [`Refusal`] (what is not).
@@ -62,7 +62,7 @@ use crate::twilio::twiml::{Medium, Twiml};
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// In front of every route.
+    /// The path in front of every route.
     pub path_prefix: PathPrefix,
     /// Where a load balancer asks whether this receiver can take callbacks; without the prefix.
     pub health_path: HealthPath,
@@ -83,15 +83,15 @@ fn label(route: Option<Route>) -> &'static str {
 
 /// The public listener's state.
 pub struct Inbound {
-    /// Its section of the configuration.
+    /// The section `[inbound]` of the configuration.
     pub config: Config,
-    /// Whose signatures hold, what is answered, and what is kept.
+    /// The accepted secrets, the fallback answers, and the privacy in force.
     pub policy: Part<InboundPolicy>,
     /// What the signed URLs start with.
     pub public_url: PublicUrl,
     /// Where events go.
     pub recorder: Recorder,
-    /// When they came.
+    /// The clock that gives requests their time of receipt.
     pub clock: Clock,
     /// What it counts.
     pub metrics: Arc<Metrics>,
@@ -109,7 +109,7 @@ pub struct Inbound {
     pub explanations: ExplanationBudget,
     /// How much of it the log gets.
     pub ration: Ration,
-    /// For bodies that are not verified yet.
+    /// The memory for bodies that are not verified yet.
     pub room: Room,
 }
 
@@ -233,8 +233,8 @@ impl Inbound {
         }
     }
 
-    /// The URLs that Twilio may have signed if a request matches no route: the requested one; the same with the prefix, if
-    /// a proxy removed it; the same without the path of `public_url`, if that is there twice.
+    /// The URLs that Twilio may have signed if a request matches no route: the requested one; the same with the prefix,
+    /// if a proxy removed it; the same without the path of `public_url`, if that is there twice.
     fn meant(&self, asked: &str) -> Vec<String> {
         let base = self.public_url.as_str();
         let path = asked.strip_prefix(base).unwrap_or_default();

@@ -88,7 +88,7 @@ labels! {
 }
 
 impl CommitError {
-    /// Its kind, without the cause.
+    /// The kind of the error, without the cause.
     #[must_use]
     pub fn failure(&self) -> CommitFailure {
         match self {

@@ -21,7 +21,7 @@ pub struct Policy {
 
 /// The policy of a request, from its beginning to its end.
 pub struct InboundPolicy {
-    /// Whose signatures hold.
+    /// The accounts and secrets whose signatures are accepted.
     pub keyring: Arc<Keyring>,
     /// What the fallback URLs answer.
     pub fallback: Fallback,

@@ -19,7 +19,7 @@ const QUEUE: usize = 8192;
 pub struct Span {
     /// What it is: one of few.
     pub name: &'static str,
-    /// Its part in a conversation.
+    /// The span's part in a conversation.
     pub role: Role,
     /// Which one it is.
     pub context: TraceContext,
@@ -44,7 +44,7 @@ pub enum Role {
     Producer,
     /// Takes something from a log.
     Consumer,
-    /// None: it stays within the process.
+    /// No part: it stays within the process.
     Internal,
 }
 

@@ -72,7 +72,7 @@ pub fn start_traces(
 /// Where to tell spans: nowhere, since this build takes no traces.
 ///
 /// # Errors
-/// None.
+/// No traces in this build.
 #[cfg(not(feature = "otel"))]
 pub fn start_traces(
     _: &Config,

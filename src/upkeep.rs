@@ -1,5 +1,5 @@
-//! Periodic chores beside the flow of events, which keep it flowing. Each is a struct with `run(self, stop)`, which ends
-//! soon after `stop` is cancelled. `app` decides which of them a process has.
+//! Periodic chores beside the flow of events, which keep it flowing. Each is a struct with `run(self, stop)`, which
+//! ends soon after `stop` is cancelled. `app` decides which of them a process has.
 //!
 //! They know neither the configuration nor the telemetry: what they found out goes to a small observer or a
 //! closure. They know backends by name, since each looks after one of them.

@@ -8,7 +8,7 @@ use crate::telemetry::reloads::Reloads;
 use crate::telemetry::stream::Reset;
 use crate::upkeep::retention::{self, Table};
 
-/// Of every process; what [`receiving`] and [`forward`] collect is left out.
+/// The handles of every process; what [`receiving`] and [`forward`] collect is left out.
 pub(super) fn handles(
     metrics: &Metrics,
     reloads: &Reloads,
@@ -44,7 +44,7 @@ pub(super) fn handles(
     }
 }
 
-/// Of one forward.
+/// The handles of one forward.
 pub(super) fn forward(metrics: &ForwardMetrics) -> ForwardHandles {
     ForwardHandles {
         name: metrics.name.clone(),
@@ -62,7 +62,7 @@ fn of_table(metrics: &retention::Metrics, table: Table) -> TableHandles {
     TableHandles { name: table.as_str(), errors, held }
 }
 
-/// Of the public listener.
+/// The handles of the public listener.
 pub(super) fn receiving(metrics: &inbound::Metrics) -> Receiving {
     Receiving {
         requests: metrics.requests.clone(),

@@ -35,7 +35,7 @@ struct To {
 }
 
 impl Forwarding {
-    /// Of a configuration.
+    /// The forwards of a configuration.
     ///
     /// # Errors
     /// A certificate cannot be read.

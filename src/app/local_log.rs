@@ -15,7 +15,7 @@ pub(super) async fn open(log: &config::LocalLog) -> anyhow::Result<LocalLog> {
     LocalLog::open(&log.directory, log.bounds).await.context("spool.directory")
 }
 
-/// Where everything goes through it, its events are what waits for the store; else they wait for the stream.
+/// If everything goes through the log, its events wait for the store; otherwise they wait for the stream.
 pub(super) fn show(metrics: &Metrics, state: LocalLogState) {
     metrics.show_local_log(state.fill.bytes, state.dead_letters, state.damaged);
     match state.oldest_age {

@@ -15,7 +15,7 @@ use crate::telemetry::reloads::Reloads;
 pub struct Reloader {
     pub(super) started_with: RestartOnly,
     pub(super) policy: PolicyInForce,
-    /// Where each secret has its series; `None` for a worker, which verifies nothing.
+    /// The metrics with a series for each secret; `None` for a worker, which verifies nothing.
     pub(super) inbound: Option<Arc<inbound::Metrics>>,
     pub(super) metrics: Reloads,
     pub(super) clock: Clock,

@@ -51,7 +51,7 @@ impl Retentions {
         self.spawn(self.of(letters, Table::Spool, self.config.dead_letters), tasks);
     }
 
-    /// Until the process stops, or not at all if everything is kept for ever.
+    /// Runs until the process stops, or not at all if everything is kept for ever.
     pub(super) async fn run_postgres(self, postgres: &Postgres) {
         let Config { events, statuses, changes, .. } = self.config;
         let of_feed = postgres::FeedRetention::new(postgres.clone());

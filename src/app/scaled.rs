@@ -194,7 +194,7 @@ fn probes(role: Role, redis: Probe, store: Probe, spool: Option<LocalLog>) -> Ve
     probes
 }
 
-/// Not worth a wait: `doctor` says it, too.
+/// Logs a warning if Postgres is old. It never waits for that: `doctor` reports the same.
 async fn warn_of_old(postgres: &Postgres) {
     if let Ok(examined) = postgres.examine().await
         && examined.version < postgres::OLDEST

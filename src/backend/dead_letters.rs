@@ -12,7 +12,7 @@ use crate::labels::labels;
 /// An event that no worker could store, or an entry that is not one.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// Its name among the dead letters.
+    /// The id of the dead letter.
     pub id: String,
     /// When it became one, by the backend's clock.
     pub at: Timestamp,
@@ -56,7 +56,7 @@ impl DeadLetters {
         parse_id(text).is_some()
     }
 
-    /// Those after `after`, oldest first, at most `limit` and [`Self::PER_PAGE`].
+    /// The dead letters after `after`, oldest first, at most `limit` and [`Self::PER_PAGE`].
     pub async fn list(
         &self,
         after: Option<&str>,

@@ -1,5 +1,5 @@
-//! [`Dependency`] and [`Backend`]: what a process depends on and where events are committed, by name; and [`Need`], what
-//! it means that one is away.
+//! [`Dependency`] and [`Backend`]: what a process depends on and where events are committed, by name; and [`Need`],
+//! what it means that one is away.
 
 use crate::labels::labels;
 
@@ -49,11 +49,11 @@ impl Dependency {
 labels! {
     /// What it means for a process that one of its dependencies is away, by its name in `/readyz`.
     pub enum Need {
-        /// It cannot do its job.
+        /// Without it the process cannot do its job.
         Must = "must",
-        /// It can, as long as another of these is there.
+        /// Without it the process can do its job as long as another dependency of this kind works.
         Either = "either",
-        /// It can do the part of its job that others wait for.
+        /// Without it the process can do the part of its job that clients wait for.
         Optional = "optional",
     }
 }

@@ -14,9 +14,9 @@ labels! {
         Unknown = "unknown",
         /// Nothing survives a crash of the backend.
         Memory = "memory",
-        /// All but about the last second.
+        /// Everything except about the last second survives a crash.
         EverySecond = "every_second",
-        /// All of it: synced before it answers.
+        /// Everything survives a crash: it is synced before the answer.
         Synced = "synced",
     }
 }
@@ -37,7 +37,7 @@ pub struct DurabilityReport {
 pub struct DurabilityReports(Arc<Mutex<BTreeMap<Backend, DurabilityReport>>>);
 
 impl DurabilityReports {
-    /// Notes what is in force; whether that is news.
+    /// Records what is in force, and returns whether that is new.
     pub fn set(&self, backend: Backend, report: DurabilityReport) -> bool {
         let news = self.get(backend).as_ref() != Some(&report);
         self.all_mut().insert(backend, report);

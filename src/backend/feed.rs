@@ -30,7 +30,7 @@ labels! {
     pub enum Gone {
         /// Retention has deleted changes after it.
         Cut = "cut",
-        /// It is of another feed: the database was made anew.
+        /// The cursor is of another feed: the database was created anew.
         OtherFeed = "other_feed",
         /// This feed has never been as far: a backup was restored.
         BeyondTheEnd = "beyond_the_end",

@@ -27,7 +27,7 @@ labels! {
 pub struct Claim {
     /// The forward's name.
     pub forward: String,
-    /// Who claims: unique for ever.
+    /// The claimant, a name that is never used again.
     pub holder: String,
     /// How long it is to last, by the database's clock.
     pub lasts: Duration,
@@ -40,7 +40,7 @@ pub enum Claimed {
     Held(Held),
     /// Another process holds it.
     Taken,
-    /// Nothing is to be forwarded.
+    /// The forward is disabled.
     Disabled(Disabled),
     /// There is no such forward yet.
     Unknown,
@@ -60,11 +60,11 @@ pub struct Held {
 /// A change that the cursor has passed, and that is still to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Waiting {
-    /// Its id.
+    /// The id of the change.
     pub change: i64,
-    /// Its account.
+    /// The account of the change.
     pub account: String,
-    /// Its SID, behind the earlier changes of which it waits.
+    /// The SID of the change, which waits behind earlier changes of the same SID.
     pub sid: Option<String>,
     /// How often it was tried.
     pub tries: u32,
@@ -75,11 +75,11 @@ pub struct Waiting {
 /// A change that is not tried again, unless it is replayed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GivenUp {
-    /// Its id.
+    /// The id of the change.
     pub change: i64,
-    /// Its account.
+    /// The account of the change.
     pub account: String,
-    /// Its SID.
+    /// The SID of the change.
     pub sid: Option<String>,
     /// How often it was tried.
     pub tries: u32,
@@ -109,16 +109,16 @@ pub struct Progress {
 /// Whether progress was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
-    /// It was, and the lease lasts anew.
+    /// The progress was written, and the lease is extended.
     Kept,
-    /// It was not: the lease is not held any more, or nothing is to be forwarded.
+    /// Nothing was written: the lease is not held any more, or the forward is disabled.
     Lost,
 }
 
 /// What is to be sent again of what was given up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Replay {
-    /// All of it.
+    /// Everything that was given up.
     All,
     /// What concerns a SID.
     Sid(String),
@@ -129,15 +129,15 @@ pub enum Replay {
 /// A forward as people see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForwardState {
-    /// Its name.
+    /// The name of the forward.
     pub name: String,
-    /// Its cursor.
+    /// The place of the forward in the feed.
     pub cursor: i64,
     /// How many changes lie behind the cursor; no more than [`MOST_BEHIND`] are counted.
     pub behind: u64,
     /// When the first change behind the cursor was stored.
     pub behind_since: Option<Timestamp>,
-    /// Who holds its lease.
+    /// The holder of the lease.
     pub holder: Option<String>,
     /// Why nothing is forwarded.
     pub disabled: Option<Disabled>,
@@ -154,11 +154,11 @@ pub struct ForwardState {
 /// A change that waits or was given up, as people see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// Its id.
+    /// The id of the change.
     pub change: i64,
-    /// Its account.
+    /// The account of the change.
     pub account: String,
-    /// Its SID.
+    /// The SID of the change.
     pub sid: Option<String>,
     /// How often it was tried.
     pub tries: u32,

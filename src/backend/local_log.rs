@@ -96,8 +96,8 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// What must stay free at least. Taking events out of the log needs no room, but the embedded store, which is often on
-    /// the same disk, does, and so do other programs.
+    /// What must stay free at least. Taking events out of the log needs no room, but the embedded store, which is often
+    /// on the same disk, does, and so do other programs.
     pub const LEAST_FREE: u64 = 16 * 1024 * 1024;
 }
 
@@ -168,7 +168,7 @@ impl LocalLog {
     /// Whether its disk has failed, so that nothing is written to it any more.
     ///
     /// # Errors
-    /// It has; the error says how.
+    /// The disk has failed; the error says how.
     pub fn check_disk(&self) -> Result<(), BackendError> {
         let failure = self.0.failure.get();
         failure.map_or(Ok(()), |failure| Err(BackendError(failure.clone())))
@@ -186,7 +186,7 @@ impl LocalLog {
         Reader::new(self.clone(), release)
     }
 
-    /// Its dead letters.
+    /// The dead letters of this log.
     #[must_use]
     pub fn dead_letters(&self) -> LocalDeadLetters {
         LocalDeadLetters::new(self.directory().to_owned())

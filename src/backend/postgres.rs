@@ -135,7 +135,7 @@ fn migrator() -> Migrator {
     migrations!("postgres")
 }
 
-/// All in one transaction, and the lock too: behind a pooler no client has a session of its own. A lock of
+/// Everything is in one transaction, including the lock: behind a pooler no client has a session of its own. A lock of
 /// the session would stay on the server connection on which it was taken.
 async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     /// An arbitrary number, the same in every version.

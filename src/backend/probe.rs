@@ -40,7 +40,7 @@ impl Probe {
     /// Asks.
     ///
     /// # Errors
-    /// It does not answer in time, or not well.
+    /// The backend does not answer in time, or answers with an error.
     pub async fn check(&self) -> Result<(), BackendError> {
         match self {
             Self::Store(store) => store.check().await,

@@ -28,13 +28,13 @@ pub struct TimeRange {
 /// Which statuses, the most recently first seen SID on top. A row must match every field that is set.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct StatusSearch {
-    /// Whose.
+    /// The SID, the part of one, or the number to find.
     pub needle: Option<Needle>,
     /// Of what.
     pub resource: Option<Resource>,
     /// The current status.
     pub status: Option<String>,
-    /// Whose account.
+    /// The account.
     pub account: Option<String>,
     /// The latest `ErrorCode`.
     pub error: Option<String>,
@@ -57,7 +57,7 @@ pub struct EventSearch {
     pub kind: Option<Kind>,
     /// The status that it reports.
     pub status: Option<String>,
-    /// Whose account.
+    /// The account.
     pub account: Option<String>,
     /// A parameter of the application's own.
     pub own: Option<OwnParameter>,

@@ -71,7 +71,7 @@ impl Deployment {
         }
     }
 
-    /// Its name.
+    /// The name of the deployment.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -56,7 +56,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Where a dotted key was set last.
+    /// The layer that set a dotted key last.
     pub(crate) fn origin(&self, key: &str) -> Origin {
         let set = self.layers.iter().rev().find(|layer| holds(&layer.values, key));
         set.map_or(Origin::NotSet, |layer| layer.origin.clone())
@@ -210,7 +210,7 @@ fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
     .collect()
 }
 
-/// As a file is read: a line end or a blank around a value is not a part of it.
+/// Trims a value as the content of a file is trimmed: blanks and line ends around it are not part of it.
 fn text(value: &str) -> Value {
     Value::new(None, ValueKind::String(value.trim().to_owned()))
 }

@@ -8,8 +8,8 @@ use config::{Map, Value, ValueKind};
 /// The sections that a reload applies. Every other key needs a restart.
 const RELOADED: [&str; 3] = ["account", "fallback", "privacy"];
 
-/// Of every other key a fingerprint of what it says, or of what its file says: values are compared
-/// by it and cannot be shown.
+/// A fingerprint of the value of every other key, or of the content of its file: values are compared by it and cannot
+/// be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestartOnly(BTreeMap<String, u64>);
 

@@ -68,7 +68,7 @@ pub(crate) fn warnings(more: &[(&'static str, &'static str)], file: &str) -> Vec
     config.warnings.iter().map(ToString::to_string).collect()
 }
 
-/// It is good enough to start with, and there is one warning, of the key and with what follows from it.
+/// The configuration is good enough to start with, and causes one warning, with the key and the consequence.
 #[track_caller]
 pub(crate) fn check_warning(
     more: &[(&'static str, &'static str)],

@@ -24,7 +24,7 @@ pub struct Differing {
 }
 
 impl Differing {
-    /// Of an event that came and another of the same name, which is kept. What an older version
+    /// Compares an event that came with another of the same name, which is kept. What an older version
     /// wrote has no fingerprint, and is not compared.
     #[must_use]
     pub fn of(came: &Event, kept: Option<Fingerprint>) -> Option<Self> {
@@ -70,7 +70,7 @@ impl Batch {
         self.folded
     }
 
-    /// Of these, the ones that say something else than what they were folded into.
+    /// Those of them that differ from the event into which they were folded.
     #[must_use]
     pub fn differing(&self) -> &[Differing] {
         &self.differing

@@ -42,7 +42,7 @@ pub struct Change {
 pub struct FeedId(String);
 
 impl FeedId {
-    /// Of 1 to 32 lower-case hexadecimal digits.
+    /// The feed with this id, of 1 to 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Of a hash of the content.
+    /// The fingerprint from a hash of the content.
     #[must_use]
     pub fn of(hash: &[u8; 32]) -> Self {
         let (start, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
@@ -22,7 +22,7 @@ impl Fingerprint {
         digits.then(|| u64::from_str_radix(text, 16).ok().map(Self))?
     }
 
-    /// As a database's integer, which has a sign.
+    /// The fingerprint as a signed integer, for databases.
     #[must_use]
     pub fn to_i64(self) -> i64 {
         self.0.cast_signed()

@@ -10,14 +10,14 @@ pub const RESERVED: &str = "offhook_";
 pub struct Own(String);
 
 impl Own {
-    /// Of the text of a JSON object, as a database may have written it: with spaces, and names in another order.
+    /// Reads the text of a JSON object, as a database may have written it: with spaces, and names in another order.
     #[must_use]
     pub fn parse(json: &str) -> Option<Self> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
         (!object.is_empty()).then(|| Self(serde_json::Value::Object(object).to_string()))
     }
 
-    /// Of a JSON object that is written as [`Own::parse`] would write it. `None` if nothing is in it.
+    /// Takes a JSON object that is written as [`Own::parse`] would write it. `None` if it is empty.
     pub(crate) fn written(json: String) -> Option<Self> {
         (json != "{}").then_some(Self(json))
     }
@@ -28,7 +28,7 @@ impl Own {
         &self.0
     }
 
-    /// As a JSON value.
+    /// The parameters as a JSON value.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::from_str(&self.0).unwrap_or(serde_json::Value::Null)
@@ -38,7 +38,7 @@ impl Own {
 /// The own parameters of the event of a SID that stands furthest along among those that have any.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct LatestOwn {
-    /// By what they are ordered: the bytes of the event's [`Position`], and a hash of the parameters, so that a
+    /// The order of the parameters: the bytes of the event's [`Position`], and a hash of the parameters, so that a
     /// database and [`CurrentStatus::merge`](super::CurrentStatus::merge) agree of two that are at one place.
     pub order: Vec<u8>,
     /// The parameters.
@@ -46,7 +46,7 @@ pub struct LatestOwn {
 }
 
 impl LatestOwn {
-    /// Of the event at this position.
+    /// The parameters of the event at this position.
     #[must_use]
     pub fn at(position: &Position, parameters: Own) -> Self {
         let mut hash = super::key::ContentHash::new(None);

@@ -5,9 +5,9 @@ use crate::labels::{Label, labels};
 /// How the parameters were sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Method {
-    /// In the query.
+    /// The parameters are in the query.
     Get,
-    /// In the body.
+    /// The parameters are in the body.
     Post,
 }
 
@@ -64,7 +64,7 @@ impl Label for Option<Route> {
 pub struct Request {
     /// How its parameters were sent.
     pub method: Method,
-    /// Where it went.
+    /// The route of the request.
     pub route: Route,
     /// Twilio's `I-Twilio-Idempotency-Token`, which is not signed.
     pub idempotency_token: Option<String>,

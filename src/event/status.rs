@@ -28,7 +28,7 @@ labels! {
 }
 
 impl Resource {
-    /// Its statuses and their order, which the file of its kind has.
+    /// The resource's statuses and their order, which the file of its kind has.
     fn lifecycle(self) -> &'static Lifecycle {
         match self {
             Self::Call => &call::LIFECYCLE,
@@ -75,7 +75,7 @@ impl Resource {
 /// The statuses of a resource in their order.
 #[derive(Debug)]
 pub struct Lifecycle {
-    /// Those that are known.
+    /// The known statuses.
     pub statuses: &'static [Status],
     /// The rank of all others. [`Lifecycle::UNKNOWN`] unless they are no surprise.
     pub others: u8,
@@ -95,7 +95,7 @@ impl Lifecycle {
 pub struct Status {
     name: &'static str,
     rank: u8,
-    /// Of [`CurrentStatus::terminals`].
+    /// The bit in [`CurrentStatus::terminals`].
     bit: i16,
     failure: bool,
 }
@@ -198,13 +198,13 @@ pub struct CurrentStatus {
     pub sid: String,
     /// What it is.
     pub resource: Resource,
-    /// Whose it is.
+    /// The account of the SID.
     pub account: String,
     /// The greatest position seen; its `status` is the current one.
     pub position: Position,
-    /// Who called or wrote.
+    /// The number or address of the sender.
     pub from: Option<String>,
-    /// Who was called or written to.
+    /// The number or address of the recipient.
     pub to: Option<String>,
     /// Which way the call or message went, by Twilio's words.
     pub direction: Option<String>,
@@ -241,7 +241,7 @@ impl CurrentStatus {
         resource.terminal_bit(status)
     }
 
-    /// Whose row it is: the SID and the account.
+    /// The key of the row: the SID and the account.
     #[must_use]
     pub fn id(&self) -> (&str, &str) {
         (&self.sid, &self.account)

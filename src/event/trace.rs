@@ -10,13 +10,13 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// As the value of `traceparent`, sampled.
+    /// The value of `traceparent`, sampled.
     #[must_use]
     pub fn traceparent(self) -> String {
         format!("00-{:032x}-{:016x}-01", self.trace, self.span)
     }
 
-    /// Of a `traceparent`. `None` for one that is malformed, and for one that is not sampled.
+    /// Reads a `traceparent`. `None` for one that is malformed, and for one that is not sampled.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(text).ok()?.split('-');

@@ -31,9 +31,9 @@ pub enum Delivery {
     Done,
     /// The endpoint wants nothing any more: 410.
     Gone,
-    /// It did not: try again.
+    /// The endpoint did not accept it: try again.
     Failed(Failure),
-    /// It cannot be sent as things are: nothing was tried.
+    /// It cannot be sent at present: nothing was tried.
     Skipped(Unsendable),
 }
 
@@ -60,7 +60,7 @@ labels! {
 labels! {
     /// Why a change cannot be sent. A closed set: it is a metric label.
     pub enum Unsendable {
-        /// Its event is no longer in the store.
+        /// The event of the change is no longer in the store.
         EventGone = "event_gone",
         /// No secret of the configuration signs for its account.
         NoSecret = "no_secret",
@@ -105,8 +105,8 @@ impl Endpoint {
         Ok(Self { client, target, form, policy, clock })
     }
 
-    /// Sends a change, once. It takes no longer than the endpoint's time-out. `event` is the event of the change, as the
-    /// store has it; it may be left out if the form [does not need it](Form::needs_event).
+    /// Sends a change, once. It takes no longer than the endpoint's time-out. `event` is the event of the change, as
+    /// the store has it; it may be left out if the form [does not need it](Form::needs_event).
     pub async fn deliver(&self, change: &Change, event: Option<&Event>) -> Delivery {
         match self.outgoing(change, event) {
             Ok(outgoing) => self.send(outgoing).await,

@@ -5,13 +5,13 @@ use crate::event::{Change, Kind};
 /// Which changes an endpoint gets. A change must match every field that is set.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filter {
-    /// Of these kinds.
+    /// The kinds that match.
     pub kinds: Vec<Kind>,
-    /// With one of these statuses, in lower case; none: any, and also without one.
+    /// The statuses that match, in lower case; if empty, every change matches, also one without a status.
     pub statuses: Vec<String>,
     /// Only with a status after which no other follows.
     pub final_only: bool,
-    /// Of these accounts; none: any.
+    /// The accounts that match; if empty, all do.
     pub accounts: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use super::super::testing::change;
     use super::*;
 
-    /// Of calls and messages.
+    /// A filter for calls and messages.
     fn filter() -> Filter {
         Filter {
             kinds: vec![Kind::Call, Kind::Message],

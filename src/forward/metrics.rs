@@ -12,7 +12,7 @@ use crate::backend::forwards::Disabled;
 use crate::labels::Label as _;
 use crate::metrics::{metrics, show};
 
-/// From an endpoint beside offhook to one that is asked again for hours, in seconds.
+/// Buckets in seconds, from an endpoint beside offhook to one that is retried for hours.
 const AGES: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0, 36000.0];
 
@@ -50,7 +50,7 @@ metrics! {
 #[expect(missing_docs, reason = "each is described where it is declared")]
 pub struct ForwardMetrics {
     pub name: String,
-    /// By [`Delivery`], in the order of [`outcomes`].
+    /// The counters by [`Delivery`], in the order of [`outcomes`].
     attempts: Vec<IntCounter>,
     age: Histogram,
     pub lag: Gauge,
@@ -58,7 +58,7 @@ pub struct ForwardMetrics {
     pub given_up: IntCounter,
     pub cut: IntCounter,
     pub down: IntGauge,
-    /// By the reason.
+    /// The gauges by reason.
     pub disabled: Vec<(Disabled, IntGauge)>,
     pub store_errors: IntCounter,
 }
@@ -80,7 +80,7 @@ fn place(delivery: Delivery) -> usize {
 }
 
 impl Metrics {
-    /// Those of the forward of this name. Every series is there from now on.
+    /// The metrics of the forward with this name. Every series exists from now on.
     #[must_use]
     pub fn of(&self, name: &str) -> ForwardMetrics {
         let attempt = |outcome| self.attempts.with_label_values(&[name, outcome]);

@@ -61,7 +61,7 @@ pub async fn run_all<O: Observer>(runners: Vec<Runner<O>>, stop: &CancellationTo
 pub struct Runner<O> {
     /// Which forward it is.
     pub config: Config,
-    /// Where changes go.
+    /// The endpoint for the changes.
     pub endpoint: Arc<Endpoint>,
     /// What is forwarded.
     pub feed: Feed,
@@ -69,7 +69,7 @@ pub struct Runner<O> {
     pub watch: FeedWatch,
     /// What is remembered of it.
     pub forwards: Forwards,
-    /// To tell how old a change is.
+    /// The clock that gives the age of a change.
     pub clock: Clock,
     /// Receives what happens.
     pub observer: O,
@@ -81,7 +81,7 @@ enum Look {
     Ran(Ended),
     /// Another process forwards.
     Taken,
-    /// Nothing is to be forwarded.
+    /// The forward is disabled.
     Disabled(Disabled),
     /// The forward was made just now.
     Made,
@@ -151,7 +151,7 @@ impl<O: Observer> Runner<O> {
         Ok(Look::Ran(ended))
     }
 
-    /// Of several processes that begin at the same time the first one says where.
+    /// Creates the forward. If several processes do so at the same time, the first one decides where it begins.
     async fn make(&self) -> Result<(), FeedError> {
         let end = self.feed.end().await?;
         let at = match self.config.from {

@@ -5,8 +5,8 @@ use std::fmt;
 use reqwest::Url;
 use secrecy::SecretString;
 
-/// Where a forward sends to: an HTTP URL of the configuration. Shows neither its user, nor its password, nor its
-/// query, which may hold a token.
+/// The target of a forward, an HTTP URL of the configuration. Its `Debug` shows neither its user, nor its password, nor
+/// its query, which may hold a token.
 #[derive(Clone)]
 pub struct Target {
     /// Without user and password.
@@ -20,7 +20,7 @@ pub enum TargetError {
     /// It is not a URL, or not an HTTP URL.
     #[error("it is not a URL like https://app.example.com/twilio/status")]
     NotHttp,
-    /// It has a fragment.
+    /// The URL has a fragment.
     #[error("it has a fragment, which is never sent: leave out what begins with #")]
     Fragment,
 }

@@ -43,7 +43,7 @@ pub struct Limits {
 /// A change that was read.
 #[derive(Clone, Debug)]
 pub struct Read {
-    /// Its id.
+    /// The id of the change.
     pub id: i64,
     /// What it belongs to.
     pub group: Group,
@@ -73,7 +73,7 @@ pub struct Window {
     retrying: usize,
     /// How many are written down, or will be with the next progress.
     stored: usize,
-    /// Those that should be written down, and for which there is no room.
+    /// Changes that should be written down but for which there is no room.
     held: BTreeSet<i64>,
     /// Written down before, and not read again yet: what precedes them in their SID may not have been, either.
     early: BTreeMap<i64, Waiting>,
@@ -90,7 +90,7 @@ struct Queue {
     taken: Option<(i64, bool)>,
     /// Since the first one failed: when it may be tried again.
     due: Option<Moment>,
-    /// Where it stands in `fresh` or in `retries`.
+    /// The place in `fresh` or in `retries`.
     place: Option<Place>,
 }
 
@@ -116,7 +116,7 @@ enum Mark {
 }
 
 impl Window {
-    /// Where a forward stands that was forwarded before: its cursor, and what waits.
+    /// Continues a forward: from its cursor, with what waits.
     #[must_use]
     pub fn resume(
         limits: Limits,
@@ -184,7 +184,7 @@ impl Window {
         self.health.restraint.is_some()
     }
 
-    /// For how long no attempt has succeeded, while some failed.
+    /// How long no attempt has succeeded while some failed.
     #[must_use]
     pub fn failing_for(&self, now: Moment) -> Option<Duration> {
         self.health.failing_since.map(|since| now.saturating_sub(since))
@@ -349,7 +349,7 @@ impl Window {
         Some(progress)
     }
 
-    /// Nothing else was written; only that the lease lasts.
+    /// Whether it writes nothing except that the lease lasts.
     #[must_use]
     pub fn no_progress(&self, now: Moment) -> Progress {
         Progress { cursor: self.written, failing_for: self.failing_for(now), ..Progress::default() }
@@ -360,7 +360,7 @@ impl Window {
         self.written = self.written.max(progress.cursor);
     }
 
-    /// It is unknown whether the progress was written: it will be again, unless there is newer.
+    /// Says that it is unknown whether the progress was written: it is written again, unless there is a newer one.
     pub fn unwritten(&mut self, progress: Progress) {
         let settled = progress.settled.into_iter().map(|id| (id, Mark::Settled));
         let given_up = progress.given_up.into_iter().map(|row| (row.change, Mark::GivenUp(row)));
@@ -371,7 +371,7 @@ impl Window {
         self.replayed.extend(progress.replayed);
     }
 
-    /// When there may be something to take that there is not now.
+    /// When there may next be something to take.
     #[must_use]
     pub fn wakes_at(&self, now: Moment) -> Option<Moment> {
         let at = match self.health.restraint {

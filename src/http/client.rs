@@ -24,7 +24,7 @@ pub(crate) fn new(patience: Duration) -> Result<reqwest::Client, Unbuildable> {
 /// the server closes it for its silence.
 ///
 /// # Errors
-/// As [`new`].
+/// See [`new`].
 pub(crate) fn without_keep_alive(patience: Duration) -> Result<reqwest::Client, Unbuildable> {
     builder(patience).pool_max_idle_per_host(0).build().map_err(Unbuildable)
 }
@@ -56,7 +56,7 @@ pub struct NoCertificate;
 /// none, against those that the system trusts.
 ///
 /// # Errors
-/// As [`new`].
+/// See [`new`].
 pub(crate) fn to_one_server(
     patience: Duration,
     idle: Idle,

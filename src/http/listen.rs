@@ -90,7 +90,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Where connections come in.
+/// The listening socket.
 struct Door {
     places: Places,
     /// Whether the last one found no place.

@@ -21,9 +21,9 @@ use super::{Cut, Limits};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Doing {
-    /// Nothing, ever.
+    /// The connection has sent nothing yet.
     Fresh,
-    /// Nothing, since its last request.
+    /// The connection has sent nothing since its last request.
     Idle,
     Head,
     Serving,

@@ -34,7 +34,7 @@ struct State {
     open: usize,
     known: usize,
     next: u64,
-    /// Those that have not carried a verified request, the oldest first.
+    /// The connections that have not carried a verified request, the oldest first.
     strangers: BTreeMap<u64, Arc<Holder>>,
     /// How many of each address there are; empty if that is not limited.
     by_address: HashMap<IpAddr, usize>,
@@ -47,7 +47,7 @@ impl Shared {
     }
 }
 
-/// Who holds a place.
+/// The holder of a place.
 #[derive(Debug)]
 struct Holder {
     places: Arc<Shared>,
@@ -117,14 +117,14 @@ impl Places {
         }
     }
 
-    /// Until a place becomes free that was not when this was last called.
+    /// Waits until a place becomes free that was not free at the last call.
     pub(super) async fn freed(&self) {
         self.0.freed.notified().await;
     }
 }
 
 impl Place {
-    /// Until it must give way.
+    /// Waits until it must give way.
     pub(super) async fn gives_way(&self) {
         self.0.gives_way.notified().await;
     }

@@ -30,7 +30,7 @@ impl Default for ExplanationBudget {
 }
 
 impl ExplanationBudget {
-    /// With this many places for requests that wait.
+    /// A budget with this many places for waiting requests.
     #[must_use]
     pub fn of(places: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(places)), last: Mutex::default() }

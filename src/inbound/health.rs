@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub struct Health(Arc<AtomicBool>);
 
 impl Health {
-    /// Notes what was seen.
+    /// Records whether the receiver can accept callbacks.
     pub fn set(&self, able: bool) {
         self.0.store(able, Ordering::Relaxed);
     }
@@ -36,8 +36,8 @@ impl Health {
     }
 }
 
-/// Where a balancer asks: a path of the public listener, without the prefix of the routes; or empty, and it
-/// can ask nowhere.
+/// The path of the health route on the public listener, without the prefix of the routes. If it is empty, there is no
+/// health route.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HealthPath(String);

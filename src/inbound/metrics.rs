@@ -80,7 +80,7 @@ impl Metrics {
         }
     }
 
-    /// As many connections may be open.
+    /// Shows how many connections may be open.
     pub(super) fn limited(&self, connections: usize) {
         show(&self.connections_limit, connections as u64);
     }
@@ -106,7 +106,7 @@ impl Metrics {
         self.twiml_requests.of(verb).inc();
     }
 
-    /// So many events were about other accounts than the one that signed them.
+    /// Counts events about other accounts than the one that signed them.
     pub(super) fn about_other_accounts(&self, events: usize) {
         self.about_other_accounts.inc_by(events as u64);
     }

@@ -31,9 +31,9 @@ pub(super) struct RequestRecord<'i> {
     pub(super) tried: Vec<String>,
     /// The request, if its signature is wrong.
     pub(super) wrongly_signed: Option<Received>,
-    /// Of the trace that is taken of it, if one is.
+    /// The trace of the request, if it is sampled.
     pub(super) trace: Option<TraceContext>,
-    /// Where it is counted when it ends.
+    /// The listener that counts it when it ends.
     inbound: &'i Arc<Inbound>,
     /// The policy that it uses, even if another is in force when it ends.
     policy: &'i Arc<InboundPolicy>,

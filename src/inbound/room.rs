@@ -26,8 +26,8 @@ struct Shared {
 struct State {
     next: u64,
     holders: HashMap<u64, Holder>,
-    /// Those of them that hold bytes and were not asked to give way, the oldest first: of thousands of bodies
-    /// none is looked at twice.
+    /// The bodies that hold bytes and were not asked to give way, the oldest first, so that none of thousands is
+    /// looked at twice.
     unasked: BTreeSet<u64>,
     /// Bytes of those that were asked to give way.
     owed: usize,
@@ -50,7 +50,7 @@ pub(super) struct Held {
     gives_way: Arc<Notify>,
 }
 
-/// It would not fit if everything else gave way.
+/// The body would not fit even if everything else gave way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NoRoom;
 
@@ -155,7 +155,7 @@ impl Held {
         room.0.free.acquire_many(permits).await.map_err(|_| NoRoom)
     }
 
-    /// Until it must give way.
+    /// Waits until it must give way.
     pub(super) async fn gives_way(&self) {
         self.gives_way.notified().await;
     }

@@ -220,7 +220,7 @@ async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refus
     }
 }
 
-/// In one piece: as many as there were chunks would take many times the memory.
+/// Reads the body into one piece: a piece for each chunk would take many times the memory.
 ///
 /// There is room for a read before it is done: what a connection has read and cannot pass on would count nowhere.
 async fn collect(limit: usize, mut body: Body, held: &Held) -> Result<Bytes, Refusal> {
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(content_type(&headers), expected, "{values:?}");
     }
 
-    /// Of a request that is forged with care others are answered while it is checked.
+    /// Other requests are answered while a carefully forged one is checked.
     #[tokio::test]
     async fn a_long_search_lets_others_go_on_in_between() {
         let tokens = [(); 40].map(|()| SecretString::from("t0ken"));

@@ -33,7 +33,7 @@ pub struct Recorded(());
 /// Why an event is not durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RecordError {
-    /// More events wait than may.
+    /// The queue of waiting events is full.
     #[error("too many events wait to be committed")]
     Overloaded,
     /// The commit failed, or took too long; the event may be stored nevertheless.

@@ -51,7 +51,7 @@ pub trait Expire: Send + 'static {
     fn trust(&mut self, until: Option<Timestamp>)
     -> impl Future<Output = Result<(), Cause>> + Send;
 
-    /// When the oldest that is there came.
+    /// The time of the oldest item.
     fn oldest(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Cause>> + Send;
 
     /// Whether a step would delete something.

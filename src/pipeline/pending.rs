@@ -10,7 +10,7 @@ use crate::event::{Batch, Differing, Event, EventId, EventKey, Fingerprint};
 /// An event that a source handed out.
 #[derive(Clone, Debug)]
 pub struct Delivery<I> {
-    /// Its name.
+    /// The id of the delivery.
     pub id: I,
     /// How often it was handed out, this time included.
     pub count: u32,
@@ -33,7 +33,7 @@ pub struct Settled<I>(Vec<SettledEntry<I>>);
 /// A delivery whose event is in the store.
 #[derive(Clone, Debug)]
 pub struct SettledEntry<I> {
-    /// Its name.
+    /// The id of the delivery.
     pub id: I,
     /// Which event.
     pub event: EventId,
@@ -44,11 +44,11 @@ pub struct SettledEntry<I> {
 /// An event that the sink refuses as data, found among its batch.
 #[derive(Clone, Debug)]
 pub struct Refused<I> {
-    /// Its key.
+    /// The key of the event.
     pub key: EventKey,
     /// Why.
     pub why: String,
-    /// Its deliveries, and how often each was handed out.
+    /// The deliveries of the event, and how often each was delivered.
     pub deliveries: Vec<(I, u32)>,
 }
 
@@ -62,8 +62,8 @@ pub struct CommitResult<I> {
 }
 
 impl<I: Clone> Pending<I> {
-    /// Takes at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are no events among them. Deliveries that are not
-    /// events are left out.
+    /// Takes at most [`Batch::MAX_EVENTS`] deliveries; `None` if there are no events among them. Deliveries that are
+    /// not events are left out.
     #[must_use]
     pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
         debug_assert!(deliveries.len() <= Batch::MAX_EVENTS, "a source was asked for no more");

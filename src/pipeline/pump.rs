@@ -94,7 +94,7 @@ struct Pump<'a, S, K, O> {
 }
 
 impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
-    /// Nothing as soon as it is to stop: no read that takes something is given up half-way.
+    /// Reads; returns nothing after a stop. A read that may have taken something is never abandoned half-way.
     async fn read(
         &mut self,
         stop: &CancellationToken,

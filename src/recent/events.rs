@@ -72,7 +72,7 @@ struct Remembered {
 }
 
 impl RecentEvents {
-    /// Of a process that sees this much.
+    /// The memory of a process that sees this much.
     #[must_use]
     pub fn new(stage: EventStage, clock: Clock) -> Self {
         let (sender, _) = broadcast::channel(BEHIND);
@@ -97,7 +97,7 @@ impl RecentEvents {
         self.memory().last.iter().cloned().collect()
     }
 
-    /// When an event that was known came again, as far as is remembered.
+    /// When known events came again, as far as is remembered.
     #[must_use]
     pub fn came_again(&self, event: &EventId) -> Vec<Timestamp> {
         let memory = self.memory();

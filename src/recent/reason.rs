@@ -7,13 +7,13 @@ labels! {
     pub enum Refusal {
         /// Neither GET nor POST.
         MethodNotAllowed = "method_not_allowed",
-        /// To no route.
+        /// The path is not a route.
         UnknownRoute = "unknown_route",
-        /// To no route, and Twilio signed it.
+        /// The path is not a route, but Twilio signed the request.
         SignedUnknownRoute = "signed_unknown_route",
         /// Neither a form nor JSON.
         UnsupportedContentType = "unsupported_content_type",
-        /// More than `body_limit`.
+        /// The body is larger than `body_limit`.
         BodyTooLarge = "body_too_large",
         /// The body took longer than `body_timeout_ms`.
         SlowBody = "slow_body",
@@ -31,7 +31,7 @@ labels! {
         MissingBodyHash = "missing_body_hash",
         /// JSON with another `bodySHA256` than its own.
         WrongBodyHash = "wrong_body_hash",
-        /// More parameters than Twilio sends, or more work to check than one request may cost.
+        /// It has more parameters than Twilio sends, or takes more work to check than one request may cost.
         TooCostly = "too_costly",
         /// Bodies that are not verified yet take all of `body_memory`, and this one had the longest.
         NoRoom = "no_room",
@@ -41,7 +41,7 @@ labels! {
         LostBody = "lost_body",
         /// Too many events wait to be committed.
         Overloaded = "overloaded",
-        /// Nothing could make the event durable.
+        /// Neither a backend nor the local log could make the event durable.
         NotDurable = "not_durable",
     }
 }

@@ -21,7 +21,7 @@ const ENOUGH: usize = 4 * SHOWN;
 pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
-    /// Where it went.
+    /// The route of the request.
     pub route: &'static str,
     /// Why.
     pub reason: Refusal,
@@ -174,7 +174,7 @@ fn next_number(text: &str, from: usize) -> Option<std::ops::Range<usize>> {
     found.filter(|_| is_enough(digits))
 }
 
-/// Where the SID ends that begins here, if one does: two letters and 32 hexadecimal digits.
+/// The end of the SID that begins here, if one does: two letters and 32 hexadecimal digits.
 fn end_of_sid(text: &str, at: usize) -> Option<usize> {
     const LENGTH: usize = 34;
     let (text, end) = (text.as_bytes(), at + LENGTH);

@@ -125,8 +125,8 @@ struct All {
 }
 
 impl Metrics {
-    /// Registers every series, at zero. Commits are reported to `spans` as well. `clock` measures how long an event took to
-    /// be stored.
+    /// Registers every series, at zero. Commits are reported to `spans` as well. `clock` measures how long an event
+    /// took to be stored.
     ///
     /// # Errors
     /// A name is registered already.

@@ -9,9 +9,9 @@ use crate::metrics::{Counters, metrics};
 labels! {
     /// Whether a configuration was taken. A closed set: it is a metric label.
     pub enum Reload {
-        /// It was.
+        /// The new configuration was applied.
         Ok = "ok",
-        /// It is wrong.
+        /// The new configuration is wrong.
         Failed = "failed",
     }
 }
@@ -40,13 +40,13 @@ impl Reloads {
         Ok(reloads)
     }
 
-    /// It was taken.
+    /// Counts a reload that was applied.
     pub fn taken(&self, now: Timestamp) {
         self.reloads.of(Reload::Ok).inc();
         self.in_force_since(now);
     }
 
-    /// It is wrong, and the old one goes on.
+    /// Counts a reload that failed; the old configuration stays in force.
     pub fn failed(&self) {
         self.reloads.of(Reload::Failed).inc();
         self.last_successful.set(0);

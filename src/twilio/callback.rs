@@ -32,7 +32,7 @@ const RETRY_COUNT: &[u8] = b"RetryCount";
 /// How a request came to us.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// Where it went.
+    /// The route of the request.
     pub route: Route,
     /// Twilio's idempotency token, if one was sent. Not signed.
     pub token: Option<&'a str>,
@@ -89,8 +89,8 @@ pub fn fallback_event(
     source.form(recognised, request)
 }
 
-/// Nothing that is a SID, and no `AccountSid` however it is spelled: every kind that Twilio sends has
-/// one. JSON that is there at all was not lost.
+/// Whether there is no SID and no `AccountSid` in any spelling: every kind that Twilio sends has one. JSON that is
+/// there at all was not lost.
 fn is_empty(request: &SignedRequest<'_, Verified<'_>>) -> bool {
     if request.content() == Content::Json {
         return request.body().iter().all(u8::is_ascii_whitespace);
@@ -223,7 +223,7 @@ impl<'r> Source<'r> {
         event
     }
 
-    /// Whose event it is, and which other account it is about, given the one that it names.
+    /// The account of the event, and the other account that it is about, given the one that it names.
     fn accounts(&self, named: Option<String>) -> (String, Option<String>) {
         let signer = self.signer.sid();
         match named {

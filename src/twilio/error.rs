@@ -28,13 +28,13 @@ pub enum Class {
 /// One code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Known {
-    /// As Twilio writes it.
+    /// The code, as Twilio writes it.
     pub code: &'static str,
     /// The resource whose failures have it as a label.
     label_of: Option<Resource>,
     /// What to do about it, where that is known.
     pub class: Option<Class>,
-    /// In a few words.
+    /// The meaning in a few words.
     pub meaning: Option<&'static str>,
 }
 
@@ -62,7 +62,7 @@ impl Known {
 use Class::{Configuration, Content, Later, OptedOut, Recipient, TooFast};
 use Resource::{Call, Message};
 
-/// In the order of the codes.
+/// The known errors, in the order of their codes.
 const TABLE: [Known; 67] = [
     Known::new("11200", Configuration, "HTTP retrieval failure: your URL answered with an error"),
     Known::new("11205", Configuration, "HTTP connection failure: your URL could not be reached"),
@@ -135,7 +135,7 @@ const TABLE: [Known; 67] = [
 
 /// The label of a failure whose code has no label of its own.
 pub const OTHER: &str = "other";
-/// Of a failure about which Twilio says no code.
+/// The label of a failure for which Twilio gives no code.
 pub const NONE: &str = "none";
 
 /// What is known of a code.

@@ -8,11 +8,11 @@ use super::twiml::{Medium, Twiml};
 /// What the fallback URLs answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fallback {
-    /// To a call.
+    /// The answer to a call.
     pub voice: Twiml,
-    /// To a message.
+    /// The answer to a message.
     pub sms: Twiml,
-    /// To those of a called number, which Twilio writes as in `To`: `+15551230000`,
+    /// The answers by called number, which Twilio writes as in `To`: `+15551230000`,
     /// `whatsapp:+15551230000`.
     pub numbers: HashMap<String, PerNumber>,
 }
@@ -20,9 +20,9 @@ pub struct Fallback {
 /// What is answered for one number; what is not set here is as for all.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct PerNumber {
-    /// To a call.
+    /// The answer to a call.
     pub voice: Option<Twiml>,
-    /// To a message.
+    /// The answer to a message.
     pub sms: Option<Twiml>,
 }
 

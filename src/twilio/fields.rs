@@ -11,14 +11,14 @@ use super::params::{Params, printable};
 /// CloudEvent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fields<'a> {
-    /// Of a form or a query.
+    /// The fields of a form or a query.
     Form(&'a Params<'a>),
-    /// Of an object of JSON.
+    /// The fields of a JSON object.
     Json(&'a Value),
 }
 
 impl<'a> Fields<'a> {
-    /// Of the `data` of a CloudEvent. Those about calls repeat the callback's own parameters
+    /// The fields of the `data` of a CloudEvent. Those about calls repeat the callback's own parameters
     /// under `request.parameters`.
     pub(crate) fn of_cloud_data(data: &'a Value) -> Self {
         Self::Json(data.pointer("/request/parameters").unwrap_or(data))

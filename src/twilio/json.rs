@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// As deep as serde_json reads, with a margin.
+/// The greatest depth: what serde_json reads, with a margin.
 const DEEPEST: usize = 100;
 
 /// Reads JSON; `None` if it is not even that.

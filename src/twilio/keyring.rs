@@ -119,7 +119,7 @@ fn fed<M: Mac + Clone>(mac: &M, url: &str, params: &[u8]) -> M {
 /// A key of Twilio's SharedKeys.
 #[derive(Clone, Debug)]
 pub struct SharedKey {
-    /// Its id, as the settings header names it.
+    /// The id of the key, as the settings header names it.
     pub id: String,
     /// The secret.
     pub secret: SecretString,
@@ -185,13 +185,13 @@ impl Account {
         &self.subaccounts
     }
 
-    /// Its secrets, in the order of the configuration: auth tokens, then shared keys.
+    /// The account's secrets, in the order of the configuration: auth tokens, then shared keys.
     #[must_use]
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// Its primary auth token, which Twilio signs with.
+    /// The account's primary auth token, with which Twilio signs.
     #[must_use]
     pub fn auth_token(&self) -> Option<&Secret> {
         self.secrets.iter().find(|secret| !secret.shared)
@@ -227,7 +227,7 @@ pub struct ClaimedKey<'a> {
     pub algorithm: Algorithm,
 }
 
-/// All accounts. Never empty.
+/// All configured accounts, at least one.
 pub struct Keyring {
     accounts: Vec<Account>,
     decoys: [Secret; 2],

@@ -33,11 +33,11 @@ pub(super) struct Recognised {
 
 /// What distinguishes an event from all others of its account.
 pub(super) enum Identity {
-    /// By a name of its own.
+    /// A name of its own.
     Key(EventKey),
-    /// By all that it says.
+    /// Its whole content.
     Content,
-    /// By all that it says, among those of this SID and status.
+    /// Its whole content, among the events of this SID and status.
     ContentOf(String, String),
 }
 
@@ -54,7 +54,7 @@ impl Identity {
 }
 
 impl Recognised {
-    /// Nothing but its identity and what it is about.
+    /// An event that has only an identity and a SID that it is about.
     fn mention(kind: Kind, sid: Option<String>) -> Self {
         Self {
             identity: Identity::Content,

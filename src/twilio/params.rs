@@ -23,9 +23,9 @@ pub struct Params<'a> {
 /// A name or a value. Small, since a form has forty of them: nothing of it is beyond 4 GiB.
 #[derive(Clone, Debug)]
 enum Text {
-    /// As it was sent.
+    /// A part of what was sent, which needed no decoding.
     Sent(u32, u32),
-    /// Its escapes were decoded.
+    /// A part of the buffer of decoded texts.
     Decoded(u32, u32),
 }
 
@@ -174,7 +174,7 @@ impl<'a> Params<'a> {
     fn sorted(&self) -> Vec<(u64, u32)> {
         /// Up to this many pairs are compared with each other.
         const FEW: usize = 128;
-        /// So many of the same beginning are.
+        /// Up to this many pairs with the same beginning are compared with each other.
         const ALIKE: usize = 16;
         let mut order: Vec<_> = (0..place(self.pairs.len())).map(|place| (0, place)).collect();
         if order.len() <= FEW {
@@ -302,7 +302,7 @@ fn chunk_of(text: &[u8]) -> u64 {
     u64::from_be_bytes(chunk)
 }
 
-/// Of a chunk: there is more of its text.
+/// Marks a chunk whose text continues.
 const LONGER: u8 = CHUNK as u8 + 1;
 
 fn goes_on(chunk: u64) -> bool {

@@ -29,7 +29,7 @@ use crate::twilio::address;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Treatment {
-    /// It stays as it was signed.
+    /// The value stays as it was signed.
     #[default]
     Plain,
     /// `****0100`: its last four characters, or none of less than eight.
@@ -37,7 +37,7 @@ pub enum Treatment {
     /// `hash:` and 32 hexadecimal digits: the start of its HMAC-SHA256. Equal values stay equal, and
     /// a number is its `+` and its digits, however it was written.
     Hash,
-    /// It is left out, with its name.
+    /// The parameter is removed, with its name.
     Drop,
 }
 
@@ -55,11 +55,11 @@ impl fmt::Display for Treatment {
 /// A treatment for each class.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Treatments {
-    /// Of [`Class::Numbers`].
+    /// The treatment of [`Class::Numbers`].
     pub numbers: Treatment,
-    /// Of [`Class::Names`].
+    /// The treatment of [`Class::Names`].
     pub names: Treatment,
-    /// Of [`Class::Bodies`].
+    /// The treatment of [`Class::Bodies`].
     pub bodies: Treatment,
 }
 
@@ -73,7 +73,7 @@ pub enum KeyError {
          `openssl rand -hex 32` prints"
     )]
     Missing,
-    /// It may be guessed.
+    /// The key is so short that it may be guessed.
     #[error(
         "it has less than {} characters, so that it may be guessed: take what \
          `openssl rand -hex 32` prints",
@@ -95,7 +95,7 @@ pub struct Privacy {
     key: Option<Hmac<Sha256>>,
 }
 
-/// Not the key.
+/// Shows everything except the key.
 impl fmt::Debug for Privacy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { treatments, also, key: _ } = self;
@@ -139,8 +139,8 @@ impl Privacy {
         self.treatments
     }
 
-    /// Reduces the body and the query of an event to what may be kept and shown. What is plain stays byte for byte. Never fails: what cannot be read is treated as a whole, in the
-    /// strictest way that is set.
+    /// Reduces the body and the query of an event to what may be kept and shown. What is plain stays byte for byte.
+    /// Never fails: what cannot be read is treated as a whole, in the strictest way that is set.
     pub fn apply(&self, event: &mut Event) {
         if self.is_plain() {
             return;

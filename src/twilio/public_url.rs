@@ -63,13 +63,13 @@ impl PublicUrl {
 
 /// The parts of a URL, as slices of it.
 struct Parts<'a> {
-    /// With `://`.
+    /// The scheme, including `://`.
     scheme: &'a str,
-    /// With `@`, or empty.
+    /// The user info, including `@`; may be empty.
     userinfo: &'a str,
     /// An IPv6 address keeps its brackets.
     host: &'a str,
-    /// With `:`, or empty.
+    /// The port, including `:`; may be empty.
     port: &'a str,
     /// Path and query.
     rest: &'a str,

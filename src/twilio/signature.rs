@@ -43,7 +43,7 @@ pub struct Unverified(Claim);
 
 /// Proof that the signature was checked, and with what.
 pub struct Verified<'k> {
-    /// Whose secret it was.
+    /// The account of the secret.
     pub account: &'k Account,
     /// Which secret it was.
     pub secret: &'k Secret,
@@ -74,7 +74,7 @@ pub enum SignatureError {
     /// No candidate URL and no secret gives this signature.
     #[error("the signature is wrong")]
     Mismatch,
-    /// It has more than [`MOST_PAIRS`], or [`MOST_HASHED`] bytes were hashed before everything was tried.
+    /// It has more parameters than [`MOST_PAIRS`], or [`MOST_HASHED`] bytes were hashed before everything was tried.
     #[error("it has more parameters, or takes more work to check, than what Twilio sends")]
     TooCostly,
 }
@@ -171,7 +171,7 @@ fn without_fragment(url: &str) -> &str {
 }
 
 impl<'a, 'k> SignedRequest<'a, Verified<'k>> {
-    /// Who signed it, and with what.
+    /// The account and the secret that signed it.
     #[must_use]
     pub fn verified(&self) -> &Verified<'k> {
         &self.state

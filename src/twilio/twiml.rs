@@ -48,7 +48,7 @@ pub enum TwimlError {
     /// Larger than Twilio reads.
     #[error("it has {0} bytes; Twilio reads at most {max}", max = Twiml::MAX_BYTES)]
     TooLarge(usize),
-    /// Not well-formed.
+    /// The document is not well-formed.
     #[error("it is not well-formed XML: {0}")]
     Xml(String),
     /// Another root than `<Response>`.

@@ -1,5 +1,5 @@
-//! [`CallsInProgress`]: periodically reads from the store how many calls are in progress. So the number is right after a
-//! restart, whichever process stored the events and whichever callback was lost.
+//! [`CallsInProgress`]: periodically reads from the store how many calls are in progress. So the number is right after
+//! a restart, whichever process stored the events and whichever callback was lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::backend::Reads;
 use crate::clock::Clock;
 use crate::outage::Outage;
 
-/// More often than metrics are scraped. The store answers from an index of open calls.
+/// The interval of the counts: shorter than that of scrapes. The store answers from an index of open calls.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Counts the calls in progress.
@@ -28,7 +28,7 @@ pub struct CallsInProgress<S> {
 }
 
 impl<S: Fn(u64) + Send> CallsInProgress<S> {
-    /// Until `stop`.
+    /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let outage = Outage::default();
         loop {

@@ -23,17 +23,17 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 /// Syncs the store, and then releases what the log need not hold any longer.
 #[derive(Debug)]
 pub struct CheckpointKeeper {
-    /// Of the store.
+    /// The checkpoint of the store.
     pub checkpoint: Checkpoint,
-    /// Whose events the store takes.
+    /// The log from which the store gets its events.
     pub log: LocalLog,
     /// Whether the store cannot be synced.
     pub outage: Outage,
 }
 
 impl CheckpointKeeper {
-    /// Until `finish`: soon when much is settled, and now and then otherwise. What is settled after that is for
-    /// [`sync`](Self::sync).
+    /// Runs until `finish`. It syncs soon when much is settled, and now and then otherwise. What is settled after that
+    /// is for [`sync`](Self::sync).
     pub async fn run(&self, finish: &CancellationToken) {
         let mut last = Instant::now();
         loop {

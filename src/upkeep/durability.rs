@@ -1,5 +1,5 @@
-//! [`DurabilityMonitor`]: the durability in force. It is read from the backends at start and periodically, logged when it
-//! changes, shown, and refused if it breaks the promise.
+//! [`DurabilityMonitor`]: the durability in force. It is read from the backends at start and periodically, logged when
+//! it changes, shown, and refused if it breaks the promise.
 
 use std::time::Duration;
 
@@ -52,11 +52,11 @@ pub struct Breach {
 /// Reads what is in force.
 #[derive(Debug)]
 pub struct DurabilityMonitor<B, S> {
-    /// Those that are asked.
+    /// The backends to read.
     pub backends: Vec<B>,
     /// What was read last.
     pub in_force: DurabilityReports,
-    /// Whose commit a callback is answered for.
+    /// The commit after which a callback is answered.
     pub answer_after: AnswerAfter,
     /// Takes a backend, what was read, and whether that is less than was asked for.
     pub show: S,

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Wakes the readers that wait for the feed to grow.
 #[derive(Debug)]
 pub struct FeedWatchKeeper {
-    /// Those who wait.
+    /// Wakes the readers.
     pub watch: FeedWatch,
     /// What they wait for.
     pub feed: Feed,
@@ -41,12 +41,12 @@ pub enum Wakes {
     Writer,
     /// Postgres says so, as long as the connection lasts.
     Listen(Listen),
-    /// By looking.
+    /// By polling.
     Poll,
 }
 
 impl FeedWatchKeeper {
-    /// Until `stop`.
+    /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let told = watch::Sender::new(matches!(self.wakes, Wakes::Writer));
         let work = async { tokio::join!(self.look(told.subscribe()), self.listen(&told)) };

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::rest;
 use crate::backend::{Need, Probe};
 
-/// More often than a balancer asks.
+/// The interval of the checks: shorter than that of a balancer.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for one dependency.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub struct HealthWatch<S> {
 }
 
 impl<S: Fn(bool) + Send> HealthWatch<S> {
-    /// Until `stop`.
+    /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let Self { mut probes, show } = self;
         // What is optional to this process does not keep it from taking callbacks.

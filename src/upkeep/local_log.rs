@@ -11,13 +11,13 @@ use crate::backend::local_log::{Fill, LocalLog};
 use crate::clock::Clock;
 use crate::outage::Outage;
 
-/// More often than metrics are scraped; and as long as a replay may be waited for.
+/// The interval of the looks: shorter than that of scrapes, and short enough to wait for a replay.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Turns after which it is tried again to take over what could not be: it is in use, or there is no
 /// room.
 const TAKE_OVER_TURNS: u64 = 10;
 
-/// Where it stands, which decides what its events wait for.
+/// The place of the log, which decides what its events wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stands {
     /// Behind the stream: nothing is in it while all is well.
@@ -35,7 +35,7 @@ pub struct LocalLogState {
     pub dead_letters: u64,
     /// Files that the disk has spoilt.
     pub damaged: u64,
-    /// Where everything goes through it, for how long the oldest event has waited; zero if none waits.
+    /// If everything goes through the log, how long the oldest event has waited; zero if none waits.
     pub oldest_age: Option<Duration>,
 }
 
@@ -53,7 +53,7 @@ pub struct LocalLogKeeper<S> {
 }
 
 impl<S: Fn(LocalLogState) + Send> LocalLogKeeper<S> {
-    /// Until `stop`.
+    /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (mut taken_over, mut turn) = (false, 0_u64);
         let (replays, takeovers) = (Outage::default(), Outage::default());

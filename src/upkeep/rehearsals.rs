@@ -1,5 +1,5 @@
-//! [`Rehearsals`]: periodically tries what receivers and workers do with Redis, to detect a Redis that answers `PING` and
-//! refuses the rest.
+//! [`Rehearsals`]: periodically tries what receivers and workers do with Redis, to detect a Redis that answers `PING`
+//! and refuses the rest.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Rehearse for Rehearsal {
     }
 }
 
-/// It is a Redis that offhook cannot work with.
+/// offhook cannot work with this Redis.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("redis: {0}")]
 pub struct Unsupported(String);
@@ -54,8 +54,8 @@ impl<R: Rehearse, S: Fn(&RedisHealth) + Send> Rehearsals<R, S> {
     /// The first rehearsal.
     ///
     /// # Errors
-    /// It is a Redis that offhook cannot work with. It is refused now: with it every callback would be
-    /// answered, and none stored.
+    /// offhook cannot work with this Redis. It is refused at start, because every callback would be answered and none
+    /// stored.
     pub async fn begin(mut self) -> Result<Self, Unsupported> {
         let late = |_| Err(Failure::Away("no answer in time".to_owned()));
         let rehearsing = timeout(START_TIMEOUT, self.rehearsal.rehearse());

@@ -27,7 +27,7 @@ use crate::retry::Backoff;
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// How much longer than a step took it rests after it.
 const REST_PER_WORK: u32 = 4;
-/// Its shortest rest.
+/// The shortest rest between two steps.
 const MIN_REST: Duration = Duration::from_millis(10);
 
 /// How often it looks again while it deletes nothing because a clock seems wrong.
@@ -52,7 +52,7 @@ pub struct Config {
 /// Deletes what is old from one place.
 #[derive(Debug)]
 pub struct Retention<P> {
-    /// From where.
+    /// The place from which rows are deleted.
     pub place: P,
     /// What it is called.
     pub table: Table,
@@ -212,7 +212,8 @@ impl<P: Expire> Keeper<P> {
         self.first &= deleted == 0;
     }
 
-    /// Not after each step: rows that are gone and not vacuumed lie before the oldest in the index.
+    /// Shows the age of the oldest row. It is not called after each step, because deleted rows that are not vacuumed
+    /// yet lie before the oldest in the index.
     async fn show_oldest(&mut self, now: Timestamp) -> Result<Option<Timestamp>, Cause> {
         let oldest = self.place.oldest().await?;
         let age = oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64());

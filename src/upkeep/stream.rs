@@ -126,7 +126,7 @@ fn note(outage: &Outage, failed: Option<BackendError>) {
 }
 
 impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
-    /// Until `stop`.
+    /// Runs until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let (mut blockers, outage) = (Vec::new(), Outage::default());
         loop {

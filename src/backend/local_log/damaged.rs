@@ -16,7 +16,7 @@ use crate::backend::BackendError;
 /// A damaged file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Damaged {
-    /// Its name, which names it to the commands.
+    /// The name of the file, by which commands refer to it.
     pub name: String,
     /// Where it lies.
     pub path: PathBuf,
@@ -42,7 +42,7 @@ impl LocalDeadLetters {
     /// starts. Returns whether there is such a file.
     ///
     /// # Errors
-    /// It cannot be moved.
+    /// The file cannot be moved.
     pub async fn replay_damaged(&self, name: &str) -> Result<bool, BackendError> {
         self.with_damaged(name, |dead_letters, path| dead_letters.move_to_replay(path)).await
     }
@@ -50,7 +50,7 @@ impl LocalDeadLetters {
     /// Deletes a damaged file, and what could still be read of it. Returns whether there is such a file.
     ///
     /// # Errors
-    /// It cannot be deleted.
+    /// The file cannot be deleted.
     pub async fn purge_damaged(&self, name: &str) -> Result<bool, BackendError> {
         self.with_damaged(name, |_, path| wipe(path)).await
     }

@@ -29,7 +29,7 @@ const TRUSTED: &str = "trusted";
 pub struct LocalDeadLetters(pub(super) PathBuf);
 
 impl LocalDeadLetters {
-    /// Those of a local log's directory, which need not be there.
+    /// The dead letters in a local log's directory, which need not exist.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
         Self(directory)
@@ -102,7 +102,7 @@ impl LocalDeadLetters {
     /// Makes one of what an earlier version had as one under this number, since this time.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The dead letter cannot be written.
     pub fn put_old(
         &self,
         number: u64,
@@ -176,7 +176,7 @@ impl LocalDeadLetters {
         }
     }
 
-    /// Not synced: what a power cut takes of it costs a guard, and no dead letter by itself.
+    /// It is not synced: if a power cut loses it, a safeguard is lost, but no dead letter.
     pub(super) fn trust(&self, until: Option<Timestamp>) -> io::Result<()> {
         let path = self.0.join(TRUSTED);
         let Some(until) = until else { return there(std::fs::remove_file(path)).map(|_| ()) };

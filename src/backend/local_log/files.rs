@@ -217,7 +217,7 @@ fn unused(directory: &Path, number: u64) -> PathBuf {
     directory.join(free.expect("numbers do not end"))
 }
 
-/// All of a file; where its disk cannot be read there are zeros.
+/// The whole file, with zeros where its disk cannot be read.
 pub(super) fn read_what_can_be(path: &Path) -> io::Result<Vec<u8>> {
     const DISK_PAGE: usize = 4096;
     let file = options().read(true).open(path)?;

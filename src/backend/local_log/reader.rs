@@ -108,7 +108,7 @@ impl Reader {
 }
 
 impl Drop for Reader {
-    /// So that the next process does not get everything again.
+    /// Writes how far everything is settled, so that the next process does not read it again.
     fn drop(&mut self) {
         if self.is_to_release() {
             self.log.0.release(self.log.settled());

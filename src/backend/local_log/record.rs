@@ -99,7 +99,7 @@ fn checksum(number: u64, header: &[u8], payload: &[u8]) -> u32 {
 pub(super) struct Record<'b> {
     /// Where its batch begins in the file.
     pub(super) batch: u64,
-    /// Its length, header included.
+    /// The length of the record, header included.
     pub(super) length: usize,
     payload: &'b [u8],
 }
@@ -138,7 +138,7 @@ pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Record<'_> {
-    /// Its fields, of a copy: an event that is kept must not keep a whole file in memory.
+    /// The fields of the record, from a copy: an event that is kept must not keep a whole file in memory.
     pub(super) fn fields(&self) -> Fields {
         let payload = Bytes::copy_from_slice(self.payload);
         let (mut rest, mut fields) = (&payload[..], Vec::with_capacity(codec::FIELDS.len() + 1));

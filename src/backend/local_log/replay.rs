@@ -26,7 +26,7 @@ impl LocalLog {
     /// Appends again what an operator has put into `replay`. Called periodically.
     ///
     /// # Errors
-    /// It could not be appended; it stays there. Some of it may have been.
+    /// The file could not be appended, and stays there. Some of it may have been appended.
     pub async fn replay(&self) -> Result<Replayed, CommitError> {
         let failed = |error: &dyn std::fmt::Display| CommitError::Transient(error.to_string());
         let dead_letters = self.dead_letters();
@@ -71,7 +71,7 @@ impl LocalDeadLetters {
     }
 }
 
-/// Its records without what was noted about their deaths, and how many bytes are spoilt.
+/// The records of the file without the notes of dead letters, and how many bytes are damaged.
 fn read_all(path: &Path) -> io::Result<(Vec<Fields>, u64)> {
     let bytes = files::read_what_can_be(path)?;
     let mut records = Vec::new();

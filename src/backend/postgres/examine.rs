@@ -20,7 +20,7 @@ const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Examined {
     /// As Postgres says it: 160004 is 16.4.
     pub version: i32,
-    /// Its clock.
+    /// The clock of Postgres.
     pub clock: Timestamp,
     /// Whether it cannot be written: a replica, or set read-only.
     pub read_only: bool,

@@ -21,8 +21,8 @@ use crate::pipeline::expiry::{Expire, Outlook, Step};
 /// Rows that one step looks at.
 pub(super) const ROWS_PER_STEP: i64 = 500;
 
-/// By the index of `stored_at`, from behind the last page, so that index entries of deleted rows, which a vacuum has not
-/// removed yet, are not read each time. Returns what [`RetiredPage`] reads.
+/// By the index of `stored_at`, from behind the last page, so that index entries of deleted rows, which a vacuum has
+/// not removed yet, are not read each time. Returns what [`RetiredPage`] reads.
 const EVENTS: &str = "
     WITH old AS (
         SELECT key, account, stored_at FROM events
@@ -65,7 +65,7 @@ struct Table {
     /// The server's clock, when the newest row was stored, and until when the clocks were trusted.
     outlook: &'static str,
     is_old: &'static str,
-    /// Its name in the table `retention`.
+    /// The table's name in the table `retention`.
     place: &'static str,
     /// An arbitrary number, the same in every version.
     lock: i64,

@@ -21,11 +21,11 @@ use super::{CONNECT, Postgres, STATEMENT};
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
 const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
-/// The longest time that a transaction whose client is frozen or has vanished holds its locks. One that waits for a lock
-/// gives up after it, and begins anew.
+/// The longest time that a transaction whose client is frozen or has vanished holds its locks. One that waits for a
+/// lock gives up after it, and begins anew.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
     SET LOCAL lock_timeout = '10s'";
-/// Nothing of offhook's cancels a statement that took less.
+/// offhook never cancels a statement that took less.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
 /// These options, with the sign.

@@ -15,7 +15,7 @@ pub struct Selection {
     pub sid: Option<String>,
     /// A number or an address, in each form in which it may be stored.
     pub addresses: Vec<String>,
-    /// Whose account.
+    /// The account.
     pub account: Option<String>,
     /// From before this time.
     pub before: Option<Timestamp>,

@@ -149,8 +149,8 @@ impl Conn {
         Ok(open)
     }
 
-    /// Connecting continues after the waiting caller has given up: over TLS or through Sentinels it may take longer than
-    /// a request may wait, and would otherwise never succeed.
+    /// Connecting continues after the waiting caller has given up: over TLS or through Sentinels it may take longer
+    /// than a request may wait, and would otherwise never succeed.
     async fn reach(&mut self) -> Result<Open, ConnError> {
         while let Some(made) = self.opening.try_join_next() {
             if let Ok(Ok(open)) = made {

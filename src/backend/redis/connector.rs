@@ -71,7 +71,7 @@ impl Connector {
     /// Whether Redis answers, and took all that was tried last.
     ///
     /// # Errors
-    /// It does not, in time, or it refuses something that is needed.
+    /// Redis does not answer in time, or refuses something that is needed.
     pub async fn check(&self) -> Result<(), BackendError> {
         let pong = self.conn(PROBE).query::<String>(&cmd("PING")).await;
         pong.map_err(|error| BackendError(error.to_string()))?;

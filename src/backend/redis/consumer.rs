@@ -33,8 +33,8 @@ type Idle = (String, String, u64, u32);
 
 /// One reader of the consumer group.
 ///
-/// Its name is never used again by another: a name that comes back would take over what the first
-/// one still holds. Two connections, since a read that waits would hold up the acks.
+/// Its name is never used again: a consumer with the same name would take over what this one still
+/// holds. Two connections, since a read that waits would hold up the acks.
 #[derive(Debug)]
 pub struct RedisConsumer {
     connector: Connector,

@@ -7,7 +7,7 @@ use crate::backend::certificate;
 /// Why a server refuses a command, as far as anything hangs on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// It still reads its files: it is about to be there.
+    /// Redis still reads its files after a start.
     Loading,
     /// The consumer group is there already.
     GroupExists,
@@ -15,7 +15,7 @@ pub enum Why {
     CrossSlot,
     /// There is no stream of that name.
     NoStream,
-    /// It does not read scripts in the form that Redis has since 7.0.
+    /// Redis does not read scripts in the form of 7.0.
     OldScripts,
     /// Something else.
     Other,

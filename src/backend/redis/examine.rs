@@ -20,7 +20,7 @@ const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Examined {
     /// As Redis says it: `7.2.4`. Valkey says with which Redis it agrees.
     pub version: String,
-    /// Its clock, unless that is hidden.
+    /// The clock of Redis, unless it is hidden.
     pub clock: Option<Timestamp>,
     /// `maxmemory`: 0 means no limit, `None` that it is hidden.
     pub max_memory: Option<u64>,

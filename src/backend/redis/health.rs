@@ -19,7 +19,7 @@ pub struct RedisHealth {
 }
 
 impl RedisHealth {
-    /// Notes how a rehearsal ended; whether that is news. One that Redis did not answer says nothing about
+    /// Records how a rehearsal ended, and returns whether that is new. One that Redis did not answer says nothing about
     /// which Redis it is.
     pub fn rehearsed(&self, outcome: Result<(), Failure>) -> bool {
         let unsupported = match &outcome {
@@ -38,7 +38,7 @@ impl RedisHealth {
     /// Whether all that is done with it can be done, as of the last rehearsal.
     ///
     /// # Errors
-    /// It cannot, or no rehearsal has ended yet.
+    /// Redis refuses something, or no rehearsal has ended yet.
     pub fn outcome(&self) -> Result<(), Failure> {
         match self.rehearsed.load_full() {
             Some(outcome) => Result::clone(&outcome),

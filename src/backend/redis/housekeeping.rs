@@ -41,7 +41,7 @@ pub struct Backlog {
 /// A group that is not offhook's and keeps entries in the stream: what it has not acked is not freed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Blocker {
-    /// Its name.
+    /// The name of the group.
     pub group: String,
     /// Age of the oldest entry that it keeps, by Redis's clock.
     pub age: Duration,

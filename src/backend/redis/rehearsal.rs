@@ -25,18 +25,18 @@ const MARKS_UP_TO: u64 = 50;
 /// Why Redis cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Failure {
-    /// It does not answer.
+    /// Redis does not answer.
     #[error("{0}")]
     Away(String),
     /// offhook cannot work with this kind of Redis under any settings.
     #[error("{0}")]
     Unsupported(String),
-    /// It refuses something that is needed.
+    /// Redis refuses something that is needed.
     #[error("{what}: {why}")]
     Refused {
         /// The command.
         what: &'static str,
-        /// Its answer.
+        /// The answer of Redis.
         why: String,
     },
 }
@@ -93,7 +93,7 @@ impl Connector {
     /// Whether offhook can work with this Redis, as far as Redis reveals it.
     ///
     /// # Errors
-    /// It is not, or it does not answer.
+    /// offhook cannot work with it, or it does not answer.
     pub async fn is_supported(&self) -> Result<(), Failure> {
         self.supported(&mut self.conn(REHEARSAL_TIMEOUT)).await
     }
@@ -107,7 +107,7 @@ impl Connector {
         }
     }
 
-    /// All that is needed and refused, each with the answer.
+    /// Everything that is needed and refused, each with the answer.
     pub(super) async fn refused(&self, names: &Names) -> Result<Vec<String>, ConnError> {
         let mut conn = self.conn(REHEARSAL_TIMEOUT);
         let mut refused = Vec::new();

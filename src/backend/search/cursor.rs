@@ -9,9 +9,9 @@ use crate::clock::Timestamp;
 pub struct Cursor {
     /// When the last of a page was first seen, or received.
     pub at: Timestamp,
-    /// Its SID, or its key.
+    /// The SID or the key of the row.
     pub id: String,
-    /// Its account.
+    /// The account of the row.
     pub account: String,
 }
 

@@ -5,9 +5,9 @@ use crate::twilio::privacy::Privacy;
 /// A parameter of the callback URL, sought by its whole value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnParameter {
-    /// Its name.
+    /// The name of the parameter.
     pub name: String,
-    /// Its value, in each form in which it may be stored: as it is, and as `[privacy]` makes it.
+    /// The value of the parameter, in each form in which it may be stored: as it is, and as `[privacy]` changes it.
     pub values: Vec<String>,
 }
 

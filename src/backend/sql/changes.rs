@@ -84,7 +84,7 @@ fn parts(position: &Position) -> PositionParts<'_> {
     (*rank, *sequence, *occurred_at, status)
 }
 
-/// Whose event it is, and where it stands there.
+/// The SID and the account of the event, and its place in the order.
 fn place(event: &Event) -> (Option<&str>, &str, Option<PositionParts<'_>>) {
     let status = event.resource.zip(event.status.as_deref());
     let position = status.map(|(resource, status)| {

@@ -51,7 +51,7 @@ impl Query {
     /// Of the file of a `sqlite:` URL.
     ///
     /// # Errors
-    /// It is no URL of a file.
+    /// It is not the URL of a file.
     pub fn of_url(url: &str) -> Result<Self, OpenError> {
         Ok(Self::of_file(&super::path_of(url)?))
     }

@@ -48,7 +48,7 @@ impl Retention {
         Self(Table::Statuses(Arc::clone(&store.0), Default::default()))
     }
 
-    /// Its name in the table `retention`.
+    /// The table's name in the table `retention`.
     fn place(&self) -> &'static str {
         match &self.0 {
             Table::Events(_) => "events",

@@ -11,7 +11,7 @@ use super::{Database, OpenError};
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 
-/// Its name in its directory.
+/// The name of the file.
 const NAME: &str = "spool.db";
 /// Rows that are read at once.
 const ROWS_PER_READ: u32 = 256;
@@ -30,7 +30,7 @@ pub struct OldSpool {
 /// An event in it.
 #[derive(Clone, Debug)]
 pub struct OldRow {
-    /// Its number.
+    /// The number of the row.
     pub id: u64,
     /// The fields of a stream entry.
     pub fields: Vec<(Bytes, Bytes)>,
@@ -69,7 +69,7 @@ impl OldSpool {
     /// The rows behind a damaged page: each that can be found by its number.
     ///
     /// # Errors
-    /// Nothing can be found in it.
+    /// Nothing can be read from the file.
     pub async fn page_behind_damage(&mut self) -> Result<Vec<OldRow>, BackendError> {
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'spool'";
         let last: i64 = sqlx::query_scalar(last).fetch_one(&mut self.connection).await?;

@@ -78,7 +78,7 @@ async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outc
 struct Stored {
     /// Which of the events it does not have.
     fresh: Vec<bool>,
-    /// Those that it has, and that say something else, in the order of the batch.
+    /// The events that the store has with another content, in the order of the batch.
     differing: Vec<Differing>,
     /// The rows of their SIDs.
     statuses: Statuses,

@@ -48,7 +48,7 @@ impl Forwards {
         on_store!(self, forwards => forwards.replays(forward, limit).await)
     }
 
-    /// Those of the changes that are still in the feed, each with its event if that is still in the store.
+    /// The changes among these that are still in the feed, each with its event if that is still in the store.
     pub async fn load(&self, ids: &[i64]) -> Result<Vec<(Change, Option<Event>)>, BackendError> {
         on_store!(self, forwards => forwards.load(ids).await)
     }

@@ -46,7 +46,7 @@ impl Reads {
         on_store!(self, query => query.received(from, to, most).await)
     }
 
-    /// Those of the keys whose events are stored.
+    /// The keys among these whose events are stored.
     pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
         on_store!(self, query => query.stored(keys).await)
     }

@@ -20,7 +20,8 @@ use crate::forward::{Beginning, Config, Filter, Form, Target};
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::privacy::{Privacy, Treatments};
 
-/// Whose defaults stand in the built-in file as a comment, since a list has none there; a test holds them to it.
+/// The built-in file has these defaults only as comments, because a list has no defaults there; a test checks that they
+/// agree.
 const TIMEOUT_MS: u64 = 10_000;
 const IN_FLIGHT: u32 = 32;
 const MAX_WAITING: u32 = 10_000;
@@ -148,7 +149,7 @@ fn positive<N: From<u8> + PartialEq>(name: &'static str, value: N) -> Result<N, 
 }
 
 fn name(name: &str) -> Result<String, Wrong> {
-    /// It stands in metrics, in paths of the API, and before a row of a table.
+    /// The name appears in metrics, in paths of the API, and in front of a row of a table.
     const LONGEST: usize = 40;
     let letters =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
@@ -266,7 +267,7 @@ fn as_standard(raw: &RawForward) -> Result<standard::Secrets, Wrong> {
     standard::Secrets::new(&secrets).map_err(|error| ("secrets", error.to_string()))
 }
 
-/// Those in the list, and those of the file, one per line.
+/// The secrets in the list, and those of the file, one per line.
 fn secrets(raw: &RawForward) -> Result<Vec<SecretString>, Wrong> {
     let mut secrets: Vec<_> = raw.secrets.iter().map(trimmed).collect();
     if let Some(path) = &raw.secrets_file {

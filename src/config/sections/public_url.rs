@@ -17,7 +17,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<PublicUrl, ConfigError> {
     PublicUrl::parse(url).map_err(|error| loaded.error("public_url", error.to_string()))
 }
 
-/// It ends with what belongs elsewhere.
+/// Warns of a public URL that ends with a part that belongs elsewhere.
 pub(crate) fn warning(loaded: &Loaded, url: &PublicUrl) -> Option<ConfigError> {
     let last = url.as_str().rsplit('/').next().unwrap_or_default();
     let is_a_route = Route::ALL.iter().any(|route| route.as_str() == last);

@@ -19,7 +19,7 @@ pub(crate) struct RawSpool {
 /// The local log of one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalLog {
-    /// Its directory.
+    /// The directory of the local log.
     pub directory: PathBuf,
     /// How much it may hold.
     pub bounds: Bounds,

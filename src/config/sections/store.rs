@@ -40,7 +40,7 @@ pub(crate) fn check_postgres(loaded: &Loaded, store: &SecretString) -> Result<()
     check_url(loaded, "store.url", store)
 }
 
-/// Where a URL for notifications may be set.
+/// The keys that set a URL for notifications.
 const LISTEN_URLS: [&str; 2] = ["store.listen_url", "store.listen_url_file"];
 
 /// The Postgres behind the pooler, if its notifications are to be listened to.
@@ -71,7 +71,7 @@ pub(crate) fn no_listen_url(loaded: &Loaded) -> Result<(), ConfigError> {
     }
 }
 
-/// Notifications that no process of this configuration sends.
+/// Warns of notifications that no process of this configuration sends.
 pub(crate) fn warning(loaded: &Loaded) -> Option<ConfigError> {
     let key = LISTEN_URLS.into_iter().find(|key| loaded.origin(key) != Origin::NotSet)?;
     let problem = "with store.notify = false nothing is heard there, and changes are handed out up to a second \

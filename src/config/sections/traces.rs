@@ -15,13 +15,13 @@ pub(crate) struct RawTraces {
 /// Traces, which only a build with the feature `otel` takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Traces {
-    /// Of a collector.
+    /// The URL of a collector.
     pub endpoint: String,
     /// The share of requests that is traced.
     pub sample_ratio: f64,
 }
 
-/// Where traces go, if they are taken.
+/// Where traces are sent, if requests are traced.
 pub(crate) fn resolve(loaded: &Loaded) -> Result<Option<Traces>, ConfigError> {
     let raw = &loaded.raw.traces;
     let sample_ratio = raw.sample_ratio;

@@ -32,7 +32,7 @@ pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 /// How a secret begins.
 const PREFIX: &str = "whsec_";
-/// Of a key, in bytes: fewer could be guessed, and the specification allows no more.
+/// The length of a key, in bytes: a shorter one could be guessed, and the specification allows no more.
 const KEY: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// The secrets of one endpoint: what is sent is signed with each, so that the endpoint can change from one to the

@@ -36,7 +36,7 @@ const TOKEN: HeaderName = HeaderName::from_static(TOKEN_HEADER);
 pub enum SignWith {
     /// The first auth token of the account that it is about, as Twilio does.
     AuthToken,
-    /// That account's shared key of this id.
+    /// The shared key with this id, of that account.
     SharedKey(String),
     /// A secret that only the endpoint and offhook know, in the place of an auth token.
     Own(Secret),

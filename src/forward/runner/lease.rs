@@ -12,7 +12,7 @@ use super::LEASE;
 /// How long before the lease sending ends: requests are on their way for a while, and clocks differ.
 const GUARD: Duration = Duration::from_secs(2);
 
-/// Until when this process may send. Cheap to clone; all clones are one.
+/// How long this process may send. Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub(super) struct Lease(watch::Sender<Instant>);
 

@@ -50,7 +50,7 @@ const LAST_WRITE: Duration = Duration::from_secs(4);
 pub(super) enum Ended {
     /// The lease is not held any more, or may not be.
     Lost,
-    /// Nothing is to be forwarded.
+    /// The forward is disabled.
     Disabled(Disabled),
     /// This process stops.
     Stopped,
@@ -58,9 +58,9 @@ pub(super) enum Ended {
 
 /// What a task came to.
 enum Done {
-    /// With it whether something before it was cut.
+    /// A page of the feed, and whether something before it was cut.
     Read(Result<FeedPage, FeedError>, bool),
-    /// With it the first change that retention has cut.
+    /// The loaded changes, and the first change that retention has cut.
     Loaded(Vec<i64>, Result<Vec<(Change, Option<Event>)>, BackendError>, Option<i64>),
     /// `None`: the lease ended meanwhile.
     Sent(i64, Option<Delivery>, Timestamp),
@@ -207,7 +207,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         }
     }
 
-    /// From now on nothing begins but writing.
+    /// From now on nothing begins except writing.
     fn finish(&mut self, how: Ended) {
         if self.ending.is_none() {
             self.loaded.clear();
@@ -284,7 +284,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         Some(From::After(Cursor { feed: FeedId::parse(&self.feed)?, id }))
     }
 
-    /// Not while the store fails: then it is asked again after a while.
+    /// Whether the feed may be read at once. While the store fails, it is read again after a while.
     fn may_read_at_once(&self) -> bool {
         self.grown && !self.told.store_fails
     }
@@ -393,7 +393,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         self.told.full = full;
     }
 
-    /// When there may be something to begin that there is not now.
+    /// When there may next be something to begin.
     fn wakes_at(&self, now: Instant) -> Instant {
         let (busy, due) = (&self.busy, &self.due);
         let retry = self.window.wakes_at(self.moment(now)).map(|at| self.began + (at - ORIGIN));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// What goes out in order: the changes of a SID, or one change without a SID.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Group {
-    /// Of an account's SID.
+    /// The changes of an account's SID.
     Sid {
         /// The account.
         account: Arc<str>,
@@ -16,13 +16,13 @@ pub enum Group {
     Alone {
         /// The account.
         account: Arc<str>,
-        /// Its id.
+        /// The id of the change.
         change: i64,
     },
 }
 
 impl Group {
-    /// Of a change.
+    /// The group of a change.
     #[must_use]
     pub fn of(change: i64, account: &str, sid: Option<&str>) -> Self {
         let account = account.into();

@@ -7,7 +7,7 @@ use super::{Group, Moment};
 
 /// Failures in a row after which the endpoint itself is taken to fail.
 const FAILURES_IN_A_ROW: u32 = 5;
-/// Of how many SIDs these have to be: one SID alone may be what the endpoint cannot take.
+/// How many SIDs must be among the failures: a single SID may be one that the endpoint cannot process.
 const FAILING_GROUPS: usize = 3;
 /// The wait before the first probe of an endpoint that fails. It doubles up to [`LONGEST_PROBE_WAIT`].
 const FIRST_PROBE_WAIT: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use crate::event::status::{Lifecycle, Status};
 use crate::event::{EventKey, Kind, Resource};
 use crate::twilio::fields::Fields;
 
-/// All but its end is ordered by the sequence number alone.
+/// The statuses of a conference. The sequence number alone orders all of them except the end.
 /// <https://www.twilio.com/docs/voice/twiml/conference#attributes-statusCallbackEvent>
 pub(crate) const LIFECYCLE: Lifecycle =
     Lifecycle { statuses: &[Status::terminal("conference-end", 1)], others: 40 };

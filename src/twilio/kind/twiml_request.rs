@@ -24,13 +24,13 @@ labels! {
         Record = "Record",
         /// The action or the partial results of `<Gather>`.
         Gather = "Gather",
-        /// None that its parameters tell: the call's own URL, `<Redirect>`, a whisper.
+        /// No verb that the parameters show: the call's own URL, `<Redirect>`, a whisper.
         Url = "url",
     }
 }
 
 impl Verb {
-    /// Of a request with these events and parameters; `None` if it is not a request of a call's TwiML.
+    /// The verb of a request with these events and parameters; `None` if it is not a request of a call's TwiML.
     #[must_use]
     pub fn of(events: &[Event], params: &Params<'_>) -> Option<Self> {
         let is = events.iter().any(|event| event.kind == Kind::TwimlRequest);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{Class, Privacy, Treatment};
 use crate::twilio::address;
 
-/// As deep as it looks into one another. Twilio's go down to 8. Each level is read anew, so this
+/// The greatest depth of formats within formats. Twilio's callbacks have 8. Each level is read anew, so this
 /// bounds the work as well as the stack.
 const DEEPEST: usize = 24;
 

@@ -96,7 +96,7 @@ impl<'a> SignedRequest<'a, Unverified> {
         PER_PAIR * self.params.iter().len()
     }
 
-    /// Of other URLs those that cover the body, too, once its own does: of JSON, those that carry its hash.
+    /// The other URLs that also cover the body, once the request's own URL does: for JSON, those that carry its hash.
     fn with_body_hash(&self, others: &'a [String]) -> Result<Vec<&'a str>, SignatureError> {
         let others = others.iter().map(String::as_str);
         if self.content != Content::Json {
@@ -162,7 +162,7 @@ struct Round {
 pub enum Step<'a, 'k> {
     /// There is more to try.
     More(Search<'a, 'k>),
-    /// That was all.
+    /// The search has ended.
     Ended(Result<SignedRequest<'a, Verified<'k>>, SignatureError>),
 }
 
@@ -292,7 +292,7 @@ impl<'a, 'k> Search<'a, 'k> {
         self.left.as_ref()
     }
 
-    /// All but the one that was sent, the likeliest first.
+    /// All URLs except the one that was sent, the likeliest first.
     fn urls(&self) -> Box<dyn Iterator<Item = Written<'a>> + Send + 'a> {
         let as_they_are = self.others.clone().into_iter();
         let as_they_are = as_they_are.map(|url| (url, Cow::Borrowed(without_fragment(url))));

@@ -34,8 +34,8 @@ pub(super) enum Trust {
     Until(Timestamp),
     /// Ours and the store's disagree.
     Apart,
-    /// It is now much later than it just was, and it was this then. New rows prove nothing: it may be the same
-    /// wrong clock that gave them their times. So this is kept where a restart finds it.
+    /// The clock leapt ahead; this was the time before. New rows prove nothing, because the same wrong clock may have
+    /// given them their times. So this is kept where a restart finds it.
     Leapt { now: Timestamp, from: Timestamp },
 }
 

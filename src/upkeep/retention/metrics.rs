@@ -47,7 +47,7 @@ impl Metrics {
     }
 }
 
-/// Those of one table.
+/// The metrics of one table.
 pub(super) struct TableMetrics {
     pub(super) deleted: IntCounter,
     pub(super) errors: IntCounter,

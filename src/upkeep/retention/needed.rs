@@ -12,7 +12,7 @@ const MARGIN: Duration = Duration::from_secs(300);
 /// What forwards still need.
 #[derive(Clone, Debug)]
 pub struct Needed {
-    /// Where they stand.
+    /// The store's record of where they stand.
     pub forwards: Forwards,
     /// Their names, and until which age each keeps what it needs.
     pub of: Vec<(String, Duration)>,

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, ValueEnum as _};
 use offhook::backend::sqlite::Database;
 use offhook::cli::Cli;
 use offhook::event::{Kind, Route};
+use offhook::lab::torture::Scenario;
 use offhook::recent::Refusal;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
@@ -248,6 +249,21 @@ async fn the_columns_are_those_of_the_tables() {
 /// Columns of offhook's own: two that a row names in passing, and one that Postgres alone has.
 fn is_inner(name: &str) -> bool {
     ["own_order", "terminals", "previous_position"].contains(&name)
+}
+
+/// What is promised is what is tried.
+#[test]
+fn each_scenario_of_the_torture_is_beside_a_guarantee() {
+    let page = read("docs/guarantees.md");
+    let promised = section(&page, "What is promised");
+    let named: BTreeSet<&str> =
+        rows(promised).flat_map(|row| spans(row[2])).chain(["rolling-restart"]).collect();
+    let known: Vec<String> = Scenario::value_variants()
+        .iter()
+        .filter_map(|scenario| Some(scenario.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    assert_eq!(named, known.iter().map(String::as_str).collect());
+    assert!(promised.contains("(`rolling-restart`)"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! [`FeedRetention`]: deletes what is old from the change feed, from its beginning, and notes how far: a reader that had
-//! not come as far must hear of it.
+//! [`FeedRetention`]: deletes what is old from the change feed, from its beginning, and notes how far: a reader that
+//! had not come as far must hear of it.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -31,7 +31,7 @@ const OLDEST: &str = "SELECT stored_at FROM changes ORDER BY id LIMIT 1";
 const OUTLOOK: &str = "SELECT clock_timestamp(), \
     (SELECT stored_at FROM changes ORDER BY id DESC LIMIT 1), \
     (SELECT trusted FROM retention WHERE place = 'changes')";
-/// Its name in the table `retention`.
+/// The feed's name in the table `retention`.
 const PLACE: &str = "changes";
 /// An arbitrary number, the same in every version.
 const LOCK: i64 = 6_033_425_111_905;

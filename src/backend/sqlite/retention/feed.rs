@@ -1,5 +1,5 @@
-//! [`FeedRetention`]: deletes what is old from the change feed, from its beginning, and notes how far: a reader that had
-//! not come as far must hear of it.
+//! [`FeedRetention`]: deletes what is old from the change feed, from its beginning, and notes how far: a reader that
+//! had not come as far must hear of it.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Outlook, Step};
 
-/// Its name in the table `retention`.
+/// The feed's name in the table `retention`.
 const PLACE: &str = "changes";
 
 /// Deletes what is old from the change feed.
