@@ -6,6 +6,7 @@ ARG FEATURES=
 # The dependencies by themselves: this layer is built again only when Cargo.toml or Cargo.lock
 # changes. Empty sources stand in for ours.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked --features "$FEATURES" \
@@ -22,7 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # `rediss://`, Postgres with TLS, and public URLs), a user, and a directory that is the user's. No
 # shell and no package manager, so nothing of theirs to patch or to misuse.
 COPY LICENSE-APACHE LICENSE-MIT /image/usr/share/doc/offhook/
-RUN install -D --strip target/release/offhook /image/usr/local/bin/offhook \
+RUN install -D target/release/offhook /image/usr/local/bin/offhook \
     && for library in $(ldd target/release/offhook | grep --only-matching '/[^ ]*'); do \
         install -D "$library" "/image$library"; done \
     && install -D --mode=0644 --target-directory=/image/etc/ssl/certs \

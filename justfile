@@ -32,7 +32,7 @@ ci:
 
 # An hour of callbacks in seconds, and a console to look at what came of them
 demo *arguments:
-    cargo run --release -- demo {{ arguments }}
+    cargo run -- demo {{ arguments }}
 
 # The documentation, of private items as well
 doc:
