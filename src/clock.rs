@@ -25,7 +25,7 @@ const MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_370_
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From microseconds since the epoch; a value outside of the years 1 to 9998 is clamped.
+    /// The time from microseconds since the epoch; a value outside of the years 1 to 9998 is clamped.
     #[must_use]
     pub fn from_micros(micros: i64) -> Self {
         Self(micros.clamp(*MICROS.start(), *MICROS.end()))
@@ -73,7 +73,7 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_sub(micros))
     }
 
-    /// As a date and time in UTC.
+    /// The time as a date and time in UTC.
     #[must_use]
     pub fn datetime(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
@@ -101,7 +101,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// Where the time comes from. Tests pass [`Fixed`](Clock::Fixed) and sleep for nothing.
+/// The source of the time. Tests pass [`Fixed`](Clock::Fixed) and sleep for nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Clock {
     /// The machine's clock.

@@ -1,5 +1,5 @@
-//! [`metrics!`](crate::metrics::metrics) declares metrics once: a struct with a field for each family, whose doc comment
-//! is the family's help text.
+//! [`metrics!`](crate::metrics::metrics) declares metrics once: a struct with a field for each family, whose doc
+//! comment is the family's help text.
 //!
 //! Where the labels of a family are closed sets, every series is there from the start, so that a rate is right
 //! from the first event on; and each is found by its place, without a lock or a hash.
@@ -90,7 +90,7 @@ pub trait Series: Clone {
     /// The family.
     type All: Metric + Collector;
 
-    /// That of these values.
+    /// The series with these values.
     ///
     /// # Errors
     /// The family has more labels than that, or fewer.

@@ -30,7 +30,7 @@ pub struct InboundPolicy {
 }
 
 impl Policy {
-    /// Of these parts.
+    /// A policy of these parts.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, fallback: Fallback, privacy: Arc<Privacy>) -> Self {
         let inbound = InboundPolicy { keyring, fallback, privacy: Arc::clone(&privacy) };
@@ -42,14 +42,14 @@ impl Policy {
 #[derive(Clone)]
 pub struct PolicyInForce(Arc<ArcSwap<Policy>>);
 
-/// Where a part lies.
+/// Selects a part of the policy.
 type Projection<T> = fn(&Policy) -> &Arc<T>;
 
 /// What one service sees of the policy in force. Reading it takes no lock.
 pub struct Part<T>(Map<Arc<ArcSwap<Policy>>, Policy, Projection<T>>);
 
 impl PolicyInForce {
-    /// In force from the start.
+    /// Puts a policy into force at the start.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(policy)))
@@ -78,7 +78,7 @@ impl PolicyInForce {
 }
 
 impl<T> Part<T> {
-    /// As it is now.
+    /// The part that is in force now.
     #[must_use]
     pub fn now(&self) -> Arc<T> {
         Arc::clone(&self.0.load())

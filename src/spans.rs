@@ -51,7 +51,7 @@ pub enum Role {
 /// What an attribute says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// In words.
+    /// A text.
     Text(String),
     /// A count.
     Number(u64),
@@ -163,7 +163,7 @@ pub struct Commit<'a> {
     pub name: &'static str,
     /// An event's part in it.
     pub role: Role,
-    /// Where it is committed to.
+    /// The backend of the commit.
     pub backend: &'static str,
     /// What was committed.
     pub batch: &'a Batch,

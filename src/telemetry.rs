@@ -54,7 +54,7 @@ fn filter(set: Option<&str>, configured: &str) -> EnvFilter {
     filter.add_directive(NOTICES.parse().expect("a directive"))
 }
 
-/// Where to tell spans: a collector's, if the configuration has one. A task sends them, until `stop`.
+/// Where to report spans: to a collector, if the configuration has one. A task sends them, until `stop`.
 ///
 /// # Errors
 /// The HTTP client cannot be made, or a name of a metric is taken.
@@ -69,7 +69,7 @@ pub fn start_traces(
     otlp::start(traces, config.clock, registry, tasks, stop.clone())
 }
 
-/// Where to tell spans: nowhere, since this build takes no traces.
+/// Where to report spans: nowhere, because this build has no traces.
 ///
 /// # Errors
 /// No traces in this build.

@@ -1,4 +1,4 @@
--- Reads the change feed from a table of your own in the same Postgres: one step, to be run again and again.
+-- Reads the change feed from a table of your own in the same Postgres: one step, to be run repeatedly.
 --
 --     psql "$DATABASE_URL" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --file=feed.sql
 --
@@ -10,11 +10,11 @@ CREATE TABLE IF NOT EXISTS shop_orders (order_id text PRIMARY KEY, status text, 
 INSERT INTO shop_cursor (cursor) VALUES (NULL) ON CONFLICT DO NOTHING;
 
 BEGIN;
--- Of two that run this at once, the second waits, and goes on where the first one ended.
+-- If two sessions run this at once, the second waits and continues where the first one ended.
 SELECT coalesce(cursor, '') AS after FROM shop_cursor FOR UPDATE \gset
 CREATE TEMPORARY TABLE batch ON COMMIT DROP AS SELECT * FROM offhook_changes(nullif(:'after', ''), 1000);
 
--- Yours: here the last status of each order, which is that of the change with the greatest id.
+-- Your work: here the last status of each order, which is that of the change with the greatest id.
 INSERT INTO shop_orders AS known (order_id, status, error_code, changes)
 SELECT DISTINCT ON (own ->> 'order_id') own ->> 'order_id', current, error_code,
        count(*) OVER (PARTITION BY own ->> 'order_id')

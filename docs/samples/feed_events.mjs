@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const URL = env.OFFHOOK_URL ?? 'http://127.0.0.1:8081';
 const file = argv[2];
 
-// Yours. It must not mind a change that it has seen; `id` says which one it is.
+// Your work. It must accept a change that it has seen; `id` identifies it.
 async function work(change) {
   console.log(JSON.stringify(change));
 }

@@ -13,7 +13,7 @@ const URL = env.OFFHOOK_URL ?? 'http://127.0.0.1:8081';
 const headers = env.OFFHOOK_TOKEN ? { authorization: `Bearer ${env.OFFHOOK_TOKEN}` } : {};
 const file = argv[2];
 
-// Yours. It must not mind a change that it has seen; `id` says which one it is.
+// Your work. It must accept a change that it has seen; `id` identifies it.
 async function work(change) {
   console.log(JSON.stringify(change));
 }

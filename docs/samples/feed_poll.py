@@ -22,7 +22,7 @@ CURSOR = Path(sys.argv[1])
 
 
 def work(change):
-    """Yours. It must not mind a change that it has seen; `id` says which one it is."""
+    """Your work. It must accept a change that it has seen; `id` identifies it."""
     print(json.dumps(change), flush=True)
 
 

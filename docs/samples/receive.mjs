@@ -7,11 +7,11 @@ import { createServer } from 'node:http';
 import { argv, env } from 'node:process';
 
 const key = Buffer.from(env.OFFHOOK_SECRET.replace(/^whsec_/, ''), 'base64');
-// An older request may be one that somebody has recorded.
+// An older request may be a recorded one that is sent again.
 const MAX_AGE_S = 300;
 const MAX_BODY = 1 << 20;
 
-// Yours. It must not mind an id that it has seen. If it throws, offhook tries again later.
+// Your work. It must accept an id that it has seen. If it throws, offhook retries later.
 async function work(id, change) {
   console.log(JSON.stringify({ ...change, id }));
 }

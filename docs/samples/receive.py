@@ -1,4 +1,4 @@
-"""Takes what offhook forwards in the form `standard`, and checks who signed it.
+"""Receives what offhook forwards in the form `standard`, and checks who signed it.
 
     OFFHOOK_SECRET=whsec_… python3 receive.py 8000
 """
@@ -13,13 +13,13 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = base64.b64decode(os.environ['OFFHOOK_SECRET'].removeprefix('whsec_'))
-# An older request may be one that somebody has recorded.
+# An older request may be a recorded one that is sent again.
 MAX_AGE_S = 300
 MAX_BODY = 1 << 20
 
 
 def work(id, change):
-    """Yours. It must not mind an id that it has seen. If it raises, offhook tries again later."""
+    """Your work. It must accept an id that it has seen. If it raises, offhook retries later."""
     print(json.dumps({**change, 'id': id}), flush=True)
 
 

@@ -13,7 +13,7 @@ const address = env.OFFHOOK_REDIS ?? '127.0.0.1:6379';
 const STREAM = env.OFFHOOK_STREAM ?? 'offhook:events';
 const [GROUP, CONSUMER] = argv.slice(2);
 
-// Yours. It must not mind an event that it has seen: `account` and `key` name it.
+// Your work. It must accept an event that it has seen: `account` and `key` name it.
 async function work(event) {
   console.log(JSON.stringify(event));
 }
@@ -115,7 +115,7 @@ async function follow(redis) {
       'STREAMS', STREAM, behind);
     const entries = found ? found[0][1] : [];
     for (const [id, fields] of entries) {
-      // One that was deleted has no fields, and one of somebody else's no key.
+      // A deleted entry has no fields, and an entry of another program has no key.
       if (fields?.some((field, at) => at % 2 === 0 && String(field) === 'key')) await work(eventOf(fields));
       await redis.command('XACK', STREAM, GROUP, id);
     }

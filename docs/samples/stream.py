@@ -19,7 +19,7 @@ GROUP, CONSUMER = sys.argv[1:3]
 
 
 def work(event):
-    """Yours. It must not mind an event that it has seen: `account` and `key` name it."""
+    """Your work. It must accept an event that it has seen: `account` and `key` name it."""
     print(json.dumps(event), flush=True)
 
 
@@ -92,7 +92,7 @@ def follow(redis):
                       'STREAMS', STREAM, behind)
         entries = found[0][1] if found else []
         for id, fields in entries:
-            # One that was deleted has no fields, and one of somebody else's no key.
+            # A deleted entry has no fields, and an entry of another program has no key.
             if fields and b'key' in fields[::2]:
                 work(event_of(fields))
             redis('XACK', STREAM, GROUP, id.decode())

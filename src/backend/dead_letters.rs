@@ -14,7 +14,7 @@ use crate::labels::labels;
 pub struct DeadLetter {
     /// The id of the dead letter.
     pub id: String,
-    /// When it became one, by the backend's clock.
+    /// When the event became a dead letter, by the backend's clock.
     pub at: Timestamp,
     /// How often it had been delivered.
     pub deliveries: u32,
@@ -36,13 +36,13 @@ labels! {
     }
 }
 
-/// Where dead letters lie, as far as this process can reach them. All of them are one list, in the
+/// The dead letters that this process can reach. All of them are one list, in the
 /// order of their ids.
 #[derive(Clone, Default, Debug)]
 pub struct DeadLetters {
     /// Beside the stream: what no worker could store.
     pub stream: Option<redis::StreamDeadLetters>,
-    /// In the local log of this process: what could not be moved out of it.
+    /// The dead letters in the local log of this process, which could not be moved out of it.
     pub local: Option<LocalDeadLetters>,
 }
 

@@ -62,7 +62,7 @@ impl DurabilityReports {
 }
 
 impl DurabilityReport {
-    /// Of the local log, whose settings are ours.
+    /// The report of the local log, whose settings are offhook's own.
     #[must_use]
     pub fn of_local_log() -> Self {
         Self {
@@ -72,7 +72,7 @@ impl DurabilityReport {
         }
     }
 
-    /// Of the embedded store, whose settings are ours.
+    /// The report of the embedded store, whose settings are offhook's own.
     #[must_use]
     pub fn of_sqlite() -> Self {
         let settings =
@@ -80,7 +80,8 @@ impl DurabilityReport {
         Self { level: DurabilityLevel::Synced, settings: settings.to_owned(), breach: None }
     }
 
-    /// Of Redis: `appendonly`, `appendfsync` and `maxmemory-policy`; `None` for a setting that it hides.
+    /// The report of Redis, from `appendonly`, `appendfsync` and `maxmemory-policy`; `None` for a setting that it
+    /// hides.
     pub(crate) fn of_redis(
         append_only: Option<&str>,
         sync: Option<&str>,
@@ -108,7 +109,7 @@ impl DurabilityReport {
         Self { level, settings: settings.join(", "), breach }
     }
 
-    /// Of Postgres: `synchronous_commit` and `fsync`.
+    /// The report of Postgres, from `synchronous_commit` and `fsync`.
     pub(crate) fn of_postgres(synchronous_commit: &str, fsync: &str) -> Self {
         let asynchronous = synchronous_commit == "off";
         let level = match (asynchronous, fsync) {

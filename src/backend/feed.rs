@@ -7,21 +7,21 @@ use crate::labels::labels;
 /// Most changes of one page.
 pub const CHANGES_PER_PAGE: u32 = 1_000;
 
-/// Where to begin.
+/// Where a reader begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum From {
-    /// With the oldest change that is kept.
+    /// At the oldest change that is kept.
     Start,
-    /// With what was committed after it.
+    /// Behind this cursor.
     After(Cursor),
 }
 
 /// Some of the feed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FeedPage {
-    /// In the order of their ids, which is that of their commits.
+    /// The changes in the order of their ids, which is that of their commits.
     pub changes: Vec<Change>,
-    /// Where to go on.
+    /// The cursor from which to continue.
     pub next: Cursor,
 }
 

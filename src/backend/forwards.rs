@@ -53,7 +53,7 @@ pub struct Held {
     pub feed: String,
     /// The greatest change such that each one up to it is done, waits, or was given up.
     pub cursor: i64,
-    /// For how long no attempt has succeeded, while some failed.
+    /// How long no attempt has succeeded while some failed.
     pub failing_for: Option<Duration>,
 }
 
@@ -68,7 +68,7 @@ pub struct Waiting {
     pub sid: Option<String>,
     /// How often it was tried.
     pub tries: u32,
-    /// In how long it may be tried again; `None` if it only waits for an earlier one.
+    /// The time until it may be tried again; `None` if it only waits for an earlier one.
     pub due_in: Option<Duration>,
 }
 
@@ -92,7 +92,7 @@ pub struct GivenUp {
 pub struct Progress {
     /// How far the cursor goes.
     pub cursor: i64,
-    /// For how long no attempt has succeeded, while some failed.
+    /// How long no attempt has succeeded while some failed.
     pub failing_for: Option<Duration>,
     /// What waits from now on, or waits for another time.
     pub waiting: Vec<Waiting>,
@@ -164,7 +164,7 @@ pub struct Listed {
     pub tries: u32,
     /// How the last attempt failed; only of what was given up.
     pub failure: Option<String>,
-    /// When it is due, or was given up; `None` if it waits for an earlier one.
+    /// When the change is due or was given up; `None` if it waits for an earlier one.
     pub at: Option<Timestamp>,
     /// Whether it was given up, and will be sent after all.
     pub replayed: bool,

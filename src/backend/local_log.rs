@@ -144,7 +144,7 @@ impl LocalLog {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Where it lies.
+    /// The directory of the log.
     #[must_use]
     pub fn directory(&self) -> &Path {
         self.0.files.directory()
@@ -192,7 +192,7 @@ impl LocalLog {
         LocalDeadLetters::new(self.directory().to_owned())
     }
 
-    /// When the oldest event that waits was received.
+    /// When the oldest waiting event was received.
     pub async fn oldest(&self) -> Option<Timestamp> {
         let inner = Arc::clone(&self.0);
         let looking = spawn_blocking(move || {

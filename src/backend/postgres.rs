@@ -72,7 +72,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Of a `postgres://` URL.
+    /// A Postgres from a `postgres://` URL.
     ///
     /// # Errors
     /// The URL is not valid. Its own text, which may hold a password, is not in the error.
@@ -83,7 +83,7 @@ impl Postgres {
     /// The same, with a connection for each of `writers` that write at the same time.
     ///
     /// # Errors
-    /// As for [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn with_writers(url: &str, writers: u32) -> Result<Self, BackendError> {
         let options = PgConnectOptions::from_str(url).map_err(BackendError::from)?;
         let plain = options

@@ -22,7 +22,7 @@ const DEAD_LETTERS_PER_STEP: usize = 50;
 pub enum Mode {
     /// Only say what would be.
     Count,
-    /// For good.
+    /// Delete for good.
     Delete,
 }
 
@@ -51,16 +51,16 @@ impl std::ops::AddAssign for Found {
 /// How much is still on its way to the store, of all people: its contents are not looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Waiting {
-    /// In the stream.
+    /// The number in the stream.
     pub stream: u64,
-    /// In the local log of this process.
+    /// The number in the local log of this process.
     pub spool: u64,
 }
 
 /// Deletes from everything that this process can reach.
 #[derive(Clone, Debug)]
 pub struct Purge {
-    /// Where events and statuses are.
+    /// The store of events and statuses.
     pub rows: RowPurge,
     /// What could not be stored.
     pub dead_letters: DeadLetters,

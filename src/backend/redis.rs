@@ -40,26 +40,26 @@ pub struct Names {
 }
 
 impl Names {
-    /// Where dead letters go: a stream of its own.
+    /// The key of the dead letters, a separate stream.
     #[must_use]
     pub fn dead(&self) -> String {
         self.beside("dead")
     }
 
-    /// Where they went in 0.1, unless that is the same.
+    /// The key of the dead letters in 0.1, unless it is the same.
     #[must_use]
     pub fn old_dead(&self) -> Option<String> {
         let old = format!("{}:dead", self.stream);
         (old != self.dead()).then_some(old)
     }
 
-    /// Where it is tried what can be done.
+    /// The key of the rehearsals.
     #[must_use]
     pub fn probe(&self) -> String {
         self.beside("probe")
     }
 
-    /// Where it is kept until when the retention of dead letters trusted the clocks.
+    /// The key of the time until which the retention of dead letters trusted the clocks.
     #[must_use]
     pub fn trusted(&self) -> String {
         self.beside("retention")

@@ -30,7 +30,7 @@ pub struct TimeRange {
 pub struct StatusSearch {
     /// The SID, the part of one, or the number to find.
     pub needle: Option<Needle>,
-    /// Of what.
+    /// The resource.
     pub resource: Option<Resource>,
     /// The current status.
     pub status: Option<String>,
@@ -40,7 +40,7 @@ pub struct StatusSearch {
     pub error: Option<String>,
     /// A parameter of the application's own.
     pub own: Option<OwnParameter>,
-    /// When the SID was first seen.
+    /// The time at which the SID was first seen.
     pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
@@ -53,7 +53,7 @@ pub struct StatusSearch {
 pub struct EventSearch {
     /// About what.
     pub sid: Option<String>,
-    /// Of what kind.
+    /// The kind.
     pub kind: Option<Kind>,
     /// The status that it reports.
     pub status: Option<String>,
@@ -61,7 +61,7 @@ pub struct EventSearch {
     pub account: Option<String>,
     /// A parameter of the application's own.
     pub own: Option<OwnParameter>,
-    /// When it was received.
+    /// The time of receipt.
     pub span: TimeRange,
     /// Behind the last page.
     pub after: Option<Cursor>,
@@ -76,7 +76,7 @@ pub struct Counts {
     pub events: Vec<(String, i64)>,
     /// SIDs that were first seen since then, by what they are and by their status now.
     pub statuses: Vec<(String, String, i64)>,
-    /// Of these, the most frequent errors, at most [`Counts::ERRORS`].
+    /// The most frequent errors among them, at most [`Counts::ERRORS`].
     pub errors: Vec<(String, i64)>,
 }
 

@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// Where forwards stand.
+    /// The record of where forwards stand.
     #[must_use]
     pub fn forwards(&self) -> Forwards {
         match self {

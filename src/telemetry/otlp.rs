@@ -88,7 +88,7 @@ struct Sender {
 }
 
 impl Sender {
-    /// As `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say, or as what it is.
+    /// Sets the name of the service from `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, or to `offhook`.
     fn name_itself(&mut self) {
         const NAME: &str = "service.name";
         let ours = [
@@ -157,7 +157,7 @@ fn gather(told: &mut Told, gathered: &mut Vec<(Timestamp, Span)>) {
     }
 }
 
-/// As the exporter has it.
+/// The span in the form of the exporter.
 fn data(ended: Timestamp, span: Span) -> SpanData {
     let Span { name, role, context, parent, links, took, attributes, error } = span;
     let mut all = SpanLinks::default();

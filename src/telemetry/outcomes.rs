@@ -13,7 +13,7 @@ metrics! {
     pub struct Outcomes {
         /// Terminal statuses that the store did not have before
         ended: IntCounterVec = "offhook_outcomes_total" by ["resource", "status"],
-        /// Of these, failures, by Twilio's ErrorCode: none if it says none, other if it is rare
+        /// Failures among them, by Twilio's ErrorCode: none if it has no code, other if the code is rare
         failed: IntCounterVec = "offhook_failures_total" by ["resource", "error_code"],
     }
 }

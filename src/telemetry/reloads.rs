@@ -24,7 +24,7 @@ metrics! {
         reloads: Counters<Reload> = "offhook_config_reloads_total" by ["result"],
         /// 0 while what was written last is wrong, so that an older configuration is in force
         pub last_successful: IntGauge = "offhook_config_last_reload_successful",
-        /// When the configuration that is in force was read
+        /// When the configuration in force was read
         last_success: IntGauge = "offhook_config_last_reload_success_timestamp_seconds",
     }
 }

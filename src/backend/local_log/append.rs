@@ -37,7 +37,7 @@ impl LocalLog {
     /// Appends records of these fields, be they events or not.
     ///
     /// # Errors
-    /// As of a commit.
+    /// The same as for a commit.
     pub async fn append_fields(&self, records: &[Vec<(Bytes, Bytes)>]) -> Result<(), CommitError> {
         for records in records.chunks(BATCH) {
             let mut frames = Frames::default();

@@ -18,7 +18,7 @@ use crate::backend::BackendError;
 pub struct Damaged {
     /// The name of the file, by which commands refer to it.
     pub name: String,
-    /// Where it lies.
+    /// The path of the file.
     pub path: PathBuf,
     /// How many events can be read of it. Some of them may be stored already.
     pub events: u64,

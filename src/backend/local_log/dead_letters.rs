@@ -110,7 +110,7 @@ impl LocalDeadLetters {
         reason: &str,
         at: Timestamp,
     ) -> io::Result<()> {
-        /// Of no file: there are fewer.
+        /// Greater than the number of any file.
         const OLD: u64 = 1 << 63;
         let file = self.write((received(fields), OLD | number), fields, 1, reason)?;
         let since = u64::try_from(at.micros()).map(std::time::Duration::from_micros);
@@ -158,7 +158,7 @@ impl LocalDeadLetters {
         files::files_in(&self.0.join(part))
     }
 
-    /// When it became one.
+    /// When the record became a dead letter.
     pub(super) fn dead_since(&self, id: (u64, u64)) -> io::Result<Option<Timestamp>> {
         match std::fs::metadata(self.path(id)) {
             Ok(metadata) => Ok(Some(timestamp(metadata.modified()?))),
@@ -167,7 +167,7 @@ impl LocalDeadLetters {
         }
     }
 
-    /// Until when the clock was trusted by which dead letters grow old.
+    /// The time until which the clock that ages dead letters was trusted.
     pub(super) fn trusted(&self) -> io::Result<Option<Timestamp>> {
         match std::fs::read_to_string(self.0.join(TRUSTED)) {
             Ok(text) => Ok(Timestamp::parse_rfc3339(text.trim())),
@@ -221,7 +221,7 @@ pub(super) fn is_told((name, _): &(Bytes, Bytes)) -> bool {
     name.starts_with(b"dead_")
 }
 
-/// When the event was received, in ms: what its dead letter is called by, since that is always the same.
+/// When the event was received, in ms. It names the dead letter, because it never changes.
 fn received(fields: &Fields) -> u64 {
     let found = fields.iter().find(|(name, _)| name == "received_at");
     let micros = found.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<u64>().ok());

@@ -55,7 +55,7 @@ pub(super) fn first(inner: &Inner, from: RecordPlace) -> Option<Fields> {
     taken.records.into_iter().next().map(|(_, fields)| fields)
 }
 
-/// From one file, as far as that was read at once.
+/// Takes records from one file, as far as it was read in one piece.
 fn take_chunk(
     inner: &Inner,
     Taken { records, cursor }: &mut Taken,
@@ -89,7 +89,7 @@ fn take_chunk(
     Ok(())
 }
 
-/// Where the next record lies, if a crash tore the record that is here.
+/// The place of the next record, if a crash tore the record that is here.
 fn behind_gap(inner: &Inner, cursor: RecordPlace, end: u64) -> Result<u64, ReadError> {
     let bytes = super::files::read_what_can_be(&inner.files.path(cursor.number))?;
     let mut next = None;

@@ -14,13 +14,13 @@ const SHORTEST: u64 = 256 * 1024;
 /// Zeros that are written at once.
 const ZEROS: usize = 256 * 1024;
 
-/// Where dead letters lie.
+/// The directory of dead letters.
 pub(super) const DEAD: &str = "aside";
 /// How the name of one ends that is not written yet.
 pub(super) const BEGUN: &str = "new";
-/// Where damaged files lie.
+/// The directory of damaged files.
 pub(super) const DAMAGED: &str = "damaged";
-/// Where lies what is to be appended again.
+/// The directory of files that are to be appended again.
 pub(super) const REPLAY: &str = "replay";
 
 /// The directory of a local log. Cheap to clone.
@@ -52,7 +52,7 @@ impl Files {
         &self.0
     }
 
-    /// Of the file of this number.
+    /// The path of the file with this number.
     pub(super) fn path(&self, number: u64) -> PathBuf {
         self.0.join(format!("{number:020}.log"))
     }

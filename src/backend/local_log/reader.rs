@@ -18,12 +18,12 @@ use crate::pipeline::{Claimed, Delivery, Mark, Settled, Source, SourceError};
 
 /// How long a read waits for something new.
 const BLOCK: Duration = Duration::from_secs(2);
-/// When what is settled is needed no more.
+/// When settled records are no longer needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Release {
     /// At once: the store has synced it.
     AtOnce,
-    /// When [`LocalLog::release`] says so.
+    /// When [`LocalLog::release`] is called.
     WhenTold,
 }
 

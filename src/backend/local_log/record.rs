@@ -27,7 +27,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Of a batch.
+    /// The records of a batch.
     pub(super) fn of(batch: &Batch) -> Self {
         let mut frames = Self::default();
         frames.bytes.reserve(batch.events().iter().map(|event| event.size() + HEADER).sum());
@@ -97,7 +97,7 @@ fn checksum(number: u64, header: &[u8], payload: &[u8]) -> u32 {
 /// A record that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Record<'b> {
-    /// Where its batch begins in the file.
+    /// The start of its batch in the file.
     pub(super) batch: u64,
     /// The length of the record, header included.
     pub(super) length: usize,
@@ -132,7 +132,7 @@ pub(super) fn look(bytes: &[u8], number: u64) -> Look<'_> {
     Look::Record(Record { batch: u64::from(word(8)), length: HEADER + length, payload })
 }
 
-/// Where the next record may begin, behind the first byte.
+/// The next place, behind the first byte, where a record may begin.
 pub(super) fn next_magic(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes.get(1..)?, &MAGIC).map(|at| at + 1)
 }
@@ -166,7 +166,7 @@ pub(super) struct Scanned {
     pub(super) records: u64,
     /// Their bytes.
     pub(super) bytes: u64,
-    /// Where the last one ends.
+    /// The end of the last record.
     pub(super) end: u64,
     /// Bytes between records that belong to no record, where records must have been.
     pub(super) damaged: u64,

@@ -20,7 +20,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Of a local log.
+    /// The dead letters of a local log.
     #[must_use]
     pub fn new(log: &LocalLog) -> Self {
         Self { dead_letters: log.dead_letters(), after: None }

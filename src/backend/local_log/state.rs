@@ -44,7 +44,7 @@ impl Watermark {
 /// A file with events.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct LogFile {
-    /// Where its last record ends, which is synced.
+    /// The end of its last record, which is synced.
     pub(super) end: u64,
     pub(super) waits: Fill,
 }
@@ -92,7 +92,7 @@ impl LogState {
         self.waits.bytes + self.ahead + self.settled.bytes
     }
 
-    /// Where to read on, and up to where.
+    /// The place to read next, and the end of what may be read.
     pub(super) fn next(&self, from: RecordPlace) -> Option<(RecordPlace, u64)> {
         self.parts.range(from.number..).find_map(|(&number, part)| {
             let offset = if number == from.number { from.offset } else { 0 };

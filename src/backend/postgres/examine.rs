@@ -18,7 +18,7 @@ const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(5);
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// As Postgres says it: 160004 is 16.4.
+    /// The version, as Postgres reports it: 160004 is 16.4.
     pub version: i32,
     /// The clock of Postgres.
     pub clock: Timestamp,
@@ -106,7 +106,7 @@ impl Postgres {
     }
 }
 
-/// By statements without a name, which a pooler takes, too.
+/// Uses statements without a name, which also work through a pooler.
 async fn look(connection: &mut PgConnection) -> Result<Examined, sqlx::Error> {
     let row = connection
         .fetch_one(

@@ -21,8 +21,8 @@ use crate::pipeline::expiry::{Expire, Outlook, Step};
 /// Rows that one step looks at.
 pub(super) const ROWS_PER_STEP: i64 = 500;
 
-/// By the index of `stored_at`, from behind the last page, so that index entries of deleted rows, which a vacuum has
-/// not removed yet, are not read each time. Returns what [`RetiredPage`] reads.
+/// A page by the index of `stored_at`, from behind the last page, so that index entries of deleted rows, which a vacuum
+/// has not removed yet, are not read each time. Returns what [`RetiredPage`] reads.
 const EVENTS: &str = "
     WITH old AS (
         SELECT key, account, stored_at FROM events
@@ -36,7 +36,7 @@ const EVENTS: &str = "
     SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone), stored_at, key
     FROM old ORDER BY stored_at DESC, key DESC LIMIT 1";
 
-/// By the index of `first_seen`, since none has `stored_at`, which each event of a SID changes: a status is
+/// A page by the index of `first_seen`, since no index has `stored_at`, which each event of a SID changes: a status is
 /// old when nothing was stored about its SID for long, and some that began long ago are not. Where a
 /// receiver's clock was ahead, `first_seen` keeps a row for longer.
 const STATUSES: &str = r#"
@@ -81,7 +81,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Of `events`, by when they were stored.
+    /// The rows of `events`, by when they were stored.
     #[must_use]
     pub fn of_events(postgres: Postgres) -> Self {
         let oldest = "SELECT stored_at FROM events ORDER BY stored_at, key LIMIT 1";
@@ -93,7 +93,7 @@ impl Retention {
         Self { postgres, table, after: start() }
     }
 
-    /// Of `statuses`, by when something was last stored about a SID.
+    /// The rows of `statuses`, by when something was last stored about a SID.
     #[must_use]
     pub fn of_statuses(postgres: Postgres) -> Self {
         let oldest = "SELECT first_seen FROM statuses ORDER BY first_seen, sid LIMIT 1";
@@ -200,7 +200,7 @@ impl Expire for Retention {
     }
 }
 
-/// By a query for the server's clock, when the newest row was stored, and until when the clocks were trusted.
+/// Asks for the server's clock, the time of the newest row, and the time until which the clocks were trusted.
 async fn look_out(postgres: &Postgres, sql: &'static str) -> Result<Outlook, Cause> {
     let ask = async |connection: &mut PgConnection, keep| {
         sqlx::query_as(sql).persistent(keep).fetch_one(connection).await

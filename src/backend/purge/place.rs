@@ -5,7 +5,7 @@ use std::fmt;
 use crate::backend::DeadLetters;
 use crate::backend::search::Cursor;
 
-/// Where a purge goes on. In this order, since the numbers in `statuses` say which events to delete.
+/// Where a purge continues. In this order, since the numbers in `statuses` say which events to delete.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
     /// The history, behind this row.

@@ -17,7 +17,7 @@ pub struct Selection {
     pub addresses: Vec<String>,
     /// The account.
     pub account: Option<String>,
-    /// From before this time.
+    /// Only rows from before this time.
     pub before: Option<Timestamp>,
 }
 

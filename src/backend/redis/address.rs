@@ -19,12 +19,12 @@ pub(super) const REACH: Duration = Duration::from_secs(4);
 /// Knowledge about the primary that is older than this does not count: a Sentinel that answers this late may be about
 /// to change its answer, and a primary that was silent for this long may have been deposed.
 pub(super) const FRESH: Duration = Duration::from_millis(500);
-/// Where Redis is.
+/// The address of Redis.
 #[derive(Debug)]
 pub(super) enum Address {
     /// There, or where a cluster's node there says that our keys are.
     Fixed(Box<Fixed>),
-    /// Where most Sentinels know it to be.
+    /// The address that most Sentinels name.
     Sentinels(Sentinels),
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Link {
 type HostPort = (String, u16);
 
 impl Address {
-    /// Of a URL: `redis://`, `rediss://`, `redis+unix://`, or that of Sentinels,
+    /// Parses a URL: `redis://`, `rediss://`, `redis+unix://`, or that of Sentinels,
     /// `redis+sentinel://[user:password@]host[:port][,host[:port]…]/name[/db]`, where user and
     /// password are those of Redis. Certificates are checked against `ca` if it is given.
     pub(super) fn new(url: &str, ca: Option<&[u8]>) -> RedisResult<Self> {

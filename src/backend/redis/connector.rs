@@ -25,7 +25,7 @@ struct Shared {
 }
 
 impl Connector {
-    /// Of a `redis://`, `rediss://` or `redis+unix://` URL, or of `redis+sentinel://` or
+    /// A connector from a `redis://`, `rediss://` or `redis+unix://` URL, or of `redis+sentinel://` or
     /// `rediss+sentinel://`, whose hosts are Sentinels.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Connector {
     }
 }
 
-/// Of an error about a URL what is wrong with it: the detail quotes a part of it.
+/// What is wrong with a URL, without the detail of the error, which quotes a part of the URL.
 fn without_detail(error: &redis::RedisError) -> String {
     let text = error.to_string();
     let detail = error.detail().map(|detail| format!(": {detail}"));

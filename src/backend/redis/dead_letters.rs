@@ -29,7 +29,7 @@ pub struct StreamDeadLetters {
 }
 
 impl StreamDeadLetters {
-    /// Of this stream.
+    /// The dead letters of this stream.
     #[must_use]
     pub fn new(connector: Connector, names: Names) -> Self {
         Self { connector, names }

@@ -22,7 +22,8 @@ pub enum Why {
 }
 
 impl Why {
-    /// By the code; of errors without one of their own by the words, which is the one place that reads them.
+    /// Classifies an answer by its code, or, for errors without a code of their own, by its words. Nothing else reads
+    /// those words.
     fn of(code: &str, text: &str) -> Self {
         match code {
             "LOADING" => Self::Loading,
@@ -49,7 +50,7 @@ pub enum ConnError {
     Refused {
         /// Why, as far as anything hangs on it.
         why: Why,
-        /// In the server's own words.
+        /// The server's own words.
         text: String,
     },
     /// The server has no memory left (`OOM`, by `maxmemory` with `noeviction`).

@@ -18,7 +18,7 @@ const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(3);
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Examined {
-    /// As Redis says it: `7.2.4`. Valkey says with which Redis it agrees.
+    /// The version, as Redis reports it: `7.2.4`. Valkey reports the Redis with which it is compatible.
     pub version: String,
     /// The clock of Redis, unless it is hidden.
     pub clock: Option<Timestamp>,

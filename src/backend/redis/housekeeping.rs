@@ -74,7 +74,7 @@ impl Extent {
 }
 
 impl Housekeeping {
-    /// Of this stream.
+    /// The housekeeping of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: Names) -> Self {
         Self { conn: connector.conn(ANSWER_TIMEOUT), names, seen: None, gathers: true }
@@ -215,7 +215,7 @@ impl Housekeeping {
         Ok(groups.into_iter().take(MAX_GROUPS).filter_map(GroupProgress::of).collect())
     }
 
-    /// When the oldest entries were appended that a group has read and not acked, and not read.
+    /// When the oldest entry was appended that the group has read and not acked, and the oldest that it has not read.
     async fn oldest(
         &mut self,
         group: &GroupProgress,

@@ -141,7 +141,7 @@ fn failure(what: &'static str, error: ConnError) -> Failure {
 
 const NEEDED: &str = "offhook needs Redis 7.0 or later, or Valkey";
 
-/// By the server's section of `INFO`.
+/// Why offhook cannot work with this Redis, by the server section of `INFO`.
 fn unsupported(info: &str) -> Option<String> {
     let line = |name| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     if line("redis_mode:") == Some("sentinel") {
@@ -153,7 +153,7 @@ fn unsupported(info: &str) -> Option<String> {
     (major < OLDEST).then(|| format!("it is version {version}; {NEEDED}"))
 }
 
-/// By the memory section of `INFO`.
+/// Whether more than half of the memory is used, by the memory section of `INFO`.
 fn is_half_full(info: &str) -> bool {
     let number = |name| -> Option<u64> {
         info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()

@@ -23,12 +23,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Retention {
     conn: Conn,
     dead: String,
-    /// Where it is kept until when the clocks were trusted.
+    /// The key of the time until which the clocks were trusted.
     trusted: String,
 }
 
 impl Retention {
-    /// Of this stream.
+    /// The dead letters of this stream.
     #[must_use]
     pub fn new(connector: &Connector, names: &Names) -> Self {
         Self { conn: connector.conn(ANSWER_TIMEOUT), dead: names.dead(), trusted: names.trusted() }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::clock::Timestamp;
 
-/// Where the next page goes on: behind this time and name.
+/// Where the next page begins: behind this time and name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cursor {
-    /// When the last of a page was first seen, or received.
+    /// The time at which the last row of a page was first seen or received.
     pub at: Timestamp,
     /// The SID or the key of the row.
     pub id: String,

@@ -14,13 +14,13 @@ use crate::twilio::details::EventDetails;
 
 /// What a commit did to a SID.
 pub(in crate::backend) struct Transition {
-    /// Where it stood before; `None` if nothing was known of it.
+    /// The previous place of the SID; `None` if it is new.
     pub(in crate::backend) previous: Option<Position>,
-    /// Where it stands now.
+    /// The current place of the SID.
     pub(in crate::backend) current: Position,
 }
 
-/// By SID and account.
+/// The transitions by SID and account.
 pub(in crate::backend) type Transitions = BTreeMap<(String, String), Transition>;
 
 /// A row of `changes` that has no id yet.

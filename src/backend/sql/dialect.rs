@@ -5,7 +5,7 @@ use sqlx::{Database, QueryBuilder};
 
 use crate::clock::Timestamp;
 
-/// In what the two databases differ.
+/// The differences between the two databases.
 pub(in crate::backend) trait Dialect: Database {
     /// The function that says where a text is in another, counted from 1, or 0.
     const POSITION: &str;
@@ -95,7 +95,7 @@ impl Dialect for sqlx::Postgres {
         format!("{column}::text")
     }
 
-    /// As the index has it.
+    /// Appends a condition on a parameter, in the form that the index serves.
     fn push_own(sql: &mut QueryBuilder<Self>, name: &str, value: &str) {
         let object = |value: Value| Value::Object([(name.to_owned(), value)].into_iter().collect());
         Self::push_text(sql.push("own @> "), &object(value.into()).to_string());

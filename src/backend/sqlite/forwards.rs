@@ -224,7 +224,7 @@ impl Forwards {
         self.read(async |connection| sql.build().fetch_all(connection).await).await
     }
 
-    /// As a read of the feed: between two checkpoints, of which it keeps none from copying anything.
+    /// Reads like a reader of the feed: between two checkpoints, so that it keeps none from copying anything.
     async fn read<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
@@ -323,7 +323,7 @@ const PUT_GIVEN_UP: &str = "INSERT INTO forward_given_up \
     ON CONFLICT (forward, change) DO UPDATE SET \
     tries = excluded.tries, failure = excluded.failure, at = excluded.at, replay = 0";
 
-/// As the statement reads it; the last one is what is added to the time, or nothing.
+/// The columns as the statement reads them; the last is added to the time, or is null.
 #[derive(Serialize)]
 struct WaitingRow<'a>(i64, &'a str, Option<&'a str>, u32, Option<String>);
 

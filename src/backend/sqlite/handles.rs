@@ -17,7 +17,7 @@ pub struct Handles {
 }
 
 impl Handles {
-    /// Of a store.
+    /// The handle of a store.
     #[must_use]
     pub fn new(store: &SqliteStore) -> Self {
         let writer = Arc::clone(&store.0);

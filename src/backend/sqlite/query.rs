@@ -36,7 +36,7 @@ impl Query {
         Self::of_file(database.path())
     }
 
-    /// Of a file that another process, or another part of this one, writes.
+    /// Reads of a file that another process, or another part of this one, writes.
     #[must_use]
     pub fn of_file(path: &Path) -> Self {
         let options = options(path).create_if_missing(false).read_only(true);
@@ -48,7 +48,7 @@ impl Query {
         Self { pool, searches: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Of the file of a `sqlite:` URL.
+    /// Reads of the file of a `sqlite:` URL.
     ///
     /// # Errors
     /// It is not the URL of a file.
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a million rows one takes a second, and eight would take all connections for that long.
+    /// With a million rows such a read takes a second, and eight would take all connections for that long.
     #[tokio::test]
     async fn searches_wait_for_one_another_and_nothing_else_waits_for_them() {
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -21,13 +21,13 @@ use crate::pipeline::expiry::{Expire, Outlook, Step};
 /// Rows that one step looks at.
 const ROWS_PER_STEP: u32 = 200;
 
-/// Where what is old lies.
+/// A table with rows that grow old.
 #[derive(Debug)]
 enum Table {
-    /// By when they were stored.
+    /// The events, by when they were stored.
     Events(Arc<Writer>),
-    /// By when something was last stored about a SID. No index has that, so the rows that began long ago
-    /// are looked at in turn, behind the last one.
+    /// The statuses, by when something was last stored about a SID. No index has that, so the rows that began long ago
+    /// are checked in turn, from behind the last one.
     Statuses(Arc<Writer>, (String, String)),
 }
 
@@ -36,13 +36,13 @@ enum Table {
 pub struct Retention(Table);
 
 impl Retention {
-    /// Of `events`.
+    /// The table `events`.
     #[must_use]
     pub fn of_events(store: &SqliteStore) -> Self {
         Self(Table::Events(Arc::clone(&store.0)))
     }
 
-    /// Of `statuses`.
+    /// The table `statuses`.
     #[must_use]
     pub fn of_statuses(store: &SqliteStore) -> Self {
         Self(Table::Statuses(Arc::clone(&store.0), Default::default()))
@@ -166,7 +166,7 @@ async fn delete_statuses(
     Ok(if last.is_some() { Step::More(deleted) } else { Step::Done(deleted) })
 }
 
-/// By a query for the clock, when the newest row was stored, and until when the clocks were trusted in this place.
+/// Asks for the clock, the time of the newest row, and the time until which the clocks were trusted in this place.
 async fn look_out(
     writer: &Writer,
     sql: AssertSqlSafe<String>,

@@ -36,7 +36,8 @@ pub(super) struct Writer {
     /// Whether something was written since the WAL was last brought to the disk.
     behind: AtomicBool,
     /// Held by each read of the feed, and alone by a checkpoint. A reader that began before the last commit keeps that
-    /// from being copied, and the WAL from beginning anew; and readers of the feed, which each commit wakes, read all the time.
+    /// from being copied, and the WAL from beginning anew; and readers of the feed, which each commit wakes, read all
+    /// the time.
     feed_reads: RwLock<()>,
     /// Told of what was committed.
     pub(super) feed_watch: FeedWatch,
@@ -81,7 +82,7 @@ impl Writer {
         Ok(HeldConnection { connection, slot, database: &self.database })
     }
 
-    /// For one read of the feed, which ends in bounded time.
+    /// The lock for one read of the feed, which ends in bounded time.
     pub(super) async fn feed_read(&self) -> RwLockReadGuard<'_, ()> {
         self.feed_reads.read().await
     }

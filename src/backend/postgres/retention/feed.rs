@@ -41,7 +41,7 @@ const LOCK: i64 = 6_033_425_111_905;
 pub struct FeedRetention(Postgres);
 
 impl FeedRetention {
-    /// Of `changes`, by when they were stored.
+    /// The rows of `changes`, by when they were stored.
     #[must_use]
     pub fn new(postgres: Postgres) -> Self {
         Self(postgres)

@@ -43,8 +43,8 @@ impl Fixed {
     }
 }
 
-/// Where `host:port` is, asked as `from` is. A node that does not know its own host says only the port:
-/// then it is that of the node that was asked.
+/// The address of `host:port`, with the settings of `from`. A node that does not know its own host gives only the port:
+/// then the host is that of the node that answered.
 pub(super) fn moved_to(from: &ConnectionAddr, place: &str) -> Option<ConnectionAddr> {
     let (host, port) = place.rsplit_once(':')?;
     let (host, port) = (host.trim_matches(['[', ']']), port.parse().ok()?);

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{CONNECT, FRESH, HostPort, Link, client, connect};
 use crate::backend::redis::error::ConnError;
 
-/// Where a Sentinel listens if its URL does not say.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: &str = ":26379";
 
 /// A primary, and the Sentinels that know where it is.
@@ -138,7 +138,7 @@ async fn ask(sentinel: Client, name: String) -> Result<(String, u16), ConnError>
     known.ok_or_else(|| ConnError::Away(format!("a Sentinel knows no primary called {name}")))
 }
 
-/// As it stands in a URL.
+/// The host and port as in a URL.
 fn shown((host, port): &HostPort) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -20,7 +20,7 @@ const PLACE: &str = "changes";
 pub struct FeedRetention(Arc<Writer>);
 
 impl FeedRetention {
-    /// Of `changes`, by when they were stored.
+    /// The rows of `changes`, by when they were stored.
     #[must_use]
     pub fn new(store: &SqliteStore) -> Self {
         Self(Arc::clone(&store.0))
