@@ -1,6 +1,7 @@
 //! What is received: what becomes an event, what is refused, and what a caller hears.
 
 mod bad_input;
+mod balancers;
 mod callback_kinds;
 mod fallback;
 mod identity;

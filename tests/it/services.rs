@@ -1,6 +1,7 @@
 //! The private servers of [`offhook::lab::servers`], for tests: what goes wrong with one fails
 //! the test, and a test whose servers are not installed is skipped.
 
+mod balancer;
 mod browser;
 mod certificates;
 mod gateway;
@@ -15,6 +16,7 @@ pub(crate) use offhook::lab::servers::{
     Durability, Fsync, Need, Process, Sentinel, Signal, guarded, run,
 };
 
+pub(crate) use self::balancer::Balancer;
 pub(crate) use self::browser::{Browser, Programs};
 pub(crate) use self::certificates::Certificates;
 pub(crate) use self::gateway::{Gateway, Then};
@@ -61,12 +63,13 @@ macro_rules! tool {
 }
 pub(crate) use tool;
 
-/// Where a program is: in `PATH`, or among the plugins of `docker`, which run by themselves, too.
+/// Where a program is: in `PATH`, where Debian puts those of servers, or among the plugins of `docker`, which run by
+/// themselves, too.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     const PLUGINS: &str = "/usr/libexec/docker/cli-plugins:/usr/lib/docker/cli-plugins";
     #[expect(clippy::disallowed_methods, reason = "no configuration: where programs are")]
     let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{path}:{PLUGINS}");
+    let path = format!("{path}:/usr/sbin:{PLUGINS}");
     let found = std::env::split_paths(&path).map(|directory| directory.join(name));
     found.into_iter().find(|path| path.is_file())
 }
