@@ -12,6 +12,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cargo build --release --locked --features "$FEATURES" \
     && rm -r src
 COPY config/offhook.toml config/offhook.toml
+COPY docs docs
 COPY migrations migrations
 COPY src src
 # Newer than the stand-ins, or cargo would take those for built.

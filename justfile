@@ -26,6 +26,10 @@ setup:
 test-all *filter:
     tests/run {{ filter }}
 
+# The pictures of the documentation, made anew
+screenshots:
+    tests/screenshots
+
 # Everything that a change must pass
 ci:
     .ci/run

@@ -8,7 +8,9 @@ mod console;
 mod feed_doors;
 mod forward_doors;
 mod health;
+pub mod help;
 mod last_hour;
+mod runbook;
 mod timeline;
 mod verdict;
 
@@ -33,6 +35,7 @@ pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::feed_doors::FeedDoors;
 pub use self::forward_doors::{ConfiguredForward, ForwardDoors};
 pub use self::last_hour::{ForwardHandles, Handles, LastHour, Receiving, TableHandles};
+pub use self::runbook::Runbook;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -56,6 +59,8 @@ pub struct Config {
     pub token: Option<SecretString>,
     /// The same, for those who may look and change nothing.
     pub read_token: Option<SecretString>,
+    /// The page with what to do about each condition.
+    pub runbook: Runbook,
 }
 
 /// What the private listener shows.
@@ -89,6 +94,8 @@ pub struct Admin {
     pub last_hour: LastHour,
     /// Who may ask.
     pub auth: Auth,
+    /// Where a finding leads.
+    pub runbook: Runbook,
     /// What is shown as ages is measured by it, and when a session ends.
     pub clock: Clock,
     /// Cancelled when the process stops: it is then no longer ready.

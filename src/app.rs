@@ -173,6 +173,7 @@ pub async fn start(
         refusals,
         privacy: policy.privacy(),
         last_hour: admin::LastHour::default(),
+        runbook: config.admin.runbook.clone(),
         auth,
         clock: config.clock,
         stop: tasks.stop(),

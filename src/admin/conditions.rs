@@ -25,6 +25,8 @@ pub(super) struct Condition {
     pub(super) severity: Severity,
     /// The page of the console that has more about it.
     pub(super) page: Option<&'static str>,
+    /// The section of the runbook that says what to do.
+    pub(super) section: &'static str,
     /// What there is to say; nothing while all is well.
     pub(super) look: fn(&Evidence<'_>) -> Vec<Sign>,
 }
@@ -65,17 +67,19 @@ pub(super) struct Sign {
     pub(super) text: String,
     /// Less than the condition's severity says, where it has only begun.
     pub(super) tone: Option<Tone>,
+    /// The section of the runbook, where it is not the condition's.
+    pub(super) section: Option<&'static str>,
 }
 
 impl Sign {
     /// As bad as the condition is.
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone: None }
+        Self { text: text.into(), tone: None, section: None }
     }
 
     /// Not as bad, or not yet.
     fn with(tone: Tone, text: impl Into<String>) -> Self {
-        Self { text: text.into(), tone: Some(tone) }
+        Self { text: text.into(), tone: Some(tone), section: None }
     }
 }
 
@@ -83,6 +87,11 @@ impl Condition {
     /// How a sign of it is shown.
     pub(super) fn tone(&self, sign: &Sign) -> Tone {
         sign.tone.unwrap_or(self.severity.tone())
+    }
+
+    /// Where the runbook says what to do about a sign of it.
+    pub(super) fn section(&self, sign: &Sign) -> &'static str {
+        sign.section.unwrap_or(self.section)
     }
 }
 
@@ -118,9 +127,10 @@ const fn row(
     alert: &'static str,
     severity: Severity,
     page: Option<&'static str>,
+    section: &'static str,
     look: fn(&Evidence<'_>) -> Vec<Sign>,
 ) -> Condition {
-    Condition { alert: Some(alert), severity, page, look }
+    Condition { alert: Some(alert), severity, page, section, look }
 }
 
 use Severity::{Critical, Info, Warning};
@@ -130,52 +140,101 @@ const FORWARDS: Option<&str> = Some("/forwards");
 
 /// The worst first. Signs of one tone are shown in this order.
 pub(super) const CONDITIONS: &[Condition] = &[
-    row("OffhookNotDurable", Critical, REFUSALS, callbacks::not_durable),
-    Condition { alert: None, severity: Critical, page: None, look: waiting::away },
-    row("OffhookInternalErrors", Critical, None, callbacks::internal_errors),
-    row("OffhookSignedToNoRoute", Critical, REFUSALS, callbacks::signed_to_no_route),
-    row("OffhookLostParameters", Critical, REFUSALS, callbacks::lost_parameters),
-    row("OffhookTwimlRequests", Critical, None, callbacks::twiml_requests),
-    row("OffhookRefusals", Critical, REFUSALS, callbacks::refusals),
-    row("OffhookNoCallbacks", Critical, None, callbacks::silence),
-    row("OffhookSlowAnswers", Critical, None, callbacks::slow_answers),
-    row("OffhookConnectionsNotTaken", Critical, None, callbacks::connections_not_taken),
-    row("OffhookDurabilityBelowConfigured", Critical, None, process::durability),
-    row("OffhookLocalLogDamaged", Critical, None, waiting::damaged),
-    row("OffhookStreamUnsupported", Critical, None, waiting::unsupported),
-    row("OffhookStreamTakenAway", Critical, None, waiting::taken_away),
-    row("OffhookForwardDisabled", Critical, FORWARDS, forwards::disabled),
-    row("OffhookForwardCut", Critical, FORWARDS, forwards::cut),
-    row("OffhookOldestAge", Critical, None, waiting::oldest),
-    row("OffhookStreamRefusing", Warning, None, waiting::refusing),
-    row("OffhookCircuitOpen", Warning, None, waiting::circuit),
-    row("OffhookSpoolNotEmpty", Warning, None, waiting::spool),
-    row("OffhookCommitsFail", Warning, None, waiting::commits),
-    row("OffhookStreamErrors", Warning, None, waiting::stream_errors),
-    row("OffhookStreamGrowing", Warning, None, waiting::growing),
-    row("OffhookDeadLetters", Warning, Some("/dead-letters"), waiting::dead_letters),
-    row("OffhookForwardDown", Warning, FORWARDS, forwards::down),
-    row("OffhookForwardLate", Warning, FORWARDS, forwards::late),
-    row("OffhookForwardGivenUp", Warning, FORWARDS, forwards::given_up),
-    row("OffhookBlockedByAnotherGroup", Warning, None, waiting::blocked),
-    row("OffhookDifferingDuplicates", Warning, None, outcomes::differing_duplicates),
-    row("OffhookFallbackUnrecorded", Warning, None, callbacks::fallback_unrecorded),
-    row("OffhookReloadFailed", Warning, None, process::reload),
-    row("OffhookRetentionHeld", Warning, None, process::retention_held),
-    row("OffhookDeliveryFailures", Warning, Some("/search"), outcomes::delivery_failures),
-    row("OffhookConcurrentCalls", Warning, None, outcomes::concurrent_calls),
-    row("OffhookContradictedStatuses", Info, None, outcomes::contradicted),
-    row("OffhookRetiringSecretStillMatches", Info, None, process::retiring_secret),
-    row("OffhookRetentionFails", Info, None, process::retention),
+    row("OffhookNotDurable", Critical, REFUSALS, "refusals", callbacks::not_durable),
+    Condition {
+        alert: None,
+        severity: Critical,
+        page: None,
+        section: "circuit-open",
+        look: waiting::away,
+    },
+    row("OffhookInternalErrors", Critical, None, "internal-errors", callbacks::internal_errors),
+    row("OffhookSignedToNoRoute", Critical, REFUSALS, "refusals", callbacks::signed_to_no_route),
+    row("OffhookLostParameters", Critical, REFUSALS, "lost-parameters", callbacks::lost_parameters),
+    row("OffhookTwimlRequests", Critical, None, "twiml-requests", callbacks::twiml_requests),
+    row("OffhookRefusals", Critical, REFUSALS, "refusals", callbacks::refusals),
+    row("OffhookNoCallbacks", Critical, None, "no-callbacks", callbacks::silence),
+    row("OffhookSlowAnswers", Critical, None, "slow-answers", callbacks::slow_answers),
+    row(
+        "OffhookConnectionsNotTaken",
+        Critical,
+        None,
+        "connections-not-taken",
+        callbacks::connections_not_taken,
+    ),
+    row(
+        "OffhookDurabilityBelowConfigured",
+        Critical,
+        None,
+        "durability-below-configured",
+        process::durability,
+    ),
+    row("OffhookLocalLogDamaged", Critical, None, "local-log-damaged", waiting::damaged),
+    row("OffhookStreamUnsupported", Critical, None, "stream-unsupported", waiting::unsupported),
+    row("OffhookStreamTakenAway", Critical, None, "stream-taken-away", waiting::taken_away),
+    row("OffhookForwardDisabled", Critical, FORWARDS, "forward-disabled", forwards::disabled),
+    row("OffhookForwardCut", Critical, FORWARDS, "forward-cut", forwards::cut),
+    row("OffhookOldestAge", Critical, None, "oldest-age", waiting::oldest),
+    row("OffhookStreamRefusing", Warning, None, "stream-refusing", waiting::refusing),
+    row("OffhookCircuitOpen", Warning, None, "circuit-open", waiting::circuit),
+    row("OffhookSpoolNotEmpty", Warning, None, "spool-not-empty", waiting::spool),
+    row("OffhookCommitsFail", Warning, None, "commits-fail", waiting::commits),
+    row("OffhookStreamErrors", Warning, None, "stream-errors", waiting::stream_errors),
+    row("OffhookStreamGrowing", Warning, None, "stream-growing", waiting::growing),
+    row(
+        "OffhookDeadLetters",
+        Warning,
+        Some("/dead-letters"),
+        "dead-letters",
+        waiting::dead_letters,
+    ),
+    row("OffhookForwardDown", Warning, FORWARDS, "forward-down", forwards::down),
+    row("OffhookForwardLate", Warning, FORWARDS, "forward-late", forwards::late),
+    row("OffhookForwardGivenUp", Warning, FORWARDS, "forward-given-up", forwards::given_up),
+    row(
+        "OffhookBlockedByAnotherGroup",
+        Warning,
+        None,
+        "blocked-by-another-group",
+        waiting::blocked,
+    ),
+    row(
+        "OffhookDifferingDuplicates",
+        Warning,
+        None,
+        "differing-duplicates",
+        outcomes::differing_duplicates,
+    ),
+    row("OffhookFallbackUnrecorded", Warning, None, "refusals", callbacks::fallback_unrecorded),
+    row("OffhookReloadFailed", Warning, None, "reload-failed", process::reload),
+    row("OffhookRetentionHeld", Warning, None, "retention-held", process::retention_held),
+    row(
+        "OffhookDeliveryFailures",
+        Warning,
+        Some("/search"),
+        "delivery-failures",
+        outcomes::delivery_failures,
+    ),
+    row("OffhookConcurrentCalls", Warning, None, "concurrent-calls", outcomes::concurrent_calls),
+    row("OffhookContradictedStatuses", Info, None, "contradicted-statuses", outcomes::contradicted),
+    row(
+        "OffhookRetiringSecretStillMatches",
+        Info,
+        None,
+        "retiring-secret-still-matches",
+        process::retiring_secret,
+    ),
+    row("OffhookRetentionFails", Info, None, "retention-fails", process::retention),
 ];
 
-/// Alerts that no process can tell of by itself, and why.
-pub const ELSEWHERE: &[(&str, &str)] =
-    &[("OffhookDown", "a process that does not answer has no page")];
+/// Alerts that no process can tell of by itself, why, and their sections of the runbook.
+pub const ELSEWHERE: &[(&str, &str, &str)] =
+    &[("OffhookDown", "a process that does not answer has no page", "no-callbacks")];
 
-/// Each alert that the verdict knows, with its severity.
-pub fn alerts() -> impl Iterator<Item = (&'static str, Severity)> {
-    CONDITIONS.iter().filter_map(|condition| Some((condition.alert?, condition.severity)))
+/// Each alert that the verdict knows, with its severity and its section of the runbook.
+pub fn alerts() -> impl Iterator<Item = (&'static str, Severity, &'static str)> {
+    let known = CONDITIONS.iter();
+    known.filter_map(|known| Some((known.alert?, known.severity, known.section)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod dead_letters;
 mod form;
 pub(super) mod format;
 mod forwards;
+mod help;
 mod layout;
 mod login;
 mod now;
@@ -46,6 +47,8 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/forwards/confirm", post(forwards::confirm))
         .route("/forwards/act", post(forwards::act))
         .route("/refusals", get(refusals::page))
+        .route("/help", get(help::index))
+        .route("/help/{*page}", get(help::page))
         .route("/logout", post(login::leave))
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Auth, ConfiguredForward, FeedDoors, ForwardDoors, Handles, LastHour};
+use super::{Admin, Auth, ConfiguredForward, FeedDoors, ForwardDoors, Handles, LastHour, Runbook};
 use crate::backend::forwards::{Claim, GivenUp, Progress, Waiting, Written};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
@@ -84,6 +84,7 @@ impl Server {
             refusals: Arc::default(),
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),
             last_hour: LastHour::default(),
+            runbook: Runbook::default(),
             auth: Auth::with(None, None),
             clock: Clock::System,
             stop: stopping.clone(),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::conditions::{CONDITIONS, Evidence};
 use super::console::format::{rate, seconds};
 use super::last_hour::Vitals;
+use super::runbook::Runbook;
 use crate::backend::{Backend, Dependency, DurabilityReport};
 
 /// How bad it is.
@@ -51,6 +52,16 @@ pub(super) struct Finding {
     pub(super) page: Option<&'static str>,
     /// The alert that tells of the same.
     pub(super) alert: Option<&'static str>,
+    /// The section of the runbook that says what to do.
+    #[serde(skip)]
+    pub(super) section: Option<&'static str>,
+}
+
+impl Finding {
+    /// Where it is said what to do.
+    pub(super) fn help(&self, runbook: &Runbook) -> Option<String> {
+        self.section.map(|section| runbook.section(section))
+    }
 }
 
 /// What there is to say, the worst first; never empty.
@@ -61,13 +72,15 @@ pub(super) fn verdict(vitals: &Vitals, durability: &[(Backend, DurabilityReport)
         let (page, alert) = (condition.page, condition.alert);
         findings.extend((condition.look)(&evidence).into_iter().map(|sign| Finding {
             tone: condition.tone(&sign),
+            section: Some(condition.section(&sign)),
             text: sign.text,
             page,
             alert,
         }));
     }
     if findings.is_empty() {
-        findings.push(Finding { tone: Tone::Good, text: well(vitals), page: None, alert: None });
+        let text = well(vitals);
+        findings.push(Finding { tone: Tone::Good, text, page: None, alert: None, section: None });
     }
     // Stable, so that those of one tone stay in the order of the list.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.tone));
@@ -171,8 +184,8 @@ mod tests {
     fn a_configuration_that_was_not_taken_is_told() {
         let mut vitals = vitals();
         vitals.now.reload_failed = true;
-        let sentence =
-            "The configuration was to be reloaded, and is wrong: the one before is in force.";
+        let sentence = "The last reload failed: the configuration has an error, which the log names. The previous one stays \
+             in force.";
         check(&vitals, Tone::Odd, sentence);
     }
 
@@ -180,13 +193,13 @@ mod tests {
     fn the_worst_comes_first() {
         let mut vitals = vitals();
         vitals.now.dead_letters = 1;
-        check(&vitals, Tone::Odd, "1 dead letter waits for you to look at.");
+        check(&vitals, Tone::Odd, "1 dead letter waits. Fix the cause, then replay.");
         vitals.samples = vec![Sample::default()];
         vitals.now.refusals.add(Refusal::NotDurable, 2);
         let findings = verdict(&vitals, &[]);
         assert_eq!(findings.len(), 2);
-        let sentence =
-            "2 callbacks were refused in the last 5 minutes: nothing could make them durable.";
+        let sentence = "2 callbacks were refused with 503 in the last 5 minutes: the local log did not take them. \
+                        Twilio tries again for 15 s at most; after that they are lost.";
         check(&vitals, Tone::Bad, sentence);
     }
 }

@@ -168,7 +168,9 @@ fn collect(directory: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
 
 /// Those that have no extension.
 fn scripts() -> impl Iterator<Item = PathBuf> {
-    [".ci/run", "tests/run", "tests/setup", "justfile", "Dockerfile"].into_iter().map(PathBuf::from)
+    [".ci/run", "tests/run", "tests/setup", "tests/screenshots", "justfile", "Dockerfile"]
+        .into_iter()
+        .map(PathBuf::from)
 }
 
 /// Every source below these directories.

@@ -1,7 +1,9 @@
 //! What people see of it, and what is theirs.
 
 mod console;
+mod help;
 mod privacy;
 mod purge;
 mod samples;
+mod screenshots;
 mod verdict;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Evidence, Sign, minutes};
 use crate::admin::console::format::{count, number_of, seconds};
-use crate::admin::last_hour::Sample;
+use crate::admin::last_hour::{Log, Sample};
 use crate::admin::verdict::Tone;
 use crate::backend::Dependency;
 use crate::http::RequestOutcome;
@@ -35,7 +35,14 @@ fn refused(number: u64) -> String {
 pub(super) fn not_durable(evidence: &Evidence<'_>) -> Vec<Sign> {
     let lost = evidence
         .rose(minutes(5), |sample| sample.refusals.sum(|reason| NOT_DURABLE.contains(reason)));
-    let text = format!("{} in the last 5 minutes: nothing could make them durable.", refused(lost));
+    let took = match evidence.vitals.log() {
+        Log::Redis => "neither Redis nor the spool took them",
+        Log::Local => "the local log did not take them",
+    };
+    let text = format!(
+        "{} with 503 in the last 5 minutes: {took}. Twilio tries again for 15 s at most; after that they are lost.",
+        refused(lost)
+    );
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
@@ -44,7 +51,7 @@ pub(super) fn internal_errors(evidence: &Evidence<'_>) -> Vec<Sign> {
         sample.requests.sum(|(_, outcome)| *outcome == RequestOutcome::Error)
     });
     let text = format!(
-        "{} answered with 500 in the last 10 minutes: a defect of offhook, please report it.",
+        "{} answered with 500 in the last 10 minutes. This is a defect in offhook. The log says where; please report it.",
         number_of(errors, "callback was", "callbacks were")
     );
     (errors > 0).then(|| Sign::new(text)).into_iter().collect()
@@ -54,9 +61,13 @@ pub(super) fn signed_to_no_route(evidence: &Evidence<'_>) -> Vec<Sign> {
     let lost =
         evidence.rose(minutes(10), |sample| sample.refusals.get(&Refusal::SignedUnknownRoute));
     let text = format!(
-        "{} in the last 10 minutes that your account signed, to a path that is not a route: callbacks are \
-         being lost. Correct the URL at Twilio, or what the proxy makes of its path.",
-        number_of(lost, "request was refused", "requests were refused")
+        "{} to a path that is not a route in the last 10 minutes, and lost. Correct the URL at Twilio, or \
+         what the proxy makes of its path.",
+        number_of(
+            lost,
+            "callback that your account signed was sent",
+            "callbacks that your account signed were sent"
+        )
     );
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
@@ -65,9 +76,9 @@ pub(super) fn lost_parameters(evidence: &Evidence<'_>) -> Vec<Sign> {
     let lost =
         evidence.rose(minutes(10), |sample| sample.refusals.sum(|reason| LOST.contains(reason)));
     let text = format!(
-        "{} in the last 10 minutes that Twilio signed and that were empty: something in front redirects, \
-         which turns a POST into a GET. Let it answer at the public URL itself.",
-        number_of(lost, "callback was refused", "callbacks were refused")
+        "{} empty in the last 10 minutes, and lost: a redirect in front of offhook turns the POST into a GET. \
+         Give Twilio the URL where the redirect ends.",
+        number_of(lost, "signed callback arrived", "signed callbacks arrived")
     );
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()
 }
@@ -82,8 +93,8 @@ pub(super) fn twiml_requests(evidence: &Evidence<'_>) -> Vec<Sign> {
         };
         (times > 0).then(|| {
             Sign::new(format!(
-                "{} from {whose} in the last 10 minutes. Each was answered with an empty <Response/>, \
-                 which ends the call: give it a URL of your own.",
+                "{} from {whose} in the last 10 minutes. The answer, an empty <Response/>, ends the call. Give it \
+                 a URL of your application.",
                 number_of(times, "request came", "requests came")
             ))
         })
@@ -131,8 +142,8 @@ pub(super) fn silence(evidence: &Evidence<'_>) -> Vec<Sign> {
         // What waits has come, and is not in the store yet.
         let waits = evidence.vitals.now.depth + evidence.vitals.now.spool > 0
             || evidence.away(Dependency::Redis);
-        let text = "No callback has come for 20 minutes, at a time when many usually do: there were many \
-                    yesterday and a week ago. Can Twilio reach the public URL?";
+        let text = "No callback has arrived for 20 minutes. There were many at this time yesterday and a week ago. \
+                    Check that Twilio can reach the public URL.";
         let silent = habit.usual && !habit.recent && !waits;
         return silent.then(|| Sign::new(text)).into_iter().collect();
     }
@@ -140,8 +151,8 @@ pub(super) fn silence(evidence: &Evidence<'_>) -> Vec<Sign> {
         return Vec::new();
     }
     vec![Sign::new(format!(
-        "This process has accepted no callback for 20 minutes, after {} in the time before; what is usual at this \
-         time is not known. Can Twilio reach the public URL?",
+        "This process has accepted no callback for 20 minutes, after {} in the time before. What is usual at this \
+         time is not known. Check that Twilio can reach the public URL.",
         count(hour)
     ))]
 }
@@ -150,7 +161,7 @@ pub(super) fn slow_answers(evidence: &Evidence<'_>) -> Vec<Sign> {
     let slow = evidence.vitals.p95.filter(|p95| *p95 > SLOW_S);
     let text = |p95| {
         format!(
-            "One callback in twenty waits for {} or longer. At 15 s Twilio gives up.",
+            "One callback in twenty waits {} or longer for its answer. Twilio gives up after 15 s.",
             seconds(p95)
         )
     };
@@ -159,15 +170,16 @@ pub(super) fn slow_answers(evidence: &Evidence<'_>) -> Vec<Sign> {
 
 pub(super) fn connections_not_taken(evidence: &Evidence<'_>) -> Vec<Sign> {
     let failures = evidence.rose(minutes(5), |sample| sample.accept_failures);
-    let text = "Connections wait without an answer: the system gives this process no more files. Raise its \
-                limit of open files, or lower inbound.max_connections.";
+    let text = "New connections are not accepted: this process has reached its limit of open files. Raise the limit, \
+                or lower inbound.max_connections.";
     (failures > 0).then(|| Sign::new(text)).into_iter().collect()
 }
 
 pub(super) fn fallback_unrecorded(evidence: &Evidence<'_>) -> Vec<Sign> {
     let lost = evidence.rose(minutes(10), |sample| sample.fallback_unrecorded);
     let text = format!(
-        "{} answered in the last 10 minutes, and could not be recorded.",
+        "{} answered but not recorded in the last 10 minutes. Callers heard the right TwiML; the events are \
+         missing from the store.",
         number_of(lost, "fallback request was", "fallback requests were")
     );
     (lost > 0).then(|| Sign::new(text)).into_iter().collect()

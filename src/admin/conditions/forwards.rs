@@ -27,10 +27,10 @@ pub(super) fn disabled(evidence: &Evidence<'_>) -> Vec<Sign> {
             Disabled::Operator => return None,
             Disabled::Gone => "its endpoint answered 410",
             Disabled::Failing => "every request to its endpoint had failed for too long",
-            Disabled::OtherFeed => "the store is another one than it was",
+            Disabled::OtherFeed => "this store is not the one that it has read so far",
         };
         let name = &forward.name;
-        Some(format!("Nothing is forwarded to {name}: {why}. Mend the cause, and enable it."))
+        Some(format!("Nothing is forwarded to {name}: {why}. Fix the cause, then enable it."))
     })
 }
 
@@ -38,7 +38,9 @@ pub(super) fn cut(evidence: &Evidence<'_>) -> Vec<Sign> {
     each(evidence, |forward| {
         let name = &forward.name;
         let times = rose(evidence, name, |forward| forward.cut);
-        let text = format!("Retention has deleted changes that were not forwarded to {name}.");
+        let text = format!(
+            "Retention deleted changes before they were forwarded to {name}. Its endpoint never gets them."
+        );
         (times > 0).then_some(text)
     })
 }
@@ -47,9 +49,8 @@ pub(super) fn down(evidence: &Evidence<'_>) -> Vec<Sign> {
     each(evidence, |forward| {
         let waiting = number_of(forward.waiting, "change waits", "changes wait");
         let name = &forward.name;
-        let text = format!(
-            "The endpoint of forward {name} takes nothing. {waiting}, and nothing is lost."
-        );
+        let text =
+            format!("The endpoint of forward {name} takes nothing. {waiting}; nothing is lost.");
         forward.down.then_some(text)
     })
 }
@@ -67,7 +68,7 @@ pub(super) fn given_up(evidence: &Evidence<'_>) -> Vec<Sign> {
         let name = &forward.name;
         let given_up = rose(evidence, name, |forward| forward.given_up);
         let text = format!(
-            "{} given up in the last hour: the endpoint of forward {name} never took them. They can be replayed.",
+            "{} given up in the last hour: the endpoint of forward {name} did not take them. They can be replayed.",
             number_of(given_up, "change was", "changes were")
         );
         (given_up > 0).then_some(text)

@@ -34,7 +34,7 @@ pub(super) fn concurrent_calls(evidence: &Evidence<'_>) -> Vec<Sign> {
         return Vec::new();
     }
     vec![Sign::new(format!(
-        "{} of the {} calls that the account may have are in progress. At the limit, Twilio refuses new ones.",
+        "{} of the {} calls that the account may have are in progress. At the limit, Twilio refuses new calls.",
         count(calls),
         count(limit)
     ))]
@@ -52,9 +52,9 @@ pub(super) fn contradicted(evidence: &Evidence<'_>) -> Vec<Sign> {
 pub(super) fn differing_duplicates(evidence: &Evidence<'_>) -> Vec<Sign> {
     let times = evidence.rose(minutes(60), |sample| sample.differing);
     let text = format!(
-        "{} in the last hour said something else than the event that is stored under the same name: only \
-         the first is kept. The log has their keys. Please report it.",
-        number_of(times, "duplicate", "duplicates")
+        "{} in the last hour from the event that is stored under the same key. Only the first is kept. The log \
+         has the keys; please report it.",
+        number_of(times, "duplicate differed", "duplicates differed")
     );
     (times > 0).then(|| Sign::new(text)).into_iter().collect()
 }

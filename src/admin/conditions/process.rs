@@ -26,7 +26,8 @@ pub(super) fn durability(evidence: &Evidence<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn reload(evidence: &Evidence<'_>) -> Vec<Sign> {
-    let text = "The configuration was to be reloaded, and is wrong: the one before is in force.";
+    let text = "The last reload failed: the configuration has an error, which the log names. The previous one stays in \
+                force.";
     evidence.vitals.now.reload_failed.then(|| Sign::new(text)).into_iter().collect()
 }
 
@@ -47,7 +48,7 @@ pub(super) fn retention_held(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |table: &&str| {
         let table = table.replace('_', " ");
         Sign::new(format!(
-            "Nothing is deleted from {table}: a clock seems to be wrong. The log says which, and what to do."
+            "Nothing is deleted from {table}: a clock seems to be wrong. The log says which one, and what to do."
         ))
     };
     evidence.vitals.now.retention_held.iter().map(sign).collect()
@@ -57,9 +58,7 @@ pub(super) fn retention(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = |table: &&'static str| {
         let failed = evidence.rose(minutes(15), |sample| sample.retention_errors.get(table));
         let table = table.replace('_', " ");
-        let text = format!(
-            "What is older than it may become is not deleted from {table}. The log has the reason."
-        );
+        let text = format!("Old rows of {table} cannot be deleted. The log has the reason.");
         (failed > 0).then(|| Sign::new(text))
     };
     evidence.vitals.now.retention_errors.labels().filter_map(sign).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::admin::help;
 use crate::admin::last_hour::{DependencyStatus, ForwardSample, Habit, Sample, SecretName};
 use crate::admin::verdict::verdict;
 use crate::backend::forwards::Disabled;
@@ -154,8 +155,33 @@ fn a_condition_that_holds_is_named_and_all_is_not_well() {
 #[test]
 fn every_condition_has_a_scene() {
     let tried: BTreeSet<_> = scenes().into_iter().map(|(alert, _)| alert).collect();
-    let known: BTreeSet<_> = alerts().map(|(alert, _)| alert).collect();
+    let known: BTreeSet<_> = alerts().map(|(alert, ..)| alert).collect();
     assert_eq!(tried, known);
+}
+
+#[test]
+fn every_condition_leads_to_a_section_of_the_runbook() {
+    let runbook = help::page(help::RUNBOOK).expect("it is served").html();
+    let dependencies = [
+        Dependency::Redis,
+        Dependency::Postgres,
+        Dependency::Sqlite,
+        Dependency::Spool,
+        Dependency::SpoolDisk,
+    ];
+    let away = dependencies.map(|dependency| {
+        changed(|vitals| {
+            let away = Some(vitals.now.at);
+            let seen = DependencyStatus { dependency, need: Need::Must, away, error: None };
+            vitals.dependencies = vec![seen];
+        })
+    });
+    for vitals in scenes().into_iter().map(|(_, vitals)| vitals).chain(away) {
+        for finding in verdict(&vitals, &everysec()) {
+            let section = finding.section.unwrap_or_else(|| panic!("no help: {finding:?}"));
+            assert!(runbook.contains(&format!("id=\"{section}\"")), "no {section}: {finding:?}");
+        }
+    }
 }
 
 #[test]

@@ -39,7 +39,12 @@ pub(super) fn away(evidence: &Evidence<'_>) -> Vec<Sign> {
         if let (Dependency::Redis, Some(error)) = (seen.dependency, &seen.error) {
             text = format!("{text} The reason: {error}.");
         }
-        Sign::with(tone, text)
+        let section = match seen.dependency {
+            Dependency::Redis => None,
+            Dependency::Postgres | Dependency::Sqlite => Some("commits-fail"),
+            Dependency::Spool | Dependency::SpoolDisk => Some("the-spool"),
+        };
+        Sign { section, ..Sign::with(tone, text) }
     })
     .collect()
 }
@@ -64,7 +69,7 @@ fn away_text(away: &DependencyStatus, evidence: &Evidence<'_>) -> String {
                 "{store} has not answered since {since}. Callbacks are answered and wait in the local log: \
                  {depth} there."
             );
-            text[..1].to_uppercase() + &text[1..]
+            capital(&text)
         }
         // Where Redis does not answer either, nobody knows how many.
         Dependency::Postgres if evidence.away(Dependency::Redis) => {
@@ -86,6 +91,11 @@ fn away_text(away: &DependencyStatus, evidence: &Evidence<'_>) -> String {
         Dependency::Spool => format!("The spool has been full since {since}."),
         Dependency::Sqlite => format!("{} has been down since {since}.", name(away.dependency)),
     }
+}
+
+/// As the start of a sentence.
+fn capital(text: &str) -> String {
+    text[..1].to_uppercase() + &text[1..]
 }
 
 /// Whether Redis answers, and refuses something that this process needs.
@@ -119,20 +129,20 @@ pub(super) fn refusing(evidence: &Evidence<'_>) -> Vec<Sign> {
 }
 
 pub(super) fn unsupported(evidence: &Evidence<'_>) -> Vec<Sign> {
-    let text = "Redis is one that offhook cannot work with: nothing is stored, and callbacks wait in the \
-                receivers' spools. /readyz says what is needed.";
+    let text = "offhook cannot work with this Redis. Nothing is stored; callbacks wait in the receivers' spools. \
+                /readyz says what is needed.";
     evidence.vitals.now.stream_unsupported.then(|| Sign::new(text)).into_iter().collect()
 }
 
 /// What is lost with it, only the log can say.
 pub(super) fn taken_away(evidence: &Evidence<'_>) -> Vec<Sign> {
     if evidence.rose(minutes(15), |sample| sample.stream_resets) > 0 {
-        let text = "The stream in Redis was taken away (FLUSHALL, DEL or a failover): events that were \
-                    answered may be lost. The log has how many waited.";
+        let text = "The stream in Redis was deleted (FLUSHALL, DEL or a failover). Events that were answered may be \
+                    lost. The log has how many waited.";
         return vec![Sign::new(text)];
     }
-    let text = "The consumer group in Redis was taken away and made again: what is still there is read \
-                once more.";
+    let text = "The consumer group in Redis was deleted, and offhook has made it again. What is still in the stream is \
+                read once more; nothing is lost.";
     let group = evidence.rose(minutes(15), |sample| sample.group_resets);
     (group > 0).then(|| Sign::new(text)).into_iter().collect()
 }
@@ -179,7 +189,7 @@ pub(super) fn commits(evidence: &Evidence<'_>) -> Vec<Sign> {
                 .sum(|(of, error)| *of == backend && *error != CommitFailure::Refused)
         });
         if failed > 0 && !evidence.away(dependency) {
-            let batches = number_of(failed, "batch was", "batches were");
+            let batches = number_of(failed, "batch", "batches");
             let depth = match backend {
                 Backend::Postgres | Backend::Sqlite => {
                     let log = evidence.vitals.log().as_str();
@@ -188,8 +198,8 @@ pub(super) fn commits(evidence: &Evidence<'_>) -> Vec<Sign> {
                 Backend::Redis | Backend::Spool => String::new(),
             };
             signs.push(Sign::new(format!(
-                "{batches} not taken by {} in the last 2 minutes{depth}. The log has the reason.",
-                backend_name(backend)
+                "{} did not take {batches} in the last 2 minutes{depth}. The log has the reason.",
+                capital(backend_name(backend))
             )));
         }
     }
@@ -199,7 +209,7 @@ pub(super) fn commits(evidence: &Evidence<'_>) -> Vec<Sign> {
 pub(super) fn stream_errors(evidence: &Evidence<'_>) -> Vec<Sign> {
     let failed = evidence.rose(minutes(2), |sample| sample.stream_errors);
     let text = format!(
-        "{} failed {} of those that store in the last 2 minutes. The log has the reason.",
+        "{} failed {} that store events in the last 2 minutes. The log has the reason.",
         match evidence.vitals.log() {
             Log::Redis => "Redis",
             Log::Local => "The local log",
@@ -220,7 +230,7 @@ pub(super) fn growing(evidence: &Evidence<'_>) -> Vec<Sign> {
         return Vec::new();
     }
     vec![Sign::new(format!(
-        "More comes in than is stored: {} in {}, {} of them since 5 minutes ago.",
+        "More comes in than is stored: {} in {}, {} more than 5 minutes ago.",
         wait(now),
         evidence.vitals.log().as_str(),
         count(now - before)
@@ -230,13 +240,16 @@ pub(super) fn growing(evidence: &Evidence<'_>) -> Vec<Sign> {
 pub(super) fn dead_letters(evidence: &Evidence<'_>) -> Vec<Sign> {
     let letters = evidence.vitals.now.dead_letters;
     let text = number_of(letters, "dead letter waits", "dead letters wait");
-    (letters > 0).then(|| Sign::new(format!("{text} for you to look at."))).into_iter().collect()
+    (letters > 0)
+        .then(|| Sign::new(format!("{text}. Fix the cause, then replay.")))
+        .into_iter()
+        .collect()
 }
 
 pub(super) fn damaged(evidence: &Evidence<'_>) -> Vec<Sign> {
     let files = evidence.vitals.now.damaged_files;
     let text = format!(
-        "{} damaged and put aside. Callbacks are taken into a new one. Look at the disk, then run offhook local-log replay.",
+        "{} damaged and put aside. Callbacks go to a new one. Check the disk, then run `offhook local-log replay`.",
         number_of(files, "file of the local log is", "files of the local log are")
     );
     (files > 0).then(|| Sign::new(text)).into_iter().collect()

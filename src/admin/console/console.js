@@ -78,8 +78,8 @@ if (rows) {
   stream.onerror = () => {
     const ended = stream.readyState === EventSource.CLOSED;
     state.textContent = ended
-      ? "Nothing more comes: reload the page."
-      : "The server does not answer: trying again.";
+      ? "No more events arrive. Reload the page."
+      : "The server does not answer. Trying again.";
   };
   stream.onmessage = (message) => {
     waiting.push(JSON.parse(message.data));
@@ -92,6 +92,10 @@ if (rows) {
     show();
   };
 }
+
+// A link that led to the login leads to its section afterwards.
+const next = document.querySelector(".login input[name=next]");
+if (next) next.value += location.hash;
 
 // All on this page.
 const all = byId("all");

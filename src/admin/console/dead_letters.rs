@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::form::Form;
 use super::format::{self, count, number_of};
-use super::layout::{self, NavPage};
+use super::layout::{self, NavPage, what_to_do};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, Settled, settle as settle_all};
 use crate::admin::auth::Visitor;
@@ -59,9 +59,9 @@ fn said(asked: &DeadLettersPageQuery) -> Markup {
     };
     html! {
         p class="said" role="status" {
-            (number_of(done as u64, "was", "were")) " " (verb) "."
+            (number_of(done as u64, "dead letter was", "dead letters were")) " " (verb) "."
             @if let Some(missing) = asked.missing.filter(|missing| *missing > 0) {
-                " " (number_of(missing as u64, "was", "were")) " not there any more."
+                " " (number_of(missing as u64, "was", "were")) " already gone."
             }
         }
     }
@@ -69,24 +69,24 @@ fn said(asked: &DeadLettersPageQuery) -> Markup {
 
 fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
     if letters.is_empty() {
-        return html! { p class="empty" { "None. Whatever was received is stored, or on its way." } };
+        return html! { p class="empty" { "No dead letters. Every event that was received is stored, or waits to be stored." } };
     }
     let now = admin.clock.now();
     let more = html! {
         @if let Some(last) = letters.last().filter(|_| letters.len() == PAGE) {
-            p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Later ones" } }
+            p class="more" { a href={ "/dead-letters?after=" (last.id) } rel="next" { "Next" } }
         }
     };
     let why = "Events that no worker could store, the oldest first.";
     if !visitor.may_change() {
         return html! {
-            p { (why) " This login may only look: to replay or purge them, log in with admin.token." }
+            p { (why) " This login is read-only. To replay or purge them, log in with admin.token." }
             ul class="letters" { @for letter in letters { (item(letter, now, false)) } }
             (more)
         };
     }
     html! {
-        p { (why) " Mend the reason, then replay them." }
+        p { (why) " Fix the cause first, then replay them. " (what_to_do(admin, "dead-letters")) }
         form method="post" action="/dead-letters/confirm" {
             (layout::proof(admin, visitor))
             div class="actions" {
@@ -103,13 +103,13 @@ fn list(admin: &Admin, visitor: &Visitor, letters: &[DeadLetter]) -> Markup {
 /// With a box to choose it by, or without.
 fn item(letter: &DeadLetter, now: Timestamp, choose: bool) -> Markup {
     let event = letter.event.as_ref().ok();
-    let key = event.map_or("no event", |event| event.key.as_str());
+    let key = event.map_or("not an event", |event| event.key.as_str());
     let head = html! { span class="sid" { (key) } (format::time(letter.at, now)) };
     html! {
         li {
             @if choose {
                 label class="head" {
-                    input type="checkbox" name="ids" value=(letter.id) aria-label={ "Choose " (key) };
+                    input type="checkbox" name="ids" value=(letter.id) aria-label={ "Select " (key) };
                     (head)
                 }
             } @else {
@@ -158,15 +158,15 @@ pub(super) async fn confirm(
     };
     let ids = form.all("ids");
     let Some((what, verb)) = action(&form).filter(|_| !ids.is_empty()) else {
-        let problem = Problem::bad("Nothing was chosen. Go back and tick some.");
+        let problem = Problem::bad("No dead letter is selected. Go back and select at least one.");
         return layout::failure(&admin, &visitor, &problem);
     };
     let body = html! {
         h1 { (verb) " " (number_of(ids.len() as u64, "dead letter", "dead letters")) "?" }
         p class="lead" {
             @match what {
-                Action::Replay => "They go back into the stream, and a worker takes them as new. What still cannot be stored comes back here.",
-                Action::Purge => "They are deleted for good: nothing of them is kept.",
+                Action::Replay => "They are stored as if they had just arrived. Those that still cannot be stored come back to this page.",
+                Action::Purge => "They are deleted for good, and cannot be brought back.",
             }
         }
         form class="actions" method="post" action="/dead-letters/settle" {
@@ -193,7 +193,11 @@ pub(super) async fn settle(
         Err(problem) => return layout::failure(&admin, &visitor, &problem),
     };
     let Some((what, _)) = action(&form) else {
-        return layout::failure(&admin, &visitor, &Problem::bad("Say what to do."));
+        return layout::failure(
+            &admin,
+            &visitor,
+            &Problem::bad("The form names no action. Go back and try again."),
+        );
     };
     match settle_all(&admin.dead_letters, what, form.all("ids")).await {
         Ok(Settled { done, missing, .. }) => {

@@ -23,7 +23,7 @@ impl Form {
         if admin.auth.is_form_proof(visitor, form.get(PROOF)) {
             return Ok(form);
         }
-        let why = "This page is too old, or another site sent it. Go back and try again.";
+        let why = "The form has expired, or another site sent it. Go back, reload the page, and try again.";
         Err(Problem::new(StatusCode::FORBIDDEN, why))
     }
 

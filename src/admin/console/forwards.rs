@@ -15,6 +15,7 @@ use crate::admin::Admin;
 use crate::admin::api::{Problem, act_on_forward};
 use crate::admin::auth::Visitor;
 use crate::admin::forward_doors::{ConfiguredForward, Deed};
+use crate::admin::help;
 use crate::backend::forwards::{Disabled, ForwardState, Replay};
 use crate::clock::Timestamp;
 
@@ -25,7 +26,10 @@ pub(super) async fn page(
 ) -> Response {
     let listed = match admin.forwards.all().await {
         Ok(forwards) if forwards.is_empty() => html! {
-            p class="empty" { "None. A [[forward]] in the configuration sends on what is stored." }
+            p class="empty" {
+                "No forwards. A [[forward]] in the configuration sends stored changes to a URL of yours. "
+                (about())
+            }
         },
         Ok(forwards) => list(&admin, &visitor, &forwards),
         Err(error) => {
@@ -37,12 +41,17 @@ pub(super) async fn page(
     layout::page(&admin, &visitor, NavPage::Forwards, "Forwards", &body)
 }
 
+/// Leads to the page about forwarding.
+fn about() -> Markup {
+    html! { a href=(help::path("forwarding")) { "How forwarding works" } }
+}
+
 type Listed<'a> = (ForwardState, Option<&'a ConfiguredForward>);
 
 fn list(admin: &Admin, visitor: &Visitor, forwards: &[Listed<'_>]) -> Markup {
     let now = admin.clock.now();
     html! {
-        p { "What is stored is sent on to these URLs." }
+        p { "Stored changes are sent to these URLs. " (about()) }
         ul class="letters" {
             @for (state, configured) in forwards {
                 li {
@@ -59,7 +68,7 @@ fn list(admin: &Admin, visitor: &Visitor, forwards: &[Listed<'_>]) -> Markup {
             }
         }
         @if !visitor.may_change() {
-            p { "This login may only look: to change something, log in with admin.token." }
+            p { "This login is read-only. To change something, log in with admin.token." }
         }
     }
 }
@@ -71,23 +80,27 @@ fn sentence(state: &ForwardState, configured: bool, now: Timestamp) -> String {
     };
     let disabled = since(state.disabled_at);
     match state.disabled {
-        Some(Disabled::Operator) => format!("Disabled by an operator{disabled}: nothing is sent."),
+        Some(Disabled::Operator) => format!(
+            "Disabled by an operator{disabled}. Nothing is sent; changes wait until it is enabled."
+        ),
         Some(Disabled::Gone) => format!(
-            "Disabled{disabled}: the endpoint answered 410, so it wants nothing any more. Mend that, and enable it."
+            "Disabled{disabled}: the endpoint answered 410 Gone. Nothing is sent. Correct the endpoint, then enable \
+             the forward."
         ),
         Some(Disabled::Failing) => format!(
-            "Disabled{disabled}: every request had failed for too long. Mend the endpoint, and enable it."
+            "Disabled{disabled}: every request had failed for too long. Nothing is sent. Repair the endpoint, then \
+             enable the forward."
         ),
         Some(Disabled::OtherFeed) => format!(
-            "Disabled{disabled}: this is another store than the one it was sent from. Enabled, it goes on with what is \
-             stored from then on."
+            "Disabled{disabled}: this store is not the one that the forward has read so far. Once enabled, it continues \
+             with what is stored from then on."
         ),
         None if !configured => "Not in the configuration of this process.".to_owned(),
         None if state.failing_since.is_some() => format!(
-            "Every request has failed{}. What is not taken is sent again.",
+            "Every request has failed{}. Changes wait, and are sent again.",
             since(state.failing_since)
         ),
-        None if state.holder.is_none() => "No process forwards at the moment.".to_owned(),
+        None if state.holder.is_none() => "No process is sending at the moment.".to_owned(),
         None => "All is well.".to_owned(),
     }
 }
@@ -99,7 +112,7 @@ fn figures(state: &ForwardState, now: Timestamp) -> String {
     };
     let changes = |number| number_of(number, "change", "changes");
     format!(
-        "{} not looked at{behind}. {} for another try. {} given up.",
+        "{} not looked at yet{behind}. {} for another try. {} given up.",
         changes(state.behind),
         number_of(state.waiting, "change waits", "changes wait"),
         changes(state.given_up)
@@ -126,16 +139,16 @@ fn deeds(admin: &Admin, visitor: &Visitor, state: &ForwardState) -> Markup {
 /// What is to be done, its verb, and what follows.
 fn asked(form: &Form) -> Option<(Deed, &'static str, &'static str)> {
     Some(match form.get("deed") {
-        "enable" => (Deed::Enable, "Enable", "It goes on where it stopped."),
+        "enable" => (Deed::Enable, "Enable", "It continues where it stopped."),
         "disable" => (
             Deed::Disable,
             "Disable",
-            "Nothing is sent until it is enabled. What is stored meanwhile is sent then.",
+            "Nothing is sent until you enable it again. Changes that are stored meanwhile are sent then.",
         ),
         "replay" => (
             Deed::Replay(Replay::All),
             "Replay",
-            "What was given up is sent again, after changes that came later.",
+            "The changes that were given up are sent again, behind later ones.",
         ),
         _ => return None,
     })
@@ -152,7 +165,11 @@ pub(super) async fn confirm(
         Err(problem) => return layout::failure(&admin, &visitor, &problem),
     };
     let Some((_, verb, follows)) = asked(&form) else {
-        return layout::failure(&admin, &visitor, &Problem::bad("Say what to do."));
+        return layout::failure(
+            &admin,
+            &visitor,
+            &Problem::bad("The form names no action. Go back and try again."),
+        );
     };
     let name = form.get("forward");
     let body = html! {
@@ -181,7 +198,11 @@ pub(super) async fn act(
         Err(problem) => return layout::failure(&admin, &visitor, &problem),
     };
     let Some((deed, ..)) = asked(&form) else {
-        return layout::failure(&admin, &visitor, &Problem::bad("Say what to do."));
+        return layout::failure(
+            &admin,
+            &visitor,
+            &Problem::bad("The form names no action. Go back and try again."),
+        );
     };
     let times = if matches!(deed, Deed::Replay(_)) { MOST } else { 1 };
     for _ in 0..times {

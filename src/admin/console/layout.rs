@@ -7,6 +7,7 @@ use super::form::PROOF;
 use crate::admin::Admin;
 use crate::admin::api::Problem;
 use crate::admin::auth::Visitor;
+use crate::admin::help;
 
 /// The pages that one goes to, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,16 +17,18 @@ pub(super) enum NavPage {
     DeadLetters,
     Forwards,
     Refusals,
+    Help,
     /// None of them.
     Elsewhere,
 }
 
-const PAGES: [(NavPage, &str, &str); 5] = [
+const PAGES: [(NavPage, &str, &str); 6] = [
     (NavPage::Now, "/", "Now"),
     (NavPage::Search, "/search", "Search"),
     (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
     (NavPage::Forwards, "/forwards", "Forwards"),
     (NavPage::Refusals, "/refusals", "Refusals"),
+    (NavPage::Help, help::ROOT, "Help"),
 ];
 
 /// A page for somebody who may see it.
@@ -64,6 +67,11 @@ pub(super) fn failure(admin: &Admin, visitor: &Visitor, problem: &Problem) -> Re
 /// The hidden field of a form that changes something.
 pub(super) fn proof(admin: &Admin, visitor: &Visitor) -> Markup {
     html! { input type="hidden" name=(PROOF) value=(admin.auth.form_proof(visitor)); }
+}
+
+/// Leads to a section of the runbook.
+pub(super) fn what_to_do(admin: &Admin, section: &str) -> Markup {
+    html! { a href=(admin.runbook.section(section)) { "What to do" } }
 }
 
 /// A page, with what stands beside the name at its top.

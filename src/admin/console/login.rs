@@ -50,7 +50,7 @@ pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Body) -> Respon
     let next = form.get("next");
     let Some(may) = admin.auth.allows(form.get("token").trim()) else {
         admin.auth.refuse(now).await;
-        return (StatusCode::FORBIDDEN, ask(next, "That is not the token.")).into_response();
+        return (StatusCode::FORBIDDEN, ask(next, "Wrong token.")).into_response();
     };
     let session = admin.auth.begin_session(may, now);
     let cookie = cookie(&session, Auth::session_seconds());
@@ -83,7 +83,7 @@ fn ask(next: &str, error: &str) -> Response {
     let body = html! {
         form class="login" method="post" action="/login" {
             h1 { "Log in" }
-            p { "This server asks for its token: " code { "admin.token" } " of its configuration." }
+            p { "Enter this server's token: " code { "admin.token" } " in its configuration." }
             input type="hidden" name="next" value=(own(next));
             label for="token" { "Token" }
             // Password managers keep what has a name.

@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::admin::api::Line;
 use crate::admin::auth::Visitor;
 use crate::admin::last_hour::Vitals;
+use crate::admin::runbook::Runbook;
 use crate::admin::verdict::{Finding, name, verdict};
 use crate::clock::Timestamp;
 use crate::recent::events::EventStage;
@@ -46,13 +47,13 @@ fn vital(admin: &Admin, vitals: &Vitals) -> Markup {
     let durability: Vec<_> = admin.durabilities.all().into_iter().collect();
     let findings = verdict(vitals, &durability);
     html! {
-        (sentence(&findings))
+        (sentence(&findings, &admin.runbook))
         (figures(admin, vitals))
         div class="columns" { (parts(vitals)) (refusals(vitals)) }
     }
 }
 
-fn sentence(findings: &[Finding]) -> Markup {
+fn sentence(findings: &[Finding], runbook: &Runbook) -> Markup {
     let (first, others) = findings.split_first().expect("a verdict is never empty");
     let text = |finding: &Finding| {
         html! {
@@ -60,6 +61,7 @@ fn sentence(findings: &[Finding]) -> Markup {
                 Some(page) => { a href=(page) { (finding.text) } }
                 None => { (finding.text) }
             }
+            @if let Some(help) = finding.help(runbook) { " " a class="what" href=(help) { "What to do" } }
         }
     };
     html! {
@@ -105,7 +107,7 @@ fn refusals(vitals: &Vitals) -> Markup {
         section aria-label="Refusals by reason" {
             h2 { "Refused since " (since(vitals)) }
             @if counts.is_empty() {
-                p class="empty" { "Nothing was refused." }
+                p class="empty" { "No request was refused." }
             } @else {
                 table class="narrow" {
                     tbody {
@@ -152,7 +154,7 @@ fn live(admin: &Admin, now: Timestamp) -> Markup {
                 }
             }
             p id="nothing" class="empty" hidden[!last.is_empty()] {
-                "Nothing has come since this process started. What was stored before is in "
+                "No event has arrived since this process started. What was stored before is in "
                 a href="/search" { "Search" } "."
             }
         }

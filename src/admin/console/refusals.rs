@@ -8,7 +8,7 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use super::format::{self, number_of};
-use super::layout::{self, NavPage};
+use super::layout::{self, NavPage, what_to_do};
 use crate::admin::Admin;
 use crate::admin::auth::Visitor;
 use crate::clock::Timestamp;
@@ -32,9 +32,12 @@ pub(super) async fn page(
     let body = html! {
         h1 { "Refusals" }
         @if reasons.is_empty() {
-            p class="empty" { "Nothing was refused since this process started." }
+            p class="empty" { "No request has been refused since this process started." }
         } @else {
-            p { "Requests that this process refused. Another receiver has a page of its own." }
+            p {
+                "Requests that this process refused. Each receiver has its own list. "
+                (what_to_do(&admin, "refusals"))
+            }
             @for (reason, groups) in &reasons {
                 section aria-label=(reason.as_str()) {
                     div class="head" {
@@ -100,18 +103,18 @@ fn item(Alike { last, first, times }: &Alike, now: Timestamp) -> Markup {
                 }
             }
             p class="hint" {
-                @if last.explained { strong { "Found: " } }
+                @if last.explained { strong { "Cause found: " } }
                 (sentence(last.hint))
             }
             dl class="facts" {
                 div { dt { "Route" } dd { (last.route) } }
                 div { dt { "Answer" } dd { (last.status) } }
-                div { dt { "Account" } dd { (last.account.as_deref().unwrap_or("not known")) } }
+                div { dt { "Account" } dd { (last.account.as_deref().unwrap_or("unknown")) } }
             }
             details {
                 summary { @if last.urls.len() > 1 { (last.urls.len()) " URLs tried" } @else { "URL" } }
                 ul class="urls" { @for url in &last.urls { li { code { (url) } } } }
-                p class="note" { "Of a query only the names are kept." }
+                p class="note" { "Only the names of query parameters are kept." }
             }
         }
     }

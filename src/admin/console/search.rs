@@ -182,5 +182,5 @@ fn more(asked: &StatusAsk, next: Option<String>) -> Markup {
         ("after", &next),
     ];
     query.extend_pairs(all.iter().filter(|(_, value)| !value.is_empty()));
-    html! { p class="more" { a href={ "/search?" (query.finish()) } rel="next" { "Older ones" } } }
+    html! { p class="more" { a href={ "/search?" (query.finish()) } rel="next" { "Older" } } }
 }

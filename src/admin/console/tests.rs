@@ -10,8 +10,18 @@ use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 7] =
-    ["/", "/search", "/search?q=CA1", "/sid/CA9", "/dead-letters", "/forwards", "/refusals"];
+const PAGES: [&str; 10] = [
+    "/",
+    "/search",
+    "/search?q=CA1",
+    "/sid/CA9",
+    "/dead-letters",
+    "/forwards",
+    "/refusals",
+    "/help",
+    "/help/operations",
+    "/help/none",
+];
 
 async fn guarded() -> Server {
     Server::start_with(|admin| admin.auth = Auth::with(Some("s3cret"), None)).await
@@ -70,7 +80,7 @@ async fn with_a_token_a_browser_logs_in_once() {
     assert!(server.get("/login").await.body.contains("name=\"token\""));
     let wrong = post(&server, "/login", "", "token=secret").await;
     assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));
-    assert!(wrong.body.contains("That is not the token"));
+    assert!(wrong.body.contains("Wrong token"));
 
     let cookie = log_in(&server).await;
     for page in ["/", "/search", "/dead-letters", "/api/stats", "/metrics"] {
@@ -135,7 +145,7 @@ async fn who_may_only_look_sees_everything_and_changes_nothing() {
         assert_eq!((letters.contains(what), all.contains(what)), (shown, true), "{what}");
     }
     assert!(
-        letters.contains("This login may only look") && letters.contains("CA1-busy"),
+        letters.contains("This login is read-only") && letters.contains("CA1-busy"),
         "{letters}"
     );
     let left = post(&server, "/logout", &cookie, &format!("proof={}", proof(&page))).await;

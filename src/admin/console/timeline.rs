@@ -74,12 +74,12 @@ fn whole(sid: &str, current: Option<&CurrentStatus>, entries: &[Entry], now: Tim
         h1 class="sid" { (sid) }
         @if let Some(current) = current { (summary(current, now)) }
         @if entries.is_empty() {
-            p class="empty" { "Nothing is known of it. Perhaps its callbacks have not come yet." }
+            p class="empty" { "No event of this SID is stored. Its callbacks may still be on their way." }
         } @else {
             h2 { (number_of(entries.len() as u64, "event", "events")) ", as they were received" }
             ol class="timeline" { @for entry in entries { (event(entry, now)) } }
             @if entries.len() == EVENTS as usize {
-                p class="note" { "There may be more: these are the first " (EVENTS) "." }
+                p class="note" { "These are the first " (EVENTS) "; there may be more." }
             }
         }
     }
@@ -167,12 +167,12 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
                 }
                 @if !entry.gap.is_zero() { span class="note" { (duration(entry.gap)) " later" } }
                 @if let Some(delay) = entry.delay {
-                    span class="note" title="From Twilio's time, which has whole seconds, to ours" {
+                    span class="note" title="From Twilio's time, in whole seconds, to its arrival" {
                         "delay " (duration(delay))
                     }
                 }
                 @if entry.out_of_order {
-                    span class="tag" title="One that stands further along came before it" { "out of order" }
+                    span class="tag" title="A later status arrived before this one" { "out of order" }
                 }
                 @if !entry.came_again.is_empty() { (again(&entry.came_again, now)) }
             }
@@ -192,8 +192,8 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
 fn again(times: &[Timestamp], now: Timestamp) -> Markup {
     let last = times.last().map(|at| format::minute(*at, now)).unwrap_or_default();
     html! {
-        span class="tag" title={ "The last time at " (last) ". As far as this process remembers." } {
-            "came again"
+        span class="tag" title={ "Last at " (last) ", as far as this process remembers" } {
+            "duplicate"
             @if times.len() > 1 { " ×" (times.len()) }
         }
     }

@@ -39,13 +39,15 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         let fix = "check that it is offhook, of this version, with this admin.token";
         return vec![Finding::warning(SUBJECT, found, fix)];
     };
-    findings.iter().map(finding).collect()
+    findings.iter().map(|found| finding(found, &format!("http://{address}"))).collect()
 }
 
-fn finding(found: &Value) -> Finding {
+fn finding(found: &Value, server: &str) -> Finding {
     let said = text(&found["text"]);
-    let fix = match found["alert"].as_str() {
-        Some(alert) => format!("docs/operations.md has what to do, under the alert {alert}"),
+    let fix = match found["help"].as_str() {
+        // A page of the server itself.
+        Some(help) if help.starts_with('/') => format!("see {server}{help}"),
+        Some(help) => format!("see {help}"),
         None => String::new(),
     };
     match found["tone"].as_str() {

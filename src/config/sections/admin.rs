@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use axum::http::uri::{Scheme, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::admin;
+use crate::admin::{self, Runbook};
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
 use crate::config::{ConfigError, Origin};
@@ -19,6 +20,7 @@ pub(crate) struct RawAdmin {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) read_token: Option<SecretString>,
     pub(crate) read_token_file: Option<PathBuf>,
+    pub(crate) runbook_url: Option<String>,
 }
 
 /// The private listener.
@@ -46,7 +48,22 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
              admin.token (or token_file), or listen on 127.0.0.1",
         ));
     }
-    Ok(admin::Config { listen: raw.listen, token, read_token })
+    let runbook = match &raw.runbook_url {
+        Some(url) => runbook(url).map_err(|problem| loaded.error("admin.runbook_url", problem))?,
+        None => Runbook::default(),
+    };
+    Ok(admin::Config { listen: raw.listen, token, read_token, runbook })
+}
+
+/// A page for people, to which `#` and the name of a section are added.
+fn runbook(url: &str) -> Result<Runbook, &'static str> {
+    const PAGE: &str = "must be the URL of a page, such as https://wiki.example.com/offhook";
+    let uri: Uri = url.parse().map_err(|_| PAGE)?;
+    let web = uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+    if url.contains('#') {
+        return Err("must not have a fragment: the section is added behind a `#`");
+    }
+    if web { Ok(Runbook::elsewhere(url)) } else { Err(PAGE) }
 }
 
 /// One of the private listener's tokens. Elsewhere than on loopback it must be hard to guess.
@@ -98,6 +115,7 @@ pub(crate) fn warnings(loaded: &Loaded, config: &admin::Config) -> Vec<ConfigErr
 
 #[cfg(test)]
 mod tests {
+    use crate::admin::Runbook;
     use crate::config::testing::{MINIMAL, check_error, load};
 
     /// A few characters are guessed from everywhere; on loopback, by who is on the machine already.
@@ -125,6 +143,18 @@ mod tests {
             &["admin.read_token"],
         );
         check_error(admin(&format!("read_token = '{long}'")), &["admin.read_token", "admin.token"]);
+    }
+
+    #[test]
+    fn a_runbook_of_ones_own_is_the_url_of_a_page() {
+        let admin = |url: &str| load(&MINIMAL, &format!("[admin]\nrunbook_url = '{url}'"));
+        let config = admin("https://wiki.example.com/offhook?v=2").expect("a page");
+        let elsewhere = Runbook::elsewhere("https://wiki.example.com/offhook?v=2");
+        assert_eq!(config.admin.runbook, elsewhere);
+        for wrong in ["", "wiki", "/help", "ftp://h/x", "https://", "javascript:alert(1)"] {
+            check_error(admin(wrong), &["admin.runbook_url", "my.toml", "the URL of a page"]);
+        }
+        check_error(admin("https://h.example/x#y"), &["admin.runbook_url", "a fragment"]);
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! The console, as somebody sees it in a browser.
 
+use offhook::admin;
 use offhook::config::Role;
 
 use crate::harness::{Callback, Settings, Signature, Testbed, until};
-use crate::services::{Browser, Durability, Programs, needs, tool};
+use crate::services::{Browser, Durability, needs};
 
 /// The browser, or returns from the test.
 macro_rules! programs {
     () => {
-        Programs { chromium: tool!("chromium"), driver: tool!("chromedriver") }
+        $crate::services::Programs {
+            chromium: $crate::services::tool!("chromium"),
+            driver: $crate::services::tool!("chromedriver"),
+        }
     };
 }
+pub(super) use programs;
 
 /// What keys are called in WebDriver's standard.
 const ENTER: &str = "\u{E007}";
@@ -20,7 +25,7 @@ fn sid(n: u32) -> String {
     format!("CA{n:032x}")
 }
 
-fn call(n: u32, status: &str) -> Callback {
+pub(super) fn call(n: u32, status: &str) -> Callback {
     let sid = sid(n);
     let numbers = "From=%2B15550100001&To=%2B15550100002";
     let account = crate::harness::ACCOUNT;
@@ -29,7 +34,7 @@ fn call(n: u32, status: &str) -> Callback {
     ))
 }
 
-fn message(n: u32, rest: &str) -> Callback {
+pub(super) fn message(n: u32, rest: &str) -> Callback {
     let account = crate::harness::ACCOUNT;
     let numbers = "From=%2B15550100001&To=%2B15550100003";
     Callback::form(format!("MessageSid=SM{n:032x}&{rest}&AccountSid={account}&{numbers}"))
@@ -38,19 +43,24 @@ fn message(n: u32, rest: &str) -> Callback {
 /// A phone and a laptop.
 const SCREENS: [(u32, u32); 2] = [(390, 844), (1280, 900)];
 
-/// On each screen, in the light and in the dark, nothing has to be pushed sideways to be seen.
+/// Nothing has to be pushed sideways to be seen.
+async fn fits(browser: &Browser, what: &str) {
+    let wide = "const root = document.documentElement; \
+                const wide = [...document.querySelectorAll('*')].filter((one) => \
+                  one.scrollWidth > one.clientWidth + 1 \
+                  && ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)); \
+                if (root.scrollWidth > root.clientWidth) wide.push(root); \
+                return wide.map((one) => `${one.tagName} ${one.className} ${one.scrollWidth}`);";
+    let wide = browser.run(wide, &[]).await;
+    assert_eq!(wide, serde_json::json!([]), "{what}");
+}
+
+/// On each screen, in the light and in the dark.
 async fn looks_well(browser: &Browser, page: &str) {
     for (width, height) in SCREENS {
         for (dark, theme) in [(false, "light"), (true, "dark")] {
             browser.screen(width, height, dark).await;
-            let wide = "const root = document.documentElement; \
-                        const wide = [...document.querySelectorAll('*')].filter((one) => \
-                          one.scrollWidth > one.clientWidth + 1 \
-                          && ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)); \
-                        if (root.scrollWidth > root.clientWidth) wide.push(root); \
-                        return wide.map((one) => `${one.tagName} ${one.className} ${one.scrollWidth}`);";
-            let wide = browser.run(wide, &[]).await;
-            assert_eq!(wide, serde_json::json!([]), "{page} at {width}, {theme}");
+            fits(browser, &format!("{page} at {width}, {theme}")).await;
             browser.screenshot(&format!("{page}-{width}-{theme}")).await;
         }
     }
@@ -134,14 +144,23 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
     })
     .await;
     testbed.postgres().execute("ALTER TABLE events DROP CONSTRAINT poison").await;
+
+    // What is wrong leads to what to do about it.
+    browser.open(&base).await;
+    browser.shows(".verdict", "dead letter waits").await;
+    looks_well(&browser, "now-dead-letter").await;
+    browser.click(".verdict a.what").await;
+    browser.shows(".help :target", "Dead letters").await;
+
+    browser.open(&format!("{base}/dead-letters")).await;
     looks_well(&browser, "dead-letters").await;
     browser.click("#all").await;
     browser.click("button[value=replay]").await;
     browser.shows("h1", "Replay 1 dead letter?").await;
     looks_well(&browser, "dead-letters-confirm").await;
     browser.click("button[value=replay]").await;
-    browser.shows(".said", "1 was replayed").await;
-    browser.shows(".empty", "None").await;
+    browser.shows(".said", "1 dead letter was replayed").await;
+    browser.shows(".empty", "No dead letters").await;
     testbed.contents_with(&[format!("{}-busy", sid(3))]).await;
 
     // A refusal, with its usual cause and without its numbers.
@@ -164,19 +183,70 @@ async fn the_console_shows_finds_and_replays_and_no_page_complains() {
 }
 
 #[tokio::test]
+async fn every_page_of_the_help_fits_on_a_phone() {
+    let programs = programs!();
+    let testbed = Testbed::embedded();
+    let offhook = testbed.start();
+    let base = format!("http://{}", offhook.client.admin_address());
+    let browser = Browser::start(&programs).await;
+    browser.open(&format!("{base}/help")).await;
+    looks_well(&browser, "help").await;
+    let (phone, height) = SCREENS[0];
+    browser.screen(phone, height, false).await;
+    for page in admin::help::PAGES {
+        browser.open(&format!("{base}/help/{}", page.name)).await;
+        fits(&browser, page.name).await;
+    }
+    for page in ["operations", "consuming"] {
+        browser.open(&format!("{base}/help/{page}")).await;
+        looks_well(&browser, &format!("help-{page}")).await;
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_forward_is_seen_and_disabled_on_a_phone() {
+    let programs = programs!();
+    let mut testbed = Testbed::embedded();
+    testbed.settings = testbed.settings.clone().with_a_forward();
+    let offhook = testbed.start();
+    let url = format!("http://{}/forwards", offhook.client.admin_address());
+    let browser = Browser::start(&programs).await;
+    offhook.client.accepts(&message(1, "MessageStatus=delivered")).await;
+    until("its endpoint is seen to fail", async || {
+        browser.open(&url).await;
+        browser.text(".letters").await.filter(|text| text.contains("Every request has failed"))
+    })
+    .await;
+    looks_well(&browser, "forwards").await;
+    browser.click("button[value=disable]").await;
+    browser.shows("h1", "Disable app?").await;
+    looks_well(&browser, "forwards-confirm").await;
+    let (phone, height) = SCREENS[0];
+    browser.screen(phone, height, false).await;
+    browser.click("button[value=disable]").await;
+    browser.shows(".letters", "Disabled by an operator since").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn with_a_token_one_logs_in_by_the_keyboard_and_out_again() {
     let programs = programs!();
     let testbed = Testbed::embedded();
     let settings: Settings = testbed.role(Role::All).set("OFFHOOK_ADMIN__TOKEN", "s3cret");
     let offhook = crate::harness::Offhook::start(&settings);
     let browser = Browser::start(&programs).await;
-    browser.open(&format!("http://{}/dead-letters", offhook.client.admin_address())).await;
+    let base = format!("http://{}", offhook.client.admin_address());
+    browser.open(&format!("{base}/help/operations#dead-letters")).await;
     browser.shows("h1", "Log in").await;
     looks_well(&browser, "login").await;
     // The field has the focus.
     for key in ["s", "3", "c", "r", "e", "t", ENTER] {
         browser.press(key).await;
     }
+    // A link in a chat leads to its section.
+    browser.shows(".help :target", "Dead letters").await;
+    browser.open(&format!("{base}/dead-letters")).await;
     browser.shows("h1", "Dead letters").await;
     // The first stop leads past the navigation.
     browser.press(TAB).await;

@@ -25,7 +25,7 @@ pub(super) fn figures(admin: &Admin, vitals: &Vitals) -> Markup {
 fn received(vitals: &Vitals) -> Markup {
     let counted = |of: fn(&Sample) -> u64| {
         let number = of(&vitals.now).saturating_sub(of(&vitals.hour));
-        format!("mean of a minute; {} since {}", count(number), since(vitals))
+        format!("mean over a minute; {} since {}", count(number), since(vitals))
     };
     let accepted = per_second(vitals, Sample::accepted);
     let refused = per_second(vitals, Sample::refused);
@@ -33,8 +33,8 @@ fn received(vitals: &Vitals) -> Markup {
     let p95 =
         between(vitals, 6, |before, after| after.answered.since(&before.answered).quantile(0.95));
     let answered = vitals.p95.map_or("–".to_owned(), seconds);
-    let median = vitals.median.map_or("no answer in five minutes".to_owned(), |median| {
-        format!("median {}, of five minutes", seconds(median))
+    let median = vitals.median.map_or("no answer in 5 minutes".to_owned(), |median| {
+        format!("median {}, over 5 minutes", seconds(median))
     });
     html! {
         (figure("Callbacks per second", &rate(vitals.per_second),
@@ -65,8 +65,8 @@ fn waiting(vitals: &Vitals) -> Markup {
     let (unstored, log) = (vitals.unstored(depth), vitals.log().as_str());
     let oldest = match unstored {
         None => "Redis does not answer".to_owned(),
-        Some(0) => "to be stored".to_owned(),
-        Some(_) => format!("to be stored, the oldest for {}", seconds(oldest)),
+        Some(0) => "waiting to be stored".to_owned(),
+        Some(_) => format!("waiting to be stored, the oldest for {}", seconds(oldest)),
     };
     let waiting = format!("Waiting in {log}");
     html! {
@@ -75,7 +75,7 @@ fn waiting(vitals: &Vitals) -> Markup {
             (figure("Waiting in the spool", &count(spool), "on the disk of this process",
                 &plot("Waiting in the spool", |sample| sample.spool)))
         }
-        (figure("Dead letters", &known(vitals.unstored(dead_letters)), "that could not be stored",
+        (figure("Dead letters", &known(vitals.unstored(dead_letters)), "events that could not be stored",
             &plot("Dead letters", |sample| sample.dead_letters)))
     }
 }

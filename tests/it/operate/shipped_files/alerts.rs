@@ -53,25 +53,29 @@ fn text<'a>(rule: &'a Value, pointer: &str) -> &'a str {
     rule.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer} of {rule}"))
 }
 
+/// Where an alert leads, without the section: to what an external label says, else to a process of the job that runs,
+/// else to the repository.
+const RUNBOOK: &str = concat!(
+    "{{ with $externalLabels.offhook_runbook_url }}{{ . }}{{ else }}",
+    "{{ with printf \"offhook_build_info{job=%q}\" $labels.job | query }}",
+    "http://{{ . | first | label \"instance\" }}/help/operations{{ else }}",
+    env!("CARGO_PKG_REPOSITORY"),
+    "/blob/main/docs/operations.md{{ end }}{{ end }}#"
+);
+
 #[test]
 fn each_alert_is_tested_and_says_what_to_do() {
     let tests = super::read("config/prometheus/alerts_test.yml")
         + &super::read("config/prometheus/alerts_silence_test.yml");
-    let instructions = super::read("docs/operations.md");
-    let manual = super::read("docs/operations.md");
-    let anchor = |heading: &str| heading.trim().to_lowercase().replace(' ', "-");
-    let headings = manual.lines().filter_map(|line| line.strip_prefix("### ").map(anchor));
-    let headings: Vec<String> = headings.collect();
+    let elsewhere = admin::ELSEWHERE.iter().map(|(alert, _, section)| (*alert, *section));
+    let named = admin::alerts().map(|(alert, _, section)| (alert, section));
+    let sections: BTreeMap<_, _> = named.chain(elsewhere).collect();
     for rule in rules() {
         let name = text(&rule, "/alert");
         assert!(tests.contains(name), "{name} is not tested");
         let link = text(&rule, "/annotations/runbook_url");
-        let manual = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/operations.md#");
-        let section = link.strip_prefix(manual).unwrap_or_else(|| panic!("{name}: {link}"));
-        assert!(headings.iter().any(|heading| heading == section), "{name}: no {section}");
-        let heading = link[manual.len()..].replace('-', " ");
-        let mut headings = instructions.lines().filter_map(|line| line.strip_prefix("### "));
-        assert!(headings.any(|found| found.to_lowercase() == heading), "{name}: no {heading}");
+        let section = link.strip_prefix(RUNBOOK).unwrap_or_else(|| panic!("{name}: {link}"));
+        assert_eq!(sections.get(name), Some(&section), "{name}: the console leads elsewhere");
         let severity = text(&rule, "/labels/severity");
         assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
         for annotation in ["summary", "description"] {
@@ -87,11 +91,11 @@ fn each_alert_is_a_condition_that_the_verdict_names() {
     let severity = |rule: &Value| text(rule, "/labels/severity").to_owned();
     let mut alerts: BTreeMap<_, _> =
         rules.iter().map(|rule| (text(rule, "/alert").to_owned(), severity(rule))).collect();
-    for (alert, why) in admin::ELSEWHERE {
+    for (alert, why, _) in admin::ELSEWHERE {
         assert!(alerts.remove(*alert).is_some() && !why.is_empty(), "{alert} is no alert");
     }
     let named: BTreeMap<_, _> = admin::alerts()
-        .map(|(alert, severity)| (alert.to_owned(), severity.as_str().to_owned()))
+        .map(|(alert, severity, _)| (alert.to_owned(), severity.as_str().to_owned()))
         .collect();
     assert_eq!(named, alerts);
 }

@@ -340,7 +340,7 @@ async fn what_somebody_took_away_is_said() {
     })
     .await;
     let page = offhook.client.admin("/").await.text().await.expect("the whole page");
-    assert!(page.contains("The stream in Redis was taken away"), "{page}");
+    assert!(page.contains("The stream in Redis was deleted"), "{page}");
     offhook.client.accepts(&Callback::call(1).0).await;
     testbed.contents_of(2).await;
 }
