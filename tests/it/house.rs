@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Dependencies that no source names, and why they are there.
-const UNNAMED: [(&str, &str); 1] = [(
-    "opentelemetry-otlp",
-    "as a dependency of tests: so that the features of the others do not depend on `otel`",
-)];
+const UNNAMED: [(&str, &str); 2] = [
+    ("idna_adapter", "says which Unicode tables the URLs of others take"),
+    (
+        "opentelemetry-otlp",
+        "as a dependency of tests: so that the features of the others do not depend on `otel`",
+    ),
+];
 
 /// Directories that are not of the project, or that others made.
 const FOREIGN: [&str; 5] = ["target", ".git", "node_modules", "secrets", "images"];
