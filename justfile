@@ -49,8 +49,3 @@ torture *arguments:
 # What a callback costs, piece by piece
 bench:
     cargo bench --bench micro
-
-# The pictures of the documentation, made anew from a release build
-pictures:
-    cargo build --release
-    docs/images/make
