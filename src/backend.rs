@@ -4,6 +4,7 @@
 //! that the admin service sees of them.
 
 pub mod certificate;
+pub mod copy;
 mod dead_letters;
 mod dependency;
 mod durability;

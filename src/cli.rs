@@ -5,6 +5,7 @@ mod bench;
 mod callback_url;
 mod changes;
 mod check;
+mod copy;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -116,6 +117,12 @@ enum Other {
     /// Several processes may do so at the same time.
     #[command(after_help = help::MIGRATE)]
     Migrate(migrate::Migrate),
+    /// Copy an embedded store into the Postgres of the configuration
+    ///
+    /// The server of the embedded store must be stopped; the new deployment may be running. A copy that was killed
+    /// continues where it stopped. At the end it compares each row.
+    #[command(after_help = help::COPY)]
+    Copy(copy::Copy),
     /// Explain the configuration, without its secrets
     #[command(after_help = help::CHECK)]
     Check(check::Check),
@@ -196,6 +203,7 @@ impl Other {
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,
             Self::Migrate(migrate) => migrate::run(config, &migrate).await,
+            Self::Copy(copy) => copy::run(config, copy).await,
             Self::Check(check) => check::run(config, &check),
             Self::Doctor(doctor) => doctor::run(config, doctor).await,
             Self::CallbackUrl(wanted) => callback_url::run(config, &wanted),

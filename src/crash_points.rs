@@ -47,6 +47,10 @@ pub enum Point {
     Progressing,
     /// What was forwarded is written, and the forward does not know yet.
     Progressed,
+    /// A copy has written a page, and has not committed it.
+    Copying,
+    /// A copy has committed a page, or that a step is over.
+    Copied,
 }
 
 impl Point {
@@ -87,6 +91,9 @@ impl Point {
     pub const FORWARD: [Self; 4] =
         [Self::Leased, Self::Forwarded, Self::Progressing, Self::Progressed];
 
+    /// In a process that copies a store.
+    pub const COPY: [Self; 2] = [Self::Copying, Self::Copied];
+
     /// Its name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -110,6 +117,8 @@ impl Point {
             Self::Forwarded => "forwarded",
             Self::Progressing => "progressing",
             Self::Progressed => "progressed",
+            Self::Copying => "copying",
+            Self::Copied => "copied",
         }
     }
 }

@@ -12,7 +12,7 @@
 //!    over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs),
-//!    [`upkeep`] (periodic chores), [`admin`] (metrics, health, API, console).
+//!    [`upkeep`] (periodic chores), [`admin`] (metrics, health, API, console), [`mod@copy`] (one store to another).
 //! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which
 //!    exercises all of it from outside.
 
@@ -25,6 +25,7 @@ pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copy;
 pub mod crash_points;
 pub mod event;
 pub mod forward;

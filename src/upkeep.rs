@@ -11,7 +11,7 @@ pub mod feed_watch;
 pub mod health;
 pub mod local_log;
 pub mod migration;
-mod old_spool;
+pub(crate) mod old_spool;
 pub mod rehearsals;
 pub mod retention;
 pub mod stream;

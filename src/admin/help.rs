@@ -44,6 +44,7 @@ macro_rules! pages {
 pub const PAGES: &[Page] = pages![
     "operations",
     "deploying",
+    "migrating",
     "guarantees",
     "consuming",
     "forwarding",

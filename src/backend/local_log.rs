@@ -42,6 +42,7 @@ mod dead_letters;
 mod directory;
 mod fetch;
 mod files;
+mod hand_over;
 mod open;
 mod reader;
 mod record;

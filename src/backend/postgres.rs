@@ -1,6 +1,7 @@
 //! The scale-out store.
 
 mod columns;
+mod copy;
 mod examine;
 mod feed;
 mod forwards;
@@ -22,6 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::timeout;
 
+pub use self::copy::CopyTarget;
 pub use self::examine::{Denied, ExamineError, Examined, Tables};
 pub use self::feed::Feed;
 pub use self::forwards::Forwards;

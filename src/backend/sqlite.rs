@@ -2,6 +2,7 @@
 
 mod bind;
 mod checkpoint;
+mod copy;
 mod feed;
 mod forwards;
 mod handles;
@@ -24,6 +25,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 pub use self::checkpoint::Checkpoint;
+pub use self::copy::CopySource;
 pub use self::feed::Feed;
 pub use self::forwards::Forwards;
 pub use self::handles::{Handles, Health};
@@ -72,6 +74,9 @@ pub enum OpenError {
         /// Why not.
         error: std::io::Error,
     },
+    /// It should be there, and is not.
+    #[error("{0} does not exist")]
+    Missing(PathBuf),
     /// Another process has it.
     #[error(
         "{0} is in use by another offhook process: stop that one, or give this one a place of its \
@@ -95,6 +100,21 @@ impl Database {
     /// See [`OpenError`].
     pub fn lock(url: &str) -> Result<Self, OpenError> {
         Self::lock_file(path_of(url)?)
+    }
+
+    /// Takes a file that is there for this process: named by its path, or by a `sqlite:` URL.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn lock_existing(name: &str) -> Result<Self, OpenError> {
+        let path = match name.starts_with("sqlite:") {
+            true => path_of(name)?,
+            false => PathBuf::from(name),
+        };
+        if !path.is_file() {
+            return Err(OpenError::Missing(path));
+        }
+        Self::lock_file(path)
     }
 
     /// Takes a file for this process, making it and its directory if need be.

@@ -24,6 +24,7 @@ macro_rules! migrations {
             "0008_changes",
             "0009_lookups",
             "0010_forwards",
+            "0011_copies",
         )
     };
     ($directory:literal, $($name:literal),+ $(,)?) => {

@@ -137,6 +137,14 @@ pub(super) const MIGRATE: &str = help!(
     1: "the store does not answer, is in use, or was made by a newer version"
 );
 
+pub(super) const COPY: &str = help!(
+    "DATABASE_URL=postgres://… offhook copy --from /var/lib/offhook/offhook.db"
+    "offhook copy --config /etc/offhook/offhook.toml --from old.db --verify";
+    0: "all of it is in the target";
+    1: "something is missing there, or the copy stopped; run again, it continues";
+    "The change feed, its cursors and the positions of forwards stay behind: see docs/migrating.md."
+);
+
 pub(super) const CHECK: &str = help!(
     "offhook check --config /etc/offhook/offhook.toml"
     "offhook check --json | jq .warnings";

@@ -20,7 +20,7 @@ enum TakeOverError {
 }
 
 /// Whether there is nothing left to do. What was appended before a crash is appended again, and stored once.
-pub(super) async fn take_over(log: &LocalLog, outage: &Outage) -> bool {
+pub(crate) async fn take_over(log: &LocalLog, outage: &Outage) -> bool {
     let old = match OldSpool::open(log.directory()).await {
         Ok(None) => return true,
         Ok(Some(old)) => old,

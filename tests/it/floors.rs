@@ -66,6 +66,7 @@ const FLOORS: &[Floor] = &[
     },
     // Values: how they become SQL is for `backend::sql` to know.
     Floor { module: "backend::forwards", below: &["clock"], absent: PURE },
+    Floor { module: "backend::copy", below: &["clock", "event", "twilio"], absent: PURE },
     Floor { module: "backend::search", below: &["clock", "event", "twilio"], absent: PURE },
     Floor {
         module: "backend::redis",
@@ -120,6 +121,27 @@ const FLOORS: &[Floor] = &[
         module: "upkeep",
         below: &["clock", "retry", "event", "pipeline", "metrics", "outage", "backend"],
         absent: &["sqlx", "redis", "axum", "hyper", "anyhow"],
+    },
+    // It moves rows from one backend into another, and stores what waits as a server's start would.
+    Floor {
+        module: "copy",
+        below: &[
+            "clock",
+            "retry",
+            "event",
+            "pipeline",
+            "outage",
+            "backend",
+            "upkeep::checkpoint",
+            "upkeep::old_spool",
+        ],
+        absent: &["sqlx", "redis", "axum", "hyper", "anyhow", "crate::backend::redis"],
+    },
+    // What is held of both sides against each other, of values alone.
+    Floor {
+        module: "copy::check",
+        below: &["clock", "event", "backend::copy", "copy"],
+        absent: PURE,
     },
     // What it reads is handed to it, in types that name no backend.
     Floor {

@@ -21,7 +21,7 @@ pub(crate) use self::program::{Ended, program, run};
 pub(crate) use self::raw::Raw;
 pub(crate) use self::settings::{ACCOUNT, OTHER_ACCOUNT, OTHER_TOKEN, PUBLIC_URL, Settings, TOKEN};
 pub(crate) use self::spawned::Spawned;
-pub(crate) use self::testbed::{Mode, Services, Testbed, both_modes, every_mode};
+pub(crate) use self::testbed::{Contents, Mode, Services, Testbed, both_modes, every_mode};
 
 /// What has not happened by then never will, however busy the machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(40);

@@ -1,5 +1,6 @@
 //! What operators rely on: starting, stopping, reloading, health, metrics, the files that are shipped.
 
+mod copy;
 mod encryption;
 mod health;
 mod log;

@@ -141,7 +141,7 @@ impl LocalDeadLetters {
         Ok(file)
     }
 
-    fn path(&self, (millis, rest): (u64, u64)) -> PathBuf {
+    pub(super) fn path(&self, (millis, rest): (u64, u64)) -> PathBuf {
         self.0.join(DEAD).join(format!("{millis}-{rest}"))
     }
 

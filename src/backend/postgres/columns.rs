@@ -2,14 +2,14 @@
 
 use time::OffsetDateTime;
 
-use crate::backend::sql::batch::Statuses;
 use crate::backend::sql::changes::NewChange;
 use crate::event::{CurrentStatus, Event, Fingerprint, Own, Resource};
 use crate::twilio::details::EventDetails;
 
 /// See the files for what they do, and why they cannot deadlock.
 const INSERT: &str = include_str!("insert.sql");
-const MERGE: &str = include_str!("merge.sql");
+const MERGE: &str = concat!(include_str!("insert_statuses.sql"), include_str!("merge.sql"));
+const COPY: &str = concat!(include_str!("copy_statuses.sql"), include_str!("merge.sql"));
 const CHANGES: &str = include_str!("changes.sql");
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
@@ -101,7 +101,7 @@ impl<'a> EventColumns<'a> {
     }
 }
 
-/// Rows of `statuses` as columns, the parameters of [`MERGE`].
+/// Rows of `statuses` as columns, the parameters of [`MERGE`] and of [`COPY`].
 #[derive(Default)]
 pub(super) struct StatusColumns<'a> {
     sid: Vec<&'a str>,
@@ -124,9 +124,10 @@ pub(super) struct StatusColumns<'a> {
 }
 
 impl<'a> StatusColumns<'a> {
-    pub(super) fn of(updates: &'a Statuses) -> Self {
+    /// The rows must come sorted by SID and account.
+    pub(super) fn of(rows: impl IntoIterator<Item = &'a CurrentStatus>) -> Self {
         let mut columns = Self::default();
-        updates.values().for_each(|row| columns.push(row));
+        rows.into_iter().for_each(|row| columns.push(row));
         columns
     }
 
@@ -151,7 +152,19 @@ impl<'a> StatusColumns<'a> {
     }
 
     pub(super) fn bind(&self) -> Statement<'_> {
-        sqlx::query(MERGE)
+        self.bind_to(MERGE)
+    }
+
+    /// `stored_at`: when each was stored where it is copied from.
+    pub(super) fn bind_copied<'s>(
+        &'s self,
+        stored_at: &'s [Option<OffsetDateTime>],
+    ) -> Statement<'s> {
+        self.bind_to(COPY).bind(stored_at)
+    }
+
+    fn bind_to(&self, sql: &'static str) -> Statement<'_> {
+        sqlx::query(sql)
             .bind(&self.sid)
             .bind(&self.resource)
             .bind(&self.account)

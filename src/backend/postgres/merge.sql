@@ -1,19 +1,5 @@
--- The current status of each SID: `CurrentStatus::merge` between the row that is there and what the fresh
--- events say, one row per SID and account. Those come sorted by both, so that two workers lock rows in one order
--- and cannot deadlock.
-INSERT INTO statuses AS s (sid, resource, account, status, final, "from", "to", direction, duration,
-                           error_code, terminals, first_seen, updated, position, error_position, own,
-                           own_order)
-SELECT sid, resource, account, status, final, "from", "to", direction, duration, error_code, terminals,
-       first_seen, updated, position, error_position, own::jsonb, own_order
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[],
-    $9::bigint[], $10::text[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
-    $14::bytea[], $15::bytea[], $16::text[], $17::bytea[]
-) AS input (
-    sid, resource, account, status, final, "from", "to", direction, duration, error_code, terminals,
-    first_seen, updated, position, error_position, own, own_order
-)
+-- The law of which status is current: `CurrentStatus::merge` between the row that is there and the one that comes. It
+-- follows insert_statuses.sql and copy_statuses.sql. stored_at of the one that comes is now, unless it was stored before.
 ON CONFLICT (sid, account) DO UPDATE SET
     status = CASE WHEN excluded.position > s.position THEN excluded.status ELSE s.status END,
     final = CASE WHEN excluded.position > s.position THEN excluded.final ELSE s.final END,
@@ -34,5 +20,5 @@ ON CONFLICT (sid, account) DO UPDATE SET
     terminals = s.terminals | excluded.terminals,
     first_seen = least(s.first_seen, excluded.first_seen),
     updated = greatest(s.updated, excluded.updated),
-    stored_at = greatest(s.stored_at, clock_timestamp())
+    stored_at = greatest(s.stored_at, excluded.stored_at)
 RETURNING sid, account, contradicted, position, previous_position

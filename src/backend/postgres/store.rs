@@ -133,7 +133,7 @@ async fn merge(
     updates: &Statuses,
     keep: bool,
 ) -> Result<Merged, sqlx::Error> {
-    let columns = StatusColumns::of(updates);
+    let columns = StatusColumns::of(updates.values());
     let mut merged = Merged::default();
     for row in columns.bind().persistent(keep).fetch_all(connection).await? {
         let id = (row.try_get("sid")?, row.try_get("account")?);
@@ -151,7 +151,7 @@ async fn merge(
 }
 
 /// Data that Postgres refuses, as opposed to a Postgres that is away: by the class of SQLSTATE.
-fn classify(error: &sqlx::Error) -> CommitError {
+pub(super) fn classify(error: &sqlx::Error) -> CommitError {
     let cause = cause(error);
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
     match (code.get(..2), &*code) {

@@ -28,7 +28,7 @@ pub(in crate::backend) const EVENTS: [&str; 21] = [
     "own",
 ];
 
-/// The columns of `statuses` that a commit fills, in the order in which the values are bound. `merge.sql`
+/// The columns of `statuses` that a commit fills, in the order in which the values are bound. `insert_statuses.sql`
 /// of Postgres names the same.
 pub(in crate::backend) const STATUSES: [&str; 17] = [
     "sid",
@@ -73,7 +73,12 @@ pub(in crate::backend) fn select_events<DB: Dialect>() -> String {
 
 /// The start of a query for what [`rows::current`](super::rows::current) reads.
 pub(in crate::backend) fn select_statuses<DB: Dialect>() -> String {
-    format!("SELECT {} FROM statuses", as_read::<DB>(&STATUSES))
+    format!("SELECT {} FROM statuses", statuses_as_read::<DB>())
+}
+
+/// The list of columns for what [`rows::current`](super::rows::current) reads.
+pub(in crate::backend) fn statuses_as_read<DB: Dialect>() -> String {
+    as_read::<DB>(&STATUSES)
 }
 
 /// The list of columns for what [`rows::change`](super::rows::change) reads.
@@ -105,11 +110,16 @@ mod tests {
     #[test]
     fn the_statements_of_postgres_name_the_same_columns() {
         assert_eq!(names(include_str!("../postgres/insert.sql")), EVENTS);
-        let merge = include_str!("../postgres/merge.sql");
-        let insert = merge.find("INSERT INTO").expect("it inserts");
-        assert_eq!(names(&merge[insert..]), STATUSES);
+        assert_eq!(names(include_str!("../postgres/insert_statuses.sql")), STATUSES);
         let changes = include_str!("../postgres/changes.sql");
         let insert = changes.find("INSERT INTO").expect("it inserts");
         assert_eq!(names(&changes[insert..])[1..], CHANGES);
+    }
+
+    #[test]
+    fn what_is_copied_has_the_same_columns_and_the_time_at_which_it_was_stored() {
+        let with_time = |columns: &[&'static str]| [columns, &["stored_at"]].concat();
+        assert_eq!(names(include_str!("../postgres/copy_events.sql")), with_time(&EVENTS));
+        assert_eq!(names(include_str!("../postgres/copy_statuses.sql")), with_time(&STATUSES));
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use crate::backend::StoredEvent;
+use crate::backend::copy::{CarriedEvent, Cell};
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
@@ -85,6 +86,25 @@ where
         ..Event::new(key, kind, &text("account")?)
     };
     Ok(StoredEvent { event, params: text("params")?, own: own(row)? })
+}
+
+/// Reads a row of `events` as it is to be copied. All but the body must have been selected as text.
+pub(crate) fn carried<'r, R>(row: &'r R) -> Result<CarriedEvent, sqlx::Error>
+where
+    R: Row,
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let cell = |column: &'static str| {
+        let cell = match column {
+            "body" => row.try_get::<Option<_>, _>(column)?.map(Cell::Bytes),
+            _ => row.try_get::<Option<_>, _>(column)?.map(Cell::Text),
+        };
+        Ok::<_, sqlx::Error>(cell.unwrap_or(Cell::Null))
+    };
+    let cells = CarriedEvent::COLUMNS.into_iter().map(cell).collect::<Result<_, _>>()?;
+    Ok(CarriedEvent::of(cells).expect("each column was read"))
 }
 
 /// Reads a row of `changes`. Times and `own` must have been selected as text.

@@ -72,7 +72,7 @@ fn rows(time: &str, json: &str, blob: impl Fn(&str) -> String) -> Vec<String> {
     ]
 }
 
-async fn fill(testbed: &Testbed) {
+pub(super) async fn fill(testbed: &Testbed) {
     match &testbed.services {
         Services::Embedded(directory) => {
             let url = format!("sqlite:{}?mode=rwc", directory.path().join("offhook.db").display());
