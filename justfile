@@ -28,7 +28,8 @@ test-all *filter:
 
 # The pictures of the documentation, made anew
 screenshots:
-    tests/screenshots
+    cargo build
+    tests/screenshots target/debug/offhook
 
 # Everything that a change must pass
 ci:

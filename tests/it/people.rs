@@ -5,5 +5,4 @@ mod help;
 mod privacy;
 mod purge;
 mod samples;
-mod screenshots;
 mod verdict;

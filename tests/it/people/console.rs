@@ -4,18 +4,14 @@ use offhook::admin;
 use offhook::config::Role;
 
 use crate::harness::{Callback, Settings, Signature, Testbed, until};
-use crate::services::{Browser, Durability, needs};
+use crate::services::{Browser, Durability, Programs, needs, tool};
 
 /// The browser, or returns from the test.
 macro_rules! programs {
     () => {
-        $crate::services::Programs {
-            chromium: $crate::services::tool!("chromium"),
-            driver: $crate::services::tool!("chromedriver"),
-        }
+        Programs { chromium: tool!("chromium"), driver: tool!("chromedriver") }
     };
 }
-pub(super) use programs;
 
 /// What keys are called in WebDriver's standard.
 const ENTER: &str = "\u{E007}";
@@ -25,7 +21,7 @@ fn sid(n: u32) -> String {
     format!("CA{n:032x}")
 }
 
-pub(super) fn call(n: u32, status: &str) -> Callback {
+fn call(n: u32, status: &str) -> Callback {
     let sid = sid(n);
     let numbers = "From=%2B15550100001&To=%2B15550100002";
     let account = crate::harness::ACCOUNT;
@@ -34,7 +30,7 @@ pub(super) fn call(n: u32, status: &str) -> Callback {
     ))
 }
 
-pub(super) fn message(n: u32, rest: &str) -> Callback {
+fn message(n: u32, rest: &str) -> Callback {
     let account = crate::harness::ACCOUNT;
     let numbers = "From=%2B15550100001&To=%2B15550100003";
     Callback::form(format!("MessageSid=SM{n:032x}&{rest}&AccountSid={account}&{numbers}"))
