@@ -72,7 +72,7 @@ impl Tasks {
         };
         let by_itself = ended.map(describe).filter(|_| !self.stop.is_cancelled());
         if let Some(task) = &by_itself {
-            error!(task, "a task ended by itself: stopping");
+            error!(task, "a task ended by itself: the process stops");
         }
         self.stop.cancel();
         let rest = async {

@@ -57,7 +57,7 @@ impl<K: Sink, O: Observer> Worker<K, O> {
                 pump(source, Arc::clone(&sink), Arc::clone(&observer), options, stop.clone());
             consumers.spawn(async move {
                 if let Err(error) = pumping.await.leave().await {
-                    warn!(error = %error, "consumer could not leave its group");
+                    warn!(error = %error, "a consumer could not leave its group");
                 }
             });
         }

@@ -29,7 +29,10 @@ impl Reloader {
             Err(ConfigError { key, origin, problem }) => {
                 self.metrics.failed();
                 let origin = origin.to_string();
-                error!(key, origin, problem, "configuration is wrong: the old one stays in force");
+                error!(
+                    key,
+                    origin, problem, "the new configuration is wrong: the old one stays in force"
+                );
                 return;
             }
         };
@@ -39,7 +42,7 @@ impl Reloader {
         }
         let needs_restart = self.started_with.changed(&config.restart_only).join(", ");
         if !needs_restart.is_empty() {
-            warn!(keys = needs_restart, "changed, and needs a restart: the rest is taken");
+            warn!(keys = needs_restart, "a changed key needs a restart; the rest is in force");
         }
         // A new secret has its series before it can match, an old one until it no longer does.
         if let Some(metrics) = &self.inbound {

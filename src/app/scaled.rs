@@ -200,7 +200,7 @@ async fn warn_of_old(postgres: &Postgres) {
         && examined.version < postgres::OLDEST
     {
         let (version, oldest) = (examined.version / 10_000, postgres::OLDEST / 10_000);
-        warn!(version, oldest, "this Postgres is too old to be supported");
+        warn!(version, oldest, "this version of Postgres is too old to be supported");
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Database {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is not valid, or names a database in memory, which loses everything.
-    #[error("`{0}` is no `sqlite:` URL of a file")]
+    #[error("`{0}` is not a `sqlite:` URL of a file, such as sqlite:offhook.db")]
     Url(String),
     /// The directory or the lock file cannot be made.
     #[error("cannot open {path}: {error}")]

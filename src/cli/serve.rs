@@ -108,7 +108,7 @@ async fn reload_on(mut hangup: Signal, reloader: &Reloader, sources: &Sources, r
         // systemd 253 and later wait for this, and take no other time.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(error) => warn!(error = %error, "systemd cannot be told the time"),
+            Err(error) => warn!(error = %error, "the clock that systemd wants cannot be read"),
         }
         let sources = sources.clone();
         // Files are read, which may be on a slow disk.
@@ -124,6 +124,6 @@ async fn reload_on(mut hangup: Signal, reloader: &Reloader, sources: &Sources, r
 /// Tells systemd, where it is systemd that started us (`Type=notify`); else nothing happens.
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        warn!(error = %error, "systemd cannot be told about the state of the server");
+        warn!(error = %error, "systemd cannot be notified of the state of the server");
     }
 }

@@ -229,6 +229,13 @@ fn nested(key: &str, value: Value) -> Map<String, Value> {
 /// The error of the layer that was added last.
 fn blame(layer: &Layer, cause: &Cause) -> ConfigError {
     let (key, problem) = explain(cause);
+    // `[account]` in the place of `[[account]]` is a slip that TOML invites.
+    let problem = match LISTS.iter().find(|list| key == **list) {
+        Some(list) if problem.ends_with(A_LIST) => {
+            format!("it must be a list: write [[{list}]], with two brackets")
+        }
+        _ => problem,
+    };
     // An environment variable is one key; the library names a part of it at best.
     let only = only_key(&layer.values).filter(|only| only.starts_with(&key));
     let key = only.unwrap_or(if key.is_empty() { "a key".to_owned() } else { key });
@@ -266,7 +273,7 @@ fn explain(cause: &Cause) -> (String, String) {
             (joined.collect::<Vec<_>>().join("."), problem)
         }
         Cause::Type { expected, key, .. } => {
-            (key.clone().unwrap_or_default(), format!("the value is not {}", in_words(expected)))
+            (key.clone().unwrap_or_default(), format!("it must be {}", in_words(expected)))
         }
         Cause::NotFound(key) => (key.clone(), "is missing".to_owned()),
         Cause::FileParse { cause, .. } => (String::new(), place_in_file(&cause.to_string())),
@@ -277,21 +284,33 @@ fn explain(cause: &Cause) -> (String, String) {
 }
 
 const DOES_NOT_FIT: &str = "the value does not fit";
+/// Sections that may stand there several times.
+const LISTS: [&str; 3] = ["account", "forward", "fallback.number"];
+const A_LIST: &str = "a list: [\"…\"]";
+/// Of the standard library, about an address without a port, or without digits.
+const NO_ADDRESS: &str = "invalid socket address syntax";
 
 /// Serde's text, in which values are quoted: of one that is known, only the part without.
 fn without_value(text: &str) -> String {
     if let Some((_, known)) = unknown_field(text).filter(|(name, _)| !is_a_name(name)) {
         return format!("it has a key that is not known; known are {known}");
     }
+    // Its own words for a key that it does not know are not for people.
+    if let Some((name, known)) = unknown_field(text) {
+        return format!("`{name}` is not a known key; known are {known}");
+    }
     // Our own, or about a key rather than a value.
     let known = [NOT_A_NAME, "unknown field `", "missing field `", "duplicate field `"];
     if known.iter().any(|known| text.starts_with(known)) || text == PathPrefixError.to_string() {
         return text.to_owned();
     }
+    if text == NO_ADDRESS {
+        return "it must be ADDRESS:PORT, such as 0.0.0.0:8080".to_owned();
+    }
     // The value stands before, and may itself hold these words.
     match text.rsplit_once(", expected ") {
         Some((_, expected)) if is_plain(expected) => {
-            format!("the value is not {}", in_words(expected))
+            format!("it must be {}", in_words(expected))
         }
         _ => DOES_NOT_FIT.to_owned(),
     }
@@ -331,10 +350,14 @@ fn is_word(text: &str) -> bool {
     text.starts_with("Raw") && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// What was expected, for a person who writes a file.
+/// What was expected, for someone who writes a file.
 fn in_words(expected: &str) -> String {
     match expected {
-        "a sequence" => "a list: [\"…\"]".to_owned(),
+        "a sequence" => A_LIST.to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        _ if expected.ends_with("integer") || expected.ends_with("usize") => {
+            "a whole number, 0 or more".to_owned()
+        }
         "path string" => "a path".to_owned(),
         "a map" => "a section with keys of its own".to_owned(),
         _ if expected.starts_with("struct ") => "a section with keys of its own".to_owned(),

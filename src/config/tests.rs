@@ -295,3 +295,29 @@ fn options_in_the_environment_are_not_taken_for_keys() {
         load(&minimal(&[(name, "x")]), "").expect(name);
     }
 }
+
+/// The slips that are made most: each error says what to write.
+#[test]
+fn an_error_says_what_to_write_in_the_place_of_a_slip() {
+    check_error(
+        load(&MINIMAL, "[account]\nsid = 'AC1'"),
+        &["account", "[[account]]", "two brackets"],
+    );
+    check_error(load(&MINIMAL, "[forward]\nname = 'a'"), &["forward", "[[forward]]"]);
+    for listen in ["8080", ":8080", "localhost:8080"] {
+        let listen = [("OFFHOOK_INBOUND__LISTEN", listen)];
+        check_error(
+            load(&minimal(&listen), ""),
+            &["inbound.listen", "ADDRESS:PORT, such as 0.0.0.0:8080"],
+        );
+    }
+    for number in ["-1", "many", "1.5"] {
+        let number = [("OFFHOOK_CALLS__LIMIT", number)];
+        check_error(load(&minimal(&number), ""), &["calls.limit", "a whole number, 0 or more"]);
+    }
+    check_error(load(&minimal(&[("OFFHOOK_STORE__MIGRATE", "maybe")]), ""), &["true or false"]);
+    check_error(
+        load(&minimal(&[("OFFHOOK_FOO", "1")]), ""),
+        &["`foo` is not a known key", "`inbound`"],
+    );
+}

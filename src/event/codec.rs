@@ -39,7 +39,7 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// Why an entry is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("entry is no event: field `{field}` is missing or malformed")]
+#[error("the entry is not an event: its field `{field}` is missing or malformed")]
 pub struct Malformed {
     /// The first field that is wrong.
     pub field: &'static str,

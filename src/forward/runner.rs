@@ -179,7 +179,7 @@ impl<O: Observer> Runner<O> {
             }
             Some(why) => {
                 let why = why.as_str();
-                error!(forward, why, "forwarding is disabled: enable it once the cause is mended");
+                error!(forward, why, "forwarding is disabled: enable it once the cause is fixed");
             }
         }
     }

@@ -106,7 +106,9 @@ impl Door {
         }
         // Once, not for each of the connections that come.
         if !self.full {
-            warn!("as many connections are open as may be: the oldest without a request gives way");
+            warn!(
+                "inbound.max_connections is reached: the oldest connection without a request gives way"
+            );
             observer.saturated();
         }
         self.full = true;

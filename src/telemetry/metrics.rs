@@ -255,7 +255,7 @@ impl Commits {
                 account.sid = event.account,
                 kept = %kept,
                 came = %came,
-                "a duplicate says something else than the event that is stored under its name"
+                "a duplicate differs from the event that is stored under its key"
             );
         }
     }
@@ -352,12 +352,12 @@ impl Observer for BackendMetrics {
     fn circuit_opened(&self, error: &CommitError) {
         self.all.spool.circuit_open.set(1);
         self.all.spool.circuit_opened.inc();
-        warn!(backend = self.backend.as_str(), error = %error, "stream takes no events: they go to the spool");
+        warn!(backend = self.backend.as_str(), error = %error, "Redis does not accept events: they go to the spool");
     }
 
     fn circuit_closed(&self) {
         self.all.spool.circuit_open.set(0);
-        info!(backend = self.backend.as_str(), "stream takes events again");
+        info!(backend = self.backend.as_str(), "Redis accepts events again");
     }
 
     fn skipped(&self, deliveries: usize, differing: &[Differing]) {
@@ -367,17 +367,23 @@ impl Observer for BackendMetrics {
 
     fn claimed(&self, deliveries: usize) {
         self.all.commits.claimed.inc_by(deliveries as u64);
-        warn!(deliveries, "deliveries claimed that another worker left idle");
+        warn!(deliveries, "entries taken over that another worker left idle");
     }
 
     fn vanished(&self, deliveries: usize) {
         self.all.commits.vanished.inc_by(deliveries as u64);
-        warn!(deliveries, "deliveries are gone: somebody deleted or trimmed them in the stream");
+        warn!(
+            deliveries,
+            "entries are gone from the stream before they were stored: another client deleted or trimmed them"
+        );
     }
 
     fn dead_lettered(&self, key: Option<&EventKey>, reason: &str) {
         self.all.commits.dead_letters.inc();
-        error!(event.key = key.map(EventKey::as_str), reason, "event put aside as a dead letter");
+        error!(
+            event.key = key.map(EventKey::as_str),
+            reason, "an event cannot be stored and became a dead letter"
+        );
     }
 
     fn source_failed(&self, error: &SourceError) {

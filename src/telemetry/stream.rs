@@ -84,8 +84,8 @@ impl StreamObserver for StreamMetrics {
         error!(
             unread,
             pending,
-            "the stream went back: FLUSHALL, DEL or a failover took away events that were answered; so many \
-             waited when it was last looked at, and those that no worker had stored are lost"
+            "the stream was reset: FLUSHALL, DEL or a failover removed events that were answered; of those that waited \
+             when it was last measured, what no worker had stored is lost"
         );
     }
 
@@ -94,8 +94,8 @@ impl StreamObserver for StreamMetrics {
             self.resets.of(Reset::Group).inc_by(times);
             error!(
                 times,
-                "the consumer group was gone, and was made again from the first entry that is left: \
-                 FLUSHALL, DEL or XGROUP DESTROY took it away, and perhaps events that were not stored yet"
+                "the consumer group was gone and was created again at the first entry that is left: FLUSHALL, DEL or \
+                 XGROUP DESTROY removed it, and perhaps events that were not stored yet"
             );
         }
     }
@@ -126,8 +126,8 @@ impl StreamObserver for StreamMetrics {
         for group in names.iter().filter(|group| !known.contains(group)) {
             warn!(
                 group,
-                "a consumer group that is not ours keeps the stream from being freed until Redis \
-                 is full: read and ack with it, or remove it with XGROUP DESTROY"
+                "a consumer group of another program keeps the stream from being freed until Redis is full: let it read \
+                 and ack, or remove it with XGROUP DESTROY"
             );
         }
         *known = names;

@@ -55,7 +55,7 @@ pub enum TwimlError {
     #[error("its root must be <Response>, not {0}")]
     Root(String),
     /// A verb that Twilio does not know here; names are case-sensitive.
-    #[error("<{verb}> is no {medium} verb; known are {known}")]
+    #[error("<{verb}> is not a verb for {medium}; known are {known}")]
     Verb {
         /// The element's name.
         verb: String,
@@ -182,8 +182,12 @@ mod tests {
         check("", Medium::Voice, Err("root must be <Response>, not nothing"));
         check("hello", Medium::Voice, Err("not text"));
         check("<response/>", Medium::Voice, Err("not <response>"));
-        check("<Response><say>x</say></Response>", Medium::Voice, Err("<say> is no voice verb"));
-        check("<Response><Say>x</Say></Response>", Medium::Sms, Err("<Say> is no SMS verb"));
+        check(
+            "<Response><say>x</say></Response>",
+            Medium::Voice,
+            Err("<say> is not a verb for voice"),
+        );
+        check("<Response><Say>x</Say></Response>", Medium::Sms, Err("<Say> is not a verb for SMS"));
         check("<Response><Say>x</Response>", Medium::Voice, Err("not well-formed"));
         check("<Response>", Medium::Voice, Err("not closed"));
         check("<Response/><Response/>", Medium::Voice, Err("more than one root"));

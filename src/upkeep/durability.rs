@@ -120,7 +120,10 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
         let backend = of.as_str();
         let (level, settings) = (in_force.level.as_str(), in_force.settings.as_str());
         if let Some(breach) = in_force.breach {
-            error!(backend, level, settings, breach, "durability in force breaks the promise");
+            error!(
+                backend,
+                level, settings, breach, "the settings of this backend break what a 200 promises"
+            );
         } else if in_force.level == DurabilityLevel::Unknown
             && self.answer_after == AnswerAfter::Log
         {
@@ -128,8 +131,8 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
                 backend,
                 level,
                 settings,
-                "durability in force is hidden: unless you know that this backend syncs before it \
-                 answers, set stream.durability = \"spool\""
+                "this backend hides its settings: unless you know that it syncs before it answers, set \
+                 stream.durability = \"spool\""
             );
         } else if self.is_below(of, in_force.level) {
             let fix = match of {
@@ -143,8 +146,7 @@ impl<B: Durable, S: Fn(Backend, &DurabilityReport, bool) + Send + Sync> Durabili
                 level,
                 settings,
                 fix,
-                "durability in force is less than synced: a crash of this backend can lose events \
-                 that were answered"
+                "this backend does not sync before it answers: a crash can lose events that were answered"
             );
         } else {
             info!(backend, level, settings, "durability in force");

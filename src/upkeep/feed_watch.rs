@@ -88,7 +88,7 @@ impl FeedWatchKeeper {
         loop {
             let error = match listen.begin().await {
                 Ok(mut listening) => {
-                    info!("changes are listened to");
+                    info!("Postgres notifies of changes");
                     backoff.reset();
                     told_of = false;
                     self.metrics.listening.set(1);
@@ -109,7 +109,7 @@ impl FeedWatchKeeper {
             };
             self.metrics.failures.inc();
             if !std::mem::replace(&mut told_of, true) {
-                warn!(error = %error, "changes cannot be listened to: the end of the feed is polled");
+                warn!(error = %error, "Postgres cannot notify of changes: the end of the feed is polled");
             }
             tokio::time::sleep(backoff.next_wait()).await;
         }

@@ -90,13 +90,13 @@ impl<R: Rehearse, S: Fn(&RedisHealth) + Send> Rehearsals<R, S> {
         (self.show)(health);
         match outcome {
             _ if !news => {}
-            Ok(()) => info!("Redis takes all that is done with it"),
+            Ok(()) => info!("Redis answers, and allows every command that is needed"),
             Err(Failure::Away(error)) => warn!(error, "Redis does not answer"),
             Err(failure @ Failure::Unsupported(_)) => error!(
                 error = %failure,
                 "offhook cannot work with this Redis: events go to the spool, and workers read nothing"
             ),
-            Err(failure) => error!(error = %failure, "Redis refuses what is needed"),
+            Err(failure) => error!(error = %failure, "Redis refuses a command that is needed"),
         }
     }
 }

@@ -202,12 +202,12 @@ impl<P: Expire> Keeper<P> {
         *rows += deleted;
         let large = cutoff.since(*oldest) > LARGE_SPAN;
         if begins && large {
-            warn!(table, oldest = %oldest, before = %cutoff, "a large deletion begins of what is old");
+            warn!(table, oldest = %oldest, before = %cutoff, "a large deletion of old rows begins");
         } else if begins && self.first {
-            info!(table, before = %cutoff, "what is old is deleted, for the first time");
+            info!(table, before = %cutoff, "old rows are deleted for the first time");
         }
         if large && *rows > 0 && !matches!(step, Step::More(_)) {
-            warn!(table, rows = *rows, before = %cutoff, "a large deletion of what is old is done");
+            warn!(table, rows = *rows, before = %cutoff, "a large deletion of old rows is done");
         }
         self.first &= deleted == 0;
     }

@@ -108,9 +108,9 @@ pub(in crate::admin) fn one_of<T>(
 ) -> Result<Option<T>, Problem> {
     match text.trim() {
         "" => Ok(None),
-        name => parse(name).map(Some).ok_or_else(|| {
-            Problem::bad(format!("`{what}` is none of these: {}", known.join(", ")))
-        }),
+        name => parse(name)
+            .map(Some)
+            .ok_or_else(|| Problem::bad(format!("`{what}` must be one of: {}", known.join(", ")))),
     }
 }
 
@@ -123,30 +123,33 @@ fn own(text: &str, privacy: &Privacy) -> Result<Option<OwnParameter>, Problem> {
         "" => Ok(None),
         text => OwnParameter::parse(text, privacy)
             .map(Some)
-            .ok_or_else(|| Problem::bad("`own` must be NAME=VALUE, as in order_id=A-1")),
+            .ok_or_else(|| Problem::bad("`own` must be NAME=VALUE, such as order_id=A-1")),
     }
 }
 
 fn span(since: &str, until: &str, now: Timestamp) -> Result<TimeRange, Problem> {
-    let at = |name: &str, text: &str| match text.trim() {
+    let at = |name: &str, text: &str| {
+        match text.trim() {
         "" => Ok(None),
         text => when(text, now).map(Some).ok_or_else(|| {
             Problem::bad(format!(
-                "`{name}` is no time: 2026-11-24T08:00:00Z, or how long ago: 15m, 2h, 7d"
+                "`{name}` is not a time (2026-11-24T08:00:00Z), a date (2026-11-24) or an age (15m, 2h, 7d)"
             ))
         }),
+    }
     };
     Ok(TimeRange { since: at("since", since)?, until: at("until", until)? })
 }
 
-/// A time, or how long ago.
+/// A time, a date, or an age.
 pub(super) fn when(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Some(ago) = ago(text) {
         let micros = i64::try_from(ago.as_micros()).ok()?;
         return Some(Timestamp::from_micros(now.micros().saturating_sub(micros)));
     }
-    // Browsers' own field for a time has neither seconds nor a zone.
-    let zoned = [text.to_owned(), format!("{text}Z"), format!("{text}:00Z")];
+    // Browsers' own fields for a time and a date have neither seconds nor a zone.
+    let zoned =
+        [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
     zoned.iter().find_map(|text| Timestamp::parse_rfc3339(text))
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn list(
     let Query(DeadLettersQuery { after, limit }) = query?;
     let limit = limit.unwrap_or(100).clamp(1, DeadLetters::PER_PAGE);
     if after.as_deref().is_some_and(|id| !DeadLetters::is_id(id)) {
-        return Err(Problem::bad("`after` is no id of a dead letter"));
+        return Err(Problem::bad("`after` is not the id of a dead letter"));
     }
     let letters =
         admin.dead_letters.list(after.as_deref(), limit).await.map_err(Problem::of_letters)?;
@@ -170,12 +170,12 @@ pub(in crate::admin) async fn settle(
             Ok(false) => settled.missing.push(id),
             Err(error) if settled.done.is_empty() => return Err(error.into()),
             Err(error) => {
-                warn!(error = %error, "dead letters were settled in part");
+                warn!(error = %error, "some dead letters could not be replayed or purged");
                 settled.missing.push(id);
             }
         }
     }
-    info!(action = ?action, dead_letters = settled.done.len(), "dead letters settled");
+    info!(action = ?action, dead_letters = settled.done.len(), "dead letters were replayed or purged");
     Ok(settled)
 }
 

@@ -170,9 +170,9 @@ impl ReplayAsk {
             (true, None, None) => Ok(Replay::All),
             (false, Some(sid), None) => Ok(Replay::Sid(sid)),
             (false, None, Some(since)) => when(&since, now).map(Replay::Since).ok_or_else(|| {
-                Problem::bad("`since` is no time: 2026-11-24T08:00:00Z, or how long ago: 2h, 7d")
+                Problem::bad("`since` is not a time (2026-11-24T08:00:00Z), a date (2026-11-24) or an age (15m, 2h, 7d)")
             }),
-            _ => Err(Problem::bad("say one of `all`, `sid` and `since`")),
+            _ => Err(Problem::bad("name one of `all`, `sid` and `since`")),
         }
     }
 }

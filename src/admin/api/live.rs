@@ -89,7 +89,10 @@ pub(super) async fn stream(
     let Query(LiveQuery { kind, status, last }) = query?;
     let (kind, status) = (ask::kind(&kind)?, ask::text(&status));
     if admin.live.watchers() >= WATCHERS {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many watch already"));
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many clients watch already: try again later",
+        ));
     }
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let watcher = admin.live.watch(header.or(last));

@@ -45,11 +45,14 @@ impl PurgeRequest {
         let number = set("number", &self.number)?;
         let no_number = || {
             Problem::bad(
-                "`number` is no number (+15550100) and no address (client:name); a masked one is that of several people",
+                "`number` is not a number (+15550100) or an address (client:name); a masked one belongs to several people",
             )
         };
-        let no_time =
-            || Problem::bad("`before` is no time: 2026-11-24T08:00:00Z, or how long ago: 2h, 400d");
+        let no_time = || {
+            Problem::bad(
+                "`before` is not a time (2026-11-24T08:00:00Z), a date (2026-11-24) or an age (15m, 2h, 7d)",
+            )
+        };
         let before = set("before", &self.before)?;
         let before = before.map(|text| ask::when(&text, now).ok_or_else(no_time));
         let addresses = number
@@ -62,10 +65,10 @@ impl PurgeRequest {
             before: before.transpose()?,
         };
         if selection == Selection::default() {
-            return Err(Problem::bad("say a `sid`, a `number`, an `account` or `before`"));
+            return Err(Problem::bad("name a `sid`, a `number`, an `account` or a time `before`"));
         }
         if selection.texts().any(|text| text.contains('\0')) {
-            return Err(Problem::bad("no row holds a NUL"));
+            return Err(Problem::bad("a NUL character is in no row"));
         }
         Ok(selection)
     }

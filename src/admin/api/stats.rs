@@ -130,7 +130,7 @@ pub(super) async fn show(
     let Query(StatsQuery { since }) = query?;
     let since = ask::when(since.as_deref().unwrap_or(SINCE), admin.clock.now());
     let since = since.ok_or_else(|| {
-        Problem::bad("`since` is not a time (2026-11-24T08:00:00Z) or an age (15m, 2h, 7d)")
+        Problem::bad("`since` is not a time (2026-11-24T08:00:00Z), a date (2026-11-24) or an age (15m, 2h, 7d)")
     })?;
     let Counts { events, statuses, errors } = admin.reader.counts(since).await?;
     let mut by_resource: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();

@@ -43,18 +43,23 @@ fn look(subject: &'static str, directory: &Path, wanted: u64, least: u64) -> Vec
         ),
     }];
     if directory.is_relative() {
-        let fix =
-            "give it a whole path: a server that is started in another directory uses another";
-        let text = format!("its path, {}, goes by where offhook is started", directory.display());
+        let fix = "make it absolute: a server that is started elsewhere uses another directory";
+        let text =
+            format!("its path, {}, is relative to where offhook is started", directory.display());
         findings.push(Finding::warning(subject, text, fix));
     }
     let Ok(disk) = rustix::fs::statvfs(&place) else { return findings };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} MiB are free", free / MIB);
     findings.push(if free < least {
-        Finding::failure(subject, text, "free some, or use another disk: nothing would be taken")
+        Finding::failure(
+            subject,
+            text,
+            "free some space, or use another disk: as it is, callbacks are refused",
+        )
     } else if free < wanted {
-        let fix = format!("{} MiB would be needed if it were used to its bound", wanted / MIB);
+        let fix =
+            format!("it may grow to {} MiB: free some space, or use another disk", wanted / MIB);
         Finding::warning(subject, text, fix)
     } else {
         Finding::ok(subject, text)

@@ -39,11 +39,11 @@ async fn listening(url: &SecretString) -> Finding {
         Err(error) => Err(error),
     };
     match begun {
-        Ok(_) => Finding::ok(SUBJECT, "changes are heard of at once, at store.listen_url"),
+        Ok(_) => Finding::ok(SUBJECT, "store.listen_url is notified of changes at once"),
         Err(error) => Finding::warning(
             SUBJECT,
-            format!("changes cannot be listened to at store.listen_url: {error}"),
-            "give it Postgres itself, without a pooler; until then, the end of the feed is polled",
+            format!("store.listen_url cannot be notified of changes: {error}"),
+            "let it lead to Postgres itself, without a pooler; until then the end of the feed is polled",
         ),
     }
 }
@@ -51,21 +51,19 @@ async fn listening(url: &SecretString) -> Finding {
 /// No answer, or one that says no: each has a fix of its own.
 fn refused(error: &ExamineError) -> Finding {
     let fix = match error.denied {
-        Some(Denied::Right) => {
-            "it answers, and our role lacks a right: GRANT it, as the owner of the tables"
-        }
+        Some(Denied::Right) => "our role lacks a right: GRANT it, as the owner of the tables",
         Some(Denied::Login) => {
-            "it answers, and does not let us in: mend user and password in store.url, or its pg_hba.conf"
+            "Postgres rejects the login: fix user and password in store.url, or its pg_hba.conf"
         }
         Some(Denied::Absent) => {
-            "it answers, and lacks that: make it, or mend the name in store.url"
+            "Postgres answers, but has no such thing: create it, or fix the name in store.url"
         }
         None => {
             let text = match certificate::explain(&error.to_string()) {
                 Some(meaning) => format!("no connection: {meaning} ({error})"),
                 None => format!("no answer: {error}"),
             };
-            let fix = "start it, or mend store.url; until then events wait in the log";
+            let fix = "start it, or fix store.url; until then events wait in the log";
             return Finding::failure(SUBJECT, text, fix);
         }
     };
@@ -99,7 +97,7 @@ async fn ask(store: &SecretString) -> Result<(Examined, Finding), ExamineError> 
 fn retention(examined: &Examined, retention: retention::Config) -> Option<Finding> {
     let deletes = retention.events.or(retention.statuses).is_some();
     (deletes && !examined.may_delete).then(|| {
-        let text = "our role may not delete, so that [retention] does nothing";
+        let text = "our role may not delete, so [retention] does nothing";
         Finding::failure(
             SUBJECT,
             text,
@@ -117,10 +115,15 @@ fn version(version: i32) -> Finding {
     Finding::warning(SUBJECT, format!("{text} is too old to be supported"), fix)
 }
 
+fn migrations(missing: usize) -> String {
+    if missing == 1 { "1 migration is".to_owned() } else { format!("{missing} migrations are") }
+}
+
 fn tables(examined: &Examined, migrate: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     if examined.read_only {
-        let fix = "give store.url the primary: this one is a replica, or set to be read only";
+        let fix =
+            "let store.url lead to the primary: this one is a replica, or is set to be read-only";
         findings.push(Finding::failure(SUBJECT, "it cannot be written", fix));
     }
     findings.push(match (examined.tables, migrate, examined.may_create) {
@@ -128,21 +131,21 @@ fn tables(examined: &Examined, migrate: bool) -> Vec<Finding> {
         (Tables::Ahead, _, _) => Finding::failure(
             SUBJECT,
             "its tables are of a newer version",
-            "run the version that made them, or a newer one",
+            "run the version that made them, or a later one",
         ),
         (Tables::Behind(count), true, true) => Finding::warning(
             SUBJECT,
-            format!("{count} migration(s) are to come"),
-            "start a worker, which runs them, or run `offhook migrate`",
+            format!("{} missing", migrations(count)),
+            "start a worker, which runs migrations, or run `offhook migrate`",
         ),
         (Tables::Behind(count), false, true) => Finding::failure(
             SUBJECT,
-            format!("{count} migration(s) are to come, and store.migrate is off"),
+            format!("{} missing, and store.migrate is off", migrations(count)),
             "run `offhook migrate`",
         ),
         (Tables::Behind(count), _, false) => Finding::failure(
             SUBJECT,
-            format!("{count} migration(s) are to come, and our role may make no tables"),
+            format!("{} missing, and our role may not create tables", migrations(count)),
             "run `offhook migrate` as the owner of the schema, or GRANT CREATE ON SCHEMA to our role",
         ),
     });

@@ -25,7 +25,7 @@ pub(super) async fn look(scaled: &Scaled, rate: Option<u32>) -> Vec<Finding> {
         Err(error) => findings.push(Finding::warning(
             SUBJECT,
             format!("its settings cannot be read: {error}"),
-            "ask again when it is less busy",
+            "run this again when it is less busy",
         )),
     }
     let rate = rate.map(f64::from).or(examined.rate);
@@ -44,10 +44,10 @@ fn away(error: &str) -> Finding {
     }
     let said_no = ["NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"];
     if said_no.iter().any(|word| error.contains(word)) {
-        let fix = "it answers, and does not let us in: mend user and password in stream.url";
+        let fix = "Redis rejects the login: fix user and password in stream.url";
         return Finding::failure(SUBJECT, format!("refused: {error}"), fix);
     }
-    let fix = "start it, or mend stream.url; until then callbacks go to the spool";
+    let fix = "start it, or fix stream.url; until then callbacks go to the spool";
     Finding::failure(SUBJECT, format!("no answer: {error}"), fix)
 }
 
@@ -66,13 +66,13 @@ fn refused(refused: &[String], names: &Names) -> Vec<Finding> {
             "in a cluster stream.key must have no braces, or one {tag} of at least one letter"
                 .into(),
         ),
-        ("WRONGTYPE", "another program uses that key: remove it, or set stream.key".into()),
+        ("WRONGTYPE", "another program uses that key: remove the key, or set stream.key".into()),
         ("NOREPLICAS", "bring its replicas back, or lower min-replicas-to-write".into()),
-        ("MISCONF", "see Redis's log: it cannot write its files, so that it takes nothing".into()),
-        ("READONLY", "give stream.url the primary: this one is a replica".into()),
+        ("MISCONF", "look at Redis's log: it cannot write its files, so it accepts nothing".into()),
+        ("READONLY", "let stream.url lead to the primary: this one is a replica".into()),
         (
             "XREADGROUP BLOCK",
-            "use a Redis that lets a read wait: until then workers ask again and again".into(),
+            "use a Redis that lets a read wait: until then workers poll it".into(),
         ),
     ];
     for (cause, fix) in causes {
@@ -80,7 +80,7 @@ fn refused(refused: &[String], names: &Names) -> Vec<Finding> {
         rest = others;
         findings.extend(finding(these, fix));
     }
-    findings.extend(finding(rest, "ask who runs it what its answer means".into()));
+    findings.extend(finding(rest, "ask those who run it what its answer means".into()));
     findings
 }
 
@@ -99,8 +99,8 @@ fn version(version: &str) -> Finding {
             Finding::failure(SUBJECT, format!("version {version} is too old"), fix)
         }
         None => {
-            let fix = format!("see that it is Redis {OLDEST} or later, or Valkey");
-            Finding::warning(SUBJECT, "it does not tell its version", fix)
+            let fix = format!("make sure that it is Redis {OLDEST} or later, or Valkey");
+            Finding::warning(SUBJECT, "it does not report its version", fix)
         }
     }
 }
@@ -116,8 +116,8 @@ fn durability(report: &DurabilityReport, wanted: AnswerAfter) -> Vec<Finding> {
         }
         (DurabilityLevel::Unknown, _) => Finding::warning(
             SUBJECT,
-            "it hides its settings, so nobody knows what survives a crash",
-            "see that it has appendonly yes and appendfsync always, or set stream.durability = \
+            "it hides its settings, so what survives a crash is not known",
+            "make sure that it has appendonly yes and appendfsync always, or set stream.durability = \
              \"spool\"",
         ),
         _ => Finding::failure(
@@ -145,8 +145,8 @@ fn memory(examined: &Examined, rate: Option<f64>, mark_ttl: Duration) -> Option<
             return Some(Finding::warning(
                 SUBJECT,
                 "it has no maxmemory",
-                "set one: then it refuses what it has no room for, and the spool takes over; without \
-                 one the system kills it",
+                "set one: then Redis refuses what it has no room for, and the spool takes over; without one the \
+                 system kills it",
             ));
         }
         bytes => bytes as f64,
@@ -166,8 +166,7 @@ fn memory(examined: &Examined, rate: Option<f64>, mark_ttl: Duration) -> Option<
     if lasts >= SHORT_S {
         return Some(Finding::ok(SUBJECT, text));
     }
-    let fix =
-        "give it more memory, or see that the spools are large enough: they take what it cannot";
+    let fix = "give it more memory, or make sure that the spools are large enough: they take what it cannot";
     Some(Finding::warning(SUBJECT, text, fix))
 }
 

@@ -78,7 +78,7 @@ mod tests {
     fn what_is_answered_is_twiml() {
         check_error(
             load(&MINIMAL, "[fallback]\nvoice = '<Response><say/></Response>'"),
-            &["fallback.voice", "my.toml", "<say> is no voice verb"],
+            &["fallback.voice", "my.toml", "<say> is not a verb for voice"],
         );
     }
 }

@@ -44,7 +44,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<Log, ConfigError> {
     match EnvFilter::try_new(filter) {
         Ok(_) => Ok(Log { format: *format, filter: filter.clone() }),
         Err(_) => {
-            Err(loaded.error("log.filter", "it is no filter; write `info` or `offhook=debug`"))
+            Err(loaded.error("log.filter", "it is not a filter: write `info`, or `offhook=debug`"))
         }
     }
 }

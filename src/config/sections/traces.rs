@@ -41,7 +41,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<Option<Traces>, ConfigError> {
         Ok(url) if is_sent && ["http", "https"].contains(&url.scheme()) => {
             Ok(Some(Traces { endpoint, sample_ratio }))
         }
-        _ => wrong("it is no URL like http://localhost:4318/v1/traces"),
+        _ => wrong("it is not a valid URL: write one such as http://localhost:4318/v1/traces"),
     }
 }
 

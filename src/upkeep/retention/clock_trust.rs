@@ -68,7 +68,7 @@ impl ClockGuard {
         }
         self.noted = hold;
         match hold {
-            None => info!(table, "what is old is deleted again"),
+            None => info!(table, "old rows are deleted again"),
             Some(Hold::Clocks) => error!(
                 table,
                 ours = %ours,

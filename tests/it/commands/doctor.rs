@@ -101,7 +101,7 @@ fn a_path_that_goes_by_where_one_stands_is_shown_whole() {
     let said = doctor(&settings, &["--no-callback"]).out;
     let here = std::env::current_dir().expect("it is there").join("sub").display().to_string();
     assert!(said.contains(&format!("its directory can be written: {here}")), "{said}");
-    assert!(said.contains("its path, sub, goes by where offhook is started"), "{said}");
+    assert!(said.contains("its path, sub, is relative to where offhook is started"), "{said}");
 }
 
 #[test]
@@ -141,8 +141,8 @@ async fn a_role_that_lacks_a_right_is_told_from_no_answer() {
     finds(&narrow, &["--role", "worker"], &parts);
     // Told by its code: it may answer in any language.
     for (from, to, fix) in [
-        ("//offhook@", "//stranger@", "mend user and password"),
-        ("/postgres", "/elsewhere", "mend the name in store.url"),
+        ("//offhook@", "//stranger@", "fix user and password"),
+        ("/postgres", "/elsewhere", "fix the name in store.url"),
     ] {
         assert_eq!(url.matches(from).count(), 1, "{url}");
         let other = narrow.clone().set("DATABASE_URL", url.replace(from, to));
@@ -198,7 +198,7 @@ fn a_redis_that_forgets_is_found() {
         "maxmemory-policy volatile-ttl",
         "warning  Redis          it has no maxmemory",
         "warning  Postgres",
-        "migration(s) are to come",
+        "missing",
     ];
     finds(&settings, &["--role", "worker"], &parts);
     let spooled = settings.set("OFFHOOK_STREAM__DURABILITY", "spool");

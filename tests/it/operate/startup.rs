@@ -95,7 +95,7 @@ fn a_value_that_is_none_is_refused_with_what_is_wrong_with_it() {
     refuses(&url, &["public_url", "OFFHOOK_PUBLIC_URL", "https://"]);
     refuses(&settings.clone().unset("OFFHOOK_PUBLIC_URL"), &["public_url (not set)", "such as"]);
     let (twiml, _file) = file("[fallback]\nvoice = '<Response><say>Hello</say></Response>'");
-    refuses(&twiml, &["fallback.voice", "my.toml", "<say> is no voice verb"]);
+    refuses(&twiml, &["fallback.voice", "my.toml", "<say> is not a verb for voice"]);
     let store = settings.clone().set("DATABASE_URL", format!("mysql://u:{PASSWORD}@h/d"));
     refuses(&store, &["store.url", "DATABASE_URL", "sqlite: or postgres://"]);
     let scaled = |store: &str, stream: &str| {
@@ -207,5 +207,8 @@ async fn a_redis_that_does_not_sync_is_named_loudly_with_the_fix() {
     let (_, ready) = offhook.client.json("/readyz").await;
     assert_ne!(ready["durability"]["redis"]["level"], "synced", "{ready}");
     let log = offhook.log();
-    assert!(log.contains("less than synced") && log.contains("appendfsync always"), "{log}");
+    assert!(
+        log.contains("does not sync before it answers") && log.contains("appendfsync always"),
+        "{log}"
+    );
 }

@@ -20,7 +20,7 @@ async fn says_that_it_is_hidden(settings: &Settings) {
     let (_, ready) = offhook.client.json("/readyz").await;
     assert_eq!(ready["durability"]["redis"]["level"], "unknown", "{ready}");
     let log = offhook.log();
-    let line = log.lines().find(|line| line.contains("durability in force is hidden"));
+    let line = log.lines().find(|line| line.contains("this backend hides its settings"));
     assert!(line.is_some_and(|line| line.contains("spool")), "{log}");
 }
 
@@ -34,7 +34,7 @@ async fn a_redis_without_config_is_worked_with_and_the_spool_recommended() {
     // With the spool first there is nothing to recommend.
     let settings = settings.set("OFFHOOK_STREAM__DURABILITY", "spool");
     let log = Spawned::start(&settings).log();
-    assert!(!log.contains("durability in force is hidden"), "{log}");
+    assert!(!log.contains("this backend hides its settings"), "{log}");
 }
 
 #[tokio::test]

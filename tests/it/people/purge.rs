@@ -209,11 +209,11 @@ async fn a_request_that_makes_no_sense_is_refused(testbed: Testbed) {
         .await;
     testbed.contents_of(1).await;
     for (wanted, said) in [
-        (json!({}), "say a `sid`"),
-        (json!({ "dry_run": true }), "say a `sid`"),
+        (json!({}), "name a `sid`"),
+        (json!({ "dry_run": true }), "name a `sid`"),
         (json!({ "sid": " " }), "`sid` is empty"),
-        (json!({ "number": "CA1" }), "`number` is no number"),
-        (json!({ "before": "yesterday" }), "`before` is no time"),
+        (json!({ "number": "CA1" }), "`number` is not a number"),
+        (json!({ "before": "yesterday" }), "`before` is not a time"),
         (json!({ "sid": "CA1\u{0}" }), "NUL"),
         (json!({ "sid": "CA1", "after": "x" }), "`after`"),
         (json!({ "sids": ["CA1"] }), "unknown field"),
