@@ -7,6 +7,7 @@ mod compose;
 mod dashboard;
 mod kubernetes;
 mod query;
+mod releases;
 mod systemd;
 
 use std::path::PathBuf;
