@@ -157,7 +157,7 @@ async fn what_is_wrong_changes_nothing_and_is_named() {
 
     until("the console says so", async || {
         let page = offhook.client.admin("/").await.text().await.ok()?;
-        page.contains("is wrong: the one before is in force").then_some(())
+        page.contains("The last reload failed: the configuration has an error").then_some(())
     })
     .await;
 
