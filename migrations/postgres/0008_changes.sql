@@ -57,6 +57,28 @@ COMMENT ON TABLE feed IS 'The change feed: a cursor is <id>.<id of a change>';
 COMMENT ON COLUMN feed.id IS 'Another one makes every cursor invalid: UPDATE feed SET id = DEFAULT after a restore';
 COMMENT ON COLUMN feed.cut IS 'The greatest id that retention deleted';
 
+-- Roles that were granted rights on events can do with the feed what they do: read, or store and delete what is old.
+DO $$
+DECLARE
+    granted record;
+BEGIN
+    FOR granted IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role,
+               a.privilege_type AS privilege
+        FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS a
+        WHERE c.oid = 'events'::regclass AND a.grantee <> c.relowner AND a.privilege_type IN ('SELECT', 'INSERT')
+    LOOP
+        EXECUTE format('GRANT SELECT ON changes, feed, changes_id_seq TO %s', granted.role);
+        IF granted.privilege = 'INSERT' THEN
+            EXECUTE format('GRANT INSERT, DELETE ON changes TO %s', granted.role);
+            EXECUTE format('GRANT UPDATE ON feed TO %s', granted.role);
+            EXECUTE format('GRANT USAGE ON SEQUENCE changes_id_seq TO %s', granted.role);
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON retention TO %s', granted.role);
+        END IF;
+    END LOOP;
+END
+$$;
+
 -- The end of the feed as it is now: where to begin if nothing of before matters.
 CREATE FUNCTION offhook_cursor() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT feed.id || '.' || greatest(feed.cut, coalesce((SELECT max(changes.id) FROM changes), 0)) FROM feed

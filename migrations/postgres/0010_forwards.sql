@@ -50,8 +50,7 @@ COMMENT ON TABLE forward_given_up IS 'Changes that an endpoint did not take, and
 COMMENT ON COLUMN forward_given_up.failure IS 'How the last attempt failed';
 COMMENT ON COLUMN forward_given_up.replay IS 'Whether it will be tried again after all';
 
--- Roles that were granted rights on events can do with the new tables what they do: read, or store and delete what is
--- old. Else they would have to be granted them before they could go on.
+-- Roles that were granted rights on events can do with forwards what they do: read, or store.
 DO $$
 DECLARE
     granted record;
@@ -62,15 +61,10 @@ BEGIN
         FROM pg_class AS c CROSS JOIN aclexplode(c.relacl) AS a
         WHERE c.oid = 'events'::regclass AND a.grantee <> c.relowner AND a.privilege_type IN ('SELECT', 'INSERT')
     LOOP
-        EXECUTE format('GRANT SELECT ON changes, feed, changes_id_seq, forwards, forward_waiting, forward_given_up '
-                       'TO %s', granted.role);
+        EXECUTE format('GRANT SELECT ON forwards, forward_waiting, forward_given_up TO %s', granted.role);
         IF granted.privilege = 'INSERT' THEN
-            EXECUTE format('GRANT INSERT, DELETE ON changes TO %s', granted.role);
-            EXECUTE format('GRANT UPDATE ON feed TO %s', granted.role);
-            EXECUTE format('GRANT USAGE ON SEQUENCE changes_id_seq TO %s', granted.role);
             EXECUTE format('GRANT INSERT, UPDATE, DELETE ON forwards, forward_waiting, forward_given_up TO %s',
                            granted.role);
-            EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON retention TO %s', granted.role);
         END IF;
     END LOOP;
 END

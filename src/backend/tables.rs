@@ -82,4 +82,35 @@ mod tests {
         check("postgres", migrations!("postgres")).await;
         check("sqlite", migrations!("sqlite")).await;
     }
+
+    /// The first eight bytes of each file's checksum, in Postgres and in SQLite. A database remembers the whole one, and
+    /// refuses to start with another: add a line here, never change one.
+    const RELEASED: [(&str, u64, u64); 11] = [
+        ("0001_events_and_statuses", 0xaa019cbd_9e731002, 0xddf24e27_c8df9bc0),
+        ("0002_open_calls", 0xb7a4f64d_6002a83f, 0x98186ff7_ee28b9b4),
+        ("0003_search", 0x9aff9221_c9fc837e, 0xe08b2829_d8e4b024),
+        ("0004_privacy", 0xfdb745dc_ee401daf, 0x2a2627d5_604177fb),
+        ("0005_identity", 0xb4e19d39_215507c1, 0x05a4e391_ac3eac99),
+        ("0006_stored_at", 0xd7350882_32e12cde, 0xb5d088bd_47a0f524),
+        ("0007_statuses_stored_at", 0xefa622ae_09e4d2a8, 0x5300939c_d5665f14),
+        ("0008_changes", 0xd3c0c0fa_c84d8b75, 0xb8f8475b_9dead3a6),
+        ("0009_lookups", 0x751dd2e9_6d116829, 0xb76a4199_df01a698),
+        ("0010_forwards", 0x1c8a5655_fd23bbe3, 0xccd6d071_fbfa270d),
+        ("0011_copies", 0x6642255f_32affca8, 0xd3228c90_c760fbee),
+    ];
+
+    #[test]
+    fn no_file_has_changed_since_databases_know_it() {
+        let begins = |one: &Migration| {
+            u64::from_be_bytes(*one.checksum.first_chunk().expect("a checksum has 48 bytes"))
+        };
+        let (postgres, sqlite) = (migrations!("postgres"), migrations!("sqlite"));
+        let listed: Vec<_> = postgres.iter().zip(sqlite.iter()).collect();
+        assert_eq!(listed.len(), RELEASED.len(), "a new migration needs a line in RELEASED");
+        for ((postgres, sqlite), (name, in_postgres, in_sqlite)) in listed.into_iter().zip(RELEASED)
+        {
+            assert_eq!(begins(postgres), in_postgres, "migrations/postgres/{name}.sql");
+            assert_eq!(begins(sqlite), in_sqlite, "migrations/sqlite/{name}.sql");
+        }
+    }
 }
