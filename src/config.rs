@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::deployment::{Deployment, Role, Scaled, StoreUrl};
+pub use self::deployment::{Deployment, Role, Scaled, StoreUrl, log_beside};
 use self::layers::Loaded;
 pub use self::layers::{Sources, variable};
 pub use self::origin::Origin;

@@ -125,6 +125,7 @@ impl Copy {
     /// # Errors
     /// See [`CopyError`]; a report that is not [whole](Report::is_whole) is no error.
     pub async fn run(self, watch: impl FnMut(Milestone)) -> Result<Report, CopyError> {
+        target::check_log(&self.log, &self.target_log)?;
         target::check(&self.target).await?;
         let (mut source, waited) =
             StoppedSource::open(&self.source, &self.log, self.bounds).await?;

@@ -20,8 +20,8 @@ pub struct Page {
     source: &'static str,
 }
 
-/// What is built in of a page: its Markdown. A debug build has only its path, so that whoever writes a page compiles
-/// nothing.
+/// What is built in of a page: its Markdown. A debug build has only its path, so that a change of a page
+/// compiles nothing.
 #[cfg(not(debug_assertions))]
 macro_rules! source {
     ($name:literal) => {

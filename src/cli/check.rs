@@ -247,7 +247,7 @@ impl Meaning {
             let secrets = format!("auth tokens {auth_tokens}, shared keys {keys} {ids}");
             fact("account", format!("{sid} ({name}): {secrets}"));
         }
-        fact("mode", self.mode.clone());
+        fact("deployment", self.mode.clone());
         if let Some(file) = &self.store_file {
             fact("store", file.clone());
         }

@@ -13,7 +13,7 @@ use super::terminal::{errln, progress};
 use crate::backend::copy::{Copied, Step};
 use crate::backend::postgres::Postgres;
 use crate::clock::Clock;
-use crate::config::{Config, Role, Sources, StoreUrl};
+use crate::config::{Config, Role, Sources, StoreUrl, log_beside};
 use crate::copy::{Compared, Kept, Milestone, Report, Task};
 use crate::crash_points;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(config: Option<PathBuf>, copy: Copy) -> anyhow::Result<(
     let target_log = config.deployment.local_log().context("a worker has no local log")?;
     let target = Postgres::new(url.expose_secret()).context("store.url")?;
     let plan = crate::copy::Copy {
-        log: copy.log.unwrap_or_else(|| beside(&copy.from)),
+        log: copy.log.unwrap_or_else(|| log_beside(&copy.from)),
         source: copy.from,
         bounds: target_log.bounds,
         target: target.clone(),
@@ -81,12 +81,6 @@ pub(super) async fn run(config: Option<PathBuf>, copy: Copy) -> anyhow::Result<(
     }
     ensure!(report.is_whole(), "the target does not have all of it; the source still does");
     Ok(())
-}
-
-/// Where the log of an embedded store lies, unless its spool.directory says otherwise.
-fn beside(from: &str) -> PathBuf {
-    let path = from.trim_start_matches("sqlite:").trim_start_matches("//");
-    PathBuf::from(format!("{}-log", path.split('?').next().unwrap_or_default()))
 }
 
 fn line(Milestone { step, rows, of }: Milestone) -> String {
@@ -207,14 +201,6 @@ fn as_json(report: &Report) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_log_lies_beside_the_file() {
-        let check = |from: &str, log: &str| assert_eq!(beside(from), PathBuf::from(log));
-        check("/var/lib/offhook/offhook.db", "/var/lib/offhook/offhook.db-log");
-        check("sqlite:///var/lib/offhook.db?mode=rwc", "/var/lib/offhook.db-log");
-        check("sqlite:offhook.db", "offhook.db-log");
-    }
 
     #[test]
     fn what_is_missing_is_named_and_what_expired_is_no_fault() {

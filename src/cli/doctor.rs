@@ -105,8 +105,8 @@ impl Doctor {
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {
-    let mode = config.deployment.name();
-    let text = format!("{mode} mode, accounts: {}", config.keyring.accounts().len());
+    let deployment = config.deployment.name();
+    let text = format!("{deployment} deployment, accounts: {}", config.keyring.accounts().len());
     let mut findings = vec![Finding::ok("configuration", text)];
     // Each has its fix in its own text.
     let warnings = config.warnings.iter();

@@ -228,12 +228,16 @@ fn embedded(loaded: &Loaded, url: &str) -> Result<Deployment, ConfigError> {
         ));
     }
     store::no_listen_url(loaded)?;
-    Ok(Deployment::Embedded { log: spool::local_log(loaded, beside(url))?, store: url.to_owned() })
+    Ok(Deployment::Embedded {
+        log: spool::local_log(loaded, log_beside(url))?,
+        store: url.to_owned(),
+    })
 }
 
-/// Of a `sqlite:` URL, where its log lies: beside the file, so that one moves, is copied or is mounted
-/// with the other, and two processes with a file each have a log each.
-fn beside(url: &str) -> PathBuf {
+/// Where the log of an embedded store lies, by the path or the `sqlite:` URL of its file: beside that, so that one moves,
+/// is copied or is mounted with the other, and two processes with a file each have a log each.
+#[must_use]
+pub fn log_beside(url: &str) -> PathBuf {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let path = path.split('?').next().unwrap_or_default();
     PathBuf::from(format!("{path}-log"))

@@ -1,5 +1,7 @@
 //! Checks whether a store can be the target of a copy.
 
+use std::path::{Path, PathBuf};
+
 use crate::backend::BackendError;
 use crate::backend::postgres::{ExamineError, Examined, Health, Postgres, Tables};
 
@@ -24,6 +26,11 @@ pub enum TargetError {
     /// The role lacks rights.
     #[error("the role in store.url lacks {0}: GRANT it, as the owner of the tables")]
     Forbidden(String),
+    /// It would take dead letters from the directory that it gives them to.
+    #[error(
+        "its spool.directory is the log of the source, {0}: give the new deployment a directory of its own"
+    )]
+    SameLog(PathBuf),
     /// It forgets what it has committed.
     #[error("{0}: set synchronous_commit = on for the role in store.url")]
     Volatile(&'static str),
@@ -34,6 +41,14 @@ pub(super) async fn check(postgres: &Postgres) -> Result<(), TargetError> {
     match Health::new(postgres.clone()).durability().await?.breach {
         Some(breach) => Err(TargetError::Volatile(breach)),
         None => Ok(()),
+    }
+}
+
+/// Whether the target's local log is another directory than the source's. One that is not there yet is another.
+pub(super) fn check_log(source: &Path, target: &Path) -> Result<(), TargetError> {
+    match (source.canonicalize(), target.canonicalize()) {
+        (Ok(source), Ok(target)) if source == target => Err(TargetError::SameLog(source)),
+        _ => Ok(()),
     }
 }
 

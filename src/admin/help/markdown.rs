@@ -28,7 +28,7 @@ fn parse(text: &str) -> Parser<'_> {
     Parser::new_ext(text, Options::ENABLE_TABLES)
 }
 
-/// A page of ours, which nevertheless gets no further than the console's policy lets a page.
+/// Renders a page. Its HTML stays within the console's content security policy.
 pub(super) fn html(name: &str, text: &str) -> String {
     let mut anchors = Anchors::default();
     let mut events: Vec<Event<'_>> = Vec::new();

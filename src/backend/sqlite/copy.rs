@@ -143,7 +143,7 @@ impl CopySource {
     }
 }
 
-/// A query behind a place of so many columns, or from the beginning: no text is less than an empty one.
+/// Binds the columns of a place; without one, empty texts, which come before every other text.
 fn bound<const N: usize>(
     sql: String,
     after: &Place,

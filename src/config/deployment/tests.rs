@@ -94,3 +94,14 @@ fn a_password_that_is_not_encoded_is_named() {
     );
     check_error(scaled(store, "rediss://h/#insecure"), &["stream.url", "stream.ca_file"]);
 }
+
+#[test]
+fn the_log_of_an_embedded_store_lies_beside_its_file() {
+    for (file, log) in [
+        ("/var/lib/offhook/offhook.db", "/var/lib/offhook/offhook.db-log"),
+        ("sqlite:///var/lib/offhook.db?mode=rwc", "/var/lib/offhook.db-log"),
+        ("sqlite:offhook.db", "offhook.db-log"),
+    ] {
+        assert_eq!(log_beside(file), Path::new(log), "{file}");
+    }
+}

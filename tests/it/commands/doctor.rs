@@ -49,8 +49,12 @@ fn one_process_on_one_file_that_is_well_is_found_well() {
     for settings in [plain, hashed] {
         let _offhook = Offhook::start(&settings);
         let said = doctor(&settings, &[]).well();
-        let parts =
-            ["embedded mode", "offhook answers there", "and is in the store", "\nfailures: 0"];
+        let parts = [
+            "embedded deployment",
+            "offhook answers there",
+            "and is in the store",
+            "\nfailures: 0",
+        ];
         for part in parts {
             assert!(said.contains(part), "`{part}` is not in:\n{said}");
         }

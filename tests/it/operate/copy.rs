@@ -388,6 +388,11 @@ async fn what_cannot_be_copied_is_refused_by_name() {
     drop(running);
     copied(&source, &target);
 
+    let log = format!("{}-log", file(&source));
+    let same = target.settings.clone().set("OFFHOOK_SPOOL__DIRECTORY", &log);
+    let said = run(&same, &["copy", "--from", &file(&source)]).badly();
+    assert!(said.contains("spool.directory is the log of the source"), "{said}");
+
     let said = run(&source.settings, &["copy", "--from", &file(&source)]).badly();
     assert!(said.contains("store.url names a SQLite file"), "{said}");
     target.execute("INSERT INTO _sqlx_migrations SELECT 999, description, now(), success, checksum, 0 FROM _sqlx_migrations LIMIT 1").await;
