@@ -165,10 +165,11 @@ impl<T: Stream, O: StreamObserver> StreamKeeper<T, O> {
     /// Shows what waits in the stream, and which groups keep it from being freed.
     async fn look(&mut self, blockers: &mut Vec<String>) -> Result<(), BackendError> {
         let (backlog, lost) = self.stream.compare().await?;
-        self.observer.show(backlog, self.stream.now().await?);
+        // Before anything that may fail: the next look compares with this one.
         if let Some(before) = lost {
             self.observer.stream_lost(before);
         }
+        self.observer.show(backlog, self.stream.now().await?);
         self.observer.show_blockers(&self.stream.blockers().await?, blockers);
         Ok(())
     }

@@ -44,8 +44,6 @@ pub struct RedisConsumer {
     name: String,
     /// Whether the group is known to be there.
     joined: bool,
-    /// Whether it ever was.
-    was_joined: bool,
     /// Since when reads wait here, because Redis refuses to.
     polls: Option<Instant>,
     idle: Duration,
@@ -70,7 +68,6 @@ impl RedisConsumer {
             names,
             name,
             joined: false,
-            was_joined: false,
             polls: None,
             idle,
             mark_ttl,
@@ -80,21 +77,25 @@ impl RedisConsumer {
     /// Makes the group if it is not there, from the first entry on: after Redis lost the stream,
     /// what has been appended since must not be passed over.
     async fn join(&mut self) -> Result<(), SourceError> {
-        if let Some(why) = self.connector.health().unsupported() {
+        let health = self.connector.health();
+        if let Some(why) = health.unsupported() {
             return Err(SourceError(why));
         }
         if self.joined {
             return Ok(());
         }
+        // Asked before: at a start several readers try at once, and one of them creates it.
+        let again = health.has_joined();
         let script = Script::new(include_str!("join.lua"));
         let (keys, args) = ([&*self.names.stream], [&*self.names.group]);
         match self.commands.script::<()>(&script, &keys, &args).await {
-            Ok(()) if self.was_joined => self.connector.health().group_made_again(),
+            Ok(()) if again => health.group_made_again(),
             Ok(()) => {}
             Err(ConnError::Refused { why: Why::GroupExists, .. }) => {}
             Err(error) => return Err(SourceError(error.to_string())),
         }
-        (self.joined, self.was_joined) = (true, true);
+        health.joined();
+        self.joined = true;
         Ok(())
     }
 

@@ -15,6 +15,8 @@ pub struct RedisHealth {
     /// Why it cannot be used at all.
     unsupported: ArcSwapOption<String>,
     marks_given_up: AtomicBool,
+    /// Whether a reader of this process has found the group or created it.
+    joined: AtomicBool,
     groups_made_again: AtomicU64,
 }
 
@@ -62,6 +64,16 @@ impl RedisHealth {
     /// everything in it.
     pub fn take_groups_made_again(&self) -> u64 {
         self.groups_made_again.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether a reader of this process has joined the group: one that has to create it from then on creates it again.
+    /// That may be another reader, which never joined.
+    pub(super) fn has_joined(&self) -> bool {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn joined(&self) {
+        self.joined.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn group_made_again(&self) {

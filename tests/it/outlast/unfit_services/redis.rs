@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use offhook::backend::redis::{Connector, Names, RedisDuties, RedisStream, Rehearsal};
+use offhook::backend::redis::{
+    Connector, Names, RedisConsumer, RedisDuties, RedisStream, Rehearsal,
+};
 use offhook::config::Role;
 use offhook::event::{Batch, Event, EventKey, Kind};
-use offhook::pipeline::Sink as _;
+use offhook::pipeline::{Sink as _, Source as _};
 use redis::cmd;
 use tokio::time::Instant;
 
@@ -339,8 +341,31 @@ async fn what_somebody_took_away_is_said() {
         (resets("stream").await >= 1.0 && resets("group").await >= 1.0).then_some(())
     })
     .await;
-    let page = offhook.client.admin("/").await.text().await.expect("the whole page");
-    assert!(page.contains("The stream in Redis was deleted"), "{page}");
+    until("the page says so", async || {
+        let page = offhook.client.admin("/").await.text().await.expect("the whole page");
+        page.contains("The stream in Redis was deleted").then_some(())
+    })
+    .await;
     offhook.client.accepts(&Callback::call(1).0).await;
     testbed.contents_of(2).await;
+}
+
+/// Whichever reader is first to find the group gone creates it again, also one that has only now started.
+#[tokio::test]
+async fn a_group_that_a_new_reader_creates_again_is_said() {
+    needs!(Redis);
+    let redis = Redis::start();
+    let names = Names { stream: STREAM.to_owned(), group: "offhook".to_owned() };
+    let connector = Connector::new(&redis.url()).expect("a good URL");
+    let reader = |name: &str| {
+        let (idle, ttl) = (Duration::from_secs(60), Duration::from_secs(60));
+        RedisConsumer::new(&connector, names.clone(), name.to_owned(), idle, ttl)
+    };
+    let (mut first, mut second) = (reader("first"), reader("second"));
+    first.claim(1).await.expect("it creates the group");
+    assert_eq!(connector.health().take_groups_made_again(), 0);
+    redis.query::<()>(&cmd("FLUSHALL"));
+    second.claim(1).await.expect("it creates the group");
+    first.claim(1).await.expect("the group is there");
+    assert_eq!(connector.health().take_groups_made_again(), 1);
 }
