@@ -1,5 +1,6 @@
 //! An [`Event`]: one signed fact from Twilio, as a value. No I/O, no parsing of requests.
 
+pub mod attempt;
 pub mod batch;
 pub mod change;
 pub mod codec;
@@ -12,6 +13,7 @@ pub mod trace;
 
 use bytes::Bytes;
 
+pub use self::attempt::AttemptId;
 pub use self::batch::{Batch, Differing};
 pub use self::change::{Change, Cursor, FeedId};
 pub use self::fingerprint::Fingerprint;

@@ -5,7 +5,7 @@
 //!
 //! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (in no release), [`mod@labels`] (closed sets
 //!    of names), [`event`] (what happened, and which status wins), [`twilio`] (how a request is signed, and
-//!    what it says).
+//!    what it says), [`dispatch`] (what may be sent, when, and what came of it).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
 //!    [`policy`] (what a reload may change), [`recent`] (what a process remembers for people), [`mod@metrics`] (how they
 //!    are declared), [`outage`] (what is logged once), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`],
@@ -27,6 +27,7 @@ pub mod clock;
 pub mod config;
 pub mod copy;
 pub mod crash_points;
+pub mod dispatch;
 pub mod event;
 pub mod forward;
 pub mod http;

@@ -36,6 +36,8 @@ const FLOORS: &[Floor] = &[
     // The order of statuses is said where their kind is.
     Floor { module: "event", below: &["clock", "twilio::kind"], absent: PURE },
     Floor { module: "twilio", below: &["clock", "event"], absent: PURE },
+    // What is decided about sending; the stores keep its words.
+    Floor { module: "dispatch", below: &["clock", "event", "twilio"], absent: PURE },
     // The one value that can wait: for a while, or until a token is cancelled.
     Floor { module: "retry", below: &[], absent: NEUTRAL },
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },

@@ -1,0 +1,77 @@
+//! What is decided about sending, of values alone: what may be sent, when, and what came of it. No I/O; the time is an
+//! argument.
+
+use crate::labels::labels;
+
+labels! {
+    /// Why something is sent. Gates, the default deadline and the default [`OnUnknown`] depend on it.
+    pub enum Purpose {
+        /// Something is wrong and a person must know.
+        Alert = "alert",
+        /// A one-time password, of no use in ten minutes.
+        Otp = "otp",
+        /// What somebody's own order, booking or account has caused.
+        Transactional = "transactional",
+    }
+}
+
+labels! {
+    /// On which side to err if nobody can tell whether a message was sent.
+    pub enum OnUnknown {
+        /// At most once: the outcome is reported as unknown.
+        Report = "report",
+        /// At least once: it is sent again if no trace of it is found.
+        Resend = "resend",
+    }
+}
+
+labels! {
+    /// Where a notification stands.
+    pub enum NotificationState {
+        /// It is not settled: it waits, is being sent, or its confirmation is awaited.
+        Open = "open",
+        /// Proof of delivery came.
+        Confirmed = "confirmed",
+        /// It cannot be delivered.
+        Failed = "failed",
+        /// It was accepted, and no proof of delivery came in time.
+        Unconfirmed = "unconfirmed",
+        /// Nobody can tell whether it was sent.
+        Unknown = "unknown",
+        /// A gate said never. Nothing was sent.
+        Refused = "refused",
+        /// Its deadline passed before anything was sent.
+        Expired = "expired",
+        /// It was cancelled before anything was sent.
+        Cancelled = "cancelled",
+    }
+}
+
+labels! {
+    /// Where an attempt stands.
+    pub enum AttemptState {
+        /// It waits for its turn, or for the time until which a gate holds it.
+        Due = "due",
+        /// A process has it and a slot of its pace, and has written nothing to the provider.
+        Claimed = "claimed",
+        /// From the commit before the first byte until an answer is stored: the only state in which a crash leaves the
+        /// outcome open.
+        Writing = "writing",
+        /// The provider has it, under a SID.
+        Accepted = "accepted",
+        /// Proof of delivery came.
+        Confirmed = "confirmed",
+        /// The provider refused it, or reported that it cannot be delivered.
+        Failed = "failed",
+        /// No proof of delivery came in time.
+        Unconfirmed = "unconfirmed",
+        /// The outcome of the POST is not known.
+        Unknown = "unknown",
+        /// A gate said never.
+        Refused = "refused",
+        /// The deadline passed before it was sent.
+        Expired = "expired",
+        /// It was cancelled before it was sent, or withdrawn because another attempt is proven.
+        Cancelled = "cancelled",
+    }
+}
