@@ -8,12 +8,14 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
-use crate::event::{Event, Route, codec};
+use crate::event::attempt::ATTEMPT_PARAMETER;
+use crate::event::{AttemptId, Event, Route, codec};
 use crate::twilio::callback::{self, Arrival};
 use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
 use crate::twilio::privacy::{Privacy, Treatment, Treatments};
+use crate::twilio::rest::{Answer, CreateAnswer, NewMessage, ReadAnswer, SentBy, status_callback};
 use crate::twilio::signature::{
     BODY_HASH, Claim, Content, SignatureError, SignedRequest, body_hash, sign,
 };
@@ -218,6 +220,58 @@ pub fn codec(input: &[u8]) {
     }
 }
 
+/// An answer to a create is only taken for "nothing was created" if Twilio says so, and what a page leads to is of the
+/// same account. Three lines: the status, `Retry-After`, and the body, which may have lines of its own.
+pub fn rest(input: &[u8]) {
+    let mut lines = input.splitn(3, |&byte| byte == b'\n');
+    let [status, retry_after, body] = std::array::from_fn(|_| lines.next().unwrap_or(b""));
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let Some(status) = text(status).and_then(|status| status.parse().ok()) else { return };
+    let answer = Answer { status, retry_after: text(retry_after), body };
+    let now = Timestamp::from_micros(1_764_000_000_000_000);
+    let created = answer.to_create(now);
+    match &created {
+        CreateAnswer::Accepted(message) => {
+            assert!((200..300).contains(&status) && message.sid.len() == 34);
+            assert_eq!(answer.to_fetch(now), ReadAnswer::Found(message.clone()));
+        }
+        CreateAnswer::Rejected { code } => assert!(!["0", "20429", "20500"].contains(&&**code)),
+        CreateAnswer::Throttled { .. } | CreateAnswer::Foreign { .. } => {}
+        CreateAnswer::Unknown(_) => assert!(!(300..400).contains(&status)),
+    }
+    let certainly_not = !matches!(created, CreateAnswer::Accepted(_) | CreateAnswer::Unknown(_));
+    assert!(!certainly_not || ((300..500).contains(&status) && status != 408));
+    if let ReadAnswer::Found(page) = answer.to_list(ACCOUNT, now) {
+        let next = page.next.as_deref();
+        assert!(next.is_none_or(|it| it.starts_with("/2010-04-01/Accounts/AC1/Messages.json?")));
+    }
+}
+
+/// A form says what it was made of, and its callback's URL names the attempt where Twilio signs it. Two lines: the
+/// recipient, and the text, which may have lines of its own.
+pub fn new_message(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (to, body) = text.split_once('\n').unwrap_or((&text, ""));
+    let attempt = AttemptId::new(u128::MAX / 3);
+    let url = status_callback("https://h.example/status", attempt);
+    let by = SentBy::Service("MG1");
+    let form = NewMessage { to, by, body, status_callback: &url, validity_period: 600 }.form();
+    let pairs: Vec<_> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    let expected = [
+        ("To", to),
+        ("MessagingServiceSid", "MG1"),
+        ("Body", body),
+        ("StatusCallback", &url),
+        ("ValidityPeriod", "600"),
+    ];
+    assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let sent = url.split('#').next().and_then(|url| url.split_once('?'));
+    let (_, query) = sent.expect("it has a query");
+    let query = Params::parse(query.as_bytes());
+    let read = query.get(ATTEMPT_PARAMETER);
+    assert_eq!(read.and_then(|text| AttemptId::parse(&text)), Some(attempt));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -365,6 +419,35 @@ mod tests {
         "\n\0CA1-busy\n\x01call\n\x02\n\x03\n\x04\n\x05\n\x06\n\x07\n\x081\n\x09form\n\x0b\n\x0a",
     ];
 
+    const ANSWER: &[&str] = &[
+        "\n",
+        "200\n\n",
+        "201\n\n{",
+        "307\n\n",
+        "400\n\n{",
+        "408\n\n{",
+        "429\n1\n{",
+        "500\n\n{",
+        "Fri, 27 Nov 2026 08:00:07 GMT\n",
+        "{",
+        "}",
+        ",",
+        "\"code\":",
+        "20429",
+        "\"20500\"",
+        "21211",
+        "0",
+        "-1",
+        "1e999",
+        "null",
+        "\"sid\":\"SM0123456789abcdef0123456789abcdef\",\"account_sid\":\"AC1\",\"status\":\"queued\"",
+        "201\n\n{\"sid\":\"SM0123456789abcdef0123456789abcdef\",\"account_sid\":\"AC1\",\"status\":\"sent\"}",
+        "200\n\n{\"messages\":[",
+        "],\"next_page_uri\":",
+        "\"/2010-04-01/Accounts/AC1/Messages.json?Page=1\"}",
+        "\"/2010-04-01/Accounts/AC2/Messages.json?Page=1\"}",
+    ];
+
     proptest! {
         #[test]
         fn forms(input in of_words(FORM)) {
@@ -386,6 +469,16 @@ mod tests {
         #[test]
         fn twimls(input in of_words(TWIML)) {
             twiml(&input);
+        }
+
+        #[test]
+        fn answers(input in of_words(ANSWER)) {
+            rest(&input);
+        }
+
+        #[test]
+        fn new_messages(text in "\\PC{0,20}(\n\\PC{0,20}){0,2}") {
+            new_message(text.as_bytes());
         }
 
         #[test]

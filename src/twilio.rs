@@ -5,7 +5,7 @@
 //! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
 //! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error`]
 //! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] and [`fallback`] (what the
-//! fallback URLs answer).
+//! fallback URLs answer), [`rest`] (what is asked of Twilio, and what it answers).
 
 pub mod address;
 pub mod callback;
@@ -20,5 +20,6 @@ pub mod kind;
 pub mod params;
 pub mod privacy;
 pub mod public_url;
+pub mod rest;
 pub mod signature;
 pub mod twiml;

@@ -1,0 +1,71 @@
+//! The paths below the API's URL, which is configured.
+
+/// Most messages of a page of a list. Twilio gives up to 1,000; with the longest bodies these are 200 KB.
+pub const PAGE_SIZE: usize = 100;
+
+/// Of all messages of an account: a POST creates one.
+#[must_use]
+pub fn messages(account: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/Messages.json", segment(account))
+}
+
+/// Of one message.
+#[must_use]
+pub fn message(account: &str, sid: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/Messages/{}.json", segment(account), segment(sid))
+}
+
+/// Of the first page of an account's messages to a number, the newest first.
+///
+/// By the recipient alone: Twilio has no date of a message that is queued, and no sender of one before its Messaging
+/// Service has chosen one.
+#[must_use]
+pub fn messages_to(account: &str, to: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("To", to).append_pair("PageSize", &PAGE_SIZE.to_string());
+    format!("{}?{}", messages(account), query.finish())
+}
+
+/// Whether this is a path of the same list, so that it may be requested with the account's credentials.
+pub(super) fn continues(account: &str, path: &str) -> bool {
+    let query = path.strip_prefix(&messages(account)).and_then(|rest| rest.strip_prefix('?'));
+    query.is_some_and(|query| query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
+}
+
+/// As one segment of a path, whatever it holds.
+fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() => segment.push(char::from(byte)),
+            byte => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_the_account_and_escapes_what_is_not_a_sid() {
+        assert_eq!(messages("AC1"), "/2010-04-01/Accounts/AC1/Messages.json");
+        assert_eq!(message("AC1", "SM1"), "/2010-04-01/Accounts/AC1/Messages/SM1.json");
+        assert_eq!(message("AC1", "../x"), "/2010-04-01/Accounts/AC1/Messages/%2E%2E%2Fx.json");
+        assert_eq!(
+            messages_to("AC1", "whatsapp:+15550100"),
+            "/2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100&PageSize=100"
+        );
+    }
+
+    #[test]
+    fn only_a_page_of_the_same_list_continues_it() {
+        let check = |path, expected| assert_eq!(continues("AC1", path), expected, "{path}");
+        check("/2010-04-01/Accounts/AC1/Messages.json?PageSize=100&Page=1&PageToken=PASM1", true);
+        check("/2010-04-01/Accounts/AC2/Messages.json?Page=1", false);
+        check("/2010-04-01/Accounts/AC1/Messages.json", false);
+        check("https://h.example/2010-04-01/Accounts/AC1/Messages.json?Page=1", false);
+        check("/2010-04-01/Accounts/AC1/Messages.json?Page=1 HTTP/1.1", false);
+    }
+}
