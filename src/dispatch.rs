@@ -1,6 +1,14 @@
 //! What is decided about sending, of values alone: what may be sent, when, and what came of it. No I/O; the time is an
 //! argument.
 
+pub mod country;
+pub mod evidence;
+pub mod gates;
+pub mod reconcile;
+pub mod rejection;
+pub mod segments;
+pub mod throttle;
+
 use crate::labels::labels;
 
 labels! {

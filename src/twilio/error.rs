@@ -11,18 +11,28 @@ use crate::event::{Event, Format, Resource};
 /// What a sender does about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Class {
-    /// Slow down: the sender, the account or the carrier's lane is full.
+    /// Too many requests at once: nothing was created, so ask again in a moment.
+    Throttled,
+    /// The account has used up what it may send in a day: nothing more gets through for a while.
+    AccountStopped,
+    /// Slow down: the sender's queue, or the carrier's lane, is full.
     TooFast,
+    /// The sender must be fixed: until then nothing that it sends gets through.
+    Sender,
+    /// The account must be fixed: until then nothing that it sends gets through.
+    Account,
+    /// What answers Twilio must be fixed: a URL, or the TwiML behind it.
+    Endpoint,
     /// Try again later: the recipient or the carrier may be back by then.
     Later,
-    /// The account, the sender, or what answers Twilio must be fixed: until then nothing gets through.
-    Configuration,
     /// Never send there again: the recipient cannot be reached.
     Recipient,
     /// The recipient opted out: never send there again.
     OptedOut,
     /// Say something else: what was sent is not let through.
     Content,
+    /// Twilio cannot tell whether it did what was asked.
+    Unclear,
 }
 
 /// One code.
@@ -53,43 +63,80 @@ impl Known {
         Self { label_of: Some(Resource::Message), ..Self::new(code, class, meaning) }
     }
 
+    /// Its class is known, and no more is said of it here.
+    const fn classed(code: &'static str, class: Class) -> Self {
+        Self { code, label_of: None, class: Some(class), meaning: None }
+    }
+
     /// Seen often enough for a label, and no more is said of it here.
     const fn label(code: &'static str, resource: Resource) -> Self {
         Self { code, label_of: Some(resource), class: None, meaning: None }
     }
 }
 
-use Class::{Configuration, Content, Later, OptedOut, Recipient, TooFast};
+use Class::{
+    Account, AccountStopped, Content, Endpoint, Later, OptedOut, Recipient, Sender, Throttled,
+    TooFast, Unclear,
+};
 use Resource::{Call, Message};
 
 /// The known errors, in the order of their codes.
-const TABLE: [Known; 67] = [
-    Known::new("11200", Configuration, "HTTP retrieval failure: your URL answered with an error"),
-    Known::new("11205", Configuration, "HTTP connection failure: your URL could not be reached"),
-    Known::new("11210", Configuration, "HTTP bad host name"),
-    Known::new("11220", Configuration, "TLS handshake error"),
-    Known::new("11235", Configuration, "TLS certificate not accepted"),
-    Known::new("11236", Configuration, "TLS certificate not accepted"),
-    Known::new("11237", Configuration, "TLS certificate not accepted"),
-    Known::new("11750", Configuration, "Response body too large"),
-    Known::new("12100", Configuration, "Document parse failure: the TwiML is no XML"),
-    Known::new("12200", Configuration, "Schema validation: the TwiML has something unknown"),
-    Known::new("12300", Configuration, "Invalid Content-Type"),
-    Known::call("13214", Configuration, "Dial: invalid caller ID"),
+const TABLE: [Known; 105] = [
+    Known::new("10004", TooFast, "Too many calls at once"),
+    Known::new("11200", Endpoint, "HTTP retrieval failure: your URL answered with an error"),
+    Known::new("11205", Endpoint, "HTTP connection failure: your URL could not be reached"),
+    Known::new("11210", Endpoint, "HTTP bad host name"),
+    Known::new("11220", Endpoint, "TLS handshake error"),
+    Known::new("11235", Endpoint, "TLS certificate not accepted"),
+    Known::new("11236", Endpoint, "TLS certificate not accepted"),
+    Known::new("11237", Endpoint, "TLS certificate not accepted"),
+    Known::new("11750", Endpoint, "Response body too large"),
+    Known::new("12100", Endpoint, "Document parse failure: the TwiML is no XML"),
+    Known::new("12200", Endpoint, "Schema validation: the TwiML has something unknown"),
+    Known::new("12300", Endpoint, "Invalid Content-Type"),
+    Known::call("13214", Sender, "Dial: invalid caller ID"),
     Known::call("13223", Recipient, "Dial: invalid phone number format"),
     Known::call("13224", Recipient, "Dial: Twilio does not call this number, or it is invalid"),
     Known::call("13225", Recipient, "Dial: forbidden phone number"),
     Known::call("13227", Recipient, "Dial: no permission for this region"),
-    Known::new("15003", Configuration, "Your answer to a status callback was not accepted"),
-    Known::new("20429", TooFast, "Too many requests"),
+    Known::new("14107", TooFast, "Too many messages in a short time"),
+    Known::new("15003", Endpoint, "Your answer to a status callback was not accepted"),
+    Known::new("20003", Account, "Authentication failed: wrong SID, token or key"),
+    Known::new("20005", Account, "The account is not active"),
+    Known::new("20006", Account, "Access denied"),
+    Known::new("20008", Account, "Test credentials cannot do this"),
+    Known::new("20429", Throttled, "Too many requests"),
+    Known::new("20500", Unclear, "Internal error at Twilio"),
+    Known::new("21210", Sender, "'From' is not a verified number"),
     Known::new("21211", Recipient, "Invalid 'To' number"),
+    Known::new("21212", Sender, "Invalid 'From' number"),
+    Known::new("21214", Recipient, "'To' cannot be reached"),
+    Known::new("21215", Recipient, "No permission to call this region"),
+    Known::new("21216", Recipient, "The account may not call this number"),
+    Known::new("21217", Recipient, "The number does not appear to be valid"),
     Known::new("21408", Recipient, "No permission for this region"),
+    Known::new("21602", Content, "The message has no body"),
+    Known::new("21603", Sender, "'From' is missing"),
+    Known::new("21605", Content, "The body is too long"),
+    Known::new("21606", Sender, "'From' cannot send messages to this 'To'"),
+    Known::new("21607", Sender, "'From' must be a number that can send messages"),
+    Known::new("21608", Account, "A trial account sends to verified numbers only"),
+    Known::new("21609", Account, "Invalid StatusCallback URL"),
     Known::message("21610", OptedOut, "The recipient has opted out"),
     Known::new("21611", TooFast, "The sender's queue is full"),
     Known::new("21612", Recipient, "This 'To' and 'From' do not go together"),
     Known::new("21614", Recipient, "'To' is no mobile number"),
+    Known::new("21617", Content, "The body has more than 1,600 characters"),
+    Known::new("21619", Content, "The message has neither a body nor media"),
+    Known::new("21635", Recipient, "'To' is a landline"),
+    Known::new("21660", Sender, "'From' does not belong to this account"),
+    Known::new("21661", Sender, "'From' cannot send messages"),
+    Known::new("21703", Sender, "The Messaging Service has no number"),
+    Known::new("21704", Sender, "The Messaging Service has no sender for this message"),
+    Known::new("21705", Sender, "Invalid Messaging Service"),
+    Known::new("22005", TooFast, "The account's queue of calls is full"),
     Known::message("30001", TooFast, "Queue overflow"),
-    Known::message("30002", Configuration, "Account suspended"),
+    Known::message("30002", Account, "Account suspended"),
     Known::message("30003", Later, "Unreachable destination handset"),
     Known::message("30004", Recipient, "Message blocked"),
     Known::message("30005", Recipient, "Unknown destination handset"),
@@ -97,39 +144,48 @@ const TABLE: [Known; 67] = [
     Known::message("30007", Content, "Message filtered by the carrier"),
     Known::message("30008", Later, "Unknown error"),
     Known::message("30009", Later, "A part of the message is missing"),
-    Known::message("30010", Configuration, "Message price exceeds the maximum"),
+    Known::message("30010", Sender, "Message price exceeds the maximum"),
     Known::message("30017", Later, "Congestion in the carrier's network"),
-    Known::message("30018", Configuration, "The carrier wants the sender to be registered first"),
-    Known::label("30019", Message),
+    Known::message("30018", Sender, "The carrier wants the sender to be registered first"),
+    Known::message("30019", Content, "The content is larger than the carrier takes"),
     Known::message("30022", TooFast, "US A2P 10DLC: rate limit exceeded"),
-    Known::message("30023", TooFast, "US A2P 10DLC: daily message cap reached"),
-    Known::label("30024", Message),
-    Known::message("30032", Configuration, "Toll-free number not verified"),
-    Known::label("30033", Message),
-    Known::message("30034", Configuration, "US A2P 10DLC: message from an unregistered number"),
-    Known::label("30035", Message),
+    Known::message("30023", AccountStopped, "US A2P 10DLC: daily message cap reached"),
+    Known::message("30024", Sender, "The carrier does not know the sender"),
+    Known::new("30027", AccountStopped, "US A2P 10DLC: daily limit of T-Mobile reached"),
+    Known::message("30032", Sender, "Toll-free number not verified"),
+    Known::message("30033", Sender, "US A2P 10DLC: the campaign is suspended"),
+    Known::message("30034", Sender, "US A2P 10DLC: message from an unregistered number"),
+    Known::message("30035", Sender, "US A2P 10DLC: the number is being configured"),
     Known::message("30036", Later, "Validity period expired"),
-    Known::label("30038", Message),
-    Known::label("30039", Message),
-    Known::label("30044", Message),
+    Known::new("30037", Account, "Outbound messaging is disabled"),
+    Known::message("30038", Content, "Filtered: the carrier takes no one-time passwords"),
+    Known::message("30039", Content, "A loop of messages"),
+    Known::message("30044", Content, "Longer than a trial account may send"),
+    Known::classed("30047", Content),
+    Known::new("30410", Later, "Time-out at the carrier"),
     Known::message("30450", Content, "Blocked for a while: suspected of SMS pumping"),
     Known::message("30453", Content, "Blocked: suspected of fraud"),
-    Known::label("30500", Message),
+    Known::message("30500", Later, "Internal error at the carrier"),
+    Known::classed("30610", Content),
+    Known::classed("30640", Content),
     Known::label("32009", Call),
     Known::label("32016", Call),
+    Known::new("32203", Recipient, "Number blocked"),
     Known::label("63001", Message),
     Known::message("63003", Recipient, "The channel could not find the recipient"),
-    Known::label("63005", Message),
-    Known::message("63007", Configuration, "The channel could not find the sender"),
-    Known::label("63012", Message),
-    Known::label("63013", Message),
+    Known::message("63005", Content, "The channel did not accept the content"),
+    Known::message("63007", Sender, "The channel could not find the sender"),
+    Known::message("63012", Later, "Internal error in the channel"),
+    Known::message("63013", Content, "The content violates a policy of the channel"),
     Known::message("63016", Content, "Free-form message outside of the allowed window"),
+    Known::new("63017", TooFast, "Rate limit of the channel exceeded"),
     Known::message("63018", TooFast, "Rate limit of the channel exceeded"),
     Known::label("63020", Message),
-    Known::label("63021", Message),
-    Known::label("63024", Message),
+    Known::message("63021", Content, "The channel found the content invalid"),
+    Known::message("63024", Recipient, "The channel found the recipient invalid"),
     Known::label("63032", Message),
     Known::label("63036", Message),
+    Known::new("63038", AccountStopped, "Daily limit of messages reached"),
     Known::label("63049", Message),
 ];
 

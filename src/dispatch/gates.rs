@@ -1,0 +1,374 @@
+//! The gates that a message passes before it is sent: asked when it is planned, and again in the commit that precedes
+//! the POST. Of values alone: what is known, and the time.
+//!
+//! A refusal is final. A hold says until when; at that time the gates are asked again.
+
+use std::time::Duration;
+
+use super::Purpose;
+use super::country::{Country, Number};
+use crate::clock::Timestamp;
+use crate::labels::labels;
+
+labels! {
+    /// A gate, in the order in which they are asked.
+    pub enum Gate {
+        /// The recipient must not be reached: a STOP, or an entry by hand.
+        Suppression = "suppression",
+        /// The recipient is in a country that is not allowed, or the number is a premium one.
+        Country = "country",
+        /// The deployment sends to certain numbers only.
+        OnlyTo = "only_to",
+        /// It would be of no use any more.
+        Deadline = "deadline",
+        /// The recipient has had enough messages in the last hour.
+        RecipientLimit = "recipient_limit",
+        /// The deployment has sent enough today.
+        DailyLimit = "daily_limit",
+        /// The sender is paused, or cools down.
+        Sender = "sender",
+        /// The account is paused, or cools down.
+        Account = "account",
+        /// The whole deployment is held.
+        Deployment = "deployment",
+    }
+}
+
+/// What the gates say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It may be sent.
+    Pass,
+    /// It may not be sent now.
+    Hold {
+        /// Which gate holds it.
+        gate: Gate,
+        /// When to ask again, never later than the moment at which it expires.
+        until: Timestamp,
+    },
+    /// It is never sent. For [`Gate::Deadline`] it has expired.
+    Refuse {
+        /// Which gate refuses it.
+        gate: Gate,
+    },
+}
+
+/// Whether a sender, an account or the deployment may send.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Pause {
+    /// It may.
+    #[default]
+    None,
+    /// Not before this time.
+    Until(Timestamp),
+    /// Not before a person resumes it.
+    Indefinite,
+}
+
+impl Pause {
+    /// The time at which it ends; `None` if it is over.
+    fn end(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::None => None,
+            Self::Until(end) => (end > now).then_some(end),
+            Self::Indefinite => Some(Timestamp::from_micros(i64::MAX)),
+        }
+    }
+}
+
+/// What the configuration allows.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The countries to which messages go.
+    pub countries: Vec<Country>,
+    /// The only numbers to which messages go; empty for all.
+    pub only_to: Vec<Number>,
+    /// Messages to one recipient in an hour.
+    pub max_per_recipient_hour: u32,
+    /// Messages of the deployment in a day, which begins at midnight UTC.
+    pub max_per_day: u32,
+}
+
+/// Messages to one recipient in an hour, unless configured.
+pub const MAX_PER_RECIPIENT_HOUR: u32 = 5;
+/// Messages of the deployment in a day, unless configured.
+pub const MAX_PER_DAY: u32 = 1_000;
+
+/// What is known of one message, and of those who send it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The recipient, without the channel.
+    pub to: &'a Number,
+    /// When it is of no use any more.
+    pub deadline: Timestamp,
+    /// Whether the latest entry about the recipient says stop.
+    pub suppressed: bool,
+    /// When messages were sent to the recipient, the newest first: of the last hour, or as many as the limit is.
+    pub recent: &'a [Timestamp],
+    /// What the deployment has sent since midnight UTC.
+    pub sent_today: u32,
+    /// Whether the sender may send.
+    pub sender: Pause,
+    /// Whether the account may.
+    pub account: Pause,
+    /// Whether the deployment may.
+    pub deployment: Pause,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+
+impl Rules {
+    /// What the gates say of a message.
+    #[must_use]
+    pub fn ask(&self, known: &Known<'_>, now: Timestamp) -> Verdict {
+        if let Some(gate) = self.refusal(known, now) {
+            return Verdict::Refuse { gate };
+        }
+        match self.hold(known, now) {
+            Some((gate, end)) => Verdict::Hold { gate, until: end.min(expiry(known.deadline)) },
+            None => Verdict::Pass,
+        }
+    }
+
+    fn refusal(&self, known: &Known<'_>, now: Timestamp) -> Option<Gate> {
+        let may_be_there = known.to.country().is_some_and(|it| self.countries.contains(&it));
+        let refused = [
+            (Gate::Suppression, known.suppressed),
+            (Gate::Country, known.to.is_barred() || !may_be_there),
+            (Gate::OnlyTo, !self.only_to.is_empty() && !self.only_to.contains(known.to)),
+            (Gate::Deadline, validity(known.deadline, now).is_none()),
+        ];
+        refused.into_iter().find(|(_, refused)| *refused).map(|(gate, _)| gate)
+    }
+
+    fn hold(&self, known: &Known<'_>, now: Timestamp) -> Option<(Gate, Timestamp)> {
+        let held = [
+            (Gate::RecipientLimit, self.recipient_free_at(known.recent, now)),
+            (Gate::DailyLimit, (known.sent_today >= self.max_per_day).then(|| midnight_after(now))),
+            (Gate::Sender, known.sender.end(now)),
+            (Gate::Account, known.account.end(now)),
+            (Gate::Deployment, known.deployment.end(now)),
+        ];
+        held.into_iter().find_map(|(gate, end)| Some((gate, end?)))
+    }
+
+    /// When the recipient may be sent another message; `None` for now. A limit of 0 holds for an hour at a time.
+    fn recipient_free_at(&self, recent: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+        let Some(place) = self.max_per_recipient_hour.checked_sub(1) else {
+            return Some(after(now, HOUR));
+        };
+        let oldest = recent.get(usize::try_from(place).ok()?)?;
+        let free_at = after(*oldest, HOUR);
+        (free_at > now).then_some(free_at)
+    }
+}
+
+/// The longest time that Twilio keeps trying, in seconds: the most that `ValidityPeriod` takes.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(36_000);
+/// What would be valid for less is not sent: it would expire on its way.
+const SHORTEST_VALIDITY: Duration = Duration::from_secs(5);
+
+/// The `ValidityPeriod` of a message that is sent now, in whole seconds; `None` if it has expired.
+#[must_use]
+pub fn validity(deadline: Timestamp, now: Timestamp) -> Option<Duration> {
+    let left = Duration::from_secs(deadline.since(now).as_secs());
+    (left >= SHORTEST_VALIDITY).then(|| left.min(LONGEST_VALIDITY))
+}
+
+/// The moment from which a message of this deadline has expired.
+fn expiry(deadline: Timestamp) -> Timestamp {
+    // The last microsecond in which 5 s are left, and one more.
+    Timestamp::from_micros(deadline.before(SHORTEST_VALIDITY).micros().saturating_add(1))
+}
+
+/// How long a message of a purpose is of use, unless the request says.
+#[must_use]
+pub const fn default_deadline(purpose: Purpose) -> Duration {
+    match purpose {
+        Purpose::Otp => Duration::from_secs(600),
+        Purpose::Alert => HOUR,
+        Purpose::Transactional => Duration::from_secs(24 * 3600),
+    }
+}
+
+fn after(time: Timestamp, by: Duration) -> Timestamp {
+    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.micros().saturating_add(micros))
+}
+
+fn midnight_after(now: Timestamp) -> Timestamp {
+    let day = now.micros().div_euclid(DAY_MICROS) + 1;
+    Timestamp::from_micros(day.saturating_mul(DAY_MICROS))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2025-11-24 16:00 UTC, and so many seconds.
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000)
+    }
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            countries: vec![Country::parse("US").unwrap()],
+            only_to: Vec::new(),
+            max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
+            max_per_day: MAX_PER_DAY,
+        }
+    }
+
+    fn known(to: &Number) -> Known<'_> {
+        Known {
+            to,
+            deadline: at(36_000),
+            suppressed: false,
+            recent: &[],
+            sent_today: 0,
+            sender: Pause::None,
+            account: Pause::None,
+            deployment: Pause::None,
+        }
+    }
+
+    fn refuse(gate: Gate) -> Verdict {
+        Verdict::Refuse { gate }
+    }
+
+    fn hold(gate: Gate, until: Timestamp) -> Verdict {
+        Verdict::Hold { gate, until }
+    }
+
+    #[test]
+    fn each_gate_refuses_or_holds_what_it_is_there_for() {
+        let (us, ca, premium) =
+            (number("+12125550100"), number("+14165550100"), number("+19005550100"));
+        let check = |known: Known<'_>, expected| assert_eq!(rules().ask(&known, at(0)), expected);
+        check(known(&us), Verdict::Pass);
+        check(Known { suppressed: true, ..known(&us) }, refuse(Gate::Suppression));
+        check(known(&ca), refuse(Gate::Country));
+        check(known(&premium), refuse(Gate::Country));
+        check(Known { deadline: at(4), ..known(&us) }, refuse(Gate::Deadline));
+        check(Known { deadline: at(-1), ..known(&us) }, refuse(Gate::Deadline));
+        check(Known { deadline: at(5), ..known(&us) }, Verdict::Pass);
+        let recent = [at(-1), at(-2), at(-3), at(-4), at(-5), at(-6)];
+        let limited = Known { recent: &recent, ..known(&us) };
+        check(limited, hold(Gate::RecipientLimit, at(3595)));
+        check(Known { recent: &recent[..4], ..known(&us) }, Verdict::Pass);
+        let day = Known { sent_today: MAX_PER_DAY, ..known(&us) };
+        check(day, hold(Gate::DailyLimit, at(8 * 3600)));
+        let paused = Known { sender: Pause::Until(at(9)), ..known(&us) };
+        check(paused, hold(Gate::Sender, at(9)));
+        check(Known { sender: Pause::Until(at(0)), ..known(&us) }, Verdict::Pass);
+        let paused = Known { account: Pause::Until(at(9)), ..known(&us) };
+        check(paused, hold(Gate::Account, at(9)));
+        let held = Known { deployment: Pause::Indefinite, ..known(&us) };
+        let expiry = Timestamp::from_micros(at(36_000 - 5).micros() + 1);
+        check(held, hold(Gate::Deployment, expiry));
+    }
+
+    #[test]
+    fn only_to_refuses_everybody_else() {
+        let (one, other) = (number("+12125550100"), number("+12125550101"));
+        let rules = Rules { only_to: vec![one.clone()], ..rules() };
+        assert_eq!(rules.ask(&known(&one), at(0)), Verdict::Pass);
+        assert_eq!(rules.ask(&known(&other), at(0)), refuse(Gate::OnlyTo));
+    }
+
+    #[test]
+    fn a_limit_of_0_sends_nothing() {
+        let to = number("+12125550100");
+        let none = Rules { max_per_recipient_hour: 0, ..rules() };
+        assert_eq!(none.ask(&known(&to), at(0)), hold(Gate::RecipientLimit, at(3600)));
+        let none = Rules { max_per_day: 0, ..rules() };
+        assert_eq!(none.ask(&known(&to), at(0)), hold(Gate::DailyLimit, at(8 * 3600)));
+        let none = Rules { countries: Vec::new(), ..rules() };
+        assert_eq!(none.ask(&known(&to), at(0)), refuse(Gate::Country));
+    }
+
+    #[test]
+    fn a_message_is_valid_until_its_deadline_for_10_hours_at_most() {
+        let check = |left: i64, expected: Option<u64>| {
+            assert_eq!(validity(at(left), at(0)), expected.map(Duration::from_secs), "{left}");
+        };
+        check(-9, None);
+        check(4, None);
+        check(5, Some(5));
+        check(600, Some(600));
+        check(36_001, Some(36_000));
+        let almost = Timestamp::from_micros(at(7).micros() - 1);
+        assert_eq!(validity(almost, at(0)), Some(Duration::from_secs(6)));
+        let hours = Purpose::ALL.map(|purpose| default_deadline(purpose).as_secs());
+        assert_eq!(hours, [3600, 600, 86_400]);
+    }
+
+    fn pause() -> impl Strategy<Value = Pause> {
+        prop_oneof![
+            Just(Pause::None),
+            Just(Pause::Indefinite),
+            (-10..100_000_i64).prop_map(|end| Pause::Until(at(end))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_hold_ends_later_than_now_and_at_its_end_the_message_passes_is_held_on_or_has_expired(
+            deadline in -10..90_000_i64,
+            sent in prop::collection::vec(-7200..0_i64, 0..8),
+            sent_today in 0..2_000_u32,
+            sender in pause(), account in pause(), deployment in pause(),
+        ) {
+            let mut recent: Vec<Timestamp> = sent.into_iter().map(at).collect();
+            recent.sort_by(|a, b| b.cmp(a));
+            let to = number("+12125550100");
+            let asked = Known {
+                to: &to, deadline: at(deadline), suppressed: false, recent: &recent, sent_today,
+                sender, account, deployment,
+            };
+            let (mut now, mut known, mut holds) = (at(0), asked, 0);
+            loop {
+                match rules().ask(&known, now) {
+                    Verdict::Hold { until, .. } => {
+                        prop_assert!(until > now, "it would be asked again at once");
+                        now = until;
+                        // The day that a limit waits for begins anew.
+                        known.sent_today = 0;
+                        holds += 1;
+                        prop_assert!(holds < 9);
+                    }
+                    Verdict::Pass => {
+                        let left = validity(known.deadline, now);
+                        prop_assert!(left.is_some_and(|left| left <= known.deadline.since(now)));
+                        break;
+                    }
+                    Verdict::Refuse { gate } => {
+                        prop_assert!(gate == Gate::Deadline && validity(known.deadline, now).is_none());
+                        break;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_suppressed_abroad_or_not_listed_never_passes(
+            text in "\\+[1-9][0-9]{7,13}", suppressed: bool, listed: bool,
+        ) {
+            let to = number(&text);
+            let rules = Rules {
+                only_to: if listed { vec![to.clone()] } else { vec![number("+12125550199")] },
+                ..rules()
+            };
+            let verdict = rules.ask(&Known { suppressed, ..known(&to) }, at(0));
+            let at_home = to.country() == Country::parse("US") && !to.is_barred();
+            prop_assert_eq!(verdict == Verdict::Pass, !suppressed && listed && at_home);
+        }
+    }
+}
