@@ -12,6 +12,7 @@ pub mod feed;
 mod feed_watch;
 pub mod forwards;
 pub mod local_log;
+pub mod outbox;
 pub mod postgres;
 mod probe;
 pub mod purge;
@@ -27,7 +28,7 @@ pub use self::dependency::{Backend, Dependency, Need};
 pub use self::durability::{DurabilityLevel, DurabilityReport, DurabilityReports};
 pub use self::feed_watch::{FeedReader, FeedWatch};
 pub use self::probe::Probe;
-pub use self::store::{Feed, Forwards, Reads, RowPurge, Store, StoreHealth};
+pub use self::store::{Feed, Forwards, Outbox, Reads, RowPurge, Store, StoreHealth};
 use crate::event::{Event, Own};
 use crate::pipeline::Cause;
 

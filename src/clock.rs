@@ -73,6 +73,13 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_sub(micros))
     }
 
+    /// This much later, as far as time goes.
+    #[must_use]
+    pub fn after(self, later_by: Duration) -> Self {
+        let micros = i64::try_from(later_by.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+
     /// The time as a date and time in UTC.
     #[must_use]
     pub fn datetime(self) -> OffsetDateTime {

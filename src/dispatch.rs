@@ -4,6 +4,7 @@
 pub mod country;
 pub mod evidence;
 pub mod gates;
+pub mod outcome;
 pub mod reconcile;
 pub mod rejection;
 pub mod segments;

@@ -3,18 +3,20 @@
 mod feed;
 mod forwards;
 mod health;
+mod outbox;
 mod purge;
 mod reads;
 
 pub use self::feed::Feed;
 pub use self::forwards::Forwards;
 pub use self::health::StoreHealth;
+pub use self::outbox::Outbox;
 pub use self::purge::RowPurge;
 pub use self::reads::Reads;
 use super::{FeedWatch, postgres, sqlite};
 
-/// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`Forwards`], [`RowPurge`],
-/// [`StoreHealth`].
+/// One of the two databases: all of it, or one facet: [`Reads`], [`Feed`], [`Forwards`], [`Outbox`],
+/// [`RowPurge`], [`StoreHealth`].
 ///
 /// There are no others, and nothing above matches on which it is: what differs is said in the modules
 /// of the two.
@@ -71,6 +73,15 @@ impl Store {
         match self {
             Self::Sqlite(handles) => Forwards::Sqlite(handles.forwards()),
             Self::Postgres(handles) => Forwards::Postgres(handles.forwards()),
+        }
+    }
+
+    /// What is to be sent, and what came of it.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        match self {
+            Self::Sqlite(handles) => Outbox::Sqlite(handles.outbox()),
+            Self::Postgres(handles) => Outbox::Postgres(handles.outbox()),
         }
     }
 

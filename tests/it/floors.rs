@@ -51,13 +51,13 @@ const FLOORS: &[Floor] = &[
     Floor { module: "spans", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor {
         module: "backend",
-        below: &["clock", "retry", "event", "twilio", "pipeline"],
+        below: &["clock", "retry", "event", "twilio", "dispatch", "pipeline"],
         absent: NO_HTTP,
     },
     // What both databases share; it knows neither of them.
     Floor {
         module: "backend::sql",
-        below: &["clock", "event", "twilio", "pipeline", "backend"],
+        below: &["clock", "event", "twilio", "dispatch", "pipeline", "backend"],
         absent: &[
             "redis",
             "crate::backend::redis",
@@ -68,6 +68,7 @@ const FLOORS: &[Floor] = &[
     },
     // Values: how they become SQL is for `backend::sql` to know.
     Floor { module: "backend::forwards", below: &["clock"], absent: PURE },
+    Floor { module: "backend::outbox", below: &["clock", "event", "dispatch"], absent: PURE },
     Floor { module: "backend::copy", below: &["clock", "event", "twilio"], absent: PURE },
     Floor { module: "backend::search", below: &["clock", "event", "twilio"], absent: PURE },
     Floor {

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, Row};
 use tokio::time::timeout;
 
-use super::{CONNECT, Feed, Forwards, Postgres, Query, RowPurge};
+use super::{CONNECT, Feed, Forwards, Outbox, Postgres, Query, RowPurge};
 use crate::backend::{BackendError, DurabilityReport, FeedWatch};
 
 /// The scale-out store.
@@ -38,6 +38,10 @@ impl Handles {
 
     pub(in crate::backend) fn forwards(&self) -> Forwards {
         Forwards::new(self.postgres.clone())
+    }
+
+    pub(in crate::backend) fn outbox(&self) -> Outbox {
+        Outbox::new(self.postgres.clone())
     }
 
     pub(in crate::backend) fn health(&self) -> Health {

@@ -70,6 +70,16 @@ async fn store(
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
+/// Stores a batch in a transaction that has begun and goes on. It notifies no client: the pump's commits do.
+pub(super) async fn store_within(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    keep: bool,
+) -> Result<(), sqlx::Error> {
+    let details = batch::details(batch).await;
+    store(connection, batch, details, false, keep).await.map(|_| ())
+}
+
 /// Which of the events are new.
 async fn insert(
     connection: &mut PgConnection,

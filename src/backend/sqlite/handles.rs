@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::feed::Feed;
 use super::forwards::Forwards;
+use super::outbox::Outbox;
 use super::query::Query;
 use super::writer::Writer;
 use super::{Database, RowPurge, SqliteStore};
@@ -42,6 +43,10 @@ impl Handles {
 
     pub(in crate::backend) fn forwards(&self) -> Forwards {
         Forwards::new(&self.writer)
+    }
+
+    pub(in crate::backend) fn outbox(&self) -> Outbox {
+        Outbox::new(&self.writer)
     }
 
     /// On a connection of its own, which no search holds.

@@ -55,22 +55,48 @@ impl Sink for SqliteStore {
 
 /// What is known of a batch's events and of their SIDs: rows of both tables, each of which says which.
 /// Nothing else writes, so that this holds until the end of the transaction.
-const LOOK: &str = "BEGIN IMMEDIATE; \
-    SELECT 'events' AS relation, key, account, fingerprint FROM events \
+const LOOK: &str = "SELECT 'events' AS relation, key, account, fingerprint FROM events \
     WHERE (key, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
     SELECT 'statuses' AS relation, * FROM statuses \
     WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
 
+/// Whose transaction it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    /// It begins and ends with the first and the last statement.
+    Own,
+    /// It goes on.
+    Outer,
+}
+
+async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
+    store(connection, batch, Transaction::Own).await
+}
+
+/// Stores a batch in a transaction that has begun and goes on.
+pub(super) async fn store_within(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+) -> Result<(), sqlx::Error> {
+    store(connection, batch, Transaction::Outer).await.map(|_| ())
+}
+
 /// Each query is a trip to the thread of the connection and back, so there are three instead of six: what is known,
 /// the events that are not, and what is true now. A failure in between closes the connection.
-async fn commit(connection: &mut SqliteConnection, batch: &Batch) -> Result<Outcome, sqlx::Error> {
+async fn store(
+    connection: &mut SqliteConnection,
+    batch: &Batch,
+    transaction: Transaction,
+) -> Result<Outcome, sqlx::Error> {
     let mut details = batch::details(batch).await;
-    let Stored { fresh, differing, statuses } = look(connection, batch, &details).await?;
+    let looked = look(connection, batch, &details, transaction).await?;
+    let Stored { fresh, differing, statuses } = looked;
     insert_events(connection, batch.events(), &details, &fresh).await?;
     let updates = batch::fold(&mut details, &fresh);
     let Merged { new, moved, transitions, contradicted, late } = merge(statuses, updates);
     put_statuses(connection, &new, &moved).await?;
-    insert_changes(connection, &changes::of_batch(batch, &details, &fresh, &transitions)).await?;
+    let changes = changes::of_batch(batch, &details, &fresh, &transitions);
+    insert_changes(connection, &changes, transaction).await?;
     Ok(Outcome::Stored { fresh, contradicted, late, differing })
 }
 
@@ -88,11 +114,15 @@ async fn look(
     connection: &mut SqliteConnection,
     batch: &Batch,
     details: &[EventDetails],
+    transaction: Transaction,
 ) -> Result<Stored, sqlx::Error> {
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
     let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).collect();
-    let look = sqlx::query(LOOK).bind(keys).bind(pairs(sids.into_iter()));
+    let begin = if transaction == Transaction::Own { "BEGIN IMMEDIATE; " } else { "" };
+    let look = sqlx::query(AssertSqlSafe(format!("{begin}{LOOK}")))
+        .bind(keys)
+        .bind(pairs(sids.into_iter()));
     let mut fresh = vec![true; batch.events().len()];
     // By position: the database gives rows in the order of its plan, which changes as tables grow.
     let mut differing = BTreeMap::new();
@@ -218,18 +248,20 @@ async fn put_statuses(
     Ok(())
 }
 
-/// Writes what changed, and commits.
+/// Writes what changed, and commits a transaction of its own.
 async fn insert_changes(
     connection: &mut SqliteConnection,
     changes: &[NewChange<'_>],
+    transaction: Transaction,
 ) -> Result<(), sqlx::Error> {
-    if changes.is_empty() {
+    let commits = transaction == Transaction::Own;
+    if changes.is_empty() && commits {
         sqlx::query("COMMIT").execute(&mut *connection).await?;
     }
     let mut chunks = changes.chunks(ROWS).peekable();
     while let Some(rows) = chunks.next() {
         // With the last of them, which saves a trip.
-        let end = if chunks.peek().is_none() { "; COMMIT" } else { "" };
+        let end = if commits && chunks.peek().is_none() { "; COMMIT" } else { "" };
         let (columns, values) =
             (columns::CHANGES.join(", "), stored_now(columns::CHANGES.len(), rows));
         let sql = format!("INSERT INTO changes ({columns}, stored_at) VALUES {values}{end}");

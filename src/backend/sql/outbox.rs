@@ -1,0 +1,78 @@
+//! The outbox, in a transaction of either database: what is asked, claimed, written, answered and settled.
+//!
+//! Locks are taken in one order: the pace or the account, notifications, attempts. A claim takes the pace's row and
+//! skips attempts that are locked.
+
+pub(in crate::backend) mod answer;
+pub(in crate::backend) mod ask;
+pub(in crate::backend) mod claim;
+pub(in crate::backend) mod look;
+pub(in crate::backend) mod state;
+pub(in crate::backend) mod write;
+
+use super::session::{Cells, Session, params};
+use crate::dispatch::outcome::{self, Standing};
+use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use crate::event::AttemptId;
+use crate::labels::Label as _;
+
+fn ids(ids: &[AttemptId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn purpose(cells: &Cells, column: &str) -> Result<Purpose, sqlx::Error> {
+    cells.parsed(column, Purpose::parse)
+}
+
+fn attempt_id(cells: &Cells, column: &str) -> Result<AttemptId, sqlx::Error> {
+    cells.parsed(column, AttemptId::parse)
+}
+
+/// The notifications of these attempts, locked, so that what follows cannot cross a cancellation.
+async fn lock_notifications<S: Session>(
+    session: &mut S,
+    attempts: &[String],
+    lock: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let of = S::among("id", 1);
+    let sql = format!(
+        "SELECT id FROM notifications WHERE id IN (SELECT notification FROM attempts WHERE {of}) ORDER BY id{lock}"
+    );
+    let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
+    rows.iter().map(|row| row.text("id")).collect()
+}
+
+/// Brings notifications to where their attempts stand. They must be locked.
+async fn conclude<S: Session>(
+    session: &mut S,
+    notifications: &[String],
+) -> Result<(), sqlx::Error> {
+    for id in notifications {
+        let sql = "SELECT n.state AS now, n.on_unknown, a.state, a.reason, a.look_at IS NOT NULL AS looked_for \
+                   FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE n.id = $1 \
+                   ORDER BY a.number";
+        let rows = session.rows(sql, params![id.as_str()]).await?;
+        let Some(first) = rows.first() else { continue };
+        let now = first.parsed("now", NotificationState::parse)?;
+        let on_unknown = first.parsed("on_unknown", OnUnknown::parse)?;
+        let standing = |row: &Cells| {
+            Ok(Standing {
+                state: row.parsed("state", AttemptState::parse)?,
+                reason: row.optional("reason")?,
+                is_looked_for: row.number("looked_for")? != 0,
+            })
+        };
+        let standings = rows.iter().map(standing).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let outcome = outcome::of(&standings, on_unknown);
+        if outcome.state == now {
+            continue;
+        }
+        let settled = if outcome.state == NotificationState::Open { "NULL" } else { S::NOW };
+        let sql = format!(
+            "UPDATE notifications SET state = $2, reason = $3, settled_at = {settled} WHERE id = $1"
+        );
+        let params = params![id.as_str(), outcome.state.as_str(), outcome.reason];
+        session.execute(&sql, params).await?;
+    }
+    Ok(())
+}

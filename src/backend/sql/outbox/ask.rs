@@ -1,0 +1,207 @@
+//! Keeping a notification, looking at it, and cancelling it.
+
+use super::{attempt_id, conclude, purpose};
+use crate::backend::outbox::{
+    Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, ROWS_PER_PAGE,
+};
+use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
+use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
+use crate::labels::Label as _;
+
+/// Keeps a notification and plans its first attempt, unless its key was used before.
+pub(in crate::backend) async fn ask<S: Session>(
+    session: &mut S,
+    new: &NewNotification,
+) -> Result<Asked, sqlx::Error> {
+    let (now, time) = (S::NOW, S::TIME);
+    // Two processes may be asked at once with one key: the second waits for the first.
+    let sql = format!(
+        "INSERT INTO notifications (id, created_at, token, idempotency_key, request_hash, purpose, on_unknown, \
+         sender, account, \"to\", to_hash, body, segments, reference, deadline, state) \
+         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, 'open') \
+         ON CONFLICT (token, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
+    );
+    let kept = session.execute(
+        &sql,
+        params![
+            new.id.as_str(),
+            new.token.as_str(),
+            new.idempotency_key.as_deref(),
+            new.request_hash.as_str(),
+            new.purpose.as_str(),
+            new.on_unknown.as_str(),
+            new.sender.as_str(),
+            new.account.as_str(),
+            new.to.as_str(),
+            new.to_hash.as_str(),
+            new.body.as_str(),
+            new.segments,
+            new.reference.as_deref(),
+            new.deadline,
+        ],
+    );
+    if kept.await? == 0 {
+        let sql =
+            "SELECT id, request_hash FROM notifications WHERE token = $1 AND idempotency_key = $2";
+        let before =
+            session.row(sql, params![new.token.as_str(), new.idempotency_key.as_deref()]).await?;
+        let before = before.ok_or(sqlx::Error::RowNotFound)?;
+        return Ok(match before.text("request_hash")? == new.request_hash {
+            true => Asked::Before(before.text("id")?),
+            false => Asked::Conflict,
+        });
+    }
+    let sql = format!(
+        "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
+         deadline, state, due_at) VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', {now})"
+    );
+    session
+        .execute(
+            &sql,
+            params![
+                new.attempt.to_string(),
+                new.id.as_str(),
+                new.sender.as_str(),
+                new.account.as_str(),
+                new.pace.as_str(),
+                new.to_hash.as_str(),
+                new.segments,
+                new.priority(),
+                new.deadline,
+            ],
+        )
+        .await?;
+    Ok(Asked::Kept)
+}
+
+fn columns<S: Session>() -> String {
+    let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
+    format!(
+        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, state, reason, {times}"
+    )
+}
+
+fn notification(row: &Cells) -> Result<Notification, sqlx::Error> {
+    let time = |column| row.time(column)?.ok_or_else(|| malformed(column));
+    Ok(Notification {
+        id: row.text("id")?,
+        created_at: time("created_at")?,
+        purpose: purpose(row, "purpose")?,
+        on_unknown: row.parsed("on_unknown", OnUnknown::parse)?,
+        sender: row.text("sender")?,
+        account: row.text("account")?,
+        to: row.text("to")?,
+        segments: row.count("segments")?,
+        reference: row.optional("reference")?,
+        deadline: time("deadline")?,
+        state: row.parsed("state", NotificationState::parse)?,
+        reason: row.optional("reason")?,
+        settled_at: row.time("settled_at")?,
+    })
+}
+
+/// A notification with its attempts, in their order.
+pub(in crate::backend) async fn find<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<Option<(Notification, Vec<Attempt>)>, sqlx::Error> {
+    let sql = format!("SELECT {} FROM notifications WHERE id = $1", columns::<S>());
+    let Some(row) = session.row(&sql, params![id]).await? else { return Ok(None) };
+    let found = notification(&row)?;
+    let times = ["created_at", "due_at", "send_at", "written_at"].map(S::time).join(", ");
+    let sql = format!(
+        "SELECT id, number, state, held, tries, sid, reason, {times} FROM attempts WHERE notification = $1 ORDER BY number"
+    );
+    let rows = session.rows(&sql, params![id]).await?;
+    let sql = "SELECT s.attempt, s.sid FROM attempt_sids AS s JOIN attempts AS a ON a.id = s.attempt \
+               WHERE a.notification = $1 ORDER BY s.at, s.sid";
+    let proven = session.rows(sql, params![id]).await?;
+    let attempt = |row: &Cells| {
+        let time = |column| row.time(column)?.ok_or_else(|| malformed(column));
+        let id = attempt_id(row, "id")?;
+        let mut sids = Vec::new();
+        for proof in &proven {
+            if attempt_id(proof, "attempt")? == id {
+                sids.push(proof.text("sid")?);
+            }
+        }
+        Ok(Attempt {
+            id,
+            number: row.count("number")?,
+            created_at: time("created_at")?,
+            state: row.parsed("state", AttemptState::parse)?,
+            due_at: time("due_at")?,
+            held: row.optional("held")?,
+            send_at: row.time("send_at")?,
+            tries: row.count("tries")?,
+            written_at: row.time("written_at")?,
+            sid: row.optional("sid")?,
+            reason: row.optional("reason")?,
+            sids,
+        })
+    };
+    let attempts = rows.iter().map(attempt).collect::<Result<_, sqlx::Error>>()?;
+    Ok(Some((found, attempts)))
+}
+
+/// A page of notifications, from the newest back.
+pub(in crate::backend) async fn list<S: Session>(
+    session: &mut S,
+    search: &NotificationSearch,
+) -> Result<Vec<Notification>, sqlx::Error> {
+    let (mut sql, mut bound) =
+        (format!("SELECT {} FROM notifications WHERE 1 = 1", columns::<S>()), Vec::new());
+    let mut add = |sql: &mut String, condition: &str, param: Param| {
+        bound.push(param);
+        sql.push_str(" AND ");
+        sql.push_str(&condition.replace('?', &format!("${}", bound.len())));
+    };
+    if let Some(state) = search.state {
+        add(&mut sql, "state = ?", state.as_str().into());
+    }
+    if let Some(reference) = &search.reference {
+        add(&mut sql, "reference = ?", reference.as_str().into());
+    }
+    if let Some((at, id)) = &search.after {
+        add(&mut sql, &format!("created_at <= ?{}", S::TIME), (*at).into());
+        add(
+            &mut sql,
+            &format!("(created_at, id) < (${}{}, ?)", bound_len(search), S::TIME),
+            id.as_str().into(),
+        );
+    }
+    let limit = search.limit.clamp(1, ROWS_PER_PAGE);
+    sql.push_str(&format!(" ORDER BY notifications.created_at DESC, id DESC LIMIT {limit}"));
+    session.rows(&sql, bound).await?.iter().map(notification).collect()
+}
+
+/// The number of the parameter that holds the time of the place after which a page begins.
+fn bound_len(search: &NotificationSearch) -> usize {
+    1 + usize::from(search.state.is_some()) + usize::from(search.reference.is_some())
+}
+
+/// Cancels what has not been sent. The row's lock waits for commits to writing that hold it, so the answer counts them.
+pub(in crate::backend) async fn cancel<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<Option<CancelOutcome>, sqlx::Error> {
+    let sql = format!("SELECT id FROM notifications WHERE id = $1{}", S::FOR_UPDATE);
+    if session.row(&sql, params![id]).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = format!(
+        "UPDATE attempts SET state = 'cancelled', reason = 'cancelled', holder = NULL, lease_until = NULL, held = NULL, \
+         settled_at = {} WHERE notification = $1 AND state IN ('due', 'claimed')",
+        S::NOW
+    );
+    session.execute(&sql, params![id]).await?;
+    // It is not sent again either.
+    let sql = "UPDATE attempts SET look_at = NULL WHERE notification = $1 AND state = 'unknown'";
+    session.execute(sql, params![id]).await?;
+    conclude(session, &[id.to_owned()]).await?;
+    let sql = "SELECT state, (SELECT count(*) FROM attempts WHERE notification = $1 AND state = 'writing') AS writing \
+               FROM notifications WHERE id = $1";
+    let row = session.row(sql, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let state = row.parsed("state", NotificationState::parse)?;
+    Ok(Some(CancelOutcome { state, in_writing: row.count("writing")? }))
+}

@@ -1,0 +1,121 @@
+//! Claims: slots of a pace.
+
+use std::time::Duration;
+
+use super::attempt_id;
+use crate::backend::outbox::{ClaimAsk, Claimed, Claims};
+use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::clock::Timestamp;
+
+/// How soon a pace is looked at again whose account has as many requests in flight as it may.
+const FULL: Duration = Duration::from_millis(5);
+/// How soon one is looked at again where nothing is due.
+const IDLE: Duration = Duration::from_millis(200);
+/// The most units that one attempt has, with room to spare: a pace that is further ahead is wrong.
+const MOST_UNITS: u32 = 64;
+
+/// Gives slots to what is due. The pace's row is locked, and the clock is read after that, so the slots of all
+/// processes are apart.
+pub(in crate::backend) async fn claim<S: Session>(
+    session: &mut S,
+    ask: &ClaimAsk,
+) -> Result<Claims, sqlx::Error> {
+    let time = S::TIME;
+    let sql = format!("SELECT {} FROM paces WHERE name = $1{}", S::time("free_at"), S::FOR_UPDATE);
+    let pace = session.row(&sql, params![ask.pace.as_str()]).await?;
+    let Some(pace) = pace else {
+        let sql = format!(
+            "INSERT INTO paces (name, free_at) VALUES ($1, $2{time}) ON CONFLICT (name) DO NOTHING"
+        );
+        session.execute(&sql, params![ask.pace.as_str(), Timestamp::from_micros(0)]).await?;
+        return Ok(Claims { again: Some(Duration::ZERO), ..Claims::default() });
+    };
+    let now = session.now().await?;
+    let mut free_at = pace.time("free_at")?.ok_or_else(|| malformed("free_at"))?;
+    let furthest = now.after(ask.per_unit.saturating_mul(MOST_UNITS) + ask.ahead);
+    let clamped = free_at > furthest;
+    if clamped {
+        free_at = now;
+    }
+    let horizon = now.after(ask.ahead);
+    let again = |after: Duration| {
+        Ok(Claims { now: Some(now), again: Some(after), clamped, ..Claims::default() })
+    };
+    if free_at >= horizon && !clamped {
+        return again(free_at.since(horizon).max(Duration::from_millis(1)));
+    }
+    let account = account(session, &ask.account, now).await?;
+    if account.is_stopped {
+        return again(IDLE);
+    }
+    let room = u64::from(ask.max_in_flight).saturating_sub(account.in_flight);
+    let limit = room.min(ask.limit.into());
+    if limit == 0 {
+        return again(FULL);
+    }
+    let sql = format!(
+        "SELECT id, units FROM attempts WHERE pace = $1 AND state = 'due' AND due_at <= $2{time} \
+         AND sender NOT IN (SELECT name FROM senders WHERE paused IS NOT NULL OR cooldown_until > $2{time}) \
+         ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
+        S::SKIP_LOCKED
+    );
+    let rows = session.rows(&sql, params![ask.pace.as_str(), now]).await?;
+    let mut claimed = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let send_at = free_at.max(now);
+        if !claimed.is_empty() && send_at >= horizon {
+            break;
+        }
+        take(session, ask, row, send_at).await?;
+        claimed.push(Claimed { id: attempt_id(row, "id")?, send_at });
+        let units = u32::try_from(row.number("units")?).unwrap_or(1);
+        free_at = send_at.after(ask.per_unit.saturating_mul(units));
+    }
+    if !claimed.is_empty() || clamped {
+        let sql = format!("UPDATE paces SET free_at = $2{time} WHERE name = $1");
+        session.execute(&sql, params![ask.pace.as_str(), free_at]).await?;
+    }
+    let again = match claimed.is_empty() {
+        true => Some(IDLE),
+        false => Some(free_at.since(horizon)),
+    };
+    Ok(Claims { claimed, now: Some(now), again, clamped })
+}
+
+async fn take<S: Session>(
+    session: &mut S,
+    ask: &ClaimAsk,
+    row: &Cells,
+    send_at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let time = S::TIME;
+    let sql = format!(
+        "UPDATE attempts SET state = 'claimed', held = NULL, holder = $2, send_at = $3{time}, lease_until = $4{time} \
+         WHERE id = $1"
+    );
+    let until = send_at.after(ask.lease);
+    let params = params![row.text("id")?, ask.holder.as_str(), send_at, until];
+    session.execute(&sql, params).await.map(|_| ())
+}
+
+struct Account {
+    is_stopped: bool,
+    in_flight: u64,
+}
+
+/// Whether anything of an account may be claimed. What the commit to writing finds decides; this only saves slots.
+async fn account<S: Session>(
+    session: &mut S,
+    account: &str,
+    now: Timestamp,
+) -> Result<Account, sqlx::Error> {
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'writing') AS in_flight, \
+         (SELECT count(*) FROM sending_accounts WHERE account = $1 \
+          AND (paused IS NOT NULL OR cooldown_until > $2{time})) \
+         + (SELECT count(*) FROM outbox WHERE held IS NOT NULL) AS stops",
+        time = S::TIME
+    );
+    let row = session.row(&sql, params![account, now]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Account { is_stopped: row.number("stops")? > 0, in_flight: row.count("in_flight")? })
+}

@@ -1,0 +1,233 @@
+//! What time does: leases that are over, deadlines that have passed, and looking for what is unknown.
+
+use std::time::Duration;
+
+use super::answer::{accept, prove, unknown, withdraw_others};
+use super::{attempt_id, conclude, lock_notifications};
+use crate::backend::outbox::{Looked, Overdue, Unknown};
+use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
+use crate::event::AttemptId;
+use crate::labels::Label as _;
+
+/// Most attempts of one transaction.
+const AT_ONCE: u32 = 200;
+
+/// Ends what time has ended; `look_after`: how soon what is unknown from now on is looked for.
+pub(in crate::backend) async fn overdue<S: Session>(
+    session: &mut S,
+    look_after: Duration,
+) -> Result<Overdue, sqlx::Error> {
+    let mut overdue = Overdue::default();
+    let now = S::NOW;
+    let sql = format!(
+        "SELECT id FROM attempts WHERE lease_until < {now} OR (state = 'due' AND deadline < {now}) \
+         OR (state = 'accepted' AND look_at < {now}) LIMIT {AT_ONCE}"
+    );
+    let rows = session.rows(&sql, params![]).await?;
+    let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+    if ids.is_empty() {
+        return Ok(overdue);
+    }
+    let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
+    // Read again: a process may have gone on meanwhile.
+    let sql = format!(
+        "SELECT id, state, lease_until < {now} AS late, deadline < {now} AS over FROM attempts WHERE {} ORDER BY id{}",
+        S::among("id", 1),
+        S::FOR_UPDATE
+    );
+    for row in session.rows(&sql, params![ids]).await? {
+        let (id, late, over) =
+            (row.text("id")?, row.number("late")? != 0, row.number("over")? != 0);
+        match row.parsed("state", AttemptState::parse)? {
+            AttemptState::Claimed if late => {
+                let sql = "UPDATE attempts SET state = 'due', holder = NULL, lease_until = NULL, send_at = NULL \
+                           WHERE id = $1";
+                session.execute(sql, params![id]).await?;
+                overdue.released += 1;
+            }
+            AttemptState::Writing if late => {
+                unknown(session, &id, "lease", look_after).await?;
+                overdue.unknown += 1;
+            }
+            AttemptState::Due if over => {
+                let sql = format!(
+                    "UPDATE attempts SET state = 'expired', reason = 'deadline', held = NULL, settled_at = {now} \
+                     WHERE id = $1"
+                );
+                session.execute(&sql, params![id]).await?;
+                overdue.expired += 1;
+            }
+            AttemptState::Accepted if over => {
+                let sql = format!(
+                    "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
+                     WHERE id = $1 AND look_at < {now}"
+                );
+                overdue.unconfirmed += session.execute(&sql, params![id]).await?;
+            }
+            _ => {}
+        }
+    }
+    conclude(session, &notifications).await?;
+    Ok(overdue)
+}
+
+/// Attempts whose outcome is not known and that are to be looked for now; `busy`: for how long no other process is
+/// handed them.
+pub(in crate::backend) async fn to_look_for<S: Session>(
+    session: &mut S,
+    limit: u32,
+    busy: Duration,
+) -> Result<Vec<Unknown>, sqlx::Error> {
+    let now = S::NOW;
+    let sql = format!(
+        "SELECT id FROM attempts WHERE state = 'unknown' AND look_at < {now} ORDER BY look_at LIMIT {limit}{}",
+        S::SKIP_LOCKED
+    );
+    let rows = session.rows(&sql, params![]).await?;
+    let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "UPDATE attempts SET look_at = {} WHERE {}",
+        S::later(now, busy),
+        S::among("id", 1)
+    );
+    session.execute(&sql, params![ids.clone()]).await?;
+    let condition = S::among("a.id", 1);
+    unknowns(session, &condition, ids).await
+}
+
+async fn unknowns<S: Session>(
+    session: &mut S,
+    condition: &str,
+    ids: Vec<String>,
+) -> Result<Vec<Unknown>, sqlx::Error> {
+    let sql = format!(
+        "SELECT a.id, a.notification, a.account, a.sender, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
+         JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
+        S::time("a.written_at")
+    );
+    let rows = session.rows(&sql, params![ids]).await?;
+    rows.iter().map(unknown_row).collect()
+}
+
+fn unknown_row(row: &Cells) -> Result<Unknown, sqlx::Error> {
+    Ok(Unknown {
+        id: attempt_id(row, "id")?,
+        notification: row.text("notification")?,
+        account: row.text("account")?,
+        sender: row.text("sender")?,
+        to: row.text("to")?,
+        body: row.text("body")?,
+        written_at: row.time("written_at")?.ok_or_else(|| malformed("written_at"))?,
+        looks: u32::try_from(row.number("looks")?).unwrap_or(u32::MAX),
+        reason: row.optional("reason")?,
+    })
+}
+
+/// Which of these SIDs are proven to be of an attempt already.
+pub(in crate::backend) async fn bound<S: Session>(
+    session: &mut S,
+    sids: Vec<String>,
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = format!("SELECT DISTINCT sid FROM attempt_sids WHERE {}", S::among("sid", 1));
+    session.rows(&sql, params![sids]).await?.iter().map(|row| row.text("sid")).collect()
+}
+
+/// Stores what a look-up found; `again`: the id of the attempt that is made if it is sent again. Returns whether one
+/// was.
+pub(in crate::backend) async fn looked<S: Session>(
+    session: &mut S,
+    id: AttemptId,
+    looked: &Looked,
+    again: AttemptId,
+) -> Result<bool, sqlx::Error> {
+    let id = id.to_string();
+    let notifications =
+        lock_notifications(session, std::slice::from_ref(&id), S::FOR_UPDATE).await?;
+    let sql = "SELECT a.state, a.notification, n.state AS notification_state, n.on_unknown, \
+         (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.number > a.number) AS later \
+         FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1";
+    let Some(row) = session.row(sql, params![id.as_str()]).await? else { return Ok(false) };
+    // A callback or a late answer has settled it.
+    if row.parsed("state", AttemptState::parse)? != AttemptState::Unknown {
+        return Ok(false);
+    }
+    let mut resent = false;
+    match looked {
+        Looked::Inferred { sid, .. } => {
+            prove(session, &id, sid, "look-up").await?;
+            accept(session, &id, sid).await?;
+            withdraw_others(session, &row.text("notification")?, &id).await?;
+        }
+        Looked::Perhaps => ends(session, &id, "perhaps").await?,
+        Looked::Absent { last: true, .. } => {
+            ends(session, &id, "absent").await?;
+            let on_unknown = row.parsed("on_unknown", OnUnknown::parse)?;
+            let state = row.parsed("notification_state", NotificationState::parse)?;
+            let may = state == NotificationState::Open && on_unknown == OnUnknown::Resend;
+            if may && row.number("later")? == 0 {
+                plan_again(session, &id, again).await?;
+                resent = true;
+            }
+        }
+        Looked::Absent { last: false, look_after } => {
+            look_again(session, &id, 1, *look_after).await?;
+        }
+        Looked::Failed { look_after } => look_again(session, &id, 0, *look_after).await?,
+    }
+    conclude(session, &notifications).await?;
+    Ok(resent)
+}
+
+/// It stays unknown, and is not looked for any more.
+async fn ends<S: Session>(session: &mut S, id: &str, reason: &str) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET reason = $2, look_at = NULL, looks = looks + 1, settled_at = {} WHERE id = $1",
+        S::NOW
+    );
+    session.execute(&sql, params![id, reason]).await.map(|_| ())
+}
+
+async fn look_again<S: Session>(
+    session: &mut S,
+    id: &str,
+    looks: u32,
+    after: Duration,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET looks = looks + $2, look_at = {} WHERE id = $1",
+        S::later(S::NOW, after)
+    );
+    session.execute(&sql, params![id, looks]).await.map(|_| ())
+}
+
+async fn plan_again<S: Session>(
+    session: &mut S,
+    id: &str,
+    again: AttemptId,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
+         deadline, state, due_at) SELECT $2, notification, number + 1, {now}, sender, account, pace, to_hash, units, \
+         priority, deadline, 'due', {now} FROM attempts WHERE id = $1",
+        now = S::NOW
+    );
+    session.execute(&sql, params![id, again.to_string()]).await.map(|_| ())
+}
+
+/// A page of what is unknown, the oldest first.
+pub(in crate::backend) async fn list_unknown<S: Session>(
+    session: &mut S,
+    limit: u32,
+) -> Result<Vec<Unknown>, sqlx::Error> {
+    let sql = format!(
+        "SELECT id FROM attempts WHERE state = 'unknown' ORDER BY written_at LIMIT {limit}"
+    );
+    let rows = session.rows(&sql, params![]).await?;
+    let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+    let condition = S::among("a.id", 1);
+    unknowns(session, &condition, ids).await
+}

@@ -1,0 +1,185 @@
+//! What holds senders, accounts and everything; suppressions; what the deployment is.
+
+use super::answer;
+use crate::backend::outbox::{AccountState, Identity, SenderState, SendingState, Suppression};
+use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::clock::Timestamp;
+
+/// What the store remembers of the deployment. `secret`: kept if it has none yet.
+pub(in crate::backend) async fn identity<S: Session>(
+    session: &mut S,
+    secret: &str,
+) -> Result<Identity, sqlx::Error> {
+    let sql = "INSERT INTO outbox (secret) VALUES ($1) ON CONFLICT (one) DO NOTHING";
+    session.execute(sql, params![secret]).await?;
+    let sql = "SELECT secret, suppression, identity, held FROM outbox";
+    let row = session.row(sql, params![]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Identity {
+        secret: row.text("secret")?,
+        suppression: row.optional("suppression")?,
+        identity: row.optional("identity")?,
+        held: row.optional("held")?,
+    })
+}
+
+/// Makes this the deployment that the store sends for.
+pub(in crate::backend) async fn adopt<S: Session>(
+    session: &mut S,
+    identity: &str,
+    suppression: &str,
+) -> Result<(), sqlx::Error> {
+    let sql = "UPDATE outbox SET identity = $1, suppression = $2, \
+               held = CASE WHEN held = 'adopt' THEN NULL ELSE held END";
+    session.execute(sql, params![identity, suppression]).await.map(|_| ())
+}
+
+/// Holds everything, or lets it go on, and returns how many attempts are in writing. Waits for commits to writing.
+pub(in crate::backend) async fn hold_all<S: Session>(
+    session: &mut S,
+    why: Option<&str>,
+) -> Result<u64, sqlx::Error> {
+    let at = if why.is_some() { S::NOW } else { "NULL" };
+    let sql = format!("UPDATE outbox SET held = $1{}, held_at = {at}", S::TEXT);
+    session.execute(&sql, params![why]).await?;
+    in_writing(session, "1 = 1", "").await
+}
+
+async fn in_writing<S: Session>(
+    session: &mut S,
+    condition: &str,
+    param: &str,
+) -> Result<u64, sqlx::Error> {
+    let sql =
+        format!("SELECT count(*) AS writing FROM attempts WHERE state = 'writing' AND {condition}");
+    let params = if param.is_empty() { params![] } else { params![param] };
+    session.row(&sql, params).await?.map_or(Ok(0), |row| row.count("writing"))
+}
+
+/// Pauses a sender, and returns how many of its attempts are in writing.
+pub(in crate::backend) async fn pause<S: Session>(
+    session: &mut S,
+    sender: &str,
+    why: &str,
+) -> Result<u64, sqlx::Error> {
+    answer::pause(session, sender, why).await?;
+    in_writing(session, "sender = $1", sender).await
+}
+
+/// Lets a sender and its account go on.
+pub(in crate::backend) async fn resume<S: Session>(
+    session: &mut S,
+    sender: &str,
+    account: &str,
+) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE senders SET paused = NULL, paused_at = NULL, unlisted = 0, cooldown_until = NULL, cooldown_ms = 0 \
+               WHERE name = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
+    let sender = session.execute(sql, params![sender]).await?;
+    let sql = "UPDATE sending_accounts SET paused = NULL, paused_at = NULL, cooldown_until = NULL, failures = 0 \
+               WHERE account = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
+    Ok(sender + session.execute(sql, params![account]).await? > 0)
+}
+
+/// Everything that holds senders, with their counts. A sender without a row and without attempts is left out.
+pub(in crate::backend) async fn sending<S: Session>(
+    session: &mut S,
+) -> Result<SendingState, sqlx::Error> {
+    let held = session.row("SELECT held FROM outbox", params![]).await?;
+    let held = held.map(|row| row.optional("held")).transpose()?.flatten();
+    let sql = format!(
+        "SELECT name, paused, {}, {} FROM senders ORDER BY name",
+        S::time("paused_at"),
+        S::time("cooldown_until")
+    );
+    let sender = |row: &Cells| {
+        Ok(SenderState {
+            name: row.text("name")?,
+            paused: row.optional("paused")?,
+            paused_at: row.time("paused_at")?,
+            cooldown_until: row.time("cooldown_until")?,
+            ..SenderState::default()
+        })
+    };
+    let rows = session.rows(&sql, params![]).await?;
+    let mut senders = rows.iter().map(sender).collect::<Result<Vec<_>, sqlx::Error>>()?;
+    let sql = format!(
+        "SELECT sender, sum(CASE WHEN state IN ('due', 'claimed') THEN 1 ELSE 0 END) AS due, \
+         sum(CASE WHEN state = 'due' AND held IS NOT NULL AND due_at > {now} THEN 1 ELSE 0 END) AS held, \
+         sum(CASE WHEN state = 'writing' THEN 1 ELSE 0 END) AS writing, \
+         sum(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END) AS unknown, {oldest} AS oldest_due \
+         FROM attempts WHERE state IN ('due', 'claimed', 'writing', 'unknown') GROUP BY sender ORDER BY sender",
+        now = S::NOW,
+        oldest = S::time_of(&format!(
+            "min(CASE WHEN state = 'due' AND due_at <= {} THEN due_at END)",
+            S::NOW
+        )),
+    );
+    for row in session.rows(&sql, params![]).await? {
+        let name = row.text("sender")?;
+        let at = senders.iter().position(|sender| sender.name == name).unwrap_or_else(|| {
+            senders.push(SenderState { name, ..SenderState::default() });
+            senders.len() - 1
+        });
+        let sender = &mut senders[at];
+        sender.due = row.count("due")?;
+        sender.held = row.count("held")?;
+        sender.writing = row.count("writing")?;
+        sender.unknown = row.count("unknown")?;
+        sender.oldest_due = row.time("oldest_due")?;
+    }
+    let sql = format!(
+        "SELECT account, paused, {}, {} FROM sending_accounts ORDER BY account",
+        S::time("paused_at"),
+        S::time("cooldown_until")
+    );
+    let account = |row: &Cells| {
+        Ok(AccountState {
+            account: row.text("account")?,
+            paused: row.optional("paused")?,
+            paused_at: row.time("paused_at")?,
+            cooldown_until: row.time("cooldown_until")?,
+        })
+    };
+    let rows = session.rows(&sql, params![]).await?;
+    let accounts = rows.iter().map(account).collect::<Result<_, sqlx::Error>>()?;
+    Ok(SendingState { held, senders, accounts })
+}
+
+/// Adds an entry to the log of suppressions: a stop, or what lifts it.
+pub(in crate::backend) async fn suppress<S: Session>(
+    session: &mut S,
+    to: &str,
+    to_hash: &str,
+    stop: bool,
+    source: &str,
+) -> Result<(), sqlx::Error> {
+    let stop = if stop { S::TRUE } else { S::FALSE };
+    let sql = format!(
+        "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) VALUES ($1, $2, {stop}, $3, {})",
+        S::NOW
+    );
+    session.execute(&sql, params![to_hash, to, source]).await.map(|_| ())
+}
+
+/// A page of the addresses that are suppressed, by hash.
+pub(in crate::backend) async fn suppressions<S: Session>(
+    session: &mut S,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Suppression>, sqlx::Error> {
+    let sql = format!(
+        "SELECT to_hash, \"to\", source, {} FROM suppressions AS s WHERE to_hash > $1 AND stop \
+         AND NOT EXISTS (SELECT 1 FROM suppressions AS l WHERE l.to_hash = s.to_hash AND l.id > s.id) \
+         ORDER BY to_hash LIMIT {limit}",
+        S::time("at")
+    );
+    let entry = |row: &Cells| {
+        let at: Option<Timestamp> = row.time("at")?;
+        Ok(Suppression {
+            to: row.optional("to")?,
+            to_hash: row.text("to_hash")?,
+            source: row.text("source")?,
+            at: at.ok_or_else(|| malformed("at"))?,
+        })
+    };
+    session.rows(&sql, params![after]).await?.iter().map(entry).collect()
+}

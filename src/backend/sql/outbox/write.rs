@@ -1,0 +1,311 @@
+//! The commit to `writing`: the last look at everything that may hold or refuse an attempt, and the record that its
+//! first byte may have left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{attempt_id, conclude, ids, lock_notifications, purpose};
+use crate::backend::outbox::{Gated, Known, Letter, WriteAsk, Written};
+use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::clock::Timestamp;
+use crate::dispatch::NotificationState;
+use crate::event::AttemptId;
+use crate::labels::Label as _;
+
+/// The window of the limit per recipient.
+const RECIPIENT_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Commits attempts to `writing`, each unless something is in the way. What `gates` says is read from rows that are
+/// locked until the commit: a pause, a cancellation or a suppression that was committed before is seen, and one that
+/// comes later waits and then finds the attempt in `writing`.
+pub(in crate::backend) async fn write<S: Session>(
+    session: &mut S,
+    ask: &WriteAsk,
+    gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
+) -> Result<Vec<(AttemptId, Written)>, sqlx::Error> {
+    let all = ids(&ask.ids);
+    let mut accounts = lock_accounts(session, &all).await?;
+    let notifications = lock_notifications(session, &all, S::FOR_SHARE).await?;
+    let rows = lock_attempts(session, &all, &ask.holder).await?;
+    let senders = lock_senders(session, &rows).await?;
+    let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
+    let held = held.map(|row| row.optional("held")).transpose()?.flatten();
+    let now = session.now().await?;
+    let suppressed = suppressed(session, &rows).await?;
+    let mut recipients = recipients(session, &rows, now).await?;
+    let mut today = today(session, now).await?;
+    let mut outcomes: BTreeMap<AttemptId, Written> =
+        ask.ids.iter().map(|id| (*id, Written::Lost)).collect();
+    let (mut writing, mut ended) = (Vec::new(), BTreeSet::new());
+    for row in &rows {
+        let id = attempt_id(row, "id")?;
+        let account = row.text("account")?;
+        let account = accounts.entry(account).or_default();
+        let sender = senders.get(&row.text("sender")?).cloned().unwrap_or_default();
+        let to_hash = row.text("to_hash")?;
+        let send_at = row.time("send_at")?.ok_or_else(|| malformed("send_at"))?;
+        let known = Known {
+            purpose: purpose(row, "purpose")?,
+            sender: row.text("sender")?,
+            to: row.text("to")?,
+            deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
+            suppressed: suppressed.get(&to_hash).cloned(),
+            to_recipient: recipients.get(&to_hash).copied().unwrap_or_default(),
+            today,
+            held: held.clone(),
+            paused: sender.paused.or_else(|| account.paused.clone()),
+            cooldown_until: sender.cooldown_until.max(account.cooldown_until),
+        };
+        let is_open =
+            row.parsed("notification_state", NotificationState::parse)? == NotificationState::Open;
+        let gated = match is_open {
+            true => gates(&known, now),
+            false => Gated::Refuse { gate: "cancelled" },
+        };
+        let back = |session| back(session, row, now, None);
+        let outcome = match gated {
+            Gated::Pass if now > send_at.after(ask.late_after) => back(session).await?,
+            Gated::Pass if account.writing >= u64::from(ask.max_in_flight) => back(session).await?,
+            Gated::Pass => {
+                account.writing += 1;
+                account.sent += 1;
+                today += 1;
+                *recipients.entry(to_hash).or_default() += 1;
+                writing.push(row.text("id")?);
+                Written::Send(letter(row, known, now)?)
+            }
+            Gated::Hold { gate, until } => self::back(session, row, until, Some(gate)).await?,
+            Gated::Refuse { gate } => {
+                let state = if is_open { "refused" } else { "cancelled" };
+                ended.insert(row.text("notification")?);
+                end(session, row, state, gate).await?
+            }
+            Gated::Expire => {
+                ended.insert(row.text("notification")?);
+                end(session, row, "expired", "deadline").await?
+            }
+        };
+        outcomes.insert(id, outcome);
+    }
+    commit(session, &writing, now, ask.lease).await?;
+    count(session, &accounts, now).await?;
+    let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
+    conclude(session, &ended).await?;
+    Ok(ask.ids.iter().filter_map(|id| outcomes.remove_entry(id)).collect())
+}
+
+#[derive(Default)]
+struct Account {
+    paused: Option<String>,
+    cooldown_until: Option<Timestamp>,
+    writing: u64,
+    /// How many more there are now.
+    sent: u64,
+}
+
+/// Locks the rows of the accounts: what counts their requests in flight is then exact over all processes.
+async fn lock_accounts<S: Session>(
+    session: &mut S,
+    attempts: &[String],
+) -> Result<BTreeMap<String, Account>, sqlx::Error> {
+    let sql = format!(
+        "SELECT DISTINCT account FROM attempts WHERE {} ORDER BY account",
+        S::among("id", 1)
+    );
+    let mut accounts = BTreeMap::new();
+    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
+        let name = row.text("account")?;
+        let sql = format!(
+            "SELECT paused, {} FROM sending_accounts WHERE account = $1{}",
+            S::time("cooldown_until"),
+            S::FOR_UPDATE
+        );
+        let found = match session.row(&sql, params![name.as_str()]).await? {
+            Some(found) => Some(found),
+            None => {
+                let insert = "INSERT INTO sending_accounts (account) VALUES ($1) ON CONFLICT (account) DO NOTHING";
+                session.execute(insert, params![name.as_str()]).await?;
+                session.row(&sql, params![name.as_str()]).await?
+            }
+        };
+        let found = found.ok_or(sqlx::Error::RowNotFound)?;
+        let sql =
+            "SELECT count(*) AS writing FROM attempts WHERE account = $1 AND state = 'writing'";
+        let row =
+            session.row(sql, params![name.as_str()]).await?.ok_or(sqlx::Error::RowNotFound)?;
+        let account = Account {
+            paused: found.optional("paused")?,
+            cooldown_until: found.time("cooldown_until")?,
+            writing: row.count("writing")?,
+            sent: 0,
+        };
+        accounts.insert(name, account);
+    }
+    Ok(accounts)
+}
+
+async fn lock_attempts<S: Session>(
+    session: &mut S,
+    attempts: &[String],
+    holder: &str,
+) -> Result<Vec<Cells>, sqlx::Error> {
+    let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
+    let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
+    let sql = format!(
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.purpose, n.\"to\", n.body, \
+         n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
+         WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.send_at, a.id{lock}",
+        S::among("a.id", 1)
+    );
+    session.rows(&sql, params![attempts.to_vec(), holder]).await
+}
+
+#[derive(Clone, Default)]
+struct Sender {
+    paused: Option<String>,
+    cooldown_until: Option<Timestamp>,
+}
+
+fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
+    let all: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.text(column)).collect();
+    Ok(all?.into_iter().collect())
+}
+
+async fn lock_senders<S: Session>(
+    session: &mut S,
+    rows: &[Cells],
+) -> Result<BTreeMap<String, Sender>, sqlx::Error> {
+    let sql = format!(
+        "SELECT name, paused, {} FROM senders WHERE {} ORDER BY name{}",
+        S::time("cooldown_until"),
+        S::among("name", 1),
+        S::FOR_SHARE
+    );
+    let rows = session.rows(&sql, params![texts(rows, "sender")?]).await?;
+    let sender = |row: &Cells| {
+        let (paused, cooldown_until) = (row.optional("paused")?, row.time("cooldown_until")?);
+        Ok((row.text("name")?, Sender { paused, cooldown_until }))
+    };
+    rows.iter().map(sender).collect()
+}
+
+/// Where the suppressions of these addresses come from.
+async fn suppressed<S: Session>(
+    session: &mut S,
+    rows: &[Cells],
+) -> Result<BTreeMap<String, String>, sqlx::Error> {
+    let sql = format!(
+        "SELECT to_hash, source, stop FROM suppressions WHERE {} ORDER BY id",
+        S::among("to_hash", 1)
+    );
+    let mut latest = BTreeMap::new();
+    for row in session.rows(&sql, params![texts(rows, "to_hash")?]).await? {
+        match row.number("stop")? {
+            0 => latest.remove(&row.text("to_hash")?),
+            _ => latest.insert(row.text("to_hash")?, row.text("source")?),
+        };
+    }
+    Ok(latest)
+}
+
+async fn recipients<S: Session>(
+    session: &mut S,
+    rows: &[Cells],
+    now: Timestamp,
+) -> Result<BTreeMap<String, u64>, sqlx::Error> {
+    let sql = format!(
+        "SELECT to_hash, count(*) AS sent FROM attempts WHERE {} AND written_at > $2{} GROUP BY to_hash",
+        S::among("to_hash", 1),
+        S::TIME
+    );
+    let since = now.before(RECIPIENT_WINDOW);
+    let rows = session.rows(&sql, params![texts(rows, "to_hash")?, since]).await?;
+    rows.iter().map(|row| Ok((row.text("to_hash")?, row.count("sent")?))).collect()
+}
+
+fn day(now: Timestamp) -> String {
+    now.to_string()[..10].to_owned()
+}
+
+async fn today<S: Session>(session: &mut S, now: Timestamp) -> Result<u64, sqlx::Error> {
+    let sql = "SELECT CAST(sum(day_count) AS bigint) AS sent FROM sending_accounts WHERE day = $1";
+    session.row(sql, params![day(now)]).await?.map_or(Ok(0), |row| row.count("sent"))
+}
+
+async fn count<S: Session>(
+    session: &mut S,
+    accounts: &BTreeMap<String, Account>,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    for (name, account) in accounts.iter().filter(|(_, account)| account.sent > 0) {
+        let sql = "UPDATE sending_accounts SET day = $2, \
+                   day_count = CASE WHEN day = $2 THEN day_count ELSE 0 END + $3 WHERE account = $1";
+        let sent = i64::try_from(account.sent).unwrap_or(i64::MAX);
+        session.execute(sql, params![name.as_str(), day(now), sent]).await?;
+    }
+    Ok(())
+}
+
+fn letter(row: &Cells, known: Known, now: Timestamp) -> Result<Letter, sqlx::Error> {
+    let number = |column| Ok::<_, sqlx::Error>(u32::try_from(row.number(column)?).unwrap_or(0));
+    Ok(Letter {
+        sender: known.sender,
+        account: row.text("account")?,
+        to: known.to,
+        body: row.text("body")?,
+        deadline: known.deadline,
+        tries: number("tries")? + 1,
+        throttled: number("throttled")?,
+        written_at: now,
+    })
+}
+
+async fn commit<S: Session>(
+    session: &mut S,
+    writing: &[String],
+    now: Timestamp,
+    lease: Duration,
+) -> Result<(), sqlx::Error> {
+    if writing.is_empty() {
+        return Ok(());
+    }
+    let time = S::TIME;
+    let sql = format!(
+        "UPDATE attempts SET state = 'writing', written_at = $2{time}, lease_until = $3{time}, tries = tries + 1 \
+         WHERE {}",
+        S::among("id", 1)
+    );
+    session.execute(&sql, params![writing.to_vec(), now, now.after(lease)]).await.map(|_| ())
+}
+
+/// Due again, at a time, with a new slot then.
+async fn back<S: Session>(
+    session: &mut S,
+    row: &Cells,
+    due_at: Timestamp,
+    gate: Option<&str>,
+) -> Result<Written, sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET state = 'due', due_at = $2{}, held = $3{}, holder = NULL, lease_until = NULL, \
+         send_at = NULL WHERE id = $1",
+        S::TIME,
+        S::TEXT
+    );
+    session.execute(&sql, params![row.text("id")?, due_at, gate]).await?;
+    Ok(Written::Back)
+}
+
+async fn end<S: Session>(
+    session: &mut S,
+    row: &Cells,
+    state: &str,
+    reason: &str,
+) -> Result<Written, sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET state = $2, reason = $3, held = NULL, holder = NULL, lease_until = NULL, \
+         settled_at = {} WHERE id = $1",
+        S::NOW
+    );
+    session.execute(&sql, params![row.text("id")?, state, reason]).await?;
+    Ok(Written::Ended)
+}

@@ -1,0 +1,371 @@
+//! [`Session`]: statements that are the same in both databases, in a transaction of either.
+//!
+//! Values are numbers and text, and times are text (RFC 3339 with microseconds), so one statement serves both. What
+//! differs is in the constants.
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, Column as _, Decode, PgConnection, Row, SqliteConnection, TypeInfo as _,
+    ValueRef as _,
+};
+
+use crate::clock::Timestamp;
+
+/// A parameter of a statement.
+#[derive(Clone, Debug)]
+pub(in crate::backend) enum Param {
+    /// A number.
+    Number(i64),
+    /// A text, or NULL.
+    Text(Option<String>),
+    /// Texts, of which a column is one: see [`Session::among`].
+    Texts(Vec<String>),
+}
+
+impl From<i64> for Param {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<u32> for Param {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<usize> for Param {
+    fn from(number: usize) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<&str> for Param {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Param {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Param {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Option<&str>> for Param {
+    fn from(text: Option<&str>) -> Self {
+        Self::Text(text.map(str::to_owned))
+    }
+}
+
+impl From<Timestamp> for Param {
+    fn from(time: Timestamp) -> Self {
+        Self::Text(Some(time.to_string()))
+    }
+}
+
+impl From<Option<Timestamp>> for Param {
+    fn from(time: Option<Timestamp>) -> Self {
+        Self::Text(time.map(|time| time.to_string()))
+    }
+}
+
+impl From<Vec<String>> for Param {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts)
+    }
+}
+
+/// The parameters of a statement, in order.
+macro_rules! params {
+    ($($param:expr),* $(,)?) => { vec![$($crate::backend::sql::session::Param::from($param)),*] };
+}
+pub(in crate::backend) use params;
+
+/// A row: its columns by name.
+#[derive(Debug)]
+pub(in crate::backend) struct Cells(Vec<(String, Cell)>);
+
+#[derive(Debug)]
+enum Cell {
+    Null,
+    Number(i64),
+    Text(String),
+}
+
+impl Cells {
+    fn cell(&self, column: &str) -> Result<&Cell, sqlx::Error> {
+        let found = self.0.iter().find(|(name, _)| name == column);
+        let missing = || sqlx::Error::ColumnNotFound(column.to_owned());
+        found.map(|(_, cell)| cell).ok_or_else(missing)
+    }
+
+    /// A text.
+    pub(in crate::backend) fn text(&self, column: &str) -> Result<String, sqlx::Error> {
+        self.optional(column)?.ok_or_else(|| malformed(column))
+    }
+
+    /// A text, or NULL.
+    pub(in crate::backend) fn optional(&self, column: &str) -> Result<Option<String>, sqlx::Error> {
+        match self.cell(column)? {
+            Cell::Null => Ok(None),
+            Cell::Text(text) => Ok(Some(text.clone())),
+            Cell::Number(_) => Err(malformed(column)),
+        }
+    }
+
+    /// A number; NULL is 0, as of a sum over no rows.
+    pub(in crate::backend) fn number(&self, column: &str) -> Result<i64, sqlx::Error> {
+        match self.cell(column)? {
+            Cell::Null => Ok(0),
+            Cell::Number(number) => Ok(*number),
+            Cell::Text(_) => Err(malformed(column)),
+        }
+    }
+
+    /// A number that is not negative.
+    pub(in crate::backend) fn count(&self, column: &str) -> Result<u64, sqlx::Error> {
+        Ok(u64::try_from(self.number(column)?).unwrap_or_default())
+    }
+
+    /// A time that was selected as text, or NULL.
+    pub(in crate::backend) fn time(&self, column: &str) -> Result<Option<Timestamp>, sqlx::Error> {
+        let text = self.optional(column)?;
+        text.map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(|| malformed(column)))
+            .transpose()
+    }
+
+    /// A value that its text is parsed to.
+    pub(in crate::backend) fn parsed<T>(
+        &self,
+        column: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, sqlx::Error> {
+        parse(&self.text(column)?).ok_or_else(|| malformed(column))
+    }
+}
+
+pub(in crate::backend) fn malformed(column: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("column `{column}` holds what this version does not know").into())
+}
+
+/// A transaction of one of the two databases.
+pub(in crate::backend) trait Session: Send {
+    /// After a parameter that is a time.
+    const TIME: &'static str;
+    /// After a parameter that may be NULL where the type is not known otherwise.
+    const TEXT: &'static str;
+    /// The store's clock, as a time.
+    const NOW: &'static str;
+    /// True, as the columns have it.
+    const TRUE: &'static str;
+    /// False, as the columns have it.
+    const FALSE: &'static str;
+    /// Locks the rows that a SELECT returns.
+    const FOR_UPDATE: &'static str;
+    /// The same; rows that another transaction has locked are left out.
+    const SKIP_LOCKED: &'static str;
+    /// Locks them so that they are read by several, and written by none.
+    const FOR_SHARE: &'static str;
+
+    /// A time column as text, under its own name.
+    fn time(column: &str) -> String;
+
+    /// A time of the store, this much later.
+    fn later(time: &str, by: Duration) -> String;
+
+    /// The condition that a column is one of the texts of a parameter.
+    fn among(column: &str, parameter: u32) -> String;
+
+    /// Runs a statement that returns rows.
+    fn rows(
+        &mut self,
+        sql: &str,
+        params: Vec<Param>,
+    ) -> impl Future<Output = Result<Vec<Cells>, sqlx::Error>> + Send;
+
+    /// Runs a statement, and returns how many rows it changed.
+    fn execute(
+        &mut self,
+        sql: &str,
+        params: Vec<Param>,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// The first row, if there is one.
+    fn row(
+        &mut self,
+        sql: &str,
+        params: Vec<Param>,
+    ) -> impl Future<Output = Result<Option<Cells>, sqlx::Error>> + Send {
+        async move { Ok(self.rows(sql, params).await?.into_iter().next()) }
+    }
+
+    /// The store's clock, read now.
+    fn now(&mut self) -> impl Future<Output = Result<Timestamp, sqlx::Error>> + Send {
+        async move {
+            let sql = format!("SELECT {} AS now", Self::time_of(Self::NOW));
+            let row = self.row(&sql, Vec::new()).await?.ok_or(sqlx::Error::RowNotFound)?;
+            row.time("now")?.ok_or_else(|| malformed("now"))
+        }
+    }
+
+    /// A time as text.
+    fn time_of(expression: &str) -> String;
+}
+
+/// A transaction of Postgres; `keep`: its statements stay prepared.
+#[derive(Debug)]
+pub(in crate::backend) struct PostgresSession<'c> {
+    pub(in crate::backend) connection: &'c mut PgConnection,
+    pub(in crate::backend) keep: bool,
+}
+
+/// A transaction of SQLite.
+#[derive(Debug)]
+pub(in crate::backend) struct SqliteSession<'c>(pub(in crate::backend) &'c mut SqliteConnection);
+
+impl Session for PostgresSession<'_> {
+    const TIME: &'static str = "::timestamptz";
+    const TEXT: &'static str = "::text";
+    const NOW: &'static str = "clock_timestamp()";
+    const TRUE: &'static str = "true";
+    const FALSE: &'static str = "false";
+    const FOR_UPDATE: &'static str = " FOR UPDATE";
+    const SKIP_LOCKED: &'static str = " FOR UPDATE SKIP LOCKED";
+    const FOR_SHARE: &'static str = " FOR SHARE";
+
+    fn time(column: &str) -> String {
+        let name = column.rsplit('.').next().unwrap_or(column);
+        format!("{} AS {name}", Self::time_of(column))
+    }
+
+    fn time_of(expression: &str) -> String {
+        format!("to_char({expression} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+    }
+
+    fn later(time: &str, by: Duration) -> String {
+        format!("({time} + interval '{} microseconds')", by.as_micros())
+    }
+
+    fn among(column: &str, parameter: u32) -> String {
+        format!("{column} = ANY(${parameter}::text[])")
+    }
+
+    async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Cells>, sqlx::Error> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(self.keep);
+        let query = params.into_iter().fold(query, |query, param| match param {
+            Param::Number(number) => query.bind(number),
+            Param::Text(text) => query.bind(text),
+            Param::Texts(texts) => query.bind(texts),
+        });
+        let rows = query.fetch_all(&mut *self.connection).await?;
+        let cell = |row: &sqlx::postgres::PgRow, at: usize| {
+            let value = row.try_get_raw(at)?;
+            if value.is_null() {
+                return Ok::<_, sqlx::Error>(Cell::Null);
+            }
+            Ok(match value.type_info().name() {
+                "INT4" => Cell::Number(row.try_get::<i32, _>(at)?.into()),
+                "BOOL" => Cell::Number(row.try_get::<bool, _>(at)?.into()),
+                "TEXT" | "VARCHAR" => Cell::Text(row.try_get(at)?),
+                _ => Cell::Number(row.try_get(at)?),
+            })
+        };
+        let row = |row: &sqlx::postgres::PgRow| {
+            let cells = row.columns().iter().enumerate();
+            let cells = cells.map(|(at, column)| Ok((column.name().to_owned(), cell(row, at)?)));
+            cells.collect::<Result<_, sqlx::Error>>().map(Cells)
+        };
+        rows.iter().map(row).collect()
+    }
+
+    async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, sqlx::Error> {
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(self.keep);
+        let query = params.into_iter().fold(query, |query, param| match param {
+            Param::Number(number) => query.bind(number),
+            Param::Text(text) => query.bind(text),
+            Param::Texts(texts) => query.bind(texts),
+        });
+        Ok(query.execute(&mut *self.connection).await?.rows_affected())
+    }
+}
+
+impl Session for SqliteSession<'_> {
+    const TIME: &'static str = "";
+    const TEXT: &'static str = "";
+    const NOW: &'static str = "strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')";
+    const TRUE: &'static str = "1";
+    const FALSE: &'static str = "0";
+    // A writer has the whole file.
+    const FOR_UPDATE: &'static str = "";
+    const SKIP_LOCKED: &'static str = "";
+    const FOR_SHARE: &'static str = "";
+
+    fn time(column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn time_of(expression: &str) -> String {
+        expression.to_owned()
+    }
+
+    /// SQLite counts milliseconds.
+    fn later(time: &str, by: Duration) -> String {
+        let seconds = by.as_secs_f64();
+        format!("strftime('%Y-%m-%dT%H:%M:%f000Z', {time}, '+{seconds:.3} seconds')")
+    }
+
+    fn among(column: &str, parameter: u32) -> String {
+        format!("{column} IN (SELECT value FROM json_each(${parameter}))")
+    }
+
+    async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Cells>, sqlx::Error> {
+        let query = params.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), bind);
+        let rows = query.fetch_all(&mut *self.0).await?;
+        let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
+            let value = row.try_get_raw(at)?;
+            if value.is_null() {
+                return Ok::<_, sqlx::Error>(Cell::Null);
+            }
+            let decoded = |error| sqlx::Error::Decode(error);
+            Ok(match value.type_info().name() {
+                "TEXT" => Cell::Text(
+                    <String as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?,
+                ),
+                _ => {
+                    Cell::Number(<i64 as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?)
+                }
+            })
+        };
+        let row = |row: &sqlx::sqlite::SqliteRow| {
+            let cells = row.columns().iter().enumerate();
+            let cells = cells.map(|(at, column)| Ok((column.name().to_owned(), cell(row, at)?)));
+            cells.collect::<Result<_, sqlx::Error>>().map(Cells)
+        };
+        rows.iter().map(row).collect()
+    }
+
+    async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, sqlx::Error> {
+        let query = params.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), bind);
+        Ok(query.execute(&mut *self.0).await?.rows_affected())
+    }
+}
+
+type SqliteQuery<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bind(query: SqliteQuery<'_>, param: Param) -> SqliteQuery<'_> {
+    match param {
+        Param::Number(number) => query.bind(number),
+        Param::Text(text) => query.bind(text),
+        Param::Texts(texts) => {
+            query.bind(serde_json::to_string(&texts).expect("strings always serialize"))
+        }
+    }
+}

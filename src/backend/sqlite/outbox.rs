@@ -1,0 +1,91 @@
+//! [`Outbox`]: what is to be sent, in the embedded store.
+//!
+//! Its transactions are synced before they return, unlike those of events, which the local log keeps until they are:
+//! a POST may follow each of them.
+
+use std::sync::Arc;
+
+use sqlx::{Executor as _, SqliteConnection};
+
+use super::query::Query;
+use super::store::store_within;
+use super::writer::Writer;
+use crate::backend::BackendError;
+use crate::backend::sql::session::SqliteSession;
+use crate::event::Batch;
+use crate::pipeline::CommitError;
+
+const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT; PRAGMA synchronous = NORMAL";
+
+/// Keeps what is to be sent.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    query: Query,
+    writer: Arc<Writer>,
+}
+
+impl Outbox {
+    /// Reads on connections of its own, which no search holds.
+    pub(super) fn new(writer: &Arc<Writer>) -> Self {
+        Self { query: Query::new(writer.database()), writer: Arc::clone(writer) }
+    }
+
+    /// Does some work in a transaction.
+    pub(in crate::backend) async fn transact<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        self.run(async |connection: &mut SqliteConnection| {
+            work(&mut SqliteSession(connection)).await
+        })
+        .await
+    }
+
+    /// Reads.
+    pub(in crate::backend) async fn read<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        self.query
+            .read(async |connection: &mut SqliteConnection| {
+                work(&mut SqliteSession(connection)).await
+            })
+            .await
+    }
+
+    /// Does some work, and stores events, in one transaction.
+    pub(in crate::backend) async fn store<T>(
+        &self,
+        events: &Batch,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let done = self.run(async |connection: &mut SqliteConnection| {
+            let done = work(&mut SqliteSession(connection)).await?;
+            store_within(connection, events).await?;
+            Ok(done)
+        });
+        let done = done.await?;
+        self.writer.feed_watch.grew();
+        Ok(done)
+    }
+
+    /// On an error the connection is closed, which rolls back.
+    async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let held = self.writer.hold().await.map_err(failed)?;
+        let run = async |connection: &mut SqliteConnection| {
+            connection.execute(BEGIN).await?;
+            let done = work(connection).await?;
+            connection.execute(COMMIT).await?;
+            Ok(done)
+        };
+        held.run(run).await.map_err(failed)
+    }
+}
+
+fn failed(error: CommitError) -> BackendError {
+    BackendError(error.to_string())
+}

@@ -1,0 +1,189 @@
+//! [`Outbox`]: what is to be sent, and what came of it.
+
+use std::time::Duration;
+
+use super::{Store, on_store};
+use crate::backend::outbox::{
+    Answered, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Gated, Identity, Known, Looked,
+    NewNotification, Notification, NotificationSearch, Outcome, Overdue, SendingState, Suppression,
+    Unknown, WriteAsk, Written,
+};
+use crate::backend::sql::outbox::{answer, ask, claim, look, state, write};
+use crate::backend::{BackendError, postgres, sqlite};
+use crate::clock::Timestamp;
+use crate::event::{AttemptId, Batch, Event};
+
+/// What is to be sent: leased rows and a state machine, of which each call is one transaction.
+pub type Outbox = Store<sqlite::Outbox, postgres::Outbox>;
+
+impl Outbox {
+    /// What the store remembers of the deployment; `secret` is kept if it has none yet.
+    pub async fn identity(&self, secret: &str) -> Result<Identity, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| state::identity(on, secret).await).await)
+    }
+
+    /// Makes this the deployment that the store sends for.
+    pub async fn adopt(&self, identity: &str, suppression: &str) -> Result<(), BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| state::adopt(on, identity, suppression).await)
+            .await)
+    }
+
+    /// Keeps a notification, unless its key was used before.
+    pub async fn ask(&self, new: &NewNotification) -> Result<Asked, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| ask::ask(on, new).await).await)
+    }
+
+    /// A notification with its attempts.
+    pub async fn find(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Notification, Vec<Attempt>)>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| ask::find(on, id).await).await)
+    }
+
+    /// A page of notifications, from the newest back.
+    pub async fn list(
+        &self,
+        search: &NotificationSearch,
+    ) -> Result<Vec<Notification>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| ask::list(on, search).await).await)
+    }
+
+    /// Cancels what has not been sent; `None` if there is no such notification.
+    pub async fn cancel(&self, id: &str) -> Result<Option<CancelOutcome>, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| ask::cancel(on, id).await).await)
+    }
+
+    /// Takes slots of a pace.
+    pub async fn claim(&self, asked: &ClaimAsk) -> Result<Claims, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| claim::claim(on, asked).await).await)
+    }
+
+    /// Commits claimed attempts to `writing`, each unless something is in the way.
+    pub async fn write(
+        &self,
+        asked: &WriteAsk,
+        gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
+    ) -> Result<Vec<(AttemptId, Written)>, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| write::write(on, asked, gates).await)
+            .await)
+    }
+
+    /// Stores answers, with the events that they are, and returns how many came too late to change anything.
+    pub async fn answer(&self, answers: &[Answered]) -> Result<u64, BackendError> {
+        let event = |answer: &Answered| match &answer.outcome {
+            Outcome::Accepted { event, .. } => Some(Event::clone(event)),
+            _ => None,
+        };
+        let Some(events) = batch(answers.iter().filter_map(event).collect()) else {
+            return on_store!(self, outbox => outbox
+                .transact(async |on| answer::answer(on, answers).await)
+                .await);
+        };
+        on_store!(self, outbox => outbox
+            .store(&events, async |on| answer::answer(on, answers).await)
+            .await)
+    }
+
+    /// Ends what time has ended.
+    pub async fn overdue(&self, look_after: Duration) -> Result<Overdue, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| look::overdue(on, look_after).await)
+            .await)
+    }
+
+    /// Attempts to be looked for now, which no other process is handed for as long as `busy`.
+    pub async fn to_look_for(
+        &self,
+        limit: u32,
+        busy: Duration,
+    ) -> Result<Vec<Unknown>, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| look::to_look_for(on, limit, busy).await)
+            .await)
+    }
+
+    /// Which of these SIDs are proven to be of an attempt.
+    pub async fn bound(&self, sids: Vec<String>) -> Result<Vec<String>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| look::bound(on, sids).await).await)
+    }
+
+    /// Stores what a look-up found, and returns whether the notification is sent again, as the attempt `again`.
+    pub async fn looked(
+        &self,
+        id: AttemptId,
+        looked: &Looked,
+        again: AttemptId,
+    ) -> Result<bool, BackendError> {
+        if let Looked::Inferred { event, .. } = looked {
+            let events = Batch::from(Event::clone(event));
+            return on_store!(self, outbox => outbox
+                .store(&events, async |on| look::looked(on, id, looked, again).await)
+                .await);
+        }
+        on_store!(self, outbox => outbox
+            .transact(async |on| look::looked(on, id, looked, again).await)
+            .await)
+    }
+
+    /// A page of attempts whose outcome is unknown, the oldest first.
+    pub async fn list_unknown(&self, limit: u32) -> Result<Vec<Unknown>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| look::list_unknown(on, limit).await).await)
+    }
+
+    /// What holds senders, with their counts.
+    pub async fn sending(&self) -> Result<SendingState, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| state::sending(on).await).await)
+    }
+
+    /// Pauses a sender, and returns how many of its attempts are in writing.
+    pub async fn pause(&self, sender: &str, why: &str) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| state::pause(on, sender, why).await)
+            .await)
+    }
+
+    /// Lets a sender and its account go on, and returns whether one was held.
+    pub async fn resume(&self, sender: &str, account: &str) -> Result<bool, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| state::resume(on, sender, account).await)
+            .await)
+    }
+
+    /// Holds everything, or lets it go on, and returns how many attempts are in writing.
+    pub async fn hold_all(&self, why: Option<&str>) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| state::hold_all(on, why).await).await)
+    }
+
+    /// Suppresses an address, or lifts that.
+    pub async fn suppress(
+        &self,
+        to: &str,
+        to_hash: &str,
+        stop: bool,
+        source: &str,
+    ) -> Result<(), BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| state::suppress(on, to, to_hash, stop, source).await)
+            .await)
+    }
+
+    /// A page of the addresses that are suppressed.
+    pub async fn suppressions(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Suppression>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| state::suppressions(on, after, limit).await)
+            .await)
+    }
+}
+
+/// Of two answers about one SID, as after a look-up, one is stored.
+fn batch(mut events: Vec<Event>) -> Option<Batch> {
+    events.truncate(Batch::MAX_EVENTS);
+    Batch::take_from(&mut events)
+}

@@ -1,0 +1,444 @@
+//! What a store keeps of what is to be sent, of both stores alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offhook::backend::outbox::{
+    Answered, Asked, Back, ClaimAsk, Claims, Gated, Known, Letter, Looked, NewNotification,
+    NotificationSearch, Outcome, Stop, WriteAsk, Written,
+};
+use offhook::backend::postgres::{self, PostgresStore};
+use offhook::backend::sqlite::{self, Database, SqliteStore};
+use offhook::backend::{self, Outbox};
+use offhook::clock::Timestamp;
+use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
+use tempfile::TempDir;
+
+use crate::services::{Durability, Postgres, needs};
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+const PER_UNIT: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct Store {
+    store: backend::Store,
+    outbox: Outbox,
+    _home: (Option<TempDir>, Option<Postgres>, Option<SqliteStore>),
+}
+
+async fn sqlite() -> Store {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+    let database = Arc::new(Database::lock(&url).expect("a file of our own"));
+    database.migrate().await.expect("a new file");
+    let sink = SqliteStore::open(database).await.expect("a new file");
+    let store = backend::Store::Sqlite(sqlite::Handles::new(&sink));
+    Store { outbox: store.outbox(), store, _home: (Some(directory), None, Some(sink)) }
+}
+
+async fn postgres() -> Store {
+    let server = Postgres::start(Durability::Unsynced);
+    let pool = postgres::Postgres::with_writers(&server.url(), 4).expect("a good URL");
+    pool.migrate().await.expect("empty tables can be made");
+    let store = backend::Store::Postgres(postgres::Handles::new(pool.clone()));
+    let _ = PostgresStore::new(pool);
+    Store { outbox: store.outbox(), store, _home: (None, Some(server), None) }
+}
+
+/// One test per store of `async fn name(store: Store)`.
+macro_rules! both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test] async fn $name() { super::$name(super::sqlite().await).await; })+
+        }
+        mod scale_out {
+            $(#[tokio::test] async fn $name() {
+                super::needs!(Postgres);
+                super::$name(super::postgres().await).await;
+            })+
+        }
+    };
+}
+
+both_stores![
+    a_key_is_for_one_request,
+    slots_are_apart_and_the_urgent_comes_first,
+    what_is_late_or_cancelled_is_not_sent,
+    requests_in_flight_are_counted_exactly,
+    an_answer_is_stored_with_its_event,
+    throttled_is_due_again_and_failed_is_not,
+    what_follows_for_others_holds_them,
+    a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it,
+    what_left_no_trace_is_sent_again_only_if_asked,
+    a_pause_counts_what_is_in_writing,
+    a_suppression_is_lifted_by_a_later_entry,
+];
+
+fn new(n: u128) -> NewNotification {
+    NewNotification {
+        id: format!("ntf_{n}"),
+        token: "t".to_owned(),
+        idempotency_key: None,
+        request_hash: format!("h{n}"),
+        purpose: Purpose::Transactional,
+        on_unknown: OnUnknown::Report,
+        sender: "shop".to_owned(),
+        account: ACCOUNT.to_owned(),
+        pace: "shop".to_owned(),
+        to: format!("+1555010{n:04}"),
+        to_hash: format!("hash-{n}"),
+        body: "Your order has left.".to_owned(),
+        segments: 1,
+        reference: None,
+        deadline: Timestamp::parse_rfc3339("2090-01-01T00:00:00Z").expect("a time"),
+        attempt: AttemptId::new(n),
+    }
+}
+
+fn claim_ask(holder: &str) -> ClaimAsk {
+    ClaimAsk {
+        pace: "shop".to_owned(),
+        account: ACCOUNT.to_owned(),
+        per_unit: PER_UNIT,
+        ahead: Duration::from_millis(100),
+        max_in_flight: 100,
+        limit: 100,
+        holder: holder.to_owned(),
+        lease: HOUR,
+    }
+}
+
+/// Claims until something was.
+async fn claimed(outbox: &Outbox, ask: &ClaimAsk) -> Claims {
+    crate::harness::until("something is claimed", async || {
+        let claims = outbox.claim(ask).await.expect("the store is there");
+        (!claims.claimed.is_empty()).then_some(claims)
+    })
+    .await
+}
+
+fn write_ask(holder: &str, ids: &[AttemptId]) -> WriteAsk {
+    WriteAsk {
+        ids: ids.to_vec(),
+        holder: holder.to_owned(),
+        late_after: HOUR,
+        lease: HOUR,
+        max_in_flight: 100,
+    }
+}
+
+fn pass(_: &Known, _: Timestamp) -> Gated {
+    Gated::Pass
+}
+
+async fn write(outbox: &Outbox, ask: &WriteAsk) -> Vec<Written> {
+    let written = outbox.write(ask, &pass).await.expect("the store is there");
+    written.into_iter().map(|(_, written)| written).collect()
+}
+
+/// Brings a new notification into writing.
+async fn in_writing(outbox: &Outbox, new: &NewNotification) -> Letter {
+    assert_eq!(outbox.ask(new).await, Ok(Asked::Kept));
+    claimed(outbox, &claim_ask("a")).await;
+    match write(outbox, &write_ask("a", &[new.attempt])).await.remove(0) {
+        Written::Send(letter) => letter,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn state(outbox: &Outbox, id: &str) -> (NotificationState, Vec<AttemptState>) {
+    let (notification, attempts) = outbox.find(id).await.expect("the store").expect("it is kept");
+    (notification.state, attempts.iter().map(|attempt| attempt.state).collect())
+}
+
+fn accepted(sid: &str) -> Outcome {
+    let event = Event {
+        sid: Some(sid.to_owned()),
+        resource: Some(Resource::Message),
+        status: Some("queued".to_owned()),
+        ..Event::new(
+            EventKey::of(&[sid, "queued", "rest"]).expect("printable"),
+            Kind::Message,
+            ACCOUNT,
+        )
+    };
+    Outcome::Accepted { sid: sid.to_owned(), event: Box::new(event) }
+}
+
+async fn answer(outbox: &Outbox, id: AttemptId, outcome: Outcome) -> u64 {
+    outbox.answer(&[Answered { id, outcome }]).await.expect("the store is there")
+}
+
+async fn a_key_is_for_one_request(store: Store) {
+    let with_key = |n, hash: &str, token: &str| NewNotification {
+        idempotency_key: Some("k".to_owned()),
+        request_hash: hash.to_owned(),
+        token: token.to_owned(),
+        ..new(n)
+    };
+    let outbox = &store.outbox;
+    assert_eq!(outbox.ask(&with_key(1, "h", "t")).await, Ok(Asked::Kept));
+    assert_eq!(outbox.ask(&with_key(2, "h", "t")).await, Ok(Asked::Before("ntf_1".to_owned())));
+    assert_eq!(outbox.ask(&with_key(3, "other", "t")).await, Ok(Asked::Conflict));
+    assert_eq!(outbox.ask(&with_key(4, "h", "u")).await, Ok(Asked::Kept), "another token");
+    assert_eq!(outbox.ask(&new(5)).await, Ok(Asked::Kept), "without a key each is new");
+    let search = NotificationSearch { limit: 2, ..NotificationSearch::default() };
+    let first = outbox.list(&search).await.expect("a page");
+    assert_eq!(first.len(), 2);
+    let last = &first[1];
+    let after = Some((last.created_at, last.id.clone()));
+    let rest =
+        outbox.list(&NotificationSearch { after, limit: 9, ..search }).await.expect("a page");
+    let mut all: Vec<_> = first.iter().chain(&rest).map(|it| it.id.as_str()).collect();
+    all.sort_unstable();
+    assert_eq!(all, ["ntf_1", "ntf_4", "ntf_5"]);
+}
+
+async fn slots_are_apart_and_the_urgent_comes_first(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=30 {
+        let segments = if n == 2 { 3 } else { 1 };
+        outbox.ask(&NewNotification { segments, ..new(n) }).await.expect("kept");
+    }
+    let urgent = NewNotification { purpose: Purpose::Alert, ..new(31) };
+    outbox.ask(&urgent).await.expect("kept");
+    let mut slots = Vec::new();
+    while slots.len() < 31 {
+        let claims =
+            claimed(outbox, &claim_ask(if slots.len() % 2 == 0 { "a" } else { "b" })).await;
+        assert!(claims.claimed.len() <= 11, "100 ms of them: {}", claims.claimed.len());
+        slots.extend(claims.claimed);
+    }
+    assert_eq!(slots[0].id, urgent.attempt);
+    for pair in slots.windows(2) {
+        let units = if pair[0].id == AttemptId::new(2) { 3 } else { 1 };
+        let apart = pair[1].send_at.since(pair[0].send_at);
+        assert!(apart >= PER_UNIT * units, "{apart:?} after {units} units");
+    }
+    assert_eq!(outbox.claim(&claim_ask("a")).await.expect("the store").claimed, []);
+}
+
+async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=4 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    let slots = claimed(outbox, &claim_ask("a")).await.claimed;
+    let ids: Vec<_> = slots.iter().map(|slot| slot.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4].map(AttemptId::new));
+    assert_eq!(write(outbox, &write_ask("b", &ids[..1])).await, [Written::Lost], "another holder");
+    let cancelled = outbox.cancel("ntf_1").await.expect("the store").expect("it is there");
+    assert_eq!((cancelled.state, cancelled.in_writing), (NotificationState::Cancelled, 0));
+    assert_eq!(outbox.cancel("ntf_9").await, Ok(None));
+    let gates = |known: &Known, _: Timestamp| match &known.to[11..] {
+        "2" => Gated::Refuse { gate: "country" },
+        "3" => Gated::Expire,
+        _ => Gated::Pass,
+    };
+    let written = outbox.write(&write_ask("a", &ids[..3]), &gates).await.expect("the store");
+    let written: Vec<_> = written.into_iter().map(|(_, written)| written).collect();
+    assert_eq!(written, [Written::Lost, Written::Ended, Written::Ended]);
+    for (id, expected) in
+        [("ntf_2", NotificationState::Refused), ("ntf_3", NotificationState::Expired)]
+    {
+        assert_eq!(state(outbox, id).await.0, expected);
+    }
+    let clock = ClaimAsk { pace: "clock".to_owned(), ..claim_ask("a") };
+    crate::harness::until("the slot has passed", async || {
+        let now = outbox.claim(&clock).await.expect("the store").now?;
+        (now > slots[3].send_at).then_some(())
+    })
+    .await;
+    let late = WriteAsk { late_after: Duration::ZERO, ..write_ask("a", &ids[3..]) };
+    assert_eq!(write(outbox, &late).await, [Written::Back]);
+    assert_eq!(state(outbox, "ntf_4").await.1, [AttemptState::Due]);
+}
+
+async fn requests_in_flight_are_counted_exactly(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=5 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    let ids: Vec<_> =
+        claimed(outbox, &claim_ask("a")).await.claimed.iter().map(|it| it.id).collect();
+    let ask = WriteAsk { max_in_flight: 2, ..write_ask("a", &ids) };
+    let sent = write(outbox, &ask).await;
+    assert_eq!(sent.iter().filter(|it| matches!(it, Written::Send(_))).count(), 2);
+    assert_eq!(sent.iter().filter(|it| **it == Written::Back).count(), 3);
+    let full = ClaimAsk { max_in_flight: 2, ..claim_ask("b") };
+    assert_eq!(outbox.claim(&full).await.expect("the store").claimed, []);
+    answer(outbox, ids[0], accepted("SM1")).await;
+    assert_eq!(claimed(outbox, &full).await.claimed.len(), 1);
+}
+
+async fn an_answer_is_stored_with_its_event(store: Store) {
+    let letter = in_writing(&store.outbox, &new(1)).await;
+    assert_eq!((letter.to.as_str(), letter.tries), ("+15550100001", 1));
+    let cancelled = store.outbox.cancel("ntf_1").await.expect("the store").expect("it is there");
+    assert_eq!((cancelled.state, cancelled.in_writing), (NotificationState::Open, 1));
+    assert_eq!(answer(&store.outbox, AttemptId::new(1), accepted("SM1")).await, 0);
+    assert_eq!(
+        state(&store.outbox, "ntf_1").await,
+        (NotificationState::Open, vec![AttemptState::Accepted])
+    );
+    let status = store.store.reads().statuses_of("SM1").await.expect("the store");
+    assert!(format!("{status:?}").contains("queued"), "{status:?}");
+}
+
+async fn throttled_is_due_again_and_failed_is_not(store: Store) {
+    let outbox = &store.outbox;
+    in_writing(outbox, &new(1)).await;
+    let back = Outcome::Back { after: Duration::ZERO, why: Back::Throttled, stop: None };
+    answer(outbox, AttemptId::new(1), back).await;
+    claimed(outbox, &claim_ask("a")).await;
+    let [Written::Send(letter)] = &write(outbox, &write_ask("a", &[AttemptId::new(1)])).await[..]
+    else {
+        panic!("it is sent again")
+    };
+    assert_eq!((letter.tries, letter.throttled), (2, 1));
+    let failed = Outcome::Failed { reason: "21211".to_owned(), stop: None };
+    answer(outbox, AttemptId::new(1), failed).await;
+    assert_eq!(
+        state(outbox, "ntf_1").await,
+        (NotificationState::Failed, vec![AttemptState::Failed])
+    );
+}
+
+async fn what_follows_for_others_holds_them(store: Store) {
+    let outbox = &store.outbox;
+    for (n, stop) in (1..).zip([
+        Stop::SenderPause("21606".to_owned()),
+        Stop::AccountPause("20003".to_owned()),
+        Stop::AccountCooldown(HOUR),
+        Stop::SenderCooldown,
+        Stop::Disconnected,
+    ]) {
+        in_writing(outbox, &new(n)).await;
+        outbox.ask(&new(100 + n)).await.expect("kept");
+        let back = Outcome::Back { after: HOUR, why: Back::Held, stop: Some(stop.clone()) };
+        answer(outbox, AttemptId::new(n), back).await;
+        assert_eq!(outbox.claim(&claim_ask("a")).await.expect("the store").claimed, [], "{stop:?}");
+        assert!(outbox.resume("shop", ACCOUNT).await.expect("the store"), "{stop:?}");
+        outbox.cancel(&format!("ntf_{}", 100 + n)).await.expect("the store");
+    }
+    for n in 11..=15 {
+        in_writing(outbox, &new(n)).await;
+        let unlisted = Outcome::Failed { reason: "99999".to_owned(), stop: Some(Stop::Unlisted) };
+        answer(outbox, AttemptId::new(n), unlisted).await;
+    }
+    let sending = outbox.sending().await.expect("the store");
+    assert_eq!(sending.senders[0].paused.as_deref(), Some("unclassified"));
+}
+
+async fn a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=2 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    let short = ClaimAsk { lease: Duration::ZERO, ..claim_ask("a") };
+    let ids: Vec<_> = claimed(outbox, &short).await.claimed.iter().map(|it| it.id).collect();
+    let ask = WriteAsk { lease: Duration::ZERO, ..write_ask("a", &ids[..1]) };
+    assert!(matches!(write(outbox, &ask).await[..], [Written::Send(_)]));
+    crate::harness::until("both leases are over", async || {
+        outbox.overdue(HOUR).await.expect("the store");
+        let (one, two) = (state(outbox, "ntf_1").await.1, state(outbox, "ntf_2").await.1);
+        (one == [AttemptState::Unknown] && two == [AttemptState::Due]).then_some(())
+    })
+    .await;
+    assert_eq!(state(outbox, "ntf_1").await.0, NotificationState::Unknown);
+    assert_eq!(outbox.list_unknown(10).await.expect("the store")[0].id, ids[0]);
+    assert_eq!(answer(outbox, ids[0], accepted("SM1")).await, 0);
+    assert_eq!(
+        state(outbox, "ntf_1").await,
+        (NotificationState::Open, vec![AttemptState::Accepted])
+    );
+}
+
+async fn what_left_no_trace_is_sent_again_only_if_asked(store: Store) {
+    let outbox = &store.outbox;
+    for (n, on_unknown) in [(1, OnUnknown::Report), (2, OnUnknown::Resend)] {
+        in_writing(outbox, &NewNotification { on_unknown, ..new(n) }).await;
+        let unknown = Outcome::Unknown { reason: "timeout".to_owned(), look_after: Duration::ZERO };
+        answer(outbox, AttemptId::new(n), unknown).await;
+    }
+    let found = crate::harness::until("both are looked for", async || {
+        let found = outbox.to_look_for(10, Duration::ZERO).await.expect("the store");
+        (found.len() == 2).then_some(found)
+    })
+    .await;
+    assert_eq!(found[0].to, "+15550100001");
+    let absent = Looked::Absent { last: true, look_after: HOUR };
+    let resent = |n, again| outbox.looked(AttemptId::new(n), &absent, AttemptId::new(again));
+    assert_eq!(resent(1, 11).await, Ok(false));
+    assert_eq!(resent(2, 12).await, Ok(true));
+    assert_eq!(resent(2, 13).await, Ok(false), "once");
+    assert_eq!(state(outbox, "ntf_1").await.0, NotificationState::Unknown);
+    let (now, attempts) = state(outbox, "ntf_2").await;
+    assert_eq!(
+        (now, &attempts[..]),
+        (NotificationState::Open, &[AttemptState::Unknown, AttemptState::Due][..])
+    );
+    // The old one is proven after all: the new one is withdrawn.
+    answer(outbox, AttemptId::new(2), accepted("SM2")).await;
+    assert_eq!(state(outbox, "ntf_2").await.1, [AttemptState::Accepted, AttemptState::Cancelled]);
+}
+
+async fn a_pause_counts_what_is_in_writing(store: Store) {
+    let outbox = &store.outbox;
+    in_writing(outbox, &new(1)).await;
+    outbox.ask(&new(2)).await.expect("kept");
+    claimed(outbox, &claim_ask("a")).await;
+    assert_eq!(outbox.pause("shop", "by hand").await, Ok(1));
+    let held = |known: &Known, now: Timestamp| match &known.paused {
+        Some(_) => Gated::Hold { gate: "paused", until: now },
+        None => Gated::Pass,
+    };
+    let written = outbox.write(&write_ask("a", &[AttemptId::new(2)]), &held).await;
+    assert_eq!(written, Ok(vec![(AttemptId::new(2), Written::Back)]));
+    let sending = outbox.sending().await.expect("the store");
+    let sender = &sending.senders[0];
+    assert_eq!((sender.name.as_str(), sender.due, sender.writing), ("shop", 1, 1));
+    assert_eq!(sender.paused.as_deref(), Some("by hand"));
+    assert_eq!(outbox.hold_all(Some("by hand")).await, Ok(1));
+    outbox.identity("secret").await.expect("the store");
+    assert_eq!(outbox.hold_all(Some("by hand")).await, Ok(1));
+    assert!(outbox.resume("shop", ACCOUNT).await.expect("the store"));
+    assert_eq!(outbox.claim(&claim_ask("a")).await.expect("the store").claimed, []);
+    outbox.hold_all(None).await.expect("the store");
+    assert_eq!(claimed(outbox, &claim_ask("a")).await.claimed.len(), 1);
+}
+
+async fn a_suppression_is_lifted_by_a_later_entry(store: Store) {
+    let outbox = &store.outbox;
+    let suppressed = async |n: u128| {
+        outbox.ask(&new(n)).await.expect("kept");
+        let id = claimed(outbox, &claim_ask("a")).await.claimed[0].id;
+        let seen = std::sync::Mutex::new(None);
+        let look = |known: &Known, _: Timestamp| {
+            *seen.lock().expect("no panic") = known.suppressed.clone();
+            Gated::Refuse { gate: "suppression" }
+        };
+        outbox.write(&write_ask("a", &[id]), &look).await.expect("the store");
+        seen.into_inner().expect("no panic")
+    };
+    let stop = |n: u128, stop| {
+        let (to, hash) = (format!("+1555010{n:04}"), format!("hash-{n}"));
+        async move { outbox.suppress(&to, &hash, stop, "hand").await.expect("the store") }
+    };
+    stop(1, true).await;
+    assert_eq!(suppressed(1).await.as_deref(), Some("hand"));
+    stop(2, true).await;
+    stop(2, false).await;
+    assert_eq!(suppressed(2).await, None);
+    let listed = outbox.suppressions("", 10).await.expect("the store");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (listed[0].to.as_deref(), listed[0].source.as_str()),
+        (Some("+15550100001"), "hand")
+    );
+    in_writing(outbox, &new(3)).await;
+    let opted_out = Outcome::Failed { reason: "21610".to_owned(), stop: Some(Stop::OptedOut) };
+    answer(outbox, AttemptId::new(3), opted_out).await;
+    assert_eq!(outbox.suppressions("hash-1", 10).await.expect("the store")[0].source, "21610");
+}
