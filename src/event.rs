@@ -154,6 +154,9 @@ pub struct Event {
     pub fingerprint: Option<Fingerprint>,
     /// The request that brought it; `None` if a version wrote it that did not keep this.
     pub request: Option<Request>,
+    /// The attempt to send something that it belongs to, read from what was signed; `None` for all that offhook has not
+    /// sent.
+    pub attempt: Option<AttemptId>,
     /// The trace of that request, if it is traced. Not stored.
     pub trace: Option<TraceContext>,
 }
@@ -178,6 +181,7 @@ impl Event {
             body: Bytes::new(),
             fingerprint: None,
             request: None,
+            attempt: None,
             trace: None,
         }
     }

@@ -8,6 +8,7 @@
 //! fallback URLs answer), [`rest`] (what is asked of Twilio, and what it answers).
 
 pub mod address;
+pub mod answer;
 pub mod callback;
 pub mod details;
 pub mod diagnosis;

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource, Route, TraceContext,
+    AttemptId, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource, Route,
+    TraceContext,
 };
 use crate::clock::Timestamp;
 use crate::labels::Label as _;
@@ -37,6 +38,9 @@ pub const FIELDS: [&str; 17] = [
 /// Comes after them, and only where the request that brought the event is traced.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// Comes last, and only where the event belongs to an attempt to send something.
+pub const ATTEMPT: &str = "attempt";
+
 /// Why an entry is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the entry is not an event: its field `{field}` is missing or malformed")]
@@ -46,7 +50,7 @@ pub struct Malformed {
 }
 
 /// Hands each field's name and value to `write`, in the order of [`FIELDS`]. Times are
-/// microseconds since the epoch. An event that is traced has [`TRACEPARENT`] after them.
+/// microseconds since the epoch. [`TRACEPARENT`] and [`ATTEMPT`] come after them where there is one.
 pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
     write("key", event.key.as_str().as_bytes());
@@ -72,6 +76,9 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     if let Some(context) = event.trace {
         write(TRACEPARENT, context.traceparent().as_bytes());
     }
+    if let Some(attempt) = event.attempt {
+        write(ATTEMPT, attempt.to_string().as_bytes());
+    }
 }
 
 /// Reads an event from its fields, in any order. What a version before wrote lacks some of them.
@@ -80,13 +87,15 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
 /// [`Malformed`] names the first field that is missing or that cannot be read.
 pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, Malformed> {
     let mut values: [Option<Bytes>; FIELDS.len()] = Default::default();
-    let mut trace = None;
+    let (mut trace, mut attempt) = (None, None);
     for (name, value) in fields {
         if let Some(place) = FIELDS.iter().position(|field| field.as_bytes() == name) {
             values[place] = Some(value);
         } else if name == TRACEPARENT {
             // No event is lost for it.
             trace = TraceContext::parse(&value);
+        } else if name == ATTEMPT {
+            attempt = std::str::from_utf8(&value).ok().and_then(AttemptId::parse);
         }
     }
     let [
@@ -130,6 +139,7 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         about_account: later("about_account", about_account)?,
         fingerprint: later_parsed("fingerprint", fingerprint, Fingerprint::parse)?,
         request,
+        attempt,
         trace,
     };
     Ok(event)
@@ -217,7 +227,7 @@ mod tests {
             ),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(time())),
             (time(), any::<bool>(), ".{0,20}", prop::collection::vec(any::<u8>(), 0..80)),
-            prop::option::of((1..=u128::MAX, 1..=u64::MAX)),
+            (prop::option::of((1..=u128::MAX, 1..=u64::MAX)), prop::option::of(any::<u128>())),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(request())),
         )
             .prop_map(
@@ -226,7 +236,7 @@ mod tests {
                     (sid, resource),
                     (status, sequence, occurred_at),
                     rest,
-                    trace,
+                    (trace, attempt),
                     (about_account, fingerprint, request),
                 )| {
                     let (received_at, form, query, body) = rest;
@@ -246,6 +256,7 @@ mod tests {
                         format: if form { Format::Form } else { Format::Json },
                         query,
                         body: body.into(),
+                        attempt: attempt.map(AttemptId::new),
                         trace: trace.map(|(trace, span)| TraceContext { trace, span }),
                     }
                 },
@@ -270,8 +281,27 @@ mod tests {
             let mut fields = fields(&event);
             fields.truncate(REQUIRED);
             let before =
-                Event { about_account: None, fingerprint: None, request: None, trace: None, ..event };
+                Event { about_account: None, fingerprint: None, request: None, attempt: None, trace: None, ..event };
             prop_assert_eq!(decode(fields), Ok(before));
+        }
+    }
+
+    #[test]
+    fn an_attempt_comes_last_and_no_event_is_lost_for_a_malformed_one() {
+        let key = EventKey::of(&["SM1", "sent"]).expect("printable");
+        let event = Event {
+            attempt: Some(AttemptId::new(7)),
+            trace: Some(TraceContext { trace: 1, span: 2 }),
+            ..Event::new(key, Kind::Message, "AC1")
+        };
+        let mut fields = fields(&event);
+        assert_eq!(fields.len(), FIELDS.len() + 2);
+        assert_eq!(decode(fields.clone()), Ok(event.clone()));
+        for malformed in [&b""[..], b"7", b"\xff"] {
+            let (name, value) = fields.last_mut().expect("there are fields");
+            assert_eq!(*name, ATTEMPT);
+            *value = Bytes::copy_from_slice(malformed);
+            assert_eq!(decode(fields.clone()), Ok(Event { attempt: None, ..event.clone() }));
         }
     }
 

@@ -19,8 +19,9 @@ use super::params::Params;
 use super::privacy::Privacy;
 use super::signature::{BODY_HASH, Content, SignedRequest, Verified};
 use crate::clock::Timestamp;
+use crate::event::attempt::ATTEMPT_PARAMETER;
 use crate::event::key::ContentHash;
-use crate::event::{Event, EventKey, Fingerprint, Format, Method, Request, Route};
+use crate::event::{AttemptId, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Route};
 
 /// Most events of one request. 64 KiB hold 1,191 of the shortest CloudEvents that the specification
 /// allows, and some 300 of Twilio's.
@@ -219,8 +220,24 @@ impl<'r> Source<'r> {
             // No secret vouches for that account: history only.
             event.resource = None;
         }
+        event.attempt = self.attempt(&event);
         self.privacy.apply(&mut event);
         event
+    }
+
+    /// The attempt that the callback URL names, which must be read before the event is treated. A callback without a
+    /// query, as most are, costs nothing.
+    fn attempt(&self, event: &Event) -> Option<AttemptId> {
+        let may_have_one =
+            self.arrival.route == Route::Status && matches!(event.kind, Kind::Call | Kind::Message);
+        let query = match self.method {
+            Method::Get => &event.body[..],
+            Method::Post => event.query.as_bytes(),
+        };
+        if !may_have_one || memchr::memmem::find(query, ATTEMPT_PARAMETER.as_bytes()).is_none() {
+            return None;
+        }
+        AttemptId::parse(&Params::parse(query).get(ATTEMPT_PARAMETER)?)
     }
 
     /// The account of the event, and the other account that it is about, given the one that it names.

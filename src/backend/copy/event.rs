@@ -50,7 +50,7 @@ pub struct CarriedEvent(Vec<Cell>);
 
 impl CarriedEvent {
     /// The columns of an event, of which the last is when it was stored.
-    pub(crate) const COLUMNS: [&'static str; 22] = [
+    pub(crate) const COLUMNS: [&'static str; 23] = [
         "key",
         "kind",
         "account",
@@ -72,6 +72,7 @@ impl CarriedEvent {
         "route",
         "idempotency_token",
         "own",
+        "attempt",
         "stored_at",
     ];
     const JSON: [&'static str; 2] = ["params", "own"];
@@ -157,7 +158,7 @@ mod tests {
 
     #[test]
     fn it_has_the_columns_of_an_event_and_when_it_was_stored() {
-        assert_eq!(CarriedEvent::COLUMNS[..21], columns::EVENTS);
+        assert_eq!(CarriedEvent::COLUMNS[..22], columns::EVENTS);
         assert_eq!(CarriedEvent::of(vec![Cell::Null]), None);
     }
 

@@ -38,6 +38,7 @@ pub(super) struct EventColumns<'a> {
     route: Vec<Option<&'static str>>,
     idempotency_token: Vec<Option<&'a str>>,
     own: Vec<Option<&'a str>>,
+    attempt: Vec<Option<String>>,
 }
 
 impl<'a> EventColumns<'a> {
@@ -73,6 +74,7 @@ impl<'a> EventColumns<'a> {
         let token = request.and_then(|request| request.idempotency_token.as_deref());
         self.idempotency_token.push(token);
         self.own.push(details.own.as_ref().map(Own::as_str));
+        self.attempt.push(event.attempt.map(|attempt| attempt.to_string()));
     }
 
     pub(super) fn bind(&self) -> Statement<'_> {
@@ -98,6 +100,7 @@ impl<'a> EventColumns<'a> {
             .bind(&self.route)
             .bind(&self.idempotency_token)
             .bind(&self.own)
+            .bind(&self.attempt)
     }
 }
 

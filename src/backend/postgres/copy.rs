@@ -118,7 +118,8 @@ impl CopyTarget {
                 .fold(sqlx::query(COPY_EVENTS), |query, (cells, column)| {
                     bind(query, cells, column)
                 });
-            let put = put.persistent(keep).execute(&mut *connection).await?.rows_affected();
+            let put = put.persistent(keep).fetch_one(&mut *connection).await?;
+            let put = put.try_get::<i64, _>(0)?.unsigned_abs();
             let duplicates = events.len() as u64 - put;
             let copied = Copied { statuses: 0, events: put, duplicates };
             advance(connection, keep, origin, &after, copied).await?;

@@ -1,20 +1,26 @@
 -- The history: each event once. The events come sorted by key and account, so that two workers lock
--- rows in one order and cannot deadlock.
-INSERT INTO events (key, kind, account, sid, resource, status, rank, sequence, occurred_at,
-                    received_at, format, query, params, body, about_account, call_sid, fingerprint,
-                    method, route, idempotency_token, own)
-SELECT key, kind, account, sid, resource, status, rank, sequence, occurred_at,
-       received_at, format, query, params::jsonb, body, about_account, call_sid, fingerprint,
-       method, route, idempotency_token, own::jsonb
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
-    $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::text[],
-    $14::bytea[], $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[],
-    $21::text[]
-) AS input (
-    key, kind, account, sid, resource, status, rank,
-    sequence, occurred_at, received_at, format, query, params,
-    body, about_account, call_sid, fingerprint, method, route, idempotency_token, own
+-- rows in one order and cannot deadlock. A new one that belongs to an attempt leaves a wake, which can neither fail nor wait.
+WITH new AS (
+    INSERT INTO events (key, kind, account, sid, resource, status, rank, sequence, occurred_at,
+                        received_at, format, query, params, body, about_account, call_sid, fingerprint,
+                        method, route, idempotency_token, own, attempt)
+    SELECT key, kind, account, sid, resource, status, rank, sequence, occurred_at,
+           received_at, format, query, params::jsonb, body, about_account, call_sid, fingerprint,
+           method, route, idempotency_token, own::jsonb, attempt
+    FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
+        $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::text[],
+        $14::bytea[], $15::text[], $16::text[], $17::bigint[], $18::text[], $19::text[], $20::text[],
+        $21::text[], $22::text[]
+    ) AS input (
+        key, kind, account, sid, resource, status, rank,
+        sequence, occurred_at, received_at, format, query, params,
+        body, about_account, call_sid, fingerprint, method, route, idempotency_token, own, attempt
+    )
+    ON CONFLICT (key, account) DO NOTHING
+    RETURNING key, account, sid, attempt
+), woken AS (
+    INSERT INTO wakes (attempt, sid, account)
+    SELECT attempt, sid, account FROM new WHERE attempt IS NOT NULL
 )
-ON CONFLICT (key, account) DO NOTHING
-RETURNING key, account
+SELECT key, account FROM new

@@ -39,6 +39,10 @@ const CHANGES_OF_EVENTS: [&str; 2] = [
 const CHANGES_OF_SIDS: &str = "unnest($1::text[], $2::text[]) AS mine (sid, account)
      WHERE changes.sid = mine.sid AND changes.account = mine.account
        AND ($3 IS NULL OR changes.stored_at < $3)";
+/// What is still to be decided about attempts under these SIDs.
+const DELETE_WAKES: &str = "
+    DELETE FROM wakes USING unnest($1::text[], $2::text[]) AS mine (sid, account)
+    WHERE wakes.sid = mine.sid AND wakes.account = mine.account AND ($3 IS NULL OR wakes.at < $3)";
 /// Unless something was stored about the SID meanwhile.
 const DELETE_STATUSES: &str = "
     WITH mine AS (
@@ -93,6 +97,9 @@ impl RowPurge {
                     let delete = sqlx::query(delete).bind(&keys).bind(&accounts).bind(&sids);
                     delete.persistent(keep).execute(&mut *connection).await?;
                 }
+                let wakes = sqlx::query(DELETE_WAKES).bind(&sids).bind(&accounts);
+                let wakes = wakes.bind(None::<OffsetDateTime>).persistent(keep);
+                wakes.execute(&mut *connection).await?;
                 let delete = sqlx::query(DELETE_EVENTS).bind(&keys).bind(&accounts);
                 let delete = delete.persistent(keep);
                 found.events = delete.execute(connection).await?.rows_affected();
@@ -154,6 +161,8 @@ async fn statuses(
             let changes = AssertSqlSafe(delete_changes(CHANGES_OF_SIDS));
             let changes = sqlx::query(changes).bind(sids).bind(accounts);
             changes.bind(before).persistent(keep).execute(&mut *connection).await?;
+            let wakes = sqlx::query(DELETE_WAKES).bind(sids).bind(accounts).bind(before);
+            wakes.persistent(keep).execute(&mut *connection).await?;
             let delete = sqlx::query(DELETE_STATUSES).bind(sids).bind(accounts).bind(before);
             Ok(delete.persistent(keep).execute(connection).await?.rows_affected())
         }

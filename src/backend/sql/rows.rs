@@ -8,8 +8,8 @@ use crate::backend::copy::{CarriedEvent, Cell};
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
-    Change, CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, LatestOwn, Method, Own,
-    Position, Request, Resource, Route,
+    AttemptId, Change, CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, LatestOwn,
+    Method, Own, Position, Request, Resource, Route,
 };
 use crate::labels::Label as _;
 
@@ -70,7 +70,9 @@ where
     let (method, route) = (method.as_deref(), route.as_deref());
     let request = method.and_then(Method::parse).zip(route.and_then(Route::parse));
     let idempotency_token: Option<String> = row.try_get("idempotency_token")?;
+    let attempt: Option<String> = row.try_get("attempt")?;
     let event = Event {
+        attempt: attempt.as_deref().and_then(AttemptId::parse),
         about_account: row.try_get("about_account")?,
         fingerprint: row.try_get::<Option<i64>, _>("fingerprint")?.map(Fingerprint::from_i64),
         request: request.map(|(method, route)| Request { method, route, idempotency_token }),

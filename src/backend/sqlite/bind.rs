@@ -34,6 +34,7 @@ pub(super) fn bind_event<'q>(
         .bind(request.map(|request| request.route.as_str()))
         .bind(request.and_then(|request| request.idempotency_token.as_deref()))
         .bind(details.own.as_ref().map(Own::as_str))
+        .bind(event.attempt.map(|attempt| attempt.to_string()))
 }
 
 pub(super) fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> Statement<'q> {

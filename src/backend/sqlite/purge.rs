@@ -30,6 +30,11 @@ const OF_SIDS_IN_FEED: &str = "SELECT changes.id FROM json_each(?1) AS mine \
     CROSS JOIN changes ON changes.sid = mine.value ->> 0 AND changes.account = mine.value ->> 1 \
     WHERE ?2 IS NULL OR changes.stored_at < ?2";
 
+/// What is still to be decided about attempts under these SIDs: SID, account.
+const WAKES_OF_SIDS: &str = "DELETE FROM wakes WHERE id IN (SELECT wakes.id FROM json_each(?1) AS mine \
+    CROSS JOIN wakes ON wakes.sid = mine.value ->> 0 AND wakes.account = mine.value ->> 1 \
+    WHERE ?2 IS NULL OR wakes.at < ?2)";
+
 /// Deletes what is selected.
 #[derive(Clone, Debug)]
 pub struct RowPurge {
@@ -69,6 +74,10 @@ impl RowPurge {
             // First, so that a purge that is cut short finds the events again.
             self.purge_changes(OF_EVENTS_WITH_SIDS, &Json(&with_sids), None).await?;
             self.purge_changes(OF_EVENTS_WITHOUT, &Json(&keys), None).await?;
+            let sids: Vec<(&str, &str)> =
+                with_sids.iter().map(|(_, account, sid)| (*sid, *account)).collect();
+            let wakes = sqlx::query(WAKES_OF_SIDS).bind(Json(sids)).bind(None::<String>);
+            delete(&self.writer, wakes).await?;
             let sql = "DELETE FROM events WHERE (key, account) IN \
                        (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
             events = delete(&self.writer, sqlx::query(sql).bind(Json(keys))).await?;
@@ -111,6 +120,8 @@ impl RowPurge {
         match mode {
             Mode::Delete => {
                 self.purge_changes(OF_SIDS_IN_FEED, &Json(sids), before.as_deref()).await?;
+                let wakes = sqlx::query(WAKES_OF_SIDS).bind(Json(sids)).bind(before.as_deref());
+                delete(&self.writer, wakes).await?;
                 let sql = sqlx::AssertSqlSafe(format!("DELETE FROM statuses WHERE {OF_SIDS}"));
                 delete(&self.writer, sqlx::query(sql).bind(Json(sids)).bind(before)).await
             }

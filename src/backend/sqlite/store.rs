@@ -92,6 +92,7 @@ async fn store(
     let looked = look(connection, batch, &details, transaction).await?;
     let Stored { fresh, differing, statuses } = looked;
     insert_events(connection, batch.events(), &details, &fresh).await?;
+    insert_wakes(connection, batch.events(), &fresh).await?;
     let updates = batch::fold(&mut details, &fresh);
     let Merged { new, moved, transitions, contradicted, late } = merge(statuses, updates);
     put_statuses(connection, &new, &moved).await?;
@@ -157,6 +158,28 @@ async fn insert_events(
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (event, details) in rows {
             query = bind_event(query, event, details);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Leaves a wake for each new event that belongs to an attempt; no trip if there is none.
+async fn insert_wakes(
+    connection: &mut SqliteConnection,
+    events: &[Event],
+    fresh: &[bool],
+) -> Result<(), sqlx::Error> {
+    let new = events.iter().zip(fresh).filter_map(|(event, fresh)| fresh.then_some(event));
+    let wakes: Vec<_> = new
+        .filter_map(|event| Some((event.attempt?, event.sid.as_deref(), &event.account)))
+        .collect();
+    for rows in wakes.chunks(ROWS) {
+        let values = stored_now(3, rows);
+        let sql = format!("INSERT INTO wakes (attempt, sid, account, at) VALUES {values}");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (attempt, sid, account) in rows {
+            query = query.bind(attempt.to_string()).bind(*sid).bind(account.as_str());
         }
         query.execute(&mut *connection).await?;
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::event::{Kind, Resource};
 use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
-use crate::twilio::privacy::{Treatment, Treatments};
+use crate::twilio::privacy::{Class, Treatment, Treatments};
 use crate::twilio::signature::{BODY_HASH, Claim, body_hash, sign};
 
 const NOW: i64 = 1_764_000_000_000_000;
@@ -92,6 +92,61 @@ fn form(body: &str) -> Event {
 }
 
 const PROGRESS: &str = "CallbackSource=call-progress-events";
+
+#[test]
+fn the_attempt_is_read_from_what_was_signed_and_privacy_does_not_touch_it() {
+    let id = AttemptId::new(0xfeed);
+    let query = format!("order_id=A-1&{ATTEMPT_PARAMETER}={id}");
+    let (message, call) = (
+        "AccountSid=AC1&MessageSid=SM1&MessageStatus=sent&To=%2B15550100",
+        format!("AccountSid=AC1&CallSid=CA1&CallStatus=busy&{PROGRESS}"),
+    );
+    let get = format!("{message}&{query}");
+    for sent in [
+        Sent::form(message).with_query(&query),
+        Sent::form(&call).with_query(&query),
+        Sent::get(&get),
+    ] {
+        assert_eq!(sent.event().attempt, Some(id));
+        let bodies = Treatments {
+            numbers: Treatment::Drop,
+            names: Treatment::Drop,
+            bodies: Treatment::Drop,
+        };
+        let key = "k".repeat(Privacy::SHORTEST_KEY).into();
+        let privacy = Privacy::new(bodies, [(ATTEMPT_PARAMETER, Class::Numbers)], Some(&key));
+        let events = sent.kept_by(&privacy.expect("a key")).expect("there are parameters");
+        let event = &events[0];
+        assert_eq!(event.attempt, Some(id));
+        assert!(!event.query.contains(&id.to_string()));
+        assert!(!String::from_utf8_lossy(&event.body).contains(&id.to_string()));
+        assert_eq!(
+            EventDetails::of(&Sent::form(message).with_query(&query).event())
+                .own
+                .map(|own| own.to_json().to_string())
+                .as_deref(),
+            Some(r#"{"order_id":"A-1"}"#)
+        );
+    }
+}
+
+#[test]
+fn what_is_no_callback_of_an_attempt_has_none() {
+    let id = AttemptId::new(0xfeed);
+    let query = format!("{ATTEMPT_PARAMETER}={id}");
+    let message = "AccountSid=AC1&MessageSid=SM1&MessageStatus=sent";
+    for query in ["", "order_id=A-1", "offhook_attempt=", "offhook_attempt=7", "x=offhook_attempt"]
+    {
+        assert_eq!(Sent::form(message).with_query(query).event().attempt, None, "{query}");
+    }
+    // What is in the body of a POST was not in the URL.
+    let in_body = format!("{message}&{query}");
+    assert_eq!(Sent::form(&in_body).event().attempt, None);
+    let recording = "AccountSid=AC1&CallSid=CA1&RecordingSid=RE1&RecordingStatus=completed";
+    assert_eq!(Sent::form(recording).with_query(&query).event().attempt, None);
+    let fallback = Sent::form("AccountSid=AC1&CallSid=CA1&CallStatus=ringing");
+    assert_eq!(fallback.with_query(&query).to(Route::VoiceFallback).event().attempt, None);
+}
 
 #[test]
 fn every_kind_is_known_by_its_parameters() {

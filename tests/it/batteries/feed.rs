@@ -10,7 +10,8 @@ use offhook::backend::feed::{FeedError, FeedPage, From, Gone};
 use offhook::backend::forwards::{Claim, Claimed, GivenUp, Progress, Waiting};
 use offhook::clock::Timestamp;
 use offhook::event::{
-    Batch, Change, Cursor, Event, EventKey, FeedId, Kind, Method, Own, Request, Resource, Route,
+    AttemptId, Batch, Change, Cursor, Event, EventKey, FeedId, Kind, Method, Own, Request,
+    Resource, Route,
 };
 use offhook::pipeline::Sink as _;
 use offhook::pipeline::expiry::{Expire as _, Step};
@@ -45,6 +46,7 @@ both_stores![
     a_cursor_that_is_no_good_is_an_error,
     what_retention_cuts_is_told_to_those_who_had_not_read_it,
     a_purge_leaves_nothing_in_the_feed,
+    a_wake_that_is_not_taken_ends_with_the_feed_or_with_a_purge,
 ];
 
 fn message(sid: &str, status: &str, query: &str) -> Event {
@@ -319,4 +321,28 @@ async fn a_purge_leaves_nothing_in_the_feed<P: Place>(place: P) {
     // Nothing is cut: what is gone was somebody's to take away, and its readers go on.
     let page = place.feed().changes(&From::After(end), 9).await.expect("nothing is missing");
     assert_eq!(page.changes, []);
+}
+
+async fn a_wake_that_is_not_taken_ends_with_the_feed_or_with_a_purge<P: Place>(place: P) {
+    let of = |event: Event, id: u128| Event { attempt: Some(AttemptId::new(id)), ..event };
+    let other = Event {
+        body: "MessageSid=SM2&MessageStatus=sent&To=%2B15550199".into(),
+        ..message("SM2", "sent", "")
+    };
+    let events = [message("SM1", "sent", ""), message("SM1", "delivered", ""), other];
+    commit(&place, events.into_iter().map(|event| of(event, 1))).await;
+    assert_eq!(place.wakes().await, ["SM1", "SM1", "SM2"]);
+    place.purge("+15550100").await;
+    assert_eq!(place.wakes().await, ["SM2"]);
+
+    let mut retention = place.feed_retention();
+    let before = place.feed().changes(&From::Start, 1).await.expect("all is there");
+    let first = before.changes[0].stored_at;
+    let before = first.before(Duration::from_secs(1));
+    retention.step(before).await.expect("the store is there");
+    assert_eq!(place.wakes().await, ["SM2"], "it is as young as its change");
+    commit(&place, (0..1200).map(|n| of(message(&format!("SMx{n}"), "sent", ""), n))).await;
+    let late = Timestamp::from_micros(i64::MAX / 2);
+    while let Step::More(_) = retention.step(late).await.expect("the store is there") {}
+    assert!(place.wakes().await.is_empty());
 }

@@ -5,7 +5,7 @@ mod crashes;
 mod events;
 mod law;
 
-use offhook::event::Batch;
+use offhook::event::{AttemptId, Batch, Event};
 use offhook::pipeline::{Outcome, Sink as _};
 
 use self::backends::{Backend, LocalBackend, PostgresBackend, RedisBackend, SqliteBackend};
@@ -40,6 +40,7 @@ every_sink! {
     overlapping_batches_of_two_sinks_are_stored_once,
     a_batch_of_any_size_is_stored_whole,
     odd_bytes_come_back_as_they_went,
+    an_attempt_comes_back_with_its_event,
 }
 
 async fn committing_twice_is_as_committing_once<B: Backend>() {
@@ -117,4 +118,14 @@ async fn odd_bytes_come_back_as_they_went<B: Backend>() {
     if B::STORES {
         assert_eq!(contents.statuses, law::fold(batch.events()));
     }
+}
+
+async fn an_attempt_comes_back_with_its_event<B: Backend>() {
+    let backend = B::start().await;
+    let sink = backend.sink().await;
+    let attempt = |n: u32| (!n.is_multiple_of(3)).then(|| AttemptId::new(u128::from(n) << 90));
+    let events = (0..200).map(|n| Event { attempt: attempt(n), ..call(n, "ringing") });
+    let batch = batch(events);
+    sink.commit(&batch).await.expect("the backend is there");
+    assert_eq!(backend.contents().await.events, batch.events());
 }

@@ -27,6 +27,14 @@ fn call(sid: &str, status: &str) -> Callback {
     Callback::form(body).with_query("order_id=A-1&tenant=7")
 }
 
+/// A callback of an attempt to send something.
+fn sent() -> Callback {
+    Callback::form(format!("MessageSid=SM9&AccountSid={ACCOUNT}&MessageStatus=sent"))
+        .with_query(&format!("offhook_attempt={ATTEMPT}"))
+}
+
+const ATTEMPT: &str = "000000000000000000000000000000aa";
+
 /// An embedded deployment that has stopped, with callbacks of every kind, many rows, a dead letter, and an event that its
 /// log holds and its file does not.
 async fn source() -> Testbed {
@@ -40,7 +48,8 @@ async fn source() -> Testbed {
     {
         offhook.client.accepts(&call(sid, status)).await;
     }
-    source.contents_of(8).await;
+    offhook.client.accepts(&sent()).await;
+    source.contents_of(9).await;
     source
         .execute(
             "CREATE TRIGGER mine BEFORE INSERT ON events WHEN NEW.sid = 'CA0bad' \
@@ -215,7 +224,7 @@ async fn a_copy_that_is_killed_at_each_step_loses_and_doubles_nothing() {
     target.contents_with(&own).await;
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
     let (before, after) = (source.contents().await, target.contents().await);
-    assert_eq!(before.events.len(), BULK + 9, "what waited in the log is stored");
+    assert_eq!(before.events.len(), BULK + 10, "what waited in the log is stored");
     assert_copied(&before, &after, &own);
     for (sid, status) in [
         ("CA1", "completed"),
@@ -232,6 +241,10 @@ async fn a_copy_that_is_killed_at_each_step_loses_and_doubles_nothing() {
     changes.sort();
     assert_eq!(changes, own.iter().copied().collect::<Vec<_>>());
 
+    // What a sender has to decide about is there once.
+    let wakes = target.column("SELECT attempt || ' ' || sid || ' ' || account FROM wakes").await;
+    assert_eq!(wakes, [format!("{ATTEMPT} SM9 {ACCOUNT}")]);
+
     // Rows keep their times.
     let [source_times, target_times] = STORED_AT;
     let times = source.column(source_times).await;
@@ -245,7 +258,7 @@ async fn a_copy_that_is_killed_at_each_step_loses_and_doubles_nothing() {
     let report = copied(&source, &target);
     assert_eq!(
         (&report["whole"], &report["events"]["rows"]),
-        (&true.into(), &(BULK + 9).into()),
+        (&true.into(), &(BULK + 10).into()),
         "{report}"
     );
     let reread = target.contents().await;
@@ -272,13 +285,13 @@ async fn what_waits_and_dead_letters_come_along_and_what_does_not_is_said() {
         run(&target.settings, &["copy", "--from", &format!("sqlite:{}", file(&source))]).well();
     for part in [
         "1 event waited",
-        "1709 events copied",
+        "1710 events copied",
         "1 dead letter copied to",
         "aside",
         "the target has all of them",
         "The change feed is not copied",
         "forwarded everything to `app`",
-        "4 changes not tried yet",
+        "5 changes not tried yet",
     ] {
         assert!(printed.contains(part), "`{part}` is not in: {printed}");
     }
@@ -327,7 +340,7 @@ async fn a_source_that_ran_again_is_copied_again_and_only_what_is_new_is_added()
     }
     let report = copied(&source, &target);
     assert_eq!(report["copied"]["events"], 1, "{report}");
-    assert_eq!(report["copied"]["duplicates"], BULK + 9, "{report}");
+    assert_eq!(report["copied"]["duplicates"], BULK + 10, "{report}");
     assert_copied(&source.contents().await, &target.contents().await, &[]);
     run(&target.settings, &verify).well();
 
@@ -368,7 +381,7 @@ async fn a_target_that_refuses_an_event_gets_the_others_and_the_copy_says_so() {
     for part in ["refused: CB00777-ringing", "poison", "CB00777-ringing is missing"] {
         assert!(ended.error.contains(part), "{ended:?}");
     }
-    assert_eq!(target.contents().await.events.len(), BULK + 8);
+    assert_eq!(target.contents().await.events.len(), BULK + 9);
 }
 
 #[tokio::test]

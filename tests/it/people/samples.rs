@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use offhook::clock::Clock;
-use offhook::event::codec::{FIELDS, TRACEPARENT};
+use offhook::event::codec::{ATTEMPT, FIELDS, TRACEPARENT};
 use offhook::forward::form::standard::Secrets;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -279,7 +279,9 @@ fn each_field_of_an_entry_is_on_the_page_in_its_order() {
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     assert_eq!(rows.collect::<Vec<_>>(), FIELDS);
-    assert!(section.contains(&format!("`{TRACEPARENT}`")));
+    for later in [TRACEPARENT, ATTEMPT] {
+        assert!(section.contains(&format!("`{later}`")), "{later}");
+    }
 }
 
 /// Each is shown by the page, and each file is run here.

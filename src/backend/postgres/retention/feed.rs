@@ -12,7 +12,8 @@ use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Outlook, Step};
 
 /// A page of the oldest changes, up to the first one that is not old. It begins behind the previous cut, so that index
-/// entries of deleted rows, which a vacuum has not removed yet, are not read each time.
+/// entries of deleted rows, which a vacuum has not removed yet, are not read each time. With them go as many wakes that no
+/// sender has taken: each came with a change, so they end with them.
 const DELETE: &str = "
     WITH page AS (
         SELECT id, stored_at FROM changes
@@ -25,6 +26,10 @@ const DELETE: &str = "
     ), noted AS (
         UPDATE feed SET cut = greatest(cut, (SELECT max(id) FROM old))
         WHERE EXISTS (SELECT 1 FROM old) RETURNING 1
+    ), missed AS (
+        SELECT id, at FROM wakes ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), forgotten AS (
+        DELETE FROM wakes USING missed WHERE wakes.id = missed.id AND missed.at < $1
     )
     SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)";
 const OLDEST: &str = "SELECT stored_at FROM changes ORDER BY id LIMIT 1";

@@ -44,6 +44,11 @@ impl Expire for FeedRetention {
                 sqlx::query_as(page).bind(ROWS_PER_STEP).fetch_all(&mut *connection).await?;
             let old: Vec<i64> =
                 page.iter().take_while(|(_, at)| *at < cutoff).map(|(id, _)| *id).collect();
+            // No sender has taken them. Each came with a change, so that they end with those.
+            let forget = "DELETE FROM wakes WHERE at < ?1 \
+                          AND id IN (SELECT id FROM wakes ORDER BY id LIMIT ?2)";
+            let forget = sqlx::query(forget).bind(&cutoff).bind(ROWS_PER_STEP);
+            forget.execute(&mut *connection).await?;
             let Some(last) = old.last() else { return Ok(0) };
             // Nothing else writes, so each statement sees what the one before has left.
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;

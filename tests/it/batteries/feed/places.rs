@@ -10,15 +10,20 @@ use offhook::backend::{DeadLetters, Feed, Reads, Store};
 use offhook::pipeline::Sink;
 use offhook::pipeline::expiry::Expire;
 use offhook::twilio::privacy::Privacy;
+use sqlx::{PgPool, SqlitePool};
 use tempfile::TempDir;
 
 use crate::services::{Durability, Postgres};
+
+const WAKES: &str = "SELECT sid FROM wakes ORDER BY id";
 
 /// A store with a feed.
 pub(super) trait Place: Send + Sync + 'static {
     fn sink(&self) -> &impl Sink;
     fn store(&self) -> Store;
     fn feed_retention(&self) -> impl Expire;
+    /// The SIDs of the wakes, in the order of those.
+    async fn wakes(&self) -> Vec<String>;
 
     fn feed(&self) -> Feed {
         self.store().feed()
@@ -48,6 +53,7 @@ pub(super) trait Place: Send + Sync + 'static {
 
 pub(super) struct SqlitePlace {
     store: SqliteStore,
+    plain: SqlitePool,
     _directory: TempDir,
 }
 
@@ -58,7 +64,8 @@ impl SqlitePlace {
         let database = Arc::new(Database::lock(&url).expect("a file of our own"));
         database.migrate().await.expect("a new file");
         let store = SqliteStore::open(database).await.expect("a new file");
-        Self { store, _directory: directory }
+        let plain = SqlitePool::connect_lazy(&url).expect("a good URL");
+        Self { store, plain, _directory: directory }
     }
 }
 
@@ -74,11 +81,16 @@ impl Place for SqlitePlace {
     fn feed_retention(&self) -> impl Expire {
         sqlite::FeedRetention::new(&self.store)
     }
+
+    async fn wakes(&self) -> Vec<String> {
+        sqlx::query_scalar(WAKES).fetch_all(&self.plain).await.expect("it can be read")
+    }
 }
 
 pub(super) struct PostgresPlace {
     postgres: postgres::Postgres,
     sink: PostgresStore,
+    plain: PgPool,
     _server: Postgres,
 }
 
@@ -88,7 +100,8 @@ impl PostgresPlace {
         let postgres = postgres::Postgres::with_writers(&server.url(), 4).expect("a good URL");
         postgres.migrate().await.expect("empty tables can be made");
         let sink = PostgresStore::new(postgres.clone());
-        Self { postgres, sink, _server: server }
+        let plain = PgPool::connect_lazy(&server.url()).expect("a good URL");
+        Self { postgres, sink, plain, _server: server }
     }
 }
 
@@ -103,5 +116,9 @@ impl Place for PostgresPlace {
 
     fn feed_retention(&self) -> impl Expire {
         postgres::FeedRetention::new(self.postgres.clone())
+    }
+
+    async fn wakes(&self) -> Vec<String> {
+        sqlx::query_scalar(WAKES).fetch_all(&self.plain).await.expect("it can be read")
     }
 }

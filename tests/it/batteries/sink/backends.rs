@@ -42,12 +42,15 @@ pub(super) trait Backend: Sized {
 pub(super) trait Store: Backend {
     /// Of each status, sorted by SID, what is there for other readers: status, final, contradicted.
     async fn columns(&self) -> Vec<(String, bool, bool)>;
+    /// The wakes, sorted: attempt, SID, account.
+    async fn wakes(&self) -> Vec<(String, String, String)>;
     /// Empties the tables.
     async fn clear(&self);
 }
 
-const CLEAR: &str = "DELETE FROM events; DELETE FROM statuses";
+const CLEAR: &str = "DELETE FROM events; DELETE FROM statuses; DELETE FROM wakes";
 const COLUMNS: &str = "SELECT status, final, contradicted FROM statuses ORDER BY sid, account";
+const WAKES: &str = "SELECT attempt, sid, account FROM wakes WHERE at IS NOT NULL ORDER BY 1, 2, 3";
 
 /// A backend that is a server, with what can happen to one.
 pub(super) trait Server: Backend {
@@ -253,6 +256,10 @@ impl Store for PostgresBackend {
         sqlx::query_as(COLUMNS).fetch_all(&self.plain).await.expect("it can be read")
     }
 
+    async fn wakes(&self) -> Vec<(String, String, String)> {
+        sqlx::query_as(WAKES).fetch_all(&self.plain).await.expect("it can be read")
+    }
+
     async fn clear(&self) {
         self.plain.execute(CLEAR).await.expect("nobody else writes");
     }
@@ -328,6 +335,10 @@ impl Backend for SqliteBackend {
 impl Store for SqliteBackend {
     async fn columns(&self) -> Vec<(String, bool, bool)> {
         sqlx::query_as(COLUMNS).fetch_all(&self.plain).await.expect("it can be read")
+    }
+
+    async fn wakes(&self) -> Vec<(String, String, String)> {
+        sqlx::query_as(WAKES).fetch_all(&self.plain).await.expect("it can be read")
     }
 
     async fn clear(&self) {

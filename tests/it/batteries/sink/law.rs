@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use offhook::clock::Timestamp;
 use offhook::event::{
-    Batch, CurrentStatus, Differing, Event, EventId, EventKey, Fingerprint, Kind, Resource,
+    AttemptId, Batch, CurrentStatus, Differing, Event, EventId, EventKey, Fingerprint, Kind,
+    Resource,
 };
 use offhook::pipeline::{Outcome, Sink as _};
 use offhook::twilio::details::EventDetails;
@@ -46,6 +47,7 @@ fn row_id(row: &CurrentStatus) -> RowId {
 struct Model {
     events: BTreeMap<EventId, Event>,
     statuses: BTreeMap<RowId, CurrentStatus>,
+    wakes: Vec<(String, String, String)>,
 }
 
 impl Model {
@@ -61,6 +63,8 @@ impl Model {
         let mut said: BTreeMap<RowId, CurrentStatus> = BTreeMap::new();
         for (event, _) in batch.events().iter().zip(&fresh).filter(|(_, fresh)| **fresh) {
             self.events.insert(event.id(), event.clone());
+            let sid = event.sid.clone().unwrap_or_default();
+            self.wakes.extend(event.attempt.map(|id| (id.to_string(), sid, event.account.clone())));
             let Some(current) = EventDetails::of(event).current else { continue };
             if current.terminals != 0 {
                 ended.insert(row_id(&current));
@@ -108,9 +112,9 @@ fn event() -> impl Strategy<Value = Event> {
         subject(),
         (prop::option::of(number()), prop::option::of(time()), time()),
         (text(), text(), code, duration, account, direction),
-        (any::<bool>(), prop::option::of(0i64..2)),
+        (any::<bool>(), prop::option::of(0i64..2), prop::option::of(0u128..2)),
     )
-        .prop_map(|((resource, sid, status), times, texts, (moves, fingerprint))| {
+        .prop_map(|((resource, sid, status), times, texts, (moves, fingerprint, attempt))| {
             let (sequence, occurred_at, received_at) = times;
             let (from, to, code, duration, account, direction) = texts;
             let fields = [
@@ -124,6 +128,7 @@ fn event() -> impl Strategy<Value = Event> {
                 fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
             Event {
                 fingerprint: fingerprint.map(Fingerprint::from_i64),
+                attempt: attempt.map(AttemptId::new),
                 sid: Some(sid.to_owned()), // One in eight moves no status, such as an AMD callback.
                 resource: (moves || sequence.is_some()).then_some(resource),
                 status: Some(status.to_owned()),
@@ -182,6 +187,8 @@ async fn obeys_the_law<B: Store>(
         let outcome = offhook::pipeline::Sink::commit(sink, &batch).await;
         prop_assert_eq!(outcome, Ok(model.commit(&batch)));
     }
+    model.wakes.sort();
+    prop_assert_eq!(backend.wakes().await, model.wakes);
     let contents = backend.contents().await;
     prop_assert_eq!(&contents.events, &model.events.into_values().collect::<Vec<_>>());
     prop_assert_eq!(&contents.statuses, &model.statuses.into_values().collect::<Vec<_>>());

@@ -1,0 +1,151 @@
+//! [`MessageAnswer`]: what Twilio's REST API says of a message, as an event. It merges with those of callbacks.
+
+use form_urlencoded::Serializer;
+
+use super::fields::{is_word, status_of};
+use super::privacy::Privacy;
+use crate::clock::Timestamp;
+use crate::event::key::ContentHash;
+use crate::event::{AttemptId, Event, EventKey, Fingerprint, Kind, Resource};
+
+/// The end of each key, which no callback's has: what is asked and what is reported are two facts.
+const KEYS_END: &str = "rest";
+
+/// What the answer to a create or a fetch says of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MessageAnswer<'a> {
+    /// The account that was asked.
+    pub account: &'a str,
+    /// The message.
+    pub sid: &'a str,
+    /// Its status.
+    pub status: &'a str,
+    /// What went wrong; 0 and none both say that nothing did.
+    pub error_code: Option<u32>,
+    /// The sender.
+    pub from: Option<&'a str>,
+    /// The recipient.
+    pub to: Option<&'a str>,
+    /// The attempt that made the message.
+    pub attempt: Option<AttemptId>,
+}
+
+impl MessageAnswer<'_> {
+    /// The event, `<SID>-<status>-rest` or `<SID>-<status>-<code>-rest`, of which as much is kept as `privacy` lets be
+    /// kept. Twilio says no time of the status, so that the callback of the same status, which may, stands before it.
+    /// `None` if its SID or its status cannot be one.
+    #[must_use]
+    pub fn event(&self, received_at: Timestamp, privacy: &Privacy) -> Option<Event> {
+        let sid = is_word(self.sid).then_some(self.sid)?;
+        let status = status_of(self.status)?;
+        let code = self.error_code.filter(|code| *code != 0).map(|code| code.to_string());
+        let mut parts = vec![sid, &status];
+        parts.extend(code.as_deref());
+        parts.push(KEYS_END);
+        let key = EventKey::of(&parts)?;
+        let said = [
+            ("AccountSid", Some(self.account)),
+            ("MessageSid", Some(sid)),
+            ("MessageStatus", Some(&*status)),
+            ("From", self.from),
+            ("To", self.to),
+            ("ErrorCode", code.as_deref()),
+        ];
+        let said: Vec<(&str, &str)> =
+            said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let mut hash = ContentHash::new(privacy.identity());
+        hash.pairs(said.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        let body = Serializer::new(String::new()).extend_pairs(said).finish();
+        let mut event = Event {
+            sid: Some(sid.to_owned()),
+            resource: Some(Resource::Message),
+            status: Some(status),
+            received_at,
+            body: body.into(),
+            fingerprint: Some(Fingerprint::of(&hash.finish())),
+            attempt: self.attempt,
+            ..Event::new(key, Kind::Message, self.account)
+        };
+        privacy.apply(&mut event);
+        Some(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::twilio::details::EventDetails;
+    use crate::twilio::privacy::{Treatment, Treatments};
+
+    const ANSWER: MessageAnswer<'_> = MessageAnswer {
+        account: "AC1",
+        sid: "SM1",
+        status: "queued",
+        error_code: None,
+        from: Some("whatsapp:+15550001111"),
+        to: Some("+15550002222"),
+        attempt: Some(AttemptId::new(7)),
+    };
+
+    fn at() -> Timestamp {
+        Timestamp::from_micros(1_700_000_000_000_000)
+    }
+
+    fn event(answer: MessageAnswer<'_>) -> Event {
+        answer.event(at(), &Privacy::default()).expect("it can be one")
+    }
+
+    #[test]
+    fn it_moves_the_status_as_a_callback_does() {
+        let event = event(ANSWER);
+        assert_eq!((event.key.as_str(), event.attempt), ("SM1-queued-rest", ANSWER.attempt));
+        let row = EventDetails::of(&event).current.expect("it has a status");
+        assert_eq!((&*row.sid, &*row.account, &*row.position.status), ("SM1", "AC1", "queued"));
+        assert_eq!(row.from.as_deref(), ANSWER.from);
+        assert_eq!(row.to.as_deref(), ANSWER.to);
+        assert_eq!(row.direction.as_deref(), Some("outbound"));
+        let delivered = event_details("delivered");
+        let merged = row.clone().merge(delivered.clone());
+        assert_eq!(merged.position.status, "delivered");
+        assert_eq!(merged, delivered.merge(row));
+    }
+
+    fn event_details(status: &str) -> crate::event::CurrentStatus {
+        let event = event(MessageAnswer { status, ..ANSWER });
+        EventDetails::of(&event).current.expect("it has a status")
+    }
+
+    #[test]
+    fn another_error_code_is_another_fact_and_zero_is_none() {
+        let key = |error_code| event(MessageAnswer { error_code, status: "failed", ..ANSWER }).key;
+        assert_eq!(key(Some(30007)).as_str(), "SM1-failed-30007-rest");
+        assert_eq!(key(Some(0)), key(None));
+        let failed = event(MessageAnswer { error_code: Some(30007), ..ANSWER });
+        assert_eq!(EventDetails::of(&failed).error_code.as_deref(), Some("30007"));
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_no_event() {
+        for wrong in ["", "SM 1", "SM1\n", "ä"] {
+            assert!(
+                MessageAnswer { sid: wrong, ..ANSWER }.event(at(), &Privacy::default()).is_none()
+            );
+            let answer = MessageAnswer { status: wrong, ..ANSWER };
+            assert!(answer.event(at(), &Privacy::default()).is_none());
+        }
+    }
+
+    #[test]
+    fn numbers_are_treated_and_the_attempt_stays() {
+        let treatments = Treatments { numbers: Treatment::Hash, ..Treatments::default() };
+        let key = SecretString::from("k".repeat(Privacy::SHORTEST_KEY));
+        let privacy = Privacy::new(treatments, [], Some(&key)).expect("a key");
+        let event = ANSWER.event(at(), &privacy).expect("it can be one");
+        let body = String::from_utf8_lossy(&event.body).into_owned();
+        assert!(!body.contains("1555") && body.contains("hash"), "{body}");
+        assert_eq!(event.attempt, ANSWER.attempt);
+        assert_ne!(event.fingerprint, self::event(ANSWER).fingerprint);
+    }
+}
