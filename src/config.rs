@@ -34,7 +34,7 @@ use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
 use crate::upkeep::retention;
-use crate::{admin, forward, inbound};
+use crate::{admin, forward, inbound, outbound};
 
 /// Every key and its default.
 pub const DEFAULTS: &str = include_str!("../config/offhook.toml");
@@ -66,6 +66,8 @@ pub struct Config {
     pub privacy: Arc<Privacy>,
     /// Where changes are sent on to.
     pub forwards: Vec<forward::Config>,
+    /// What sends, and how; `None` unless a sender is configured.
+    pub outbound: Option<outbound::Config>,
     /// The private listener.
     pub admin: admin::Config,
     /// Where events go.
@@ -102,17 +104,28 @@ impl Config {
     fn resolve(loaded: &Loaded, role: Role) -> Result<Self, ConfigError> {
         let log = log::resolve(loaded)?;
         let inbound = sections::inbound::resolve(loaded)?;
-        let (keyring, of_accounts) = account::resolve(loaded)?;
+        let (keyring, mut of_accounts) = account::resolve(loaded)?;
         let privacy = privacy::resolve(loaded)?;
         let forwards = sections::forward::resolve(loaded, &keyring, &privacy)?;
+        let public_url = public_url::resolve(loaded)?;
+        let admin = sections::admin::resolve(loaded)?;
+        let around = sections::outbound::Surroundings {
+            keyring: &keyring,
+            public_url: &public_url,
+            inbound: &inbound,
+            admin: &admin,
+        };
+        let (outbound, of_sending) = sections::outbound::resolve(loaded, &around)?;
+        of_accounts.extend(of_sending);
         let config = Self {
             keyring: Arc::new(keyring),
-            public_url: public_url::resolve(loaded)?,
+            public_url,
             inbound,
             fallback: fallback::resolve(loaded)?,
             privacy: Arc::new(privacy),
             forwards,
-            admin: sections::admin::resolve(loaded)?,
+            outbound,
+            admin,
             deployment: deployment::resolve(loaded, role)?,
             migrate: loaded.raw.store.migrate,
             notify: loaded.raw.store.notify,

@@ -5,6 +5,7 @@ pub mod country;
 pub mod evidence;
 pub mod gates;
 pub mod outcome;
+pub mod pace;
 pub mod reconcile;
 pub mod rejection;
 pub mod segments;

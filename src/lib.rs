@@ -12,7 +12,8 @@
 //!    over which services listen.
 //! 2. [`backend`]: a local log, a Redis stream, SQLite and Postgres, which all commit batches.
 //! 3. Services: [`inbound`] (Twilio's callbacks), [`worker`] (log to store), [`forward`] (store to other URLs),
-//!    [`upkeep`] (periodic chores), [`admin`] (metrics, health, API, console), [`mod@copy`] (one store to another).
+//!    [`outbound`] (sending), [`upkeep`] (periodic chores), [`admin`] (metrics, health, API, console), [`mod@copy`] (one
+//!    store to another).
 //! 4. Assembly: [`config`], [`telemetry`], `process` (its limits), [`app`], [`cli`]; [`lab`], which
 //!    exercises all of it from outside.
 
@@ -36,6 +37,7 @@ pub mod lab;
 pub mod labels;
 pub mod metrics;
 pub mod outage;
+pub mod outbound;
 pub mod pipeline;
 pub mod policy;
 mod process;

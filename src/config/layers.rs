@@ -285,7 +285,7 @@ fn explain(cause: &Cause) -> (String, String) {
 
 const DOES_NOT_FIT: &str = "the value does not fit";
 /// Sections that may stand there several times.
-const LISTS: [&str; 3] = ["account", "forward", "fallback.number"];
+const LISTS: [&str; 4] = ["account", "forward", "fallback.number", "sender"];
 const A_LIST: &str = "a list: [\"…\"]";
 /// Of the standard library, about an address without a port, or without digits.
 const NO_ADDRESS: &str = "invalid socket address syntax";

@@ -8,13 +8,16 @@ pub(crate) mod fallback;
 pub(crate) mod forward;
 pub(crate) mod inbound;
 pub(crate) mod log;
+pub(crate) mod outbound;
 pub(crate) mod privacy;
 pub(crate) mod public_url;
 pub(crate) mod retention;
+pub(crate) mod sender;
 pub(crate) mod spool;
 pub(crate) mod store;
 pub(crate) mod stream;
 pub(crate) mod traces;
+pub(crate) mod twilio;
 pub(crate) mod worker;
 
 use serde::de::{Error as _, IntoDeserializer as _, value};
@@ -38,6 +41,10 @@ pub(crate) struct Raw {
     pub(crate) fallback: fallback::RawFallback,
     #[serde(default)]
     pub(crate) forward: Vec<forward::RawForward>,
+    pub(crate) twilio: twilio::RawTwilio,
+    #[serde(default)]
+    pub(crate) sender: Vec<sender::RawSender>,
+    pub(crate) outbound: outbound::RawOutbound,
     pub(crate) privacy: privacy::RawPrivacy,
     pub(crate) log: log::RawLog,
     pub(crate) traces: traces::RawTraces,

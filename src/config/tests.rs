@@ -38,7 +38,8 @@ fn keys() -> Vec<String> {
     let sections = ["inbound", "admin", "store", "stream", "spool", "worker", "calls", "log"];
     keys.extend(sections.map(str::to_owned));
     keys.extend(
-        ["retention", "fallback", "fallback.number", "privacy", "traces"].map(str::to_owned),
+        ["retention", "fallback", "fallback.number", "privacy", "traces", "twilio", "outbound"]
+            .map(str::to_owned),
     );
     keys.extend(["account", "account.sid", "public_url"].map(str::to_owned));
     for name in
@@ -99,6 +100,12 @@ fn no_error_shows_a_secret_whichever_key_it_was_put_in_and_however() {
                     let other = |line: &&str| !line.starts_with(&format!("{rest} = "));
                     let known: Vec<&str> = known.into_iter().filter(other).collect();
                     format!("[[forward]]\n{}\n{rest} = {value}\n", known.join("\n"))
+                }
+                Some(("sender", rest)) => {
+                    let known = ["name = \"app\"", "from = \"+12125550100\""];
+                    let other = |line: &&str| !line.starts_with(&format!("{rest} = "));
+                    let known: Vec<&str> = known.into_iter().filter(other).collect();
+                    format!("[[sender]]\n{}\n{rest} = {value}\n", known.join("\n"))
                 }
                 Some(("fallback", "number.number")) => {
                     format!("[[fallback.number]]\nnumber = {value}\n")

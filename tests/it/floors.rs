@@ -119,6 +119,16 @@ const FLOORS: &[Floor] = &[
     },
     // What may be sent now, of values alone.
     Floor { module: "forward::window", below: &["backend::forwards"], absent: PURE },
+    // What is asked of Twilio's API; which database remembers it is for the backend to know.
+    Floor {
+        module: "outbound",
+        below: &[
+            "clock", "retry", "event", "twilio", "dispatch", "pipeline", "metrics", "outage",
+            "policy", "http", "backend",
+        ],
+        absent: NO_BACKEND,
+    },
+    Floor { module: "outbound::config", below: &["dispatch"], absent: PURE },
     // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
     Floor {
         module: "upkeep",

@@ -155,6 +155,17 @@ fn account(
     Ok((account, warnings))
 }
 
+/// The first auth token of the entry of this SID, which was checked before: what requests to the API can be
+/// authenticated with.
+pub(crate) fn first_token(loaded: &Loaded, sid: &str) -> Option<SecretString> {
+    let entry = loaded.raw.account.iter().find(|entry| entry.sid.trim() == sid)?;
+    if let Some(token) = entry.auth_tokens.first() {
+        return Some(trimmed(token));
+    }
+    let text = read(entry.auth_tokens_file.as_ref()?).ok()?;
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(SecretString::from)
+}
+
 /// The key, or which part of it is wrong, and how.
 fn shared_key(raw: &RawSharedKey) -> Result<SharedKey, (&'static str, String)> {
     /// Fewer may be guessed, and are not what Twilio gives.

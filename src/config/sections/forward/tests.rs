@@ -44,7 +44,7 @@ fn a_name_a_url_and_a_form_are_enough_for_a_handler() {
 #[test]
 fn the_defaults_are_those_that_are_documented() {
     let section = DEFAULTS.split("# [[forward]]\n").nth(1).expect("it is there");
-    let section = section.split("\n[").next().expect("it ends");
+    let section = section.split("\n\n").next().expect("it ends");
     let keys = section.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
     let needed = ["name", "url", "form", "accounts", "secrets", "ca_file", "kinds", "statuses"];
     let keys = keys.filter(|(key, _)| !key.starts_with(' ') && !needed.contains(key));

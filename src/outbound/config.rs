@@ -1,0 +1,124 @@
+//! What the sending half is configured with. Without a `[[sender]]` there is none of it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::dispatch::gates::Rules;
+use crate::dispatch::pace::{Rate, SenderKind};
+
+/// Everything that sending needs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The base of Twilio's REST API, without a slash at its end.
+    pub api_url: String,
+    /// The URL that Twilio is given for status callbacks, without a query and a fragment.
+    pub callback_url: String,
+    /// What is sent from, in the order of the configuration; at least one.
+    pub senders: Vec<Sender>,
+    /// The SIDs of the accounts that the senders belong to, each once.
+    pub accounts: Vec<String>,
+    /// What senders are paced by, each once.
+    pub paces: Vec<Pace>,
+    /// What the gates allow.
+    pub rules: Rules,
+    /// Who may ask to send.
+    pub tokens: Vec<Token>,
+    /// Keys the hashes of suppressed addresses; every process that sends needs the same.
+    pub suppression_key: Option<SecretString>,
+    /// Most requests of an account at a time, in all processes together.
+    pub max_in_flight: u32,
+    /// When an attempt that a process has claimed, and not begun to send, is due again.
+    pub claim_lease: Duration,
+    /// When the outcome of an attempt that a process was sending is unknown. Longer than `timeout`.
+    pub writing_lease: Duration,
+    /// Longest time of a request to the API.
+    pub timeout: Duration,
+    /// When an attempt is looked up at Twilio, counted from when its outcome became unknown; ascending, at least one.
+    pub looks: Vec<Duration>,
+}
+
+/// What is sent from and paid for.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Its name in requests, commands, metrics and the store.
+    pub name: String,
+    /// What Twilio is given.
+    pub origin: Origin,
+    /// What it is.
+    pub kind: SenderKind,
+    /// The SID of its account.
+    pub account: String,
+    /// What its requests are authenticated with.
+    pub credentials: Credentials,
+    /// The name of its pace.
+    pub pace: String,
+}
+
+/// What Twilio is given as the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A number, a short code, a name, or an address with its channel: `whatsapp:+15550100`.
+    From(String),
+    /// The SID of a Messaging Service, which chooses a number.
+    MessagingService(String),
+}
+
+/// The user and password of requests to the API.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The SID of an API key, or of an account.
+    pub user: String,
+    /// The key's secret, or the account's auth token.
+    pub password: SecretString,
+}
+
+/// What several senders may share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pace {
+    /// The name of the sender that has it to itself, or the one that several senders give.
+    pub name: String,
+    /// How fast it is.
+    pub rate: Rate,
+}
+
+/// A token that may ask to send, and nothing else.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Its name in the log.
+    pub id: String,
+    /// The token.
+    pub token: SecretString,
+}
+
+impl Config {
+    /// The sender of this name.
+    #[must_use]
+    pub fn sender(&self, name: &str) -> Option<&Sender> {
+        self.senders.iter().find(|sender| sender.name == name)
+    }
+
+    /// The pace of a sender.
+    ///
+    /// # Panics
+    /// It is not a sender of this configuration.
+    #[must_use]
+    pub fn pace(&self, sender: &Sender) -> &Pace {
+        let pace = self.paces.iter().find(|pace| pace.name == sender.pace);
+        pace.expect("each sender's pace is among the paces")
+    }
+}
+
+impl Sender {
+    /// A number as this sender reaches it: on its channel.
+    #[must_use]
+    pub fn address(&self, number: &str) -> String {
+        match self.kind {
+            SenderKind::Whatsapp => format!("whatsapp:{number}"),
+            SenderKind::LongCode
+            | SenderKind::TollFree
+            | SenderKind::ShortCode
+            | SenderKind::Other => number.to_owned(),
+        }
+    }
+}
