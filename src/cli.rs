@@ -22,6 +22,7 @@ mod purge;
 mod secrets;
 mod send;
 mod serve;
+mod simulate;
 mod stats;
 mod tail;
 mod terminal;
@@ -112,6 +113,12 @@ enum Other {
     /// scenario.
     #[command(after_help = help::TORTURE)]
     Torture(torture::Torture),
+    /// Run a pretend Twilio on this machine, to send messages to without sending any
+    ///
+    /// It creates, fetches and lists messages as Twilio's REST API does, and reports their statuses by signed callbacks.
+    /// With its switches it misbehaves as Twilio and the network between do. It runs until Ctrl-C.
+    #[command(after_help = help::SIMULATE)]
+    Simulate(Box<simulate::Simulate>),
     /// Bring the store's tables up to date
     ///
     /// Several processes may do so at the same time.
@@ -202,6 +209,7 @@ impl Other {
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,
+            Self::Simulate(simulate) => simulate::run(*simulate).await,
             Self::Migrate(migrate) => migrate::run(config, &migrate).await,
             Self::Copy(copy) => copy::run(config, copy).await,
             Self::Check(check) => check::run(config, &check),

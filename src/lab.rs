@@ -3,6 +3,7 @@
 //! - [`sample`]: callbacks as Twilio would send and sign them; `sender` sends one.
 //! - `traffic`: an hour of them, and what must come of it.
 //! - [`wire`]: as much of HTTP as it takes to send bytes, right or wrong.
+//! - [`twilio`]: a pretend Twilio, which messages are sent through.
 //! - [`endpoint`]: what is forwarded to, and remembers it.
 //! - `load`: the load generator: schedule, lanes, tally; `bench`, what the command of that name sends.
 //! - [`servers`]: private servers of Redis and Postgres.
@@ -20,4 +21,5 @@ pub mod spawned;
 pub(crate) mod test_client;
 pub mod torture;
 pub(crate) mod traffic;
+pub mod twilio;
 pub mod wire;

@@ -131,6 +131,15 @@ pub(super) const TORTURE: &str = help!(
     1: "something was, or a scenario cannot be run"
 );
 
+pub(super) const SIMULATE: &str = help!(
+    "offhook simulate --listen 127.0.0.1:8090"
+    "offhook simulate --drop-answers 0.01 --callbacks-twice 0.1 --max-in-flight 10";
+    0: "a signal stopped it";
+    1: "it cannot listen there";
+    "`curl -u ACCOUNT:TOKEN URL/simulator/ledger` prints what it has created, answered and reported.";
+    "`curl -u ACCOUNT:TOKEN -d '{\"throttle_next\":5}' URL/simulator/behaviour` sets switches while it runs."
+);
+
 pub(super) const MIGRATE: &str = help!(
     "DATABASE_URL=postgres://… offhook migrate";
     0: "the tables are up to date";
@@ -207,7 +216,7 @@ impl Uses {
     /// Of a command of the first level, or of the program.
     pub(super) fn of(command: &str) -> Self {
         match command {
-            "demo" | "torture" | "completions" | "man" => Self::Nothing,
+            "demo" | "torture" | "simulate" | "completions" | "man" => Self::Nothing,
             "send" | "bench" | "verify" => Self::Secret,
             "inspect" | "tail" | "changes" | "stats" | "forwards" | "purge" => Self::Server,
             "serve" | "offhook" => Self::Everything,

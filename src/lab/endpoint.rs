@@ -15,6 +15,8 @@ use crate::clock::{Clock, Timestamp};
 
 /// Longest head of a request.
 const LONGEST_HEAD: usize = 64 * 1024;
+/// Longest body of a request.
+const LONGEST_BODY: usize = 16 * 1024 * 1024;
 
 /// How a request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,8 +166,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// The next request: its head and its body.
-async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(String, Bytes)> {
+/// The next request: its head and its body. `None` at the end of the connection, or if it is too large.
+pub(super) async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(String, Bytes)> {
     let end = loop {
         if let Some(at) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -179,7 +181,11 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<(String, B
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
-    let whole = end + length.unwrap_or_default();
+    let length = length.unwrap_or_default();
+    if length > LONGEST_BODY {
+        return None;
+    }
+    let whole = end + length;
     while unread.len() < whole {
         if stream.read_buf(unread).await.ok()? == 0 {
             return None;

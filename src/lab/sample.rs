@@ -408,7 +408,8 @@ fn pairs(params: &[(&str, &str)]) -> Vec<(String, String)> {
     params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn rfc2822(at: Timestamp) -> String {
+/// As Twilio writes a time.
+pub(crate) fn rfc2822(at: Timestamp) -> String {
     use time::format_description::well_known::Rfc2822;
     at.datetime().format(&Rfc2822).expect("RFC 2822 can write the years 1900 to 9999")
 }

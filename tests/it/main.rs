@@ -11,4 +11,5 @@ mod outlast;
 mod people;
 mod receive;
 mod services;
+mod simulator;
 mod store;

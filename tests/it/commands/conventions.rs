@@ -94,7 +94,7 @@ fn every_manual_page_has_the_sections_that_people_look_for() {
         }
         assert!(!found.contains(&"EXTRA"), "{name}");
         let first = name.trim_start_matches("offhook").trim_matches('-').trim_end_matches(".1");
-        let alone = ["demo", "torture", "completions", "man"].contains(&first);
+        let alone = ["demo", "torture", "simulate", "completions", "man"].contains(&first);
         for section in ["ENVIRONMENT", "FILES"] {
             assert_ne!(found.contains(&section), alone, "{name}: {section}");
         }

@@ -1,0 +1,83 @@
+//! `offhook simulate`: a pretend Twilio, to try out what sends.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use super::output::Format;
+use crate::lab::twilio::{Behaviour, Identity, Simulator};
+use crate::shutdown;
+
+/// The arguments.
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// Where to listen: an address of loopback; default: a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The account's SID; default: a made-up one
+    #[arg(long, value_name = "SID")]
+    account: Option<String>,
+    /// The account's auth token; default: a made-up one
+    #[arg(long, value_name = "TOKEN")]
+    auth_token: Option<String>,
+    /// Repeat the SIDs and the misbehaviour of this seed, for requests in the same order
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    #[command(flatten)]
+    behaviour: Behaviour,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// What to configure to send through it.
+#[derive(Serialize)]
+struct Started {
+    url: String,
+    account: String,
+    auth_token: String,
+    seed: u64,
+}
+
+/// Runs until a signal.
+///
+/// # Errors
+/// It cannot listen there.
+pub(super) async fn run(simulate: Simulate) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal().context("signals cannot be listened to")?;
+    let Simulate { listen, .. } = simulate;
+    ensure!(
+        listen.ip().is_loopback(),
+        "{listen} is not an address of loopback: the simulator is for this machine alone; use 127.0.0.1"
+    );
+    let listener = TcpListener::bind(listen);
+    let listener = listener.await.with_context(|| format!("{listen} cannot be listened on"))?;
+    let made_up = Identity::random();
+    let identity = Identity {
+        account: simulate.account.unwrap_or(made_up.account),
+        token: simulate.auth_token.unwrap_or(made_up.token),
+    };
+    let seed = simulate.seed.unwrap_or_else(|| rand::random::<u32>().into());
+    let simulator = Simulator::start(listener, identity, seed, simulate.behaviour)?;
+    let Identity { account, token } = simulator.identity().clone();
+    let started = Started { url: simulator.url(), account, auth_token: token, seed };
+    simulate.format.print(&started, describe);
+    stop.cancelled().await;
+    Ok(())
+}
+
+fn describe(started: &Started) -> String {
+    let Started { url, account, auth_token, seed } = started;
+    format!(
+        "A pretend Twilio (seed {seed}): it sends nothing. Ctrl-C stops it, and its messages are gone.\n\n  \
+         API         {url}\n  \
+         account     {account}\n  \
+         auth token  {auth_token}\n\n\
+         Send a message, and look at what happened:\n  \
+         curl -u {account}:{auth_token} -d To=+15550100 -d From=+15550199 -d Body=Hello \\\n    \
+         {url}/2010-04-01/Accounts/{account}/Messages.json\n  \
+         curl -u {account}:{auth_token} {url}/simulator/ledger\n"
+    )
+}

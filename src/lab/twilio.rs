@@ -1,0 +1,309 @@
+//! [`Simulator`]: a pretend Twilio. It creates, fetches and lists messages as Twilio's REST API does, reports their
+//! statuses by signed callbacks, and misbehaves as its [`Behaviour`] says.
+//!
+//! It keeps its own [`Ledger`] of what it was asked and what it made of it, whatever it answered. So a test can
+//! compare what offhook knows with what happened.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::behaviour::Fate;
+pub use self::behaviour::{Behaviour, Share};
+use self::books::Books;
+pub use self::ledger::{Entry, Ledger, Post, Report};
+use self::reply::Reply;
+use self::request::Request;
+use self::statuses::Journey;
+use super::endpoint::read;
+use super::sample;
+use crate::clock::Clock;
+use crate::http::client;
+use crate::twilio::keyring::Secret;
+use crate::twilio::rest::path;
+
+mod behaviour;
+mod books;
+mod ledger;
+mod reply;
+mod request;
+mod statuses;
+
+/// Longest wait for the answer to a callback: Twilio's.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Callbacks under way at one time.
+const DELIVERIES: usize = 64;
+/// Where it is told how to behave, beside Twilio's own paths.
+const BEHAVIOUR: &str = "/simulator/behaviour";
+/// Where it says what happened.
+const LEDGER: &str = "/simulator/ledger";
+
+/// The account that is simulated.
+#[derive(Clone)]
+pub struct Identity {
+    /// `AC…`.
+    pub account: String,
+    /// Its auth token, which requests are authorized and callbacks are signed with.
+    pub token: String,
+}
+
+impl Identity {
+    /// A made-up one.
+    #[must_use]
+    pub fn random() -> Self {
+        let (account, token) = (sample::sid("AC", &mut rand::rng()), rand::random::<u128>());
+        Self { account, token: format!("{token:032x}") }
+    }
+}
+
+/// A pretend Twilio, until it is dropped.
+pub struct Simulator {
+    address: SocketAddr,
+    identity: Identity,
+    shared: Arc<Shared>,
+    _task: JoinSet<()>,
+}
+
+struct Shared {
+    books: Mutex<Books>,
+    identity: Identity,
+    secret: Secret,
+    client: reqwest::Client,
+    /// Requests that have arrived and are not answered.
+    in_flight: AtomicUsize,
+    deliveries: Semaphore,
+    /// Messages on their way.
+    journeys: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Simulator {
+    /// One that listens there. The same seed and the same order of requests give the same SIDs and the same misbehaviour.
+    ///
+    /// # Errors
+    /// The system's root certificates cannot be read, or the listener has no address.
+    pub fn start(
+        listener: TcpListener,
+        identity: Identity,
+        seed: u64,
+        behaviour: Behaviour,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            books: Mutex::new(Books::new(&identity.account, seed, behaviour)),
+            secret: Secret::auth_token(&SecretString::from(identity.token.as_str())),
+            identity: identity.clone(),
+            client: client::new(ANSWER_TIMEOUT).map_err(io::Error::other)?,
+            in_flight: AtomicUsize::new(0),
+            deliveries: Semaphore::new(DELIVERIES),
+            journeys: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        let mut task = JoinSet::new();
+        task.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, identity, shared, _task: task })
+    }
+
+    /// One of a made-up account on a free port of loopback.
+    ///
+    /// # Errors
+    /// There is no port.
+    pub async fn on_loopback(seed: u64, behaviour: Behaviour) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start(listener, Identity::random(), seed, behaviour)
+    }
+
+    /// The URL of its API.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its account.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What has happened.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.shared.books().ledger().clone()
+    }
+
+    /// How many messages there are.
+    #[must_use]
+    pub fn created(&self) -> usize {
+        self.shared.books().ledger().messages.len()
+    }
+
+    /// How it behaves now.
+    #[must_use]
+    pub fn behaviour(&self) -> Behaviour {
+        self.shared.books().behaviour.clone()
+    }
+
+    /// From now on behaves so.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.shared.books().behaviour = behaviour;
+    }
+
+    /// Waits until every message has its last status and every callback was answered or given up.
+    pub async fn settled(&self) {
+        self.shared.journeys.close();
+        self.shared.journeys.wait().await;
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// What to do about a request.
+struct Answer {
+    reply: Reply,
+    fate: Fate,
+    /// What to wait for before the answer.
+    first: Option<oneshot::Receiver<()>>,
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self { reply, fate: Fate::Answered, first: None }
+    }
+}
+
+impl Shared {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("nothing panics while it is held")
+    }
+
+    fn answer(self: &Arc<Self>, request: &Request, body: &[u8], in_flight: usize) -> Answer {
+        let Identity { account, token } = &self.identity;
+        let credentials = request.basic.as_ref();
+        if credentials.is_none_or(|(user, password)| (user, password) != (account, token)) {
+            return Reply::refusal(20003).into();
+        }
+        let messages = path::messages(account);
+        match (&*request.method, &*request.path) {
+            ("GET", LEDGER) => Reply::of(200, json(self.books().ledger())).into(),
+            ("GET", BEHAVIOUR) => Reply::of(200, json(&self.books().behaviour)).into(),
+            ("POST", BEHAVIOUR) => self.change(body).into(),
+            ("POST", path) if path == messages => self.create(body, in_flight),
+            ("GET", path) => self.get(path, &request.query, in_flight).into(),
+            _ => Reply::refusal(20404).into(),
+        }
+    }
+
+    fn change(&self, body: &[u8]) -> Reply {
+        let mut books = self.books();
+        match books.behaviour.with(body) {
+            Ok(behaviour) => {
+                books.behaviour = behaviour;
+                Reply::of(200, json(&books.behaviour))
+            }
+            Err(error) => Reply::of(400, serde_json::json!({ "message": error.to_string() })),
+        }
+    }
+
+    fn create(self: &Arc<Self>, body: &[u8], in_flight: usize) -> Answer {
+        let decision = self.books().create(body, in_flight, Clock::System.now());
+        let first = decision.created.and_then(|created| {
+            let (journey, first) = Journey::new(self, &created);
+            let shared = Arc::clone(self);
+            self.journeys.spawn(async move {
+                shared.stop.run_until_cancelled(journey.run(&shared)).await;
+            });
+            first
+        });
+        Answer { reply: decision.reply, fate: decision.fate, first }
+    }
+
+    fn get(&self, path: &str, query: &str, in_flight: usize) -> Reply {
+        let mut books = self.books();
+        if let Some(refusal) = books.throttle(in_flight) {
+            return refusal;
+        }
+        let messages = path::messages(&self.identity.account);
+        if path == messages {
+            return books.list(query, Clock::System.now());
+        }
+        let of_one = path.strip_prefix(messages.trim_end_matches(".json"));
+        match of_one.and_then(|rest| rest.strip_prefix('/')?.strip_suffix(".json")) {
+            Some(sid) => books.fetch(sid),
+            None => Reply::refusal(20404),
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).expect("it has keys of text and no failing parts")
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Counts a request that is in flight, until it is dropped.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Until the connection ends.
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let mut unread = Vec::new();
+    while let Some((head, body)) = read(&mut stream, &mut unread).await {
+        let Some(request) = Request::parse(&head) else { return };
+        let in_flight = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let _counted = InFlight(&shared.in_flight);
+        let Answer { reply, fate, first } = shared.answer(&request, &body, in_flight);
+        if let Some(first) = first {
+            // Or nothing is reported.
+            let _ = first.await;
+        }
+        match wait(&shared, fate) {
+            Duration::ZERO => {}
+            wait => sleep(wait).await,
+        }
+        match fate {
+            Fate::Dropped => return,
+            Fate::Reset => {
+                // A socket that refuses ends the connection without a reset.
+                let _ = stream.set_zero_linger();
+                return;
+            }
+            _ => {}
+        }
+        if stream.write_all(&reply.bytes(in_flight)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn wait(shared: &Shared, fate: Fate) -> Duration {
+    let books = shared.books();
+    let late = if fate == Fate::AnsweredLate { books.behaviour.late_by_ms } else { 0 };
+    Duration::from_millis(books.behaviour.answer_after_ms + late)
+}

@@ -1,0 +1,77 @@
+//! [`Ledger`]: what the simulator knows happened, whatever it answered.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
+/// All messages and all requests for one, in the order in which they came.
+#[derive(Clone, Default, Debug, Serialize)]
+pub struct Ledger {
+    /// The messages that exist.
+    pub messages: Vec<Entry>,
+    /// The POSTs that would create one.
+    pub posts: Vec<Post>,
+}
+
+/// A message.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Its SID.
+    pub sid: String,
+    /// The recipient.
+    pub to: String,
+    /// The sender. Of a Messaging Service's message it is assigned as the message leaves the queue.
+    pub from: Option<String>,
+    /// The Messaging Service.
+    pub service: Option<String>,
+    /// The text that was given.
+    pub body: String,
+    /// The text that is kept and listed.
+    pub kept_body: String,
+    /// Its segments.
+    pub segments: u32,
+    /// Where its statuses are reported.
+    pub status_callback: Option<String>,
+    /// The attempt that the URL names.
+    pub attempt: Option<String>,
+    /// The longest time in the queue that was asked for, in seconds.
+    pub validity_period: Option<u32>,
+    /// When the request for it had arrived.
+    pub created_at: Timestamp,
+    /// When it left the queue.
+    pub sent_at: Option<Timestamp>,
+    /// Its status now.
+    pub status: &'static str,
+    /// Why it failed.
+    pub error_code: Option<u32>,
+    /// What was reported of it.
+    pub reports: Vec<Report>,
+}
+
+/// A status that was reported, or could not be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The status.
+    pub status: &'static str,
+    /// How often it was tried.
+    pub tries: u32,
+    /// The HTTP status of the last answer.
+    pub answered: Option<u16>,
+}
+
+/// A POST that would create a message.
+#[derive(Clone, Debug, Serialize)]
+pub struct Post {
+    /// When it had arrived.
+    pub at: Timestamp,
+    /// The recipient.
+    pub to: Option<String>,
+    /// The attempt that its callback's URL names.
+    pub attempt: Option<String>,
+    /// The message that it created.
+    pub sid: Option<String>,
+    /// The HTTP status that it is answered with; `None` if it is not answered.
+    pub answered: Option<u16>,
+    /// The code of the refusal.
+    pub code: Option<u32>,
+}
