@@ -37,6 +37,10 @@ pub struct Found {
     pub dead_letters: u64,
     /// Dead letters of the local log of this process.
     pub spool: u64,
+    /// Notifications, with their attempts.
+    pub notifications: u64,
+    /// Notifications that were selected and stay for now, because a request to send them is on its way.
+    pub in_writing: u64,
 }
 
 impl std::ops::AddAssign for Found {
@@ -45,6 +49,8 @@ impl std::ops::AddAssign for Found {
         self.statuses += more.statuses;
         self.dead_letters += more.dead_letters;
         self.spool += more.spool;
+        self.notifications += more.notifications;
+        self.in_writing += more.in_writing;
     }
 }
 
@@ -99,6 +105,11 @@ impl Purge {
         mode: Mode,
     ) -> Result<(Found, Option<Place>), BackendError> {
         Ok(match place {
+            Place::Notifications(after) => {
+                let after = after.unwrap_or_default();
+                let (found, last) = self.rows.notifications(selection, &after, mode).await?;
+                (found, last.map(|id| Place::Notifications(Some(id))))
+            }
             Place::Events(after) => {
                 let (found, last) = self.rows.events(selection, after, mode).await?;
                 (found, last.map(|at| Place::Events(Some(at))))

@@ -10,7 +10,10 @@ use super::admin_client::{AdminArgs, AdminClient};
 use super::output::{count, say};
 use super::terminal::{can_ask, confirm, errln, progress};
 
-const PLACES: [&str; 4] = ["events", "statuses", "dead_letters", "spool"];
+const PLACES: [&str; 6] =
+    ["notifications", "events", "statuses", "dead_letters", "spool", IN_WRITING];
+/// What stays for now.
+const IN_WRITING: &str = "in_writing";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -112,7 +115,7 @@ fn table(purged: &Value) -> String {
         let name = place.replace('_', " ");
         format!("{name:<13} {:>9} {what}\n", purged[place].as_u64().unwrap_or_default())
     };
-    PLACES.map(line).concat()
+    PLACES.into_iter().filter(|place| *place != IN_WRITING).map(line).collect()
 }
 
 /// What it could not look into.
@@ -124,7 +127,17 @@ fn left(purged: &Value) -> String {
         }
         false => "",
     };
-    format!("{masked}{}", waiting(purged))
+    let in_writing = match purged[IN_WRITING].as_u64().unwrap_or_default() {
+        0 => String::new(),
+        some => format!(
+            "\n{} being sent at this moment: run this again in a minute.\n",
+            match some {
+                1 => "1 notification is".to_owned(),
+                some => format!("{some} notifications are"),
+            }
+        ),
+    };
+    format!("{masked}{in_writing}{}", waiting(purged))
 }
 
 fn waiting(purged: &Value) -> String {
@@ -149,7 +162,7 @@ mod tests {
     fn it_says_what_is_left() {
         let waiting = json!({ "stream": 2, "spool": 0 });
         let purged = json!({ "events": 12, "dry_run": true, "waiting": waiting });
-        assert!(table(&purged).starts_with("events               12 would be deleted\n"));
+        assert!(table(&purged).contains("\nevents               12 would be deleted\n"));
         assert!(left(&purged).contains("2 events in the stream and 0 events in"));
         let nothing = json!({ "waiting": { "stream": 0, "spool": 0 } });
         assert_eq!(left(&nothing), "");

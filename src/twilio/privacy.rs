@@ -186,7 +186,15 @@ impl Privacy {
         self.key.clone().map(|mac| mac.chain_update(b"identity\0"))
     }
 
-    fn is_plain(&self) -> bool {
+    /// What becomes of a value that is no parameter; empty if it is dropped.
+    #[must_use]
+    pub fn value(&self, class: Class, value: &str) -> String {
+        self.treated(class, value)
+    }
+
+    /// Whether everything stays as it is.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         self.key.is_none()
     }
 

@@ -88,6 +88,10 @@ pub(super) struct Purged {
     dead_letters: u64,
     /// What the spool of this process keeps aside.
     spool: u64,
+    /// What is to be sent, and what was.
+    notifications: u64,
+    /// Those that are being sent at this moment, and stay for now.
+    in_writing: u64,
     dry_run: bool,
     /// Whether numbers are stored so that this one is not told from others: then only rows from
     /// before that were looked for.
@@ -124,15 +128,17 @@ pub(super) async fn purge(
         }
         Some(_) => None,
     };
-    let Found { events, statuses, dead_letters, spool } = found;
+    let Found { events, statuses, dead_letters, spool, notifications, in_writing } = found;
     if mode == Mode::Delete && found != Found::default() {
-        info!(events, statuses, dead_letters, spool, "purged");
+        info!(notifications, in_writing, events, statuses, dead_letters, spool, "purged");
     }
     Ok(Json(Purged {
         events,
         statuses,
         dead_letters,
         spool,
+        notifications,
+        in_writing,
         dry_run: wanted.dry_run,
         masked,
         before: selection.before,

@@ -7,7 +7,9 @@ use super::Postgres;
 use crate::backend::BackendError;
 use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
+use crate::backend::sql::outbox::forget;
 use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
+use crate::backend::sql::session::PostgresSession;
 use crate::clock::Timestamp;
 
 /// Rows are locked in the order in which a commit locks them, so the two cannot deadlock.
@@ -65,6 +67,18 @@ pub struct RowPurge(Postgres);
 impl RowPurge {
     pub(super) fn new(postgres: Postgres) -> Self {
         Self(postgres)
+    }
+
+    pub(in crate::backend) async fn notifications(
+        &self,
+        selection: &Selection,
+        after: &str,
+        mode: Mode,
+    ) -> Result<(Found, Option<String>), BackendError> {
+        let step = async |connection: &mut PgConnection, keep| {
+            forget::purge(&mut PostgresSession { connection, keep }, selection, after, mode).await
+        };
+        Ok(self.0.transact(step).await?)
     }
 
     pub(in crate::backend) async fn events(

@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 pub use self::feed::FeedRetention;
 use super::Postgres;
 use crate::backend::sql::error::cause;
+use crate::backend::sql::outbox::forget;
+use crate::backend::sql::session::PostgresSession;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Outlook, Step};
@@ -120,6 +122,11 @@ impl Retention {
                 let ask = sqlx::query_scalar(ask).bind(lock).persistent(keep);
                 if !ask.fetch_one(&mut *connection).await? {
                     return Ok(None);
+                }
+                if self.table.place == "events" {
+                    // Of what was sent, as much as of events.
+                    let mut session = PostgresSession { connection: &mut *connection, keep };
+                    forget::expire(&mut session, cutoff).await?;
                 }
                 let delete = sqlx::query(delete).bind(cutoff.datetime()).bind(at).bind(id);
                 let delete = delete.bind(ROWS_PER_STEP).persistent(keep);

@@ -11,7 +11,9 @@ use super::writer::{Statement, Writer};
 use crate::backend::BackendError;
 use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::search::Cursor;
+use crate::backend::sql::outbox::forget;
 use crate::backend::sql::purge::{EventHit, push_events, push_statuses};
+use crate::backend::sql::session::SqliteSession;
 use crate::pipeline::CommitError;
 
 const OF_SIDS: &str = "(sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1)) \
@@ -45,6 +47,31 @@ pub struct RowPurge {
 impl RowPurge {
     pub(super) fn new(writer: Arc<Writer>, query: Query) -> Self {
         Self { writer, query }
+    }
+
+    pub(in crate::backend) async fn notifications(
+        &self,
+        selection: &Selection,
+        after: &str,
+        mode: Mode,
+    ) -> Result<(Found, Option<String>), BackendError> {
+        if mode == Mode::Count {
+            let read = async |connection: &mut SqliteConnection| {
+                forget::purge(&mut SqliteSession(connection), selection, after, mode).await
+            };
+            return self.query.read(read).await;
+        }
+        let held = self.writer.hold().await.map_err(failed)?;
+        let run = async |connection: &mut SqliteConnection| {
+            anew("PRAGMA secure_delete = ON").execute(&mut *connection).await?;
+            anew("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+            let done =
+                forget::purge(&mut SqliteSession(&mut *connection), selection, after, mode).await?;
+            anew("COMMIT").execute(&mut *connection).await?;
+            anew("PRAGMA secure_delete = FAST").execute(connection).await?;
+            Ok(done)
+        };
+        held.run(run).await.map_err(failed)
     }
 
     pub(in crate::backend) async fn events(

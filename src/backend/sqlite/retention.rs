@@ -14,6 +14,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 pub use self::feed::FeedRetention;
 use super::store::{NOW, SqliteStore};
 use super::writer::{Statement, Writer};
+use crate::backend::sql::outbox::forget;
+use crate::backend::sql::session::SqliteSession;
 use crate::clock::Timestamp;
 use crate::pipeline::Cause;
 use crate::pipeline::expiry::{Expire, Outlook, Step};
@@ -67,6 +69,7 @@ impl Expire for Retention {
     async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
         let done = match &mut self.0 {
             Table::Events(writer) => {
+                expire_notifications(writer, cutoff).await.map_err(|error| error.to_string())?;
                 let sql = "DELETE FROM events WHERE rowid IN (SELECT rowid FROM events \
                            WHERE stored_at < ? ORDER BY stored_at, key LIMIT ?)";
                 delete(writer, sqlx::query(sql).bind(cutoff.to_string()).bind(ROWS_PER_STEP)).await
@@ -125,6 +128,18 @@ impl Expire for Retention {
         let oldest = oldest.await.map_err(|error| error.to_string())?;
         Ok(oldest.as_deref().and_then(Timestamp::parse_rfc3339))
     }
+}
+
+/// Of what was sent, as much as of events.
+async fn expire_notifications(
+    writer: &Writer,
+    cutoff: Timestamp,
+) -> Result<u64, crate::pipeline::CommitError> {
+    let held = writer.hold().await?;
+    let run = async |connection: &mut SqliteConnection| {
+        forget::expire(&mut SqliteSession(connection), cutoff).await
+    };
+    held.run(run).await
 }
 
 /// Runs a DELETE of at most [`ROWS_PER_STEP`] rows.

@@ -8,10 +8,11 @@ use crate::backend::outbox::{
     NewNotification, Notification, NotificationSearch, Outcome, Overdue, SendingState, Suppression,
     Unknown, WriteAsk, Written,
 };
-use crate::backend::sql::outbox::{answer, ask, claim, look, state, write};
+use crate::backend::sql::outbox::{answer, ask, claim, forget, look, state, write};
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::event::{AttemptId, Batch, Event};
+use crate::twilio::privacy::Privacy;
 
 /// What is to be sent: leased rows and a state machine, of which each call is one transaction.
 pub type Outbox = Store<sqlite::Outbox, postgres::Outbox>;
@@ -125,6 +126,17 @@ impl Outbox {
         }
         on_store!(self, outbox => outbox
             .transact(async |on| look::looked(on, id, looked, again).await)
+            .await)
+    }
+
+    /// Applies `[privacy]` to a page of notifications of which nothing is sent or looked for any more, and returns how
+    /// many they were.
+    pub async fn treat(&self, privacy: &Privacy) -> Result<u64, BackendError> {
+        if privacy.is_plain() {
+            return Ok(0);
+        }
+        on_store!(self, outbox => outbox
+            .transact(async |on| forget::treat(on, privacy).await)
             .await)
     }
 

@@ -9,6 +9,16 @@ use crate::backend::{BackendError, postgres, sqlite};
 pub type RowPurge = Store<sqlite::RowPurge, postgres::RowPurge>;
 
 impl RowPurge {
+    /// A page of notifications behind an id; where the next page goes on, if there is one.
+    pub(in crate::backend) async fn notifications(
+        &self,
+        selection: &Selection,
+        after: &str,
+        mode: Mode,
+    ) -> Result<(Found, Option<String>), BackendError> {
+        on_store!(self, rows => rows.notifications(selection, after, mode).await)
+    }
+
     /// A page of events behind a row; where the next page goes on, if there is one.
     pub(in crate::backend) async fn events(
         &self,

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offhook::backend::DeadLetters;
+use offhook::backend::local_log::{Bounds, LocalLog};
 use offhook::backend::outbox::{
     Answered, Asked, Back, ClaimAsk, Claims, Gated, Known, Letter, Looked, NewNotification,
     NotificationSearch, Outcome, Stop, WriteAsk, Written,
 };
 use offhook::backend::postgres::{self, PostgresStore};
+use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::backend::{self, Outbox};
 use offhook::clock::Timestamp;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
+use offhook::pipeline::expiry::Expire as _;
+use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::services::{Durability, Postgres, needs};
@@ -73,6 +79,10 @@ both_stores![
     what_left_no_trace_is_sent_again_only_if_asked,
     a_pause_counts_what_is_in_writing,
     a_suppression_is_lifted_by_a_later_entry,
+    a_purge_of_a_person_cancels_and_leaves_nothing,
+    a_purge_of_a_time_leaves_what_is_planned,
+    what_is_settled_is_kept_as_privacy_says,
+    what_was_sent_goes_when_it_is_old,
 ];
 
 fn new(n: u128) -> NewNotification {
@@ -441,4 +451,136 @@ async fn a_suppression_is_lifted_by_a_later_entry(store: Store) {
     let opted_out = Outcome::Failed { reason: "21610".to_owned(), stop: Some(Stop::OptedOut) };
     answer(outbox, AttemptId::new(3), opted_out).await;
     assert_eq!(outbox.suppressions("hash-1", 10).await.expect("the store")[0].source, "21610");
+}
+
+/// As the program does it: from place to place.
+async fn purge(store: &Store, selection: &Selection, mode: Mode) -> Found {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: 0 };
+    let log = LocalLog::open(home.path(), bounds).await.expect("nobody else has it");
+    let dead_letters = DeadLetters { stream: None, local: None };
+    let purge = Purge { rows: store.store.purge(), dead_letters, stream: None, log: Some(log) };
+    let (mut found, mut place) = (Found::default(), Some(Place::START));
+    while let Some(at) = place.take() {
+        let (more, next) = purge.step(selection, at, mode).await.expect("the store is there");
+        found += more;
+        place = next;
+    }
+    found
+}
+
+fn of(n: u128) -> Selection {
+    let number = format!("+1555010{n:04}");
+    let addresses = Selection::addresses(&number, &Privacy::default()).expect("a number");
+    Selection { addresses, ..Selection::default() }
+}
+
+async fn is_kept(outbox: &Outbox, n: u128) -> bool {
+    outbox.find(&format!("ntf_{n}")).await.expect("the store").is_some()
+}
+
+async fn execute(store: &Store, sql: &str) {
+    match &store._home {
+        (Some(directory), ..) => {
+            let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+            let mut connection = SqliteConnection::connect(&url).await.expect("it is there");
+            connection.execute(sqlx::AssertSqlSafe(sql)).await.expect("a good statement");
+        }
+        (_, Some(server), _) => server.execute(sql).await,
+        _ => unreachable!("a store is one of the two"),
+    }
+}
+
+async fn a_purge_of_a_person_cancels_and_leaves_nothing(store: Store) {
+    let outbox = &store.outbox;
+    in_writing(outbox, &new(1)).await;
+    for n in 2..4 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    outbox.suppress(&new(2).to, &new(2).to_hash, true, "hand").await.expect("the store");
+    let counted = purge(&store, &of(2), Mode::Count).await;
+    assert_eq!(counted, Found { notifications: 1, ..Found::default() });
+    assert!(is_kept(outbox, 2).await);
+    assert_eq!(purge(&store, &of(2), Mode::Delete).await, counted);
+    assert_eq!((is_kept(outbox, 2).await, is_kept(outbox, 3).await), (false, true));
+    let listed = outbox.suppressions("", 10).await.expect("the store");
+    assert_eq!((listed.len(), listed[0].to.as_deref()), (1, None), "the hash still stops it");
+
+    // The answer of a request that is on its way must find its attempt.
+    let stays = Found { in_writing: 1, ..Found::default() };
+    assert_eq!(purge(&store, &of(1), Mode::Delete).await, stays);
+    assert_eq!(answer(outbox, AttemptId::new(1), accepted("SM1")).await, 0);
+    assert_eq!(purge(&store, &of(1), Mode::Delete).await.notifications, 1);
+    assert!(!is_kept(outbox, 1).await);
+}
+
+async fn a_purge_of_a_time_leaves_what_is_planned(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..3 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    outbox.cancel("ntf_1").await.expect("the store");
+    let late = Timestamp::parse_rfc3339("2090-01-01T00:00:00Z");
+    let before = Selection { before: late, ..Selection::default() };
+    assert_eq!(purge(&store, &before, Mode::Delete).await.notifications, 1);
+    assert_eq!((is_kept(outbox, 1).await, is_kept(outbox, 2).await), (false, true));
+    let account = Selection { account: Some("AC2".to_owned()), ..before };
+    assert_eq!(purge(&store, &account, Mode::Delete).await, Found::default());
+}
+
+async fn what_is_settled_is_kept_as_privacy_says(store: Store) {
+    let outbox = &store.outbox;
+    let treatments =
+        Treatments { numbers: Treatment::Hash, bodies: Treatment::Drop, ..Treatments::default() };
+    let privacy = Privacy::new(treatments, [], Some(&"k".repeat(32).into())).expect("a key");
+    for n in 1..4 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    outbox.suppress(&new(1).to, &new(1).to_hash, true, "hand").await.expect("the store");
+    outbox.cancel("ntf_1").await.expect("the store");
+    assert_eq!(outbox.treat(&Privacy::default()).await, Ok(0));
+    assert_eq!(outbox.treat(&privacy).await, Ok(1));
+    assert_eq!(outbox.treat(&privacy).await, Ok(0), "each once");
+    let to = async |n: u128| {
+        outbox.find(&format!("ntf_{n}")).await.expect("the store").expect("kept").0.to
+    };
+    assert_eq!(to(1).await, privacy.forms(&new(1).to).pop().expect("a hash"));
+    assert_eq!(to(2).await, new(2).to, "it is to be sent yet");
+    let listed = outbox.suppressions("", 10).await.expect("the store");
+    assert_eq!(listed[0].to.as_ref(), privacy.forms(&new(1).to).last());
+
+    let addresses = Selection::addresses(&new(1).to, &privacy).expect("a number");
+    let selection = Selection { addresses, ..Selection::default() };
+    assert_eq!(purge(&store, &selection, Mode::Delete).await.notifications, 1);
+}
+
+async fn what_was_sent_goes_when_it_is_old(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..5 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    for n in 1..4 {
+        outbox.cancel(&format!("ntf_{n}")).await.expect("the store");
+    }
+    let at = "2020-01-01T00:00:00.000000Z";
+    let settled =
+        format!("UPDATE notifications SET settled_at = '{at}' WHERE id IN ('ntf_1', 'ntf_2')");
+    execute(&store, &settled).await;
+    let asked =
+        format!("UPDATE notifications SET created_at = '{at}' WHERE id IN ('ntf_1', 'ntf_4')");
+    execute(&store, &asked).await;
+    let cutoff = Timestamp::parse_rfc3339("2021-01-01T00:00:00Z").expect("a time");
+    match &store._home {
+        (_, Some(server), _) => {
+            let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
+            postgres::Retention::of_events(pool).step(cutoff).await.expect("the store");
+        }
+        (.., Some(sink)) => {
+            sqlite::Retention::of_events(sink).step(cutoff).await.expect("the store");
+        }
+        _ => unreachable!("a store is one of the two"),
+    }
+    assert!(!is_kept(outbox, 1).await);
+    assert!(is_kept(outbox, 2).await, "the key of a request is good for 7 days");
+    assert!(is_kept(outbox, 3).await && is_kept(outbox, 4).await);
 }
