@@ -11,6 +11,7 @@ mod local_log;
 mod reload;
 mod retention;
 mod scaled;
+mod sender;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ use crate::{admin, inbound, telemetry, upkeep};
 
 /// A server that runs.
 pub struct Running {
-    /// The address of the public listener; `None` for a worker.
+    /// The address of the public listener; `None` for a worker and a sender.
     pub inbound: Option<SocketAddr>,
     /// The address of the admin listener.
     pub admin: SocketAddr,
@@ -76,7 +77,7 @@ impl Running {
 /// The sockets of both listeners.
 #[derive(Debug)]
 pub struct Listeners {
-    /// The public one; `None` for a worker.
+    /// The public one; `None` for a worker and a sender.
     pub inbound: Option<TcpListener>,
     /// The private one.
     pub admin: TcpListener,
@@ -208,6 +209,7 @@ async fn build(
             builder.direct(log, store, listen.as_ref()).await
         }
         Deployment::Scaled(scaled) => builder.scaled(scaled).await,
+        Deployment::Sender { store, listen } => builder.sender(store, listen.as_ref()).await,
     }
 }
 
@@ -335,7 +337,7 @@ struct Parts {
     feed_wakes: Wakes,
     forwards: Forwards,
     probes: Vec<(Need, Probe)>,
-    /// `None` for a worker.
+    /// `None` for a worker and a sender.
     recorder: Option<Recorder>,
     durabilities: DurabilityReports,
     purge: Purge,

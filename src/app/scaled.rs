@@ -45,7 +45,7 @@ impl Builder<'_> {
         let durabilities = DurabilityReports::default();
         let watched = match role {
             Role::Receiver => vec![redis.clone()],
-            Role::Worker | Role::All => vec![redis.clone(), health.clone()],
+            Role::Worker | Role::Sender | Role::All => vec![redis.clone(), health.clone()],
         };
         self.watch_durability(watched, &durabilities, scaled.answer_after).await?;
         self.rehearse(scaled).await?;
@@ -53,7 +53,7 @@ impl Builder<'_> {
         let stage = if role.works() { EventStage::Stored } else { EventStage::Received };
         let live = RecentEvents::new(stage, self.clock);
         let spool = match role {
-            Role::Worker => None,
+            Role::Worker | Role::Sender => None,
             Role::Receiver | Role::All => {
                 Some(self.open_local_log(&scaled.spool, Stands::BehindStream).await?)
             }

@@ -14,6 +14,7 @@ use crate::backend::local_log::{absolute, volatile};
 use crate::config::{Config, ConfigError, Deployment, Role, Sources};
 use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
+use crate::outbound;
 use crate::upkeep::retention::Config as Ages;
 
 /// The arguments.
@@ -73,6 +74,7 @@ struct Meaning {
     /// The share of requests that is traced; null if none is.
     traced_share: Option<f64>,
     forwards: Vec<Forward>,
+    senders: Vec<SenderLine>,
 }
 
 /// What is wrong, or most likely not meant.
@@ -129,6 +131,30 @@ struct Forward {
     form: &'static str,
 }
 
+/// Without its number, and without its credentials.
+#[derive(Serialize)]
+struct SenderLine {
+    name: String,
+    kind: &'static str,
+    account: String,
+    pace: String,
+    /// Units per second of the pace.
+    rate: f64,
+}
+
+impl SenderLine {
+    fn of(config: &outbound::Config) -> Vec<Self> {
+        let lines = config.senders.iter().map(|sender| Self {
+            name: sender.name.clone(),
+            kind: sender.kind.as_str(),
+            account: sender.account.clone(),
+            pace: sender.pace.clone(),
+            rate: config.pace(sender).rate.get(),
+        });
+        lines.collect()
+    }
+}
+
 impl Problem {
     fn of(ConfigError { key, origin, problem }: &ConfigError) -> Self {
         Self { key: key.clone(), origin: origin.to_string(), problem: problem.clone() }
@@ -175,6 +201,7 @@ impl Meaning {
             deployment: deployment.name(),
             role: match deployment {
                 Deployment::Scaled(scaled) => Some(scaled.role.as_str()),
+                Deployment::Sender { .. } => Some(Role::Sender.as_str()),
                 Deployment::Embedded { .. } | Deployment::Direct { .. } => None,
             },
             mode: mode(deployment),
@@ -187,14 +214,18 @@ impl Meaning {
             accounts: config.keyring.accounts().iter().map(Signer::of).collect(),
             store_file: match deployment {
                 Deployment::Embedded { store, .. } => Some(store.clone()),
-                Deployment::Direct { .. } | Deployment::Scaled(_) => None,
+                Deployment::Direct { .. } | Deployment::Scaled(_) | Deployment::Sender { .. } => {
+                    None
+                }
             },
             stream: match deployment {
                 Deployment::Scaled(scaled) => Some(StreamNames {
                     key: scaled.names.stream.to_string(),
                     group: scaled.names.group.to_string(),
                 }),
-                Deployment::Embedded { .. } | Deployment::Direct { .. } => None,
+                Deployment::Embedded { .. }
+                | Deployment::Direct { .. }
+                | Deployment::Sender { .. } => None,
             },
             local_log: deployment.local_log().map(|log| Directory {
                 directory: absolute(&log.directory).display().to_string(),
@@ -209,6 +240,7 @@ impl Meaning {
             },
             traced_share: config.traces.as_ref().map(|traces| traces.sample_ratio),
             forwards: forwards.collect(),
+            senders: config.outbound.as_ref().map(SenderLine::of).unwrap_or_default(),
         }
     }
 
@@ -280,6 +312,9 @@ impl Meaning {
         for Forward { name, url, form } in &self.forwards {
             fact("forward", format!("{name} to {url}, form {form}"));
         }
+        for SenderLine { name, kind, account, pace, rate } in &self.senders {
+            fact("sender", format!("{name} ({kind}) of {account}, pace {pace}: {rate}/s"));
+        }
         lines.join("\n") + "\n"
     }
 }
@@ -293,10 +328,14 @@ fn mode(deployment: &Deployment) -> String {
         Deployment::Direct { .. } => {
             "direct: one process with a local log, and Postgres; no Redis".to_owned()
         }
+        Deployment::Sender { .. } => {
+            "sender: this process only sends, from a Postgres that it shares".to_owned()
+        }
         Deployment::Scaled(scaled) => {
             let does = match scaled.role {
                 Role::Receiver => "receives",
                 Role::Worker => "stores",
+                Role::Sender => "sends",
                 Role::All => "receives and stores",
             };
             format!("scale-out: Redis stream and Postgres; this process {does}")

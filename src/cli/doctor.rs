@@ -82,7 +82,8 @@ impl Doctor {
         }
         match &config.deployment {
             Deployment::Embedded { store, .. } => findings.extend(disk::look_at_store(store)),
-            Deployment::Direct { store: url, listen, .. } => {
+            Deployment::Direct { store: url, listen, .. }
+            | Deployment::Sender { store: url, listen } => {
                 findings.extend(store::look(url, listen.as_ref(), config).await);
             }
             Deployment::Scaled(scaled) => {

@@ -23,7 +23,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// What this process does, in the scale-out deployment
+    /// What this process does, where several share a Postgres
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
     /// For `torture`: how many seconds this process's clock is wrong by

@@ -37,6 +37,13 @@ pub enum Deployment {
     },
     /// A Redis stream, with a local log behind it, and Postgres: receivers and workers.
     Scaled(Box<Scaled>),
+    /// A process that sends and does nothing else, beside those of any deployment with a Postgres.
+    Sender {
+        /// `postgres://…`
+        store: SecretString,
+        /// Where notifications are listened to: `postgres://…`
+        listen: Option<SecretString>,
+    },
 }
 
 /// Where a deployment stores.
@@ -68,6 +75,7 @@ impl Deployment {
                 DeadLetters { stream: None, local: Some(local) }
             }
             Self::Scaled(scaled) => scaled.dead_letters(),
+            Self::Sender { .. } => DeadLetters { stream: None, local: None },
         }
     }
 
@@ -78,15 +86,17 @@ impl Deployment {
             Self::Embedded { .. } => "embedded",
             Self::Direct { .. } => "direct",
             Self::Scaled(_) => "scale-out",
+            Self::Sender { .. } => "sender",
         }
     }
 
-    /// The local log of this process; a worker has none.
+    /// The local log of this process; a worker and a sender have none.
     #[must_use]
     pub fn local_log(&self) -> Option<&LocalLog> {
         match self {
             Self::Embedded { log, .. } | Self::Direct { log, .. } => Some(log),
             Self::Scaled(scaled) => scaled.role.receives().then_some(&scaled.spool),
+            Self::Sender { .. } => None,
         }
     }
 
@@ -95,7 +105,7 @@ impl Deployment {
     pub fn store(&self) -> StoreUrl<'_> {
         match self {
             Self::Embedded { store, .. } => StoreUrl::Sqlite(store),
-            Self::Direct { store, .. } => StoreUrl::Postgres(store),
+            Self::Direct { store, .. } | Self::Sender { store, .. } => StoreUrl::Postgres(store),
             Self::Scaled(scaled) => StoreUrl::Postgres(&scaled.store),
         }
     }
@@ -106,15 +116,26 @@ impl Deployment {
         match self {
             Self::Embedded { .. } | Self::Direct { .. } => true,
             Self::Scaled(scaled) => scaled.role.receives(),
+            Self::Sender { .. } => false,
         }
     }
 
-    /// Whether this process writes to the store.
+    /// Whether this process sends, if a sender is configured.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        match self {
+            Self::Embedded { .. } | Self::Direct { .. } | Self::Sender { .. } => true,
+            Self::Scaled(scaled) => scaled.role.sends(),
+        }
+    }
+
+    /// Whether this process writes events to the store.
     #[must_use]
     pub fn stores(&self) -> bool {
         match self {
             Self::Embedded { .. } | Self::Direct { .. } => true,
             Self::Scaled(scaled) => scaled.role.works(),
+            Self::Sender { .. } => false,
         }
     }
 
@@ -123,9 +144,9 @@ impl Deployment {
     #[must_use]
     pub fn threads(&self) -> usize {
         match self {
-            Self::Embedded { .. } | Self::Direct { .. } => 1,
+            Self::Embedded { .. } | Self::Direct { .. } | Self::Sender { .. } => 1,
             Self::Scaled(scaled) => match scaled.role {
-                Role::Receiver | Role::Worker => 1,
+                Role::Receiver | Role::Worker | Role::Sender => 1,
                 Role::All => 2,
             },
         }
@@ -155,14 +176,16 @@ pub struct Scaled {
     pub worker: crate::worker::Config,
 }
 
-/// What a process of the scale-out mode does.
+/// What a process does, where several share a Postgres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Role {
     /// Take callbacks and write them to the stream.
     Receiver,
     /// Move events from the stream into the store.
     Worker,
-    /// Both.
+    /// Send what was asked for, over Twilio's API.
+    Sender,
+    /// All of it.
     #[default]
     All,
 }
@@ -174,6 +197,7 @@ impl Role {
         match self {
             Self::Receiver => "receiver",
             Self::Worker => "worker",
+            Self::Sender => "sender",
             Self::All => "all",
         }
     }
@@ -181,13 +205,19 @@ impl Role {
     /// Whether it takes callbacks.
     #[must_use]
     pub fn receives(self) -> bool {
-        self != Self::Worker
+        matches!(self, Self::Receiver | Self::All)
     }
 
     /// Whether it moves events into the store.
     #[must_use]
     pub fn works(self) -> bool {
-        self != Self::Receiver
+        matches!(self, Self::Worker | Self::All)
+    }
+
+    /// Whether it sends, if a sender is configured.
+    #[must_use]
+    pub fn sends(self) -> bool {
+        matches!(self, Self::Sender | Self::All)
     }
 }
 
@@ -198,12 +228,15 @@ pub(super) fn resolve(loaded: &Loaded, role: Role) -> Result<Deployment, ConfigE
     match scheme.as_str() {
         "sqlite" if role != Role::All => Err(loaded.error(
             "store.url",
-            "a SQLite store belongs to one process, which receives and stores: --role needs a \
+            "a SQLite store belongs to one process, which receives, stores and sends: --role needs a \
              postgres:// store",
         )),
         "sqlite" => embedded(loaded, url.expose_secret()),
         "postgres" | "postgresql" => {
             store::check_postgres(loaded, &url)?;
+            if role == Role::Sender {
+                return sender(loaded, url);
+            }
             match stream::url(loaded)? {
                 Some(stream) => scaled(loaded, role, url, &stream),
                 None => direct(loaded, role, url),
@@ -253,6 +286,18 @@ fn direct(loaded: &Loaded, role: Role, store: SecretString) -> Result<Deployment
     }
     let log = spool::local_log(loaded, loaded.raw.spool.directory.clone())?;
     Ok(Deployment::Direct { log, store, listen: store::listen_url(loaded)? })
+}
+
+/// It needs neither a stream nor a log, whatever the other processes have.
+fn sender(loaded: &Loaded, store: SecretString) -> Result<Deployment, ConfigError> {
+    if loaded.raw.sender.is_empty() {
+        return Err(loaded.error(
+            "sender",
+            "--role sender has nothing to send from: add a [[sender]] with a name, and with from or \
+             messaging_service_sid, to the file",
+        ));
+    }
+    Ok(Deployment::Sender { store, listen: store::listen_url(loaded)? })
 }
 
 fn scaled(

@@ -53,6 +53,27 @@ fn a_process_has_one_thread_for_each_of_its_roles() {
 }
 
 #[test]
+fn a_process_that_only_sends_needs_a_postgres_and_a_sender() {
+    let sender = "[[sender]]\nname = 'alerts'\nfrom = '+12125550100'\n";
+    let stores = [("DATABASE_URL", "postgres://h/d"), ("REDIS_URL", "redis://h")];
+    for stores in [&stores[..1], &stores[..]] {
+        let config = load_as(&minimal(stores), sender, Role::Sender).expect("complete");
+        let deployment = config.deployment;
+        assert!(matches!(deployment, Deployment::Sender { .. }));
+        assert!(deployment.sends() && !deployment.receives() && !deployment.stores());
+        assert_eq!((deployment.threads(), deployment.local_log().is_none()), (1, true));
+        let refused = load_as(&minimal(stores), "", Role::Sender);
+        check_error(refused, &["sender (not set)", "--role sender", "[[sender]]"]);
+        let all = load(&minimal(stores), sender).expect("complete").deployment;
+        assert!(all.sends() && all.receives() && all.stores());
+    }
+    let receiver = load_as(&minimal(&stores), sender, Role::Receiver).expect("complete");
+    assert!(!receiver.deployment.sends());
+    check_error(load_as(&MINIMAL, sender, Role::Sender), &["store.url", "--role", "postgres://"]);
+    assert!(load(&MINIMAL, sender).expect("complete").deployment.sends());
+}
+
+#[test]
 fn a_redis_url_that_lies_about_is_not_read() {
     let stray = minimal(&[("REDIS_URL_FILE", "/nowhere/redis")]);
     let config = load(&stray, "").expect("a SQLite process needs no Redis");

@@ -95,6 +95,7 @@ fn spawn(settings: &Settings, read: ReadLog) -> spawned::Spawned {
         Role::All => "all",
         Role::Receiver => "receiver",
         Role::Worker => "worker",
+        Role::Sender => "sender",
     };
     let mut command = program(settings, &["serve", "--role", role]);
     spawned::Spawned::start(&mut command, usize::MAX, read).expect("setpriv starts it")
