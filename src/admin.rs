@@ -34,7 +34,9 @@ pub use self::auth::Auth;
 pub use self::conditions::{ELSEWHERE, Severity, alerts};
 pub use self::feed_doors::FeedDoors;
 pub use self::forward_doors::{ConfiguredForward, ForwardDoors};
-pub use self::last_hour::{ForwardHandles, Handles, LastHour, Receiving, TableHandles};
+pub use self::last_hour::{
+    AccountHandles, ForwardHandles, Handles, LastHour, Receiving, SendHandles, TableHandles,
+};
 pub use self::runbook::Runbook;
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};

@@ -36,6 +36,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::forward;
 use crate::inbound::{Health, Inbound};
+use crate::outbound::SendMetrics;
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::policy::{InboundPolicy, Part, PolicyInForce};
@@ -120,6 +121,8 @@ pub async fn start(
     let forwarded = forward::Metrics::register(&registry)?;
     let forwarding = Forwarding::new(&config, &policy, &forwarded, tasks.stop())?;
     let (forward_handles, configured) = (forwarding.handles(), forwarding.shown());
+    let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
+    let sending = sends.map(|config| SendMetrics::register(&registry, config)).transpose()?;
     let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
     let Parts { reader, feed, feed_wakes, forwards, probes, recorder, durabilities, purge, live } =
         parts;
@@ -132,6 +135,7 @@ pub async fn start(
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
     handles.forwards = forward_handles;
+    handles.sending = sending.as_ref().map(console::sending);
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
         policy: policy.clone(),

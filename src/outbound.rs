@@ -1,5 +1,7 @@
 //! The sending half: it sends what was asked for, once, at the pace that its senders allow.
 
 pub mod config;
+pub mod metrics;
 
 pub use self::config::Config;
+pub use self::metrics::SendMetrics;

@@ -9,6 +9,7 @@ mod callbacks;
 mod forwards;
 mod outcomes;
 mod process;
+mod sending;
 mod waiting;
 
 use std::time::Duration;
@@ -188,6 +189,12 @@ pub(super) const CONDITIONS: &[Condition] = &[
         "dead-letters",
         waiting::dead_letters,
     ),
+    row("OffhookSendLate", Warning, None, "sending-late", sending::late),
+    row("OffhookSendUnknown", Warning, None, "outcome-unknown", sending::unknown),
+    row("OffhookSenderPaused", Warning, None, "sender-paused", sending::paused),
+    row("OffhookSentTwice", Warning, None, "sent-twice", sending::duplicates),
+    row("OffhookAttemptMismatch", Warning, None, "attempt-mismatch", sending::mismatches),
+    row("OffhookSendThrottled", Warning, None, "sending-throttled", sending::throttled),
     row("OffhookForwardDown", Warning, FORWARDS, "forward-down", forwards::down),
     row("OffhookForwardLate", Warning, FORWARDS, "forward-late", forwards::late),
     row("OffhookForwardGivenUp", Warning, FORWARDS, "forward-given-up", forwards::given_up),

@@ -13,7 +13,9 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::habit::Habit;
-pub use self::handles::{ForwardHandles, Handles, Receiving, TableHandles};
+pub use self::handles::{
+    AccountHandles, ForwardHandles, Handles, Receiving, SendHandles, TableHandles,
+};
 pub(super) use self::sample::{ForwardSample, Sample, SecretName};
 use super::Admin;
 use super::health::{self, Checked};

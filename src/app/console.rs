@@ -1,14 +1,16 @@
 //! The metrics that the console reads, collected from their owners.
 
-use crate::admin::{ForwardHandles, Handles, Receiving, TableHandles};
+use crate::admin::{AccountHandles, ForwardHandles, Handles, Receiving, SendHandles, TableHandles};
 use crate::forward::ForwardMetrics;
 use crate::inbound;
+use crate::outbound::SendMetrics;
+use crate::outbound::metrics::{AccountMetrics, Sent};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
 use crate::telemetry::stream::Reset;
 use crate::upkeep::retention::{self, Table};
 
-/// The handles of every process; what [`receiving`] and [`forward`] collect is left out.
+/// The handles of every process; what [`receiving`], [`forward`] and [`sending`] collect is left out.
 pub(super) fn handles(
     metrics: &Metrics,
     reloads: &Reloads,
@@ -41,6 +43,28 @@ pub(super) fn handles(
         reload_successful: reloads.last_successful.clone(),
         retention: Table::ALL.into_iter().map(|table| of_table(retention, table)).collect(),
         forwards: Vec::new(),
+        sending: None,
+    }
+}
+
+fn account(metrics: &AccountMetrics) -> AccountHandles {
+    AccountHandles {
+        name: metrics.name.clone(),
+        requests: Sent::ALL.map(|sent| metrics.of(sent).clone()).into(),
+        throttled: metrics.of(Sent::Throttled).clone(),
+    }
+}
+
+/// The handles of sending.
+pub(super) fn sending(metrics: &SendMetrics) -> SendHandles {
+    SendHandles {
+        accounts: metrics.accounts.iter().map(account).collect(),
+        paused: metrics.senders.clone(),
+        due: metrics.due.clone(),
+        oldest_due: metrics.oldest_due.clone(),
+        unknown: metrics.unknown.clone(),
+        mismatches: metrics.mismatches.clone(),
+        duplicates: metrics.duplicates.clone(),
     }
 }
 

@@ -12,9 +12,9 @@ use super::output::{Format, count, json as line};
 use super::terminal::outln;
 use crate::backend::local_log::{absolute, volatile};
 use crate::config::{Config, ConfigError, Deployment, Role, Sources};
+use crate::outbound;
 use crate::twilio::keyring::{Account, Secret};
 use crate::twilio::privacy::Treatments;
-use crate::outbound;
 use crate::upkeep::retention::Config as Ages;
 
 /// The arguments.

@@ -118,7 +118,7 @@ impl<'a> Message<'a> {
         Self { sid: heard.sid, status, error: code.map(|code| (status.0, status.1, code)) }
     }
 
-    /// The law of the store, as far as it can be told without times: the further status wins, the error of a further
+    /// The law of the store, as far as it can be applied without times: the further status wins, the error of a further
     /// one as well, and of equals the later in the alphabet.
     fn merge(&mut self, other: Self) {
         self.status = self.status.max(other.status);

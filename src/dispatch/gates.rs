@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn only_to_refuses_everybody_else() {
+    fn only_to_refuses_every_other_number() {
         let (one, other) = (number("+12125550100"), number("+12125550101"));
         let rules = Rules { only_to: vec![one.clone()], ..rules() };
         assert_eq!(rules.ask(&known(&one), at(0)), Verdict::Pass);

@@ -77,7 +77,7 @@ pub enum Effect {
 
 /// Answers with an unlisted code after which a sender is paused, if no other answer came between them.
 pub const UNCLASSIFIED_IN_A_ROW: u32 = 5;
-/// An account that has used up its day is tried again after this long: nobody says when its day ends.
+/// An account that has used up its day is tried again after this long: Twilio does not say when its day ends.
 pub const ACCOUNT_STOPPED: Duration = Duration::from_secs(15 * 60);
 
 /// What follows from an error.

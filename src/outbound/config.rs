@@ -1,4 +1,4 @@
-//! What the sending half is configured with. Without a `[[sender]]` there is none of it.
+//! What the sending half is configured with. There is a configuration only if there is a `[[sender]]`.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub struct Config {
     pub callback_url: String,
     /// What is sent from, in the order of the configuration; at least one.
     pub senders: Vec<Sender>,
-    /// The SIDs of the accounts that the senders belong to, each once.
-    pub accounts: Vec<String>,
+    /// The accounts that the senders belong to, each once.
+    pub accounts: Vec<Account>,
     /// What senders are paced by, each once.
     pub paces: Vec<Pace>,
     /// What the gates allow.
@@ -36,6 +36,15 @@ pub struct Config {
     pub timeout: Duration,
     /// When an attempt is looked up at Twilio, counted from when its outcome became unknown; ascending, at least one.
     pub looks: Vec<Duration>,
+}
+
+/// An account that is charged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// Its SID.
+    pub sid: String,
+    /// Its name in metrics, where a SID must not be.
+    pub name: String,
 }
 
 /// What is sent from and paid for.
@@ -119,6 +128,48 @@ impl Sender {
             | SenderKind::TollFree
             | SenderKind::ShortCode
             | SenderKind::Other => number.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::dispatch::gates::{MAX_PER_DAY, MAX_PER_RECIPIENT_HOUR};
+
+    /// One sender, `alerts`, of the account `AC1`, whose name is `main`.
+    pub(crate) fn config() -> Config {
+        let rules = Rules {
+            countries: Vec::new(),
+            only_to: Vec::new(),
+            max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
+            max_per_day: MAX_PER_DAY,
+        };
+        let credentials = Credentials { user: "AC1".to_owned(), password: "t0ken".into() };
+        Config {
+            api_url: "http://127.0.0.1:1".to_owned(),
+            callback_url: "http://127.0.0.1:2/status".to_owned(),
+            senders: vec![Sender {
+                name: "alerts".to_owned(),
+                origin: Origin::From("+12125550100".to_owned()),
+                kind: SenderKind::LongCode,
+                account: "AC1".to_owned(),
+                credentials,
+                pace: "alerts".to_owned(),
+            }],
+            accounts: vec![Account { sid: "AC1".to_owned(), name: "main".to_owned() }],
+            paces: vec![Pace {
+                name: "alerts".to_owned(),
+                rate: Rate::per_second(1.0).expect("it is a rate"),
+            }],
+            rules,
+            tokens: Vec::new(),
+            suppression_key: None,
+            max_in_flight: 10,
+            claim_lease: Duration::from_secs(2),
+            writing_lease: Duration::from_secs(45),
+            timeout: Duration::from_secs(30),
+            looks: vec![Duration::from_secs(60)],
         }
     }
 }

@@ -42,6 +42,11 @@ fn forwarded(change: impl FnOnce(&mut ForwardSample)) -> Vitals {
     counted(|now| now.forwards.push(forward))
 }
 
+/// So many requests of an account to send, and those of them that were throttled.
+fn requested(all: u64, throttled: u64) -> Vitals {
+    counted(|now| now.sending.requests.push(("main".to_owned(), all, throttled)))
+}
+
 /// Each alert, and the least that it is about.
 fn scenes() -> Vec<(&'static str, Vitals)> {
     let refused = |reason| counted(|now| now.refusals.add(reason, 1));
@@ -128,6 +133,12 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookForwardDown", forwarded(|forward| (forward.down, forward.lag) = (true, 601.0))),
         ("OffhookForwardLate", forwarded(|forward| forward.lag = 601.0)),
         ("OffhookForwardGivenUp", forwarded(|forward| forward.given_up = 1)),
+        ("OffhookSendLate", counted(|now| (now.sending.due, now.sending.oldest_due) = (1, 60.1))),
+        ("OffhookSendUnknown", counted_once(|now| &mut now.sending.unknown)),
+        ("OffhookSenderPaused", counted(|now| now.sending.paused.push("alerts".to_owned()))),
+        ("OffhookSentTwice", counted_once(|now| &mut now.sending.duplicates)),
+        ("OffhookAttemptMismatch", counted_once(|now| &mut now.sending.mismatches)),
+        ("OffhookSendThrottled", requested(20, 2)),
         ("OffhookRetentionHeld", counted(|now| now.retention_held.push("events"))),
         ("OffhookRetentionFails", counted(|now| now.retention_errors.add("events", 1))),
     ]
@@ -215,6 +226,8 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookForwardDown",
             "OffhookForwardLate",
             "OffhookRetentionHeld",
+            "OffhookSendUnknown",
+            "OffhookSenderPaused",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
             "OffhookReloadFailed",
@@ -338,4 +351,20 @@ fn what_an_operator_disabled_is_not_told() {
     let vitals = forwarded(|forward| forward.disabled = Some(Disabled::Operator));
     let findings = verdict(&vitals, &everysec());
     assert!(findings.iter().all(|finding| finding.alert.is_none()), "{findings:?}");
+}
+
+#[test]
+fn a_few_requests_that_are_throttled_or_a_small_share_are_not_told() {
+    for (all, throttled) in [(19, 19), (20, 1), (1000, 50), (0, 0)] {
+        let findings = verdict(&requested(all, throttled), &everysec());
+        assert_eq!(findings[0].tone, Tone::Good, "{throttled} of {all}: {findings:?}");
+    }
+    assert_eq!(verdict(&requested(1000, 51), &everysec())[0].tone, Tone::Odd);
+}
+
+#[test]
+fn what_is_due_and_becomes_less_is_not_told() {
+    let mut vitals = counted(|now| (now.sending.due, now.sending.oldest_due) = (7, 99.0));
+    vitals.samples.iter_mut().for_each(|sample| sample.sending.due = 8);
+    assert_eq!(verdict(&vitals, &everysec())[0].tone, Tone::Good);
 }

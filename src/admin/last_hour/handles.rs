@@ -46,6 +46,8 @@ pub struct Handles {
     pub retention: Vec<TableHandles>,
     /// One of each forward of the configuration.
     pub forwards: Vec<ForwardHandles>,
+    /// Those of sending; `None` in a process that does not send.
+    pub sending: Option<SendHandles>,
 }
 
 /// Metrics of the public listener that the console reads.
@@ -84,6 +86,30 @@ pub struct ForwardHandles {
     pub down: IntGauge,
     /// By the reason.
     pub disabled: Vec<(Disabled, IntGauge)>,
+}
+
+/// Metrics of the requests of one account.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is described where it is declared")]
+pub struct AccountHandles {
+    pub name: String,
+    /// By what came of them, all of them together.
+    pub requests: Vec<IntCounter>,
+    pub throttled: IntCounter,
+}
+
+/// Metrics of sending.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is described where it is declared")]
+pub struct SendHandles {
+    pub accounts: Vec<AccountHandles>,
+    /// By sender.
+    pub paused: Vec<(String, IntGauge)>,
+    pub due: IntGauge,
+    pub oldest_due: Gauge,
+    pub unknown: IntGauge,
+    pub mismatches: IntCounter,
+    pub duplicates: IntCounter,
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use prometheus::core::{Collector, Metric as _};
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::handles::{ForwardHandles, Handles, Receiving};
+use super::handles::{ForwardHandles, Handles, Receiving, SendHandles};
 use crate::backend::Backend;
 use crate::backend::forwards::Disabled;
 use crate::clock::Timestamp;
@@ -62,6 +62,40 @@ pub(crate) struct Sample {
     pub(crate) retention_held: Vec<&'static str>,
     /// Those of the configuration.
     pub(crate) forwards: Vec<ForwardSample>,
+    pub(crate) sending: SendSample,
+}
+
+/// What is sent, at one moment; all of it 0 in a process that does not send.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct SendSample {
+    /// Each account with its requests, and those of them that were throttled.
+    pub(crate) requests: Vec<(String, u64, u64)>,
+    pub(crate) paused: Vec<String>,
+    pub(crate) due: u64,
+    /// Seconds.
+    pub(crate) oldest_due: f64,
+    pub(crate) unknown: u64,
+    pub(crate) mismatches: u64,
+    pub(crate) duplicates: u64,
+}
+
+impl SendSample {
+    fn of(handles: &SendHandles) -> Self {
+        let paused = handles.paused.iter().filter(|(_, paused)| paused.get() > 0);
+        let requests = handles.accounts.iter().map(|account| {
+            let all = account.requests.iter().map(IntCounter::get).sum();
+            (account.name.clone(), all, account.throttled.get())
+        });
+        Self {
+            requests: requests.collect(),
+            paused: paused.map(|(name, _)| name.clone()).collect(),
+            due: whole(&handles.due),
+            oldest_due: handles.oldest_due.get(),
+            unknown: whole(&handles.unknown),
+            mismatches: handles.mismatches.get(),
+            duplicates: handles.duplicates.get(),
+        }
+    }
 }
 
 /// A forward at one moment.
@@ -136,6 +170,7 @@ impl Sample {
             retention_errors: Counts::of(retention.map(|table| (table.name, table.errors.get()))),
             retention_held: held.map(|table| table.name).collect(),
             forwards: handles.forwards.iter().map(ForwardSample::of).collect(),
+            sending: handles.sending.as_ref().map(SendSample::of).unwrap_or_default(),
             ..Self::default()
         };
         match &handles.receiving {

@@ -17,8 +17,8 @@ use crate::dispatch::country::{Country, Number};
 use crate::dispatch::gates::Rules;
 use crate::inbound;
 use crate::outbound::Config;
-use crate::outbound::config::{Sender, Token};
-use crate::twilio::keyring::Keyring;
+use crate::outbound::config::{Account, Sender, Token};
+use crate::twilio::keyring::{self, Keyring};
 use crate::twilio::public_url::PublicUrl;
 
 #[derive(Debug, Deserialize)]
@@ -73,9 +73,7 @@ pub(crate) fn resolve(
     }
     warnings.extend(twilio::warning(loaded, &api_url));
     warnings.extend(unreachable(loaded, around.public_url, &api_url));
-    let mut accounts: Vec<String> = senders.iter().map(|sender| sender.account.clone()).collect();
-    accounts.sort_unstable();
-    accounts.dedup();
+    let accounts = accounts(&senders, around.keyring);
     let config = Config {
         api_url,
         callback_url: around
@@ -94,6 +92,26 @@ pub(crate) fn resolve(
         looks,
     };
     Ok((Some(config), warnings))
+}
+
+/// The accounts of the senders, by their names in metrics: a sub-account has its parent's, and its place there.
+fn accounts(senders: &[Sender], keyring: &Keyring) -> Vec<Account> {
+    let name = |sid: &str| {
+        if let Some(entry) = keyring.account(sid) {
+            return entry.name().to_owned();
+        }
+        let place = |entry: &keyring::Account| entry.subaccounts().iter().position(|it| it == sid);
+        let mut entries = keyring.accounts().iter();
+        let found = entries.find_map(|entry| Some((entry.name(), place(entry)? + 1)));
+        let (parent, place) = found.expect("a sender's account is in the keyring");
+        format!("{parent}_{place}")
+    };
+    let account =
+        |sender: &Sender| Account { sid: sender.account.clone(), name: name(&sender.account) };
+    let mut accounts: Vec<Account> = senders.iter().map(account).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    accounts
 }
 
 /// Whether Twilio itself could not reach the public URL.

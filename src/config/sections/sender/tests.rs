@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::testing::{MINIMAL, check_error, load};
 use crate::config::{Config, DEFAULTS};
-use crate::outbound;
+use crate::outbound::{self, config::Account};
 
 const NUMBER: &str = "[[sender]]\nname = 'alerts'\nfrom = '+12125550100'\n";
 const SERVICE: &str = "[[sender]]\nname = 'shop'\nmessaging_service_sid = 'MG1'\n";
@@ -41,7 +41,9 @@ fn a_name_and_a_number_are_enough() {
         ("alerts", "AC1", SenderKind::LongCode)
     );
     assert_eq!(sender.origin, Origin::From("+12125550100".to_owned()));
-    assert_eq!((&*sender.credentials.user, config.accounts), ("AC1", vec!["AC1".to_owned()]));
+    assert_eq!(&*sender.credentials.user, "AC1");
+    let account = Account { sid: "AC1".to_owned(), name: "account_1".to_owned() };
+    assert_eq!(config.accounts, [account]);
     assert_eq!(sender.credentials.password.expose_secret(), "t0ken");
     let rate = Rate::per_second(1.0).expect("a rate");
     assert_eq!(config.paces, [Pace { name: "alerts".to_owned(), rate }]);
@@ -103,7 +105,9 @@ fn the_account_is_one_whose_callbacks_are_accepted() {
                     [[account]]\nsid = 'AC2'\nshared_keys = [{ id = 'k', secret = '0123456789abcdef' }]\n";
     check_wrong(&format!("{accounts}{NUMBER}"), &["sender[0].account (", "several accounts"]);
     let of = |account: &str| format!("{accounts}{NUMBER}account = '{account}'\n");
-    let sender = sending(&of("AC3")).senders.remove(0);
+    let mut config = sending(&of("AC3"));
+    let sender = config.senders.remove(0);
+    assert_eq!(config.accounts[0].name, "account_1_1");
     assert_eq!((&*sender.account, &*sender.credentials.user), ("AC3", "AC1"));
     check_wrong(&of("AC2"), &["sender[0].api_key_sid (", "account_2", "has no auth token"]);
     let keyed = format!("{}api_key_sid = 'SK1'\napi_key_secret = 's3cret'\n", of("AC2"));

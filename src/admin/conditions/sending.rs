@@ -1,0 +1,83 @@
+//! What is not sent, or not as it should be.
+
+use super::{Evidence, Sign, minutes};
+use crate::admin::console::format::{number_of, seconds};
+
+/// What may be sent leaves within seconds.
+const LATE_S: f64 = 60.0;
+/// Fewer requests say nothing about a share.
+const FEW: u64 = 20;
+
+fn throttled_of(evidence: &Evidence<'_>, name: &str) -> Option<(u64, u64)> {
+    let count = |which: fn(&(String, u64, u64)) -> u64| {
+        evidence.rose(minutes(5), |sample| {
+            let mut accounts = sample.sending.requests.iter();
+            accounts.find(|(known, ..)| known == name).map_or(0, which)
+        })
+    };
+    let (all, throttled) = (count(|(_, all, _)| *all), count(|(.., throttled)| *throttled));
+    // More than 5 %.
+    (all >= FEW && throttled * 20 > all).then_some((all, throttled))
+}
+
+pub(super) fn throttled(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let accounts = evidence.vitals.now.sending.requests.iter();
+    let signs = accounts.filter_map(|(name, ..)| {
+        let (all, throttled) = throttled_of(evidence, name)?;
+        Some(Sign::new(format!(
+            "Twilio throttled {throttled} of {all} requests of account {name} in 5 minutes. They are repeated, and \
+             nothing is lost; lower outbound.max_in_flight."
+        )))
+    });
+    signs.collect()
+}
+
+pub(super) fn late(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let (now, before) = (&evidence.vitals.now.sending, &evidence.vitals.before(minutes(5)).sending);
+    if now.oldest_due <= LATE_S || now.due <= before.due {
+        return Vec::new();
+    }
+    vec![Sign::new(format!(
+        "More is asked to be sent than is sent: {}, the oldest since {}.",
+        number_of(now.due, "message is due", "messages are due"),
+        seconds(now.oldest_due)
+    ))]
+}
+
+pub(super) fn unknown(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let unknown = evidence.vitals.now.sending.unknown;
+    let text = number_of(unknown, "notification is", "notifications are");
+    let sign = || {
+        Sign::new(format!(
+            "It is not known whether {text} sent. offhook looks for them at Twilio, and does not send them again unless \
+             they ask for it."
+        ))
+    };
+    (unknown > 0).then(sign).into_iter().collect()
+}
+
+pub(super) fn paused(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let senders = evidence.vitals.now.sending.paused.iter();
+    let text = |name: &String| {
+        format!("Sender {name} is paused. What it has to send waits until a person resumes it.")
+    };
+    senders.map(|name| Sign::new(text(name))).collect()
+}
+
+pub(super) fn mismatches(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let rose = evidence.rose(minutes(60), |sample| sample.sending.mismatches);
+    let text = number_of(rose, "callback names", "callbacks name");
+    let sign = || {
+        Sign::new(format!(
+            "{text} an attempt of another account or kind. They are kept, and prove nothing about a message."
+        ))
+    };
+    (rose > 0).then(sign).into_iter().collect()
+}
+
+pub(super) fn duplicates(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let rose = evidence.rose(minutes(60), |sample| sample.sending.duplicates);
+    let text = number_of(rose, "message was", "messages were");
+    let sign = || Sign::new(format!("{text} sent twice within the last hour."));
+    (rose > 0).then(sign).into_iter().collect()
+}

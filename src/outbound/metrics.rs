@@ -1,0 +1,258 @@
+//! [`Metrics`] of the sending half. What stands in the store, such as what is due, each process that sends shows the same
+//! of; what happens, such as a request, is counted by the one in which it happens.
+
+use std::time::Duration;
+
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::config::{Account, Config};
+use crate::dispatch::NotificationState;
+use crate::dispatch::gates::Gate;
+use crate::dispatch::rejection::Reason;
+use crate::labels::{Label as _, labels};
+use crate::metrics::{Counters, metrics, show};
+
+/// Buckets in seconds, from a slot that was met to one that an outage has delayed for minutes.
+const LATENESS: &[f64] = &[0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0];
+/// Buckets in seconds, up to the time-out of a request.
+const REQUESTS: &[f64] = &[0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+labels! {
+    /// What came of a request to create a message.
+    pub enum Sent {
+        /// Twilio has the message.
+        Accepted = "accepted",
+        /// Too many requests at once: it is made again.
+        Throttled = "throttled",
+        /// Twilio refused it with a code.
+        Rejected = "rejected",
+        /// It was refused without a code, by a proxy or the like.
+        Foreign = "foreign",
+        /// There was no connection: nothing was sent.
+        Unsent = "unsent",
+        /// It is not known whether Twilio has the message.
+        Unknown = "unknown",
+    }
+}
+
+metrics! {
+    /// Metrics of every sender and account.
+    #[derive(Clone)]
+    pub struct Metrics {
+        /// Requests to create a message, by what came of them
+        requests: IntCounterVec = "offhook_send_requests_total" by ["account", "answer"],
+        /// Time of a request to create a message
+        duration: Histogram = "offhook_send_request_duration_seconds" in REQUESTS,
+        /// Time from the slot of a message in its pace until its request began
+        lateness: Histogram = "offhook_send_lateness_seconds" in LATENESS,
+        /// Notifications that were settled, by how
+        outcomes: Counters<NotificationState> = "offhook_notifications_total" by ["outcome"],
+        /// Errors of messages, by what they mean
+        errors: Counters<Reason> = "offhook_send_errors_total" by ["reason"],
+        /// Times that a gate held a message
+        held: Counters<Gate> = "offhook_send_held_total" by ["gate"],
+        /// Times that a gate refused a message
+        refused: Counters<Gate> = "offhook_send_refused_total" by ["gate"],
+        /// Messages that may be sent now and wait for their pace, without those that are held or paused
+        due: IntGauge = "offhook_send_due",
+        /// How long the oldest of them has been due, or 0
+        oldest_due: Gauge = "offhook_send_oldest_due_age_seconds",
+        /// Messages whose request is being made, by account
+        writing: IntGaugeVec = "offhook_send_writing" by ["account"],
+        /// Notifications of which it is not known whether they were sent
+        unknown: IntGauge = "offhook_send_unknown",
+        /// 1 while a sender is paused until a person resumes it, itself or by its account or the deployment
+        paused: IntGaugeVec = "offhook_sender_paused" by ["sender"],
+        /// Events that name an attempt of another account or kind, and prove nothing
+        mismatches: IntCounter = "offhook_send_mismatches_total",
+        /// Messages that Twilio has twice for one attempt
+        duplicates: IntCounter = "offhook_send_duplicates_total",
+        /// Times that a pace was set back, because the store's clock had gone back
+        clamped: IntCounter = "offhook_send_paces_clamped_total",
+        /// Times that the store did not answer
+        store_errors: IntCounter = "offhook_send_store_errors_total",
+    }
+}
+
+/// The metrics of the sending half of one configuration. Cheap to clone; all clones count together.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each is described where it is declared")]
+pub struct SendMetrics {
+    /// By account, in the order of the configuration.
+    pub accounts: Vec<AccountMetrics>,
+    /// By sender, in the order of the configuration.
+    pub senders: Vec<(String, IntGauge)>,
+    pub due: IntGauge,
+    pub oldest_due: Gauge,
+    pub unknown: IntGauge,
+    pub mismatches: IntCounter,
+    pub duplicates: IntCounter,
+    pub clamped: IntCounter,
+    pub store_errors: IntCounter,
+    duration: Histogram,
+    lateness: Histogram,
+    outcomes: Counters<NotificationState>,
+    errors: Counters<Reason>,
+    held: Counters<Gate>,
+    refused: Counters<Gate>,
+}
+
+/// The metrics of one account.
+#[derive(Clone, Debug)]
+pub struct AccountMetrics {
+    sid: String,
+    /// Its name.
+    pub name: String,
+    /// Requests by [`Sent`], in its order.
+    requests: Vec<IntCounter>,
+    writing: IntGauge,
+}
+
+/// What stands in the store.
+#[derive(Clone, Default, Debug)]
+pub struct Standing {
+    /// Messages that may be sent now.
+    pub due: u64,
+    /// How long the oldest of them has been due.
+    pub oldest_due: Duration,
+    /// Notifications of unknown outcome.
+    pub unknown: u64,
+    /// The SIDs of accounts, each with the messages whose request is being made.
+    pub writing: Vec<(String, u64)>,
+    /// The names of the senders that are paused until a person resumes them.
+    pub paused: Vec<String>,
+}
+
+impl SendMetrics {
+    /// Registers every family, with a series for each account and sender.
+    ///
+    /// # Errors
+    /// A name is registered already.
+    pub fn register(registry: &Registry, config: &Config) -> prometheus::Result<Self> {
+        let metrics = Metrics::register(registry)?;
+        let account = |Account { sid, name }: &Account| AccountMetrics {
+            sid: sid.clone(),
+            name: name.clone(),
+            requests: Sent::ALL
+                .map(|sent| metrics.requests.with_label_values(&[name, sent.as_str()]))
+                .into(),
+            writing: metrics.writing.with_label_values(&[name]),
+        };
+        let senders = config
+            .senders
+            .iter()
+            .map(|sender| (sender.name.clone(), metrics.paused.with_label_values(&[&sender.name])));
+        Ok(Self {
+            accounts: config.accounts.iter().map(account).collect(),
+            senders: senders.collect(),
+            due: metrics.due,
+            oldest_due: metrics.oldest_due,
+            unknown: metrics.unknown,
+            mismatches: metrics.mismatches,
+            duplicates: metrics.duplicates,
+            clamped: metrics.clamped,
+            store_errors: metrics.store_errors,
+            duration: metrics.duration,
+            lateness: metrics.lateness,
+            outcomes: metrics.outcomes,
+            errors: metrics.errors,
+            held: metrics.held,
+            refused: metrics.refused,
+        })
+    }
+
+    /// A request of this account ended so, after so long.
+    pub fn requested(&self, account: &str, sent: Sent, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
+        let of = self.accounts.iter().find(|of| of.sid == account);
+        if let Some(of) = of {
+            of.of(sent).inc();
+        }
+    }
+
+    /// A request began so long after its slot.
+    pub fn began(&self, late: Duration) {
+        self.lateness.observe(late.as_secs_f64());
+    }
+
+    /// A notification was settled.
+    pub fn settled(&self, state: NotificationState) {
+        self.outcomes.of(state).inc();
+    }
+
+    /// A message met an error.
+    pub fn failed(&self, reason: Reason) {
+        self.errors.of(reason).inc();
+    }
+
+    /// A gate held a message.
+    pub fn held(&self, gate: Gate) {
+        self.held.of(gate).inc();
+    }
+
+    /// A gate refused a message.
+    pub fn refused(&self, gate: Gate) {
+        self.refused.of(gate).inc();
+    }
+
+    /// Shows what stands in the store. An account and a sender that are not named stand at 0.
+    pub fn stands(&self, standing: &Standing) {
+        show(&self.due, standing.due);
+        self.oldest_due.set(standing.oldest_due.as_secs_f64());
+        show(&self.unknown, standing.unknown);
+        for account in &self.accounts {
+            let writing = standing.writing.iter().find(|(sid, _)| *sid == account.sid);
+            show(&account.writing, writing.map_or(0, |(_, many)| *many));
+        }
+        for (name, paused) in &self.senders {
+            paused.set(standing.paused.contains(name).into());
+        }
+    }
+}
+
+impl AccountMetrics {
+    /// The requests that ended so.
+    #[must_use]
+    pub fn of(&self, sent: Sent) -> &IntCounter {
+        &self.requests[sent.place()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbound::config::testing;
+
+    #[test]
+    fn each_answer_is_counted_under_its_own_name_and_only_that_of_a_known_account() {
+        let registry = Registry::new();
+        let metrics = SendMetrics::register(&registry, &testing::config()).expect("new names");
+        for sent in Sent::ALL {
+            metrics.requested("AC1", sent, Duration::from_millis(100));
+        }
+        metrics.requested("AC9", Sent::Accepted, Duration::from_millis(100));
+        assert_eq!(Sent::ALL.map(|sent| metrics.accounts[0].of(sent).get()), [1; 6]);
+        assert_eq!(metrics.duration.get_sample_count(), 7);
+    }
+
+    #[test]
+    fn what_does_not_stand_any_more_is_0() {
+        let registry = Registry::new();
+        let metrics = SendMetrics::register(&registry, &testing::config()).expect("new names");
+        let standing = Standing {
+            due: 3,
+            oldest_due: Duration::from_secs(2),
+            unknown: 1,
+            writing: vec![("AC1".to_owned(), 4)],
+            paused: vec!["alerts".to_owned()],
+        };
+        metrics.stands(&standing);
+        let seen = || {
+            let (paused, writing) = (&metrics.senders[0].1, &metrics.accounts[0].writing);
+            [metrics.due.get(), metrics.unknown.get(), writing.get(), paused.get()]
+        };
+        assert_eq!(seen(), [3, 1, 4, 1]);
+        metrics.stands(&Standing::default());
+        assert_eq!(seen(), [0; 4]);
+    }
+}
