@@ -11,6 +11,7 @@ mod health;
 pub mod help;
 mod last_hour;
 mod runbook;
+mod send_doors;
 mod timeline;
 mod verdict;
 
@@ -38,6 +39,7 @@ pub use self::last_hour::{
     AccountHandles, ForwardHandles, Handles, LastHour, Receiving, SendHandles, TableHandles,
 };
 pub use self::runbook::Runbook;
+pub use self::send_doors::{ConfiguredSender, SendDoors};
 use crate::backend::purge::Purge;
 use crate::backend::{DeadLetters, DurabilityReports, Need, Probe, Reads};
 use crate::clock::Clock;
@@ -78,6 +80,8 @@ pub struct Admin {
     pub feed: FeedDoors,
     /// What is sent on of that, and what may be done about it.
     pub forwards: ForwardDoors,
+    /// What is sent.
+    pub sending: SendDoors,
     /// What no worker could store.
     pub dead_letters: DeadLetters,
     /// What deletes for good.
@@ -105,6 +109,11 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Whether a sender is configured. If not, the console says nothing about sending.
+    fn sends(&self) -> bool {
+        !self.sending.configured.is_empty()
+    }
+
     /// Serves, and watches, until `stop`.
     ///
     /// `connections` is how many there may be, of which some are always left for health checks.

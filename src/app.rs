@@ -27,16 +27,18 @@ use tracing::{info, warn};
 use self::forwards::Forwarding;
 pub use self::reload::Reloader;
 use self::retention::Retentions;
-use crate::admin::{Admin, FeedDoors, ForwardDoors};
+use crate::admin::{Admin, FeedDoors, ForwardDoors, SendDoors};
 use crate::backend::local_log::LocalLog;
 use crate::backend::postgres::Listen;
 use crate::backend::purge::Purge;
-use crate::backend::{Backend, DurabilityReport, DurabilityReports, Forwards, Need, Probe, Reads};
+use crate::backend::{
+    Backend, DurabilityReport, DurabilityReports, Forwards, Need, Outbox, Probe, Reads,
+};
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::forward;
 use crate::inbound::{Health, Inbound};
-use crate::outbound::SendMetrics;
+use crate::outbound::{self, SendMetrics};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::policy::{InboundPolicy, Part, PolicyInForce};
@@ -124,8 +126,18 @@ pub async fn start(
     let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
     let sending = sends.map(|config| SendMetrics::register(&registry, config)).transpose()?;
     let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
-    let Parts { reader, feed, feed_wakes, forwards, probes, recorder, durabilities, purge, live } =
-        parts;
+    let Parts {
+        reader,
+        outbox,
+        feed,
+        feed_wakes,
+        forwards,
+        probes,
+        recorder,
+        durabilities,
+        purge,
+        live,
+    } = parts;
     watch_feed(&feed, feed_wakes, &registry, &mut tasks)?;
     if config.deployment.stores() {
         count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
@@ -136,6 +148,11 @@ pub async fn start(
     let mut handles = console::handles(&metrics, &reloads, &retained);
     handles.forwards = forward_handles;
     handles.sending = sending.as_ref().map(console::sending);
+    if let Some((metrics, outbound)) = sending.zip(config.outbound.clone()) {
+        let (outbox, config, clock) = (outbox.clone(), Arc::new(outbound), config.clock);
+        let watch = outbound::watch::Watch { outbox, config, metrics, clock };
+        tasks.spawn("watch of sending", watch.run(tasks.stop()));
+    }
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
         policy: policy.clone(),
@@ -169,6 +186,7 @@ pub async fn start(
         handles,
         reader,
         forwards: ForwardDoors { forwards, feed: feed.feed.clone(), configured },
+        sending: SendDoors { outbox, configured: console::senders(config.outbound.as_ref()) },
         feed,
         probes,
         durabilities,
@@ -337,6 +355,7 @@ impl Builder<'_> {
 /// What a mode gives to the services.
 struct Parts {
     reader: Reads,
+    outbox: Outbox,
     feed: FeedDoors,
     feed_wakes: Wakes,
     forwards: Forwards,

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod metrics;
+pub mod watch;
 
 pub use self::config::Config;
 pub use self::metrics::SendMetrics;

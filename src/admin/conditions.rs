@@ -138,6 +138,7 @@ use Severity::{Critical, Info, Warning};
 
 const REFUSALS: Option<&str> = Some("/refusals");
 const FORWARDS: Option<&str> = Some("/forwards");
+const SENDERS: Option<&str> = Some("/senders");
 
 /// The worst first. Signs of one tone are shown in this order.
 pub(super) const CONDITIONS: &[Condition] = &[
@@ -189,12 +190,12 @@ pub(super) const CONDITIONS: &[Condition] = &[
         "dead-letters",
         waiting::dead_letters,
     ),
-    row("OffhookSendLate", Warning, None, "sending-late", sending::late),
-    row("OffhookSendUnknown", Warning, None, "outcome-unknown", sending::unknown),
-    row("OffhookSenderPaused", Warning, None, "sender-paused", sending::paused),
-    row("OffhookSentTwice", Warning, None, "sent-twice", sending::duplicates),
+    row("OffhookSendLate", Warning, SENDERS, "sending-late", sending::late),
+    row("OffhookSendUnknown", Warning, SENDERS, "outcome-unknown", sending::unknown),
+    row("OffhookSenderPaused", Warning, SENDERS, "sender-paused", sending::paused),
+    row("OffhookSentTwice", Warning, SENDERS, "sent-twice", sending::duplicates),
     row("OffhookAttemptMismatch", Warning, None, "attempt-mismatch", sending::mismatches),
-    row("OffhookSendThrottled", Warning, None, "sending-throttled", sending::throttled),
+    row("OffhookSendThrottled", Warning, SENDERS, "sending-throttled", sending::throttled),
     row("OffhookForwardDown", Warning, FORWARDS, "forward-down", forwards::down),
     row("OffhookForwardLate", Warning, FORWARDS, "forward-late", forwards::late),
     row("OffhookForwardGivenUp", Warning, FORWARDS, "forward-given-up", forwards::given_up),

@@ -14,6 +14,7 @@ mod now;
 mod plot;
 mod refusals;
 mod search;
+mod senders;
 mod timeline;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/forwards", get(forwards::page))
         .route("/forwards/confirm", post(forwards::confirm))
         .route("/forwards/act", post(forwards::act))
+        .route("/senders", get(senders::page))
         .route("/refusals", get(refusals::page))
         .route("/help", get(help::index))
         .route("/help/{*page}", get(help::page))

@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Auth, ConfiguredForward, FeedDoors, ForwardDoors, Handles, LastHour, Runbook};
+use super::{
+    Admin, Auth, ConfiguredForward, FeedDoors, ForwardDoors, Handles, LastHour, Runbook, SendDoors,
+};
 use crate::backend::forwards::{Claim, GivenUp, Progress, Waiting, Written};
 use crate::backend::postgres::{self, Postgres};
 use crate::backend::purge::Purge;
@@ -33,6 +35,7 @@ pub(super) struct Server {
     pub(super) refusals: Arc<RecentRefusals>,
     pub(super) feed_watch: FeedWatch,
     pub(super) forwards: ForwardDoors,
+    pub(super) sending: SendDoors,
     store: Observed<SqliteStore, RecentEvents>,
     /// What the process is told by a signal.
     pub(super) stopping: CancellationToken,
@@ -75,6 +78,7 @@ impl Server {
                     form: "twilio",
                 }],
             },
+            sending: SendDoors { outbox: store.outbox(), configured: Vec::new() },
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,
@@ -91,6 +95,7 @@ impl Server {
         };
         change(&mut admin);
         let (feed_watch, forwards) = (admin.feed.watch.clone(), admin.forwards.clone());
+        let sending = admin.sending.clone();
         let (live, refusals) = (admin.live.clone(), Arc::clone(&admin.refusals));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -110,6 +115,7 @@ impl Server {
             refusals,
             feed_watch,
             forwards,
+            sending,
             store,
             stopping,
             stop,

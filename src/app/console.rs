@@ -1,10 +1,12 @@
-//! The metrics that the console reads, collected from their owners.
+//! The metrics that the console reads, collected from their owners; and what it shows of the configuration.
 
-use crate::admin::{AccountHandles, ForwardHandles, Handles, Receiving, SendHandles, TableHandles};
+use crate::admin::{
+    AccountHandles, ConfiguredSender, ForwardHandles, Handles, Receiving, SendHandles, TableHandles,
+};
 use crate::forward::ForwardMetrics;
 use crate::inbound;
-use crate::outbound::SendMetrics;
 use crate::outbound::metrics::{AccountMetrics, Sent};
+use crate::outbound::{self, SendMetrics};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::reloads::Reloads;
 use crate::telemetry::stream::Reset;
@@ -53,6 +55,21 @@ fn account(metrics: &AccountMetrics) -> AccountHandles {
         requests: Sent::ALL.map(|sent| metrics.of(sent).clone()).into(),
         throttled: metrics.of(Sent::Throttled).clone(),
     }
+}
+
+/// What may be shown of each sender.
+pub(super) fn senders(config: Option<&outbound::Config>) -> Vec<ConfiguredSender> {
+    let shown = |config: &outbound::Config| {
+        let sender = |sender: &outbound::config::Sender| ConfiguredSender {
+            name: sender.name.clone(),
+            kind: sender.kind.as_str(),
+            account: sender.account.clone(),
+            pace: sender.pace.clone(),
+            rate: config.pace(sender).rate.get(),
+        };
+        config.senders.iter().map(sender).collect()
+    };
+    config.map(shown).unwrap_or_default()
 }
 
 /// The handles of sending.

@@ -82,6 +82,7 @@ impl Builder<'_> {
         });
         Ok(Parts {
             reader: store.reads(),
+            outbox: store.outbox(),
             feed: FeedDoors::new(store.feed(), store.feed_watch()),
             forwards: store.forwards(),
             feed_wakes: Wakes::Writer,
@@ -133,6 +134,7 @@ impl Builder<'_> {
         });
         Ok(Parts {
             reader: store.reads(),
+            outbox: store.outbox(),
             feed: FeedDoors::new(store.feed(), store.feed_watch()),
             forwards: store.forwards(),
             feed_wakes,

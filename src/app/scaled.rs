@@ -75,6 +75,7 @@ impl Builder<'_> {
         let (reader, forwards) = (store.reads(), store.forwards());
         Ok(Parts {
             reader,
+            outbox: store.outbox(),
             feed,
             feed_wakes,
             forwards,

@@ -423,6 +423,8 @@ pub struct SenderState {
     pub oldest_due: Option<Timestamp>,
     /// Attempts whose outcome is unknown.
     pub unknown: u64,
+    /// Those of them that are still looked for.
+    pub sought: u64,
 }
 
 /// What holds an account.

@@ -59,7 +59,7 @@ metrics! {
         oldest_due: Gauge = "offhook_send_oldest_due_age_seconds",
         /// Messages whose request is being made, by account
         writing: IntGaugeVec = "offhook_send_writing" by ["account"],
-        /// Notifications of which it is not known whether they were sent
+        /// Messages of which it is not known whether they were sent, and that are looked for
         unknown: IntGauge = "offhook_send_unknown",
         /// 1 while a sender is paused until a person resumes it, itself or by its account or the deployment
         paused: IntGaugeVec = "offhook_sender_paused" by ["sender"],
@@ -115,7 +115,7 @@ pub struct Standing {
     pub due: u64,
     /// How long the oldest of them has been due.
     pub oldest_due: Duration,
-    /// Notifications of unknown outcome.
+    /// Messages of unknown outcome that are looked for.
     pub unknown: u64,
     /// The SIDs of accounts, each with the messages whose request is being made.
     pub writing: Vec<(String, u64)>,

@@ -46,7 +46,7 @@ pub(super) fn late(evidence: &Evidence<'_>) -> Vec<Sign> {
 
 pub(super) fn unknown(evidence: &Evidence<'_>) -> Vec<Sign> {
     let unknown = evidence.vitals.now.sending.unknown;
-    let text = number_of(unknown, "notification is", "notifications are");
+    let text = number_of(unknown, "message was", "messages were");
     let sign = || {
         Sign::new(format!(
             "It is not known whether {text} sent. offhook looks for them at Twilio, and does not send them again unless \

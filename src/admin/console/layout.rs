@@ -16,17 +16,19 @@ pub(super) enum NavPage {
     Search,
     DeadLetters,
     Forwards,
+    Senders,
     Refusals,
     Help,
     /// None of them.
     Elsewhere,
 }
 
-const PAGES: [(NavPage, &str, &str); 6] = [
+const PAGES: [(NavPage, &str, &str); 7] = [
     (NavPage::Now, "/", "Now"),
     (NavPage::Search, "/search", "Search"),
     (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
     (NavPage::Forwards, "/forwards", "Forwards"),
+    (NavPage::Senders, "/senders", "Senders"),
     (NavPage::Refusals, "/refusals", "Refusals"),
     (NavPage::Help, help::ROOT, "Help"),
 ];
@@ -42,7 +44,9 @@ pub(super) fn page(
     let top = html! {
         nav aria-label="Pages" {
             @for (page, path, name) in PAGES {
-                a href=(path) aria-current=[(page == current).then_some("page")] { (name) }
+                @if page != NavPage::Senders || admin.sends() {
+                    a href=(path) aria-current=[(page == current).then_some("page")] { (name) }
+                }
             }
         }
         @if matches!(visitor, Visitor::Session(..)) {

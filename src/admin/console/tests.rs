@@ -2,21 +2,30 @@
 
 mod contrast;
 
+use std::time::Duration;
+
+use crate::admin::ConfiguredSender;
 use crate::admin::auth::Auth;
 use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};
-use crate::event::Batch;
+use crate::backend::outbox::{
+    Answered, Asked, ClaimAsk, Gated, NewNotification, Outcome, WriteAsk, Written,
+};
+use crate::clock::Timestamp;
+use crate::dispatch::{OnUnknown, Purpose};
+use crate::event::{AttemptId, Batch, Event};
 use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/search",
     "/search?q=CA1",
     "/sid/CA9",
     "/dead-letters",
     "/forwards",
+    "/senders",
     "/refusals",
     "/help",
     "/help/operations",
@@ -339,4 +348,107 @@ async fn a_forward_is_shown_and_disabled_after_a_question() {
     let forged = post(&server, "/forwards/act", &cookie, "deed=enable&forward=app").await;
     assert_eq!(forged.status, 403);
     server.stop().await;
+}
+
+/// One that no message has been sent by yet.
+fn alerts() -> ConfiguredSender {
+    ConfiguredSender {
+        name: "alerts".to_owned(),
+        kind: "long_code",
+        account: "AC1".to_owned(),
+        pace: "alerts".to_owned(),
+        rate: 1.0,
+    }
+}
+
+fn notification(attempt: AttemptId) -> NewNotification {
+    NewNotification {
+        id: "NT1".to_owned(),
+        token: "shop".to_owned(),
+        idempotency_key: None,
+        request_hash: "hash".to_owned(),
+        purpose: Purpose::Alert,
+        on_unknown: OnUnknown::Report,
+        sender: "alerts".to_owned(),
+        account: "AC1".to_owned(),
+        pace: "alerts".to_owned(),
+        to: "+12125550111".to_owned(),
+        to_hash: "to".to_owned(),
+        body: "text".to_owned(),
+        segments: 1,
+        reference: Some("order-7".to_owned()),
+        // The year 2100: the store measures it by its own clock.
+        deadline: Timestamp::from_micros(4_102_444_800_000_000),
+        attempt,
+    }
+}
+
+#[tokio::test]
+async fn without_a_sender_the_pages_say_nothing_of_sending() {
+    let server = Server::start().await;
+    assert!(!server.get("/").await.body.contains("/senders"));
+    assert!(server.get("/senders").await.body.contains("No senders."));
+}
+
+#[tokio::test]
+async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
+    let server = Server::start_with(|admin| admin.sending.configured.push(alerts())).await;
+    assert!(server.get("/").await.body.contains("href=\"/senders\""));
+    let page = server.get("/senders").await.body;
+    let parts = ["alerts", "long_code", "alerts, 1/s", "Nothing is due."];
+    assert!(parts.iter().all(|part| page.contains(part)), "{page}");
+
+    let (outbox, attempt) = (&server.sending.outbox, AttemptId::new(7));
+    outbox.identity("secret").await.expect("the store is there");
+    let kept = outbox.ask(&notification(attempt)).await.expect("the store is there");
+    assert_eq!(kept, Asked::Kept);
+    assert!(server.get("/senders").await.body.contains("It sends; the oldest is due since"));
+    let claim = ClaimAsk {
+        pace: "alerts".to_owned(),
+        account: "AC1".to_owned(),
+        per_unit: Duration::from_millis(1),
+        ahead: Duration::from_millis(100),
+        max_in_flight: 10,
+        limit: 1,
+        holder: "test".to_owned(),
+        lease: Duration::from_secs(3600),
+    };
+    // The first claim makes the row of the pace.
+    outbox.claim(&claim).await.expect("the store is there");
+    let claimed = outbox.claim(&claim).await.expect("the store is there").claimed;
+    assert_eq!(claimed.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), [attempt]);
+    let write = WriteAsk {
+        ids: vec![attempt],
+        holder: "test".to_owned(),
+        late_after: Duration::from_secs(3600),
+        lease: Duration::from_secs(3600),
+        max_in_flight: 10,
+    };
+    let written = outbox.write(&write, &|_, _| Gated::Pass).await.expect("the store is there");
+    assert!(matches!(&written[..], [(id, Written::Send(_))] if *id == attempt), "{written:?}");
+    let outcome =
+        Outcome::Unknown { reason: "timed_out".to_owned(), look_after: Duration::from_secs(60) };
+    outbox.answer(&[Answered { id: attempt, outcome }]).await.expect("the store is there");
+    let page = server.get("/senders").await.body;
+    let parts = ["1 message of unknown outcome", "+12125550111", "NT1", "timed out"];
+    assert!(parts.iter().all(|part| page.contains(part)), "{page}");
+
+    outbox.pause("alerts", "operator").await.expect("the store is there");
+    assert!(server.get("/senders").await.body.contains("(operator). Nothing is sent until"));
+    outbox.hold_all(Some("operator")).await.expect("the store is there");
+    assert!(server.get("/senders").await.body.contains("everything is held (operator)"));
+}
+
+#[tokio::test]
+async fn a_timeline_begins_with_the_attempt_that_made_the_message() {
+    let server = Server::start().await;
+    let attempt = AttemptId::new(7);
+    server.sending.outbox.ask(&notification(attempt)).await.expect("the store is there");
+    let sent = Event { attempt: Some(attempt), ..event("SM1", "sent", 1, "") };
+    server.store(&[sent, event("SM2", "sent", 1, "")]).await;
+    let page = server.get("/sid/SM1").await.body;
+    let (before, _) = page.split_once("as they were received").expect("the events");
+    let parts = ["Sent by offhook", "alert from alerts", "NT1", "order-7"];
+    assert!(parts.iter().all(|part| before.contains(part)), "{page}");
+    assert!(!server.get("/sid/SM2").await.body.contains("Sent by offhook"));
 }

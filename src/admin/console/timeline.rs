@@ -16,6 +16,8 @@ use crate::admin::Admin;
 use crate::admin::api::{AccountAsk, EVENTS, Problem};
 use crate::admin::auth::Visitor;
 use crate::admin::timeline::{Entry, Known, entries};
+use crate::backend::BackendError;
+use crate::backend::outbox::{Attempt, Notification};
 use crate::clock::Timestamp;
 use crate::event::{CurrentStatus, Own};
 use crate::twilio::error::{self, meaning};
@@ -34,7 +36,11 @@ pub(super) async fn page(
         }
         Ok((sid, Known::One(current, events))) => {
             let entries = entries(&sid, events, |event| admin.live.came_again(event));
-            let body = whole(&sid, current.as_deref(), &entries, admin.clock.now());
+            let asked = match asked(&admin, &entries).await {
+                Ok(asked) => asked,
+                Err(error) => return layout::failure(&admin, &visitor, &Problem::from(error)),
+            };
+            let body = whole(&sid, current.as_deref(), asked.as_ref(), &entries, admin.clock.now());
             let shown = layout::page(&admin, &visitor, NavPage::Elsewhere, &sid, &body);
             let known = current.is_some() || !entries.is_empty();
             let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
@@ -54,6 +60,24 @@ async fn look(
     Ok((sid, known))
 }
 
+/// What was asked for, if offhook sent it: the events of a message carry the id of their attempt.
+async fn asked(admin: &Admin, entries: &[Entry]) -> Result<Option<AskedFor>, BackendError> {
+    let Some(id) = entries.iter().find_map(|entry| entry.stored.event.attempt) else {
+        return Ok(None);
+    };
+    let found = admin.sending.outbox.find_by_attempt(id).await?;
+    Ok(found.and_then(|(notification, attempts)| {
+        let attempt = attempts.into_iter().find(|attempt| attempt.id == id)?;
+        Some(AskedFor { notification, attempt })
+    }))
+}
+
+/// A notification, and the attempt whose message is shown.
+struct AskedFor {
+    notification: Notification,
+    attempt: Attempt,
+}
+
 /// Which account's is meant.
 fn choice(sid: &str, accounts: &[String]) -> Markup {
     html! {
@@ -68,11 +92,18 @@ fn choice(sid: &str, accounts: &[String]) -> Markup {
     }
 }
 
-fn whole(sid: &str, current: Option<&CurrentStatus>, entries: &[Entry], now: Timestamp) -> Markup {
+fn whole(
+    sid: &str,
+    current: Option<&CurrentStatus>,
+    asked: Option<&AskedFor>,
+    entries: &[Entry],
+    now: Timestamp,
+) -> Markup {
     html! {
         p class="kind" { (current.map_or("SID", |current| current.resource.as_str())) }
         h1 class="sid" { (sid) }
         @if let Some(current) = current { (summary(current, now)) }
+        @if let Some(asked) = asked { (attempt(asked, now)) }
         @if entries.is_empty() {
             p class="empty" { "No event of this SID is stored. Its callbacks may still be on their way." }
         } @else {
@@ -80,6 +111,43 @@ fn whole(sid: &str, current: Option<&CurrentStatus>, entries: &[Entry], now: Tim
             ol class="timeline" { @for entry in entries { (event(entry, now)) } }
             @if entries.len() == EVENTS as usize {
                 p class="note" { "These are the first " (EVENTS) "; there may be more." }
+            }
+        }
+    }
+}
+
+/// What happened before the first callback.
+fn attempt(asked: &AskedFor, now: Timestamp) -> Markup {
+    let AskedFor { notification, attempt } = asked;
+    html! {
+        h2 { "Sent by offhook" }
+        ol class="timeline" {
+            li class="plain" {
+                div class="head" {
+                    (format::time(notification.created_at, now))
+                    span class="status plain" { "asked" }
+                    span class="note" { (notification.purpose.as_str()) " from " (notification.sender) }
+                }
+                p class="note" {
+                    "Notification " code { (notification.id) } " is " (notification.state.as_str())
+                    @if let Some(why) = &notification.reason { " (" (why) ")" }
+                    @if let Some(reference) = &notification.reference { ". Reference: " code { (reference) } }
+                }
+            }
+            @if let Some(written_at) = attempt.written_at {
+                li class="plain" {
+                    div class="head" {
+                        (format::time(written_at, now))
+                        span class="status plain" { "sent" }
+                        span class="note" {
+                            "attempt " (attempt.number) " is " (attempt.state.as_str())
+                            @if attempt.tries > 1 { ", after " (number_of(attempt.tries, "request", "requests")) }
+                        }
+                    }
+                    @if attempt.sids.len() > 1 {
+                        p class="odd" { "Twilio has it under several SIDs: " (attempt.sids.join(", ")) }
+                    }
+                }
             }
         }
     }

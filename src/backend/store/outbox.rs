@@ -43,6 +43,16 @@ impl Outbox {
         on_store!(self, outbox => outbox.read(async |on| ask::find(on, id).await).await)
     }
 
+    /// The notification of an attempt, with all of its attempts.
+    pub async fn find_by_attempt(
+        &self,
+        attempt: AttemptId,
+    ) -> Result<Option<(Notification, Vec<Attempt>)>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| ask::find_by_attempt(on, attempt).await)
+            .await)
+    }
+
     /// A page of notifications, from the newest back.
     pub async fn list(
         &self,

@@ -6,6 +6,7 @@ use crate::backend::outbox::{
 };
 use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
+use crate::event::AttemptId;
 use crate::labels::Label as _;
 
 /// Keeps a notification and plans its first attempt, unless its key was used before.
@@ -142,6 +143,16 @@ pub(in crate::backend) async fn find<S: Session>(
     };
     let attempts = rows.iter().map(attempt).collect::<Result<_, sqlx::Error>>()?;
     Ok(Some((found, attempts)))
+}
+
+/// The notification of an attempt, with all of its attempts.
+pub(in crate::backend) async fn find_by_attempt<S: Session>(
+    session: &mut S,
+    attempt: AttemptId,
+) -> Result<Option<(Notification, Vec<Attempt>)>, sqlx::Error> {
+    let sql = "SELECT notification FROM attempts WHERE id = $1";
+    let Some(row) = session.row(sql, params![attempt.to_string()]).await? else { return Ok(None) };
+    find(session, &row.text("notification")?).await
 }
 
 /// A page of notifications, from the newest back.

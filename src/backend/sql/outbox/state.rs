@@ -105,7 +105,8 @@ pub(in crate::backend) async fn sending<S: Session>(
         "SELECT sender, sum(CASE WHEN state IN ('due', 'claimed') THEN 1 ELSE 0 END) AS due, \
          sum(CASE WHEN state = 'due' AND held IS NOT NULL AND due_at > {now} THEN 1 ELSE 0 END) AS held, \
          sum(CASE WHEN state = 'writing' THEN 1 ELSE 0 END) AS writing, \
-         sum(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END) AS unknown, {oldest} AS oldest_due \
+         sum(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END) AS unknown, \
+         sum(CASE WHEN state = 'unknown' AND look_at IS NOT NULL THEN 1 ELSE 0 END) AS sought, {oldest} AS oldest_due \
          FROM attempts WHERE state IN ('due', 'claimed', 'writing', 'unknown') GROUP BY sender ORDER BY sender",
         now = S::NOW,
         oldest = S::time_of(&format!(
@@ -124,6 +125,7 @@ pub(in crate::backend) async fn sending<S: Session>(
         sender.held = row.count("held")?;
         sender.writing = row.count("writing")?;
         sender.unknown = row.count("unknown")?;
+        sender.sought = row.count("sought")?;
         sender.oldest_due = row.time("oldest_due")?;
     }
     let sql = format!(

@@ -1,0 +1,165 @@
+//! [`Watch`]: reads periodically what stands in the store, and shows it in the metrics. Each process that sends shows
+//! the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::config::Config;
+use super::metrics::{SendMetrics, Standing};
+use crate::backend::Outbox;
+use crate::backend::outbox::{SenderState, SendingState};
+use crate::clock::{Clock, Timestamp};
+use crate::outage::Outage;
+
+/// The interval of the looks: shorter than that of scrapes. The store answers from indexes of what is open.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Looks at the store, and shows what it has.
+#[derive(Clone)]
+pub struct Watch {
+    /// The store.
+    pub outbox: Outbox,
+    /// What is sent from.
+    pub config: Arc<Config>,
+    /// Where it is shown. While the store does not answer, what was shown last stays.
+    pub metrics: SendMetrics,
+    /// What the age of what is due is measured by.
+    pub clock: Clock,
+}
+
+impl Watch {
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let outage = Outage::default();
+        loop {
+            match self.outbox.sending().await {
+                Ok(state) => {
+                    self.metrics.stands(&Standing::of(&state, &self.config, self.clock.now()));
+                    if let Some(over) = outage.ends() {
+                        let (failures, lasted_s) = (over.failures, over.seconds());
+                        info!(failures, lasted_s, "the outbox can be read again");
+                    }
+                }
+                Err(error) => {
+                    self.metrics.store_errors.inc();
+                    if outage.begins() {
+                        warn!(error = %error, "the outbox cannot be read: what is shown of it is old");
+                    } else {
+                        debug!(error = %error, "the outbox cannot be read");
+                    }
+                }
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// What stands in the store at this time.
+    fn of(state: &SendingState, config: &Config, now: Timestamp) -> Self {
+        let account_of = |sender: &str| config.sender(sender).map(|sender| &*sender.account);
+        let account = |sender: &str| {
+            let sid = account_of(sender)?;
+            state.accounts.iter().find(|account| account.account == sid)
+        };
+        let is_paused = |sender: &SenderState| {
+            let of_account = account(&sender.name).is_some_and(|account| account.paused.is_some());
+            state.held.is_some() || sender.paused.is_some() || of_account
+        };
+        let is_cooling = |sender: &SenderState| {
+            let of_account = account(&sender.name).and_then(|account| account.cooldown_until);
+            [sender.cooldown_until, of_account].into_iter().flatten().any(|until| until > now)
+        };
+        let mut standing = Self::default();
+        for sender in &state.senders {
+            standing.unknown += sender.sought;
+            if let Some(sid) = account_of(&sender.name) {
+                match standing.writing.iter_mut().find(|(known, _)| known == sid) {
+                    Some((_, writing)) => *writing += sender.writing,
+                    None => standing.writing.push((sid.to_owned(), sender.writing)),
+                }
+            }
+            if is_paused(sender) || is_cooling(sender) {
+                continue;
+            }
+            standing.due += sender.due.saturating_sub(sender.held);
+            let age = sender.oldest_due.map_or(Duration::ZERO, |oldest| now.since(oldest));
+            standing.oldest_due = standing.oldest_due.max(age);
+        }
+        // One that the store does not know yet is held by what holds all, too.
+        let known = |name: &str| state.senders.iter().find(|sender| sender.name == name);
+        let paused = config.senders.iter().filter(|sender| {
+            let unknown = SenderState { name: sender.name.clone(), ..SenderState::default() };
+            is_paused(known(&sender.name).unwrap_or(&unknown))
+        });
+        standing.paused = paused.map(|sender| sender.name.clone()).collect();
+        standing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::outbox::AccountState;
+    use crate::outbound::config::testing;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn alerts() -> SenderState {
+        SenderState {
+            name: "alerts".to_owned(),
+            due: 5,
+            held: 2,
+            writing: 3,
+            sought: 1,
+            unknown: 4,
+            oldest_due: Some(at(30)),
+            ..SenderState::default()
+        }
+    }
+
+    fn standing(state: &SendingState) -> Standing {
+        Standing::of(state, &testing::config(), at(100))
+    }
+
+    #[test]
+    fn what_is_held_does_not_count_as_due() {
+        let state = SendingState { senders: vec![alerts()], ..SendingState::default() };
+        let found = standing(&state);
+        assert_eq!((found.due, found.oldest_due, found.unknown), (3, Duration::from_secs(70), 1));
+        assert_eq!(found.writing, [("AC1".to_owned(), 3)]);
+        assert_eq!(found.paused, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_paused_or_cools_down_is_not_due_and_only_a_pause_is_shown() {
+        let check = |state: SendingState, paused: &[&str]| {
+            let found = standing(&state);
+            assert_eq!((found.due, found.oldest_due), (0, Duration::ZERO), "{state:?}");
+            assert_eq!(found.paused, paused, "{state:?}");
+        };
+        let senders = |sender| SendingState { senders: vec![sender], ..SendingState::default() };
+        let paused = Some("operator".to_owned());
+        check(senders(SenderState { paused: paused.clone(), ..alerts() }), &["alerts"]);
+        check(senders(SenderState { cooldown_until: Some(at(101)), ..alerts() }), &[]);
+        check(SendingState { held: paused.clone(), ..senders(alerts()) }, &["alerts"]);
+        check(SendingState { held: paused.clone(), ..SendingState::default() }, &["alerts"]);
+        let account = AccountState {
+            account: "AC1".to_owned(),
+            paused,
+            paused_at: None,
+            cooldown_until: None,
+        };
+        let accounts = vec![account.clone()];
+        check(SendingState { accounts, ..senders(alerts()) }, &["alerts"]);
+        let cooling = AccountState { paused: None, cooldown_until: Some(at(101)), ..account };
+        check(SendingState { accounts: vec![cooling], ..senders(alerts()) }, &[]);
+    }
+}
