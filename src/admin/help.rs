@@ -48,6 +48,7 @@ pub const PAGES: &[Page] = pages![
     "guarantees",
     "consuming",
     "forwarding",
+    "sending",
     "reference/configuration",
     "reference/commands",
     "reference/routes",

@@ -80,7 +80,8 @@ async fn each_role_is_ready_by_what_it_needs() {
     let all = testbed.start();
     let receiver = Offhook::start(&testbed.role(Role::Receiver));
     let worker = Offhook::start(&testbed.role(Role::Worker));
-    for offhook in [&all, &receiver, &worker] {
+    let sender = Offhook::start(&testbed.role(Role::Sender).with_a_forward());
+    for offhook in [&all, &receiver, &worker, &sender] {
         ready(&offhook.client).await;
     }
     testbed.postgres().kill();
@@ -88,13 +89,14 @@ async fn each_role_is_ready_by_what_it_needs() {
     is_missing(&all.client, &["postgres"], true).await;
     is_missing(&worker.client, &["postgres"], false).await;
     is_missing(&receiver.client, &[], true).await;
+    is_missing(&sender.client, &["postgres"], false).await;
     testbed.redis().kill();
     is_missing(&all.client, &["redis", "postgres"], true).await;
     is_missing(&worker.client, &["redis", "postgres"], false).await;
     is_missing(&receiver.client, &["redis"], true).await;
     testbed.redis().restart();
     testbed.postgres().restart();
-    for offhook in [&all, &receiver, &worker] {
+    for offhook in [&all, &receiver, &worker, &sender] {
         ready(&offhook.client).await;
     }
 }
