@@ -118,8 +118,8 @@ pub async fn start(
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
     let retained = upkeep::retention::Metrics::register(&registry)?;
-    let retentions = Retentions::new(&config, retained.clone(), tasks.stop());
     let policy = PolicyInForce::new(reload::policy(&config));
+    let retentions = Retentions::new(&config, &policy, retained.clone(), tasks.stop());
     let forwarded = forward::Metrics::register(&registry)?;
     let forwarding = Forwarding::new(&config, &policy, &forwarded, tasks.stop())?;
     let (forward_handles, configured) = (forwarding.handles(), forwarding.shown());

@@ -15,6 +15,7 @@ pub(crate) mod old_spool;
 pub mod rehearsals;
 pub mod retention;
 pub mod stream;
+pub mod treatment;
 
 use std::time::Duration;
 

@@ -132,7 +132,7 @@ const FLOORS: &[Floor] = &[
     // Each chore looks after one backend, so it knows that one by its type; but not how to speak to it.
     Floor {
         module: "upkeep",
-        below: &["clock", "retry", "event", "pipeline", "metrics", "outage", "backend"],
+        below: &["clock", "retry", "event", "twilio", "pipeline", "metrics", "outage", "backend"],
         absent: &["sqlx", "redis", "axum", "hyper", "anyhow"],
     },
     // It moves rows from one backend into another, and stores what waits as a server's start would.

@@ -25,6 +25,7 @@ const POISON: &str = "ALTER TABLE events ADD CONSTRAINT poison CHECK (kind <> 'd
 both_modes! {
     no_log_and_no_metric_has_what_people_own,
     a_hashed_number_is_found_by_the_number,
+    what_was_sent_is_treated_once_it_is_settled,
 }
 
 fn with_privacy(settings: &Settings, numbers: &str, names: &str, bodies: &str) -> Settings {
@@ -363,4 +364,28 @@ async fn what_postgres_quotes_of_a_row_is_in_no_log_and_in_no_dead_letter() {
     assert!(log.contains("22P02"), "{log}");
     let quoted = log.lines().find(|line| line.contains(PIN));
     assert!(quoted.is_none(), "{quoted:?}");
+}
+
+/// An open notification and a settled one, as a sender leaves them.
+const SENT: &str = "INSERT INTO notifications (id, created_at, token, request_hash, purpose, on_unknown, sender, \
+    account, \"to\", to_hash, body, segments, deadline, state, settled_at) VALUES \
+    ('open', '2026-11-01T08:00:00.000000Z', 't', 'h', 'alert', 'report', 's', 'AC1', '+15550100', 'h', 'Fire.', 1, \
+     '2090-01-01T00:00:00.000000Z', 'open', NULL), \
+    ('settled', '2026-11-01T08:00:00.000000Z', 't', 'h', 'alert', 'report', 's', 'AC1', '+15550100', 'h', 'Fire.', 1, \
+     '2090-01-01T00:00:00.000000Z', 'confirmed', '2026-11-01T08:00:00.000000Z')";
+
+async fn what_was_sent_is_treated_once_it_is_settled(testbed: Testbed) {
+    let plain = Offhook::start(&testbed.settings);
+    plain.client.accepts(&Marked::new().accepted[0]).await;
+    testbed.contents_of(1).await;
+    drop(plain);
+    testbed.execute(SENT).await;
+    let _offhook = Offhook::start(&with_privacy(&testbed.settings, "hash", "plain", "drop"));
+    until("the settled one is treated", async || {
+        let rows = "SELECT \"to\" || '|' || body FROM notifications ORDER BY id";
+        let rows = testbed.column(rows).await;
+        assert_eq!(rows[0], "+15550100|Fire.", "it is to be sent yet");
+        (rows[1].starts_with("hash:") && rows[1].ends_with('|')).then_some(())
+    })
+    .await;
 }
