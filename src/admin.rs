@@ -98,6 +98,8 @@ pub struct Admin {
     pub privacy: Part<Privacy>,
     /// What this process looked like during the last hour.
     pub last_hour: LastHour,
+    /// What is asked of the sending half, with tokens of its own.
+    pub send_routes: Router,
     /// Who may ask.
     pub auth: Auth,
     /// Where a finding leads.
@@ -143,7 +145,8 @@ impl Admin {
             .route("/readyz", get(health::ready));
         // A page of dead letters, ticked one by one, is the most that is sent.
         let router = router.layer(DefaultBodyLimit::max(64 * 1024));
-        console::with_policy(router).with_state(admin)
+        let send_routes = admin.send_routes.clone();
+        console::with_policy(router).with_state(admin).merge(send_routes)
     }
 }
 

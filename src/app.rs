@@ -12,6 +12,7 @@ mod reload;
 mod retention;
 mod scaled;
 mod sender;
+mod sending;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ pub async fn start(
     let forwarding = Forwarding::new(&config, &policy, &forwarded, tasks.stop())?;
     let (forward_handles, configured) = (forwarding.handles(), forwarding.shown());
     let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
-    let sending = sends.map(|config| SendMetrics::register(&registry, config)).transpose()?;
+    let send_metrics = sends.map(|config| SendMetrics::register(&registry, config)).transpose()?;
     let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
     let Parts {
         reader,
@@ -143,12 +144,13 @@ pub async fn start(
         count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
     }
 
+    let send_routes = sending::start(&config, &outbox, send_metrics.clone(), &mut tasks)?;
     let refusals = Arc::new(RecentRefusals::default());
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
     handles.forwards = forward_handles;
-    handles.sending = sending.as_ref().map(console::sending);
-    if let Some((metrics, outbound)) = sending.zip(config.outbound.clone()) {
+    handles.sending = send_metrics.as_ref().map(console::sending);
+    if let Some((metrics, outbound)) = send_metrics.clone().zip(config.outbound.clone()) {
         let (outbox, config, clock) = (outbox.clone(), Arc::new(outbound), config.clock);
         let watch = outbound::watch::Watch { outbox, config, metrics, clock };
         tasks.spawn("watch of sending", watch.run(tasks.stop()));
@@ -197,6 +199,7 @@ pub async fn start(
         privacy: policy.privacy(),
         last_hour: admin::LastHour::default(),
         runbook: config.admin.runbook.clone(),
+        send_routes,
         auth,
         clock: config.clock,
         stop: tasks.stop(),

@@ -17,10 +17,12 @@ mod kinds;
 mod local_log;
 mod manual;
 mod migrate;
+mod notify;
 mod output;
 mod purge;
 mod secrets;
 mod send;
+mod senders;
 mod serve;
 mod simulate;
 mod stats;
@@ -99,6 +101,12 @@ enum Other {
     /// Show what is sent on to your own URLs; replay, enable, disable
     #[command(after_help = help::FORWARDS)]
     Forwards(Box<forwards::Forwards>),
+    /// Ask the server to send a message, and follow it until it is confirmed
+    #[command(after_help = help::NOTIFY)]
+    Notify(Box<notify::Notify>),
+    /// Show what holds each sender; pause, resume, hold all, adopt
+    #[command(after_help = help::SENDERS)]
+    Senders(Box<senders::Senders>),
     /// List, replay or purge damaged files of the local log
     #[command(subcommand, after_help = help::LOCAL_LOG)]
     LocalLog(local_log::Command),
@@ -206,6 +214,8 @@ impl Other {
             Self::Stats(stats) => stats::run(config, stats).await,
             Self::DeadLetters(command) => dead_letters::run(config, command).await,
             Self::Forwards(forwards) => forwards::run(config, *forwards).await,
+            Self::Notify(notify) => notify::run(config, *notify).await,
+            Self::Senders(senders) => senders::run(config, *senders).await,
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,

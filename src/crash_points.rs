@@ -47,6 +47,16 @@ pub enum Point {
     Progressing,
     /// What was forwarded is written, and the forward does not know yet.
     Progressed,
+    /// Attempts have slots, and are not in writing.
+    Slotted,
+    /// Attempts are in writing, and nothing was sent.
+    Writing,
+    /// A provider has answered, and nothing was stored of that.
+    Sent,
+    /// Answers are stored.
+    Answered,
+    /// Callbacks have settled attempts.
+    Settled,
     /// A copy has written a page, and has not committed it.
     Copying,
     /// A copy has committed a page, or that a step is over.
@@ -91,6 +101,10 @@ impl Point {
     pub const FORWARD: [Self; 4] =
         [Self::Leased, Self::Forwarded, Self::Progressing, Self::Progressed];
 
+    /// In a process that sends.
+    pub const SENDER: [Self; 5] =
+        [Self::Slotted, Self::Writing, Self::Sent, Self::Answered, Self::Settled];
+
     /// In a process that copies a store.
     pub const COPY: [Self; 2] = [Self::Copying, Self::Copied];
 
@@ -117,6 +131,11 @@ impl Point {
             Self::Forwarded => "forwarded",
             Self::Progressing => "progressing",
             Self::Progressed => "progressed",
+            Self::Slotted => "slotted",
+            Self::Writing => "writing",
+            Self::Sent => "sent",
+            Self::Answered => "answered",
+            Self::Settled => "settled",
             Self::Copying => "copying",
             Self::Copied => "copied",
         }

@@ -25,6 +25,18 @@ labels! {
     }
 }
 
+impl Purpose {
+    /// On which side to err unless the request says: who asks for an alert or a password has a use for two, and none
+    /// for none.
+    #[must_use]
+    pub const fn on_unknown(self) -> OnUnknown {
+        match self {
+            Self::Alert | Self::Otp => OnUnknown::Resend,
+            Self::Transactional => OnUnknown::Report,
+        }
+    }
+}
+
 labels! {
     /// On which side to err if nobody can tell whether a message was sent.
     pub enum OnUnknown {

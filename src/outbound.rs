@@ -1,8 +1,66 @@
 //! The sending half: it sends what was asked for, once, at the pace that its senders allow.
+//!
+//! ```text
+//! asked ─► due ─claim─► claimed ─commit─► WRITING ─POST─► accepted ─callbacks─► confirmed, failed
+//!                                                    └──► unknown ─look-up─► accepted, sent again, or reported
+//! ```
+//!
+//! [`dispatcher`] takes an attempt from its slot to the answer, [`reconciler`] looks for what is unknown and ends what
+//! time has ended, [`verdict`] says what follows from an answer.
 
+pub mod api;
 pub mod config;
+pub mod dispatcher;
+pub mod gate;
+mod group;
+pub mod identity;
 pub mod metrics;
+pub mod reconciler;
+pub mod rest;
+pub mod verdict;
 pub mod watch;
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
 pub use self::config::Config;
+pub use self::gate::Gates;
+pub use self::identity::Hashes;
 pub use self::metrics::SendMetrics;
+pub use self::rest::Rest;
+use crate::backend::Outbox;
+use crate::clock::Clock;
+use crate::twilio::privacy::Privacy;
+
+/// A process that sends.
+#[derive(Clone)]
+pub struct Outbound {
+    /// What it is configured with.
+    pub config: Arc<Config>,
+    /// Where it is kept what is to be sent.
+    pub outbox: Outbox,
+    /// Twilio.
+    pub rest: Rest,
+    /// What of an answer may be kept.
+    pub privacy: Arc<Privacy>,
+    /// Where the times of events come from; slots and leases have the store's clock.
+    pub clock: Clock,
+    /// What it counts.
+    pub metrics: SendMetrics,
+}
+
+impl Outbound {
+    /// Sends until `stop`, and then until what is on its way is answered.
+    pub async fn run(self, stop: CancellationToken) {
+        if !identity::recognize(&self.config, &self.outbox, &stop).await {
+            return;
+        }
+        tokio::join!(
+            dispatcher::run(&self, &stop),
+            reconciler::settle(&self, &stop),
+            reconciler::end_what_is_over(&self, &stop),
+            reconciler::look(&self, &stop),
+        );
+    }
+}

@@ -88,6 +88,7 @@ impl Server {
             refusals: Arc::default(),
             privacy: PolicyInForce::new(testing::policy(1)).privacy(),
             last_hour: LastHour::default(),
+            send_routes: axum::Router::new(),
             runbook: Runbook::default(),
             auth: Auth::with(None, None),
             clock: Clock::System,

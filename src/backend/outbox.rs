@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::dispatch::gates::Pause;
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use crate::event::{AttemptId, Event};
 use crate::labels::labels;
@@ -242,10 +243,10 @@ pub struct Letter {
 pub enum Written {
     /// It is in writing: it must be sent now.
     Send(Letter),
-    /// It is due again, or held.
-    Back,
+    /// It is due again, or a gate holds it.
+    Back(Option<&'static str>),
     /// A gate refused it, its deadline has passed, or it was cancelled.
-    Ended,
+    Ended(&'static str),
     /// It is not claimed by this process any more.
     Lost,
 }
@@ -348,6 +349,19 @@ pub struct Unknown {
     pub reason: Option<String>,
 }
 
+/// What is to be looked for among the messages to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// The account.
+    pub account: String,
+    /// The address.
+    pub to: String,
+    /// The attempts that are to be settled by it.
+    pub due: Vec<AttemptId>,
+    /// Every attempt that may have a claim to one of the messages.
+    pub sought: Vec<Unknown>,
+}
+
 /// What a look-up found.
 #[derive(Clone, Debug)]
 pub enum Looked {
@@ -375,7 +389,7 @@ pub enum Looked {
 }
 
 /// What became of attempts by callbacks and by time.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Settled {
     /// Wakes that were taken.
     pub wakes: u64,
@@ -387,10 +401,12 @@ pub struct Settled {
     pub mismatches: u64,
     /// Second SIDs of an attempt.
     pub duplicates: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
 }
 
 /// What time has done.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Overdue {
     /// Claimed attempts whose lease was over.
     pub released: u64,
@@ -400,6 +416,19 @@ pub struct Overdue {
     pub expired: u64,
     /// Accepted ones without a confirmation in time.
     pub unconfirmed: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
+}
+
+/// What storing answers has changed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct AnswersStored {
+    /// Answers whose attempts were settled already.
+    pub late: u64,
+    /// Second SIDs of an attempt.
+    pub duplicates: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
 }
 
 /// What holds a sender, an account or everything.
@@ -490,16 +519,16 @@ pub struct Known {
     pub deadline: Timestamp,
     /// Where the suppression of the address comes from, if there is one.
     pub suppressed: Option<String>,
-    /// Messages to the recipient in the last hour.
-    pub to_recipient: u64,
+    /// When messages to the recipient were written in the last hour, the newest first.
+    pub recent: Vec<Timestamp>,
     /// Messages of the deployment on this day, in UTC.
     pub today: u64,
-    /// Why nothing is sent.
-    pub held: Option<String>,
-    /// Why the sender or its account is paused.
-    pub paused: Option<String>,
-    /// Until when the sender or its account waits.
-    pub cooldown_until: Option<Timestamp>,
+    /// Whether the sender may send.
+    pub sender_pause: Pause,
+    /// Whether the account may.
+    pub account_pause: Pause,
+    /// Whether the deployment may.
+    pub deployment_pause: Pause,
 }
 
 /// What the gates say.

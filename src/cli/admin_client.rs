@@ -67,6 +67,21 @@ impl AdminArgs {
             self.token.clone().or_else(|| variable("OFFHOOK_ADMIN__TOKEN").map(SecretString::from));
         Ok(AdminClient { base, token: token.or(configured) })
     }
+
+    /// The same, with a token that may ask to send.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn sending_client(&self, config: Option<PathBuf>) -> anyhow::Result<AdminClient> {
+        let client = self.client(config.clone())?;
+        let given = self.token.clone();
+        let given = given.or_else(|| variable("OFFHOOK_SENDING_TOKEN").map(SecretString::from));
+        let configured = || {
+            let config = Config::load(&Sources::of_process(config), Role::All).ok()?;
+            Some(config.outbound?.tokens.first()?.token.clone())
+        };
+        Ok(AdminClient { token: given.or_else(configured), ..client })
+    }
 }
 
 /// `admin.listen` has no scheme (`127.0.0.1:8081`), and may be given as it is.
@@ -121,6 +136,22 @@ impl AdminClient {
         let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
         let request = request.header("content-type", "application/json").body(body.to_string());
         let text = self.send(request).await?.text().await?;
+        serde_json::from_str(&text).with_context(|| self.other())
+    }
+
+    /// The same, once for each key.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn post_once(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> anyhow::Result<Value> {
+        let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let text = self.send(request.header("idempotency-key", key)).await?.text().await?;
         serde_json::from_str(&text).with_context(|| self.other())
     }
 

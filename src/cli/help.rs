@@ -107,6 +107,28 @@ pub(super) const FORWARDS: &str = help!(
     1: "the server does not answer, or has no such forward"
 );
 
+pub(super) const NOTIFY: &str = help!(
+    "offhook notify --to +15550100 --purpose alert --text \"The pump has stopped\" --wait"
+    "offhook notify show ntf_0123456789abcdef0123456789abcdef"
+    "offhook notify cancel ntf_0123456789abcdef0123456789abcdef"
+    "offhook notify list --state unknown"
+    "offhook notify unknown";
+    0: "it was kept; with --wait, its delivery was confirmed";
+    1: "the server does not answer or refuses; with --wait, it was not confirmed";
+    "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
+);
+
+pub(super) const SENDERS: &str = help!(
+    "offhook senders list"
+    "offhook senders pause shop"
+    "offhook senders resume shop"
+    "offhook senders hold-all"
+    "offhook senders resume-all"
+    "offhook senders adopt";
+    0: "it was done";
+    1: "the server does not answer, or has no such sender"
+);
+
 pub(super) const LOCAL_LOG: &str = help!(
     "offhook local-log list"
     "offhook local-log replay --all"

@@ -10,6 +10,7 @@ mod operate;
 mod outlast;
 mod people;
 mod receive;
+mod sending;
 mod services;
 mod simulator;
 mod store;

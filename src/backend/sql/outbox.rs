@@ -8,6 +8,7 @@ pub(in crate::backend) mod ask;
 pub(in crate::backend) mod claim;
 pub(in crate::backend) mod forget;
 pub(in crate::backend) mod look;
+pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
 pub(in crate::backend) mod write;
 
@@ -43,11 +44,13 @@ async fn lock_notifications<S: Session>(
     rows.iter().map(|row| row.text("id")).collect()
 }
 
-/// Brings notifications to where their attempts stand. They must be locked.
+/// Brings notifications to where their attempts stand, and returns where those stand now that stood elsewhere. They must
+/// be locked.
 async fn conclude<S: Session>(
     session: &mut S,
     notifications: &[String],
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<NotificationState>, sqlx::Error> {
+    let mut outcomes = Vec::new();
     for id in notifications {
         let sql = "SELECT n.state AS now, n.on_unknown, a.state, a.reason, a.look_at IS NOT NULL AS looked_for \
                    FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE n.id = $1 \
@@ -74,6 +77,7 @@ async fn conclude<S: Session>(
         );
         let params = params![id.as_str(), outcome.state.as_str(), outcome.reason];
         session.execute(&sql, params).await?;
+        outcomes.push(outcome.state);
     }
-    Ok(())
+    Ok(outcomes)
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{Store, on_store};
 use crate::backend::outbox::{
-    Answered, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Gated, Identity, Known, Looked,
-    NewNotification, Notification, NotificationSearch, Outcome, Overdue, SendingState, Suppression,
-    Unknown, WriteAsk, Written,
+    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Gated, Identity,
+    Known, Looked, NewNotification, Notification, NotificationSearch, Outcome, Overdue, Search,
+    SendingState, Settled, Suppression, Unknown, WriteAsk, Written,
 };
-use crate::backend::sql::outbox::{answer, ask, claim, forget, look, state, write};
+use crate::backend::sql::outbox::{answer, ask, claim, forget, look, settle, state, write};
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::event::{AttemptId, Batch, Event};
@@ -82,8 +82,8 @@ impl Outbox {
             .await)
     }
 
-    /// Stores answers, with the events that they are, and returns how many came too late to change anything.
-    pub async fn answer(&self, answers: &[Answered]) -> Result<u64, BackendError> {
+    /// Stores answers, with the events that they are.
+    pub async fn answer(&self, answers: &[Answered]) -> Result<AnswersStored, BackendError> {
         let event = |answer: &Answered| match &answer.outcome {
             Outcome::Accepted { event, .. } => Some(Event::clone(event)),
             _ => None,
@@ -98,6 +98,11 @@ impl Outbox {
             .await)
     }
 
+    /// Takes wakes, and decides about their attempts.
+    pub async fn settle(&self) -> Result<Settled, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| settle::settle(on).await).await)
+    }
+
     /// Ends what time has ended.
     pub async fn overdue(&self, look_after: Duration) -> Result<Overdue, BackendError> {
         on_store!(self, outbox => outbox
@@ -105,12 +110,12 @@ impl Outbox {
             .await)
     }
 
-    /// Attempts to be looked for now, which no other process is handed for as long as `busy`.
+    /// What is to be looked for now, which no other process is handed for as long as `busy`.
     pub async fn to_look_for(
         &self,
         limit: u32,
         busy: Duration,
-    ) -> Result<Vec<Unknown>, BackendError> {
+    ) -> Result<Vec<Search>, BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| look::to_look_for(on, limit, busy).await)
             .await)

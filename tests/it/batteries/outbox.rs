@@ -14,6 +14,7 @@ use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::backend::{self, Outbox};
 use offhook::clock::Timestamp;
+use offhook::dispatch::gates::Pause;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::pipeline::expiry::Expire as _;
@@ -177,7 +178,7 @@ fn accepted(sid: &str) -> Outcome {
 }
 
 async fn answer(outbox: &Outbox, id: AttemptId, outcome: Outcome) -> u64 {
-    outbox.answer(&[Answered { id, outcome }]).await.expect("the store is there")
+    outbox.answer(&[Answered { id, outcome }]).await.expect("the store is there").late
 }
 
 async fn a_key_is_for_one_request(store: Store) {
@@ -248,7 +249,7 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
     };
     let written = outbox.write(&write_ask("a", &ids[..3]), &gates).await.expect("the store");
     let written: Vec<_> = written.into_iter().map(|(_, written)| written).collect();
-    assert_eq!(written, [Written::Lost, Written::Ended, Written::Ended]);
+    assert_eq!(written, [Written::Lost, Written::Ended("country"), Written::Ended("deadline")]);
     for (id, expected) in
         [("ntf_2", NotificationState::Refused), ("ntf_3", NotificationState::Expired)]
     {
@@ -261,7 +262,7 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
     })
     .await;
     let late = WriteAsk { late_after: Duration::ZERO, ..write_ask("a", &ids[3..]) };
-    assert_eq!(write(outbox, &late).await, [Written::Back]);
+    assert_eq!(write(outbox, &late).await, [Written::Back(None)]);
     assert_eq!(state(outbox, "ntf_4").await.1, [AttemptState::Due]);
 }
 
@@ -275,7 +276,7 @@ async fn requests_in_flight_are_counted_exactly(store: Store) {
     let ask = WriteAsk { max_in_flight: 2, ..write_ask("a", &ids) };
     let sent = write(outbox, &ask).await;
     assert_eq!(sent.iter().filter(|it| matches!(it, Written::Send(_))).count(), 2);
-    assert_eq!(sent.iter().filter(|it| **it == Written::Back).count(), 3);
+    assert_eq!(sent.iter().filter(|it| **it == Written::Back(None)).count(), 3);
     let full = ClaimAsk { max_in_flight: 2, ..claim_ask("b") };
     assert_eq!(outbox.claim(&full).await.expect("the store").claimed, []);
     answer(outbox, ids[0], accepted("SM1")).await;
@@ -377,7 +378,10 @@ async fn what_left_no_trace_is_sent_again_only_if_asked(store: Store) {
         (found.len() == 2).then_some(found)
     })
     .await;
-    assert_eq!(found[0].to, "+15550100001");
+    for (n, search) in (1..).zip(&found) {
+        let ids: Vec<_> = search.sought.iter().map(|one| one.id).collect();
+        assert_eq!((&search.due, &ids), (&vec![AttemptId::new(n)], &vec![AttemptId::new(n)]));
+    }
     let absent = Looked::Absent { last: true, look_after: HOUR };
     let resent = |n, again| outbox.looked(AttemptId::new(n), &absent, AttemptId::new(again));
     assert_eq!(resent(1, 11).await, Ok(false));
@@ -400,18 +404,21 @@ async fn a_pause_counts_what_is_in_writing(store: Store) {
     outbox.ask(&new(2)).await.expect("kept");
     claimed(outbox, &claim_ask("a")).await;
     assert_eq!(outbox.pause("shop", "by hand").await, Ok(1));
-    let held = |known: &Known, now: Timestamp| match &known.paused {
-        Some(_) => Gated::Hold { gate: "paused", until: now },
-        None => Gated::Pass,
+    let held = |known: &Known, now: Timestamp| match known.sender_pause {
+        Pause::Indefinite => Gated::Hold { gate: "sender", until: now.after(HOUR) },
+        _ => Gated::Pass,
     };
     let written = outbox.write(&write_ask("a", &[AttemptId::new(2)]), &held).await;
-    assert_eq!(written, Ok(vec![(AttemptId::new(2), Written::Back)]));
+    assert_eq!(written, Ok(vec![(AttemptId::new(2), Written::Back(Some("sender")))]));
     let sending = outbox.sending().await.expect("the store");
     let sender = &sending.senders[0];
     assert_eq!((sender.name.as_str(), sender.due, sender.writing), ("shop", 1, 1));
     assert_eq!(sender.paused.as_deref(), Some("by hand"));
     assert_eq!(outbox.hold_all(Some("by hand")).await, Ok(1));
-    outbox.identity("secret").await.expect("the store");
+    for secret in ["secret", "another"] {
+        let identity = outbox.identity(secret).await.expect("the store");
+        assert_eq!(identity.secret, "secret", "the first one is kept");
+    }
     assert_eq!(outbox.hold_all(Some("by hand")).await, Ok(1));
     assert!(outbox.resume("shop", ACCOUNT).await.expect("the store"));
     assert_eq!(outbox.claim(&claim_ask("a")).await.expect("the store").claimed, []);

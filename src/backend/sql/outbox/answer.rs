@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{conclude, lock_notifications};
-use crate::backend::outbox::{Answered, Back, Outcome, Stop};
+use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::dispatch::AttemptState;
 use crate::labels::Label as _;
@@ -18,22 +18,26 @@ const CIRCUIT: [i64; 2] = [1_000, 60_000];
 /// How long an accepted attempt is waited for after its deadline.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(300);
 
-/// Stores answers, and returns those whose attempt was not waiting for one any more: nothing of them was stored.
+/// Stores answers. Of one whose attempt was not waiting for it any more, only the SID is new.
 pub(in crate::backend) async fn answer<S: Session>(
     session: &mut S,
     answers: &[Answered],
-) -> Result<u64, sqlx::Error> {
+) -> Result<AnswersStored, sqlx::Error> {
     let attempts: Vec<String> = answers.iter().map(|answer| answer.id.to_string()).collect();
     let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
-    let mut late = 0;
+    let mut stored = AnswersStored::default();
     for answer in answers {
-        late += u64::from(!one(session, answer).await?);
+        stored.late += u64::from(!one(session, answer, &mut stored.duplicates).await?);
     }
-    conclude(session, &notifications).await?;
-    Ok(late)
+    stored.outcomes = conclude(session, &notifications).await?;
+    Ok(stored)
 }
 
-async fn one<S: Session>(session: &mut S, answer: &Answered) -> Result<bool, sqlx::Error> {
+async fn one<S: Session>(
+    session: &mut S,
+    answer: &Answered,
+    duplicates: &mut u64,
+) -> Result<bool, sqlx::Error> {
     let id = answer.id.to_string();
     let sql = format!(
         "SELECT state, sender, account, to_hash, sid, notification FROM attempts WHERE id = $1{}",
@@ -45,7 +49,7 @@ async fn one<S: Session>(session: &mut S, answer: &Answered) -> Result<bool, sql
     let waits = matches!(state, AttemptState::Writing | AttemptState::Unknown);
     match &answer.outcome {
         Outcome::Accepted { sid, .. } => {
-            prove(session, &id, sid, "answer").await?;
+            *duplicates += u64::from(prove(session, &id, sid, "answer").await?);
             if waits {
                 accept(session, &id, sid).await?;
                 withdraw_others(session, &row.text("notification")?, &id).await?;
@@ -165,7 +169,7 @@ pub(super) async fn unknown<S: Session>(
 
 /// Carries out what follows for the sender, the account or the recipient of an attempt. An answer without a stop ends
 /// a row of failures.
-async fn stops<S: Session>(
+pub(super) async fn stops<S: Session>(
     session: &mut S,
     row: &Cells,
     stop: Option<&Stop>,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::answer::{accept, prove, unknown, withdraw_others};
-use super::{attempt_id, conclude, lock_notifications};
-use crate::backend::outbox::{Looked, Overdue, Unknown};
+use super::{attempt_id, conclude, lock_notifications, settle};
+use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
 use crate::event::AttemptId;
@@ -59,44 +59,75 @@ pub(in crate::backend) async fn overdue<S: Session>(
                 overdue.expired += 1;
             }
             AttemptState::Accepted if over => {
+                // A wake may be lost: its event is not.
+                settle::one(session, &id, &mut Settled::default()).await?;
                 let sql = format!(
                     "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
-                     WHERE id = $1 AND look_at < {now}"
+                     WHERE id = $1 AND state = 'accepted' AND look_at < {now}"
                 );
                 overdue.unconfirmed += session.execute(&sql, params![id]).await?;
             }
             _ => {}
         }
     }
-    conclude(session, &notifications).await?;
+    overdue.outcomes = conclude(session, &notifications).await?;
     Ok(overdue)
 }
 
-/// Attempts whose outcome is not known and that are to be looked for now; `busy`: for how long no other process is
-/// handed them.
+/// What is to be looked for now; `busy`: for how long no other process is handed it. What its callbacks prove is settled
+/// first.
 pub(in crate::backend) async fn to_look_for<S: Session>(
     session: &mut S,
     limit: u32,
     busy: Duration,
-) -> Result<Vec<Unknown>, sqlx::Error> {
+) -> Result<Vec<Search>, sqlx::Error> {
     let now = S::NOW;
     let sql = format!(
-        "SELECT id FROM attempts WHERE state = 'unknown' AND look_at < {now} ORDER BY look_at LIMIT {limit}{}",
-        S::SKIP_LOCKED
+        "SELECT id FROM attempts WHERE state = 'unknown' AND look_at < {now} ORDER BY look_at LIMIT {limit}"
     );
     let rows = session.rows(&sql, params![]).await?;
     let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
         return Ok(Vec::new());
     }
+    let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
+    for id in &ids {
+        settle::one(session, id, &mut Settled::default()).await?;
+    }
+    conclude(session, &notifications).await?;
     let sql = format!(
-        "UPDATE attempts SET look_at = {} WHERE {}",
+        "UPDATE attempts SET look_at = {} WHERE {} AND state = 'unknown' AND look_at < {now} RETURNING id",
         S::later(now, busy),
         S::among("id", 1)
     );
-    session.execute(&sql, params![ids.clone()]).await?;
-    let condition = S::among("a.id", 1);
-    unknowns(session, &condition, ids).await
+    let rows = session.rows(&sql, params![ids]).await?;
+    let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+    let mut searches: Vec<Search> = Vec::new();
+    for one in unknowns(session, &S::among("a.id", 1), ids).await? {
+        let same = |search: &&mut Search| search.account == one.account && search.to == one.to;
+        match searches.iter_mut().find(same) {
+            Some(search) => search.due.push(one.id),
+            None => {
+                let (account, to) = (one.account.clone(), one.to.clone());
+                searches.push(Search { account, to, due: vec![one.id], sought: Vec::new() });
+            }
+        }
+    }
+    for search in &mut searches {
+        let of = "a.account = $1 AND n.\"to\" = $2 AND a.state IN ('unknown', 'writing')";
+        let sql = unknowns_sql::<S>(of);
+        let rows = session.rows(&sql, params![search.account.as_str(), search.to.as_str()]).await?;
+        search.sought = rows.iter().map(unknown_row).collect::<Result<_, _>>()?;
+    }
+    Ok(searches)
+}
+
+fn unknowns_sql<S: Session>(condition: &str) -> String {
+    format!(
+        "SELECT a.id, a.notification, a.account, a.sender, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
+         JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
+        S::time("a.written_at")
+    )
 }
 
 async fn unknowns<S: Session>(
@@ -104,11 +135,7 @@ async fn unknowns<S: Session>(
     condition: &str,
     ids: Vec<String>,
 ) -> Result<Vec<Unknown>, sqlx::Error> {
-    let sql = format!(
-        "SELECT a.id, a.notification, a.account, a.sender, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
-         JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
-        S::time("a.written_at")
-    );
+    let sql = unknowns_sql::<S>(condition);
     let rows = session.rows(&sql, params![ids]).await?;
     rows.iter().map(unknown_row).collect()
 }

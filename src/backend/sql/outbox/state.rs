@@ -10,8 +10,11 @@ pub(in crate::backend) async fn identity<S: Session>(
     session: &mut S,
     secret: &str,
 ) -> Result<Identity, sqlx::Error> {
-    let sql = "INSERT INTO outbox (secret) VALUES ($1) ON CONFLICT (one) DO NOTHING";
-    session.execute(sql, params![secret]).await?;
+    let sql = format!(
+        "INSERT INTO outbox (one, secret) VALUES ({}, $1) ON CONFLICT (one) DO NOTHING",
+        S::TRUE
+    );
+    session.execute(&sql, params![secret]).await?;
     let sql = "SELECT secret, suppression, identity, held FROM outbox";
     let row = session.row(sql, params![]).await?.ok_or(sqlx::Error::RowNotFound)?;
     Ok(Identity {
@@ -41,6 +44,9 @@ pub(in crate::backend) async fn hold_all<S: Session>(
     let at = if why.is_some() { S::NOW } else { "NULL" };
     let sql = format!("UPDATE outbox SET held = $1{}, held_at = {at}", S::TEXT);
     session.execute(&sql, params![why]).await?;
+    if why.is_none() {
+        release(session, "held = 'deployment'", "").await?;
+    }
     in_writing(session, "1 = 1", "").await
 }
 
@@ -53,6 +59,20 @@ async fn in_writing<S: Session>(
         format!("SELECT count(*) AS writing FROM attempts WHERE state = 'writing' AND {condition}");
     let params = if param.is_empty() { params![] } else { params![param] };
     session.row(&sql, params).await?.map_or(Ok(0), |row| row.count("writing"))
+}
+
+/// Lets go on what a gate holds that is open now.
+async fn release<S: Session>(
+    session: &mut S,
+    condition: &str,
+    param: &str,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET due_at = {}, held = NULL WHERE state = 'due' AND {condition}",
+        S::NOW
+    );
+    let params = if param.is_empty() { params![] } else { params![param] };
+    session.execute(&sql, params).await.map(|_| ())
 }
 
 /// Pauses a sender, and returns how many of its attempts are in writing.
@@ -73,6 +93,8 @@ pub(in crate::backend) async fn resume<S: Session>(
 ) -> Result<bool, sqlx::Error> {
     let sql = "UPDATE senders SET paused = NULL, paused_at = NULL, unlisted = 0, cooldown_until = NULL, cooldown_ms = 0 \
                WHERE name = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
+    release(session, "held = 'sender' AND sender = $1", sender).await?;
+    release(session, "held = 'account' AND account = $1", account).await?;
     let sender = session.execute(sql, params![sender]).await?;
     let sql = "UPDATE sending_accounts SET paused = NULL, paused_at = NULL, cooldown_until = NULL, failures = 0 \
                WHERE account = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";

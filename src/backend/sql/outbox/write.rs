@@ -9,11 +9,14 @@ use crate::backend::outbox::{Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::NotificationState;
+use crate::dispatch::gates::Pause;
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
 /// The window of the limit per recipient.
 const RECIPIENT_WINDOW: Duration = Duration::from_secs(3600);
+/// Most messages that are looked at for it.
+const MOST_RECENT: u32 = 10_000;
 
 /// Commits attempts to `writing`, each unless something is in the way. What `gates` says is read from rows that are
 /// locked until the commit: a pause, a cancellation or a suppression that was committed before is seen, and one that
@@ -41,7 +44,7 @@ pub(in crate::backend) async fn write<S: Session>(
         let id = attempt_id(row, "id")?;
         let account = row.text("account")?;
         let account = accounts.entry(account).or_default();
-        let sender = senders.get(&row.text("sender")?).cloned().unwrap_or_default();
+        let sender = senders.get(&row.text("sender")?).copied().unwrap_or_default();
         let to_hash = row.text("to_hash")?;
         let send_at = row.time("send_at")?.ok_or_else(|| malformed("send_at"))?;
         let known = Known {
@@ -50,11 +53,11 @@ pub(in crate::backend) async fn write<S: Session>(
             to: row.text("to")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
             suppressed: suppressed.get(&to_hash).cloned(),
-            to_recipient: recipients.get(&to_hash).copied().unwrap_or_default(),
+            recent: recipients.get(&to_hash).cloned().unwrap_or_default(),
             today,
-            held: held.clone(),
-            paused: sender.paused.or_else(|| account.paused.clone()),
-            cooldown_until: sender.cooldown_until.max(account.cooldown_until),
+            sender_pause: sender,
+            account_pause: account.pause,
+            deployment_pause: pause(held.as_deref(), None),
         };
         let is_open =
             row.parsed("notification_state", NotificationState::parse)? == NotificationState::Open;
@@ -70,7 +73,7 @@ pub(in crate::backend) async fn write<S: Session>(
                 account.writing += 1;
                 account.sent += 1;
                 today += 1;
-                *recipients.entry(to_hash).or_default() += 1;
+                recipients.entry(to_hash).or_default().insert(0, now);
                 writing.push(row.text("id")?);
                 Written::Send(letter(row, known, now)?)
             }
@@ -94,10 +97,17 @@ pub(in crate::backend) async fn write<S: Session>(
     Ok(ask.ids.iter().filter_map(|id| outcomes.remove_entry(id)).collect())
 }
 
+fn pause(paused: Option<&str>, cooldown_until: Option<Timestamp>) -> Pause {
+    match (paused, cooldown_until) {
+        (Some(_), _) => Pause::Indefinite,
+        (None, Some(until)) => Pause::Until(until),
+        (None, None) => Pause::None,
+    }
+}
+
 #[derive(Default)]
 struct Account {
-    paused: Option<String>,
-    cooldown_until: Option<Timestamp>,
+    pause: Pause,
     writing: u64,
     /// How many more there are now.
     sent: u64,
@@ -134,8 +144,7 @@ async fn lock_accounts<S: Session>(
         let row =
             session.row(sql, params![name.as_str()]).await?.ok_or(sqlx::Error::RowNotFound)?;
         let account = Account {
-            paused: found.optional("paused")?,
-            cooldown_until: found.time("cooldown_until")?,
+            pause: pause(found.optional("paused")?.as_deref(), found.time("cooldown_until")?),
             writing: row.count("writing")?,
             sent: 0,
         };
@@ -160,12 +169,6 @@ async fn lock_attempts<S: Session>(
     session.rows(&sql, params![attempts.to_vec(), holder]).await
 }
 
-#[derive(Clone, Default)]
-struct Sender {
-    paused: Option<String>,
-    cooldown_until: Option<Timestamp>,
-}
-
 fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
     let all: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.text(column)).collect();
     Ok(all?.into_iter().collect())
@@ -174,7 +177,7 @@ fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
 async fn lock_senders<S: Session>(
     session: &mut S,
     rows: &[Cells],
-) -> Result<BTreeMap<String, Sender>, sqlx::Error> {
+) -> Result<BTreeMap<String, Pause>, sqlx::Error> {
     let sql = format!(
         "SELECT name, paused, {} FROM senders WHERE {} ORDER BY name{}",
         S::time("cooldown_until"),
@@ -184,7 +187,7 @@ async fn lock_senders<S: Session>(
     let rows = session.rows(&sql, params![texts(rows, "sender")?]).await?;
     let sender = |row: &Cells| {
         let (paused, cooldown_until) = (row.optional("paused")?, row.time("cooldown_until")?);
-        Ok((row.text("name")?, Sender { paused, cooldown_until }))
+        Ok((row.text("name")?, pause(paused.as_deref(), cooldown_until)))
     };
     rows.iter().map(sender).collect()
 }
@@ -208,19 +211,25 @@ async fn suppressed<S: Session>(
     Ok(latest)
 }
 
+/// When messages to these addresses were written in the last hour, the newest first.
 async fn recipients<S: Session>(
     session: &mut S,
     rows: &[Cells],
     now: Timestamp,
-) -> Result<BTreeMap<String, u64>, sqlx::Error> {
+) -> Result<BTreeMap<String, Vec<Timestamp>>, sqlx::Error> {
     let sql = format!(
-        "SELECT to_hash, count(*) AS sent FROM attempts WHERE {} AND written_at > $2{} GROUP BY to_hash",
+        "SELECT to_hash, {} FROM attempts WHERE {} AND written_at > $2{} ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
+        S::time("written_at"),
         S::among("to_hash", 1),
         S::TIME
     );
     let since = now.before(RECIPIENT_WINDOW);
-    let rows = session.rows(&sql, params![texts(rows, "to_hash")?, since]).await?;
-    rows.iter().map(|row| Ok((row.text("to_hash")?, row.count("sent")?))).collect()
+    let mut recent: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    for row in session.rows(&sql, params![texts(rows, "to_hash")?, since]).await? {
+        let at = row.time("written_at")?.ok_or_else(|| malformed("written_at"))?;
+        recent.entry(row.text("to_hash")?).or_default().push(at);
+    }
+    Ok(recent)
 }
 
 fn day(now: Timestamp) -> String {
@@ -283,7 +292,7 @@ async fn back<S: Session>(
     session: &mut S,
     row: &Cells,
     due_at: Timestamp,
-    gate: Option<&str>,
+    gate: Option<&'static str>,
 ) -> Result<Written, sqlx::Error> {
     let sql = format!(
         "UPDATE attempts SET state = 'due', due_at = $2{}, held = $3{}, holder = NULL, lease_until = NULL, \
@@ -292,14 +301,14 @@ async fn back<S: Session>(
         S::TEXT
     );
     session.execute(&sql, params![row.text("id")?, due_at, gate]).await?;
-    Ok(Written::Back)
+    Ok(Written::Back(gate))
 }
 
 async fn end<S: Session>(
     session: &mut S,
     row: &Cells,
     state: &str,
-    reason: &str,
+    reason: &'static str,
 ) -> Result<Written, sqlx::Error> {
     let sql = format!(
         "UPDATE attempts SET state = $2, reason = $3, held = NULL, holder = NULL, lease_until = NULL, \
@@ -307,5 +316,5 @@ async fn end<S: Session>(
         S::NOW
     );
     session.execute(&sql, params![row.text("id")?, state, reason]).await?;
-    Ok(Written::Ended)
+    Ok(Written::Ended(reason))
 }

@@ -1,0 +1,221 @@
+//! `offhook notify`: asks a running server to send a message, and follows it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::admin_client::{AdminArgs, AdminClient};
+use super::output::{say, table, text};
+use super::terminal::outln;
+
+/// How often `--wait` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// The arguments.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Notify {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    message: Message,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+#[derive(Debug, Args)]
+struct Message {
+    /// The number to reach, in E.164: +15550100
+    #[arg(long, value_name = "NUMBER", required = true)]
+    to: Option<String>,
+    /// What it says
+    #[arg(long, required = true)]
+    text: Option<String>,
+    /// Why it is sent: alert, otp or transactional
+    #[arg(long, required = true)]
+    purpose: Option<String>,
+    /// The sender; not needed if there is one
+    #[arg(long, value_name = "NAME")]
+    sender: Option<String>,
+    /// When it is of no use any more: 2026-11-24T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<String>,
+    /// If nobody can tell whether it was sent: report, or resend
+    #[arg(long, value_name = "WHAT")]
+    on_unknown: Option<String>,
+    /// Your own reference, by which it is found again
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// The idempotency key: the same one sends it once
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Follow it until it is confirmed, failed or unknown
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a notification and its attempts
+    Show(Which),
+    /// Cancel a notification, as far as it has not been sent
+    Cancel(Which),
+    /// List notifications, the newest first
+    List {
+        /// Only those in this state: open, confirmed, failed, unconfirmed, unknown, refused, expired or cancelled
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those with this reference
+        #[arg(long, value_name = "TEXT")]
+        reference: Option<String>,
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+    /// List the attempts whose outcome nobody knows, the oldest first
+    Unknown {
+        #[command(flatten)]
+        admin: AdminArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Its id
+    id: String,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Asks a running server.
+///
+/// # Errors
+/// The server does not answer, or refuses; with `--wait`, it was not confirmed.
+pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Result<()> {
+    match notify.command {
+        None => ask(config, notify.message, &notify.admin).await,
+        Some(Command::Show(Which { id, admin })) => {
+            let answer = admin.sending_client(config)?.json(&path(&id, ""), &[]).await?;
+            Ok(say(&shown(&answer, &admin))?)
+        }
+        Some(Command::Cancel(Which { id, admin })) => {
+            let client = admin.sending_client(config)?;
+            let answer = client.post(&path(&id, "/cancel"), &json!({})).await?;
+            if !admin.for_people() {
+                return Ok(say(&format!("{answer}\n"))?);
+            }
+            let (state, writing) = (text(&answer["state"]), text(&answer["in_writing"]));
+            outln!("{state}; on their way, and may still arrive: {writing}");
+            Ok(())
+        }
+        Some(Command::List { state, reference, admin }) => {
+            let query: Vec<(&str, &str)> = [("state", &state), ("reference", &reference)]
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+                .collect();
+            let answer = admin.sending_client(config)?.json("/api/notifications", &query).await?;
+            list(&answer, &admin)
+        }
+        Some(Command::Unknown { admin }) => {
+            let answer = admin.sending_client(config)?.json("/api/attempts/unknown", &[]).await?;
+            unknown(&answer, &admin)
+        }
+    }
+}
+
+fn path(id: &str, rest: &str) -> String {
+    let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+    format!("/api/notifications/{id}{rest}")
+}
+
+async fn ask(config: Option<PathBuf>, message: Message, admin: &AdminArgs) -> anyhow::Result<()> {
+    let client = admin.sending_client(config)?;
+    let Message { to, text: body, purpose, sender, deadline, on_unknown, reference, key, wait } =
+        message;
+    let optional = [("sender", sender), ("deadline", deadline), ("on_unknown", on_unknown)];
+    let mut asked = json!({ "to": to, "text": body, "purpose": purpose });
+    for (name, value) in optional.into_iter().chain([("reference", reference)]) {
+        if let Some(value) = value {
+            asked[name] = value.into();
+        }
+    }
+    // Repeated by a person or a script after a failure, it must not be sent twice.
+    let key = key.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    let answer = client.post_once("/api/notifications", &asked, &key).await;
+    let answer = answer.with_context(|| format!("try again with --key {key}: it is sent once"))?;
+    let id = text(&answer["id"]);
+    if !wait {
+        return match admin.for_people() {
+            true => Ok(say(&format!("{id}\n"))?),
+            false => Ok(say(&format!("{answer}\n"))?),
+        };
+    }
+    follow(&client, &id, admin).await
+}
+
+/// Prints each change until the notification is settled.
+async fn follow(client: &AdminClient, id: &str, admin: &AdminArgs) -> anyhow::Result<()> {
+    let (mut last, began) = (String::new(), Instant::now());
+    loop {
+        let now = client.json(&path(id, ""), &[]).await?;
+        let state = text(&now["state"]);
+        let attempt = now["attempts"].as_array().and_then(|attempts| attempts.last());
+        let attempt = attempt.map_or_else(String::new, |attempt| {
+            let parts = ["state", "held", "reason", "sid"].map(|key| text(&attempt[key]));
+            parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+        });
+        let line = format!("{state}: {attempt}");
+        if line != last {
+            match admin.for_people() {
+                true => outln!("{:7.2} s  {line}", began.elapsed().as_secs_f64()),
+                false => outln!("{now}"),
+            }
+            last = line;
+        }
+        match state.as_str() {
+            "open" => sleep(LOOK_EVERY).await,
+            "confirmed" => return Ok(()),
+            other => bail!("{id} is not confirmed: {other} {}", text(&now["reason"])),
+        }
+    }
+}
+
+fn shown(answer: &Value, admin: &AdminArgs) -> String {
+    if !admin.for_people() {
+        return format!("{answer}\n");
+    }
+    let mut shown = String::new();
+    for key in
+        ["id", "state", "reason", "purpose", "sender", "to", "reference", "created_at", "deadline"]
+    {
+        shown.push_str(&format!("{key:11} {}\n", text(&answer[key])));
+    }
+    let row = |attempt: &Value| {
+        ["number", "state", "held", "reason", "tries", "sid", "id"].map(|key| text(&attempt[key]))
+    };
+    let rows: Vec<_> = answer["attempts"].as_array().into_iter().flatten().map(row).collect();
+    shown + &table(["attempt", "state", "held", "reason", "requests", "sid", "id"], &rows)
+}
+
+fn list(answer: &Value, admin: &AdminArgs) -> anyhow::Result<()> {
+    if !admin.for_people() {
+        return Ok(say(&format!("{answer}\n"))?);
+    }
+    let keys = ["id", "state", "reason", "purpose", "sender", "reference", "created_at"];
+    let rows = answer["notifications"].as_array().into_iter().flatten();
+    let rows: Vec<_> = rows.map(|it| keys.map(|key| text(&it[key]))).collect();
+    Ok(say(&table(["id", "state", "reason", "purpose", "sender", "reference", "asked"], &rows))?)
+}
+
+fn unknown(answer: &Value, admin: &AdminArgs) -> anyhow::Result<()> {
+    if !admin.for_people() {
+        return Ok(say(&format!("{answer}\n"))?);
+    }
+    let keys = ["notification", "attempt", "sender", "written_at", "reason", "looks"];
+    let rows: Vec<_> = answer["attempts"].as_array().into_iter().flatten().collect();
+    let rows: Vec<_> = rows.into_iter().map(|it| keys.map(|key| text(&it[key]))).collect();
+    Ok(say(&table(["notification", "attempt", "sender", "sent", "reason", "looks"], &rows))?)
+}

@@ -1,0 +1,140 @@
+//! What is asked of the sending half over HTTP, on the private listener: notifications, senders and suppressions. Its
+//! tokens are its own, because asking costs money.
+
+mod ask;
+mod senders;
+mod suppressions;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::ExposeSecret as _;
+use sha2::Sha256;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::{Config, Gates, Hashes};
+use crate::backend::{BackendError, Outbox};
+use crate::clock::Clock;
+use crate::http::Caller;
+use crate::http::problem::Problem;
+
+/// Most bytes of a request.
+const LONGEST_BODY: usize = 64 * 1024;
+
+/// How long a wrong token waits, all of them one after the other: more connections guess no faster.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What answers.
+#[derive(Debug)]
+pub struct Api {
+    /// What is configured.
+    pub config: Arc<Config>,
+    /// Where it is kept what is to be sent.
+    pub outbox: Outbox,
+    /// What defaults of deadlines are measured by.
+    pub clock: Clock,
+    /// Whose turn it is to be refused.
+    refusals: Mutex<()>,
+}
+
+impl Api {
+    /// Answers with what is configured and kept.
+    #[must_use]
+    pub fn new(config: Arc<Config>, outbox: Outbox, clock: Clock) -> Self {
+        Self { config, outbox, clock, refusals: Mutex::new(()) }
+    }
+}
+
+/// The id of the token that a request brought.
+#[derive(Clone, Debug)]
+pub(super) struct TokenId(pub(super) String);
+
+type Route = (&'static str, fn() -> MethodRouter<Arc<Api>>);
+
+/// Every route.
+pub const ROUTES: [Route; 12] = [
+    ("/api/notifications", || get(ask::list).post(ask::ask)),
+    ("/api/notifications/{id}", || get(ask::show)),
+    ("/api/notifications/{id}/cancel", || post(ask::cancel)),
+    ("/api/attempts/unknown", || get(ask::unknown)),
+    ("/api/senders", || get(senders::list)),
+    ("/api/senders/hold-all", || post(senders::hold_all)),
+    ("/api/senders/resume-all", || post(senders::resume_all)),
+    ("/api/senders/adopt", || post(senders::adopt)),
+    ("/api/senders/{name}/pause", || post(senders::pause)),
+    ("/api/senders/{name}/resume", || post(senders::resume)),
+    ("/api/suppressions", || get(suppressions::list).post(suppressions::add)),
+    ("/api/suppressions/lift", || post(suppressions::lift)),
+];
+
+/// The routes, each of which asks for a token.
+pub fn router(api: Api) -> Router {
+    let api = Arc::new(api);
+    let routes = ROUTES.into_iter();
+    let router = routes.fold(Router::new(), |router, (path, method)| router.route(path, method()));
+    router
+        .route_layer(from_fn_with_state(Arc::clone(&api), require_token))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .with_state(api)
+}
+
+async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    // In constant time, and without revealing the length: MACs are compared.
+    let key = rand::random::<[u8; 32]>();
+    let mac = |text: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC takes a key of any length");
+        mac.chain_update(text.as_bytes())
+    };
+    let is = |token: &&super::config::Token| {
+        let expected = mac(token.token.expose_secret()).finalize().into_bytes();
+        mac(bearer).verify_slice(&expected).is_ok()
+    };
+    let Some(token) = api.config.tokens.iter().find(is) else {
+        let detail = match api.config.tokens.is_empty() {
+            true => "nobody may ask to send: configure outbound.tokens",
+            false => "this needs one of outbound.tokens as `Authorization: Bearer …`",
+        };
+        if !bearer.is_empty() {
+            let _turn = api.refusals.lock().await;
+            sleep(PAUSE).await;
+        }
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        return ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response();
+    };
+    let id = TokenId(token.id.clone());
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        caller.vouch();
+    }
+    request.extensions_mut().insert(id);
+    next.run(request).await
+}
+
+impl Api {
+    /// Keyed hashes, by the store's secret.
+    async fn hashes(&self) -> Result<Hashes, Problem> {
+        Ok(Hashes::of(&self.config, &self.outbox).await.map_err(unavailable)?.0)
+    }
+
+    fn gates(&self) -> Gates {
+        Gates::new(self.config.rules.clone())
+    }
+}
+
+/// The cause may name what is not the client's business.
+fn unavailable(error: BackendError) -> Problem {
+    debug!(error = %error, "a request to the API cannot use the outbox");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer")
+}

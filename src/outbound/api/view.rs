@@ -1,0 +1,109 @@
+//! What the outbox keeps, as JSON.
+
+use serde::Serialize;
+
+use crate::backend::outbox::{Attempt, Notification, Unknown};
+use crate::clock::Timestamp;
+use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+
+/// A notification.
+#[derive(Debug, Serialize)]
+pub(super) struct NotificationView {
+    id: String,
+    created_at: Timestamp,
+    state: NotificationState,
+    reason: Option<String>,
+    purpose: Purpose,
+    on_unknown: OnUnknown,
+    sender: String,
+    account: String,
+    to: String,
+    segments: u64,
+    reference: Option<String>,
+    deadline: Timestamp,
+    settled_at: Option<Timestamp>,
+}
+
+impl NotificationView {
+    pub(super) fn of(it: Notification) -> Self {
+        Self {
+            id: it.id,
+            created_at: it.created_at,
+            state: it.state,
+            reason: it.reason,
+            purpose: it.purpose,
+            on_unknown: it.on_unknown,
+            sender: it.sender,
+            account: it.account,
+            to: it.to,
+            segments: it.segments,
+            reference: it.reference,
+            deadline: it.deadline,
+            settled_at: it.settled_at,
+        }
+    }
+}
+
+/// An attempt.
+#[derive(Debug, Serialize)]
+pub(super) struct AttemptView {
+    id: String,
+    number: u64,
+    state: AttemptState,
+    reason: Option<String>,
+    created_at: Timestamp,
+    due_at: Timestamp,
+    /// The gate that holds it until `due_at`.
+    held: Option<String>,
+    send_at: Option<Timestamp>,
+    written_at: Option<Timestamp>,
+    /// Requests that it took.
+    tries: u64,
+    sid: Option<String>,
+    /// Every SID that it is proven to have: more than one is a duplicate.
+    sids: Vec<String>,
+}
+
+impl AttemptView {
+    pub(super) fn of(it: Attempt) -> Self {
+        Self {
+            id: it.id.to_string(),
+            number: it.number,
+            state: it.state,
+            reason: it.reason,
+            created_at: it.created_at,
+            due_at: it.due_at,
+            held: it.held,
+            send_at: it.send_at,
+            written_at: it.written_at,
+            tries: it.tries,
+            sid: it.sid,
+            sids: it.sids,
+        }
+    }
+}
+
+/// An attempt whose outcome is unknown.
+#[derive(Debug, Serialize)]
+pub(super) struct UnknownView {
+    attempt: String,
+    notification: String,
+    sender: String,
+    written_at: Timestamp,
+    reason: Option<String>,
+    /// How often it was looked for.
+    looks: u32,
+}
+
+impl UnknownView {
+    pub(super) fn of(it: Unknown) -> Self {
+        Self {
+            attempt: it.id.to_string(),
+            notification: it.notification,
+            sender: it.sender,
+            written_at: it.written_at,
+            reason: it.reason,
+            looks: it.looks,
+        }
+    }
+}

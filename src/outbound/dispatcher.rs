@@ -1,0 +1,267 @@
+//! From a slot of a pace to an answer that is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::config::{Origin, Pace, Sender};
+use super::group::{self, Answers, Writes};
+use super::rest::Created;
+use super::verdict::{self, sent};
+use super::{Gates, Outbound};
+use crate::backend::outbox::{Answered, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written};
+use crate::crash_points::{self, Point};
+use crate::dispatch::gates::{self, Gate};
+use crate::event::{AttemptId, Event};
+use crate::labels::Label as _;
+use crate::outage::Outage;
+use crate::retry::Backoff;
+use crate::twilio::answer::MessageAnswer;
+use crate::twilio::rest::{CreateAnswer, Doubt, Message, NewMessage, SentBy, status_callback};
+
+/// How far ahead slots are taken, and the longest time by which an attempt may miss its own.
+const AHEAD: Duration = Duration::from_millis(100);
+/// The commit to `writing` begins this long before the slot, so that the request can leave in it.
+const COMMIT_TIME: Duration = Duration::from_millis(8);
+/// Most slots of one claim.
+const MOST_SLOTS: u32 = 256;
+/// How long an answer is waited for after the process was stopped, so that what is known then is still stored.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+/// The longest time between two looks at a pace.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Sends what is due, until `stop` and until what was claimed by then has an answer.
+pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
+    let holder = format!("{:016x}", rand::random::<u64>());
+    let config = &outbound.config;
+    let gates = Arc::new(Gates::new(config.rules.clone()));
+    let ask = WriteAsk {
+        ids: Vec::new(),
+        holder: holder.clone(),
+        late_after: AHEAD,
+        lease: config.writing_lease,
+        max_in_flight: config.max_in_flight,
+    };
+    let (writes, write) =
+        group::writes(outbound.outbox.clone(), gates, ask, outbound.metrics.clone());
+    let (answers, answer) = group::answers(outbound.outbox.clone(), outbound.metrics.clone());
+    let lanes = TaskTracker::new();
+    for pace in &config.paces {
+        let lane = Lane {
+            outbound: outbound.clone(),
+            pace: pace.clone(),
+            account: account(outbound, pace),
+            holder: holder.clone(),
+            writes: writes.clone(),
+            answers: answers.clone(),
+            stop: stop.clone(),
+        };
+        lanes.spawn(lane.run());
+    }
+    drop((writes, answers));
+    lanes.close();
+    tokio::join!(lanes.wait(), write, answer);
+}
+
+/// The account of those who share a pace.
+fn account(outbound: &Outbound, pace: &Pace) -> String {
+    let sender = outbound.config.senders.iter().find(|sender| sender.pace == pace.name);
+    sender.map_or_else(String::new, |sender| sender.account.clone())
+}
+
+/// One pace.
+#[derive(Clone)]
+struct Lane {
+    outbound: Outbound,
+    pace: Pace,
+    account: String,
+    holder: String,
+    writes: Writes,
+    answers: Answers,
+    stop: CancellationToken,
+}
+
+impl Lane {
+    async fn run(self) {
+        let stop = &self.stop;
+        let (tasks, outage, mut backoff) =
+            (TaskTracker::new(), Outage::default(), Backoff::default());
+        let config = &self.outbound.config;
+        let ask = ClaimAsk {
+            pace: self.pace.name.clone(),
+            account: self.account.clone(),
+            per_unit: Duration::from_micros(self.pace.rate.micros(1).unsigned_abs()),
+            ahead: AHEAD,
+            max_in_flight: config.max_in_flight,
+            limit: MOST_SLOTS,
+            holder: self.holder.clone(),
+            lease: config.claim_lease,
+        };
+        while !stop.is_cancelled() {
+            let pause = match self.outbound.outbox.claim(&ask).await {
+                Ok(claims) => {
+                    backoff.reset();
+                    if let Some(over) = outage.ends() {
+                        info!(
+                            failures = over.failures,
+                            lasted_s = over.seconds(),
+                            "the store is asked for work again"
+                        );
+                    }
+                    if claims.clamped {
+                        self.outbound.metrics.clamped.inc();
+                        warn!(
+                            pace = self.pace.name,
+                            "a pace was far ahead of the store's clock and begins anew: the clock went back"
+                        );
+                    }
+                    let (began, now) = (Instant::now(), claims.now);
+                    if !claims.claimed.is_empty() {
+                        crash_points::point(Point::Slotted);
+                    }
+                    for Claimed { id, send_at } in claims.claimed {
+                        let at = began + now.map_or(Duration::ZERO, |now| send_at.since(now));
+                        let lane = self.clone();
+                        tasks.spawn(async move { lane.send(id, at).await });
+                    }
+                    claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+                }
+                Err(error) => {
+                    self.outbound.metrics.store_errors.inc();
+                    if outage.begins() {
+                        warn!(error = %error, "the store cannot be asked for work: nothing is sent until it answers");
+                    }
+                    backoff.next_wait()
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sleep(pause) => {}
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// Sends an attempt in its slot, unless something is in the way.
+    async fn send(&self, id: AttemptId, at: Instant) {
+        sleep_until(at.checked_sub(COMMIT_TIME).unwrap_or(at)).await;
+        let metrics = &self.outbound.metrics;
+        let letter = match self.writes.write(id).await {
+            Written::Send(letter) => letter,
+            Written::Back(gate) => {
+                return gate.and_then(Gate::parse).into_iter().for_each(|gate| metrics.held(gate));
+            }
+            Written::Ended(gate) => {
+                return Gate::parse(gate).into_iter().for_each(|gate| metrics.refused(gate));
+            }
+            Written::Lost => {
+                return debug!(attempt = %id, "an attempt is not this process's any more");
+            }
+        };
+        sleep_until(at).await;
+        let late = Instant::now().saturating_duration_since(at);
+        metrics.began(late);
+        let outcome = self.create(id, &letter).await;
+        crash_points::point(Point::Sent);
+        self.answers.store(Answered { id, outcome }).await;
+    }
+
+    /// When an answer is not waited for any more, because the process stops.
+    async fn gives_up(&self) {
+        self.stop.cancelled().await;
+        sleep(STOP_GRACE).await;
+    }
+
+    async fn create(&self, id: AttemptId, letter: &Letter) -> Outcome {
+        let Outbound { config, rest, metrics, .. } = &self.outbound;
+        let Some(sender) = config.sender(&letter.sender) else {
+            // A reload or another process's configuration: another process may have it.
+            return held();
+        };
+        let Some(validity) = gates::validity(letter.deadline, letter.written_at) else {
+            return held();
+        };
+        let callback = status_callback(&config.callback_url, id);
+        let message = NewMessage {
+            to: &letter.to,
+            by: sent_by(sender),
+            body: &letter.body,
+            status_callback: &callback,
+            validity_period: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
+        };
+        let began = Instant::now();
+        let created = tokio::select! {
+            created = rest.create(&letter.account, &sender.credentials, message.form()) => created,
+            () = self.gives_up() => Created::Answered(CreateAnswer::Unknown(Doubt::ProcessLost)),
+        };
+        metrics.requested(&letter.account, sent(&created), began.elapsed());
+        if let Some(reason) = verdict::reason(&created) {
+            metrics.failed(reason);
+        }
+        log(id, sender, &created);
+        let jitter = rand::random_range(-1.0..=1.0);
+        let look_after = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+        let event = |message: &Message| self.outbound.event(message, &letter.account, Some(id));
+        verdict::outcome(created, letter.throttled, jitter, look_after, event)
+    }
+}
+
+fn held() -> Outcome {
+    use crate::backend::outbox::Back;
+    Outcome::Back { after: Duration::from_secs(5), why: Back::Held, stop: None }
+}
+
+fn sent_by(sender: &Sender) -> SentBy<'_> {
+    match &sender.origin {
+        Origin::From(from) => SentBy::From(from),
+        Origin::MessagingService(sid) => SentBy::Service(sid),
+    }
+}
+
+/// What an operator looks for afterwards, without addresses and texts.
+fn log(id: AttemptId, sender: &Sender, created: &Created) {
+    let (attempt, sender, outcome) = (id, &sender.name, sent(created).as_str());
+    match created {
+        Created::Answered(CreateAnswer::Accepted(message)) => {
+            debug!(attempt = %attempt, sender, sid = message.sid, outcome, "a message is sent");
+        }
+        Created::Answered(CreateAnswer::Rejected { code }) => {
+            info!(attempt = %attempt, sender, code, outcome, "Twilio refused a message");
+        }
+        Created::Answered(CreateAnswer::Unknown(doubt)) => {
+            warn!(attempt = %attempt, sender, doubt = doubt.as_str(), outcome, "the outcome of a message is not known: it is looked for");
+        }
+        Created::Answered(CreateAnswer::Foreign { status }) => {
+            warn!(attempt = %attempt, sender, status, outcome, "something else than Twilio's API answered: the account is paused");
+        }
+        Created::Answered(CreateAnswer::Throttled { .. }) | Created::Unsent => {
+            debug!(attempt = %attempt, sender, outcome, "a message was not sent, and is due again");
+        }
+    }
+}
+
+impl Outbound {
+    /// A message that Twilio described, as an event of its own.
+    pub(super) fn event(
+        &self,
+        message: &Message,
+        account: &str,
+        attempt: Option<AttemptId>,
+    ) -> Option<Event> {
+        let answer = MessageAnswer {
+            account,
+            sid: &message.sid,
+            status: &message.status,
+            error_code: message.error_code.as_deref().and_then(|code| code.parse().ok()),
+            from: message.from.as_deref(),
+            to: message.to.as_deref(),
+            attempt,
+        };
+        answer.event(self.clock.now(), &self.privacy)
+    }
+}

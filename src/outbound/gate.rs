@@ -1,0 +1,48 @@
+//! [`Gates`]: the gates of [`crate::dispatch::gates`], asked with what the store knows.
+
+use crate::backend::outbox::{Gated, Known};
+use crate::clock::Timestamp;
+use crate::dispatch::country::Number;
+use crate::dispatch::gates::{self, Gate, Rules, Verdict};
+
+/// What may be sent.
+#[derive(Clone, Debug)]
+pub struct Gates(Rules);
+
+/// The number of an address, which may have a channel before it.
+#[must_use]
+pub fn number(to: &str) -> Option<Number> {
+    Number::parse(to.rsplit(':').next().unwrap_or(to))
+}
+
+impl Gates {
+    /// Gates by these rules.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        Self(rules)
+    }
+
+    /// What they say of an attempt that is about to be sent.
+    #[must_use]
+    pub fn ask(&self, known: &Known, now: Timestamp) -> Gated {
+        let Some(to) = number(&known.to) else {
+            return Gated::Refuse { gate: Gate::Country.as_str() };
+        };
+        let known = gates::Known {
+            to: &to,
+            deadline: known.deadline,
+            suppressed: known.suppressed.is_some(),
+            recent: &known.recent,
+            sent_today: u32::try_from(known.today).unwrap_or(u32::MAX),
+            sender: known.sender_pause,
+            account: known.account_pause,
+            deployment: known.deployment_pause,
+        };
+        match self.0.ask(&known, now) {
+            Verdict::Pass => Gated::Pass,
+            Verdict::Hold { gate, until } => Gated::Hold { gate: gate.as_str(), until },
+            Verdict::Refuse { gate: Gate::Deadline } => Gated::Expire,
+            Verdict::Refuse { gate } => Gated::Refuse { gate: gate.as_str() },
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Which deployment the store sends for: a copy of a production database must not start to send.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::Config;
+use crate::backend::outbox::Identity;
+use crate::backend::{BackendError, Outbox};
+use crate::retry::Backoff;
+
+/// Why everything is held until a person has adopted the deployment.
+pub const ADOPT: &str = "adopt";
+
+/// Keyed hashes of addresses and requests. A hash of an address is the same in every process of a deployment.
+#[derive(Clone, Debug)]
+pub struct Hashes {
+    addresses: SecretString,
+    requests: SecretString,
+}
+
+fn keyed(key: &SecretString, parts: &[&str]) -> String {
+    let key = key.expose_secret().as_bytes();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        // With its length, so that no two lists of parts are one text.
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part.as_bytes());
+    }
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Hashes {
+    /// The hashes of a deployment, by the keys that its store and its configuration have.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn of(config: &Config, outbox: &Outbox) -> Result<(Self, Identity), BackendError> {
+        let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+        let identity = outbox.identity(&secret).await?;
+        let requests = SecretString::from(identity.secret.clone());
+        let addresses = config.suppression_key.clone().unwrap_or_else(|| requests.clone());
+        Ok((Self { addresses, requests }, identity))
+    }
+
+    /// The hash of an address.
+    #[must_use]
+    pub fn address(&self, to: &str) -> String {
+        keyed(&self.addresses, &["address", to])
+    }
+
+    /// The hash of a request.
+    #[must_use]
+    pub fn request(&self, parts: &[&str]) -> String {
+        keyed(&self.requests, parts)
+    }
+
+    /// What tells whether another key is configured.
+    fn check(&self) -> String {
+        keyed(&self.addresses, &["check"])
+    }
+
+    /// What the deployment is: where callbacks come back to, and for which accounts it sends.
+    fn deployment(&self, config: &Config) -> String {
+        let mut parts = vec!["deployment", &config.callback_url];
+        parts.extend(config.accounts.iter().map(|account| account.sid.as_str()));
+        keyed(&self.requests, &parts)
+    }
+}
+
+/// What the store knows of a deployment, compared with the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recognized {
+    /// It is the same, or the first one.
+    Same,
+    /// The store sends for another one.
+    Other,
+    /// The key of addresses is another one: what is suppressed would not be found.
+    OtherKey,
+}
+
+/// Compares the configuration with what the store remembers. The first deployment of a store is adopted, and another one
+/// holds everything.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn compare(config: &Config, outbox: &Outbox) -> Result<Recognized, BackendError> {
+    let (hashes, identity) = Hashes::of(config, outbox).await?;
+    let (check, deployment) = (hashes.check(), hashes.deployment(config));
+    match (identity.suppression, identity.identity) {
+        (Some(known), _) if known != check => Ok(Recognized::OtherKey),
+        (_, Some(known)) if known != deployment => {
+            if identity.held.is_none() {
+                outbox.hold_all(Some(ADOPT)).await?;
+            }
+            Ok(Recognized::Other)
+        }
+        (Some(_), Some(_)) => Ok(Recognized::Same),
+        _ => {
+            outbox.adopt(&deployment, &check).await?;
+            Ok(Recognized::Same)
+        }
+    }
+}
+
+/// Makes the configuration the deployment that the store sends for, and lets it send.
+///
+/// # Errors
+/// The store does not answer.
+pub async fn adopt(config: &Config, outbox: &Outbox) -> Result<(), BackendError> {
+    let (hashes, _) = Hashes::of(config, outbox).await?;
+    outbox.adopt(&hashes.deployment(config), &hashes.check()).await
+}
+
+/// Whether this process may send, as soon as the store answers. False after `stop`, or with another key.
+pub(super) async fn recognize(config: &Config, outbox: &Outbox, stop: &CancellationToken) -> bool {
+    let mut backoff = Backoff::default();
+    while !stop.is_cancelled() {
+        match compare(config, outbox).await {
+            Ok(Recognized::Same) => return true,
+            Ok(Recognized::Other) => {
+                warn!(
+                    "the store sends for another public_url or other accounts: nothing is sent until \
+                     `offhook senders adopt`"
+                );
+                return true;
+            }
+            Ok(Recognized::OtherKey) => {
+                error!(
+                    "outbound.suppression_key is not the one that this store's hashes were made with: nothing is sent; \
+                     configure that one"
+                );
+                stop.cancelled().await;
+                return false;
+            }
+            Err(_) => backoff.wait(stop).await,
+        }
+    }
+    false
+}

@@ -1,0 +1,229 @@
+//! What becomes of attempts without their process: by callbacks, by time, and by looking for them at Twilio.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Outbound;
+use super::config::Origin;
+use crate::backend::BackendError;
+use crate::backend::outbox::{Looked, Search, Unknown};
+use crate::crash_points::{self, Point};
+use crate::dispatch::OnUnknown;
+use crate::dispatch::reconcile::{self, Extent, Finding, Listed, Sought, Step};
+use crate::event::AttemptId;
+use crate::retry::Backoff;
+use crate::twilio::rest::{Message, ReadAnswer};
+
+/// How often wakes are looked for where there were none.
+const SETTLE_EVERY: Duration = Duration::from_millis(200);
+/// How often leases and deadlines are looked at.
+const END_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether something is to be looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// For how long one process looks for an attempt before another may.
+const BUSY: Duration = Duration::from_secs(120);
+/// Most searches at a time: two requests to an account are as many as it should notice.
+const SEARCHES: u32 = 2;
+/// Most pages of a list.
+const MOST_PAGES: usize = 10;
+
+/// Settles attempts by their callbacks.
+pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
+    let mut rest = Rest::new(SETTLE_EVERY, stop);
+    while !stop.is_cancelled() {
+        let settled = outbound.outbox.settle().await;
+        if let Ok(settled) = &settled {
+            let metrics = &outbound.metrics;
+            metrics.mismatches.inc_by(settled.mismatches);
+            metrics.duplicates.inc_by(settled.duplicates);
+            settled.outcomes.iter().for_each(|state| metrics.settled(*state));
+        }
+        let found_some = settled.map(|settled| settled.wakes > 0);
+        if matches!(found_some, Ok(true)) {
+            crash_points::point(Point::Settled);
+        }
+        rest.after(found_some).await;
+    }
+}
+
+/// Ends what time has ended.
+pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationToken) {
+    let look_after = outbound.config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    let mut rest = Rest::new(END_EVERY, stop);
+    while !stop.is_cancelled() {
+        let over = outbound.outbox.overdue(look_after).await;
+        if let Ok(over) = &over {
+            over.outcomes.iter().for_each(|state| outbound.metrics.settled(*state));
+            if over.unknown > 0 {
+                warn!(
+                    attempts = over.unknown,
+                    "a process vanished while it sent: what came of it is looked for"
+                );
+            }
+        }
+        rest.after(over.map(|_| false)).await;
+    }
+}
+
+/// Looks for what is unknown.
+pub(super) async fn look(outbound: &Outbound, stop: &CancellationToken) {
+    let mut rest = Rest::new(LOOK_EVERY, stop);
+    while !stop.is_cancelled() {
+        rest.after(search(outbound).await).await;
+    }
+}
+
+async fn search(outbound: &Outbound) -> Result<bool, BackendError> {
+    let searches = outbound.outbox.to_look_for(SEARCHES, BUSY).await?;
+    for search in &searches {
+        one(outbound, search).await?;
+    }
+    Ok(!searches.is_empty())
+}
+
+/// When to do some work again: at once if there is more, after a while if not, later if it failed.
+struct Rest<'s> {
+    every: Duration,
+    stop: &'s CancellationToken,
+    backoff: Backoff,
+}
+
+impl<'s> Rest<'s> {
+    fn new(every: Duration, stop: &'s CancellationToken) -> Self {
+        Self { every, stop, backoff: Backoff::default() }
+    }
+
+    async fn after(&mut self, done: Result<bool, BackendError>) {
+        let pause = match done {
+            Ok(found_some) => {
+                self.backoff.reset();
+                if found_some { Duration::ZERO } else { self.every }
+            }
+            Err(error) => {
+                debug!(error = %error, "the outbox does not answer");
+                self.backoff.next_wait().max(self.every)
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Lists the messages to one recipient, and stores what that says of the attempts to reach it.
+async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
+    let again = outbound.config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    let Some((messages, extent)) = list(outbound, search).await else {
+        for id in &search.due {
+            let failed = Looked::Failed { look_after: again };
+            outbound.outbox.looked(*id, &failed, AttemptId::new(rand::random())).await?;
+        }
+        return Ok(());
+    };
+    let sids = messages.iter().map(|message| message.sid.clone()).collect();
+    let bound = outbound.outbox.bound(sids).await?;
+    let bound: BTreeSet<&str> = bound.iter().map(String::as_str).collect();
+    let sought: Vec<Sought<'_>> =
+        search.sought.iter().filter_map(|one| sought(outbound, one)).collect();
+    let listed: Vec<Listed<'_>> = messages.iter().filter_map(listed).collect();
+    for (id, finding) in reconcile::look(&sought, &listed, &bound, extent) {
+        if !search.due.contains(&id) {
+            continue;
+        }
+        let attempt = search.sought.iter().find(|one| one.id == id);
+        let nth = attempt.map_or(1, |one| one.looks as usize + 1);
+        let looked = looked(outbound, search, &messages, finding, id, nth);
+        let resent = outbound.outbox.looked(id, &looked, AttemptId::new(rand::random())).await?;
+        info!(attempt = %id, found = outcome(&looked), resent, "an attempt of unknown outcome was looked for");
+    }
+    Ok(())
+}
+
+fn outcome(looked: &Looked) -> &'static str {
+    match looked {
+        Looked::Inferred { .. } => "inferred",
+        Looked::Perhaps => "perhaps",
+        Looked::Absent { .. } => "absent",
+        Looked::Failed { .. } => "failed",
+    }
+}
+
+fn looked(
+    outbound: &Outbound,
+    search: &Search,
+    messages: &[Message],
+    finding: Finding,
+    id: AttemptId,
+    nth: usize,
+) -> Looked {
+    let times = &outbound.config.looks;
+    let before = times.get(nth.saturating_sub(1)).copied().unwrap_or_default();
+    let is_absent = finding == Finding::Absent;
+    // Whether it is sent again is decided with the notification locked.
+    match reconcile::next(finding, nth, times, OnUnknown::Resend) {
+        Step::Accept(sid) => {
+            let message = messages.iter().find(|message| message.sid == sid);
+            let event = message.and_then(|it| outbound.event(it, &search.account, Some(id)));
+            match event {
+                Some(event) => Looked::Inferred { sid, event: Box::new(event) },
+                None => Looked::Perhaps,
+            }
+        }
+        Step::LookAt(time) => {
+            let look_after = time.saturating_sub(before).max(Duration::from_secs(1));
+            Looked::Absent { last: false, look_after }
+        }
+        Step::Resend | Step::Stay if is_absent => {
+            Looked::Absent { last: true, look_after: Duration::ZERO }
+        }
+        Step::Resend | Step::Stay => Looked::Perhaps,
+    }
+}
+
+/// The messages to the recipient, and whether that is all of them. `None`: they cannot be listed now.
+async fn list(outbound: &Outbound, search: &Search) -> Option<(Vec<Message>, Extent)> {
+    let of_account = |sender: &&super::config::Sender| sender.account == search.account;
+    let sender = outbound.config.senders.iter().find(of_account)?;
+    let (mut messages, mut next) = (Vec::new(), None);
+    for _ in 0..MOST_PAGES {
+        let page =
+            outbound.rest.list(&search.account, &sender.credentials, &search.to, next.as_deref());
+        match page.await {
+            ReadAnswer::Found(page) => {
+                messages.extend(page.messages);
+                next = page.next;
+            }
+            ReadAnswer::Missing | ReadAnswer::Throttled { .. } | ReadAnswer::Failed { .. } => {
+                return None;
+            }
+        }
+        if next.is_none() {
+            return Some((messages, Extent::Whole));
+        }
+    }
+    Some((messages, Extent::Cut))
+}
+
+fn sought<'a>(outbound: &'a Outbound, one: &'a Unknown) -> Option<Sought<'a>> {
+    let sender = outbound.config.sender(&one.sender)?;
+    let origin = match &sender.origin {
+        Origin::From(from) => reconcile::Origin::From(from),
+        Origin::MessagingService(sid) => reconcile::Origin::Service(sid),
+    };
+    Some(Sought { attempt: one.id, body: &one.body, origin, wrote_at: one.written_at })
+}
+
+fn listed(message: &Message) -> Option<Listed<'_>> {
+    message.is_outgoing.then_some(())?;
+    Some(Listed {
+        sid: &message.sid,
+        body: message.body.as_deref().unwrap_or_default(),
+        from: message.from.as_deref(),
+        service: None,
+        created_at: message.created?,
+    })
+}

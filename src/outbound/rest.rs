@@ -1,0 +1,129 @@
+//! [`Rest`]: the client of Twilio's REST API.
+//!
+//! A request is made once: only a failure to connect proves that nothing was sent, so nothing here tries again.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response};
+use secrecy::ExposeSecret as _;
+
+use super::config::Credentials;
+use crate::clock::Clock;
+use crate::http::client::{self, Unbuildable};
+use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Message, Page, ReadAnswer, path};
+
+/// Most bytes of an answer. A page of a list has 100 messages of at most 1,600 characters.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// A connection that is idle for longer is not used again.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Asks Twilio. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    client: Client,
+    base: String,
+    clock: Clock,
+}
+
+/// What came of a create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Created {
+    /// No connection came about: nothing was sent.
+    Unsent,
+    /// Something was sent, and this is known.
+    Answered(CreateAnswer),
+}
+
+/// The whole of an answer.
+struct Whole {
+    status: u16,
+    retry_after: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Whole {
+    fn answer(&self) -> Answer<'_> {
+        Answer { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
+    }
+}
+
+impl Rest {
+    /// A client of the API at `base`, whose requests take at most `timeout`, and of which `in_flight` are made at a time.
+    ///
+    /// # Errors
+    /// The system's root certificates cannot be read.
+    pub fn new(
+        base: &str,
+        timeout: Duration,
+        in_flight: usize,
+        clock: Clock,
+    ) -> Result<Self, Unbuildable> {
+        let idle = client::Idle { longest: IDLE, most: in_flight };
+        let client = client::to_one_server(timeout, idle, None)?;
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), clock })
+    }
+
+    /// Creates a message from a form.
+    pub async fn create(&self, account: &str, by: &Credentials, form: String) -> Created {
+        let request = self.client.post(format!("{}{}", self.base, path::messages(account)));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        match whole(authorized(request, by)).await {
+            Ok(whole) => Created::Answered(whole.answer().to_create(self.clock.now())),
+            Err(error) if error.is_connect() => Created::Unsent,
+            Err(error) if error.is_timeout() => {
+                Created::Answered(CreateAnswer::Unknown(Doubt::TimedOut))
+            }
+            Err(_) => Created::Answered(CreateAnswer::Unknown(Doubt::Disconnected)),
+        }
+    }
+
+    /// Fetches a message.
+    pub async fn fetch(&self, account: &str, by: &Credentials, sid: &str) -> ReadAnswer<Message> {
+        let answer = self.get(by, &path::message(account, sid)).await;
+        answer.map_or(FAILED, |whole| whole.answer().to_fetch(self.clock.now()))
+    }
+
+    /// A page of the messages to an address: the first one, or one that another page names.
+    pub async fn list(
+        &self,
+        account: &str,
+        by: &Credentials,
+        to: &str,
+        next: Option<&str>,
+    ) -> ReadAnswer<Page> {
+        let first = || path::messages_to(account, to);
+        let answer = self.get(by, &next.map_or_else(first, str::to_owned)).await;
+        match answer {
+            Some(whole) => whole.answer().to_list(account, self.clock.now()),
+            None => ReadAnswer::Failed { status: 0, code: None },
+        }
+    }
+
+    async fn get(&self, by: &Credentials, path: &str) -> Option<Whole> {
+        let request = self.client.get(format!("{}{path}", self.base));
+        whole(authorized(request, by)).await.ok()
+    }
+}
+
+/// Without an answer.
+const FAILED: ReadAnswer<Message> = ReadAnswer::Failed { status: 0, code: None };
+
+fn authorized(request: RequestBuilder, by: &Credentials) -> RequestBuilder {
+    request.basic_auth(&by.user, Some(by.password.expose_secret()))
+}
+
+/// Sends it, and reads the answer. What is longer than it may be is cut off, and then cannot be read as JSON.
+async fn whole(request: RequestBuilder) -> Result<Whole, reqwest::Error> {
+    let mut response: Response = request.send().await?;
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (status, mut body) = (response.status().as_u16(), Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST_ANSWER {
+            break;
+        }
+    }
+    Ok(Whole { status, retry_after, body })
+}

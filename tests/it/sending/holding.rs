@@ -1,0 +1,97 @@
+//! What holds messages back: a pause, a cancellation, a suppression, another deployment.
+
+use offhook::lab::twilio::Behaviour;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use super::{Sending, both_stores, message};
+use crate::harness::{Mode, until};
+
+both_stores![
+    what_is_paused_is_sent_when_it_is_resumed,
+    what_is_cancelled_is_not_sent,
+    a_suppressed_recipient_is_refused_until_it_is_lifted,
+    a_copy_of_the_database_sends_nothing_until_it_is_adopted,
+];
+
+async fn what_is_paused_is_sent_when_it_is_resumed(mode: Mode) {
+    let sending = Sending::start(mode, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    for (stop, go) in [
+        ("/api/senders/shop/pause", "/api/senders/shop/resume"),
+        ("/api/senders/hold-all", "/api/senders/resume-all"),
+    ] {
+        let before = sending.simulator.created();
+        let (status, held) = sending.post(stop, &json!({})).await;
+        assert_eq!((status, &held["in_writing"]), (StatusCode::OK, &json!(0)), "{held}");
+        let id = sending.ask(&message(2)).await;
+        until("the due count shows it", async || {
+            let senders = sending.get("/api/senders").await;
+            (senders["senders"][0]["due"] == 1).then_some(())
+        })
+        .await;
+        assert_eq!(sending.simulator.created(), before);
+        let (status, resumed) = sending.post(go, &json!({})).await;
+        assert_eq!((status, &resumed["resumed"]), (StatusCode::OK, &json!(true)));
+        sending.reaches(&id, "confirmed").await;
+    }
+    let (status, _) = sending.post("/api/senders/nobody/pause", &json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+async fn what_is_cancelled_is_not_sent(mode: Mode) {
+    let sending = Sending::start(mode, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let id = sending.ask(&message(2)).await;
+    let (status, cancelled) =
+        sending.post(&format!("/api/notifications/{id}/cancel"), &json!({})).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(cancelled, json!({ "state": "cancelled", "in_writing": 0 }));
+    sending.post("/api/senders/shop/resume", &json!({})).await;
+    let last = sending.ask(&message(3)).await;
+    sending.reaches(&last, "confirmed").await;
+    sending.reaches(&id, "cancelled").await;
+    assert_eq!(sending.simulator.created(), 2);
+    let (status, _) = sending.post("/api/notifications/ntf_0/cancel", &json!({})).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+async fn a_suppressed_recipient_is_refused_until_it_is_lifted(mode: Mode) {
+    let sending = Sending::start(mode, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    let to = json!({ "to": "+14155550001" });
+    assert_eq!(sending.post("/api/suppressions", &to).await.0, StatusCode::OK);
+    let id = sending.ask(&message(1)).await;
+    assert_eq!(sending.reaches(&id, "refused").await["reason"], "suppression");
+    assert_eq!(sending.post("/api/suppressions/lift", &to).await.0, StatusCode::OK);
+    let id = sending.ask(&message(1)).await;
+    sending.reaches(&id, "confirmed").await;
+    assert_eq!(sending.simulator.created(), 2);
+}
+
+async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {
+    let mut sending = Sending::start(mode, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    // Another public URL that leads to the same listener.
+    let url = sending.testbed.settings.environment()["OFFHOOK_PUBLIC_URL"].clone();
+    let other = url.replace("127.0.0.1", "localhost");
+    sending.testbed.settings = sending.testbed.settings.clone().set("OFFHOOK_PUBLIC_URL", other);
+    sending.offhook = Some(sending.testbed.start());
+    let id = sending.ask(&message(2)).await;
+    until("it is held", async || {
+        (sending.get("/api/senders").await["held"] == "adopt").then_some(())
+    })
+    .await;
+    let (status, _) = sending.post("/api/senders/resume-all", &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(sending.simulator.created(), 1);
+    let (status, adopted) = sending.post("/api/senders/adopt", &json!({})).await;
+    assert_eq!((status, &adopted["resumed"]), (StatusCode::OK, &json!(true)));
+    sending.reaches(&id, "confirmed").await;
+}
