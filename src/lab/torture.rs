@@ -15,6 +15,8 @@ mod proxy;
 mod readers;
 mod report;
 mod scenarios;
+mod sending;
+mod sent;
 mod server;
 mod testbed;
 mod trial;

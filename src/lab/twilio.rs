@@ -78,6 +78,8 @@ pub struct Simulator {
 struct Shared {
     books: Mutex<Books>,
     identity: Identity,
+    /// A public URL, and where it leads.
+    reach: Mutex<Option<(String, Vec<SocketAddr>)>>,
     secret: Secret,
     client: reqwest::Client,
     /// Requests that have arrived and are not answered.
@@ -104,6 +106,7 @@ impl Simulator {
             books: Mutex::new(Books::new(&identity.account, seed, behaviour)),
             secret: Secret::auth_token(&SecretString::from(identity.token.as_str())),
             identity: identity.clone(),
+            reach: Mutex::default(),
             client: client::new(ANSWER_TIMEOUT).map_err(io::Error::other)?,
             in_flight: AtomicUsize::new(0),
             deliveries: Semaphore::new(DELIVERIES),
@@ -159,6 +162,12 @@ impl Simulator {
         self.shared.books().behaviour = behaviour;
     }
 
+    /// Callbacks to this public URL go to these addresses in turn, as through a load balancer. They are signed for the
+    /// public one.
+    pub fn reach(&self, public_url: &str, addresses: Vec<SocketAddr>) {
+        *self.shared.reach() = Some((public_url.to_owned(), addresses));
+    }
+
     /// Waits until every message has its last status and every callback was answered or given up.
     pub async fn settled(&self) {
         self.shared.journeys.close();
@@ -189,6 +198,20 @@ impl From<Reply> for Answer {
 impl Shared {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().expect("nothing panics while it is held")
+    }
+
+    fn reach(&self) -> MutexGuard<'_, Option<(String, Vec<SocketAddr>)>> {
+        self.reach.lock().expect("nothing panics while it is held")
+    }
+
+    /// Where a callback to this URL is sent, at this turn.
+    fn way_to(&self, url: &str, turn: usize) -> String {
+        let reach = self.reach();
+        let Some((public, addresses)) = reach.as_ref() else { return url.to_owned() };
+        match (url.strip_prefix(public.as_str()), addresses.get(turn % addresses.len().max(1))) {
+            (Some(rest), Some(address)) => format!("http://{address}{rest}"),
+            _ => url.to_owned(),
+        }
     }
 
     fn answer(self: &Arc<Self>, request: &Request, body: &[u8], in_flight: usize) -> Answer {

@@ -168,7 +168,7 @@ const FLOORS: &[Floor] = &[
     // It tries the program out from outside: by HTTP, by signals, and by what the stores hold.
     Floor {
         module: "lab",
-        below: &["clock", "event", "twilio", "http::client", "backend"],
+        below: &["clock", "event", "twilio", "dispatch", "http::client", "backend"],
         absent: &["axum", "hyper", "prometheus"],
     },
 ];

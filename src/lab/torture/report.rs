@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Run;
 use super::load::Tally;
+use super::sent::Check;
 use super::verdict::Verdict;
 use crate::lab::load;
 
@@ -40,6 +41,7 @@ pub struct Report(Line);
 #[serde(untagged)]
 enum Line {
     Ran(Box<Ran>),
+    Sent(Box<Sent>),
     Skipped { scenario: String, skipped: String },
 }
 
@@ -65,6 +67,32 @@ struct Ran {
     details: Map<String, Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     expected_loss: bool,
+    seconds: f64,
+    seed: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failures: Vec<String>,
+}
+
+/// The line of a scenario that sends. The four figures stand for the same as elsewhere.
+#[derive(Debug, Serialize)]
+struct Sent {
+    scenario: String,
+    ok: bool,
+    /// Notifications that are gone, or were never sent and are said to be.
+    lost: usize,
+    /// Notifications that were sent twice, and must not be.
+    doubled: usize,
+    /// What the store says otherwise than the provider, and slots that are too near.
+    wrong: usize,
+    /// Messages that are not the store's.
+    extra: usize,
+    /// Notifications that were acknowledged.
+    acked: usize,
+    kills: usize,
+    outages: usize,
+    checks: Vec<Check>,
+    #[serde(flatten)]
+    details: Map<String, Value>,
     seconds: f64,
     seed: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +140,36 @@ impl Report {
         })))
     }
 
+    /// Of a scenario that sends.
+    pub(super) fn of_sending(
+        scenario: String,
+        run: &Run,
+        acked: usize,
+        checks: &[Check],
+        facts: Facts,
+    ) -> Self {
+        let wrong = |names: &[&str]| {
+            let of_these = checks.iter().filter(|check| names.contains(&check.name));
+            of_these.map(|check| check.wrong).sum()
+        };
+        Self(Line::Sent(Box::new(Sent {
+            scenario,
+            ok: facts.failures.is_empty(),
+            lost: wrong(&["kept", "sent"]),
+            doubled: wrong(&["once"]),
+            wrong: wrong(&["settled", "proven", "paced"]),
+            extra: wrong(&["known"]),
+            acked,
+            kills: facts.kills,
+            outages: facts.outages,
+            checks: checks.to_vec(),
+            details: facts.details,
+            seconds: run.duration.as_secs_f64(),
+            seed: run.seed,
+            failures: facts.failures,
+        })))
+    }
+
     /// Of a scenario that cannot run here, and why.
     pub(super) fn skipped(scenario: String, why: String) -> Self {
         Self(Line::Skipped { scenario, skipped: why })
@@ -122,6 +180,7 @@ impl Report {
     pub fn failures(&self) -> &[String] {
         match &self.0 {
             Line::Ran(ran) => &ran.failures,
+            Line::Sent(sent) => &sent.failures,
             Line::Skipped { .. } => &[],
         }
     }

@@ -12,6 +12,7 @@ mod postgres;
 mod power;
 mod processes;
 mod redis;
+mod send;
 mod sentinel;
 mod spool;
 
@@ -105,6 +106,16 @@ pub enum Scenario {
     Forgeries,
     /// as many connections as there may be, and more, that send nothing, beside 100 callbacks a second
     SilentClients,
+    /// the process that sends aborts at every step of an attempt, from its slot to its callbacks
+    SendCrash,
+    /// kill -9 of one of two processes that send, while the provider leaves some outcomes open
+    SendKill,
+    /// the provider leaves many outcomes open, and its callbacks come early, twice, contradicting or not at all
+    SendUnknown,
+    /// the provider allows fewer requests at a time than it is sent, and none for a while now and then
+    SendThrottled,
+    /// one of two processes that send stands still, now and then for longer than its leases last
+    SendFrozen,
 }
 
 impl Scenario {
@@ -122,8 +133,15 @@ impl Scenario {
             | Self::EmbeddedCrash
             | Self::EmbeddedFeedReaders
             | Self::ForwardCrash
+            | Self::SendCrash
+            | Self::SendUnknown
+            | Self::SendThrottled
             | Self::EmbeddedPowerCut => &[],
-            Self::DirectKill | Self::DirectOutage | Self::DirectPowerCut => &[Need::Postgres],
+            Self::DirectKill
+            | Self::DirectOutage
+            | Self::DirectPowerCut
+            | Self::SendKill
+            | Self::SendFrozen => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
     }
@@ -178,6 +196,11 @@ impl Scenario {
             Self::Flood => clients::flood(name, run).await,
             Self::Forgeries => clients::forgeries(name, run).await,
             Self::SilentClients => clients::silent(name, run).await,
+            Self::SendCrash => send::crash(name, run).await,
+            Self::SendKill => send::kill(name, run).await,
+            Self::SendUnknown => send::unknown(name, run).await,
+            Self::SendThrottled => send::throttled(name, run).await,
+            Self::SendFrozen => send::frozen(name, run).await,
         }
     }
 }

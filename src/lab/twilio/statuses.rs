@@ -144,9 +144,9 @@ impl Journey {
         let mut report = Report { status, tries: 0, answered: None };
         loop {
             let place = shared.deliveries.acquire().await;
+            let way = shared.way_to(&signed.url, self.place + report.tries as usize);
             let answer =
-                sender::deliver(&shared.client, &signed.url, &signed, Some(&signed.signature))
-                    .await;
+                sender::deliver(&shared.client, &way, &signed, Some(&signed.signature)).await;
             drop(place);
             report.answered = answer.as_ref().ok().map(|answer| answer.status.as_u16());
             let again = overrides.try_again(&answer.map(|answer| answer.status.as_u16()));

@@ -73,6 +73,11 @@ scenarios! {
     flood,
     forgeries,
     silent_clients,
+    send_crash,
+    send_kill,
+    send_unknown,
+    send_throttled,
+    send_frozen,
 }
 
 fn nothing_is_lost(test: &str, path: &str) {

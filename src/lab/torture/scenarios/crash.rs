@@ -8,6 +8,7 @@ use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
+use crate::lab::torture::sending::Sending;
 use crate::lab::torture::server::Server;
 use crate::lab::torture::testbed::{STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
@@ -135,6 +136,27 @@ pub(super) async fn abort_while_forwarding(trial: &mut Trial) -> anyhow::Result<
     }
     disarm(&mut trial.testbed.receivers[0])?;
     tell(trial, aborts);
+    Ok(())
+}
+
+/// The one process that sends, from its slot to what callbacks say.
+pub(super) async fn abort_while_sending(sending: &mut Sending) -> anyhow::Result<()> {
+    let mut aborts = Map::new();
+    for point in Point::SENDER.into_iter().cycle() {
+        if !sending.goes_on() {
+            break;
+        }
+        let passes = 1 + sending.any(10);
+        arm(&mut sending.testbed.receivers[0], point, passes)?;
+        // It has to start, and something has to be due.
+        wait_within(4 * PATIENCE, &mut sending.testbed.receivers[0], point, &mut aborts).await;
+    }
+    disarm(&mut sending.testbed.receivers[0])?;
+    sending.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
+    if sending.facts.kills == 0 {
+        sending.facts.failures.push("nothing aborted".to_owned());
+    }
+    sending.tell("aborts", aborts);
     Ok(())
 }
 

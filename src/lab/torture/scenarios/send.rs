@@ -1,0 +1,123 @@
+//! What sends is killed, frozen and misled. The provider's ledger is the judge.
+
+use tokio::time::Duration;
+
+use super::crash;
+use crate::lab::servers::Signal;
+use crate::lab::torture::Run;
+use crate::lab::torture::report::Report;
+use crate::lab::torture::sending::Sending;
+use crate::lab::torture::testbed::{Alone, Setup, Testbed};
+use crate::lab::twilio::{Behaviour, Share};
+
+/// What a provider takes for an answer.
+const ANSWERS_AFTER_MS: u64 = 20;
+
+/// One process on SQLite.
+fn alone(run: &Run) -> anyhow::Result<Testbed> {
+    Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })
+}
+
+/// Two processes that send from one Postgres.
+fn two(run: &Run) -> anyhow::Result<Testbed> {
+    let setup =
+        Setup { receivers: 2, workers: None, alone_on: Alone::Postgres, ..Setup::default() };
+    Testbed::prepare(run, &setup)
+}
+
+fn share(share: f64) -> Share {
+    share.try_into().expect("it is from 0 to 1")
+}
+
+/// A provider that leaves a part of the outcomes open.
+fn unreliable(part: f64) -> Behaviour {
+    Behaviour {
+        answer_after_ms: ANSWERS_AFTER_MS,
+        drop_answers: share(part),
+        late_answers: share(part),
+        late_by_ms: 3_000,
+        fail_created: share(part),
+        fail_uncreated: share(part),
+        reset: share(part),
+        ..Behaviour::default()
+    }
+}
+
+/// One process aborts at every step of an attempt.
+pub(super) async fn crash(name: String, run: &Run) -> anyhow::Result<Report> {
+    if let Some(report) = crash::skipped(&name) {
+        return Ok(report);
+    }
+    let slow = Behaviour { answer_after_ms: ANSWERS_AFTER_MS, ..Behaviour::default() };
+    let mut sending = Sending::begin(name, run, alone(run)?, slow).await?;
+    crash::abort_while_sending(&mut sending).await?;
+    sending.end().await
+}
+
+/// kill -9 of one of two processes.
+pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
+    let mut sending = Sending::begin(name, run, two(run)?, unreliable(0.005)).await?;
+    while sending.goes_on() {
+        sending.pause(300..1_500).await;
+        let one = sending.any(2);
+        sending.testbed.receivers[one].kill();
+        sending.pause(0..500).await;
+        sending.testbed.receivers[one].start()?;
+        sending.facts.kills += 1;
+    }
+    sending.end().await
+}
+
+/// The provider leaves many outcomes open, and its callbacks come early, twice, contradicting or not at all.
+pub(super) async fn unknown(name: String, run: &Run) -> anyhow::Result<Report> {
+    let odd = Behaviour {
+        callbacks_first: share(0.2),
+        callbacks_twice: share(0.2),
+        callbacks_contradict: share(0.05),
+        callbacks_missing: share(0.05),
+        undelivered: share(0.1),
+        rewrite_bodies: share(0.1),
+        ..unreliable(0.03)
+    };
+    let mut sending = Sending::begin(name, run, alone(run)?, odd).await?;
+    while sending.goes_on() {
+        sending.pause(100..300).await;
+    }
+    sending.end().await
+}
+
+/// The provider allows fewer requests at a time than it is sent, and then none for a while.
+pub(super) async fn throttled(name: String, run: &Run) -> anyhow::Result<Report> {
+    let narrow = Behaviour { answer_after_ms: 100, max_in_flight: 4, ..Behaviour::default() };
+    let mut sending = Sending::begin(name, run, alone(run)?, narrow.clone()).await?;
+    while sending.goes_on() {
+        sending.pause(300..1_000).await;
+        let next = 10 + sending.any(40) as u32;
+        sending.simulator.behave(Behaviour { throttle_next: next, ..narrow.clone() });
+        sending.facts.outages += 1;
+    }
+    let throttled =
+        sending.simulator.ledger().posts.iter().filter(|it| it.code == Some(20429)).count();
+    sending.tell("throttled", throttled);
+    if throttled == 0 {
+        sending.facts.failures.push("nothing was throttled".to_owned());
+    }
+    sending.end().await
+}
+
+/// One of two processes stands still, now and then for longer than its leases last.
+pub(super) async fn frozen(name: String, run: &Run) -> anyhow::Result<Report> {
+    let mut sending = Sending::begin(name, run, two(run)?, unreliable(0.005)).await?;
+    while sending.goes_on() {
+        sending.pause(200..800).await;
+        let (one, long) = (sending.any(2), sending.any(3) == 0);
+        sending.testbed.receivers[one].signal(Signal::Stop);
+        let longest = if long { 9_000 } else { 2_500 };
+        sending.pause(100..longest).await;
+        sending.testbed.receivers[one].signal(Signal::Continue);
+        sending.facts.outages += 1;
+    }
+    // What was frozen last has to notice.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sending.end().await
+}
