@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use axum::Router;
+use secrecy::ExposeSecret as _;
 
-use crate::backend::Outbox;
-use crate::config::Config;
+use crate::backend::postgres::{Handles, Postgres};
+use crate::backend::{Outbox, Store};
+use crate::config::{Config, StoreUrl};
 use crate::outbound::{Outbound, Rest, SendMetrics, api};
 use crate::tasks::Tasks;
+
+/// Connections of a process that sends: for claims, for commits to writing, for answers, and for what settles them.
+const CONNECTIONS: u32 = 4;
 
 /// Starts what sends, and returns what it is asked by.
 ///
 /// # Errors
-/// The system's root certificates cannot be read.
+/// The URL of the store is not valid, or the system's root certificates cannot be read.
 pub(super) fn start(
     config: &Config,
     outbox: &Outbox,
@@ -21,6 +27,16 @@ pub(super) fn start(
 ) -> anyhow::Result<Router> {
     let Some(sending) = config.outbound.clone() else { return Ok(Router::new()) };
     let sending = Arc::new(sending);
+    // Others close theirs when they have ended, and answers are stored until the last one has come.
+    let postgres = match config.deployment.store() {
+        StoreUrl::Postgres(url) => {
+            let url = url.expose_secret();
+            Some(Postgres::with_writers(url, CONNECTIONS).context("store.url")?)
+        }
+        StoreUrl::Sqlite(_) => None,
+    };
+    let own = postgres.clone().map(|postgres| Store::Postgres(Handles::new(postgres)).outbox());
+    let outbox = own.as_ref().unwrap_or(outbox);
     let rest = Rest::new(
         &sending.api_url,
         sending.timeout,
@@ -36,7 +52,13 @@ pub(super) fn start(
             clock: config.clock,
             metrics,
         };
-        tasks.spawn("sending", service.run(tasks.stop()));
+        let stop = tasks.stop();
+        tasks.spawn("sending", async move {
+            service.run(stop).await;
+            if let Some(postgres) = postgres {
+                postgres.close().await;
+            }
+        });
     }
     Ok(api::router(api::Api::new(sending, outbox.clone(), config.clock)))
 }

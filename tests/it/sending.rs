@@ -140,16 +140,17 @@ fn message(number: u32) -> Value {
     })
 }
 
-/// One test per deployment with a store of its own kind.
+/// One test per deployment with a store of its own kind. The pretend Twilio runs in the test's own runtime, which must
+/// go on while the test waits for offhook to stop.
 macro_rules! both_stores {
     ($($name:ident),+ $(,)?) => {
         mod embedded {
-            $(#[tokio::test] async fn $name() {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() {
                 super::$name(crate::harness::Mode::Embedded).await;
             })+
         }
         mod direct {
-            $(#[tokio::test] async fn $name() {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() {
                 crate::services::needs!(Postgres);
                 super::$name(crate::harness::Mode::Direct).await;
             })+
