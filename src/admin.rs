@@ -145,8 +145,9 @@ impl Admin {
             .route("/readyz", get(health::ready));
         // A page of dead letters, ticked one by one, is the most that is sent.
         let router = router.layer(DefaultBodyLimit::max(64 * 1024));
-        let send_routes = admin.send_routes.clone();
-        console::with_policy(router).with_state(admin).merge(send_routes)
+        // Within the policy, which else would not hold for a path that neither has.
+        let router = router.merge(admin.send_routes.clone().with_state(()));
+        console::with_policy(router).with_state(admin)
     }
 }
 

@@ -81,6 +81,7 @@ impl Health {
             AND has_table_privilege('statuses', 'UPDATE'), \
             has_table_privilege('changes', 'INSERT') \
             AND has_sequence_privilege('changes_id_seq', 'USAGE'), \
+            has_table_privilege('wakes', 'INSERT'), \
             EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM statuses)";
         let ask = async |connection: &mut PgConnection, keep| {
             let row = sqlx::query(SQL).persistent(keep).fetch_one(connection).await?;
@@ -94,6 +95,8 @@ impl Health {
                 "our role may not insert into statuses and update it"
             } else if !row.try_get(4)? {
                 "our role may not insert into changes and use changes_id_seq"
+            } else if !row.try_get(5)? {
+                "our role may not insert into wakes"
             } else {
                 return Ok(());
             };
