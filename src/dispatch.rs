@@ -20,7 +20,7 @@ labels! {
         Alert = "alert",
         /// A one-time password, of no use in ten minutes.
         Otp = "otp",
-        /// What somebody's own order, booking or account has caused.
+        /// An order, a booking or an account of the recipient has caused it.
         Transactional = "transactional",
     }
 }
@@ -38,7 +38,7 @@ impl Purpose {
 }
 
 labels! {
-    /// On which side to err if nobody can tell whether a message was sent.
+    /// On which side to err if it is unknown whether a message was sent.
     pub enum OnUnknown {
         /// At most once: the outcome is reported as unknown.
         Report = "report",
@@ -58,7 +58,7 @@ labels! {
         Failed = "failed",
         /// It was accepted, and no proof of delivery came in time.
         Unconfirmed = "unconfirmed",
-        /// Nobody can tell whether it was sent.
+        /// It is unknown whether it was sent.
         Unknown = "unknown",
         /// A gate said never. Nothing was sent.
         Refused = "refused",

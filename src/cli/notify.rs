@@ -44,7 +44,7 @@ struct Message {
     /// When it is of no use any more: 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// If nobody can tell whether it was sent: report, or resend
+    /// If it stays unknown whether it was sent: report, or resend
     #[arg(long, value_name = "WHAT")]
     on_unknown: Option<String>,
     /// Your own reference, by which it is found again
@@ -75,7 +75,7 @@ enum Command {
         #[command(flatten)]
         admin: AdminArgs,
     },
-    /// List the attempts whose outcome nobody knows, the oldest first
+    /// List the attempts whose outcome is unknown, the oldest first
     Unknown {
         #[command(flatten)]
         admin: AdminArgs,

@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// 2025-11-24 16:00 UTC, and so many seconds.
+    /// 2025-11-24 16:00 UTC, and this many seconds.
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000)
     }

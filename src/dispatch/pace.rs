@@ -86,7 +86,7 @@ impl Rate {
         self.0
     }
 
-    /// The microseconds that must lie between the start of something of so many units and of what follows it. Rounded
+    /// The microseconds that must lie between the start of something of this many units and of what follows it. Rounded
     /// up, so that it is never too fast.
     #[must_use]
     pub fn micros(self, units: u32) -> i64 {

@@ -135,13 +135,13 @@ fn of_answer(heard: Heard, fate: Fate, effect: Effect, reason: Reason) -> Conseq
     }
 }
 
-/// How long a sender that was too fast sends nothing: 10 s, doubling to 5 minutes with each `nth` time in a row,
-/// from 1.
+/// How long a sender that was too fast sends nothing: 10 s, and each time in a row twice as long as the `last` time, up
+/// to 5 minutes.
 #[must_use]
-pub fn cooldown(nth: u32) -> Duration {
+pub fn cooldown(last: Duration) -> Duration {
     const FIRST: Duration = Duration::from_secs(10);
     const LONGEST: Duration = Duration::from_secs(300);
-    (FIRST * 2_u32.pow(nth.saturating_sub(1).min(5))).min(LONGEST)
+    last.saturating_mul(2).clamp(FIRST, LONGEST)
 }
 
 #[cfg(test)]
@@ -204,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_sender_that_is_too_fast_cools_down_for_10_s_doubling_to_5_minutes() {
-        let waits: Vec<u64> = (1..=7).map(|nth| cooldown(nth).as_secs()).collect();
+        let next = |last: &Duration| Some(cooldown(*last));
+        let waits = std::iter::successors(Some(cooldown(Duration::ZERO)), next).take(7);
+        let waits: Vec<u64> = waits.map(|wait| wait.as_secs()).collect();
         assert_eq!(waits, [10, 20, 40, 80, 160, 300, 300]);
     }
 

@@ -19,9 +19,9 @@ use axum::routing::{MethodRouter, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Config, Gates, Hashes};
 use crate::backend::{BackendError, Outbox};
@@ -46,13 +46,15 @@ pub struct Api {
     pub clock: Clock,
     /// Whose turn it is to be refused.
     refusals: Mutex<()>,
+    /// The store's keys never change.
+    hashes: OnceCell<Hashes>,
 }
 
 impl Api {
     /// Answers with what is configured and kept.
     #[must_use]
     pub fn new(config: Arc<Config>, outbox: Outbox, clock: Clock) -> Self {
-        Self { config, outbox, clock, refusals: Mutex::new(()) }
+        Self { config, outbox, clock, refusals: Mutex::new(()), hashes: OnceCell::new() }
     }
 }
 
@@ -104,7 +106,7 @@ async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: 
     };
     let Some(token) = api.config.tokens.iter().find(is) else {
         let detail = match api.config.tokens.is_empty() {
-            true => "nobody may ask to send: configure outbound.tokens",
+            true => "no token may ask to send: configure outbound.tokens",
             false => "this needs one of outbound.tokens as `Authorization: Bearer …`",
         };
         if !bearer.is_empty() {
@@ -123,9 +125,24 @@ async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: 
 }
 
 impl Api {
-    /// Keyed hashes, by the store's secret.
-    async fn hashes(&self) -> Result<Hashes, Problem> {
-        Ok(Hashes::of(&self.config, &self.outbox).await.map_err(unavailable)?.0)
+    /// Keyed hashes. With another key than the store's, a suppressed recipient would not be found.
+    async fn hashes(&self) -> Result<&Hashes, Problem> {
+        let find = async || {
+            let found = Hashes::of(&self.config, &self.outbox).await;
+            let (hashes, identity) = found.map_err(unavailable)?;
+            match hashes.fits(&identity) {
+                true => Ok(hashes),
+                false => {
+                    warn!(
+                        "a request to send is refused: outbound.suppression_key is not the store's"
+                    );
+                    let detail = "outbound.suppression_key is not the one that this store's hashes were made with: \
+                                  configure that one";
+                    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
+                }
+            }
+        };
+        self.hashes.get_or_try_init(find).await
     }
 
     fn gates(&self) -> Gates {

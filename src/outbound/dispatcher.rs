@@ -15,6 +15,7 @@ use super::verdict::{self, sent};
 use super::{Gates, Outbound};
 use crate::backend::outbox::{Answered, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written};
 use crate::crash_points::{self, Point};
+use crate::dispatch::NotificationState;
 use crate::dispatch::gates::{self, Gate};
 use crate::event::{AttemptId, Event};
 use crate::labels::Label as _;
@@ -156,9 +157,7 @@ impl Lane {
             Written::Back(gate) => {
                 return gate.and_then(Gate::parse).into_iter().for_each(|gate| metrics.held(gate));
             }
-            Written::Ended(gate) => {
-                return Gate::parse(gate).into_iter().for_each(|gate| metrics.refused(gate));
-            }
+            Written::Ended(gate) => return self.ended(gate),
             Written::Lost => {
                 return debug!(attempt = %id, "an attempt is not this process's any more");
             }
@@ -169,6 +168,19 @@ impl Lane {
         let outcome = self.create(id, &letter).await;
         crash_points::point(Point::Sent);
         self.answers.store(Answered { id, outcome }).await;
+    }
+
+    /// Counts what ended before it was sent. What was cancelled is no gate's.
+    fn ended(&self, gate: &str) {
+        let metrics = &self.outbound.metrics;
+        match Gate::parse(gate) {
+            Some(Gate::Deadline) => metrics.settled(NotificationState::Expired),
+            Some(gate) => {
+                metrics.refused(gate);
+                metrics.settled(NotificationState::Refused);
+            }
+            None => {}
+        }
     }
 
     /// When an answer is not waited for any more, because the process stops.

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::Config;
 use crate::backend::outbox::Identity;
 use crate::backend::{BackendError, Outbox};
+use crate::outage::Outage;
 use crate::retry::Backoff;
 
 /// Why everything is held until a person has adopted the deployment.
@@ -62,6 +63,12 @@ impl Hashes {
         keyed(&self.addresses, &["check"])
     }
 
+    /// Whether the store's hashes of addresses were made with this key, or there are none.
+    #[must_use]
+    pub fn fits(&self, identity: &Identity) -> bool {
+        identity.suppression.as_ref().is_none_or(|known| *known == self.check())
+    }
+
     /// What the deployment is: where callbacks come back to, and for which accounts it sends.
     fn deployment(&self, config: &Config) -> String {
         let mut parts = vec!["deployment", &config.callback_url];
@@ -89,10 +96,11 @@ pub enum Recognized {
 pub async fn compare(config: &Config, outbox: &Outbox) -> Result<Recognized, BackendError> {
     let (hashes, identity) = Hashes::of(config, outbox).await?;
     let (check, deployment) = (hashes.check(), hashes.deployment(config));
-    match (identity.suppression, identity.identity) {
-        (Some(known), _) if known != check => Ok(Recognized::OtherKey),
-        (_, Some(known)) if known != deployment => {
-            if identity.held.is_none() {
+    match (&identity.suppression, &identity.identity) {
+        _ if !hashes.fits(&identity) => Ok(Recognized::OtherKey),
+        (_, Some(known)) if *known != deployment => {
+            // Also if a person holds it already: to resume it is not to adopt it.
+            if identity.held.as_deref() != Some(ADOPT) {
                 outbox.hold_all(Some(ADOPT)).await?;
             }
             Ok(Recognized::Other)
@@ -105,18 +113,18 @@ pub async fn compare(config: &Config, outbox: &Outbox) -> Result<Recognized, Bac
     }
 }
 
-/// Makes the configuration the deployment that the store sends for, and lets it send.
+/// Makes the configuration the deployment that the store sends for, and lets it send. The key of `hashes` must be the
+/// store's: by another one, none of the suppressions would be found.
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn adopt(config: &Config, outbox: &Outbox) -> Result<(), BackendError> {
-    let (hashes, _) = Hashes::of(config, outbox).await?;
+pub async fn adopt(config: &Config, hashes: &Hashes, outbox: &Outbox) -> Result<(), BackendError> {
     outbox.adopt(&hashes.deployment(config), &hashes.check()).await
 }
 
 /// Whether this process may send, as soon as the store answers. False after `stop`, or with another key.
 pub(super) async fn recognize(config: &Config, outbox: &Outbox, stop: &CancellationToken) -> bool {
-    let mut backoff = Backoff::default();
+    let (mut backoff, outage) = (Backoff::default(), Outage::default());
     while !stop.is_cancelled() {
         match compare(config, outbox).await {
             Ok(Recognized::Same) => return true,
@@ -135,7 +143,12 @@ pub(super) async fn recognize(config: &Config, outbox: &Outbox, stop: &Cancellat
                 stop.cancelled().await;
                 return false;
             }
-            Err(_) => backoff.wait(stop).await,
+            Err(error) => {
+                if outage.begins() {
+                    warn!(error = %error, "the outbox cannot be read: nothing is sent until it can");
+                }
+                backoff.wait(stop).await;
+            }
         }
     }
     false

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::config::Credentials;
 use crate::clock::Clock;
 use crate::http::client::{self, Unbuildable};
-use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Message, Page, ReadAnswer, path};
+use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Page, ReadAnswer, path};
 
 /// Most bytes of an answer. A page of a list has 100 messages of at most 1,600 characters.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -78,12 +78,6 @@ impl Rest {
         }
     }
 
-    /// Fetches a message.
-    pub async fn fetch(&self, account: &str, by: &Credentials, sid: &str) -> ReadAnswer<Message> {
-        let answer = self.get(by, &path::message(account, sid)).await;
-        answer.map_or(FAILED, |whole| whole.answer().to_fetch(self.clock.now()))
-    }
-
     /// A page of the messages to an address: the first one, or one that another page names.
     pub async fn list(
         &self,
@@ -105,9 +99,6 @@ impl Rest {
         whole(authorized(request, by)).await.ok()
     }
 }
-
-/// Without an answer.
-const FAILED: ReadAnswer<Message> = ReadAnswer::Failed { status: 0, code: None };
 
 fn authorized(request: RequestBuilder, by: &Credentials) -> RequestBuilder {
     request.basic_auth(&by.user, Some(by.password.expose_secret()))

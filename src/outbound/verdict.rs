@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::metrics::Sent;
 use super::rest::Created;
 use crate::backend::outbox::{Back, Outcome, Stop};
-use crate::dispatch::rejection::{self, Consequence, Effect, Fate, Heard, Reason};
+use crate::dispatch::rejection::{self, Fate, Heard, Reason};
 use crate::dispatch::throttle::{self, Next};
 use crate::event::Event;
 use crate::twilio::rest::{CreateAnswer, Message};
@@ -68,7 +68,7 @@ pub fn outcome(
         }
         Created::Answered(CreateAnswer::Rejected { code }) => {
             let follows = rejection::follows(Some(&code), Heard::Answer);
-            let stop = stop(follows, &code);
+            let stop = Stop::of(follows.effect, &code);
             match follows.fate {
                 Fate::Due => Outcome::Back { after: SOON, why: Back::Held, stop },
                 Fate::Failed => Outcome::Failed { reason: code, stop },
@@ -77,22 +77,10 @@ pub fn outcome(
         }
         Created::Answered(CreateAnswer::Foreign { status }) => {
             let follows = rejection::follows(None, Heard::Answer);
-            let stop = stop(follows, &format!("http_{status}"));
+            let stop = Stop::of(follows.effect, &format!("http_{status}"));
             Outcome::Back { after: SOON, why: Back::Held, stop }
         }
         Created::Answered(CreateAnswer::Unknown(doubt)) => unknown(doubt.as_str()),
-    }
-}
-
-fn stop(follows: Consequence, code: &str) -> Option<Stop> {
-    match follows.effect {
-        Effect::None | Effect::Backoff => None,
-        Effect::CoolAccount(lasts) => Some(Stop::AccountCooldown(lasts)),
-        Effect::CoolSender => Some(Stop::SenderCooldown),
-        Effect::PauseSender => Some(Stop::SenderPause(code.to_owned())),
-        Effect::PauseAccount => Some(Stop::AccountPause(code.to_owned())),
-        Effect::Suppress => Some(Stop::OptedOut),
-        Effect::CountUnclassified => Some(Stop::Unlisted),
     }
 }
 

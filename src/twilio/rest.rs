@@ -2,7 +2,7 @@
 //! ([`Answer`]). The client that sends the one and receives the other is elsewhere.
 //!
 //! **Creating a message cannot be repeated safely**: Twilio has no idempotency key for it. So [`CreateAnswer`]
-//! distinguishes what was created, what was certainly not, and [what nobody can tell](CreateAnswer::Unknown). It goes by
+//! distinguishes what was created, what was certainly not, and [what is unknown](CreateAnswer::Unknown). It goes by
 //! Twilio's `code` wherever there is one: the daily limit of an account comes with the HTTP status of a throttle.
 
 mod answer;

@@ -164,7 +164,7 @@ async fn insert_events(
     Ok(())
 }
 
-/// Leaves a wake for each new event that belongs to an attempt; no trip if there is none.
+/// Leaves a wake for each new event that belongs to an attempt. Without one, no statement runs.
 async fn insert_wakes(
     connection: &mut SqliteConnection,
     events: &[Event],

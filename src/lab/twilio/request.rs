@@ -1,4 +1,4 @@
-//! [`Request`]: what somebody asks the simulator, as far as it matters.
+//! [`Request`]: a request to the simulator, as far as it matters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

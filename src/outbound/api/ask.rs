@@ -131,7 +131,6 @@ impl NotificationAsk {
 /// What the gates say of a recipient without the store: the same ones are asked again before it is sent.
 fn refused(api: &Api, new: &NewNotification, now: Timestamp) -> Option<&'static str> {
     let known = Known {
-        purpose: new.purpose,
         sender: new.sender.clone(),
         to: new.to.clone(),
         deadline: new.deadline,

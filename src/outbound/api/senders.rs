@@ -146,7 +146,8 @@ pub(super) async fn adopt(
     Extension(TokenId(token)): Extension<TokenId>,
 ) -> Result<Json<Resumed>, Problem> {
     let before = api.outbox.sending().await.map_err(unavailable)?;
-    identity::adopt(&api.config, &api.outbox).await.map_err(unavailable)?;
+    let hashes = api.hashes().await?;
+    identity::adopt(&api.config, hashes, &api.outbox).await.map_err(unavailable)?;
     let resumed = before.held.as_deref() == Some(identity::ADOPT);
     if resumed {
         api.outbox.hold_all(None).await.map_err(unavailable)?;

@@ -75,6 +75,7 @@ both_stores![
     requests_in_flight_are_counted_exactly,
     an_answer_is_stored_with_its_event,
     throttled_is_due_again_and_failed_is_not,
+    a_message_that_is_requested_again_counts_once,
     what_follows_for_others_holds_them,
     a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it,
     what_left_no_trace_is_sent_again_only_if_asked,
@@ -314,6 +315,32 @@ async fn throttled_is_due_again_and_failed_is_not(store: Store) {
         state(outbox, "ntf_1").await,
         (NotificationState::Failed, vec![AttemptState::Failed])
     );
+}
+
+/// Else a throttle would use up the limits of its own recipient and of the day.
+async fn a_message_that_is_requested_again_counts_once(store: Store) {
+    let outbox = &store.outbox;
+    let seen = std::sync::Mutex::new(Vec::new());
+    let look = |known: &Known, _: Timestamp| {
+        seen.lock().expect("no panic").push((known.recent.len(), known.today));
+        Gated::Pass
+    };
+    let same = |n| NewNotification { to_hash: "hash".to_owned(), ..new(n) };
+    outbox.ask(&same(1)).await.expect("kept");
+    for _ in 0..3 {
+        let ids: Vec<_> =
+            claimed(outbox, &claim_ask("a")).await.claimed.iter().map(|it| it.id).collect();
+        outbox.write(&write_ask("a", &ids), &look).await.expect("the store");
+        let back = Outcome::Back { after: Duration::ZERO, why: Back::Throttled, stop: None };
+        answer(outbox, ids[0], back).await;
+    }
+    claimed(outbox, &claim_ask("a")).await;
+    write(outbox, &write_ask("a", &[AttemptId::new(1)])).await;
+    answer(outbox, AttemptId::new(1), accepted("SM1")).await;
+    outbox.ask(&same(2)).await.expect("kept");
+    claimed(outbox, &claim_ask("a")).await;
+    outbox.write(&write_ask("a", &[AttemptId::new(2)]), &look).await.expect("the store");
+    assert_eq!(*seen.lock().expect("no panic"), [(0, 0), (0, 1), (0, 1), (1, 1)]);
 }
 
 async fn what_follows_for_others_holds_them(store: Store) {

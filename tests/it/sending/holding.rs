@@ -12,6 +12,7 @@ both_stores![
     what_is_cancelled_is_not_sent,
     a_suppressed_recipient_is_refused_until_it_is_lifted,
     a_copy_of_the_database_sends_nothing_until_it_is_adopted,
+    with_another_key_of_addresses_nothing_is_asked_or_adopted,
 ];
 
 async fn what_is_paused_is_sent_when_it_is_resumed(mode: Mode) {
@@ -77,6 +78,8 @@ async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {
     let mut sending = Sending::start(mode, Behaviour::default()).await;
     let first = sending.ask(&message(1)).await;
     sending.reaches(&first, "confirmed").await;
+    // A hold by hand does not stand in for the other one.
+    sending.post("/api/senders/hold-all", &json!({})).await;
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
     // Another public URL that leads to the same listener.
     let url = sending.testbed.settings.environment()["OFFHOOK_PUBLIC_URL"].clone();
@@ -94,4 +97,24 @@ async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {
     let (status, adopted) = sending.post("/api/senders/adopt", &json!({})).await;
     assert_eq!((status, &adopted["resumed"]), (StatusCode::OK, &json!(true)));
     sending.reaches(&id, "confirmed").await;
+}
+
+/// By another key, no suppression would be found.
+async fn with_another_key_of_addresses_nothing_is_asked_or_adopted(mode: Mode) {
+    let key = |digit: &str| format!("suppression_key = \"{}\"\n", digit.repeat(64));
+    let mut sending = Sending::with(mode, Behaviour::default(), &key("a")).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    let file = sending.testbed.directory().join("offhook.toml");
+    let config = std::fs::read_to_string(&file).expect("it is ours");
+    std::fs::write(&file, config.replace(&key("a"), &key("b"))).expect("it is ours");
+    sending.offhook = Some(sending.testbed.start());
+    for (path, body) in [("/api/notifications", message(2)), ("/api/senders/adopt", json!({}))] {
+        let (status, problem) = sending.post(path, &body).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let detail = problem["detail"].as_str().expect("a detail");
+        assert!(detail.contains("outbound.suppression_key"), "{detail}");
+    }
+    assert_eq!(sending.simulator.created(), 1);
 }

@@ -6,12 +6,9 @@ use super::{conclude, lock_notifications};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::dispatch::AttemptState;
+use crate::dispatch::rejection::{self, UNCLASSIFIED_IN_A_ROW};
 use crate::labels::Label as _;
 
-/// The longest time for which a sender waits that was too fast.
-const SENDER_COOLDOWN: [i64; 2] = [10_000, 300_000];
-/// Codes in a row that are not known, after which a sender is paused.
-const MOST_UNLISTED: i64 = 5;
 /// The shortest and the longest time for which an account waits that cannot be connected to, in milliseconds.
 const CIRCUIT: [i64; 2] = [1_000, 60_000];
 
@@ -204,7 +201,7 @@ pub(super) async fn stops<S: Session>(
                        ON CONFLICT (name) DO UPDATE SET unlisted = senders.unlisted + 1 RETURNING unlisted";
             let row = session.row(sql, params![sender.as_str()]).await?;
             let unlisted = row.map_or(Ok(0), |row| row.number("unlisted"))?;
-            if unlisted >= MOST_UNLISTED {
+            if unlisted >= UNCLASSIFIED_IN_A_ROW.into() {
                 pause(session, &sender, "unclassified").await?;
             }
         }
@@ -238,14 +235,14 @@ pub(super) async fn pause<S: Session>(
 async fn cool_down<S: Session>(session: &mut S, sender: &str) -> Result<(), sqlx::Error> {
     let sql = "SELECT cooldown_ms FROM senders WHERE name = $1";
     let before = session.row(sql, params![sender]).await?;
-    let before = before.map_or(Ok(0), |row| row.number("cooldown_ms"))?;
-    let [shortest, longest] = SENDER_COOLDOWN;
-    let lasts = (before * 2).clamp(shortest, longest);
-    let until = S::later(S::NOW, Duration::from_millis(lasts.unsigned_abs()));
+    let before = before.map_or(Ok(0), |row| row.count("cooldown_ms"))?;
+    let lasts = rejection::cooldown(Duration::from_millis(before));
+    let until = S::later(S::NOW, lasts);
     let sql = format!(
         "INSERT INTO senders (name, cooldown_ms, cooldown_until) VALUES ($1, $2, {until}) ON CONFLICT (name) \
          DO UPDATE SET cooldown_ms = excluded.cooldown_ms, cooldown_until = excluded.cooldown_until"
     );
+    let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
     session.execute(&sql, params![sender, lasts]).await.map(|_| ())
 }
 

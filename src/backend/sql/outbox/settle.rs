@@ -8,7 +8,7 @@ use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::dispatch::AttemptState;
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
-use crate::dispatch::rejection::{self, Effect};
+use crate::dispatch::rejection;
 use crate::event::Resource;
 use crate::labels::Label as _;
 
@@ -89,10 +89,11 @@ pub(super) async fn one<S: Session>(
         Some(AttemptState::Failed) => {
             let Outcome::Failed { code } = &proof.outcome else { return Ok(Some(account)) };
             let follows = rejection::follows(code.as_deref(), rejection::Heard::Message);
-            fail(session, attempt, code.as_deref().unwrap_or(follows.reason.as_str())).await?;
+            let why = code.as_deref().unwrap_or(follows.reason.as_str());
+            fail(session, attempt, why).await?;
             let sql = "UPDATE attempts SET sid = $2 WHERE id = $1";
             session.execute(sql, params![attempt, proof.sid.as_str()]).await?;
-            if let Some(stop) = stop(follows.effect, code.as_deref()) {
+            if let Some(stop) = Stop::of(follows.effect, why) {
                 stops(session, &row, Some(&stop)).await?;
             }
             settled.failed += 1;
@@ -141,17 +142,4 @@ async fn confirm<S: Session>(session: &mut S, id: &str, sid: &str) -> Result<(),
         S::NOW
     );
     session.execute(&sql, params![id, sid]).await.map(|_| ())
-}
-
-/// What follows for others from an error of a message that the provider has.
-fn stop(effect: Effect, code: Option<&str>) -> Option<Stop> {
-    let why = || code.unwrap_or("unclassified").to_owned();
-    match effect {
-        Effect::None | Effect::Backoff | Effect::CountUnclassified => None,
-        Effect::CoolAccount(lasts) => Some(Stop::AccountCooldown(lasts)),
-        Effect::CoolSender => Some(Stop::SenderCooldown),
-        Effect::PauseSender => Some(Stop::SenderPause(why())),
-        Effect::PauseAccount => Some(Stop::AccountPause(why())),
-        Effect::Suppress => Some(Stop::OptedOut),
-    }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{attempt_id, conclude, ids, lock_notifications, purpose};
+use super::{attempt_id, conclude, ids, lock_notifications};
 use crate::backend::outbox::{Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
@@ -48,7 +48,6 @@ pub(in crate::backend) async fn write<S: Session>(
         let to_hash = row.text("to_hash")?;
         let send_at = row.time("send_at")?.ok_or_else(|| malformed("send_at"))?;
         let known = Known {
-            purpose: purpose(row, "purpose")?,
             sender: row.text("sender")?,
             to: row.text("to")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
@@ -71,8 +70,11 @@ pub(in crate::backend) async fn write<S: Session>(
             Gated::Pass if account.writing >= u64::from(ask.max_in_flight) => back(session).await?,
             Gated::Pass => {
                 account.writing += 1;
-                account.sent += 1;
-                today += 1;
+                // A message that is requested again, because nothing came of the last request, counts once.
+                if row.number("tries")? == 0 {
+                    account.sent += 1;
+                    today += 1;
+                }
                 recipients.entry(to_hash).or_default().insert(0, now);
                 writing.push(row.text("id")?);
                 Written::Send(letter(row, known, now)?)
@@ -161,7 +163,7 @@ async fn lock_attempts<S: Session>(
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
-        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.purpose, n.\"to\", n.body, \
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.send_at, a.id{lock}",
         S::among("a.id", 1)
@@ -211,14 +213,16 @@ async fn suppressed<S: Session>(
     Ok(latest)
 }
 
-/// When messages to these addresses were written in the last hour, the newest first.
+/// When messages to these addresses were written in the last hour, the newest first. An attempt that is due again, or
+/// ended as such, sent nothing.
 async fn recipients<S: Session>(
     session: &mut S,
     rows: &[Cells],
     now: Timestamp,
 ) -> Result<BTreeMap<String, Vec<Timestamp>>, sqlx::Error> {
     let sql = format!(
-        "SELECT to_hash, {} FROM attempts WHERE {} AND written_at > $2{} ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
+        "SELECT to_hash, {} FROM attempts WHERE {} AND written_at > $2{} \
+         AND state NOT IN ('due', 'claimed', 'refused', 'expired', 'cancelled') ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
         S::time("written_at"),
         S::among("to_hash", 1),
         S::TIME

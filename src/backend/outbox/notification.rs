@@ -1,0 +1,147 @@
+//! Notifications: kept, looked at, cancelled.
+
+use crate::clock::Timestamp;
+use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use crate::event::AttemptId;
+
+/// A notification to be kept.
+#[derive(Clone, Debug)]
+pub struct NewNotification {
+    /// Its id, which has not been used before.
+    pub id: String,
+    /// The id of the token that asks.
+    pub token: String,
+    /// The key of the request, if it has one.
+    pub idempotency_key: Option<String>,
+    /// The hash of the request.
+    pub request_hash: String,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// On which side to err.
+    pub on_unknown: OnUnknown,
+    /// The name of the sender.
+    pub sender: String,
+    /// The sender's account.
+    pub account: String,
+    /// The name of the pace that the sender shares.
+    pub pace: String,
+    /// The address, in E.164, with its channel before it where there is one.
+    pub to: String,
+    /// The keyed hash of the address.
+    pub to_hash: String,
+    /// The text.
+    pub body: String,
+    /// How many segments the text has.
+    pub segments: u32,
+    /// The application's own reference.
+    pub reference: Option<String>,
+    /// After this nothing is sent any more.
+    pub deadline: Timestamp,
+    /// The id of its first attempt.
+    pub attempt: AttemptId,
+}
+
+impl NewNotification {
+    /// Smaller is sent earlier.
+    #[must_use]
+    pub fn priority(&self) -> u32 {
+        match self.purpose {
+            Purpose::Otp => 0,
+            Purpose::Alert => 1,
+            Purpose::Transactional => 2,
+        }
+    }
+}
+
+/// What came of asking.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// It was kept.
+    Kept,
+    /// The same request was kept before, under this id.
+    Before(String),
+    /// Another request was kept before under the same key.
+    Conflict,
+}
+
+/// A notification as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notification {
+    /// Its id.
+    pub id: String,
+    /// When it was kept.
+    pub created_at: Timestamp,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// On which side to err.
+    pub on_unknown: OnUnknown,
+    /// The name of the sender.
+    pub sender: String,
+    /// The sender's account.
+    pub account: String,
+    /// The address.
+    pub to: String,
+    /// How many segments the text has.
+    pub segments: u64,
+    /// The application's own reference.
+    pub reference: Option<String>,
+    /// After this nothing is sent any more.
+    pub deadline: Timestamp,
+    /// Where it stands.
+    pub state: NotificationState,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// When it ended so; `None` if it is open.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// An attempt as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// Which of the notification's it is, from 1.
+    pub number: u64,
+    /// When it was planned.
+    pub created_at: Timestamp,
+    /// Where it stands.
+    pub state: AttemptState,
+    /// When it is due; a gate holds it until then if `held` is set.
+    pub due_at: Timestamp,
+    /// The gate that holds it.
+    pub held: Option<String>,
+    /// Its slot.
+    pub send_at: Option<Timestamp>,
+    /// POSTs that it took.
+    pub tries: u64,
+    /// When it was last committed to writing.
+    pub written_at: Option<Timestamp>,
+    /// The SID.
+    pub sid: Option<String>,
+    /// Why it ended so, or what is known.
+    pub reason: Option<String>,
+    /// Every SID that it is proven to have.
+    pub sids: Vec<String>,
+}
+
+/// A page of notifications is asked for.
+#[derive(Clone, Default, Debug)]
+pub struct NotificationSearch {
+    /// In this state.
+    pub state: Option<NotificationState>,
+    /// With this reference.
+    pub reference: Option<String>,
+    /// Behind this place of the list, from the newest back.
+    pub after: Option<(Timestamp, String)>,
+    /// At most this many.
+    pub limit: u32,
+}
+
+/// What came of a cancellation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CancelOutcome {
+    /// Where the notification stands.
+    pub state: NotificationState,
+    /// How many of its attempts are on their way: they may still arrive.
+    pub in_writing: u64,
+}

@@ -1,0 +1,112 @@
+//! What becomes of attempts without their process: by callbacks, by time, and by looking for them.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::dispatch::NotificationState;
+use crate::event::{AttemptId, Event};
+
+/// An attempt whose outcome is not known, to be looked up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unknown {
+    /// The attempt.
+    pub id: AttemptId,
+    /// The notification.
+    pub notification: String,
+    /// The account.
+    pub account: String,
+    /// The sender.
+    pub sender: String,
+    /// The address.
+    pub to: String,
+    /// The text.
+    pub body: String,
+    /// When it was written.
+    pub written_at: Timestamp,
+    /// How often it was looked for.
+    pub looks: u32,
+    /// Why it is unknown.
+    pub reason: Option<String>,
+}
+
+/// What is to be looked for among the messages to one recipient.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// The account.
+    pub account: String,
+    /// The address.
+    pub to: String,
+    /// The attempts that are to be settled by it.
+    pub due: Vec<AttemptId>,
+    /// Every attempt that may have a claim to one of the messages.
+    pub sought: Vec<Unknown>,
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub enum Looked {
+    /// A message that must be it.
+    Inferred {
+        /// Its SID.
+        sid: String,
+        /// What was found, as an event.
+        event: Box<Event>,
+    },
+    /// A message that may be it: never sent again.
+    Perhaps,
+    /// None.
+    Absent {
+        /// Whether that is final.
+        last: bool,
+        /// When it is looked for again.
+        look_after: Duration,
+    },
+    /// The look-up failed.
+    Failed {
+        /// When it is looked for again.
+        look_after: Duration,
+    },
+}
+
+/// What became of attempts by callbacks and by time.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Settled {
+    /// Wakes that were taken.
+    pub wakes: u64,
+    /// Attempts that are confirmed now.
+    pub confirmed: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Callbacks that name an attempt that is not theirs.
+    pub mismatches: u64,
+    /// Second SIDs of an attempt.
+    pub duplicates: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
+}
+
+/// What time has done.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Overdue {
+    /// Claimed attempts whose lease was over.
+    pub released: u64,
+    /// Attempts in writing whose lease was over.
+    pub unknown: u64,
+    /// Attempts whose deadline passed.
+    pub expired: u64,
+    /// Accepted ones without a confirmation in time.
+    pub unconfirmed: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
+}
+
+/// What storing answers has changed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct AnswersStored {
+    /// Answers whose attempts were settled already.
+    pub late: u64,
+    /// Second SIDs of an attempt.
+    pub duplicates: u64,
+    /// Where notifications stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
+}

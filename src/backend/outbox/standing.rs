@@ -1,0 +1,78 @@
+//! What holds senders, accounts and everything; who must not be reached; what the deployment is.
+
+use crate::clock::Timestamp;
+
+/// What holds a sender, an account or everything.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SenderState {
+    /// The sender.
+    pub name: String,
+    /// Why it is paused.
+    pub paused: Option<String>,
+    /// Since when.
+    pub paused_at: Option<Timestamp>,
+    /// Until when it waits.
+    pub cooldown_until: Option<Timestamp>,
+    /// Attempts that are due, those included that a gate holds.
+    pub due: u64,
+    /// Attempts that a gate holds.
+    pub held: u64,
+    /// Attempts in writing.
+    pub writing: u64,
+    /// When the oldest of those that are due and not held was due.
+    pub oldest_due: Option<Timestamp>,
+    /// Attempts whose outcome is unknown.
+    pub unknown: u64,
+    /// Those of them that are still looked for.
+    pub sought: u64,
+}
+
+/// What holds an account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountState {
+    /// The account.
+    pub account: String,
+    /// Why it is paused.
+    pub paused: Option<String>,
+    /// Since when.
+    pub paused_at: Option<Timestamp>,
+    /// Until when it waits.
+    pub cooldown_until: Option<Timestamp>,
+}
+
+/// The whole of it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct SendingState {
+    /// Why nothing is sent.
+    pub held: Option<String>,
+    /// Senders that the store knows.
+    pub senders: Vec<SenderState>,
+    /// Accounts that the store knows.
+    pub accounts: Vec<AccountState>,
+}
+
+/// An entry of the log of suppressions: the latest of an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Suppression {
+    /// The address, if it was not purged.
+    pub to: Option<String>,
+    /// Its hash.
+    pub to_hash: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// What a deployment is, as the store remembers it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Keys the hashes of requests.
+    pub secret: String,
+    /// Check value of the key of addresses.
+    pub suppression: Option<String>,
+    /// Hash of the public URL and the accounts.
+    pub identity: Option<String>,
+    /// Why nothing is sent.
+    pub held: Option<String>,
+}
