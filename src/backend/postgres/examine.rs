@@ -158,7 +158,8 @@ async fn forbidden(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::E
             "SELECT privilege || ' on ' || name FROM (VALUES ('events', 'SELECT'), \
              ('events', 'INSERT'), ('statuses', 'SELECT'), ('statuses', 'INSERT'), \
              ('statuses', 'UPDATE'), ('changes', 'SELECT'), ('changes', 'INSERT'), \
-             ('feed', 'SELECT'), ('wakes', 'INSERT')) AS needed (name, privilege) \
+             ('feed', 'SELECT'), ('wakes', 'INSERT'), ('attempts', 'SELECT'), \
+             ('attempt_sids', 'SELECT')) AS needed (name, privilege) \
              WHERE to_regclass(name) IS NOT NULL \
              AND NOT has_table_privilege(to_regclass(name), privilege) \
              UNION ALL SELECT 'USAGE on changes_id_seq' \

@@ -12,7 +12,7 @@ use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::changes::{self, NewChange, Transition, Transitions};
 use crate::backend::sql::{columns, rows};
-use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint};
+use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::EventDetails;
 
@@ -53,12 +53,16 @@ impl Sink for SqliteStore {
     }
 }
 
-/// What is known of a batch's events and of their SIDs: rows of both tables, each of which says which.
-/// Nothing else writes, so that this holds until the end of the transaction.
+/// What is known of a batch's events and of their SIDs: rows of three tables, each of which says which. The last is of no
+/// cost where nothing was ever sent. Nothing else writes, so that this holds until the end of the transaction.
 const LOOK: &str = "SELECT 'events' AS relation, key, account, fingerprint FROM events \
     WHERE (key, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
     SELECT 'statuses' AS relation, * FROM statuses \
-    WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))";
+    WHERE (sid, account) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)); \
+    SELECT 'attempt_sids' AS relation, a.id AS attempt, s.sid, a.account \
+    FROM json_each(?) AS mine CROSS JOIN attempt_sids AS s ON s.sid = mine.value ->> 0 \
+    JOIN attempts AS a ON a.id = s.attempt AND a.account = mine.value ->> 1 \
+    WHERE EXISTS (SELECT 1 FROM attempt_sids)";
 
 /// Whose transaction it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,9 +94,9 @@ async fn store(
 ) -> Result<Outcome, sqlx::Error> {
     let mut details = batch::details(batch).await;
     let looked = look(connection, batch, &details, transaction).await?;
-    let Stored { fresh, differing, statuses } = looked;
+    let Stored { fresh, differing, statuses, attempts } = looked;
     insert_events(connection, batch.events(), &details, &fresh).await?;
-    insert_wakes(connection, batch.events(), &fresh).await?;
+    insert_wakes(connection, batch.events(), &fresh, &attempts).await?;
     let updates = batch::fold(&mut details, &fresh);
     let Merged { new, moved, transitions, contradicted, late } = merge(statuses, updates);
     put_statuses(connection, &new, &moved).await?;
@@ -109,6 +113,18 @@ struct Stored {
     differing: Vec<Differing>,
     /// The rows of their SIDs.
     statuses: Statuses,
+    /// The attempts to which the messages belong whose events carry none.
+    attempts: Attempts,
+}
+
+/// Attempts by SID and account.
+type Attempts = BTreeMap<(String, String), Vec<String>>;
+
+/// The message of an event that carries no attempt: Twilio sent it elsewhere than to the attempt's own callback URL, as
+/// to that of a number or of a Messaging Service, or as an event stream.
+fn message_elsewhere(event: &Event) -> Option<(&str, &str)> {
+    let is_message = event.attempt.is_none() && event.resource == Some(Resource::Message);
+    Some((event.sid.as_deref().filter(|_| is_message)?, &event.account))
 }
 
 async fn look(
@@ -120,17 +136,23 @@ async fn look(
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
     let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).collect();
+    let messages: BTreeSet<_> = batch.events().iter().filter_map(message_elsewhere).collect();
     let begin = if transaction == Transaction::Own { "BEGIN IMMEDIATE; " } else { "" };
     let look = sqlx::query(AssertSqlSafe(format!("{begin}{LOOK}")))
         .bind(keys)
-        .bind(pairs(sids.into_iter()));
+        .bind(pairs(sids.into_iter()))
+        .bind(pairs(messages.into_iter()));
     let mut fresh = vec![true; batch.events().len()];
     // By position: the database gives rows in the order of its plan, which changes as tables grow.
     let mut differing = BTreeMap::new();
-    let mut statuses = Statuses::new();
+    let (mut statuses, mut attempts) = (Statuses::new(), Attempts::new());
     for row in look.fetch_all(connection).await? {
-        if row.try_get::<&str, _>("relation")? == "statuses" {
+        let relation: &str = row.try_get("relation")?;
+        if relation == "statuses" {
             batch::insert(&mut statuses, rows::current(&row)?);
+        } else if relation == "attempt_sids" {
+            let message = (row.try_get("sid")?, row.try_get("account")?);
+            attempts.entry(message).or_default().push(row.try_get("attempt")?);
         } else if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
             fresh[at] = false;
             let kept: Option<i64> = row.try_get("fingerprint")?;
@@ -138,7 +160,7 @@ async fn look(
             differing.extend(Differing::of(&batch.events()[at], kept).map(|found| (at, found)));
         }
     }
-    Ok(Stored { fresh, differing: differing.into_values().collect(), statuses })
+    Ok(Stored { fresh, differing: differing.into_values().collect(), statuses, attempts })
 }
 
 async fn insert_events(
@@ -164,22 +186,27 @@ async fn insert_events(
     Ok(())
 }
 
-/// Leaves a wake for each new event that belongs to an attempt. Without one, no statement runs.
+/// Leaves a wake for each new event that belongs to an attempt, by the id that it carries or by its SID. Without one, no
+/// statement runs.
 async fn insert_wakes(
     connection: &mut SqliteConnection,
     events: &[Event],
     fresh: &[bool],
+    attempts: &Attempts,
 ) -> Result<(), sqlx::Error> {
-    let new = events.iter().zip(fresh).filter_map(|(event, fresh)| fresh.then_some(event));
-    let wakes: Vec<_> = new
-        .filter_map(|event| Some((event.attempt?, event.sid.as_deref(), &event.account)))
-        .collect();
+    let mut wakes = Vec::new();
+    for (event, _) in events.iter().zip(fresh).filter(|(_, fresh)| **fresh) {
+        wakes.extend(event.attempt.map(|attempt| (attempt.to_string(), event)));
+        let message = message_elsewhere(event).filter(|_| !attempts.is_empty());
+        let of_sid = message.and_then(|(sid, of)| attempts.get(&(sid.to_owned(), of.to_owned())));
+        wakes.extend(of_sid.into_iter().flatten().map(|attempt| (attempt.clone(), event)));
+    }
     for rows in wakes.chunks(ROWS) {
         let values = stored_now(3, rows);
         let sql = format!("INSERT INTO wakes (attempt, sid, account, at) VALUES {values}");
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        for (attempt, sid, account) in rows {
-            query = query.bind(attempt.to_string()).bind(*sid).bind(account.as_str());
+        for (attempt, event) in rows {
+            query = query.bind(attempt).bind(event.sid.as_deref()).bind(event.account.as_str());
         }
         query.execute(&mut *connection).await?;
     }

@@ -7,7 +7,7 @@ use offhook::backend::DeadLetters;
 use offhook::backend::local_log::{Bounds, LocalLog};
 use offhook::backend::outbox::{
     Answered, Asked, Back, ClaimAsk, Claims, Gated, Known, Letter, Looked, NewNotification,
-    NotificationSearch, Outcome, Stop, WriteAsk, Written,
+    NotificationSearch, Outcome, Settled, Stop, WriteAsk, Written,
 };
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
@@ -16,7 +16,8 @@ use offhook::backend::{self, Outbox};
 use offhook::clock::Timestamp;
 use offhook::dispatch::gates::Pause;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
-use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
+use offhook::event::{AttemptId, Batch, Event, EventKey, Kind, Resource};
+use offhook::pipeline::Sink as _;
 use offhook::pipeline::expiry::Expire as _;
 use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
@@ -32,6 +33,22 @@ struct Store {
     store: backend::Store,
     outbox: Outbox,
     _home: (Option<TempDir>, Option<Postgres>, Option<SqliteStore>),
+}
+
+impl Store {
+    /// Stores an event as the receiving half does.
+    async fn store(&self, event: Event) {
+        let batch = Batch::from(event);
+        let stored = match &self._home {
+            (_, Some(server), _) => {
+                let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
+                PostgresStore::new(pool).commit(&batch).await
+            }
+            (.., Some(sink)) => sink.commit(&batch).await,
+            _ => unreachable!("a store is one of the two"),
+        };
+        stored.expect("the store is there");
+    }
 }
 
 async fn sqlite() -> Store {
@@ -79,6 +96,7 @@ both_stores![
     what_follows_for_others_holds_them,
     a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it,
     what_left_no_trace_is_sent_again_only_if_asked,
+    an_event_without_the_id_of_an_attempt_settles_that_of_its_message,
     a_pause_counts_what_is_in_writing,
     a_suppression_is_lifted_by_a_later_entry,
     a_purge_of_a_person_cancels_and_leaves_nothing,
@@ -423,6 +441,54 @@ async fn what_left_no_trace_is_sent_again_only_if_asked(store: Store) {
     // The old one is proven after all: the new one is withdrawn.
     answer(outbox, AttemptId::new(2), accepted("SM2")).await;
     assert_eq!(state(outbox, "ntf_2").await.1, [AttemptState::Accepted, AttemptState::Cancelled]);
+}
+
+/// A callback as Twilio sends it to the URL of a number, or an event stream: it carries no id of an attempt.
+async fn without_an_id(store: &Store, sid: &str, account: &str, status: &str) {
+    let event = Event {
+        sid: Some(sid.to_owned()),
+        resource: Some(Resource::Message),
+        status: Some(status.to_owned()),
+        ..Event::new(
+            EventKey::of(&[sid, status, account]).expect("printable"),
+            Kind::Message,
+            account,
+        )
+    };
+    store.store(event).await;
+}
+
+async fn an_event_without_the_id_of_an_attempt_settles_that_of_its_message(store: Store) {
+    let outbox = &store.outbox;
+    let settles = async || outbox.settle().await.expect("the store is there");
+    for n in 1..=3 {
+        in_writing(outbox, &new(n)).await;
+    }
+    without_an_id(&store, "SM1", ACCOUNT, "sent").await;
+    assert_eq!(settles().await.wakes, 0, "its SID is not known yet");
+    for n in 1..=3 {
+        answer(outbox, AttemptId::new(n), accepted(&format!("SM{n}"))).await;
+    }
+    settles().await;
+
+    without_an_id(&store, "SM9", ACCOUNT, "delivered").await;
+    without_an_id(&store, "SM2", "AC2", "delivered").await;
+    assert_eq!(settles().await, Settled::default(), "another message, and another account");
+    without_an_id(&store, "SM1", ACCOUNT, "delivered").await;
+    without_an_id(&store, "SM2", ACCOUNT, "undelivered").await;
+    let settled = settles().await;
+    assert_eq!((settled.wakes, settled.confirmed, settled.failed), (2, 1, 1));
+    without_an_id(&store, "SM1", ACCOUNT, "delivered").await;
+    assert_eq!(settles().await.wakes, 0, "it is stored already");
+    let states = [
+        (NotificationState::Confirmed, AttemptState::Confirmed),
+        (NotificationState::Failed, AttemptState::Failed),
+        (NotificationState::Open, AttemptState::Accepted),
+    ];
+    for (n, (notification, attempt)) in (1..).zip(states) {
+        assert_eq!(state(outbox, &format!("ntf_{n}")).await, (notification, vec![attempt]));
+    }
+    assert_eq!(settled.mismatches + settled.duplicates, 0);
 }
 
 async fn a_pause_counts_what_is_in_writing(store: Store) {

@@ -186,11 +186,11 @@ async fn what_roles_were_granted_and_long_addresses_are_taken_along() {
     assert_eq!(found["statuses"][0]["sid"], "SM1", "{found}");
     let rights = "SELECT role || ' ' || privilege || ' ' || relation FROM (VALUES \
          ('stores', 'INSERT', 'changes'), ('stores', 'UPDATE', 'feed'), ('stores', 'DELETE', 'forward_waiting'), \
-         ('stores', 'INSERT', 'wakes'), ('reads', 'SELECT', 'wakes'), \
+         ('stores', 'INSERT', 'wakes'), ('stores', 'SELECT', 'attempt_sids'), ('reads', 'SELECT', 'wakes'), \
          ('reads', 'SELECT', 'changes'), ('reads', 'SELECT', 'forwards'), ('reads', 'INSERT', 'changes')) \
          AS wanted (role, privilege, relation) WHERE has_table_privilege(role, relation, privilege)";
     let rights = testbed.column(rights).await;
-    assert_eq!(rights.len(), 7, "{rights:?}");
+    assert_eq!(rights.len(), 8, "{rights:?}");
     assert!(!rights.contains(&"reads INSERT changes".to_owned()));
     let reads = "SET ROLE reads; SELECT count(*)::text FROM offhook_changes(); RESET ROLE";
     testbed.execute(reads).await;

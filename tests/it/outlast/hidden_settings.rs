@@ -84,7 +84,7 @@ async fn what_the_manual_allows_on_postgres_is_enough() {
     drop(first);
     testbed.execute("CREATE ROLE little LOGIN").await;
     testbed.execute("GRANT SELECT, INSERT, UPDATE ON events, statuses TO little").await;
-    testbed.execute("GRANT SELECT, INSERT ON changes TO little; GRANT INSERT ON wakes TO little; GRANT SELECT ON feed TO little; GRANT USAGE ON SEQUENCE changes_id_seq TO little").await;
+    testbed.execute("GRANT SELECT, INSERT ON changes TO little; GRANT INSERT ON wakes TO little; GRANT SELECT ON feed, attempts, attempt_sids TO little; GRANT USAGE ON SEQUENCE changes_id_seq TO little").await;
     let url = testbed.postgres().url().replacen("offhook@", "little@", 1);
     testbed.settings =
         testbed.settings.clone().set("DATABASE_URL", url).set("OFFHOOK_STORE__MIGRATE", "false");

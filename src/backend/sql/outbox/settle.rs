@@ -1,4 +1,5 @@
-//! Callbacks become outcomes: what the events of an attempt prove about it.
+//! Callbacks become outcomes: what the events of an attempt prove about it. An event is an attempt's by the id that it
+//! carries, or by its SID.
 
 use std::collections::BTreeSet;
 
@@ -109,11 +110,16 @@ async fn proof<S: Session>(
     account: &str,
     settled: &mut Settled,
 ) -> Result<Option<Proof>, sqlx::Error> {
+    // Those that carry its id, then those that carry none and are about a message that is proven to be its own.
+    let select = "SELECT e.sid, e.account, e.resource, e.status, s.error_code FROM events AS e \
+                  LEFT JOIN statuses AS s ON s.sid = e.sid AND s.account = e.account";
+    let sql = format!("{select} WHERE e.attempt = $1 LIMIT {MOST_EVENTS}");
+    let mut rows = session.rows(&sql, params![attempt]).await?;
     let sql = format!(
-        "SELECT e.sid, e.account, e.resource, e.status, s.error_code FROM events AS e \
-         LEFT JOIN statuses AS s ON s.sid = e.sid AND s.account = e.account WHERE e.attempt = $1 LIMIT {MOST_EVENTS}"
+        "{select} JOIN attempt_sids AS p ON p.sid = e.sid WHERE p.attempt = $1 AND e.account = $2 \
+         AND e.attempt IS NULL AND e.resource = 'message' LIMIT {MOST_EVENTS}"
     );
-    let rows = session.rows(&sql, params![attempt]).await?;
+    rows.extend(session.rows(&sql, params![attempt, account]).await?);
     let mut events = Vec::with_capacity(rows.len());
     for row in &rows {
         let resource = row.optional("resource")?.as_deref().and_then(Resource::parse);
