@@ -194,7 +194,7 @@ impl Server {
         self.peak_kib = self.peak_kib.max(kib.unwrap_or_default());
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         self.running.as_ref().map(Spawned::log).unwrap_or_default()
     }
 }

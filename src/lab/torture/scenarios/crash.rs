@@ -1,20 +1,30 @@
 //! Processes that abort between two steps, at every point that there is.
 
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+
+use anyhow::ensure;
 use redis::cmd;
-use serde_json::{Map, Value};
+use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
-use crate::lab::torture::report::Report;
+use crate::lab::torture::report::{Facts, Report};
 use crate::lab::torture::sending::Sending;
 use crate::lab::torture::server::Server;
 use crate::lab::torture::testbed::{STREAM, Setup, Testbed};
 use crate::lab::torture::trial::Trial;
 
-/// A point that is not passed within this time is given up, and the next one taken.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A start that takes longer than this never ends.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// A point that is not passed within this time by a process that runs is given up, and the next one taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often each point is tried that was not met when the time was over.
+const LATE_TURNS: usize = 5;
+/// What a process that aborts is ended by.
+const ABORTED: i32 = rustix::process::Signal::ABORT.as_raw();
 const POLL: Duration = Duration::from_millis(5);
 
 /// Its report in a build without crash points.
@@ -33,13 +43,10 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
     testbed.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
     testbed.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
     let mut trial = Trial::begin(name, run, testbed).await?;
-    let mut aborts = Map::new();
-    for (turn, point) in Point::WORKER.into_iter().cycle().enumerate() {
-        if !trial.goes_on() {
-            break;
-        }
+    let mut turns = Turns::of(&Point::WORKER);
+    while let Some(point) = turns.next(trial.goes_on()) {
         let rare = matches!(point, Point::Claimed | Point::PutAside);
-        let passes = if rare { 1 } else { 1 + trial.any(4) };
+        let passes = if rare { 1 } else { turns.passes(trial.any(4)) };
         arm(&mut trial.testbed.workers[0], point, passes)?;
         if rare {
             // What it holds becomes idle, and it removes nothing.
@@ -47,17 +54,19 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
         }
         if point == Point::PutAside {
             // The first may go to the other one's read, for which Redis had it wait.
-            let garbage = cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(turn).to_owned();
+            let garbage =
+                cmd("XADD").arg(STREAM).arg("*").arg("garbage").arg(turns.begun).to_owned();
             for _ in 0..2 {
                 trial.testbed.redis()?.query::<String>(&garbage)?;
                 trial.facts.dead_letters += 1;
             }
         }
-        wait_for_abort(&mut trial.testbed.workers[0], point, &mut aborts).await;
+        turns.wait(&mut trial.testbed.workers[0], point).await?;
         trial.testbed.workers[1].signal(Signal::Continue);
     }
     disarm(&mut trial.testbed.workers[0])?;
-    told(trial, aborts).await
+    turns.tell(&mut trial.facts);
+    trial.end().await
 }
 
 /// A receiver, from the batch that it holds to the answer, and its drainer. Another one lives.
@@ -67,22 +76,16 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
     }
     let testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
     let mut trial = Trial::begin(name, run, testbed).await?;
-    let mut aborts = Map::new();
-    for point in Point::RECEIVER.into_iter().cycle() {
-        if !trial.goes_on() {
-            break;
-        }
+    let mut turns = Turns::of(&Point::RECEIVER);
+    while let Some(point) = turns.next(trial.goes_on()) {
         let direct = matches!(point, Point::Gathered | Point::Recorded);
         let into_spool =
             [Point::Unspooled, Point::Begun, Point::Written, Point::Synced, Point::Spooled];
         let drainer = !direct && !into_spool.contains(&point);
         // Only the first of these is sure to come.
-        let passes = if drainer || point == Point::Begun { 1 } else { 1 + trial.any(4) };
+        let passes = if drainer || point == Point::Begun { 1 } else { turns.passes(trial.any(4)) };
         arm(&mut trial.testbed.receivers[0], point, passes)?;
-        while !trial.testbed.receivers[0].announce() && trial.testbed.receivers[0].ended().is_none()
-        {
-            sleep(POLL).await;
-        }
+        runs_or_ended(&mut trial.testbed.receivers[0]).await?;
         if !direct {
             trial.testbed.redis()?.pause();
             trial.facts.outages += 1;
@@ -92,11 +95,12 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
             sleep(Duration::from_millis(400)).await;
             trial.testbed.redis()?.go_on();
         }
-        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
+        turns.wait(&mut trial.testbed.receivers[0], point).await?;
         trial.testbed.redis()?.go_on();
     }
     disarm(&mut trial.testbed.receivers[0])?;
-    told(trial, aborts).await
+    turns.tell(&mut trial.facts);
+    trial.end().await
 }
 
 /// The one embedded process, from the batch that it holds to the release of its log.
@@ -104,59 +108,49 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    testbed.give_admin_port()?;
     let mut trial = Trial::begin(name, run, testbed).await?;
-    let mut aborts = Map::new();
-    for point in Point::LOCAL.into_iter().cycle() {
-        if !trial.goes_on() {
-            break;
-        }
+    let mut turns = Turns::of(&Point::LOCAL);
+    while let Some(point) = turns.next(trial.goes_on()) {
         // Only the first of these is sure to come soon.
         let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
-        let passes = if once { 1 } else { 1 + trial.any(4) };
-        arm(&mut trial.testbed.receivers[0], point, passes)?;
-        wait_for_abort(&mut trial.testbed.receivers[0], point, &mut aborts).await;
+        let passes = if once { 1 } else { turns.passes(trial.any(4)) };
+        let server = &mut trial.testbed.receivers[0];
+        arm(server, point, passes)?;
+        if matches!(point, Point::Released | Point::LetGo) {
+            until_it_lets_go(server).await?;
+        }
+        turns.wait(server, point).await?;
     }
     disarm(&mut trial.testbed.receivers[0])?;
-    told(trial, aborts).await
+    turns.tell(&mut trial.facts);
+    trial.end().await
 }
 
 /// The one embedded process, from its lease on forwarding to how far it came.
 pub(super) async fn abort_while_forwarding(trial: &mut Trial) -> anyhow::Result<()> {
-    let mut aborts = Map::new();
-    for point in Point::FORWARD.into_iter().cycle() {
-        if !trial.goes_on() {
-            break;
-        }
-        let passes = if point == Point::Leased { 1 } else { 1 + trial.any(5) };
+    let mut turns = Turns::of(&Point::FORWARD);
+    while let Some(point) = turns.next(trial.goes_on()) {
+        let passes = if point == Point::Leased { 1 } else { turns.passes(trial.any(5)) };
         arm(&mut trial.testbed.receivers[0], point, passes)?;
-        // It has to start, and something has to be stored.
-        let patience = 4 * PATIENCE;
-        wait_within(patience, &mut trial.testbed.receivers[0], point, &mut aborts).await;
+        turns.wait(&mut trial.testbed.receivers[0], point).await?;
     }
     disarm(&mut trial.testbed.receivers[0])?;
-    tell(trial, aborts);
+    turns.tell(&mut trial.facts);
     Ok(())
 }
 
 /// The one process that sends, from its slot to what callbacks say.
 pub(super) async fn abort_while_sending(sending: &mut Sending) -> anyhow::Result<()> {
-    let mut aborts = Map::new();
-    for point in Point::SENDER.into_iter().cycle() {
-        if !sending.goes_on() {
-            break;
-        }
-        let passes = 1 + sending.any(10);
+    let mut turns = Turns::of(&Point::SENDER);
+    while let Some(point) = turns.next(sending.goes_on()) {
+        let passes = turns.passes(sending.any(10));
         arm(&mut sending.testbed.receivers[0], point, passes)?;
-        // It has to start, and something has to be due.
-        wait_within(4 * PATIENCE, &mut sending.testbed.receivers[0], point, &mut aborts).await;
+        turns.wait(&mut sending.testbed.receivers[0], point).await?;
     }
     disarm(&mut sending.testbed.receivers[0])?;
-    sending.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
-    if sending.facts.kills == 0 {
-        sending.facts.failures.push("nothing aborted".to_owned());
-    }
-    sending.tell("aborts", aborts);
+    turns.tell(&mut sending.facts);
     Ok(())
 }
 
@@ -172,38 +166,90 @@ fn disarm(server: &mut Server) -> anyhow::Result<()> {
     server.start()
 }
 
-async fn wait_for_abort(server: &mut Server, point: Point, aborts: &mut Map<String, Value>) {
-    wait_within(PATIENCE, server, point, aborts).await;
+/// The points at which a process has to abort: one after the other while there is time, then those that it has not met,
+/// until it has met each. How long a start or a batch takes on a slow machine changes only how often each is met.
+struct Turns {
+    points: &'static [Point],
+    /// How many turns have begun, and how many of them when the time was over.
+    begun: usize,
+    late: usize,
+    /// How often the process has aborted at each point.
+    aborts: BTreeMap<&'static str, usize>,
 }
 
-async fn wait_within(
-    patience: Duration,
-    server: &mut Server,
-    point: Point,
-    aborts: &mut Map<String, Value>,
-) {
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        server.announce();
-        if server.ended().is_some() {
-            let count = aborts.get(point.as_str()).and_then(Value::as_u64).unwrap_or_default();
-            aborts.insert(point.as_str().to_owned(), (count + 1).into());
-            break;
+impl Turns {
+    fn of(points: &'static [Point]) -> Self {
+        Self { points, begun: 0, late: 0, aborts: BTreeMap::new() }
+    }
+
+    /// Where to abort next; nowhere once the time is over and each point was met, or was tried often enough.
+    fn next(&mut self, in_time: bool) -> Option<Point> {
+        let turn = self.begun;
+        self.begun += 1;
+        if in_time {
+            return Some(self.points[turn % self.points.len()]);
         }
+        self.late += 1;
+        let left = self.not_met();
+        let tried = self.late > LATE_TURNS * self.points.len();
+        (!tried && !left.is_empty()).then(|| left[turn % left.len()])
+    }
+
+    /// How often a point is passed before the process aborts: the first time that it can, once the time is over.
+    fn passes(&self, more: usize) -> usize {
+        if self.late == 0 { 1 + more } else { 1 }
+    }
+
+    /// Waits until the process has aborted. From when it runs, it has [`PATIENCE`].
+    async fn wait(&mut self, server: &mut Server, point: Point) -> anyhow::Result<()> {
+        runs_or_ended(server).await?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(ended) = server.ended() {
+                let (name, log) = (&server.name, server.log());
+                ensure!(ended.signal() == Some(ABORTED), "{name} ended with {ended}:\n{log}");
+                *self.aborts.entry(point.as_str()).or_default() += 1;
+                break;
+            }
+            sleep(POLL).await;
+        }
+        server.kill();
+        Ok(())
+    }
+
+    fn not_met(&self) -> Vec<Point> {
+        let met = |point: &Point| self.aborts.contains_key(point.as_str());
+        self.points.iter().copied().filter(|point| !met(point)).collect()
+    }
+
+    fn tell(self, facts: &mut Facts) {
+        facts.kills = self.aborts.values().sum();
+        for point in self.not_met() {
+            facts.failures.push(format!("no abort at {}", point.as_str()));
+        }
+        facts.details.insert("aborts".to_owned(), json!(self.aborts));
+    }
+}
+
+/// Has a process release its log and finish the file that it writes; by itself it would do that after seconds, and once
+/// the file is full. All of the file has to be settled, and the process ends in the middle of it: what the command says
+/// of that is no failure.
+async fn until_it_lets_go(server: &mut Server) -> anyhow::Result<()> {
+    runs_or_ended(server).await?;
+    let deadline = Instant::now() + PATIENCE;
+    while server.ended().is_none() && Instant::now() < deadline {
+        let _ = server.purge();
         sleep(POLL).await;
     }
-    server.kill();
+    Ok(())
 }
 
-async fn told(mut trial: Trial, aborts: Map<String, Value>) -> anyhow::Result<Report> {
-    tell(&mut trial, aborts);
-    trial.end().await
-}
-
-fn tell(trial: &mut Trial, aborts: Map<String, Value>) {
-    trial.facts.kills = aborts.values().filter_map(Value::as_u64).sum::<u64>() as usize;
-    if trial.facts.kills == 0 {
-        trial.fail("nothing aborted");
+/// Waits until the process runs, or has ended on the way there.
+async fn runs_or_ended(server: &mut Server) -> anyhow::Result<()> {
+    let deadline = Instant::now() + START_WITHIN;
+    while !server.announce() && server.ended().is_none() {
+        ensure!(Instant::now() < deadline, "{} does not start", server.name);
+        sleep(POLL).await;
     }
-    trial.tell("aborts", aborts);
+    Ok(())
 }
