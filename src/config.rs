@@ -12,7 +12,7 @@ mod sections;
 mod urls;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::deployment::{Deployment, Role, Scaled, StoreUrl, log_beside};
@@ -161,7 +161,7 @@ impl Config {
     }
 
     /// Embedded mode in `directory`, with one account, whose public listener is at `inbound`: what
-    /// the demo runs.
+    /// the demo runs. `file` has the rest.
     ///
     /// # Errors
     /// The name of the directory is not UTF-8.
@@ -170,10 +170,11 @@ impl Config {
         account: &str,
         token: &str,
         inbound: SocketAddr,
+        file: Option<PathBuf>,
     ) -> Result<Self, ConfigError> {
         let path = directory.join("offhook.db");
         let sources = Sources {
-            file: None,
+            file,
             environment: [
                 ("TWILIO_ACCOUNT_SID".to_owned(), account.to_owned()),
                 ("TWILIO_AUTH_TOKEN".to_owned(), token.to_owned()),

@@ -149,7 +149,7 @@ mod tests {
     fn urls_ask_for_retries_and_are_quoted_for_a_shell() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let at = ([127, 0, 0, 1], 8080).into();
-        let config = Config::demo(directory.path(), "AC1", "s3cret", at).expect("complete");
+        let config = Config::demo(directory.path(), "AC1", "s3cret", at, None).expect("complete");
         let text = explain(&Urls::of(&config));
         assert!(text.contains("status callbacks    http://127.0.0.1:8080/status#rc=5&rp=all\n"));
         assert!(

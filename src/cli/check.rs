@@ -351,7 +351,7 @@ mod tests {
     fn it_says_what_to_paste_into_twilio_and_no_secret() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let at = ([127, 0, 0, 1], 8080).into();
-        let config = Config::demo(directory.path(), "AC1", "s3cret", at).expect("complete");
+        let config = Config::demo(directory.path(), "AC1", "s3cret", at, None).expect("complete");
         let meaning = Meaning::of(&config);
         let text = meaning.describe();
         assert!(text.contains("http://127.0.0.1:8080/status#rc=5&rp=all"), "{text}");

@@ -1,6 +1,7 @@
-//! `offhook demo`: the whole thing in a directory that goes away with it, an hour of callbacks in
-//! seconds, and a look at what came of them. Needs nothing.
+//! `offhook demo`: the whole thing in a directory that goes away with it, an hour of callbacks in seconds, a few
+//! messages through a pretend Twilio, and a look at what came of them. Needs nothing.
 
+mod messages;
 mod outcome;
 mod report;
 
@@ -14,6 +15,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::messages::Twilio;
 use self::outcome::Outcome;
 use super::output::{Format, count};
 use super::terminal::{out, outln};
@@ -63,12 +65,12 @@ pub(super) struct Demo {
 pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
     let _log = telemetry::start_log(&crate::config::Log {
         format: LogFormat::Text,
-        // Refusals are part of the show, and in the table.
-        filter: "warn,offhook::inbound=error".to_owned(),
+        // Refusals, and what is lost on the way to Twilio, are part of the show, and in the table.
+        filter: "warn,offhook::inbound=error,offhook::outbound=error".to_owned(),
     });
     let stop = shutdown::on_signal().context("signals cannot be listened to")?;
-    let server = DemoServer::build(stop.clone()).await?;
     let seed = demo.seed.unwrap_or_else(rand::random);
+    let server = DemoServer::build(seed, stop.clone()).await?;
     let start = Timestamp::from_micros(Clock::System.now().micros() - 3_600_000_000);
     let traffic = Traffic::hour(seed, &server.account, start, VOLUME);
 
@@ -79,9 +81,14 @@ pub(super) async fn run(demo: Demo) -> anyhow::Result<()> {
     let tally = server.send_hour(&traffic.requests).await?;
     let outcome =
         Outcome::gather(&tally, began.elapsed(), &server.query, server.running.admin).await?;
-    let wrong = outcome.compare(&traffic);
-    let figures = report::figures(&traffic, &outcome, seed, &wrong);
-    demo.format.print(&figures, |_| report::table(&traffic, &outcome) + &report::verdict(&wrong));
+    // Afterwards, so that their callbacks are none of the hour's.
+    let messages = server.twilio.send(server.running.admin).await?;
+    let mut wrong = outcome.compare(&traffic);
+    wrong.extend(messages.wrong());
+    let figures = report::figures(&traffic, &outcome, &messages, seed, &wrong);
+    demo.format.print(&figures, |_| {
+        report::table(&traffic, &outcome, &messages) + &report::verdict(&wrong)
+    });
     if !demo.exit && !stop.is_cancelled() {
         if !demo.format.json {
             out!("{}", server.invite(&traffic));
@@ -105,23 +112,27 @@ struct DemoServer {
     account: String,
     token: String,
     query: Query,
+    twilio: Twilio,
     _directory: tempfile::TempDir,
 }
 
 impl DemoServer {
-    async fn build(stop: CancellationToken) -> anyhow::Result<Self> {
+    async fn build(seed: u64, stop: CancellationToken) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir().context("a temporary directory cannot be made")?;
         let account = format!("AC{:032x}", rand::random::<u128>());
         let token = format!("{:032x}", rand::random::<u128>());
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let (inbound, admin) = (TcpListener::bind(free).await?, TcpListener::bind(free).await?);
         let address = inbound.local_addr()?;
-        let config = Config::demo(directory.path(), &account, &token, address)?;
+        let twilio = Twilio::start(seed, &account, &token).await?;
+        let file = directory.path().join("offhook.toml");
+        std::fs::write(&file, twilio.settings()).context("the demo's directory is ours")?;
+        let config = Config::demo(directory.path(), &account, &token, address, Some(file))?;
         let listeners = Listeners { inbound: Some(inbound), admin };
         let running = app::start(config, listeners, stop).await?;
         let query = Query::of_file(&directory.path().join("offhook.db"));
         let url = format!("http://{address}");
-        Ok(Self { running, url, account, token, query, _directory: directory })
+        Ok(Self { running, url, account, token, query, twilio, _directory: directory })
     }
 
     /// Sends everything in its order, as far as concurrent requests have one.
@@ -143,7 +154,7 @@ impl DemoServer {
 
     /// What there is to look at.
     fn invite(&self, traffic: &Traffic) -> String {
-        let (admin, url) = (self.running.admin, &self.url);
+        let (admin, url, may_send) = (self.running.admin, &self.url, &self.twilio.may_send);
         let sid = traffic.expected.statuses.keys().next().map_or("", String::as_str);
         format!(
             "\nThe server is still running. Look at it, or send more:\n  \
@@ -151,7 +162,9 @@ impl DemoServer {
              curl http://{admin}/api/timeline/{sid}\n  \
              curl http://{admin}/metrics\n  \
              curl http://{admin}/readyz\n  \
-             offhook send {url}/status --kind message --account {} --auth-token {}\n\n\
+             offhook send {url}/status --kind message --account {} --auth-token {}\n  \
+             offhook notify --admin http://{admin} --token {may_send} --to +14155550100 \\\n    \
+             --purpose alert --text \"The pump has stopped\" --wait\n\n\
              Ctrl-C stops it and deletes everything.\n",
             self.account, self.token,
         )

@@ -64,6 +64,10 @@ fn the_demo_ends_well_and_its_figures_explain_one_another() {
     for row in ["stored", "messages", "recordings", "conferences", "transcriptions"] {
         assert!(figures[row] > 0, "{printed}");
     }
+    // Of what was sent, one recipient is not valid.
+    assert_eq!(figures["messages at Twilio"] + 1, figures["asked to send"], "{printed}");
+    assert_eq!(figures["notifications"], figures["asked to send"], "{printed}");
+    assert!(printed.contains("asked for is at the pretend Twilio once"), "{printed}");
     assert!(printed.contains("ack latency           p50 "), "{printed}");
     assert!(printed.contains("stored once, and every status is right"), "{printed}");
 }

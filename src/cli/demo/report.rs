@@ -5,13 +5,14 @@ use std::fmt::Display;
 
 use serde_json::{Value, json};
 
+use super::messages::{self, Messages};
 use super::outcome::Outcome;
 use crate::event::Resource;
 use crate::lab::load::Quantiles;
 use crate::lab::traffic::Traffic;
 
 /// One figure a line.
-pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
+pub(super) fn table(traffic: &Traffic, outcome: &Outcome, messages: &Messages) -> String {
     let expected = &traffic.expected;
     let refused: usize = outcome.refused.values().sum();
     let mut rows = vec![
@@ -40,27 +41,36 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome) -> String {
         expected.contradicted.len(),
         "messages reported undelivered and delivered: delivered wins".to_owned(),
     ));
+    rows.extend(sending(messages));
     let Quantiles { p50, p99, max, .. } = outcome.latencies;
     // A debug build is what a newcomer waits least for, and not what one would judge offhook by.
     let build = if cfg!(debug_assertions) { " (a debug build: --release is faster)" } else { "" };
     rows.push(format!(
         "  ack latency           p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms{build}"
     ));
-    rows.push(format!("  time                  {:.1} s", outcome.took.as_secs_f64()));
+    let (hour, sending) = (outcome.took.as_secs_f64(), messages.took.as_secs_f64());
+    rows.push(format!("  time                  {hour:.1} s, and {sending:.1} s to send"));
     rows.join("\n") + "\n"
 }
 
 /// Whether all is well, below the table.
 pub(super) fn verdict(wrong: &[String]) -> String {
     match wrong {
-        [] => "\nEvery event that was acknowledged is stored once, and every status is right.\n"
+        [] => "\nEvery event that was acknowledged is stored once, and every status is right.\n\
+               Every message that was asked for is at the pretend Twilio once, and its outcome is known.\n"
             .to_owned(),
         wrong => wrong.iter().map(|problem| format!("  WRONG: {problem}\n")).collect(),
     }
 }
 
 /// The same for programs.
-pub(super) fn figures(traffic: &Traffic, outcome: &Outcome, seed: u64, wrong: &[String]) -> Value {
+pub(super) fn figures(
+    traffic: &Traffic,
+    outcome: &Outcome,
+    messages: &Messages,
+    seed: u64,
+    wrong: &[String],
+) -> Value {
     let statuses = Resource::ALL.map(|resource| (resource.as_str(), outcome.by_status(resource)));
     json!({
         "seed": seed,
@@ -72,10 +82,47 @@ pub(super) fn figures(traffic: &Traffic, outcome: &Outcome, seed: u64, wrong: &[
         "stored": outcome.events.len(),
         "statuses": BTreeMap::from(statuses),
         "contradicted": traffic.expected.contradicted.len(),
+        "sending": {
+            "asked": messages.asked,
+            "requests": messages.requests,
+            "throttled": messages.throttled,
+            "unanswered": messages.unanswered,
+            "refused": messages.refused,
+            "at_twilio": messages.at_twilio,
+            "outcomes": messages.outcomes(),
+            "seconds": rounded(messages.took.as_secs_f64()),
+        },
         "latency_ms": outcome.latencies,
-        "seconds": (outcome.took.as_secs_f64() * 10.0).round() / 10.0,
+        "seconds": rounded(outcome.took.as_secs_f64()),
         "wrong": wrong,
     })
+}
+
+/// What was sent through the pretend Twilio.
+fn sending(messages: &Messages) -> [String; 3] {
+    let Messages { requests, throttled, unanswered, refused, .. } = messages;
+    let rate = messages::RATE;
+    [
+        row(
+            "asked to send",
+            messages.asked,
+            format!("{rate} a second: {requests} requests, of which {throttled} met a 429"),
+        ),
+        row(
+            "messages at Twilio",
+            messages.at_twilio,
+            format!("answers lost on their way {unanswered}, messages refused {refused}"),
+        ),
+        row(
+            "notifications",
+            messages.outcomes().values().sum(),
+            format!("{}: by the callbacks that came back", list(&messages.outcomes())),
+        ),
+    ]
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
 }
 
 fn sent(traffic: &Traffic) -> String {
