@@ -25,6 +25,9 @@ pub(super) fn start(
     metrics: Option<SendMetrics>,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Router> {
+    if !config.deployment.sends() && !config.deployment.stores() {
+        return Ok(api::elsewhere());
+    }
     let Some(sending) = config.outbound.clone() else { return Ok(Router::new()) };
     let sending = Arc::new(sending);
     // Others close theirs when they have ended, and answers are stored until the last one has come.

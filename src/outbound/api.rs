@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
@@ -89,6 +89,17 @@ pub fn router(api: Api) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&api), require_token))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(api)
+}
+
+/// The same routes in a process that only receives, which has nothing to do with sending.
+pub fn elsewhere() -> Router {
+    let paths = ROUTES.into_iter().map(|(path, _)| path);
+    paths.fold(Router::new(), |router, path| router.route(path, any(misdirected)))
+}
+
+async fn misdirected() -> Problem {
+    let detail = "this process only receives: ask the private listener of one whose role is `sender`, `worker` or `all`";
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, detail)
 }
 
 async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {

@@ -84,6 +84,9 @@ async fn each_role_is_ready_by_what_it_needs() {
     for offhook in [&all, &receiver, &worker, &sender] {
         ready(&offhook.client).await;
     }
+    // Only the others have something to do with sending, and nothing is configured here.
+    assert_eq!(receiver.client.admin("/api/notifications").await.status(), 421);
+    assert_eq!(worker.client.admin("/api/notifications").await.status(), 404);
     testbed.postgres().kill();
     // Whoever takes callbacks must stay in the load balancer.
     is_missing(&all.client, &["postgres"], true).await;
