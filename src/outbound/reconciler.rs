@@ -29,6 +29,8 @@ const BUSY: Duration = Duration::from_secs(120);
 const SEARCHES: u32 = 2;
 /// Most pages of a list.
 const MOST_PAGES: usize = 10;
+/// The longest time between two looks for what this configuration cannot look for.
+const LONGEST_ORPHANED: Duration = Duration::from_secs(6 * 3600);
 
 /// Settles attempts by their callbacks.
 pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
@@ -117,18 +119,32 @@ impl<'s> Rest<'s> {
 /// Lists the messages to one recipient, and stores what that says of the attempts to reach it.
 async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     let again = outbound.config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    for one in orphans(outbound, search) {
+        let look_after = orphaned(outbound.clock.now().since(one.written_at), again);
+        warn!(
+            attempt = %one.id,
+            sender = one.sender,
+            look_after_s = look_after.as_secs(),
+            "an attempt of unknown outcome cannot be looked for: its sender is not configured, or has another account"
+        );
+        let failed = Looked::Failed { look_after };
+        outbound.outbox.looked(one.id, &failed, AttemptId::new(rand::random())).await?;
+    }
+    let sought: Vec<Sought<'_>> =
+        search.sought.iter().filter_map(|one| sought(outbound, one)).collect();
+    if !sought.iter().any(|one| search.due.contains(&one.attempt)) {
+        return Ok(());
+    }
     let Some((messages, extent)) = list(outbound, search).await else {
-        for id in &search.due {
+        for one in sought.iter().filter(|one| search.due.contains(&one.attempt)) {
             let failed = Looked::Failed { look_after: again };
-            outbound.outbox.looked(*id, &failed, AttemptId::new(rand::random())).await?;
+            outbound.outbox.looked(one.attempt, &failed, AttemptId::new(rand::random())).await?;
         }
         return Ok(());
     };
     let sids = messages.iter().map(|message| message.sid.clone()).collect();
     let bound = outbound.outbox.bound(sids).await?;
     let bound: BTreeSet<&str> = bound.iter().map(String::as_str).collect();
-    let sought: Vec<Sought<'_>> =
-        search.sought.iter().filter_map(|one| sought(outbound, one)).collect();
     let listed: Vec<Listed<'_>> = messages.iter().filter_map(listed).collect();
     for (id, finding) in reconcile::look(&sought, &listed, &bound, extent) {
         if !search.due.contains(&id) {
@@ -141,6 +157,18 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
         info!(attempt = %id, found = outcome(&looked), resent, "an attempt of unknown outcome was looked for");
     }
     Ok(())
+}
+
+/// What is to be looked for, and was sent by what this configuration does not have.
+fn orphans<'s>(outbound: &Outbound, search: &'s Search) -> impl Iterator<Item = &'s Unknown> {
+    let due = search.sought.iter().filter(|one| search.due.contains(&one.id));
+    due.filter(|one| sought(outbound, one).is_none())
+}
+
+/// When to look again for what cannot be looked for: the older it is, the later, so that an operator who brings its
+/// sender back is not waited for in vain, and what stays so costs next to nothing.
+fn orphaned(age: Duration, first: Duration) -> Duration {
+    age.clamp(first, LONGEST_ORPHANED.max(first))
 }
 
 fn outcome(looked: &Looked) -> &'static str {
@@ -209,7 +237,7 @@ async fn list(outbound: &Outbound, search: &Search) -> Option<(Vec<Message>, Ext
 }
 
 fn sought<'a>(outbound: &'a Outbound, one: &'a Unknown) -> Option<Sought<'a>> {
-    let sender = outbound.config.sender(&one.sender)?;
+    let sender = outbound.config.sender(&one.sender).filter(|it| it.account == one.account)?;
     let origin = match &sender.origin {
         Origin::From(from) => reconcile::Origin::From(from),
         Origin::MessagingService(sid) => reconcile::Origin::Service(sid),
@@ -226,4 +254,21 @@ fn listed(message: &Message) -> Option<Listed<'_>> {
         service: None,
         created_at: message.created?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_for_is_tried_ever_more_rarely() {
+        let check = |age_s, expected_s| {
+            let wait = orphaned(Duration::from_secs(age_s), Duration::from_secs(60));
+            assert_eq!(wait, Duration::from_secs(expected_s), "{age_s}");
+        };
+        check(0, 60);
+        check(60, 60);
+        check(600, 600);
+        check(7 * 24 * 3600, 6 * 3600);
+    }
 }
