@@ -6,6 +6,7 @@ mod files;
 mod finding;
 mod public;
 mod running;
+mod sending;
 mod store;
 mod stream;
 mod trial;
@@ -96,9 +97,14 @@ impl Doctor {
             }
         }
         findings.extend(config.deployment.local_log().into_iter().flat_map(disk::look_at_log));
+        let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
+        if let Some(sending) = sends {
+            findings.extend(sending::look(sending, config.clock).await);
+        }
         // A callback that cannot arrive would only repeat a failure.
         let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);
-        if config.deployment.receives() && !self.no_callback && !broken {
+        let wants_callbacks = config.deployment.receives() || sends.is_some();
+        if wants_callbacks && !self.no_callback && !broken {
             findings.push(trial::run(config).await);
         }
         findings

@@ -226,6 +226,17 @@ impl Shared {
             ("GET", BEHAVIOUR) => Reply::of(200, json(&self.books().behaviour)).into(),
             ("POST", BEHAVIOUR) => self.change(body).into(),
             ("POST", path) if path == messages => self.create(body, in_flight),
+            ("GET", path) if path == path::account(account) => {
+                let account = serde_json::json!({
+                    "sid": account,
+                    "friendly_name": "A pretend account",
+                    "owner_account_sid": account,
+                    "status": "active",
+                    "type": "Full",
+                    "uri": path,
+                });
+                Reply::of(200, account).into()
+            }
             ("GET", path) => self.get(path, &request.query, in_flight).into(),
             _ => Reply::refusal(20404).into(),
         }

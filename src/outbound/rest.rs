@@ -94,6 +94,22 @@ impl Rest {
         }
     }
 
+    /// Whether an account may be asked with these credentials, which costs nothing: its status, if they show it.
+    ///
+    /// An API key may read messages, and not the account.
+    pub async fn try_out(&self, account: &str, by: &Credentials) -> ReadAnswer<Option<String>> {
+        let now = self.clock.now();
+        let (is_key, path) = match by.user.starts_with("SK") {
+            true => (true, path::newest_message(account)),
+            false => (false, path::account(account)),
+        };
+        match self.get(by, &path).await {
+            Some(whole) if is_key => whole.answer().to_list(account, now).map(|_| None),
+            Some(whole) => whole.answer().to_account(now).map(Some),
+            None => ReadAnswer::Failed { status: 0, code: None },
+        }
+    }
+
     async fn get(&self, by: &Credentials, path: &str) -> Option<Whole> {
         let request = self.client.get(format!("{}{path}", self.base));
         whole(authorized(request, by)).await.ok()

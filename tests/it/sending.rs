@@ -3,6 +3,7 @@
 mod asking;
 mod flow;
 mod holding;
+mod operating;
 mod unknown;
 
 use offhook::lab::twilio::{Behaviour, Simulator};

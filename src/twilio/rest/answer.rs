@@ -91,6 +91,19 @@ pub enum ReadAnswer<T> {
     },
 }
 
+impl<T> ReadAnswer<T> {
+    /// The same about something else.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> ReadAnswer<U> {
+        match self {
+            Self::Found(found) => ReadAnswer::Found(change(found)),
+            Self::Missing => ReadAnswer::Missing,
+            Self::Throttled { retry_after } => ReadAnswer::Throttled { retry_after },
+            Self::Failed { status, code } => ReadAnswer::Failed { status, code },
+        }
+    }
+}
+
 impl Answer<'_> {
     /// The meaning of the answer to a create. `now` is for a `Retry-After` that names a time.
     #[must_use]
@@ -128,6 +141,12 @@ impl Answer<'_> {
     #[must_use]
     pub fn to_list(self, account: &str, now: Timestamp) -> ReadAnswer<Page> {
         self.to_get(now, |json| Page::read(json, account))
+    }
+
+    /// The meaning of the answer to a fetch of an account: its status.
+    #[must_use]
+    pub fn to_account(self, now: Timestamp) -> ReadAnswer<String> {
+        self.to_get(now, |json| json["status"].as_str().map(str::to_owned))
     }
 
     fn to_get<T>(self, now: Timestamp, read: impl Fn(&Value) -> Option<T>) -> ReadAnswer<T> {

@@ -3,6 +3,18 @@
 /// Most messages of a page of a list. Twilio gives up to 1,000; with the longest bodies these are 200 KB.
 pub const PAGE_SIZE: usize = 100;
 
+/// Of an account.
+#[must_use]
+pub fn account(account: &str) -> String {
+    format!("/2010-04-01/Accounts/{}.json", segment(account))
+}
+
+/// Of the newest message of an account, as a page of a list.
+#[must_use]
+pub fn newest_message(account: &str) -> String {
+    format!("{}?PageSize=1", messages(account))
+}
+
 /// Of all messages of an account: a POST creates one.
 #[must_use]
 pub fn messages(account: &str) -> String {
@@ -50,6 +62,7 @@ mod tests {
 
     #[test]
     fn a_path_names_the_account_and_escapes_what_is_not_a_sid() {
+        assert_eq!(account("AC1"), "/2010-04-01/Accounts/AC1.json");
         assert_eq!(messages("AC1"), "/2010-04-01/Accounts/AC1/Messages.json");
         assert_eq!(message("AC1", "SM1"), "/2010-04-01/Accounts/AC1/Messages/SM1.json");
         assert_eq!(message("AC1", "../x"), "/2010-04-01/Accounts/AC1/Messages/%2E%2E%2Fx.json");
