@@ -54,12 +54,24 @@ pub fn missing(needs: &[Need]) -> Option<Program> {
     programs.copied().find(|(program, _)| process::find(program).is_none())
 }
 
-/// A port of loopback that was free just now, for a server that needs one.
+/// A port of loopback that was free just now, for a server that needs one. The system gives none of these to a
+/// connection, which would keep a server from its port that is killed and started again.
 ///
 /// # Errors
-/// None is free.
+/// Many of them in a row are taken.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    /// Below where Linux begins with the ports that it chooses.
+    const PORTS: std::ops::Range<u16> = 10_000..32_000;
+    const TRIES: usize = 100;
+    let mut free = Err(std::io::ErrorKind::AddrInUse.into());
+    for _ in 0..TRIES {
+        let port = rand::random_range(PORTS);
+        free = std::net::TcpListener::bind(("127.0.0.1", port)).map(|_| port);
+        if free.is_ok() {
+            break;
+        }
+    }
+    free
 }
 
 /// Where a program is.
