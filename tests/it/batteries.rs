@@ -2,6 +2,7 @@
 
 mod feed;
 mod forwards;
+mod interleaved;
 mod outbox;
 mod reads;
 mod sink;

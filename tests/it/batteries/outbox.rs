@@ -25,19 +25,19 @@ use tempfile::TempDir;
 
 use crate::services::{Durability, Postgres, needs};
 
-const ACCOUNT: &str = "AC00000000000000000000000000000001";
+pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
 const PER_UNIT: Duration = Duration::from_millis(10);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-struct Store {
-    store: backend::Store,
-    outbox: Outbox,
-    _home: (Option<TempDir>, Option<Postgres>, Option<SqliteStore>),
+pub(super) struct Store {
+    pub(super) store: backend::Store,
+    pub(super) outbox: Outbox,
+    pub(super) _home: (Option<TempDir>, Option<Postgres>, Option<SqliteStore>),
 }
 
 impl Store {
     /// Stores an event as the receiving half does.
-    async fn store(&self, event: Event) {
+    pub(super) async fn store(&self, event: Event) {
         let batch = Batch::from(event);
         let stored = match &self._home {
             (_, Some(server), _) => {
@@ -51,7 +51,7 @@ impl Store {
     }
 }
 
-async fn sqlite() -> Store {
+pub(super) async fn sqlite() -> Store {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
     let database = Arc::new(Database::lock(&url).expect("a file of our own"));
@@ -61,7 +61,7 @@ async fn sqlite() -> Store {
     Store { outbox: store.outbox(), store, _home: (Some(directory), None, Some(sink)) }
 }
 
-async fn postgres() -> Store {
+pub(super) async fn postgres() -> Store {
     let server = Postgres::start(Durability::Unsynced);
     let pool = postgres::Postgres::with_writers(&server.url(), 4).expect("a good URL");
     pool.migrate().await.expect("empty tables can be made");
@@ -105,7 +105,7 @@ both_stores![
     what_was_sent_goes_when_it_is_old,
 ];
 
-fn new(n: u128) -> NewNotification {
+pub(super) fn new(n: u128) -> NewNotification {
     NewNotification {
         id: format!("ntf_{n}"),
         token: "t".to_owned(),
@@ -126,7 +126,7 @@ fn new(n: u128) -> NewNotification {
     }
 }
 
-fn claim_ask(holder: &str) -> ClaimAsk {
+pub(super) fn claim_ask(holder: &str) -> ClaimAsk {
     ClaimAsk {
         pace: "shop".to_owned(),
         account: ACCOUNT.to_owned(),
@@ -140,7 +140,7 @@ fn claim_ask(holder: &str) -> ClaimAsk {
 }
 
 /// Claims until something was.
-async fn claimed(outbox: &Outbox, ask: &ClaimAsk) -> Claims {
+pub(super) async fn claimed(outbox: &Outbox, ask: &ClaimAsk) -> Claims {
     crate::harness::until("something is claimed", async || {
         let claims = outbox.claim(ask).await.expect("the store is there");
         (!claims.claimed.is_empty()).then_some(claims)
@@ -148,7 +148,7 @@ async fn claimed(outbox: &Outbox, ask: &ClaimAsk) -> Claims {
     .await
 }
 
-fn write_ask(holder: &str, ids: &[AttemptId]) -> WriteAsk {
+pub(super) fn write_ask(holder: &str, ids: &[AttemptId]) -> WriteAsk {
     WriteAsk {
         ids: ids.to_vec(),
         holder: holder.to_owned(),
@@ -168,7 +168,7 @@ async fn write(outbox: &Outbox, ask: &WriteAsk) -> Vec<Written> {
 }
 
 /// Brings a new notification into writing.
-async fn in_writing(outbox: &Outbox, new: &NewNotification) -> Letter {
+pub(super) async fn in_writing(outbox: &Outbox, new: &NewNotification) -> Letter {
     assert_eq!(outbox.ask(new).await, Ok(Asked::Kept));
     claimed(outbox, &claim_ask("a")).await;
     match write(outbox, &write_ask("a", &[new.attempt])).await.remove(0) {
@@ -177,12 +177,12 @@ async fn in_writing(outbox: &Outbox, new: &NewNotification) -> Letter {
     }
 }
 
-async fn state(outbox: &Outbox, id: &str) -> (NotificationState, Vec<AttemptState>) {
+pub(super) async fn state(outbox: &Outbox, id: &str) -> (NotificationState, Vec<AttemptState>) {
     let (notification, attempts) = outbox.find(id).await.expect("the store").expect("it is kept");
     (notification.state, attempts.iter().map(|attempt| attempt.state).collect())
 }
 
-fn accepted(sid: &str) -> Outcome {
+pub(super) fn accepted(sid: &str) -> Outcome {
     let event = Event {
         sid: Some(sid.to_owned()),
         resource: Some(Resource::Message),
@@ -196,7 +196,7 @@ fn accepted(sid: &str) -> Outcome {
     Outcome::Accepted { sid: sid.to_owned(), event: Box::new(event) }
 }
 
-async fn answer(outbox: &Outbox, id: AttemptId, outcome: Outcome) -> u64 {
+pub(super) async fn answer(outbox: &Outbox, id: AttemptId, outcome: Outcome) -> u64 {
     outbox.answer(&[Answered { id, outcome }]).await.expect("the store is there").late
 }
 

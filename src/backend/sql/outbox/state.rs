@@ -168,7 +168,8 @@ pub(in crate::backend) async fn sending<S: Session>(
     Ok(SendingState { held, senders, accounts })
 }
 
-/// Adds an entry to the log of suppressions: a stop, or what lifts it.
+/// Adds an entry to the log of suppressions: a stop, or what lifts it. Waits for commits to writing, which hold the row
+/// of the outbox: what is written later has seen it.
 pub(in crate::backend) async fn suppress<S: Session>(
     session: &mut S,
     to: &str,
@@ -176,6 +177,7 @@ pub(in crate::backend) async fn suppress<S: Session>(
     stop: bool,
     source: &str,
 ) -> Result<(), sqlx::Error> {
+    session.row(&format!("SELECT one FROM outbox{}", S::FOR_UPDATE), params![]).await?;
     let stop = if stop { S::TRUE } else { S::FALSE };
     let sql = format!(
         "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) VALUES ($1, $2, {stop}, $3, {})",

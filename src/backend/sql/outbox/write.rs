@@ -176,22 +176,31 @@ fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
     Ok(all?.into_iter().collect())
 }
 
+/// Locks the rows of the senders, each of which has one then: a pause waits, and counts what is written here.
 async fn lock_senders<S: Session>(
     session: &mut S,
     rows: &[Cells],
 ) -> Result<BTreeMap<String, Pause>, sqlx::Error> {
+    let names = texts(rows, "sender")?;
     let sql = format!(
         "SELECT name, paused, {} FROM senders WHERE {} ORDER BY name{}",
         S::time("cooldown_until"),
         S::among("name", 1),
         S::FOR_SHARE
     );
-    let rows = session.rows(&sql, params![texts(rows, "sender")?]).await?;
+    let mut found = session.rows(&sql, params![names.clone()]).await?;
+    if found.len() < names.len() {
+        for name in &names {
+            let insert = "INSERT INTO senders (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
+            session.execute(insert, params![name.as_str()]).await?;
+        }
+        found = session.rows(&sql, params![names]).await?;
+    }
     let sender = |row: &Cells| {
         let (paused, cooldown_until) = (row.optional("paused")?, row.time("cooldown_until")?);
         Ok((row.text("name")?, pause(paused.as_deref(), cooldown_until)))
     };
-    rows.iter().map(sender).collect()
+    found.iter().map(sender).collect()
 }
 
 /// Where the suppressions of these addresses come from.
