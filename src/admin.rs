@@ -113,7 +113,7 @@ pub struct Admin {
 impl Admin {
     /// Whether a sender is configured. If not, the console says nothing about sending.
     fn sends(&self) -> bool {
-        !self.sending.configured.is_empty()
+        !self.sending.configured.load().is_empty()
     }
 
     /// Serves, and watches, until `stop`.

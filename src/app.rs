@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -39,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
 use crate::forward;
 use crate::inbound::{Health, Inbound};
-use crate::outbound::{self, SendMetrics};
+use crate::outbound::{self, InForce, SendMetrics};
 use crate::pipeline::spooled::AnswerAfter;
 use crate::pipeline::{Recorder, Sink, batcher};
 use crate::policy::{InboundPolicy, Part, PolicyInForce};
@@ -144,21 +145,36 @@ pub async fn start(
         count_calls(&config, reader.clone(), metrics.clone(), &mut tasks);
     }
 
-    let send_routes = sending::start(&config, &outbox, send_metrics.clone(), &mut tasks)?;
+    let in_force = config.outbound.clone().map(InForce::new);
+    let send_routes = sending::start(
+        &config,
+        in_force.as_ref(),
+        &outbox,
+        send_metrics.clone(),
+        spans.clone(),
+        &mut tasks,
+    )?;
     let refusals = Arc::new(RecentRefusals::default());
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
     handles.forwards = forward_handles;
     handles.sending = send_metrics.as_ref().map(console::sending);
-    if let Some((metrics, outbound)) = send_metrics.clone().zip(config.outbound.clone()) {
-        let (outbox, config, clock) = (outbox.clone(), Arc::new(outbound), config.clock);
+    let clock = config.clock;
+    if let Some((metrics, config)) = send_metrics.clone().zip(in_force.clone()) {
+        let outbox = outbox.clone();
         let watch = outbound::watch::Watch { outbox, config, metrics, clock };
         tasks.spawn("watch of sending", watch.run(tasks.stop()));
     }
+    let senders = Arc::new(ArcSwap::from_pointee(console::senders(config.outbound.as_ref())));
     let mut reloader = Reloader {
         started_with: config.restart_only.clone(),
         policy: policy.clone(),
         inbound: None,
+        sending: reload::Sending {
+            config: in_force,
+            metrics: send_metrics,
+            shown: Arc::clone(&senders),
+        },
         metrics: reloads,
         clock: config.clock,
     };
@@ -188,7 +204,7 @@ pub async fn start(
         handles,
         reader,
         forwards: ForwardDoors { forwards, feed: feed.feed.clone(), configured },
-        sending: SendDoors { outbox, configured: console::senders(config.outbound.as_ref()) },
+        sending: SendDoors { outbox, configured: senders },
         feed,
         probes,
         durabilities,

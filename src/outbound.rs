@@ -14,9 +14,11 @@ pub mod dispatcher;
 pub mod gate;
 mod group;
 pub mod identity;
+pub mod in_force;
 pub mod metrics;
 pub mod reconciler;
 pub mod rest;
+mod trace;
 pub mod verdict;
 pub mod watch;
 
@@ -27,17 +29,19 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::Config;
 pub use self::gate::Gates;
 pub use self::identity::Hashes;
+pub use self::in_force::InForce;
 pub use self::metrics::SendMetrics;
 pub use self::rest::Rest;
 use crate::backend::Outbox;
 use crate::clock::Clock;
+use crate::spans::Spans;
 use crate::twilio::privacy::Privacy;
 
 /// A process that sends.
 #[derive(Clone)]
 pub struct Outbound {
     /// What it is configured with.
-    pub config: Arc<Config>,
+    pub config: InForce,
     /// Where it is kept what is to be sent.
     pub outbox: Outbox,
     /// Twilio.
@@ -48,12 +52,14 @@ pub struct Outbound {
     pub clock: Clock,
     /// What it counts.
     pub metrics: SendMetrics,
+    /// Where traces go.
+    pub spans: Spans,
 }
 
 impl Outbound {
     /// Sends until `stop`, and then until what is on its way is answered.
     pub async fn run(self, stop: CancellationToken) {
-        if !identity::recognize(&self.config, &self.outbox, &stop).await {
+        if !identity::recognize(&self.config.now(), &self.outbox, &stop).await {
             return;
         }
         tokio::join!(

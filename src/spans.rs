@@ -44,6 +44,8 @@ pub enum Role {
     Producer,
     /// Takes something from a log.
     Consumer,
+    /// Makes a request.
+    Client,
     /// No part: it stays within the process.
     Internal,
 }
@@ -103,6 +105,12 @@ impl Spans {
     pub fn begin(&self) -> Option<TraceContext> {
         let sample = rand::random::<f64>() < self.listened()?.sample_ratio;
         sample.then(|| TraceContext { trace: id128(), span: id64() })
+    }
+
+    /// A span of the same trace, which is a part of another one.
+    #[must_use]
+    pub fn part(of: TraceContext) -> TraceContext {
+        TraceContext { trace: of.trace, span: id64() }
     }
 
     /// A span has ended.

@@ -1,5 +1,9 @@
 //! [`SendDoors`]: what is sent, over HTTP, as the store knows it and as it is configured.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use crate::backend::Outbox;
 
 /// What is sent, as people look at it.
@@ -7,8 +11,8 @@ use crate::backend::Outbox;
 pub struct SendDoors {
     /// What is to be sent, and what came of it.
     pub outbox: Outbox,
-    /// The senders of this process's configuration.
-    pub configured: Vec<ConfiguredSender>,
+    /// The senders of this process's configuration in force.
+    pub configured: Arc<ArcSwap<Vec<ConfiguredSender>>>,
 }
 
 /// A `[[sender]]`, as far as it may be shown.

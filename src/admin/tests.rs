@@ -78,7 +78,7 @@ impl Server {
                     form: "twilio",
                 }],
             },
-            sending: SendDoors { outbox: store.outbox(), configured: Vec::new() },
+            sending: SendDoors { outbox: store.outbox(), configured: Arc::default() },
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
+use super::console;
+use crate::admin::ConfiguredSender;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, RestartOnly};
-use crate::inbound;
+use crate::outbound::{InForce, SendMetrics};
 use crate::policy::{Policy, PolicyInForce};
 use crate::telemetry::reloads::Reloads;
+use crate::{inbound, outbound};
 
 /// A handle on a running server, to change its policy.
 #[derive(Clone)]
@@ -17,8 +21,43 @@ pub struct Reloader {
     pub(super) policy: PolicyInForce,
     /// The metrics with a series for each secret; `None` for a worker, which verifies nothing.
     pub(super) inbound: Option<Arc<inbound::Metrics>>,
+    pub(super) sending: Sending,
     pub(super) metrics: Reloads,
     pub(super) clock: Clock,
+}
+
+/// What of the sending half a reload changes.
+#[derive(Clone)]
+pub(super) struct Sending {
+    /// `None` if no sender was configured at the start.
+    pub(super) config: Option<InForce>,
+    /// `None` if this process sends nothing.
+    pub(super) metrics: Option<SendMetrics>,
+    /// The senders that the console shows.
+    pub(super) shown: Arc<ArcSwap<Vec<ConfiguredSender>>>,
+}
+
+impl Sending {
+    fn take(&self, next: Option<&outbound::Config>) {
+        let taken = match (&self.config, next) {
+            (Some(config), Some(next)) => config.replace(next),
+            (None, None) => true,
+            _ => false,
+        };
+        if !taken {
+            warn!(
+                key = "sender",
+                "there is a first or no sender, or one of another account, which needs a restart: everything about \
+                 sending stays as it was"
+            );
+            return;
+        }
+        let Some(config) = self.config.as_ref().map(InForce::now) else { return };
+        if let Some(metrics) = &self.metrics {
+            metrics.show_senders(&config);
+        }
+        self.shown.store(Arc::new(console::senders(Some(&config))));
+    }
 }
 
 impl Reloader {
@@ -49,6 +88,7 @@ impl Reloader {
             metrics.show_secrets(&config.keyring);
         }
         self.policy.replace(policy(config));
+        self.sending.take(config.outbound.as_ref());
         if let Some(metrics) = &self.inbound {
             metrics.forget_secrets_but(&config.keyring);
         }

@@ -9,7 +9,8 @@ use secrecy::ExposeSecret as _;
 use crate::backend::postgres::{Handles, Postgres};
 use crate::backend::{Outbox, Store};
 use crate::config::{Config, StoreUrl};
-use crate::outbound::{Outbound, Rest, SendMetrics, api};
+use crate::outbound::{InForce, Outbound, Rest, SendMetrics, api};
+use crate::spans::Spans;
 use crate::tasks::Tasks;
 
 /// Connections of a process that sends: for claims, for commits to writing, for answers, and for what settles them.
@@ -21,15 +22,17 @@ const CONNECTIONS: u32 = 4;
 /// The URL of the store is not valid, or the system's root certificates cannot be read.
 pub(super) fn start(
     config: &Config,
+    in_force: Option<&InForce>,
     outbox: &Outbox,
     metrics: Option<SendMetrics>,
+    spans: Spans,
     tasks: &mut Tasks,
 ) -> anyhow::Result<Router> {
     if !config.deployment.sends() && !config.deployment.stores() {
         return Ok(api::elsewhere());
     }
-    let Some(sending) = config.outbound.clone() else { return Ok(Router::new()) };
-    let sending = Arc::new(sending);
+    let Some(in_force) = in_force else { return Ok(Router::new()) };
+    let sending = in_force.now();
     // Others close theirs when they have ended, and answers are stored until the last one has come.
     let postgres = match config.deployment.store() {
         StoreUrl::Postgres(url) => {
@@ -48,12 +51,13 @@ pub(super) fn start(
     )?;
     if let Some(metrics) = metrics {
         let service = Outbound {
-            config: Arc::clone(&sending),
+            config: in_force.clone(),
             outbox: outbox.clone(),
             rest,
             privacy: Arc::clone(&config.privacy),
             clock: config.clock,
             metrics,
+            spans: spans.clone(),
         };
         let stop = tasks.stop();
         tasks.spawn("sending", async move {
@@ -63,5 +67,5 @@ pub(super) fn start(
             }
         });
     }
-    Ok(api::router(api::Api::new(sending, outbox.clone(), config.clock)))
+    Ok(api::router(api::Api::new(in_force.clone(), outbox.clone(), config.clock, spans)))
 }

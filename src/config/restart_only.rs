@@ -5,8 +5,18 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use config::{Map, Value, ValueKind};
 
-/// The sections that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 3] = ["account", "fallback", "privacy"];
+/// The sections and keys that a reload applies. Every other key needs a restart.
+const RELOADED: [&str; 9] = [
+    "account",
+    "fallback",
+    "privacy",
+    "sender",
+    "outbound.tokens",
+    "outbound.countries",
+    "outbound.only_to",
+    "outbound.max_per_day",
+    "outbound.max_per_recipient_hour",
+];
 
 /// A fingerprint of the value of every other key, or of the content of its file: values are compared by it and cannot
 /// be shown.
@@ -16,13 +26,15 @@ pub struct RestartOnly(BTreeMap<String, u64>);
 impl RestartOnly {
     /// Takes another layer in, which overrides those before.
     pub(super) fn add(&mut self, values: &Map<String, Value>) {
-        let kept = values.iter().filter(|(key, _)| !RELOADED.contains(&key.as_str()));
-        for (key, value) in kept {
+        for (key, value) in values {
             self.note(key.clone(), value);
         }
     }
 
     fn note(&mut self, key: String, value: &Value) {
+        if RELOADED.contains(&&*key) {
+            return;
+        }
         if let ValueKind::Table(table) = &value.kind {
             for (name, value) in table {
                 self.note(format!("{key}.{name}"), value);

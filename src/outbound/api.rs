@@ -23,11 +23,12 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::{Config, Gates, Hashes};
+use super::{Gates, Hashes, InForce};
 use crate::backend::{BackendError, Outbox};
 use crate::clock::Clock;
 use crate::http::Caller;
 use crate::http::problem::Problem;
+use crate::spans::Spans;
 
 /// Most bytes of a request.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -39,11 +40,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Api {
     /// What is configured.
-    pub config: Arc<Config>,
+    pub config: InForce,
     /// Where it is kept what is to be sent.
     pub outbox: Outbox,
     /// What defaults of deadlines are measured by.
     pub clock: Clock,
+    /// Where traces go.
+    pub spans: Spans,
     /// Whose turn it is to be refused.
     refusals: Mutex<()>,
     /// The store's keys never change.
@@ -53,8 +56,8 @@ pub struct Api {
 impl Api {
     /// Answers with what is configured and kept.
     #[must_use]
-    pub fn new(config: Arc<Config>, outbox: Outbox, clock: Clock) -> Self {
-        Self { config, outbox, clock, refusals: Mutex::new(()), hashes: OnceCell::new() }
+    pub fn new(config: InForce, outbox: Outbox, clock: Clock, spans: Spans) -> Self {
+        Self { config, outbox, clock, spans, refusals: Mutex::new(()), hashes: OnceCell::new() }
     }
 }
 
@@ -115,8 +118,9 @@ async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: 
         let expected = mac(token.token.expose_secret()).finalize().into_bytes();
         mac(bearer).verify_slice(&expected).is_ok()
     };
-    let Some(token) = api.config.tokens.iter().find(is) else {
-        let detail = match api.config.tokens.is_empty() {
+    let config = api.config.now();
+    let Some(token) = config.tokens.iter().find(is) else {
+        let detail = match config.tokens.is_empty() {
             true => "no token may ask to send: configure outbound.tokens",
             false => "this needs one of outbound.tokens as `Authorization: Bearer …`",
         };
@@ -139,7 +143,7 @@ impl Api {
     /// Keyed hashes. With another key than the store's, a suppressed recipient would not be found.
     async fn hashes(&self) -> Result<&Hashes, Problem> {
         let find = async || {
-            let found = Hashes::of(&self.config, &self.outbox).await;
+            let found = Hashes::of(&self.config.now(), &self.outbox).await;
             let (hashes, identity) = found.map_err(unavailable)?;
             match hashes.fits(&identity) {
                 true => Ok(hashes),
@@ -157,7 +161,7 @@ impl Api {
     }
 
     fn gates(&self) -> Gates {
-        Gates::new(self.config.rules.clone())
+        Gates::new(self.config.now().rules.clone())
     }
 }
 

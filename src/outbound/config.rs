@@ -101,6 +101,21 @@ pub struct Token {
 }
 
 impl Config {
+    /// This, with the senders, paces, rules and tokens of another one; `None` if that sends for other accounts, by
+    /// which the store recognizes the deployment.
+    pub(super) fn reloaded(&self, next: &Self) -> Option<Self> {
+        let sids = |config: &Self| -> Vec<String> {
+            config.accounts.iter().map(|account| account.sid.clone()).collect()
+        };
+        (sids(self) == sids(next)).then(|| Self {
+            senders: next.senders.clone(),
+            paces: next.paces.clone(),
+            rules: next.rules.clone(),
+            tokens: next.tokens.clone(),
+            ..self.clone()
+        })
+    }
+
     /// The sender of this name.
     #[must_use]
     pub fn sender(&self, name: &str) -> Option<&Sender> {

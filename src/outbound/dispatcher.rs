@@ -1,5 +1,6 @@
 //! From a slot of a pace to an answer that is stored.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::config::{Origin, Pace, Sender};
+use super::Outbound;
+use super::config::{Config, Origin, Sender};
 use super::group::{self, Answers, Writes};
 use super::rest::Created;
+use super::trace::Trace;
 use super::verdict::{self, sent};
-use super::{Gates, Outbound};
 use crate::backend::outbox::{Answered, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written};
 use crate::crash_points::{self, Point};
 use crate::dispatch::NotificationState;
@@ -21,6 +23,7 @@ use crate::event::{AttemptId, Event};
 use crate::labels::Label as _;
 use crate::outage::Outage;
 use crate::retry::Backoff;
+use crate::spans::Role;
 use crate::twilio::answer::MessageAnswer;
 use crate::twilio::rest::{CreateAnswer, Doubt, Message, NewMessage, SentBy, status_callback};
 
@@ -38,8 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Sends what is due, until `stop` and until what was claimed by then has an answer.
 pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
     let holder = format!("{:016x}", rand::random::<u64>());
-    let config = &outbound.config;
-    let gates = Arc::new(Gates::new(config.rules.clone()));
+    let config = outbound.config.now();
     let ask = WriteAsk {
         ids: Vec::new(),
         holder: holder.clone(),
@@ -47,39 +49,46 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
         lease: config.writing_lease,
         max_in_flight: config.max_in_flight,
     };
-    let (writes, write) =
-        group::writes(outbound.outbox.clone(), gates, ask, outbound.metrics.clone());
+    let (writes, write) = group::writes(outbound, ask);
     let (answers, answer) = group::answers(outbound.outbox.clone(), outbound.metrics.clone());
-    let lanes = TaskTracker::new();
-    for pace in &config.paces {
-        let lane = Lane {
-            outbound: outbound.clone(),
-            pace: pace.clone(),
-            account: account(outbound, pace),
-            holder: holder.clone(),
-            writes: writes.clone(),
-            answers: answers.clone(),
-            stop: stop.clone(),
-        };
-        lanes.spawn(lane.run());
-    }
-    drop((writes, answers));
-    lanes.close();
-    tokio::join!(lanes.wait(), write, answer);
+    let pattern = Lane {
+        outbound: outbound.clone(),
+        pace: String::new(),
+        holder,
+        writes,
+        answers,
+        stop: stop.clone(),
+    };
+    tokio::join!(lanes(pattern), write, answer);
 }
 
-/// The account of those who share a pace.
-fn account(outbound: &Outbound, pace: &Pace) -> String {
-    let sender = outbound.config.senders.iter().find(|sender| sender.pace == pace.name);
-    sender.map_or_else(String::new, |sender| sender.account.clone())
+/// One for each pace, of those too that a reload brings. One whose pace has left the configuration idles.
+async fn lanes(pattern: Lane) {
+    let (tasks, mut known) = (TaskTracker::new(), BTreeSet::new());
+    let mut changes = pattern.outbound.config.changes();
+    loop {
+        let config = Arc::clone(&changes.borrow_and_update());
+        for pace in &config.paces {
+            if known.insert(pace.name.clone()) {
+                tasks.spawn(Lane { pace: pace.name.clone(), ..pattern.clone() }.run());
+            }
+        }
+        let changed = pattern.stop.run_until_cancelled(changes.changed()).await;
+        if !matches!(changed, Some(Ok(()))) {
+            break;
+        }
+    }
+    // With it goes its way to the commits, which end when there is none any more.
+    drop(pattern);
+    tasks.close();
+    tasks.wait().await;
 }
 
 /// One pace.
 #[derive(Clone)]
 struct Lane {
     outbound: Outbound,
-    pace: Pace,
-    account: String,
+    pace: String,
     holder: String,
     writes: Writes,
     answers: Answers,
@@ -91,18 +100,11 @@ impl Lane {
         let stop = &self.stop;
         let (tasks, outage, mut backoff) =
             (TaskTracker::new(), Outage::default(), Backoff::default());
-        let config = &self.outbound.config;
-        let ask = ClaimAsk {
-            pace: self.pace.name.clone(),
-            account: self.account.clone(),
-            per_unit: Duration::from_micros(self.pace.rate.micros(1).unsigned_abs()),
-            ahead: AHEAD,
-            max_in_flight: config.max_in_flight,
-            limit: MOST_SLOTS,
-            holder: self.holder.clone(),
-            lease: config.claim_lease,
-        };
         while !stop.is_cancelled() {
+            let Some(ask) = self.ask(&self.outbound.config.now()) else {
+                stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
+                continue;
+            };
             let pause = match self.outbound.outbox.claim(&ask).await {
                 Ok(claims) => {
                     backoff.reset();
@@ -116,7 +118,7 @@ impl Lane {
                     if claims.clamped {
                         self.outbound.metrics.clamped.inc();
                         warn!(
-                            pace = self.pace.name,
+                            pace = self.pace,
                             "a pace was far ahead of the store's clock and begins anew: the clock went back"
                         );
                     }
@@ -148,11 +150,31 @@ impl Lane {
         tasks.wait().await;
     }
 
+    /// What it asks the store for; `None` while its pace is not configured.
+    fn ask(&self, config: &Config) -> Option<ClaimAsk> {
+        let pace = config.paces.iter().find(|pace| pace.name == self.pace)?;
+        let sender = config.senders.iter().find(|sender| sender.pace == self.pace)?;
+        Some(ClaimAsk {
+            pace: pace.name.clone(),
+            account: sender.account.clone(),
+            per_unit: Duration::from_micros(pace.rate.micros(1).unsigned_abs()),
+            ahead: AHEAD,
+            max_in_flight: config.max_in_flight,
+            limit: MOST_SLOTS,
+            holder: self.holder.clone(),
+            lease: config.claim_lease,
+        })
+    }
+
     /// Sends an attempt in its slot, unless something is in the way.
     async fn send(&self, id: AttemptId, at: Instant) {
         sleep_until(at.checked_sub(COMMIT_TIME).unwrap_or(at)).await;
         let metrics = &self.outbound.metrics;
-        let letter = match self.writes.write(id).await {
+        let (mut trace, began) = (Trace::of_send(&self.outbound.spans, id), Instant::now());
+        let written = self.writes.write(id).await;
+        trace.part("write", Role::Internal, began, shown(&written));
+        trace.ends(shown(&written));
+        let letter = match written {
             Written::Send(letter) => letter,
             Written::Back(gate) => {
                 return gate.and_then(Gate::parse).into_iter().for_each(|gate| metrics.held(gate));
@@ -165,7 +187,8 @@ impl Lane {
         sleep_until(at).await;
         let late = Instant::now().saturating_duration_since(at);
         metrics.began(late);
-        let outcome = self.create(id, &letter).await;
+        trace.is_of(&letter.sender);
+        let outcome = self.create(id, &letter, &mut trace).await;
         crash_points::point(Point::Sent);
         self.answers.store(Answered { id, outcome }).await;
     }
@@ -189,9 +212,11 @@ impl Lane {
         sleep(STOP_GRACE).await;
     }
 
-    async fn create(&self, id: AttemptId, letter: &Letter) -> Outcome {
+    async fn create(&self, id: AttemptId, letter: &Letter, trace: &mut Trace<'_>) -> Outcome {
         let Outbound { config, rest, metrics, .. } = &self.outbound;
-        let Some(sender) = config.sender(&letter.sender) else {
+        let config = config.now();
+        let sender = config.sender(&letter.sender);
+        let Some(sender) = sender.filter(|sender| sender.account == letter.account) else {
             // A reload or another process's configuration: another process may have it.
             return held();
         };
@@ -212,6 +237,8 @@ impl Lane {
             () = self.gives_up() => Created::Answered(CreateAnswer::Unknown(Doubt::ProcessLost)),
         };
         metrics.requested(&letter.account, sent(&created), began.elapsed());
+        trace.part("request", Role::Client, began, sent(&created).as_str());
+        trace.ends(sent(&created).as_str());
         if let Some(reason) = verdict::reason(&created) {
             metrics.failed(reason);
         }
@@ -220,6 +247,16 @@ impl Lane {
         let look_after = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
         let event = |message: &Message| self.outbound.event(message, &letter.account, Some(id));
         verdict::outcome(created, letter.throttled, jitter, look_after, event)
+    }
+}
+
+/// What came of the commit to `writing`, in a trace.
+fn shown(written: &Written) -> &'static str {
+    match written {
+        Written::Send(_) => "writing",
+        Written::Back(_) => "back",
+        Written::Ended(_) => "ended",
+        Written::Lost => "lost",
     }
 }
 

@@ -1,14 +1,13 @@
 //! Group commit of the two commits that each attempt needs: to `writing` before its POST, and of its answer after it.
 //! While one runs, the next gathers by itself.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::SendMetrics;
 use super::gate::Gates;
+use super::{Outbound, SendMetrics};
 use crate::backend::Outbox;
 use crate::backend::outbox::{Answered, WriteAsk, Written};
 use crate::crash_points::{self, Point};
@@ -47,17 +46,17 @@ impl Writes {
 
 /// What [`Writes`] hands over, and what commits it until the last of them is gone.
 pub(super) fn writes(
-    outbox: Outbox,
-    gates: Arc<Gates>,
+    outbound: &Outbound,
     ask: WriteAsk,
-    metrics: SendMetrics,
-) -> (Writes, impl Future<Output = ()>) {
+) -> (Writes, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
+    let Outbound { outbox, config, metrics, .. } = outbound.clone();
     let commit = async move {
         let mut group: Vec<ToWrite> = Vec::new();
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
             let ids = group.iter().map(|one| one.id).collect();
-            let ask = WriteAsk { ids, ..ask.clone() };
+            let (ask, gates) =
+                (WriteAsk { ids, ..ask.clone() }, Gates::new(config.now().rules.clone()));
             match outbox.write(&ask, &|known, now| gates.ask(known, now)).await {
                 Ok(written) => {
                     crash_points::point(Point::Writing);

@@ -1,8 +1,10 @@
 //! [`Metrics`] of the sending half. What stands in the store, such as what is due, each process that sends shows the same
 //! of; what happens, such as a request, is counted by the one in which it happens.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
@@ -80,8 +82,8 @@ metrics! {
 pub struct SendMetrics {
     /// By account, in the order of the configuration.
     pub accounts: Vec<AccountMetrics>,
-    /// By sender, in the order of the configuration.
-    pub senders: Vec<(String, IntGauge)>,
+    /// By sender, in the order of the configuration in force.
+    pub senders: Arc<ArcSwap<Vec<(String, IntGauge)>>>,
     pub due: IntGauge,
     pub oldest_due: Gauge,
     pub unknown: IntGauge,
@@ -89,6 +91,7 @@ pub struct SendMetrics {
     pub duplicates: IntCounter,
     pub clamped: IntCounter,
     pub store_errors: IntCounter,
+    paused: IntGaugeVec,
     duration: Histogram,
     lateness: Histogram,
     outcomes: Counters<NotificationState>,
@@ -138,13 +141,10 @@ impl SendMetrics {
                 .into(),
             writing: metrics.writing.with_label_values(&[name]),
         };
-        let senders = config
-            .senders
-            .iter()
-            .map(|sender| (sender.name.clone(), metrics.paused.with_label_values(&[&sender.name])));
-        Ok(Self {
+        let registered = Self {
             accounts: config.accounts.iter().map(account).collect(),
-            senders: senders.collect(),
+            senders: Arc::default(),
+            paused: metrics.paused,
             due: metrics.due,
             oldest_due: metrics.oldest_due,
             unknown: metrics.unknown,
@@ -158,7 +158,21 @@ impl SendMetrics {
             errors: metrics.errors,
             held: metrics.held,
             refused: metrics.refused,
-        })
+        };
+        registered.show_senders(config);
+        Ok(registered)
+    }
+
+    /// From now on there is a series for each sender of this configuration, and for no other.
+    pub fn show_senders(&self, config: &Config) {
+        let series = |name: &str| (name.to_owned(), self.paused.with_label_values(&[name]));
+        let senders = config.senders.iter().map(|sender| series(&sender.name)).collect();
+        for (name, _) in self.senders.swap(Arc::new(senders)).iter() {
+            if config.sender(name).is_none() {
+                // It had one.
+                let _ = self.paused.remove_label_values(&[name]);
+            }
+        }
     }
 
     /// A request of this account ended so, after so long.
@@ -204,7 +218,7 @@ impl SendMetrics {
             let writing = standing.writing.iter().find(|(sid, _)| *sid == account.sid);
             show(&account.writing, writing.map_or(0, |(_, many)| *many));
         }
-        for (name, paused) in &self.senders {
+        for (name, paused) in self.senders.load().iter() {
             paused.set(standing.paused.contains(name).into());
         }
     }
@@ -248,11 +262,24 @@ mod tests {
         };
         metrics.stands(&standing);
         let seen = || {
-            let (paused, writing) = (&metrics.senders[0].1, &metrics.accounts[0].writing);
+            let (paused, writing) = (&metrics.senders.load()[0].1, &metrics.accounts[0].writing);
             [metrics.due.get(), metrics.unknown.get(), writing.get(), paused.get()]
         };
         assert_eq!(seen(), [3, 1, 4, 1]);
         metrics.stands(&Standing::default());
         assert_eq!(seen(), [0; 4]);
+    }
+
+    #[test]
+    fn a_sender_that_a_reload_brings_has_a_series_and_one_that_is_gone_has_none() {
+        let (registry, mut config) = (Registry::new(), testing::config());
+        let metrics = SendMetrics::register(&registry, &config).expect("new names");
+        config.senders[0].name = "shop".to_owned();
+        metrics.show_senders(&config);
+        let families = registry.gather();
+        let mut paused = families.iter().filter(|it| it.name() == "offhook_sender_paused");
+        let series = paused.next().expect("it is registered").get_metric();
+        assert_eq!(series.len(), 1);
+        assert_eq!(series[0].get_label()[0].value(), "shop");
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Outbound;
-use super::config::Origin;
+use super::config::{Config, Origin};
 use crate::backend::BackendError;
 use crate::backend::outbox::{Looked, Search, Unknown};
 use crate::crash_points::{self, Point};
@@ -53,7 +53,8 @@ pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
 
 /// Ends what time has ended.
 pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationToken) {
-    let look_after = outbound.config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    let config = outbound.config.now();
+    let look_after = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
     let mut rest = Rest::new(END_EVERY, stop);
     while !stop.is_cancelled() {
         let over = outbound.outbox.overdue(look_after).await;
@@ -118,8 +119,9 @@ impl<'s> Rest<'s> {
 
 /// Lists the messages to one recipient, and stores what that says of the attempts to reach it.
 async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
-    let again = outbound.config.looks.first().copied().unwrap_or(Duration::from_secs(60));
-    for one in orphans(outbound, search) {
+    let config = outbound.config.now();
+    let again = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    for one in orphans(&config, search) {
         let look_after = orphaned(outbound.clock.now().since(one.written_at), again);
         warn!(
             attempt = %one.id,
@@ -131,11 +133,11 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
         outbound.outbox.looked(one.id, &failed, AttemptId::new(rand::random())).await?;
     }
     let sought: Vec<Sought<'_>> =
-        search.sought.iter().filter_map(|one| sought(outbound, one)).collect();
+        search.sought.iter().filter_map(|one| sought(&config, one)).collect();
     if !sought.iter().any(|one| search.due.contains(&one.attempt)) {
         return Ok(());
     }
-    let Some((messages, extent)) = list(outbound, search).await else {
+    let Some((messages, extent)) = list(outbound, &config, search).await else {
         for one in sought.iter().filter(|one| search.due.contains(&one.attempt)) {
             let failed = Looked::Failed { look_after: again };
             outbound.outbox.looked(one.attempt, &failed, AttemptId::new(rand::random())).await?;
@@ -160,9 +162,9 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
 }
 
 /// What is to be looked for, and was sent by what this configuration does not have.
-fn orphans<'s>(outbound: &Outbound, search: &'s Search) -> impl Iterator<Item = &'s Unknown> {
+fn orphans<'s>(config: &Config, search: &'s Search) -> impl Iterator<Item = &'s Unknown> {
     let due = search.sought.iter().filter(|one| search.due.contains(&one.id));
-    due.filter(|one| sought(outbound, one).is_none())
+    due.filter(|one| sought(config, one).is_none())
 }
 
 /// When to look again for what cannot be looked for: the older it is, the later, so that an operator who brings its
@@ -188,7 +190,7 @@ fn looked(
     id: AttemptId,
     nth: usize,
 ) -> Looked {
-    let times = &outbound.config.looks;
+    let times = &outbound.config.now().looks;
     let before = times.get(nth.saturating_sub(1)).copied().unwrap_or_default();
     let is_absent = finding == Finding::Absent;
     // Whether it is sent again is decided with the notification locked.
@@ -213,9 +215,13 @@ fn looked(
 }
 
 /// The messages to the recipient, and whether that is all of them. `None`: they cannot be listed now.
-async fn list(outbound: &Outbound, search: &Search) -> Option<(Vec<Message>, Extent)> {
+async fn list(
+    outbound: &Outbound,
+    config: &Config,
+    search: &Search,
+) -> Option<(Vec<Message>, Extent)> {
     let of_account = |sender: &&super::config::Sender| sender.account == search.account;
-    let sender = outbound.config.senders.iter().find(of_account)?;
+    let sender = config.senders.iter().find(of_account)?;
     let (mut messages, mut next) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
         let page =
@@ -236,8 +242,8 @@ async fn list(outbound: &Outbound, search: &Search) -> Option<(Vec<Message>, Ext
     Some((messages, Extent::Cut))
 }
 
-fn sought<'a>(outbound: &'a Outbound, one: &'a Unknown) -> Option<Sought<'a>> {
-    let sender = outbound.config.sender(&one.sender).filter(|it| it.account == one.account)?;
+fn sought<'a>(config: &'a Config, one: &'a Unknown) -> Option<Sought<'a>> {
+    let sender = config.sender(&one.sender).filter(|it| it.account == one.account)?;
     let origin = match &sender.origin {
         Origin::From(from) => reconcile::Origin::From(from),
         Origin::MessagingService(sid) => reconcile::Origin::Service(sid),

@@ -1,12 +1,12 @@
 //! [`Watch`]: reads periodically what stands in the store, and shows it in the metrics. Each process that sends shows
 //! the same.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::InForce;
 use super::config::Config;
 use super::metrics::{SendMetrics, Standing};
 use crate::backend::Outbox;
@@ -23,7 +23,7 @@ pub struct Watch {
     /// The store.
     pub outbox: Outbox,
     /// What is sent from.
-    pub config: Arc<Config>,
+    pub config: InForce,
     /// Where it is shown. While the store does not answer, what was shown last stays.
     pub metrics: SendMetrics,
     /// What the age of what is due is measured by.
@@ -37,7 +37,11 @@ impl Watch {
         loop {
             match self.outbox.sending().await {
                 Ok(state) => {
-                    self.metrics.stands(&Standing::of(&state, &self.config, self.clock.now()));
+                    self.metrics.stands(&Standing::of(
+                        &state,
+                        &self.config.now(),
+                        self.clock.now(),
+                    ));
                     if let Some(over) = outage.ends() {
                         let (failures, lasted_s) = (over.failures, over.seconds());
                         info!(failures, lasted_s, "the outbox can be read again");

@@ -170,6 +170,7 @@ fn data(ended: Timestamp, span: Span) -> SpanData {
             Role::Server => SpanKind::Server,
             Role::Producer => SpanKind::Producer,
             Role::Consumer => SpanKind::Consumer,
+            Role::Client => SpanKind::Client,
             Role::Internal => SpanKind::Internal,
         },
         name: name.into(),

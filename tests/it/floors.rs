@@ -124,7 +124,7 @@ const FLOORS: &[Floor] = &[
         module: "outbound",
         below: &[
             "clock", "retry", "event", "twilio", "dispatch", "pipeline", "metrics", "outage",
-            "policy", "http", "backend",
+            "policy", "http", "spans", "backend",
         ],
         absent: NO_BACKEND,
     },

@@ -11,5 +11,5 @@ mod shipped_files;
 mod shutdown;
 mod startup;
 #[cfg(feature = "otel")]
-mod traces;
+pub(crate) mod traces;
 mod upgrade;

@@ -1,9 +1,13 @@
 //! Messages that offhook sends, against a pretend Twilio that keeps its own ledger.
 
 mod asking;
+mod description;
+mod feed;
 mod flow;
 mod holding;
 mod operating;
+#[cfg(feature = "otel")]
+mod traces;
 mod unknown;
 
 use offhook::lab::twilio::{Behaviour, Simulator};

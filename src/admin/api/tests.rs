@@ -52,11 +52,18 @@ async fn server() -> Server {
     server
 }
 
+/// What the sending half answers itself, with tokens of its own.
+fn is_of_sending(operations: &Value) -> bool {
+    let all = operations.as_object().expect("an object").values();
+    all.into_iter().all(|operation| operation["tags"][0] == "sending")
+}
+
 #[test]
 fn every_route_is_described_and_nothing_else() {
     let document = document();
-    let described: BTreeSet<&str> =
-        document["paths"].as_object().expect("an object").keys().map(String::as_str).collect();
+    let described = document["paths"].as_object().expect("an object");
+    let described = described.iter().filter(|(_, it)| !is_of_sending(it));
+    let described: BTreeSet<&str> = described.map(|(path, _)| path.as_str()).collect();
     let routes: BTreeSet<&str> = ROUTES.iter().map(|(path, _)| *path).collect();
     assert_eq!(described, routes);
 }
@@ -64,7 +71,9 @@ fn every_route_is_described_and_nothing_else() {
 #[tokio::test]
 async fn every_route_takes_the_methods_that_are_described() {
     let server = server().await;
-    for (path, operations) in document()["paths"].as_object().expect("an object") {
+    let document = document();
+    let all = document["paths"].as_object().expect("an object");
+    for (path, operations) in all.iter().filter(|(_, it)| !is_of_sending(it)) {
         let target = path.replace("{sid}", "CA1").replace("{id}", "1-0").replace("{name}", "app");
         for method in ["get", "post", "put", "delete"] {
             let mut client = Client::connect(server.address).await;

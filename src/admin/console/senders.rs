@@ -44,7 +44,7 @@ async fn look(admin: &Admin) -> Result<(SendingState, Vec<Unknown>), BackendErro
 }
 
 fn senders(admin: &Admin, state: &SendingState) -> Markup {
-    let (now, configured) = (admin.clock.now(), &admin.sending.configured);
+    let (now, configured) = (admin.clock.now(), admin.sending.configured.load());
     if configured.is_empty() && state.senders.is_empty() {
         return html! {
             p class="empty" { "No senders. With a [[sender]] in the configuration, offhook sends messages." }
@@ -53,7 +53,7 @@ fn senders(admin: &Admin, state: &SendingState) -> Markup {
     let of = |name: &str| configured.iter().find(|sender| sender.name == name);
     let mut rows: Vec<(&str, SenderState)> =
         state.senders.iter().map(|sender| (&*sender.name, sender.clone())).collect();
-    for sender in configured {
+    for sender in configured.iter() {
         if !rows.iter().any(|(name, _)| *name == sender.name) {
             let state = SenderState { name: sender.name.clone(), ..SenderState::default() };
             rows.push((&sender.name, state));

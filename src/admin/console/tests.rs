@@ -2,6 +2,7 @@
 
 mod contrast;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::ConfiguredSender;
@@ -392,7 +393,8 @@ async fn without_a_sender_the_pages_say_nothing_of_sending() {
 
 #[tokio::test]
 async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
-    let server = Server::start_with(|admin| admin.sending.configured.push(alerts())).await;
+    let server =
+        Server::start_with(|admin| admin.sending.configured.store(Arc::new(vec![alerts()]))).await;
     assert!(server.get("/").await.body.contains("href=\"/senders\""));
     let page = server.get("/senders").await.body;
     let parts = ["alerts", "long_code", "alerts, 1/s", "Nothing is due."];

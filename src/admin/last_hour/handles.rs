@@ -1,6 +1,9 @@
 //! [`Handles`]: the metrics of this process that the console reads, each by the handle that counts it. They have other
 //! owners, which the assembly knows; a metric that is renamed or taken out is found by the compiler.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::backend::Backend;
@@ -103,8 +106,8 @@ pub struct AccountHandles {
 #[expect(missing_docs, reason = "each is described where it is declared")]
 pub struct SendHandles {
     pub accounts: Vec<AccountHandles>,
-    /// By sender.
-    pub paused: Vec<(String, IntGauge)>,
+    /// By sender, as the configuration in force has them.
+    pub paused: Arc<ArcSwap<Vec<(String, IntGauge)>>>,
     pub due: IntGauge,
     pub oldest_due: Gauge,
     pub unknown: IntGauge,

@@ -81,7 +81,8 @@ pub(crate) struct SendSample {
 
 impl SendSample {
     fn of(handles: &SendHandles) -> Self {
-        let paused = handles.paused.iter().filter(|(_, paused)| paused.get() > 0);
+        let paused = handles.paused.load();
+        let paused = paused.iter().filter(|(_, paused)| paused.get() > 0);
         let requests = handles.accounts.iter().map(|account| {
             let all = account.requests.iter().map(IntCounter::get).sum();
             (account.name.clone(), all, account.throttled.get())

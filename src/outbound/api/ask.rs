@@ -21,8 +21,9 @@ use crate::dispatch::segments::MOST_CHARACTERS;
 use crate::dispatch::{NotificationState, Purpose};
 use crate::event::AttemptId;
 use crate::http::problem::Problem;
-use crate::outbound::config::Sender;
+use crate::outbound::config::{Config, Sender};
 use crate::outbound::gate::number;
+use crate::outbound::trace::Trace;
 
 /// Longest key of a request, and longest reference.
 const LONGEST_NAME: usize = 255;
@@ -80,15 +81,15 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 impl NotificationAsk {
-    fn sender<'a>(&self, api: &'a Api) -> Result<&'a Sender, Problem> {
-        let senders = &api.config.senders;
+    fn sender<'a>(&self, config: &'a Config) -> Result<&'a Sender, Problem> {
+        let senders = &config.senders;
         let names = || senders.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
         match (&self.sender, &senders[..]) {
             (None, [only]) => Ok(only),
             (None, _) => {
                 Err(wrong("sender", format!("there are several: name one of {}", names())))
             }
-            (Some(name), _) => api.config.sender(name).ok_or_else(|| {
+            (Some(name), _) => config.sender(name).ok_or_else(|| {
                 wrong("sender", format!("there is no such sender: name one of {}", names()))
             }),
         }
@@ -161,7 +162,8 @@ pub(super) async fn ask(
         wrong("to", "it is not a number in E.164, such as +15550100: the country is never guessed")
     })?;
     let purpose = purpose(&asked.purpose)?;
-    let sender = asked.sender(&api)?;
+    let config = api.config.now();
+    let sender = asked.sender(&config)?;
     let on_unknown = match asked.on_unknown.as_deref() {
         Some(name) => named("on_unknown", name)?,
         None => purpose.on_unknown(),
@@ -201,6 +203,8 @@ pub(super) async fn ask(
         return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
     }
     let segments = new.segments;
+    let mut trace = Trace::of_ask(&api.spans, new.attempt);
+    trace.is_of(&new.sender);
     let (id, repeated) = match api.outbox.ask(&new).await.map_err(unavailable)? {
         Asked::Kept => (new.id, false),
         Asked::Before(id) => (id, true),
@@ -209,6 +213,7 @@ pub(super) async fn ask(
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         }
     };
+    trace.ends(if repeated { "repeated" } else { "kept" });
     let (token, sender) = (&new.token, &new.sender);
     info!(
         notification = id,

@@ -47,6 +47,7 @@ pub(super) struct SenderList {
 /// `GET /api/senders`
 pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<SenderList>, Problem> {
     let state = api.outbox.sending().await.map_err(unavailable)?;
+    let config = api.config.now();
     let view = |sender: &Sender| {
         let known = state.senders.iter().find(|known| known.name == sender.name).cloned();
         let known = known.unwrap_or_default();
@@ -56,7 +57,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<SenderList>
             name: sender.name.clone(),
             account: sender.account.clone(),
             pace: sender.pace.clone(),
-            rate: 1e6 / api.config.pace(sender).rate.micros(1).max(1) as f64,
+            rate: 1e6 / config.pace(sender).rate.micros(1).max(1) as f64,
             paused: known.paused,
             paused_at: known.paused_at,
             account_paused: account.and_then(|account| account.paused.clone()),
@@ -68,7 +69,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<SenderList>
             unknown: known.unknown,
         }
     };
-    let senders = api.config.senders.iter().map(view).collect();
+    let senders = config.senders.iter().map(view).collect();
     Ok(Json(SenderList { held: state.held, senders }))
 }
 
@@ -79,9 +80,13 @@ pub(super) struct Held {
     in_writing: u64,
 }
 
-fn known(api: &Api, name: Result<Path<String>, PathRejection>) -> Result<&Sender, Problem> {
+fn known(api: &Api, name: Result<Path<String>, PathRejection>) -> Result<Sender, Problem> {
     let Path(name) = name?;
-    api.config.sender(&name).ok_or_else(|| Problem::missing("there is no such sender"))
+    api.config
+        .now()
+        .sender(&name)
+        .cloned()
+        .ok_or_else(|| Problem::missing("there is no such sender"))
 }
 
 /// `POST /api/senders/{name}/pause`
@@ -147,7 +152,7 @@ pub(super) async fn adopt(
 ) -> Result<Json<Resumed>, Problem> {
     let before = api.outbox.sending().await.map_err(unavailable)?;
     let hashes = api.hashes().await?;
-    identity::adopt(&api.config, hashes, &api.outbox).await.map_err(unavailable)?;
+    identity::adopt(&api.config.now(), hashes, &api.outbox).await.map_err(unavailable)?;
     let resumed = before.held.as_deref() == Some(identity::ADOPT);
     if resumed {
         api.outbox.hold_all(None).await.map_err(unavailable)?;

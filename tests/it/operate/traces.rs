@@ -29,13 +29,13 @@ const ENDPOINT: &str = "OFFHOOK_TRACES__ENDPOINT";
 
 /// A span, and the service that sent it.
 #[derive(Clone, Debug)]
-struct CollectedSpan {
+pub(crate) struct CollectedSpan {
     service: String,
-    span: Span,
+    pub(crate) span: Span,
 }
 
 impl CollectedSpan {
-    fn attribute(&self, name: &str) -> String {
+    pub(crate) fn attribute(&self, name: &str) -> String {
         text(self.span.attributes.iter(), name)
     }
 
@@ -57,8 +57,8 @@ fn text<'a>(mut pairs: impl Iterator<Item = &'a KeyValue>, name: &str) -> String
 type Spans = Arc<Mutex<Vec<CollectedSpan>>>;
 
 /// Takes traces by OTLP over HTTP.
-struct Collector {
-    url: String,
+pub(crate) struct Collector {
+    pub(crate) url: String,
     spans: Spans,
     _serving: JoinSet<()>,
 }
@@ -75,7 +75,7 @@ async fn take(State(spans): State<Spans>, body: Bytes) {
 }
 
 impl Collector {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let spans = Spans::default();
         let router = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&spans));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -85,7 +85,7 @@ impl Collector {
         Self { url, spans, _serving: serving }
     }
 
-    fn seen(&self) -> Vec<CollectedSpan> {
+    pub(crate) fn seen(&self) -> Vec<CollectedSpan> {
         self.spans.lock().expect("no panic").clone()
     }
 

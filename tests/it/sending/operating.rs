@@ -1,9 +1,100 @@
-//! What an operator does: `doctor`.
+//! What an operator does: asks the doctor, and reloads.
 
 use offhook::lab::twilio::Behaviour;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
 
-use super::Sending;
-use crate::harness::{Mode, run};
+use super::{SENDING_TOKEN, Sending, message};
+use crate::harness::{Mode, Spawned, run, until};
+use crate::services::Signal;
+
+/// A process of its own, which is sent signals.
+struct Reloaded {
+    sending: Sending,
+    process: Spawned,
+    path: String,
+}
+
+impl Reloaded {
+    async fn start() -> Self {
+        let mut sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+        sending.offhook.take().expect("it runs").stop().expect("a clean end");
+        let path = sending.testbed.settings.environment()["OFFHOOK_CONFIG"].clone();
+        let process = Spawned::start(&sending.testbed.settings);
+        Self { sending, process, path }
+    }
+
+    fn configured(&self) -> String {
+        std::fs::read_to_string(&self.path).expect("it is there")
+    }
+
+    /// Has it read this, and returns once it has.
+    async fn reload(&self, config: &str) {
+        std::fs::write(&self.path, config).expect("it is ours");
+        let series = "offhook_config_reloads_total{result=\"ok\"}";
+        let before = self.process.client.metric(series).await;
+        self.process.signal(Signal::Hangup);
+        until("it has reloaded", async || {
+            (self.process.client.metric(series).await > before).then_some(())
+        })
+        .await;
+    }
+
+    async fn ask(&self, token: &str, sender: &str) -> (StatusCode, Value) {
+        let mut asked = message(1);
+        asked["sender"] = json!(sender);
+        let url = format!("http://{}/api/notifications", self.process.client.private());
+        let request = self.sending.http.post(url).bearer_auth(token);
+        let request = request.header("content-type", "application/json").body(asked.to_string());
+        let answer = request.send().await.expect("the admin listener answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("the whole answer");
+        (status, serde_json::from_str(&text).expect("JSON"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
+    const SECOND: &str = "[[sender]]\nname = \"second\"\nfrom = \"+12125550101\"\nrate = 1000.0\n";
+    const NEW_TOKEN: &str = "another-token-of-24-characters";
+    let server = Reloaded::start().await;
+    let before = server.configured();
+    let first = until("its tables are there", async || {
+        let answer = server.ask(SENDING_TOKEN, "shop").await;
+        (answer.0 != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    });
+    assert_eq!(first.await.0, StatusCode::ACCEPTED);
+    let unknown = server.ask(SENDING_TOKEN, "second").await;
+    assert_eq!(unknown.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", unknown.1);
+
+    let more = before.replace("[twilio]", &format!("{SECOND}[twilio]"));
+    server.reload(&more.replace(SENDING_TOKEN, NEW_TOKEN)).await;
+    assert_eq!(server.ask(SENDING_TOKEN, "second").await.0, StatusCode::UNAUTHORIZED);
+    let (status, answer) = server.ask(NEW_TOKEN, "second").await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    let sent_by = |from: &str| {
+        let ledger = server.sending.simulator.ledger();
+        ledger.messages.iter().filter(|it| it.from.as_deref() == Some(from)).count()
+    };
+    until("the second has sent", async || (sent_by("+12125550101") == 1).then_some(())).await;
+    assert_eq!(server.process.client.metric("offhook_sender_paused{sender=\"second\"}").await, 0.0);
+    let log = server.process.log();
+    assert!(!log.contains("needs a restart"), "{log}");
+
+    // One of another account would be another deployment.
+    let other = format!(
+        "[[account]]\nsid = \"AC{}\"\nauth_tokens = [\"t0ken-of-another-account\"]\n\
+         [[sender]]\nname = \"third\"\nfrom = \"+12125550102\"\naccount = \"AC{}\"\nrate = 1.0\n[twilio]",
+        "0".repeat(32),
+        "0".repeat(32)
+    );
+    let own =
+        format!("name = \"shop\"\naccount = \"{}\"", server.sending.simulator.identity().account);
+    let config = before.replace("[twilio]", &other).replace("name = \"shop\"", &own);
+    server.reload(&config).await;
+    assert!(server.process.log().contains("which needs a restart"), "{}", server.process.log());
+    assert_eq!(server.ask(NEW_TOKEN, "second").await.0, StatusCode::ACCEPTED, "as it was");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
