@@ -54,6 +54,8 @@ pub struct Outbound {
     pub metrics: SendMetrics,
     /// Where traces go.
     pub spans: Spans,
+    /// Is sent when there may be more to send than a moment ago, so that it does not wait for the next look.
+    pub news: tokio::sync::watch::Sender<()>,
 }
 
 impl Outbound {

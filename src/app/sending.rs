@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use axum::Router;
 use secrecy::ExposeSecret as _;
+use tokio::sync::watch;
 
 use crate::backend::postgres::{Handles, Postgres};
 use crate::backend::{Outbox, Store};
@@ -49,6 +50,7 @@ pub(super) fn start(
         sending.max_in_flight as usize * sending.accounts.len(),
         config.clock,
     )?;
+    let news = watch::Sender::new(());
     if let Some(metrics) = metrics {
         let service = Outbound {
             config: in_force.clone(),
@@ -58,6 +60,7 @@ pub(super) fn start(
             clock: config.clock,
             metrics,
             spans: spans.clone(),
+            news: news.clone(),
         };
         let stop = tasks.stop();
         tasks.spawn("sending", async move {
@@ -67,5 +70,6 @@ pub(super) fn start(
             }
         });
     }
-    Ok(api::router(api::Api::new(in_force.clone(), outbox.clone(), config.clock, spans)))
+    let api = api::Api::new(in_force.clone(), outbox.clone(), config.clock, spans, news);
+    Ok(api::router(api))
 }

@@ -19,7 +19,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -47,6 +47,8 @@ pub struct Api {
     pub clock: Clock,
     /// Where traces go.
     pub spans: Spans,
+    /// Is sent when there is something more to send.
+    pub news: watch::Sender<()>,
     /// Whose turn it is to be refused.
     refusals: Mutex<()>,
     /// The store's keys never change.
@@ -56,8 +58,15 @@ pub struct Api {
 impl Api {
     /// Answers with what is configured and kept.
     #[must_use]
-    pub fn new(config: InForce, outbox: Outbox, clock: Clock, spans: Spans) -> Self {
-        Self { config, outbox, clock, spans, refusals: Mutex::new(()), hashes: OnceCell::new() }
+    pub fn new(
+        config: InForce,
+        outbox: Outbox,
+        clock: Clock,
+        spans: Spans,
+        news: watch::Sender<()>,
+    ) -> Self {
+        let (refusals, hashes) = (Mutex::new(()), OnceCell::new());
+        Self { config, outbox, clock, spans, news, refusals, hashes }
     }
 }
 

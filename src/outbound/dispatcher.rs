@@ -50,7 +50,8 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
         max_in_flight: config.max_in_flight,
     };
     let (writes, write) = group::writes(outbound, ask);
-    let (answers, answer) = group::answers(outbound.outbox.clone(), outbound.metrics.clone());
+    let (answers, answer) =
+        group::answers(outbound.outbox.clone(), outbound.metrics.clone(), outbound.news.clone());
     let pattern = Lane {
         outbound: outbound.clone(),
         pace: String::new(),
@@ -100,12 +101,14 @@ impl Lane {
         let stop = &self.stop;
         let (tasks, outage, mut backoff) =
             (TaskTracker::new(), Outage::default(), Backoff::default());
+        let mut news = self.outbound.news.subscribe();
         while !stop.is_cancelled() {
+            news.mark_unchanged();
             let Some(ask) = self.ask(&self.outbound.config.now()) else {
                 stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
                 continue;
             };
-            let pause = match self.outbound.outbox.claim(&ask).await {
+            let (pause, wakes) = match self.outbound.outbox.claim(&ask).await {
                 Ok(claims) => {
                     backoff.reset();
                     if let Some(over) = outage.ends() {
@@ -131,19 +134,23 @@ impl Lane {
                         let lane = self.clone();
                         tasks.spawn(async move { lane.send(id, at).await });
                     }
-                    claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+                    (
+                        claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
+                        claims.again.is_none(),
+                    )
                 }
                 Err(error) => {
                     self.outbound.metrics.store_errors.inc();
                     if outage.begins() {
                         warn!(error = %error, "the store cannot be asked for work: nothing is sent until it answers");
                     }
-                    backoff.next_wait()
+                    (backoff.next_wait(), false)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause) => {}
+                _ = news.changed(), if wakes => {}
             }
         }
         tasks.close();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use super::gate::Gates;
@@ -87,13 +87,19 @@ impl Answers {
 }
 
 /// What [`Answers`] hands over, and what stores it until the last of them is gone.
-pub(super) fn answers(outbox: Outbox, metrics: SendMetrics) -> (Answers, impl Future<Output = ()>) {
+pub(super) fn answers(
+    outbox: Outbox,
+    metrics: SendMetrics,
+    news: watch::Sender<()>,
+) -> (Answers, impl Future<Output = ()>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
     let commit = async move {
         let (mut group, outage) = (Vec::new(), Outage::default());
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
             store(&outbox, &group, &outage, &metrics).await;
             crash_points::point(Point::Answered);
+            // There is room for others.
+            news.send_replace(());
             group.clear();
         }
     };

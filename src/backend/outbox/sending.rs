@@ -45,7 +45,8 @@ pub struct Claims {
     pub claimed: Vec<Claimed>,
     /// The store's clock, when they were.
     pub now: Option<Timestamp>,
-    /// In how long there may be more.
+    /// When the pace allows more; `None` where it is not the pace that is waited for: nothing is due, or the account has
+    /// as many requests in flight as it may, or is stopped.
     pub again: Option<Duration>,
     /// Whether the pace was so far ahead that the clock must have gone back.
     pub clamped: bool,

@@ -12,6 +12,8 @@ pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
 pub(in crate::backend) mod write;
 
+use std::collections::BTreeMap;
+
 use super::session::{Cells, Session, params};
 use crate::dispatch::outcome::{self, Standing};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
@@ -50,16 +52,19 @@ async fn conclude<S: Session>(
     session: &mut S,
     notifications: &[String],
 ) -> Result<Vec<NotificationState>, sqlx::Error> {
-    let mut outcomes = Vec::new();
-    for id in notifications {
-        let sql = "SELECT n.state AS now, n.on_unknown, a.state, a.reason, a.look_at IS NOT NULL AS looked_for \
-                   FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE n.id = $1 \
-                   ORDER BY a.number";
-        let rows = session.rows(sql, params![id.as_str()]).await?;
-        let Some(first) = rows.first() else { continue };
-        let now = first.parsed("now", NotificationState::parse)?;
-        let on_unknown = first.parsed("on_unknown", OnUnknown::parse)?;
-        let standing = |row: &Cells| {
+    let sql = format!(
+        "SELECT n.id, n.state AS now, n.on_unknown, a.state, a.reason, a.look_at IS NOT NULL AS looked_for \
+         FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE {} ORDER BY n.id, a.number",
+        S::among("n.id", 1)
+    );
+    let rows = session.rows(&sql, params![notifications.to_vec()]).await?;
+    let mut all: BTreeMap<String, Vec<&Cells>> = BTreeMap::new();
+    for row in &rows {
+        all.entry(row.text("id")?).or_default().push(row);
+    }
+    let (mut outcomes, mut changed) = (Vec::new(), BTreeMap::<_, Vec<String>>::new());
+    for (id, rows) in all {
+        let standing = |row: &&Cells| {
             Ok(Standing {
                 state: row.parsed("state", AttemptState::parse)?,
                 reason: row.optional("reason")?,
@@ -67,17 +72,21 @@ async fn conclude<S: Session>(
             })
         };
         let standings = rows.iter().map(standing).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let now = rows[0].parsed("now", NotificationState::parse)?;
+        let on_unknown = rows[0].parsed("on_unknown", OnUnknown::parse)?;
         let outcome = outcome::of(&standings, on_unknown);
-        if outcome.state == now {
-            continue;
+        if outcome.state != now {
+            outcomes.push(outcome.state);
+            changed.entry((outcome.state.as_str(), outcome.reason)).or_default().push(id);
         }
-        let settled = if outcome.state == NotificationState::Open { "NULL" } else { S::NOW };
+    }
+    for ((state, reason), ids) in changed {
+        let settled = if state == NotificationState::Open.as_str() { "NULL" } else { S::NOW };
         let sql = format!(
-            "UPDATE notifications SET state = $2, reason = $3, settled_at = {settled} WHERE id = $1"
+            "UPDATE notifications SET state = $2, reason = $3, settled_at = {settled} WHERE {}",
+            S::among("id", 1)
         );
-        let params = params![id.as_str(), outcome.state.as_str(), outcome.reason];
-        session.execute(&sql, params).await?;
-        outcomes.push(outcome.state);
+        session.execute(&sql, params![ids, state, reason]).await?;
     }
     Ok(outcomes)
 }

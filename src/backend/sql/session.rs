@@ -184,6 +184,9 @@ pub(in crate::backend) trait Session: Send {
     /// The condition that a column is one of the texts of a parameter.
     fn among(column: &str, parameter: u32) -> String;
 
+    /// Two parameters of equally many texts, as the table `pairs` with the columns `a` and `b`.
+    fn pairs(a: u32, b: u32) -> String;
+
     /// Runs a statement that returns rows.
     fn rows(
         &mut self,
@@ -258,6 +261,10 @@ impl Session for PostgresSession<'_> {
         format!("{column} = ANY(${parameter}::text[])")
     }
 
+    fn pairs(a: u32, b: u32) -> String {
+        format!("unnest(${a}::text[], ${b}::text[]) AS pairs (a, b)")
+    }
+
     async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Cells>, sqlx::Error> {
         let query = sqlx::query(AssertSqlSafe(sql)).persistent(self.keep);
         let query = params.into_iter().fold(query, |query, param| match param {
@@ -324,6 +331,13 @@ impl Session for SqliteSession<'_> {
 
     fn among(column: &str, parameter: u32) -> String {
         format!("{column} IN (SELECT value FROM json_each(${parameter}))")
+    }
+
+    fn pairs(a: u32, b: u32) -> String {
+        format!(
+            "(SELECT x.value AS a, y.value AS b FROM json_each(${a}) AS x \
+             JOIN json_each(${b}) AS y ON y.key = x.key) AS pairs"
+        )
     }
 
     async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Cells>, sqlx::Error> {

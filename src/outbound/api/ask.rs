@@ -206,7 +206,10 @@ pub(super) async fn ask(
     let mut trace = Trace::of_ask(&api.spans, new.attempt);
     trace.is_of(&new.sender);
     let (id, repeated) = match api.outbox.ask(&new).await.map_err(unavailable)? {
-        Asked::Kept => (new.id, false),
+        Asked::Kept => {
+            api.news.send_replace(());
+            (new.id, false)
+        }
         Asked::Before(id) => (id, true),
         Asked::Conflict => {
             let detail = "another request was sent with this Idempotency-Key: use a new key";

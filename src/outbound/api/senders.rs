@@ -115,6 +115,7 @@ pub(super) async fn resume(
 ) -> Result<Json<Resumed>, Problem> {
     let sender = known(&api, name)?;
     let resumed = api.outbox.resume(&sender.name, &sender.account).await.map_err(unavailable)?;
+    api.news.send_replace(());
     warn!(sender = sender.name, token, resumed, "an operator has resumed a sender");
     Ok(Json(Resumed { resumed }))
 }

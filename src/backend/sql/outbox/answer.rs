@@ -1,5 +1,6 @@
 //! Answers to attempts, and what follows from them for others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{conclude, lock_notifications};
@@ -22,104 +23,191 @@ pub(in crate::backend) async fn answer<S: Session>(
 ) -> Result<AnswersStored, sqlx::Error> {
     let attempts: Vec<String> = answers.iter().map(|answer| answer.id.to_string()).collect();
     let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
+    let rows = lock_attempts(session, &attempts).await?;
     let mut stored = AnswersStored::default();
+    let (mut accepted, mut others) = (Vec::new(), Vec::new());
     for answer in answers {
-        stored.late += u64::from(!one(session, answer, &mut stored.duplicates).await?);
+        let id = answer.id.to_string();
+        match (rows.get(&id), &answer.outcome) {
+            // It was purged.
+            (None, _) => stored.late += 1,
+            (Some(row), Outcome::Accepted { sid, .. }) => accepted.push((id, sid.as_str(), row)),
+            (Some(row), outcome) => others.push((id, outcome, row)),
+        }
+    }
+    accept_all(session, &accepted, &mut stored).await?;
+    for (id, outcome, row) in others {
+        stored.late += u64::from(!one(session, &id, outcome, row).await?);
     }
     stored.outcomes = conclude(session, &notifications).await?;
     Ok(stored)
 }
 
-async fn one<S: Session>(
+async fn lock_attempts<S: Session>(
     session: &mut S,
-    answer: &Answered,
-    duplicates: &mut u64,
-) -> Result<bool, sqlx::Error> {
-    let id = answer.id.to_string();
+    attempts: &[String],
+) -> Result<BTreeMap<String, Cells>, sqlx::Error> {
     let sql = format!(
-        "SELECT state, sender, account, to_hash, sid, notification FROM attempts WHERE id = $1{}",
+        "SELECT id, state, sender, account, to_hash, sid, notification FROM attempts WHERE {} ORDER BY id{}",
+        S::among("id", 1),
         S::FOR_UPDATE
     );
-    let Some(row) = session.row(&sql, params![id.as_str()]).await? else { return Ok(false) };
+    let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
+    rows.into_iter().map(|row| Ok((row.text("id")?, row))).collect()
+}
+
+/// Whether an answer settles an attempt. A late one also settles what was thought unknown. A callback may have settled
+/// it before; then only the SID is new.
+fn waits(row: &Cells) -> Result<bool, sqlx::Error> {
     let state = row.parsed("state", AttemptState::parse)?;
-    // A late answer also settles what was thought unknown. A callback may have settled it before; then only the SID is new.
-    let waits = matches!(state, AttemptState::Writing | AttemptState::Unknown);
-    match &answer.outcome {
-        Outcome::Accepted { sid, .. } => {
-            *duplicates += u64::from(prove(session, &id, sid, "answer").await?);
-            if waits {
-                accept(session, &id, sid).await?;
-                withdraw_others(session, &row.text("notification")?, &id).await?;
-            }
-            stops(session, &row, None).await?;
-            Ok(waits)
+    Ok(matches!(state, AttemptState::Writing | AttemptState::Unknown))
+}
+
+/// The provider has these, each under its SID. Most answers are of this kind: there are as many statements for all of
+/// them as for one.
+async fn accept_all<S: Session>(
+    session: &mut S,
+    accepted: &[(String, &str, &Cells)],
+    stored: &mut AnswersStored,
+) -> Result<(), sqlx::Error> {
+    if accepted.is_empty() {
+        return Ok(());
+    }
+    let proven: Vec<(&str, &str)> = accepted.iter().map(|(id, sid, _)| (&**id, *sid)).collect();
+    stored.duplicates += prove(session, &proven, "answer").await?;
+    let (mut waiting, mut sids, mut notifications) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut senders, mut accounts) = (BTreeSet::new(), BTreeSet::new());
+    for (id, sid, row) in accepted {
+        senders.insert(row.text("sender")?);
+        accounts.insert(row.text("account")?);
+        if waits(row)? {
+            waiting.push(id.clone());
+            sids.push((*sid).to_owned());
+            notifications.push(row.text("notification")?);
+        } else {
+            stored.late += 1;
         }
+    }
+    accept(session, &waiting, &sids).await?;
+    withdraw_others(session, &notifications, &waiting).await?;
+    succeeded(session, senders.into_iter().collect(), accounts.into_iter().collect()).await
+}
+
+/// Stores an answer that is no success, and returns whether its attempt was waiting for it.
+async fn one<S: Session>(
+    session: &mut S,
+    id: &str,
+    outcome: &Outcome,
+    row: &Cells,
+) -> Result<bool, sqlx::Error> {
+    let (waits, is_writing) =
+        (waits(row)?, row.parsed("state", AttemptState::parse)? == AttemptState::Writing);
+    match outcome {
+        Outcome::Accepted { .. } => Ok(waits),
         Outcome::Back { after, why, stop } => {
-            if state == AttemptState::Writing {
-                back(session, &id, *after, *why).await?;
+            if is_writing {
+                back(session, id, *after, *why).await?;
             }
-            stops(session, &row, stop.as_ref()).await?;
-            Ok(state == AttemptState::Writing)
+            stops(session, row, stop.as_ref()).await?;
+            Ok(is_writing)
         }
         Outcome::Failed { reason, stop } => {
             if waits {
-                fail(session, &id, reason).await?;
+                fail(session, id, reason).await?;
             }
-            stops(session, &row, stop.as_ref()).await?;
+            stops(session, row, stop.as_ref()).await?;
             Ok(waits)
         }
         Outcome::Unknown { reason, look_after } => {
-            if state == AttemptState::Writing {
-                unknown(session, &id, reason, *look_after).await?;
+            if is_writing {
+                unknown(session, id, reason, *look_after).await?;
             }
-            Ok(state == AttemptState::Writing)
+            Ok(is_writing)
         }
     }
 }
 
-/// Keeps that an attempt has a SID, and returns whether it has another one.
+/// Keeps that attempts have SIDs, and returns how many of these are another one of their attempt.
 pub(super) async fn prove<S: Session>(
     session: &mut S,
-    attempt: &str,
-    sid: &str,
+    proven: &[(&str, &str)],
     proof: &str,
-) -> Result<bool, sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
+    if proven.is_empty() {
+        return Ok(0);
+    }
     let sql = format!(
-        "INSERT INTO attempt_sids (attempt, sid, proof, at) VALUES ($1, $2, $3, {}) ON CONFLICT (attempt, sid) DO NOTHING",
-        S::NOW
+        "INSERT INTO attempt_sids (attempt, sid, proof, at) SELECT a, b, $3, {} FROM {} WHERE true \
+         ON CONFLICT (attempt, sid) DO NOTHING RETURNING attempt",
+        S::NOW,
+        S::pairs(1, 2)
     );
-    let is_new = session.execute(&sql, params![attempt, sid, proof]).await? > 0;
-    let sql = "SELECT count(*) AS sids FROM attempt_sids WHERE attempt = $1";
-    let row = session.row(sql, params![attempt]).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(is_new && row.number("sids")? > 1)
+    let attempts: Vec<String> = proven.iter().map(|(attempt, _)| (*attempt).to_owned()).collect();
+    let sids: Vec<String> = proven.iter().map(|(_, sid)| (*sid).to_owned()).collect();
+    let new = session.rows(&sql, params![attempts, sids, proof]).await?;
+    let new = new.iter().map(|row| row.text("attempt")).collect::<Result<Vec<_>, _>>()?;
+    let sql = format!(
+        "SELECT attempt FROM attempt_sids WHERE {} GROUP BY attempt HAVING count(*) > 1",
+        S::among("attempt", 1)
+    );
+    let several = session.rows(&sql, params![new.clone()]).await?;
+    let several = several.iter().map(|row| row.text("attempt")).collect::<Result<Vec<_>, _>>()?;
+    Ok(new.iter().filter(|attempt| several.contains(attempt)).count() as u64)
 }
 
-/// The provider has it.
+/// The provider has these attempts, each under its SID.
 pub(super) async fn accept<S: Session>(
     session: &mut S,
-    id: &str,
-    sid: &str,
+    attempts: &[String],
+    sids: &[String],
 ) -> Result<(), sqlx::Error> {
+    if attempts.is_empty() {
+        return Ok(());
+    }
     let sql = format!(
-        "UPDATE attempts SET state = 'accepted', sid = $2, reason = NULL, throttled = 0, holder = NULL, lease_until = NULL, \
-         look_at = {} WHERE id = $1",
-        S::later("deadline", CONFIRMED_WITHIN)
+        "UPDATE attempts SET state = 'accepted', sid = pairs.b, reason = NULL, throttled = 0, holder = NULL, \
+         lease_until = NULL, look_at = {} FROM {} WHERE attempts.id = pairs.a",
+        S::later("deadline", CONFIRMED_WITHIN),
+        S::pairs(1, 2)
     );
-    session.execute(&sql, params![id, sid]).await.map(|_| ())
+    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await.map(|_| ())
 }
 
-/// Withdraws the other attempts of a notification that have not been sent: one is proven.
+/// Withdraws the other attempts of these notifications that have not been sent: one is proven.
 pub(super) async fn withdraw_others<S: Session>(
     session: &mut S,
-    notification: &str,
-    but: &str,
+    notifications: &[String],
+    but: &[String],
 ) -> Result<(), sqlx::Error> {
+    if notifications.is_empty() {
+        return Ok(());
+    }
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, holder = NULL, lease_until = NULL, \
-         settled_at = {} WHERE notification = $1 AND id <> $2 AND state IN ('due', 'claimed')",
-        S::NOW
+         settled_at = {} WHERE {} AND NOT {} AND state IN ('due', 'claimed')",
+        S::NOW,
+        S::among("notification", 1),
+        S::among("id", 2)
     );
-    session.execute(&sql, params![notification, but]).await.map(|_| ())
+    session.execute(&sql, params![notifications.to_vec(), but.to_vec()]).await.map(|_| ())
+}
+
+/// A success ends a row of failures of its sender and of its account.
+async fn succeeded<S: Session>(
+    session: &mut S,
+    senders: Vec<String>,
+    accounts: Vec<String>,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "UPDATE senders SET unlisted = 0, cooldown_ms = 0 WHERE {} AND (unlisted > 0 OR cooldown_ms > 0)",
+        S::among("name", 1)
+    );
+    session.execute(&sql, params![senders]).await?;
+    let sql = format!(
+        "UPDATE sending_accounts SET failures = 0 WHERE {} AND failures > 0",
+        S::among("account", 1)
+    );
+    session.execute(&sql, params![accounts]).await.map(|_| ())
 }
 
 async fn back<S: Session>(
@@ -173,14 +261,7 @@ pub(super) async fn stops<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let (sender, account) = (row.text("sender")?, row.text("account")?);
     match stop {
-        None => {
-            let sql = "UPDATE senders SET unlisted = 0, cooldown_ms = 0 WHERE name = $1 \
-                       AND (unlisted > 0 OR cooldown_ms > 0)";
-            session.execute(sql, params![sender]).await?;
-            let sql =
-                "UPDATE sending_accounts SET failures = 0 WHERE account = $1 AND failures > 0";
-            session.execute(sql, params![account]).await?;
-        }
+        None => succeeded(session, vec![sender], vec![account]).await?,
         Some(Stop::AccountCooldown(lasts)) => {
             let until = S::later(S::NOW, *lasts);
             let sql =

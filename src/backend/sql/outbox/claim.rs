@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use super::attempt_id;
 use crate::backend::outbox::{ClaimAsk, Claimed, Claims};
-use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::backend::sql::session::{Session, malformed, params};
 use crate::clock::Timestamp;
 
-/// How soon a pace is looked at again whose account has as many requests in flight as it may.
-const FULL: Duration = Duration::from_millis(5);
-/// How soon one is looked at again where nothing is due.
-const IDLE: Duration = Duration::from_millis(200);
 /// The most units that one attempt has, with room to spare: a pace that is further ahead is wrong.
 const MOST_UNITS: u32 = 64;
 
@@ -38,25 +34,25 @@ pub(in crate::backend) async fn claim<S: Session>(
         free_at = now;
     }
     let horizon = now.after(ask.ahead);
-    let again = |after: Duration| {
-        Ok(Claims { now: Some(now), again: Some(after), clamped, ..Claims::default() })
-    };
+    let nothing = Claims { now: Some(now), clamped, ..Claims::default() };
     if free_at >= horizon && !clamped {
-        return again(free_at.since(horizon).max(Duration::from_millis(1)));
+        let again = Some(free_at.since(horizon).max(Duration::from_millis(1)));
+        return Ok(Claims { again, ..nothing });
     }
     let account = account(session, &ask.account, now).await?;
     if account.is_stopped {
-        return again(IDLE);
+        return Ok(nothing);
     }
     let room = u64::from(ask.max_in_flight).saturating_sub(account.in_flight);
     let limit = room.min(ask.limit.into());
     if limit == 0 {
-        return again(FULL);
+        return Ok(nothing);
     }
     let sql = format!(
         "SELECT id, units FROM attempts WHERE pace = $1 AND state = 'due' AND due_at <= $2{time} \
          AND sender NOT IN (SELECT name FROM senders WHERE paused IS NOT NULL OR cooldown_until > $2{time}) \
-         ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
+         ORDER BY priority, deadline, created_at, id LIMIT {}{}",
+        limit.min(slots(ask)),
         S::SKIP_LOCKED
     );
     let rows = session.rows(&sql, params![ask.pace.as_str(), now]).await?;
@@ -66,36 +62,43 @@ pub(in crate::backend) async fn claim<S: Session>(
         if !claimed.is_empty() && send_at >= horizon {
             break;
         }
-        take(session, ask, row, send_at).await?;
         claimed.push(Claimed { id: attempt_id(row, "id")?, send_at });
         let units = u32::try_from(row.number("units")?).unwrap_or(1);
         free_at = send_at.after(ask.per_unit.saturating_mul(units));
     }
+    take(session, ask, &claimed).await?;
     if !claimed.is_empty() || clamped {
         let sql = format!("UPDATE paces SET free_at = $2{time} WHERE name = $1");
         session.execute(&sql, params![ask.pace.as_str(), free_at]).await?;
     }
-    let again = match claimed.is_empty() {
-        true => Some(IDLE),
-        false => Some(free_at.since(horizon)),
-    };
+    let again = (!claimed.is_empty()).then(|| free_at.since(horizon));
     Ok(Claims { claimed, now: Some(now), again, clamped })
+}
+
+/// How many attempts of one unit have a slot before the horizon; no more are read.
+fn slots(ask: &ClaimAsk) -> u64 {
+    let slots = ask.ahead.as_nanos().div_ceil(ask.per_unit.as_nanos().max(1));
+    u64::try_from(slots).unwrap_or(u64::MAX).max(1)
 }
 
 async fn take<S: Session>(
     session: &mut S,
     ask: &ClaimAsk,
-    row: &Cells,
-    send_at: Timestamp,
+    claimed: &[Claimed],
 ) -> Result<(), sqlx::Error> {
+    if claimed.is_empty() {
+        return Ok(());
+    }
     let time = S::TIME;
     let sql = format!(
-        "UPDATE attempts SET state = 'claimed', held = NULL, holder = $2, send_at = $3{time}, lease_until = $4{time} \
-         WHERE id = $1"
+        "UPDATE attempts SET state = 'claimed', held = NULL, holder = $3, send_at = pairs.b{time}, lease_until = {} \
+         FROM {} WHERE attempts.id = pairs.a",
+        S::later(&format!("pairs.b{time}"), ask.lease),
+        S::pairs(1, 2)
     );
-    let until = send_at.after(ask.lease);
-    let params = params![row.text("id")?, ask.holder.as_str(), send_at, until];
-    session.execute(&sql, params).await.map(|_| ())
+    let ids: Vec<String> = claimed.iter().map(|one| one.id.to_string()).collect();
+    let slots: Vec<String> = claimed.iter().map(|one| one.send_at.to_string()).collect();
+    session.execute(&sql, params![ids, slots, ask.holder.as_str()]).await.map(|_| ())
 }
 
 struct Account {
@@ -110,7 +113,8 @@ async fn account<S: Session>(
     now: Timestamp,
 ) -> Result<Account, sqlx::Error> {
     let sql = format!(
-        "SELECT (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'writing') AS in_flight, \
+        "SELECT (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'writing') \
+         + (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'claimed' AND lease_until > $2{time}) AS in_flight, \
          (SELECT count(*) FROM sending_accounts WHERE account = $1 \
           AND (paused IS NOT NULL OR cooldown_until > $2{time})) \
          + (SELECT count(*) FROM outbox WHERE held IS NOT NULL) AS stops",

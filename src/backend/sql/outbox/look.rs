@@ -60,7 +60,8 @@ pub(in crate::backend) async fn overdue<S: Session>(
             }
             AttemptState::Accepted if over => {
                 // A wake may be lost: its event is not.
-                settle::one(session, &id, &mut Settled::default()).await?;
+                let one = std::slice::from_ref(&id);
+                settle::by_events(session, one, &mut Settled::default()).await?;
                 let sql = format!(
                     "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
                      WHERE id = $1 AND state = 'accepted' AND look_at < {now}"
@@ -91,9 +92,7 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
         return Ok(Vec::new());
     }
     let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
-    for id in &ids {
-        settle::one(session, id, &mut Settled::default()).await?;
-    }
+    settle::by_events(session, &ids, &mut Settled::default()).await?;
     conclude(session, &notifications).await?;
     let sql = format!(
         "UPDATE attempts SET look_at = {} WHERE {} AND state = 'unknown' AND look_at < {now} RETURNING id",
@@ -185,9 +184,10 @@ pub(in crate::backend) async fn looked<S: Session>(
     let mut resent = false;
     match looked {
         Looked::Inferred { sid, .. } => {
-            prove(session, &id, sid, "look-up").await?;
-            accept(session, &id, sid).await?;
-            withdraw_others(session, &row.text("notification")?, &id).await?;
+            prove(session, &[(&id, sid)], "look-up").await?;
+            let one = std::slice::from_ref(&id);
+            accept(session, one, std::slice::from_ref(sid)).await?;
+            withdraw_others(session, &[row.text("notification")?], one).await?;
         }
         Looked::Perhaps => ends(session, &id, "perhaps").await?,
         Looked::Absent { last: true, .. } => {

@@ -1,14 +1,14 @@
 //! Callbacks become outcomes: what the events of an attempt prove about it. An event is an attempt's by the id that it
 //! carries, or by its SID.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{accept, fail, prove, stops, withdraw_others};
 use super::{conclude, lock_notifications};
 use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::dispatch::AttemptState;
-use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
+use crate::dispatch::evidence::{self, Evidence, Heard, Outcome};
 use crate::dispatch::rejection;
 use crate::event::Resource;
 use crate::labels::Label as _;
@@ -16,7 +16,7 @@ use crate::labels::Label as _;
 /// Most wakes of one transaction.
 const WAKES_AT_ONCE: u32 = 200;
 /// Most events of one attempt that are read: a message has about five.
-const MOST_EVENTS: u32 = 200;
+const MOST_EVENTS: usize = 200;
 
 /// Takes wakes, and decides about their attempts. What another process has taken is left to it.
 pub(in crate::backend) async fn settle<S: Session>(
@@ -36,12 +36,11 @@ pub(in crate::backend) async fn settle<S: Session>(
         return Ok(settled);
     }
     let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
-    for attempt in &attempts {
-        let account = one(session, attempt, &mut settled).await?;
-        for wake in &wakes {
-            let is_of_it = wake.optional("attempt")?.as_deref() == Some(attempt);
-            settled.mismatches += u64::from(is_of_it && !fits(wake, account.as_deref())?);
-        }
+    let accounts = by_events(session, &attempts, &mut settled).await?;
+    for wake in &wakes {
+        let Some(attempt) = wake.optional("attempt")? else { continue };
+        let account = accounts.get(&attempt).map(String::as_str);
+        settled.mismatches += u64::from(!fits(wake, account)?);
     }
     settled.outcomes = conclude(session, &notifications).await?;
     Ok(settled)
@@ -54,98 +53,164 @@ fn fits(wake: &Cells, account: Option<&str>) -> Result<bool, sqlx::Error> {
     Ok(account.is_some() && wake.optional("account")?.as_deref() == account && is_message)
 }
 
-/// Decides about one attempt by its events, and returns its account; `None` if there is no such attempt. The
-/// notification must be locked.
-pub(super) async fn one<S: Session>(
+/// Decides about attempts by their events, and returns their accounts; there is none of what is no attempt. Their
+/// notifications must be locked.
+pub(super) async fn by_events<S: Session>(
     session: &mut S,
-    attempt: &str,
+    attempts: &[String],
     settled: &mut Settled,
-) -> Result<Option<String>, sqlx::Error> {
+) -> Result<BTreeMap<String, String>, sqlx::Error> {
     let sql = format!(
-        "SELECT state, account, sender, to_hash, notification, sid, written_at IS NOT NULL AS written \
-         FROM attempts WHERE id = $1{}",
+        "SELECT id, state, account, sender, to_hash, notification, sid, written_at IS NOT NULL AS written \
+         FROM attempts WHERE {} ORDER BY id{}",
+        S::among("id", 1),
         S::FOR_UPDATE
     );
-    let Some(row) = session.row(&sql, params![attempt]).await? else { return Ok(None) };
-    let account = row.text("account")?;
-    let Some(proof) = proof(session, attempt, &account, settled).await? else {
-        return Ok(Some(account));
-    };
-    // What was never written cannot have been accepted: the id was guessed, or copied.
-    if row.number("written")? == 0 {
-        settled.mismatches += 1;
-        return Ok(Some(account));
+    let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
+    let events = events(session, attempts).await?;
+    let (mut accounts, mut proofs, mut proven) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for row in &rows {
+        let (id, account) = (row.text("id")?, row.text("account")?);
+        let heard = events.get(&id).into_iter().flatten().map(Event::heard);
+        let Evidence { proof, duplicates, mismatches: _ } = Evidence::of(&account, heard);
+        let sids = proof.iter().map(|proof| proof.sid.clone()).chain(duplicates);
+        proven.extend(sids.map(|sid| (id.clone(), sid)));
+        proofs.extend(proof.map(|proof| (id.clone(), row, proof)));
+        accounts.insert(id, account);
     }
-    let state = row.parsed("state", AttemptState::parse)?;
-    match evidence::settled(state, &proof.outcome) {
-        Some(AttemptState::Accepted) => {
-            accept(session, attempt, &proof.sid).await?;
-            withdraw_others(session, &row.text("notification")?, attempt).await?;
+    let proven: Vec<(&str, &str)> = proven.iter().map(|(id, sid)| (&**id, &**sid)).collect();
+    settled.duplicates += prove(session, &proven, "callback").await?;
+    let (mut accepted, mut confirmed) = (Proven::default(), Proven::default());
+    for (id, row, proof) in proofs {
+        // What was never written cannot have been accepted: the id was guessed, or copied.
+        if row.number("written")? == 0 {
+            settled.mismatches += 1;
+            continue;
         }
-        Some(AttemptState::Confirmed) => {
-            confirm(session, attempt, &proof.sid).await?;
-            withdraw_others(session, &row.text("notification")?, attempt).await?;
-            settled.confirmed += 1;
-        }
-        Some(AttemptState::Failed) => {
-            let Outcome::Failed { code } = &proof.outcome else { return Ok(Some(account)) };
-            let follows = rejection::follows(code.as_deref(), rejection::Heard::Message);
-            let why = code.as_deref().unwrap_or(follows.reason.as_str());
-            fail(session, attempt, why).await?;
-            let sql = "UPDATE attempts SET sid = $2 WHERE id = $1";
-            session.execute(sql, params![attempt, proof.sid.as_str()]).await?;
-            if let Some(stop) = Stop::of(follows.effect, why) {
-                stops(session, &row, Some(&stop)).await?;
+        let state = row.parsed("state", AttemptState::parse)?;
+        match evidence::settled(state, &proof.outcome) {
+            Some(AttemptState::Accepted) => accepted.add(id, row, proof.sid)?,
+            Some(AttemptState::Confirmed) => confirmed.add(id, row, proof.sid)?,
+            Some(AttemptState::Failed) => {
+                let Outcome::Failed { code } = &proof.outcome else { continue };
+                failed(session, &id, row, &proof.sid, code.as_deref()).await?;
+                settled.failed += 1;
             }
-            settled.failed += 1;
+            _ => {}
         }
-        _ => {}
     }
-    Ok(Some(account))
+    accept(session, &accepted.attempts, &accepted.sids).await?;
+    confirm(session, &confirmed).await?;
+    settled.confirmed += confirmed.attempts.len() as u64;
+    for one in [accepted, confirmed] {
+        withdraw_others(session, &one.notifications, &one.attempts).await?;
+    }
+    Ok(accounts)
 }
 
-async fn proof<S: Session>(
+/// Attempts of which the same is proven, each with its SID.
+#[derive(Default)]
+struct Proven {
+    attempts: Vec<String>,
+    sids: Vec<String>,
+    notifications: Vec<String>,
+}
+
+impl Proven {
+    fn add(&mut self, attempt: String, row: &Cells, sid: String) -> Result<(), sqlx::Error> {
+        self.notifications.push(row.text("notification")?);
+        self.attempts.push(attempt);
+        self.sids.push(sid);
+        Ok(())
+    }
+}
+
+/// What is stored of an event.
+struct Event {
+    sid: String,
+    account: String,
+    resource: Option<Resource>,
+    status: String,
+    error_code: Option<String>,
+}
+
+impl Event {
+    fn heard(&self) -> Heard<'_> {
+        Heard {
+            sid: &self.sid,
+            account: &self.account,
+            resource: self.resource,
+            status: &self.status,
+            error_code: self.error_code.as_deref(),
+        }
+    }
+}
+
+/// The events of each attempt: those that carry its id, then those that carry none and are about a message that is
+/// proven to be its own.
+async fn events<S: Session>(
+    session: &mut S,
+    attempts: &[String],
+) -> Result<BTreeMap<String, Vec<Event>>, sqlx::Error> {
+    let (columns, statuses) = (
+        "e.sid, e.account, e.resource, e.status, s.error_code FROM events AS e",
+        "LEFT JOIN statuses AS s ON s.sid = e.sid AND s.account = e.account",
+    );
+    let most = MOST_EVENTS * attempts.len();
+    let sql = format!(
+        "SELECT e.attempt AS attempt, {columns} {statuses} WHERE {} LIMIT {most}",
+        S::among("e.attempt", 1)
+    );
+    let mut rows = session.rows(&sql, params![attempts.to_vec()]).await?;
+    let sql = format!(
+        "SELECT p.attempt AS attempt, {columns} JOIN attempt_sids AS p ON p.sid = e.sid \
+         JOIN attempts AS a ON a.id = p.attempt AND a.account = e.account {statuses} \
+         WHERE {} AND e.attempt IS NULL AND e.resource = 'message' LIMIT {most}",
+        S::among("p.attempt", 1)
+    );
+    rows.extend(session.rows(&sql, params![attempts.to_vec()]).await?);
+    let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    for row in &rows {
+        let text = |column| Ok::<_, sqlx::Error>(row.optional(column)?.unwrap_or_default());
+        events.entry(row.text("attempt")?).or_default().push(Event {
+            sid: text("sid")?,
+            account: text("account")?,
+            resource: row.optional("resource")?.as_deref().and_then(Resource::parse),
+            status: text("status")?,
+            error_code: row.optional("error_code")?,
+        });
+    }
+    Ok(events)
+}
+
+async fn failed<S: Session>(
     session: &mut S,
     attempt: &str,
-    account: &str,
-    settled: &mut Settled,
-) -> Result<Option<Proof>, sqlx::Error> {
-    // Those that carry its id, then those that carry none and are about a message that is proven to be its own.
-    let select = "SELECT e.sid, e.account, e.resource, e.status, s.error_code FROM events AS e \
-                  LEFT JOIN statuses AS s ON s.sid = e.sid AND s.account = e.account";
-    let sql = format!("{select} WHERE e.attempt = $1 LIMIT {MOST_EVENTS}");
-    let mut rows = session.rows(&sql, params![attempt]).await?;
-    let sql = format!(
-        "{select} JOIN attempt_sids AS p ON p.sid = e.sid WHERE p.attempt = $1 AND e.account = $2 \
-         AND e.attempt IS NULL AND e.resource = 'message' LIMIT {MOST_EVENTS}"
-    );
-    rows.extend(session.rows(&sql, params![attempt, account]).await?);
-    let mut events = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let resource = row.optional("resource")?.as_deref().and_then(Resource::parse);
-        let texts = ["sid", "account", "status", "error_code"].map(|column| row.optional(column));
-        let [sid, signed_by, status, code] = texts;
-        events.push((sid?, signed_by?, status?, code?, resource));
+    row: &Cells,
+    sid: &str,
+    code: Option<&str>,
+) -> Result<(), sqlx::Error> {
+    let follows = rejection::follows(code, rejection::Heard::Message);
+    let why = code.unwrap_or(follows.reason.as_str());
+    fail(session, attempt, why).await?;
+    let sql = "UPDATE attempts SET sid = $2 WHERE id = $1";
+    session.execute(sql, params![attempt, sid]).await?;
+    if let Some(stop) = Stop::of(follows.effect, why) {
+        stops(session, row, Some(&stop)).await?;
     }
-    let heard = events.iter().map(|(sid, signed_by, status, code, resource)| Heard {
-        sid: sid.as_deref().unwrap_or_default(),
-        account: signed_by.as_deref().unwrap_or_default(),
-        resource: *resource,
-        status: status.as_deref().unwrap_or_default(),
-        error_code: code.as_deref(),
-    });
-    let Evidence { proof, duplicates, mismatches: _ } = Evidence::of(account, heard);
-    for sid in proof.iter().map(|proof| &proof.sid).chain(&duplicates) {
-        settled.duplicates += u64::from(prove(session, attempt, sid, "callback").await?);
-    }
-    Ok(proof)
+    Ok(())
 }
 
-async fn confirm<S: Session>(session: &mut S, id: &str, sid: &str) -> Result<(), sqlx::Error> {
+async fn confirm<S: Session>(session: &mut S, confirmed: &Proven) -> Result<(), sqlx::Error> {
+    if confirmed.attempts.is_empty() {
+        return Ok(());
+    }
     let sql = format!(
-        "UPDATE attempts SET state = 'confirmed', sid = $2, reason = NULL, holder = NULL, lease_until = NULL, held = NULL, \
-         look_at = NULL, settled_at = {} WHERE id = $1",
-        S::NOW
+        "UPDATE attempts SET state = 'confirmed', sid = pairs.b, reason = NULL, holder = NULL, lease_until = NULL, \
+         held = NULL, look_at = NULL, settled_at = {} FROM {} WHERE attempts.id = pairs.a",
+        S::NOW,
+        S::pairs(1, 2)
     );
-    session.execute(&sql, params![id, sid]).await.map(|_| ())
+    let params = params![confirmed.attempts.clone(), confirmed.sids.clone()];
+    session.execute(&sql, params).await.map(|_| ())
 }
