@@ -47,8 +47,8 @@ impl Sending {
         if !taken {
             warn!(
                 key = "sender",
-                "there is a first or no sender, or one of another account, which needs a restart: everything about \
-                 sending stays as it was"
+                "the accounts that senders belong to have changed, which needs a restart: everything about sending stays \
+                 as it was"
             );
             return;
         }

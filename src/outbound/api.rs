@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::{Gates, Hashes, InForce};
+use super::{Hashes, InForce};
 use crate::backend::{BackendError, Outbox};
 use crate::clock::Clock;
 use crate::http::Caller;
@@ -145,6 +145,8 @@ async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: 
         caller.vouch();
     }
     request.extensions_mut().insert(id);
+    // The same to its end, whatever is reloaded meanwhile.
+    request.extensions_mut().insert(config);
     next.run(request).await
 }
 
@@ -167,10 +169,6 @@ impl Api {
             }
         };
         self.hashes.get_or_try_init(find).await
-    }
-
-    fn gates(&self) -> Gates {
-        Gates::new(self.config.now().rules.clone())
     }
 }
 

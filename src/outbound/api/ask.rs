@@ -21,6 +21,7 @@ use crate::dispatch::segments::MOST_CHARACTERS;
 use crate::dispatch::{NotificationState, Purpose};
 use crate::event::AttemptId;
 use crate::http::problem::Problem;
+use crate::outbound::Gates;
 use crate::outbound::config::{Config, Sender};
 use crate::outbound::gate::number;
 use crate::outbound::trace::Trace;
@@ -130,7 +131,7 @@ impl NotificationAsk {
 }
 
 /// What the gates say of a recipient without the store: the same ones are asked again before it is sent.
-fn refused(api: &Api, new: &NewNotification, now: Timestamp) -> Option<&'static str> {
+fn refused(config: &Config, new: &NewNotification, now: Timestamp) -> Option<&'static str> {
     let known = Known {
         sender: new.sender.clone(),
         to: new.to.clone(),
@@ -142,7 +143,7 @@ fn refused(api: &Api, new: &NewNotification, now: Timestamp) -> Option<&'static 
         account_pause: Pause::None,
         deployment_pause: Pause::None,
     };
-    match api.gates().ask(&known, now) {
+    match Gates::new(config.rules.clone()).ask(&known, now) {
         Gated::Refuse { gate } => Some(gate),
         Gated::Pass | Gated::Hold { .. } | Gated::Expire => None,
     }
@@ -152,6 +153,7 @@ fn refused(api: &Api, new: &NewNotification, now: Timestamp) -> Option<&'static 
 pub(super) async fn ask(
     State(api): State<Arc<Api>>,
     Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
     headers: HeaderMap,
     asked: Result<Json<NotificationAsk>, JsonRejection>,
 ) -> Result<(StatusCode, Json<AskedView>), Problem> {
@@ -162,7 +164,6 @@ pub(super) async fn ask(
         wrong("to", "it is not a number in E.164, such as +15550100: the country is never guessed")
     })?;
     let purpose = purpose(&asked.purpose)?;
-    let config = api.config.now();
     let sender = asked.sender(&config)?;
     let on_unknown = match asked.on_unknown.as_deref() {
         Some(name) => named("on_unknown", name)?,
@@ -199,7 +200,7 @@ pub(super) async fn ask(
         deadline,
         attempt: AttemptId::new(rand::random()),
     };
-    if let Some(gate) = refused(&api, &new, now) {
+    if let Some(gate) = refused(&config, &new, now) {
         return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
     }
     let segments = new.segments;

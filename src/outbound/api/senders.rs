@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{Api, TokenId, unavailable};
 use crate::clock::Timestamp;
 use crate::http::problem::Problem;
-use crate::outbound::config::Sender;
+use crate::outbound::config::{Config, Sender};
 use crate::outbound::identity;
 
 /// What a person gives as the reason.
@@ -45,9 +45,11 @@ pub(super) struct SenderList {
 }
 
 /// `GET /api/senders`
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Json<SenderList>, Problem> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(config): Extension<Arc<Config>>,
+) -> Result<Json<SenderList>, Problem> {
     let state = api.outbox.sending().await.map_err(unavailable)?;
-    let config = api.config.now();
     let view = |sender: &Sender| {
         let known = state.senders.iter().find(|known| known.name == sender.name).cloned();
         let known = known.unwrap_or_default();
@@ -80,22 +82,19 @@ pub(super) struct Held {
     in_writing: u64,
 }
 
-fn known(api: &Api, name: Result<Path<String>, PathRejection>) -> Result<Sender, Problem> {
+fn known(config: &Config, name: Result<Path<String>, PathRejection>) -> Result<&Sender, Problem> {
     let Path(name) = name?;
-    api.config
-        .now()
-        .sender(&name)
-        .cloned()
-        .ok_or_else(|| Problem::missing("there is no such sender"))
+    config.sender(&name).ok_or_else(|| Problem::missing("there is no such sender"))
 }
 
 /// `POST /api/senders/{name}/pause`
 pub(super) async fn pause(
     State(api): State<Arc<Api>>,
     Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Held>, Problem> {
-    let sender = known(&api, name)?;
+    let sender = known(&config, name)?;
     let in_writing = api.outbox.pause(&sender.name, BY_HAND).await.map_err(unavailable)?;
     warn!(sender = sender.name, token, in_writing, "an operator has paused a sender");
     Ok(Json(Held { in_writing }))
@@ -111,9 +110,10 @@ pub(super) struct Resumed {
 pub(super) async fn resume(
     State(api): State<Arc<Api>>,
     Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Resumed>, Problem> {
-    let sender = known(&api, name)?;
+    let sender = known(&config, name)?;
     let resumed = api.outbox.resume(&sender.name, &sender.account).await.map_err(unavailable)?;
     api.news.send_replace(());
     warn!(sender = sender.name, token, resumed, "an operator has resumed a sender");
@@ -150,10 +150,11 @@ pub(super) async fn resume_all(
 pub(super) async fn adopt(
     State(api): State<Arc<Api>>,
     Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
 ) -> Result<Json<Resumed>, Problem> {
     let before = api.outbox.sending().await.map_err(unavailable)?;
     let hashes = api.hashes().await?;
-    identity::adopt(&api.config.now(), hashes, &api.outbox).await.map_err(unavailable)?;
+    identity::adopt(&config, hashes, &api.outbox).await.map_err(unavailable)?;
     let resumed = before.held.as_deref() == Some(identity::ADOPT);
     if resumed {
         api.outbox.hold_all(None).await.map_err(unavailable)?;
