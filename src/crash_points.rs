@@ -1,10 +1,12 @@
 //! Crash points: places between two steps at which `offhook torture` lets a process abort, since the
-//! steps are not atomic. A worker can also be made to do its steps in the wrong order.
+//! steps are not atomic. A worker can also be made to do its steps in the wrong order, and what sends to send wrongly.
 //!
-//! Only with the features `crash-points` and `naive-worker`, which no release has. Without them
+//! Only with the features `crash-points`, `naive-worker` and `naive-sender`, which no release has. Without them
 //! [`point`] does nothing, and nothing is read from the environment.
 
 use std::collections::BTreeMap;
+
+use crate::labels::labels;
 
 /// A place between two steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,14 +144,35 @@ impl Point {
     }
 }
 
+labels! {
+    /// A way to send wrongly, which a check of the torture must find.
+    pub enum Sabotage {
+        /// A request whose outcome is not known is made again.
+        RetriesTimeouts = "retries-timeouts",
+        /// Nothing is committed before the first byte.
+        NoWriteAhead = "no-write-ahead",
+        /// What holds or refuses a message is not read again before it is sent.
+        GateNotReadAgain = "gate-not-read-again",
+        /// Each process has its pace in memory.
+        PaceInMemory = "pace-in-memory",
+        /// A callback proves an attempt, whichever account has signed it.
+        SidWithoutAccount = "sid-without-account",
+    }
+}
+
 /// Whether processes can be made to abort at a [`Point`].
 pub const CAN_CRASH: bool = cfg!(feature = "crash-points");
 /// Whether workers can be made to claim events before they store them.
 pub const CAN_BE_NAIVE: bool = cfg!(feature = "naive-worker");
+/// Whether processes can be made to send wrongly.
+pub const CAN_BE_SABOTAGED: bool = cfg!(feature = "naive-sender");
 /// The variable that says where, and at which passing: `committed:3`.
 pub const CRASH_AT: &str = "TORTURE_CRASH_AT";
 /// The variable that makes a worker naive, if it is there.
 pub const NAIVE: &str = "TORTURE_NAIVE_WORKER";
+
+/// The variable that names the [`Sabotage`] of a process.
+pub const SABOTAGE: &str = "TORTURE_SABOTAGE";
 
 /// Aborts the process if this crash point is armed.
 #[inline]
@@ -172,13 +195,24 @@ pub fn is_naive() -> bool {
     armed::is_naive()
 }
 
+/// Whether this process is to send wrongly in this way.
+#[inline]
+#[must_use]
+pub fn is_sabotaged(_by: Sabotage) -> bool {
+    #[cfg(feature = "naive-sender")]
+    let is_sabotaged = armed::is_sabotaged(_by);
+    #[cfg(not(feature = "naive-sender"))]
+    let is_sabotaged = false;
+    is_sabotaged
+}
+
 #[cfg(feature = "crash-points")]
 mod armed {
     use std::collections::BTreeMap;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{CRASH_AT, NAIVE, Point};
+    use super::{CRASH_AT, NAIVE, Point, SABOTAGE};
 
     /// The process's own, as its death is.
     static ARMED: OnceLock<Armed> = OnceLock::new();
@@ -189,6 +223,8 @@ mod armed {
         passes: AtomicU32,
         #[cfg_attr(not(feature = "naive-worker"), expect(dead_code, reason = "read by it"))]
         naive: bool,
+        #[cfg_attr(not(feature = "naive-sender"), expect(dead_code, reason = "read by it"))]
+        sabotage: String,
     }
 
     pub(super) fn arm(environment: &BTreeMap<String, String>) {
@@ -198,6 +234,7 @@ mod armed {
             point: point.to_owned(),
             passes: AtomicU32::new(passes.parse().unwrap_or(1)),
             naive: environment.contains_key(NAIVE),
+            sabotage: environment.get(SABOTAGE).cloned().unwrap_or_default(),
         });
     }
 
@@ -211,5 +248,10 @@ mod armed {
     #[cfg(feature = "naive-worker")]
     pub(super) fn is_naive() -> bool {
         ARMED.get().is_some_and(|armed| armed.naive)
+    }
+
+    #[cfg(feature = "naive-sender")]
+    pub(super) fn is_sabotaged(by: super::Sabotage) -> bool {
+        ARMED.get().is_some_and(|armed| armed.sabotage == by.as_str())
     }
 }

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::output::Format;
 use super::terminal::{errln, outln};
-use crate::crash_points::CAN_BE_NAIVE;
+use crate::crash_points::{CAN_BE_NAIVE, CAN_BE_SABOTAGED, Sabotage};
 use crate::lab::torture::{Run, Scenario};
+use crate::labels::Label as _;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -26,11 +27,19 @@ pub(super) struct Torture {
     /// Let workers mark events before they store them: `lost` must not be 0 then
     #[arg(long, hide = !CAN_BE_NAIVE)]
     naive_workers: bool,
+    /// Let what sends send wrongly in this way: a check must find it
+    #[arg(long, value_name = "NAME", value_parser = sabotage, hide = !CAN_BE_SABOTAGED)]
+    sabotage: Option<Sabotage>,
     /// Repeat the load and the faults of this seed, as far as the machine allows
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]
     format: Format,
+}
+
+fn sabotage(name: &str) -> Result<Sabotage, String> {
+    let names = || Sabotage::all().map(Sabotage::name).collect::<Vec<_>>().join(", ");
+    Sabotage::parse(name).ok_or_else(|| format!("it is not one of {}", names()))
 }
 
 /// Runs scenarios one after the other, and prints a line of JSON for each.
@@ -53,12 +62,17 @@ pub(super) async fn run(torture: Torture) -> anyhow::Result<()> {
         CAN_BE_NAIVE || !torture.naive_workers,
         "--naive-workers needs a program that was built with `cargo build --features naive-worker`"
     );
+    ensure!(
+        CAN_BE_SABOTAGED || torture.sabotage.is_none(),
+        "--sabotage needs a program that was built with `cargo build --features naive-sender`"
+    );
     let home = tempfile::tempdir().context("a temporary directory cannot be made")?;
     let run = Run {
         program: std::env::current_exe().context("the path of this program cannot be found")?,
         home: home.path().to_owned(),
         duration: Duration::from_secs(torture.seconds),
         naive_workers: torture.naive_workers,
+        sabotage: torture.sabotage,
         seed: torture.seed.unwrap_or_else(|| rand::random::<u32>().into()),
     };
     let mut bad = Vec::new();

@@ -1,5 +1,7 @@
 //! [`Rate`]: how fast a pace is; [`SenderKind`]: what a sender is, and its usual rate.
 
+use std::time::Duration;
+
 use super::segments::Segments;
 use crate::labels::labels;
 
@@ -98,11 +100,63 @@ impl Rate {
     }
 }
 
+/// How much later than its slot an attempt may be. A later one gives its slot back, so that a process that stood still
+/// sends no burst. Where the store is so slow that none is in time, more is allowed until some are, and then by and by
+/// less again: else nothing would ever be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lateness {
+    least: Duration,
+    most: Duration,
+    allowed: Duration,
+}
+
+impl Lateness {
+    /// At first, `least` is allowed; never more than `most`.
+    #[must_use]
+    pub fn new(least: Duration, most: Duration) -> Self {
+        Self { least, most: most.max(least), allowed: least }
+    }
+
+    /// What is allowed now.
+    #[must_use]
+    pub fn allowed(self) -> Duration {
+        self.allowed
+    }
+
+    /// Takes into account whether some of a group were in time, and whether some were not.
+    pub fn learn(&mut self, some_in_time: bool, some_late: bool) {
+        self.allowed = match (some_in_time, some_late) {
+            (false, true) => self.allowed.saturating_mul(2).min(self.most),
+            (true, false) => (self.allowed - self.allowed / 16).max(self.least),
+            (true, true) | (false, false) => self.allowed,
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn where_none_is_in_time_more_is_allowed_and_later_less_again() {
+        let millis = Duration::from_millis;
+        let mut lateness = Lateness::new(millis(100), millis(1_000));
+        let mut learn = |in_time, late| {
+            lateness.learn(in_time, late);
+            lateness.allowed()
+        };
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(|_| learn(false, true).as_millis()),
+            [200, 400, 800, 1_000, 1_000]
+        );
+        assert_eq!(learn(true, true), millis(1_000), "some are in time");
+        assert_eq!(learn(false, false), millis(1_000), "nothing was to be sent");
+        assert!(learn(true, false) < millis(1_000));
+        assert!((0..100).any(|_| learn(true, false) == millis(100)), "never less");
+        assert_eq!(learn(true, false), millis(100));
+    }
 
     #[test]
     fn what_a_sender_is_can_be_read_off_its_number() {

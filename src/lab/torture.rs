@@ -7,10 +7,12 @@
 //!
 //! It looks at offhook from outside: by HTTP, signals, and what is in the store.
 
+mod asking;
 mod disk;
 mod forwarded;
 mod ledger;
 mod load;
+mod meddling;
 mod proxy;
 mod readers;
 mod report;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 pub use self::report::Report;
 pub use self::scenarios::Scenario;
+use crate::crash_points::Sabotage;
 
 /// How a scenario is run.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct Run {
     /// Whether workers claim events before they store them, which loses some: to see whether it is
     /// found out.
     pub naive_workers: bool,
+    /// How what sends is made to send wrongly: to see whether it is found out.
+    pub sabotage: Option<Sabotage>,
     /// What the load and the faults are made from.
     pub seed: u64,
 }

@@ -16,9 +16,10 @@ use super::rest::Created;
 use super::trace::Trace;
 use super::verdict::{self, sent};
 use crate::backend::outbox::{Answered, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written};
-use crate::crash_points::{self, Point};
+use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::NotificationState;
 use crate::dispatch::gates::{self, Gate};
+use crate::dispatch::pace::Lateness;
 use crate::event::{AttemptId, Event};
 use crate::labels::Label as _;
 use crate::outage::Outage;
@@ -27,7 +28,7 @@ use crate::spans::Role;
 use crate::twilio::answer::MessageAnswer;
 use crate::twilio::rest::{CreateAnswer, Doubt, Message, NewMessage, SentBy, status_callback};
 
-/// How far ahead slots are taken, and the longest time by which an attempt may miss its own.
+/// How far ahead slots are taken, and the time by which an attempt may miss its own where the store is fast enough.
 const AHEAD: Duration = Duration::from_millis(100);
 /// The commit to `writing` begins this long before the slot, so that the request can leave in it.
 const COMMIT_TIME: Duration = Duration::from_millis(8);
@@ -49,7 +50,8 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
         lease: config.writing_lease,
         max_in_flight: config.max_in_flight,
     };
-    let (writes, write) = group::writes(outbound, ask);
+    let lateness = Lateness::new(AHEAD, config.claim_lease / 2);
+    let (writes, write) = group::writes(outbound, ask, lateness);
     let (answers, answer) =
         group::answers(outbound.outbox.clone(), outbound.metrics.clone(), outbound.news.clone());
     let pattern = Lane {
@@ -239,10 +241,16 @@ impl Lane {
             validity_period: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
         };
         let began = Instant::now();
-        let created = tokio::select! {
-            created = rest.create(&letter.account, &sender.credentials, message.form()) => created,
+        let create = || rest.create(&letter.account, &sender.credentials, message.form());
+        let mut created = tokio::select! {
+            created = create() => created,
             () = self.gives_up() => Created::Answered(CreateAnswer::Unknown(Doubt::ProcessLost)),
         };
+        if crash_points::is_sabotaged(Sabotage::RetriesTimeouts)
+            && matches!(created, Created::Answered(CreateAnswer::Unknown(_)))
+        {
+            created = create().await;
+        }
         metrics.requested(&letter.account, sent(&created), began.elapsed());
         trace.part("request", Role::Client, began, sent(&created).as_str());
         trace.ends(sent(&created).as_str());

@@ -9,8 +9,10 @@ use tracing::{debug, warn};
 use super::gate::Gates;
 use super::{Outbound, SendMetrics};
 use crate::backend::Outbox;
-use crate::backend::outbox::{Answered, WriteAsk, Written};
-use crate::crash_points::{self, Point};
+use crate::backend::outbox::{Answered, Gated, Known, WriteAsk, Written};
+use crate::clock::Timestamp;
+use crate::crash_points::{self, Point, Sabotage};
+use crate::dispatch::pace::Lateness;
 use crate::event::AttemptId;
 use crate::outage::Outage;
 use crate::retry::Backoff;
@@ -48,6 +50,7 @@ impl Writes {
 pub(super) fn writes(
     outbound: &Outbound,
     ask: WriteAsk,
+    mut lateness: Lateness,
 ) -> (Writes, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
     let Outbound { outbox, config, metrics, .. } = outbound.clone();
@@ -55,11 +58,20 @@ pub(super) fn writes(
         let mut group: Vec<ToWrite> = Vec::new();
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
             let ids = group.iter().map(|one| one.id).collect();
-            let (ask, gates) =
-                (WriteAsk { ids, ..ask.clone() }, Gates::new(config.now().rules.clone()));
-            match outbox.write(&ask, &|known, now| gates.ask(known, now)).await {
+            let ask = WriteAsk { ids, late_after: lateness.allowed(), ..ask.clone() };
+            let gates = Gates::new(config.now().rules.clone());
+            let ask_gates = |known: &Known, now: Timestamp| match crash_points::is_sabotaged(
+                Sabotage::GateNotReadAgain,
+            ) {
+                true => Gated::Pass,
+                false => gates.ask(known, now),
+            };
+            match outbox.write(&ask, &ask_gates).await {
                 Ok(written) => {
                     crash_points::point(Point::Writing);
+                    let any = |is: fn(&Written) -> bool| written.iter().any(|(_, it)| is(it));
+                    let sends = any(|it| matches!(it, Written::Send(_)));
+                    lateness.learn(sends, any(|it| *it == Written::Back(None)));
                     for (one, (_, written)) in group.drain(..).zip(written) {
                         let _ = one.done.send(written);
                     }

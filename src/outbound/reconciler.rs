@@ -23,8 +23,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(200);
 const END_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether something is to be looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// For how long one process looks for an attempt before another may.
-const BUSY: Duration = Duration::from_secs(120);
+/// For how many time-outs of a request one process looks for an attempt before another may.
+const BUSY: u32 = 4;
 /// Most searches at a time: two requests to an account are as many as it should notice.
 const SEARCHES: u32 = 2;
 /// Most pages of a list.
@@ -80,7 +80,8 @@ pub(super) async fn look(outbound: &Outbound, stop: &CancellationToken) {
 }
 
 async fn search(outbound: &Outbound) -> Result<bool, BackendError> {
-    let searches = outbound.outbox.to_look_for(SEARCHES, BUSY).await?;
+    let searches =
+        outbound.outbox.to_look_for(SEARCHES, outbound.config.now().timeout * BUSY).await?;
     for search in &searches {
         one(outbound, search).await?;
     }

@@ -82,7 +82,7 @@ struct Sent {
     lost: usize,
     /// Notifications that were sent twice, and must not be.
     doubled: usize,
-    /// What the store says otherwise than the provider, and slots that are too near.
+    /// What the store says otherwise than the provider, slots that are too near, and what was sent after a stop.
     wrong: usize,
     /// Messages that are not the store's.
     extra: usize,
@@ -98,6 +98,20 @@ struct Sent {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failures: Vec<String>,
 }
+
+/// The checks that are counted as wrong.
+const OTHERS: [&str; 10] = [
+    "settled",
+    "proven",
+    "paced",
+    "ahead",
+    "paused",
+    "cancelled",
+    "suppressed",
+    "withdrawn",
+    "explained",
+    "foreign",
+];
 
 /// Of what was acked while there was a fault.
 #[derive(Debug, Serialize)]
@@ -157,7 +171,7 @@ impl Report {
             ok: facts.failures.is_empty(),
             lost: wrong(&["kept", "sent"]),
             doubled: wrong(&["once"]),
-            wrong: wrong(&["settled", "proven", "paced"]),
+            wrong: wrong(&OTHERS),
             extra: wrong(&["known"]),
             acked,
             kills: facts.kills,

@@ -6,56 +6,57 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
+use super::asking::{ASKER, ask};
+use super::meddling::{Meddler, STRANGER};
 use super::report::{Facts, Report};
-use super::sent::{Acknowledged, Kept, KeptAttempt, judge};
+use super::sent::{Acknowledged, Kept, KeptAttempt, KeptSid, Meddled, judge};
 use super::testbed::{ACCOUNT, PUBLIC_URL, TOKEN, Testbed};
 use super::verdict::Store;
-use crate::dispatch::OnUnknown;
-use crate::http::client;
+use crate::clock::Timestamp;
 use crate::lab::servers::free_port;
-use crate::lab::twilio::{Behaviour, Identity, Simulator};
+use crate::lab::twilio::{Behaviour, Identity, Ledger, Simulator};
 
-/// Notifications a second.
-const ASKED_PER_SECOND: u64 = 60;
 /// Messages of one segment a second, and the time of one, in microseconds.
 const RATE: i64 = 100;
 const PER_UNIT: i64 = 1_000_000 / RATE;
-/// Longest wait for an answer to a request to send.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Until all must have an end once everything works again: longer than every lease and every time-out below.
 const DRAIN_WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(250);
 /// Work without faults, before and after them.
 const CALM: Duration = Duration::from_millis(500);
-/// The token of those who ask to send.
-const ASKER: &str = "torture-torture-torture-torture";
-/// Area codes of the United States: with the hundred numbers for fiction of each, every recipient is another one for
-/// long.
-const AREAS: [u16; 40] = [
-    201, 202, 203, 205, 206, 207, 208, 209, 210, 212, 213, 214, 215, 216, 217, 218, 219, 224, 225,
-    228, 229, 231, 234, 239, 240, 248, 251, 252, 253, 254, 256, 260, 262, 267, 269, 270, 276, 281,
-    301, 302,
-];
 
 const NOTIFICATIONS: &str = "SELECT id, state FROM notifications";
-const ATTEMPTS_IN_SQLITE: &str = "SELECT id, notification, state, send_at, units FROM attempts";
-const ATTEMPTS_IN_POSTGRES: &str = "SELECT id, notification, state, \
-    to_char(send_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), units::bigint FROM attempts";
-const SIDS: &str = "SELECT attempt, sid FROM attempt_sids";
+const SIDS: &str = "SELECT attempt, sid, proof FROM attempt_sids";
+const WAKES: &str = "SELECT count(*) FROM wakes";
+
+/// Every attempt; `time`: a column with a time, as text.
+fn attempts(time: impl Fn(&str) -> String) -> String {
+    let times = ["created_at", "send_at", "written_at", "settled_at"].map(time).join(", ");
+    let numbers =
+        ["number", "units", "tries", "looks"].map(|name| format!("CAST({name} AS bigint)"));
+    format!(
+        "SELECT id, notification, state, reason, {}, \
+         CAST(CASE WHEN state = 'unknown' AND look_at IS NOT NULL THEN 1 ELSE 0 END AS bigint), {times} FROM attempts",
+        numbers.join(", ")
+    )
+}
+
+fn in_postgres(column: &str) -> String {
+    format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+}
 
 /// A testbed that sends.
 pub(super) struct Sending {
@@ -70,6 +71,32 @@ pub(super) struct Sending {
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     asker: JoinSet<anyhow::Result<()>>,
     no_more: CancellationToken,
+    meddler: JoinSet<anyhow::Result<Meddled>>,
+    enough: CancellationToken,
+}
+
+/// How often something came of looking for what was unknown.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct LookedUp {
+    pub(super) resent: usize,
+    pub(super) inferred: usize,
+    pub(super) perhaps: usize,
+}
+
+impl LookedUp {
+    fn of(kept: &Kept) -> Self {
+        let is_perhaps = |it: &&KeptAttempt| it.reason.as_deref() == Some("perhaps");
+        Self {
+            resent: kept.attempts.iter().filter(|it| it.number > 1).count(),
+            inferred: kept.sids.iter().filter(|it| it.proof == "look-up").count(),
+            perhaps: kept.attempts.iter().filter(is_perhaps).count(),
+        }
+    }
+
+    /// Whether each has come of it.
+    pub(super) fn has_all(self) -> bool {
+        self.resent > 0 && self.inferred > 0 && self.perhaps > 0
+    }
 }
 
 impl Sending {
@@ -91,14 +118,18 @@ impl Sending {
             server.set("OFFHOOK_INBOUND__LISTEN", address.to_string());
             receivers.push(address);
         }
-        simulator.reach(PUBLIC_URL, receivers);
+        simulator.reach(PUBLIC_URL, receivers.clone());
         testbed.start()?;
 
         let admin: Vec<SocketAddr> = testbed.servers().filter_map(|it| it.admin()).collect();
-        let (acknowledged, no_more) = (Arc::default(), CancellationToken::new());
+        let (no_more, enough) = (CancellationToken::new(), CancellationToken::new());
+        let acknowledged: Arc<Mutex<Vec<Acknowledged>>> = Arc::default();
+        let meddler = Meddler::new(admin.clone(), receivers, Arc::clone(&acknowledged), run.seed)?;
         let mut asker = JoinSet::new();
         asker.spawn(ask(admin, Arc::clone(&acknowledged), no_more.clone()));
         sleep(CALM).await;
+        let mut meddling = JoinSet::new();
+        meddling.spawn(meddler.run(enough.clone()));
         Ok(Self {
             store: testbed.store(),
             testbed,
@@ -111,6 +142,8 @@ impl Sending {
             acknowledged,
             asker,
             no_more,
+            meddler: meddling,
+            enough,
         })
     }
 
@@ -135,6 +168,9 @@ impl Sending {
     pub(super) async fn end(mut self) -> anyhow::Result<Report> {
         sleep(CALM).await;
         self.simulator.behave(Behaviour::default());
+        self.enough.cancel();
+        let meddled = self.meddler.join_next().await.context("it meddles until there is enough")?;
+        let meddled = meddled.context("what meddles")??;
         self.no_more.cancel();
         while let Some(ended) = self.asker.join_next().await {
             ended.context("what asks to send")??;
@@ -147,7 +183,16 @@ impl Sending {
         let ledger = self.simulator.ledger();
         let acknowledged =
             std::mem::take(&mut *self.acknowledged.lock().expect("nothing panics with it"));
-        let checks = judge(&acknowledged, &kept, &ledger.messages, PER_UNIT);
+        let mut checks = judge(&acknowledged, &kept, &ledger, &meddled, PER_UNIT);
+        // Only where what is unknown stays so long enough; that scenario sees to it itself.
+        checks.retain(|it| it.name != "explained" || it.judged > 0);
+        let LookedUp { resent, inferred, perhaps } = LookedUp::of(&kept);
+        self.tell(
+            "looked_up",
+            json!({ "resent": resent, "inferred": inferred, "perhaps": perhaps }),
+        );
+        self.tell("most_in_a_second", most_in_a_second(&ledger));
+        self.tell("late_ms", late(&ledger, &kept));
         self.tell("posts", ledger.posts.len());
         self.tell("messages", ledger.messages.len());
         self.tell("attempts", states(kept.attempts.iter().map(|attempt| &*attempt.state)));
@@ -165,48 +210,122 @@ impl Sending {
 
     /// Waits until no attempt waits or is on its way, and every callback was taken; how long that took.
     async fn drain(&self) -> anyhow::Result<Option<Duration>> {
-        let began = Instant::now();
+        let (began, mut are_reported) = (Instant::now(), false);
         while began.elapsed() < DRAIN_WITHIN {
             // A store that was just killed may not answer yet.
             let kept = self.kept().await.unwrap_or_default();
-            if !kept.attempts.is_empty() && kept.attempts.iter().all(KeptAttempt::is_settled) {
+            let are_settled = kept.attempts.iter().all(KeptAttempt::is_settled);
+            if !kept.attempts.is_empty() && are_settled && kept.wakes == 0 {
+                if are_reported {
+                    return Ok(Some(began.elapsed()));
+                }
                 self.simulator.settled().await;
-                return Ok(Some(began.elapsed()));
+                // What the last callbacks say is looked at, too.
+                are_reported = true;
             }
             sleep(POLL).await;
         }
         Ok(None)
     }
 
+    /// What has come of looking for what was unknown.
+    pub(super) async fn looked_up(&self) -> LookedUp {
+        self.kept().await.as_ref().map(LookedUp::of).unwrap_or_default()
+    }
+
     async fn kept(&self) -> anyhow::Result<Kept> {
-        type Row = (String, String, String, Option<String>, i64);
-        let (notifications, attempts, sids) = match &self.store {
+        type Text = Option<String>;
+        type Row = (String, String, String, Text, i64, i64, i64, i64, i64, Text, Text, Text, Text);
+        let (notifications, attempts, sids, wakes) = match &self.store {
             Store::Sqlite(path) => {
                 let mut on = SqliteConnectOptions::new().filename(path).connect().await?;
+                let attempts = AssertSqlSafe(attempts(str::to_owned));
                 (
                     sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Row>(ATTEMPTS_IN_SQLITE).fetch_all(&mut on).await?,
+                    sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
                     sqlx::query_as(SIDS).fetch_all(&mut on).await?,
+                    sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
                 )
             }
             Store::Postgres(url) => {
                 let mut on = PgConnection::connect(url).await?;
+                let attempts = AssertSqlSafe(attempts(in_postgres));
                 (
                     sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Row>(ATTEMPTS_IN_POSTGRES).fetch_all(&mut on).await?,
+                    sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
                     sqlx::query_as(SIDS).fetch_all(&mut on).await?,
+                    sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
                 )
             }
         };
         let notifications: Vec<(String, String)> = notifications;
-        let attempt = |(id, notification, state, send_at, units): Row| {
-            let send_at = send_at.as_deref().and_then(crate::clock::Timestamp::parse_rfc3339);
-            let send_at = send_at.map(crate::clock::Timestamp::micros);
-            KeptAttempt { id, notification, state, send_at, units }
+        let sids: Vec<(String, String, String)> = sids;
+        let time = |text: Text| Some(Timestamp::parse_rfc3339(text.as_deref()?)?.micros());
+        let attempt = |row: Row| {
+            let (
+                id,
+                notification,
+                state,
+                reason,
+                number,
+                units,
+                tries,
+                looks,
+                sought,
+                created_at,
+                send_at,
+                written_at,
+                settled_at,
+            ) = row;
+            KeptAttempt {
+                id,
+                notification,
+                number,
+                state,
+                reason,
+                created_at: time(created_at),
+                send_at: time(send_at),
+                written_at: time(written_at),
+                settled_at: time(settled_at),
+                units,
+                tries,
+                looks,
+                is_sought: sought != 0,
+            }
         };
-        let attempts = attempts.into_iter().map(attempt).collect();
-        Ok(Kept { notifications: notifications.into_iter().collect(), attempts, sids })
+        Ok(Kept {
+            notifications: notifications.into_iter().collect(),
+            attempts: attempts.into_iter().map(attempt).collect(),
+            sids: sids
+                .into_iter()
+                .map(|(attempt, sid, proof)| KeptSid { attempt, sid, proof })
+                .collect(),
+            wakes,
+        })
     }
+}
+
+/// The most requests that the provider had within a second.
+fn most_in_a_second(ledger: &Ledger) -> usize {
+    let mut times: Vec<i64> = ledger.posts.iter().map(|post| post.at.micros()).collect();
+    times.sort_unstable();
+    let within = |first: usize| times.partition_point(|at| *at < times[first] + 1_000_000) - first;
+    (0..times.len()).map(within).max().unwrap_or_default()
+}
+
+/// How long after their slots the requests of attempts that took one came to the provider, in milliseconds.
+fn late(ledger: &Ledger, kept: &Kept) -> Value {
+    let slots = kept.attempts.iter().filter(|it| it.tries == 1);
+    let slots: HashMap<&str, i64> = slots.filter_map(|it| Some((&*it.id, it.send_at?))).collect();
+    let late = ledger.posts.iter().filter_map(|post| {
+        let slot = slots.get(post.attempt.as_deref()?)?;
+        Some((post.at.micros() - slot) as f64 / 1e3)
+    });
+    let mut late: Vec<f64> = late.collect();
+    late.sort_by(f64::total_cmp);
+    let at =
+        |share: f64| late.get(((late.len() as f64 * share) as usize).min(late.len().max(1) - 1));
+    json!({ "p50": at(0.5), "p99": at(0.99), "max": late.last() })
 }
 
 /// How many of each.
@@ -220,63 +339,14 @@ fn states<'s>(all: impl Iterator<Item = &'s str>) -> Value {
 fn configure(testbed: &mut Testbed, api_url: &str) -> anyhow::Result<()> {
     let file = testbed.directory().join("sending.toml");
     let text = format!(
-        "[[sender]]\nname = \"alerts\"\nfrom = \"+12015550199\"\nrate = {RATE}.0\n\n\
+        "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\nsubaccounts = [\"{STRANGER}\"]\n\n\
+         [[sender]]\nname = \"alerts\"\nfrom = \"+12015550199\"\nrate = {RATE}.0\n\n\
          [twilio]\napi_url = \"{api_url}\"\n\n\
          [outbound]\ntokens = [{{ id = \"torture\", token = \"{ASKER}\" }}]\n\
          max_per_day = 1000000\nmax_per_recipient_hour = 1000000\nmax_in_flight = 64\n\
-         timeout_ms = 2000\nwriting_lease_ms = 7000\n"
+         timeout_ms = 2000\nwriting_lease_ms = 7000\nlook_after_s = [1, 3]\n"
     );
     std::fs::write(&file, text).context("the configuration")?;
     testbed.set("OFFHOOK_CONFIG", &file.display().to_string());
-    Ok(())
-}
-
-/// Asks to send until there is no more to do, each request until it is acknowledged, by any process.
-async fn ask(
-    admin: Vec<SocketAddr>,
-    acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
-    no_more: CancellationToken,
-) -> anyhow::Result<()> {
-    ensure!(!admin.is_empty(), "no process has a port to ask");
-    let client = client::without_keep_alive(PATIENCE)?;
-    let mut turns = interval(Duration::from_micros(1_000_000 / ASKED_PER_SECOND));
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for number in 0_usize.. {
-        if no_more.run_until_cancelled(turns.tick()).await.is_none() {
-            break;
-        }
-        let on_unknown = [OnUnknown::Report, OnUnknown::Resend][number % 2];
-        let area = AREAS[number / 100 % AREAS.len()];
-        let body = json!({
-            "to": format!("+1{area}55501{:02}", number % 100),
-            "text": format!("Message {number}"),
-            "purpose": "transactional",
-            "on_unknown": on_unknown,
-        });
-        for turn in number.. {
-            let url = format!("http://{}/api/notifications", admin[turn % admin.len()]);
-            let request =
-                client.post(url).bearer_auth(ASKER).header(CONTENT_TYPE, "application/json");
-            let request = request.header("idempotency-key", format!("torture-{number}"));
-            match request.body(body.to_string()).send().await {
-                Ok(answer) if answer.status().as_u16() == 202 => {
-                    let Ok(kept) = answer.bytes().await else { continue };
-                    let kept: Value = serde_json::from_slice(&kept).context("the answer")?;
-                    let id = kept["id"].as_str().context("the answer has no id")?.to_owned();
-                    let mut all = acknowledged.lock().expect("nothing panics while it is held");
-                    all.push(Acknowledged { id, on_unknown });
-                    break;
-                }
-                Ok(answer) if answer.status().is_client_error() => {
-                    let status = answer.status();
-                    let why = answer.text().await.unwrap_or_default();
-                    anyhow::bail!("a request to send is refused with {status}: {why}");
-                }
-                // It is killed, or its store does not answer.
-                _ if no_more.is_cancelled() => break,
-                _ => sleep(Duration::from_millis(20)).await,
-            }
-        }
-    }
     Ok(())
 }

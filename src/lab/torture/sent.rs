@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use crate::dispatch::OnUnknown;
-use crate::lab::twilio::Entry;
+use crate::lab::twilio::{Entry, Ledger, Post};
 
 /// A notification that was acknowledged.
 #[derive(Clone, Debug)]
 pub(super) struct Acknowledged {
     pub(super) id: String,
+    pub(super) to: String,
     pub(super) on_unknown: OnUnknown,
 }
 
@@ -20,19 +21,67 @@ pub(super) struct Kept {
     /// The state of each notification, by its id.
     pub(super) notifications: HashMap<String, String>,
     pub(super) attempts: Vec<KeptAttempt>,
-    /// An attempt, and a SID that it is said to have.
-    pub(super) sids: Vec<(String, String)>,
+    pub(super) sids: Vec<KeptSid>,
+    /// Callbacks about which nothing was decided yet.
+    pub(super) wakes: i64,
 }
 
-/// An attempt as it is stored.
+/// A SID that an attempt is said to have.
 #[derive(Clone, Debug)]
+pub(super) struct KeptSid {
+    pub(super) attempt: String,
+    pub(super) sid: String,
+    pub(super) proof: String,
+}
+
+/// An attempt as it is stored. Times are in microseconds.
+#[derive(Clone, Default, Debug)]
 pub(super) struct KeptAttempt {
     pub(super) id: String,
     pub(super) notification: String,
+    pub(super) number: i64,
     pub(super) state: String,
-    /// Its slot, in microseconds.
+    pub(super) reason: Option<String>,
+    pub(super) created_at: Option<i64>,
+    /// Its slot.
     pub(super) send_at: Option<i64>,
+    /// When it was committed to writing for the last time.
+    pub(super) written_at: Option<i64>,
+    pub(super) settled_at: Option<i64>,
     pub(super) units: i64,
+    pub(super) tries: i64,
+    pub(super) looks: i64,
+    /// Whether it is unknown, and looked for.
+    pub(super) is_sought: bool,
+}
+
+/// What happened besides.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Meddled {
+    pub(super) stops: Vec<Stop>,
+    /// SIDs that another account has reported with the ids of attempts.
+    pub(super) foreign: Vec<String>,
+}
+
+/// Something that stops attempts. Times are in microseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Stop {
+    pub(super) what: Stopped,
+    /// When it was acknowledged.
+    pub(super) from: i64,
+    /// When it was asked to take it back.
+    pub(super) until: i64,
+}
+
+/// What was stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Stopped {
+    /// Everything: the sender was paused.
+    Sender,
+    /// The notification of this id, which was cancelled; nothing of it was in writing, sent or unknown.
+    Notification(String),
+    /// What goes to this number, which was suppressed.
+    Recipient(String),
 }
 
 /// One question, of how many it was asked, and for how many the answer is wrong.
@@ -59,36 +108,55 @@ impl Check {
 pub(super) fn judge(
     acknowledged: &[Acknowledged],
     kept: &Kept,
-    ledger: &[Entry],
+    ledger: &Ledger,
+    meddled: &Meddled,
     per_unit: i64,
 ) -> Vec<Check> {
-    let case = Case::new(kept, ledger);
+    let case = Case::new(acknowledged, kept, &ledger.messages);
     let of = |on_unknown| acknowledged.iter().filter(move |it| it.on_unknown == on_unknown);
-    let check = |name, verdicts: Vec<bool>| Check {
-        name,
-        judged: verdicts.len(),
-        wrong: verdicts.iter().filter(|right| !**right).count(),
-    };
+    let messages = &ledger.messages;
     vec![
-        check("kept", acknowledged.iter().map(|it| case.is_kept(it)).collect()),
-        check("once", of(OnUnknown::Report).map(|it| case.sent(&it.id) <= 1).collect()),
-        check("sent", of(OnUnknown::Resend).map(|it| case.is_sent(it)).collect()),
-        check("settled", kept.attempts.iter().map(KeptAttempt::is_settled).collect()),
-        check("known", ledger.iter().map(|entry| case.is_known(entry)).collect()),
-        check("proven", kept.sids.iter().map(|(id, sid)| case.is_proven(id, sid)).collect()),
-        check("paced", paced(&kept.attempts, per_unit)),
+        check("kept", acknowledged.iter().map(|it| case.is_kept(it))),
+        check("once", of(OnUnknown::Report).map(|it| case.sent(&it.id) <= 1)),
+        check("sent", of(OnUnknown::Resend).map(|it| case.is_sent(it))),
+        check("settled", kept.attempts.iter().map(KeptAttempt::is_settled)),
+        check("known", messages.iter().map(|entry| case.is_known(entry))),
+        check("proven", kept.sids.iter().map(|it| case.is_proven(it))),
+        check("paced", paced(&kept.attempts, per_unit).into_iter()),
+        check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
+        check("paused", case.held(meddled, |what| *what == Stopped::Sender)),
+        check("cancelled", case.held(meddled, |it| matches!(it, Stopped::Notification(_)))),
+        check("suppressed", case.held(meddled, |it| matches!(it, Stopped::Recipient(_)))),
+        check("withdrawn", case.withdrawn()),
+        check("explained", kept.attempts.iter().filter_map(|it| case.is_explained(it))),
+        check("foreign", meddled.foreign.iter().map(|sid| !case.is_of_an_attempt(sid))),
     ]
+}
+
+fn check(name: &'static str, verdicts: impl Iterator<Item = bool>) -> Check {
+    let mut check = Check { name, judged: 0, wrong: 0 };
+    for right in verdicts {
+        check.judged += 1;
+        check.wrong += usize::from(!right);
+    }
+    check
 }
 
 impl KeptAttempt {
     /// Whether nothing of it is under way.
     pub(super) fn is_settled(&self) -> bool {
-        !["due", "claimed", "writing"].contains(&&*self.state)
+        !["due", "claimed", "writing"].contains(&&*self.state) && !self.is_sought
+    }
+
+    /// Whether it was there before `until`, and not committed to writing before `from`: a stop between could hold it.
+    fn waits(&self, from: i64, until: i64) -> bool {
+        self.created_at.is_some_and(|at| at < until) && self.written_at.is_none_or(|at| at > from)
     }
 }
 
 /// Both sides, by what they have in common.
 struct Case<'c> {
+    asked: HashMap<&'c str, &'c Acknowledged>,
     kept: &'c Kept,
     attempts: HashMap<&'c str, &'c KeptAttempt>,
     of_notification: HashMap<&'c str, Vec<&'c KeptAttempt>>,
@@ -100,7 +168,7 @@ struct Case<'c> {
 }
 
 impl<'c> Case<'c> {
-    fn new(kept: &'c Kept, ledger: &'c [Entry]) -> Self {
+    fn new(asked: &'c [Acknowledged], kept: &'c Kept, ledger: &'c [Entry]) -> Self {
         let mut of_notification: HashMap<&str, Vec<&KeptAttempt>> = HashMap::new();
         for attempt in &kept.attempts {
             of_notification.entry(&attempt.notification).or_default().push(attempt);
@@ -110,12 +178,13 @@ impl<'c> Case<'c> {
             messages.entry(entry.attempt.as_deref().unwrap_or_default()).or_default().push(entry);
         }
         Self {
+            asked: asked.iter().map(|it| (&*it.id, it)).collect(),
             kept,
             attempts: kept.attempts.iter().map(|it| (&*it.id, it)).collect(),
             of_notification,
             messages,
             ledger: ledger.iter().map(|entry| (&*entry.sid, entry)).collect(),
-            sids: kept.sids.iter().map(|(id, sid)| (&**id, &**sid)).collect(),
+            sids: kept.sids.iter().map(|it| (&*it.attempt, &*it.sid)).collect(),
         }
     }
 
@@ -150,8 +219,63 @@ impl<'c> Case<'c> {
     }
 
     /// A SID is of this attempt by the provider's ledger as well.
-    fn is_proven(&self, attempt: &str, sid: &str) -> bool {
-        self.ledger.get(sid).is_some_and(|entry| entry.attempt.as_deref() == Some(attempt))
+    fn is_proven(&self, kept: &KeptSid) -> bool {
+        let entry = self.ledger.get(&*kept.sid);
+        entry.is_some_and(|entry| entry.attempt.as_ref() == Some(&kept.attempt))
+    }
+
+    /// A request was made after the commit to writing. Of several requests only the last commit is known.
+    fn is_written_ahead(&self, post: &Post) -> bool {
+        let attempt = post.attempt.as_deref().and_then(|id| self.attempts.get(id));
+        let written = attempt.and_then(|attempt| Some((attempt.tries, attempt.written_at?)));
+        written.is_some_and(|(tries, at)| tries > 1 || at <= post.at.micros())
+    }
+
+    /// Of each attempt that a stop could hold, whether it was not committed to writing until the stop was over.
+    fn held<'m>(
+        &'m self,
+        meddled: &'m Meddled,
+        is_of_kind: impl Fn(&Stopped) -> bool + 'm,
+    ) -> impl Iterator<Item = bool> + 'm {
+        let stops = meddled.stops.iter().filter(move |stop| is_of_kind(&stop.what));
+        stops.flat_map(move |stop| {
+            let Stop { what, from, until } = stop;
+            let of_it = self.kept.attempts.iter().filter(move |attempt| match what {
+                Stopped::Sender => attempt.waits(*from, *until),
+                // The provider never hears of it.
+                Stopped::Notification(id) => attempt.notification == *id,
+                Stopped::Recipient(to) => {
+                    let asked = self.asked.get(&*attempt.notification);
+                    asked.is_some_and(|it| it.to == *to) && attempt.waits(*from, *until)
+                }
+            });
+            of_it.map(move |attempt| {
+                let is_sent = matches!(what, Stopped::Notification(id) if self.sent(id) > 0);
+                !is_sent && attempt.written_at.is_none_or(|at| at <= *from || at >= *until)
+            })
+        })
+    }
+
+    /// Of each attempt of a notification that is confirmed, whether it was not committed to writing after that.
+    fn withdrawn(&self) -> impl Iterator<Item = bool> {
+        let confirmed = self.kept.attempts.iter().filter(|it| it.state == "confirmed");
+        confirmed.filter_map(|it| Some((it, it.settled_at?))).flat_map(move |(it, settled_at)| {
+            let all = self.attempts(&it.notification).iter();
+            all.map(move |attempt| attempt.written_at.is_none_or(|at| at <= settled_at))
+        })
+    }
+
+    /// What was sent again was asked for so, and the attempt before it was looked for in vain; `None` of a first one.
+    fn is_explained(&self, attempt: &KeptAttempt) -> Option<bool> {
+        let asked = self.asked.get(&*attempt.notification).filter(|_| attempt.number > 1)?;
+        let mut all = self.attempts(&attempt.notification).iter();
+        let before = all.find(|before| before.number == attempt.number - 1);
+        let was_sought = before.is_some_and(|it| it.looks > 0 && it.written_at.is_some());
+        Some(asked.on_unknown == OnUnknown::Resend && was_sought)
+    }
+
+    fn is_of_an_attempt(&self, sid: &str) -> bool {
+        self.kept.sids.iter().any(|kept| kept.sid == sid)
     }
 }
 
@@ -164,138 +288,4 @@ fn paced(attempts: &[KeptAttempt], per_unit: i64) -> Vec<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Timestamp;
-
-    const PER_UNIT: i64 = 10_000;
-
-    struct Story {
-        acknowledged: Vec<Acknowledged>,
-        kept: Kept,
-        ledger: Vec<Entry>,
-    }
-
-    fn entry(sid: &str, attempt: &str) -> Entry {
-        Entry {
-            sid: sid.to_owned(),
-            to: "+12015550100".to_owned(),
-            from: None,
-            service: None,
-            body: String::new(),
-            kept_body: String::new(),
-            segments: 1,
-            status_callback: None,
-            attempt: Some(attempt.to_owned()),
-            validity_period: None,
-            created_at: Timestamp::from_micros(0),
-            sent_at: None,
-            status: "delivered",
-            error_code: None,
-            reports: Vec::new(),
-        }
-    }
-
-    fn attempt(id: &str, notification: &str, state: &str, send_at: i64) -> KeptAttempt {
-        let [id, notification, state] = [id, notification, state].map(str::to_owned);
-        KeptAttempt { id, notification, state, send_at: Some(send_at), units: 1 }
-    }
-
-    /// One that errs on the side of once, one on the side of sent, and one of which nobody knows.
-    fn good() -> Story {
-        let acknowledged =
-            [("n1", OnUnknown::Report), ("n2", OnUnknown::Resend), ("n3", OnUnknown::Report)]
-                .map(|(id, on_unknown)| Acknowledged { id: id.to_owned(), on_unknown });
-        let states = [("n1", "confirmed"), ("n2", "confirmed"), ("n3", "unknown")];
-        let states = states.map(|(id, state)| (id.to_owned(), state.to_owned()));
-        let kept = Kept {
-            notifications: states.into(),
-            attempts: vec![
-                attempt("a1", "n1", "confirmed", 0),
-                attempt("a2", "n2", "confirmed", PER_UNIT),
-                attempt("a3", "n3", "unknown", 3 * PER_UNIT),
-            ],
-            sids: [("a1", "SM1"), ("a2", "SM2")].map(|(a, s)| (a.to_owned(), s.to_owned())).into(),
-        };
-        let ledger = vec![entry("SM1", "a1"), entry("SM2", "a2"), entry("SM3", "a3")];
-        Story { acknowledged: acknowledged.into(), kept, ledger }
-    }
-
-    /// The names of the checks that find something wrong.
-    fn found(story: &Story) -> Vec<&'static str> {
-        let checks = judge(&story.acknowledged, &story.kept, &story.ledger, PER_UNIT);
-        checks.iter().filter(|check| check.failure().is_some()).map(|check| check.name).collect()
-    }
-
-    #[track_caller]
-    fn check(spoil: impl Fn(&mut Story), expected: &[&str]) {
-        let mut story = good();
-        spoil(&mut story);
-        assert_eq!(found(&story), expected);
-    }
-
-    #[test]
-    fn a_good_story_passes_every_check() {
-        check(|_| {}, &[]);
-    }
-
-    #[test]
-    fn what_a_retry_after_a_time_out_does_is_found() {
-        // The same attempt is posted again: two messages, of which the store knows one.
-        check(|story| story.ledger.push(entry("SM4", "a1")), &["once", "known"]);
-        let again = |story: &mut Story| {
-            story.ledger.push(entry("SM4", "a4"));
-            story.kept.attempts.push(attempt("a4", "n1", "confirmed", 9 * PER_UNIT));
-            story.kept.sids.push(("a4".to_owned(), "SM4".to_owned()));
-        };
-        check(again, &["once"]);
-    }
-
-    #[test]
-    fn what_a_missing_write_ahead_does_is_found() {
-        // The process died after the POST, and the attempt is due again, or was never stored.
-        check(|story| story.kept.attempts[2].state = "due".to_owned(), &["settled", "known"]);
-        check(|story| story.ledger.push(entry("SM4", "a9")), &["known"]);
-    }
-
-    #[test]
-    fn what_a_forgotten_request_does_is_found() {
-        check(|story| drop(story.kept.notifications.remove("n3")), &["kept"]);
-        let unsent = |story: &mut Story| {
-            story.ledger.remove(1);
-            story.kept.sids.remove(1);
-        };
-        check(unsent, &["sent"]);
-    }
-
-    #[test]
-    fn what_a_duplicate_that_was_asked_for_does_is_no_mistake_if_it_is_listed() {
-        let again = |story: &mut Story| {
-            story.ledger.push(entry("SM4", "a4"));
-            story.kept.attempts.push(attempt("a4", "n2", "confirmed", 9 * PER_UNIT));
-            story.kept.sids.push(("a4".to_owned(), "SM4".to_owned()));
-        };
-        check(again, &[]);
-    }
-
-    #[test]
-    fn what_a_sid_without_its_account_does_is_found() {
-        // A callback of somebody else's settles an attempt.
-        let foreign = |story: &mut Story| {
-            story.kept.sids.push(("a3".to_owned(), "SM9".to_owned()));
-        };
-        check(foreign, &["proven"]);
-    }
-
-    #[test]
-    fn what_a_pace_in_memory_does_is_found() {
-        check(|story| story.kept.attempts[1].send_at = Some(PER_UNIT - 1), &["paced"]);
-        check(|story| story.kept.attempts[1].units = 3, &["paced"]);
-    }
-
-    #[test]
-    fn a_check_that_judged_nothing_fails() {
-        let nothing = |story: &mut Story| story.acknowledged.retain(|it| it.id != "n2");
-        check(nothing, &["sent"]);
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use super::disk::Disk;
 use super::load::{Targets, Volume};
 use super::server::Server;
 use super::verdict::Store;
-use crate::crash_points::NAIVE;
+use crate::crash_points::{NAIVE, SABOTAGE};
 use crate::lab::servers::{Durability, Fsync, Postgres, Redis, free_port};
 
 /// Whose callbacks are sent.
@@ -108,6 +108,9 @@ impl Testbed {
             configure(&mut server, services.as_ref(), directory.path());
             // Each its own, which a restart goes on with.
             server.set("OFFHOOK_SPOOL__DIRECTORY", path(&spool(directory.path(), place)));
+            if let Some(sabotage) = run.sabotage {
+                server.set(SABOTAGE, sabotage.as_str());
+            }
             server
         });
         let workers = (0..setup.workers.unwrap_or_default()).map(|place| {

@@ -42,6 +42,7 @@ macro_rules! both_stores {
 
 both_stores![
     a_pause_and_the_commit,
+    a_resume_and_the_commit,
     a_hold_of_all_and_the_commit,
     a_cancellation_and_the_commit,
     a_suppression_and_the_commit,
@@ -170,6 +171,16 @@ async fn a_pause_and_the_commit(store: Store) {
     let pause = async move { outbox.pause("shop", "by hand").await.expect("the store") };
     let (written, in_writing) = interleave(&store, First::Stop, id, pause).await;
     assert_eq!((written, in_writing), (Written::Back(Some("sender")), 1), "only the first one");
+}
+
+/// Else it would be held until its deadline by a pause that is over.
+async fn a_resume_and_the_commit(store: Store) {
+    let (outbox, id) = (another(&store).await, one_is_claimed(&store, 1).await);
+    store.outbox.pause("shop", "by hand").await.expect("the store");
+    let resume = async move { outbox.resume("shop", ACCOUNT).await.expect("the store") };
+    let (written, resumed) = interleave(&store, First::Commit, id, resume).await;
+    assert_eq!((written, resumed), (Written::Back(Some("sender")), true));
+    assert_eq!(claimed(&store.outbox, &claim_ask("a")).await.claimed[0].id, id);
 }
 
 async fn a_hold_of_all_and_the_commit(store: Store) {

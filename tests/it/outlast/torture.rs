@@ -1,9 +1,10 @@
 //! `offhook torture`, a short run of each scenario, by the program itself; and that it finds out a
-//! worker which loses events.
+//! worker which loses events, and what sends wrongly.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use offhook::crash_points::Sabotage;
 use serde_json::Value;
 
 use crate::services::{Signal, guarded, needs, note, skip};
@@ -108,6 +109,61 @@ fn every_scenario_is_run_here() {
     let listed: Vec<String> =
         listed.lines().filter_map(|line| Some(line.split(' ').next()?.replace('-', "_"))).collect();
     assert_eq!(listed, SCENARIOS);
+}
+
+/// What sends does it wrongly in one way: this check finds that out.
+#[track_caller]
+fn is_found_out(path: &str, sabotage: Sabotage, scenario: &str, check: &str) {
+    if !offhook::crash_points::CAN_BE_SABOTAGED {
+        return skip(path, "program with the feature naive-sender");
+    }
+    needs!(Redis, Postgres);
+    // Two processes have to be there at a time, and each is killed now and then.
+    let seconds = if scenario == "send-kill" { "8" } else { "3" };
+    let (lines, output) = torture(&[
+        "--sabotage",
+        sabotage.as_str(),
+        "--only",
+        scenario,
+        "--seconds",
+        seconds,
+        "--seed",
+        "1",
+    ]);
+    let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
+    println!("{line}");
+    let checks = line["checks"].as_array().expect("it sends");
+    let found = checks.iter().find(|it| it["name"] == check).expect("there is this check");
+    assert!(found["wrong"].as_u64().is_some_and(|wrong| wrong > 0), "{line}");
+    assert_eq!(output.status.code(), Some(1), "{line}");
+}
+
+/// One test per sabotage: its name, where it is carried out, and the check that finds it.
+macro_rules! sabotages {
+    ($($test:ident: $sabotage:ident in $scenario:literal by $check:literal),+ $(,)?) => {
+        const SABOTAGES: &[Sabotage] = &[$(Sabotage::$sabotage),+];
+        $(
+            #[test]
+            fn $test() {
+                fn here() {}
+                let path = std::any::type_name_of_val(&here);
+                is_found_out(path, Sabotage::$sabotage, $scenario, $check);
+            }
+        )+
+    };
+}
+
+sabotages! {
+    a_retry_after_a_time_out_is_found_out: RetriesTimeouts in "send-unknown" by "once",
+    a_missing_write_ahead_is_found_out: NoWriteAhead in "send-unknown" by "ahead",
+    a_gate_that_is_not_read_again_is_found_out: GateNotReadAgain in "send-unknown" by "suppressed",
+    a_pace_in_memory_is_found_out: PaceInMemory in "send-kill" by "paced",
+    a_sid_without_its_account_is_found_out: SidWithoutAccount in "send-unknown" by "foreign",
+}
+
+#[test]
+fn every_sabotage_is_found_out_here() {
+    assert_eq!(SABOTAGES, Sabotage::ALL);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{conclude, lock_notifications};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
+use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
 use crate::dispatch::rejection::{self, UNCLASSIFIED_IN_A_ROW};
 use crate::labels::Label as _;
@@ -23,6 +24,14 @@ pub(in crate::backend) async fn answer<S: Session>(
 ) -> Result<AnswersStored, sqlx::Error> {
     let attempts: Vec<String> = answers.iter().map(|answer| answer.id.to_string()).collect();
     let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
+    if crash_points::is_sabotaged(Sabotage::NoWriteAhead) {
+        let sql = format!(
+            "UPDATE attempts SET state = 'writing', written_at = {} WHERE {} AND state = 'claimed'",
+            S::NOW,
+            S::among("id", 1)
+        );
+        session.execute(&sql, params![attempts.clone()]).await?;
+    }
     let rows = lock_attempts(session, &attempts).await?;
     let mut stored = AnswersStored::default();
     let (mut accepted, mut others) = (Vec::new(), Vec::new());
@@ -222,7 +231,15 @@ async fn back<S: Session>(
          lease_until = NULL, send_at = NULL WHERE id = $1",
         S::later(S::NOW, after)
     );
-    session.execute(&sql, params![id, why.as_str()]).await.map(|_| ())
+    session.execute(&sql, params![id, why.as_str()]).await?;
+    // One that was sent again because another one was unknown, which has been proven since.
+    let sql = format!(
+        "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, settled_at = {} WHERE id = $1 \
+         AND number > 1 AND EXISTS (SELECT 1 FROM attempts AS o WHERE o.notification = attempts.notification \
+         AND o.id <> attempts.id AND o.state IN ('accepted', 'confirmed'))",
+        S::NOW
+    );
+    session.execute(&sql, params![id]).await.map(|_| ())
 }
 
 pub(super) async fn fail<S: Session>(

@@ -1,14 +1,18 @@
 //! Claims: slots of a pace.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::attempt_id;
 use crate::backend::outbox::{ClaimAsk, Claimed, Claims};
 use crate::backend::sql::session::{Session, malformed, params};
 use crate::clock::Timestamp;
+use crate::crash_points::{self, Sabotage};
 
 /// The most units that one attempt has, with room to spare: a pace that is further ahead is wrong.
 const MOST_UNITS: u32 = 64;
+/// Where a process that is sabotaged has its pace.
+static IN_MEMORY: AtomicI64 = AtomicI64::new(0);
 
 /// Gives slots to what is due. The pace's row is locked, and the clock is read after that, so the slots of all
 /// processes are apart.
@@ -28,6 +32,9 @@ pub(in crate::backend) async fn claim<S: Session>(
     };
     let now = session.now().await?;
     let mut free_at = pace.time("free_at")?.ok_or_else(|| malformed("free_at"))?;
+    if crash_points::is_sabotaged(Sabotage::PaceInMemory) {
+        free_at = Timestamp::from_micros(IN_MEMORY.load(Ordering::Relaxed));
+    }
     let furthest = now.after(ask.per_unit.saturating_mul(MOST_UNITS) + ask.ahead);
     let clamped = free_at > furthest;
     if clamped {
@@ -65,6 +72,9 @@ pub(in crate::backend) async fn claim<S: Session>(
         claimed.push(Claimed { id: attempt_id(row, "id")?, send_at });
         let units = u32::try_from(row.number("units")?).unwrap_or(1);
         free_at = send_at.after(ask.per_unit.saturating_mul(units));
+    }
+    if crash_points::is_sabotaged(Sabotage::PaceInMemory) {
+        IN_MEMORY.store(free_at.micros(), Ordering::Relaxed);
     }
     take(session, ask, &claimed).await?;
     if !claimed.is_empty() || clamped {

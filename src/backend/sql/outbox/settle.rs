@@ -7,6 +7,7 @@ use super::answer::{accept, fail, prove, stops, withdraw_others};
 use super::{conclude, lock_notifications};
 use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
+use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome};
 use crate::dispatch::rejection;
@@ -72,6 +73,12 @@ pub(super) async fn by_events<S: Session>(
     for row in &rows {
         let (id, account) = (row.text("id")?, row.text("account")?);
         let heard = events.get(&id).into_iter().flatten().map(Event::heard);
+        // Any account's SID would do.
+        let heard =
+            heard.map(|heard| match crash_points::is_sabotaged(Sabotage::SidWithoutAccount) {
+                true => Heard { account: &account, ..heard },
+                false => heard,
+            });
         let Evidence { proof, duplicates, mismatches: _ } = Evidence::of(&account, heard);
         let sids = proof.iter().map(|proof| proof.sid.clone()).chain(duplicates);
         proven.extend(sids.map(|sid| (id.clone(), sid)));

@@ -91,14 +91,16 @@ pub(in crate::backend) async fn resume<S: Session>(
     sender: &str,
     account: &str,
 ) -> Result<bool, sqlx::Error> {
-    let sql = "UPDATE senders SET paused = NULL, paused_at = NULL, unlisted = 0, cooldown_until = NULL, cooldown_ms = 0 \
-               WHERE name = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
-    release(session, "held = 'sender' AND sender = $1", sender).await?;
-    release(session, "held = 'account' AND account = $1", account).await?;
-    let sender = session.execute(sql, params![sender]).await?;
+    // In the order of the commit to writing, for which both wait: what that holds back is let go on as well.
     let sql = "UPDATE sending_accounts SET paused = NULL, paused_at = NULL, cooldown_until = NULL, failures = 0 \
                WHERE account = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
-    Ok(sender + session.execute(sql, params![account]).await? > 0)
+    let accounts = session.execute(sql, params![account]).await?;
+    let sql = "UPDATE senders SET paused = NULL, paused_at = NULL, unlisted = 0, cooldown_until = NULL, cooldown_ms = 0 \
+               WHERE name = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
+    let senders = session.execute(sql, params![sender]).await?;
+    release(session, "held = 'sender' AND sender = $1", sender).await?;
+    release(session, "held = 'account' AND account = $1", account).await?;
+    Ok(accounts + senders > 0)
 }
 
 /// Everything that holds senders, with their counts. A sender without a row and without attempts is left out.

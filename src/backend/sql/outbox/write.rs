@@ -8,6 +8,7 @@ use super::{attempt_id, conclude, ids, lock_notifications};
 use crate::backend::outbox::{Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
+use crate::crash_points::{self, Sabotage};
 use crate::dispatch::NotificationState;
 use crate::dispatch::gates::Pause;
 use crate::event::AttemptId;
@@ -288,7 +289,7 @@ async fn commit<S: Session>(
     now: Timestamp,
     lease: Duration,
 ) -> Result<(), sqlx::Error> {
-    if writing.is_empty() {
+    if writing.is_empty() || crash_points::is_sabotaged(Sabotage::NoWriteAhead) {
         return Ok(());
     }
     let time = S::TIME;

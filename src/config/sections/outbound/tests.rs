@@ -107,6 +107,8 @@ fn bounds_of_0_and_times_that_contradict_each_other_are_refused() {
         let text = format!("[outbound]\nlook_after_s = {wrong}\n");
         check_wrong(&text, &["outbound.look_after_s (", "my.toml", "lists lag"]);
     }
+    let pretend = "[outbound]\nlook_after_s = [1, 3]\n[twilio]\napi_url = \"http://127.0.0.1:1\"\n";
+    assert_eq!(sending(pretend).looks, [1, 3].map(Duration::from_secs));
     // They are checked without a sender, too.
     check_error(load(&MINIMAL, "[outbound]\nmax_per_day = 0\n"), &["outbound.max_per_day"]);
 }

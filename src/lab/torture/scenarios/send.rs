@@ -1,17 +1,19 @@
 //! What sends is killed, frozen and misled. The provider's ledger is the judge.
 
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::crash;
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::sending::Sending;
+use crate::lab::torture::sending::{LookedUp, Sending};
 use crate::lab::torture::testbed::{Alone, Setup, Testbed};
 use crate::lab::twilio::{Behaviour, Share};
 
 /// What a provider takes for an answer.
 const ANSWERS_AFTER_MS: u64 = 20;
+/// Until what is unknown was looked for, and all has come of it that can.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// One process on SQLite.
 fn alone(run: &Run) -> anyhow::Result<Testbed> {
@@ -79,9 +81,28 @@ pub(super) async fn unknown(name: String, run: &Run) -> anyhow::Result<Report> {
         rewrite_bodies: share(0.1),
         ..unreliable(0.03)
     };
-    let mut sending = Sending::begin(name, run, alone(run)?, odd).await?;
-    while sending.goes_on() {
-        sending.pause(100..300).await;
+    // Nothing is reported of what is not answered: it has to be looked for.
+    let dark = Behaviour {
+        answer_after_ms: ANSWERS_AFTER_MS,
+        drop_answers: share(0.5),
+        fail_uncreated: share(0.5),
+        callbacks_missing: Share::ALWAYS,
+        rewrite_bodies: share(0.5),
+        list_lag_ms: 1_500,
+        ..Behaviour::default()
+    };
+    let mut sending = Sending::begin(name, run, alone(run)?, odd.clone()).await?;
+    let (began, mut found) = (Instant::now(), LookedUp::default());
+    while sending.goes_on() || (!found.has_all() && began.elapsed() < run.duration + LONGEST) {
+        sending.simulator.behave(dark.clone());
+        sending.pause(200..400).await;
+        sending.simulator.behave(odd.clone());
+        sending.pause(400..800).await;
+        sending.facts.outages += 1;
+        found = sending.looked_up().await;
+    }
+    if !found.has_all() {
+        sending.facts.failures.push(format!("not everything came of looking: {found:?}"));
     }
     sending.end().await
 }
