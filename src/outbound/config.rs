@@ -122,6 +122,12 @@ impl Config {
         self.senders.iter().find(|sender| sender.name == name)
     }
 
+    /// When what is unknown is looked for the first time.
+    #[must_use]
+    pub fn first_look(&self) -> Duration {
+        self.looks.first().copied().unwrap_or(Duration::from_secs(60))
+    }
+
     /// The pace of a sender.
     ///
     /// # Panics

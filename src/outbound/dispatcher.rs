@@ -52,8 +52,7 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
     };
     let lateness = Lateness::new(AHEAD, config.claim_lease / 2);
     let (writes, write) = group::writes(outbound, ask, lateness);
-    let (answers, answer) =
-        group::answers(outbound.outbox.clone(), outbound.metrics.clone(), outbound.news.clone());
+    let (answers, answer) = group::answers(outbound);
     let pattern = Lane {
         outbound: outbound.clone(),
         pace: String::new(),
@@ -259,7 +258,7 @@ impl Lane {
         }
         log(id, sender, &created);
         let jitter = rand::random_range(-1.0..=1.0);
-        let look_after = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+        let look_after = config.first_look();
         let event = |message: &Message| self.outbound.event(message, &letter.account, Some(id));
         verdict::outcome(created, letter.throttled, jitter, look_after, event)
     }

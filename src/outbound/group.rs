@@ -1,21 +1,23 @@
 //! Group commit of the two commits that each attempt needs: to `writing` before its POST, and of its answer after it.
-//! While one runs, the next gathers by itself.
+//! While one runs, the next gathers by itself. A group that the store refuses as data is halved, so that one row that it
+//! does not take holds no other.
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
+use super::Outbound;
 use super::gate::Gates;
-use super::{Outbound, SendMetrics};
-use crate::backend::Outbox;
-use crate::backend::outbox::{Answered, Gated, Known, WriteAsk, Written};
+use crate::backend::outbox::{Answered, AnswersStored, Gated, Known, Outcome, WriteAsk, Written};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::pace::Lateness;
 use crate::event::AttemptId;
 use crate::outage::Outage;
+use crate::pipeline::CommitError;
 use crate::retry::Backoff;
+use crate::twilio::rest::Doubt;
 
 /// Most attempts of one commit.
 const AT_ONCE: usize = 128;
@@ -57,34 +59,41 @@ pub(super) fn writes(
     let commit = async move {
         let mut group: Vec<ToWrite> = Vec::new();
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
-            let ids = group.iter().map(|one| one.id).collect();
-            let ask = WriteAsk { ids, late_after: lateness.allowed(), ..ask.clone() };
-            let gates = Gates::new(config.now().rules.clone());
-            let ask_gates = |known: &Known, now: Timestamp| match crash_points::is_sabotaged(
-                Sabotage::GateNotReadAgain,
-            ) {
-                true => Gated::Pass,
-                false => gates.ask(known, now),
-            };
-            match outbox.write(&ask, &ask_gates).await {
-                Ok(written) => {
-                    crash_points::point(Point::Writing);
-                    let any = |is: fn(&Written) -> bool| written.iter().any(|(_, it)| is(it));
-                    let sends = any(|it| matches!(it, Written::Send(_)));
-                    lateness.learn(sends, any(|it| *it == Written::Back(None)));
-                    for (one, (_, written)) in group.drain(..).zip(written) {
-                        let _ = one.done.send(written);
+            let mut parts = vec![std::mem::take(&mut group)];
+            while let Some(mut part) = parts.pop() {
+                let ids = part.iter().map(|one| one.id).collect();
+                let ask = WriteAsk { ids, late_after: lateness.allowed(), ..ask.clone() };
+                let gates = Gates::new(config.now().rules.clone());
+                match outbox.write(&ask, &|known, now| ask_again(&gates, known, now)).await {
+                    Ok(written) => {
+                        crash_points::point(Point::Writing);
+                        let any = |is: fn(&Written) -> bool| written.iter().any(|(_, it)| is(it));
+                        let sends = any(|it| matches!(it, Written::Send(_)));
+                        lateness.learn(sends, any(|it| *it == Written::Back(None)));
+                        for (one, (_, written)) in part.into_iter().zip(written) {
+                            let _ = one.done.send(written);
+                        }
                     }
-                }
-                Err(error) => {
-                    metrics.store_errors.inc();
-                    debug!(error = %error, "attempts could not be committed to writing");
-                    group.clear();
+                    Err(CommitError::Refused(_)) if part.len() > 1 => {
+                        let rest = part.split_off(part.len() / 2);
+                        parts.extend([rest, part]);
+                    }
+                    Err(error) => {
+                        metrics.store_errors.inc();
+                        debug!(error = %error, "attempts could not be committed to writing");
+                    }
                 }
             }
         }
     };
     (Writes(sender), commit)
+}
+
+fn ask_again(gates: &Gates, known: &Known, now: Timestamp) -> Gated {
+    match crash_points::is_sabotaged(Sabotage::GateNotReadAgain) {
+        true => Gated::Pass,
+        false => gates.ask(known, now),
+    }
 }
 
 /// Stores answers. Cheap to clone.
@@ -99,48 +108,90 @@ impl Answers {
 }
 
 /// What [`Answers`] hands over, and what stores it until the last of them is gone.
-pub(super) fn answers(
-    outbox: Outbox,
-    metrics: SendMetrics,
-    news: watch::Sender<()>,
-) -> (Answers, impl Future<Output = ()>) {
+pub(super) fn answers(outbound: &Outbound) -> (Answers, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
+    let storing = Storing { outbound: outbound.clone(), outage: Outage::default() };
     let commit = async move {
-        let (mut group, outage) = (Vec::new(), Outage::default());
+        let mut group = Vec::new();
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
-            store(&outbox, &group, &outage, &metrics).await;
+            storing.store(&group).await;
             crash_points::point(Point::Answered);
             // There is room for others.
-            news.send_replace(());
+            storing.outbound.news.send_replace(());
             group.clear();
         }
     };
     (Answers(sender), commit)
 }
 
-/// Stores answers, however often that fails: an answer that is not stored is an outcome that is not known.
-async fn store(outbox: &Outbox, group: &[Answered], outage: &Outage, metrics: &SendMetrics) {
-    let mut backoff = Backoff::default();
-    for _ in 0..TRIES {
-        match outbox.answer(group).await {
-            Ok(stored) => {
-                if let Some(over) = outage.ends() {
-                    let (failures, lasted_s) = (over.failures, over.seconds());
-                    warn!(failures, lasted_s, "answers of Twilio are stored again");
+/// Stores answers.
+struct Storing {
+    outbound: Outbound,
+    outage: Outage,
+}
+
+impl Storing {
+    /// Stores a group, and what is refused of it as what is known then: nothing.
+    async fn store(&self, group: &[Answered]) {
+        let mut parts = vec![group];
+        while let Some(part) = parts.pop() {
+            match self.patiently(part).await {
+                Ok(stored) => self.count(&stored),
+                Err(CommitError::Refused(_) | CommitError::Late(_)) if part.len() > 1 => {
+                    let (left, right) = part.split_at(part.len() / 2);
+                    parts.extend([right, left]);
                 }
-                metrics.duplicates.inc_by(stored.duplicates);
-                stored.outcomes.iter().for_each(|state| metrics.settled(*state));
-                if stored.late > 0 {
-                    debug!(late = stored.late, "answers came after their attempts were settled");
+                Err(CommitError::Refused(why)) => {
+                    for Answered { id, .. } in part {
+                        warn!(attempt = %id, error = why, "the store does not take an answer of Twilio: what it says is unknown, and looked for");
+                        let reason = Doubt::Unreadable.as_str().to_owned();
+                        let look_after = self.outbound.config.now().first_look();
+                        let outcome = Outcome::Unknown { reason, look_after };
+                        match self.patiently(&[Answered { id: *id, outcome }]).await {
+                            Ok(stored) => self.count(&stored),
+                            Err(error) => give_up(part, &error),
+                        }
+                    }
                 }
-                return;
+                Err(error) => give_up(part, &error),
             }
-            Err(error) if outage.begins() => {
-                warn!(error = %error, "answers of Twilio cannot be stored: they are kept in memory and stored later");
-            }
-            Err(error) => debug!(error = %error, "answers of Twilio cannot be stored"),
         }
-        tokio::time::sleep(backoff.next_wait().min(Duration::from_secs(5))).await;
     }
-    warn!(answers = group.len(), "answers of Twilio are given up: their attempts become unknown");
+
+    /// Tries as long as that may help.
+    async fn patiently(&self, answers: &[Answered]) -> Result<AnswersStored, CommitError> {
+        let mut backoff = Backoff::default();
+        for _ in 1..TRIES {
+            match self.outbound.outbox.answer(answers).await {
+                Ok(stored) => {
+                    if let Some(over) = self.outage.ends() {
+                        let (failures, lasted_s) = (over.failures, over.seconds());
+                        warn!(failures, lasted_s, "answers of Twilio are stored again");
+                    }
+                    return Ok(stored);
+                }
+                Err(error @ CommitError::Refused(_)) => return Err(error),
+                Err(error @ CommitError::Late(_)) if answers.len() > 1 => return Err(error),
+                Err(error) if self.outage.begins() => {
+                    warn!(error = %error, "answers of Twilio cannot be stored: they are kept in memory and stored later");
+                }
+                Err(error) => debug!(error = %error, "answers of Twilio cannot be stored"),
+            }
+            tokio::time::sleep(backoff.next_wait().min(Duration::from_secs(5))).await;
+        }
+        self.outbound.outbox.answer(answers).await
+    }
+
+    fn count(&self, stored: &AnswersStored) {
+        self.outbound.metrics.duplicates.inc_by(stored.duplicates);
+        stored.outcomes.iter().for_each(|state| self.outbound.metrics.settled(*state));
+        if stored.late > 0 {
+            debug!(late = stored.late, "answers came after their attempts were settled");
+        }
+    }
+}
+
+fn give_up(answers: &[Answered], error: &CommitError) {
+    let answers = answers.len();
+    warn!(answers, error = %error, "answers of Twilio are given up: their attempts become unknown");
 }

@@ -54,7 +54,7 @@ pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
 /// Ends what time has ended.
 pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationToken) {
     let config = outbound.config.now();
-    let look_after = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    let look_after = config.first_look();
     let mut rest = Rest::new(END_EVERY, stop);
     while !stop.is_cancelled() {
         let over = outbound.outbox.overdue(look_after).await;
@@ -121,7 +121,7 @@ impl<'s> Rest<'s> {
 /// Lists the messages to one recipient, and stores what that says of the attempts to reach it.
 async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     let config = outbound.config.now();
-    let again = config.looks.first().copied().unwrap_or(Duration::from_secs(60));
+    let again = config.first_look();
     for one in orphans(&config, search) {
         let look_after = orphaned(outbound.clock.now().since(one.written_at), again);
         warn!(

@@ -3,10 +3,13 @@
 use sqlx::PgConnection;
 
 use super::Postgres;
-use super::store::store_within;
+use super::store::{self, store_within};
 use crate::backend::BackendError;
+use crate::backend::sql::error::cause;
+use crate::backend::sql::outbox::{failed, is_malformed};
 use crate::backend::sql::session::PostgresSession;
 use crate::event::Batch;
+use crate::pipeline::CommitError;
 
 /// Keeps what is to be sent.
 #[derive(Clone, Debug)]
@@ -22,10 +25,18 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
+        self.commit(work).await.map_err(failed)
+    }
+
+    /// The same, and says whether trying again can help.
+    pub(in crate::backend) async fn commit<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, CommitError> {
         let done = self.0.transact(async |connection: &mut PgConnection, keep| {
             work(&mut PostgresSession { connection, keep }).await
         });
-        Ok(done.await?)
+        done.await.map_err(|error| classify(&error))
     }
 
     /// Reads.
@@ -44,15 +55,22 @@ impl Outbox {
         &self,
         events: &Batch,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
-    ) -> Result<T, BackendError> {
+    ) -> Result<T, CommitError> {
         let done = self.0.transact(async |connection: &mut PgConnection, keep| {
             let done = work(&mut PostgresSession { connection: &mut *connection, keep }).await?;
             // Last, since it takes the lock of the feed.
             store_within(connection, events, keep).await?;
             Ok(done)
         });
-        let done = done.await?;
+        let done = done.await.map_err(|error| classify(&error))?;
         self.0.feed_watch.grew();
         Ok(done)
+    }
+}
+
+fn classify(error: &sqlx::Error) -> CommitError {
+    match is_malformed(error) {
+        true => CommitError::Refused(cause(error)),
+        false => store::classify(error),
     }
 }

@@ -15,10 +15,23 @@ pub(in crate::backend) mod write;
 use std::collections::BTreeMap;
 
 use super::session::{Cells, Session, params};
+use crate::backend::BackendError;
 use crate::dispatch::outcome::{self, Standing};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
+use crate::pipeline::CommitError;
+
+/// Whether a row holds what this version does not know. Trying again changes nothing, but the others of its transaction
+/// may go through without it.
+pub(in crate::backend) fn is_malformed(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_))
+}
+
+/// For who tries again whatever it was.
+pub(in crate::backend) fn failed(error: CommitError) -> BackendError {
+    BackendError(error.to_string())
+}
 
 fn ids(ids: &[AttemptId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()

@@ -11,6 +11,8 @@ use super::query::Query;
 use super::store::store_within;
 use super::writer::Writer;
 use crate::backend::BackendError;
+use crate::backend::sql::error::cause;
+use crate::backend::sql::outbox::{failed, is_malformed};
 use crate::backend::sql::session::SqliteSession;
 use crate::event::Batch;
 use crate::pipeline::CommitError;
@@ -36,6 +38,14 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
+        self.commit(work).await.map_err(failed)
+    }
+
+    /// The same, and says whether trying again can help.
+    pub(in crate::backend) async fn commit<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, CommitError> {
         self.run(async |connection: &mut SqliteConnection| {
             work(&mut SqliteSession(connection)).await
         })
@@ -59,7 +69,7 @@ impl Outbox {
         &self,
         events: &Batch,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
-    ) -> Result<T, BackendError> {
+    ) -> Result<T, CommitError> {
         let done = self.run(async |connection: &mut SqliteConnection| {
             let done = work(&mut SqliteSession(connection)).await?;
             store_within(connection, events).await?;
@@ -74,18 +84,18 @@ impl Outbox {
     async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, BackendError> {
-        let held = self.writer.hold().await.map_err(failed)?;
+    ) -> Result<T, CommitError> {
+        let held = self.writer.hold().await?;
+        let mut malformed = None;
         let run = async |connection: &mut SqliteConnection| {
             connection.execute(BEGIN).await?;
-            let done = work(connection).await?;
+            let done = work(connection).await;
+            malformed = done.as_ref().err().filter(|error| is_malformed(error)).map(cause);
+            let done = done?;
             connection.execute(COMMIT).await?;
             Ok(done)
         };
-        held.run(run).await.map_err(failed)
+        let done = held.run(run).await;
+        done.map_err(|error| malformed.map_or(error, CommitError::Refused))
     }
-}
-
-fn failed(error: CommitError) -> BackendError {
-    BackendError(error.to_string())
 }

@@ -8,10 +8,11 @@ use crate::backend::outbox::{
     Known, Looked, NewNotification, Notification, NotificationSearch, Outcome, Overdue, Search,
     SendingState, Settled, Suppression, Unknown, WriteAsk, Written,
 };
-use crate::backend::sql::outbox::{answer, ask, claim, forget, look, settle, state, write};
+use crate::backend::sql::outbox::{answer, ask, claim, failed, forget, look, settle, state, write};
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::event::{AttemptId, Batch, Event};
+use crate::pipeline::CommitError;
 use crate::twilio::privacy::Privacy;
 
 /// What is to be sent: leased rows and a state machine, of which each call is one transaction.
@@ -71,26 +72,28 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| claim::claim(on, asked).await).await)
     }
 
-    /// Commits claimed attempts to `writing`, each unless something is in the way.
+    /// Commits claimed attempts to `writing`, each unless something is in the way. Of those that are refused as data,
+    /// some may go through without the others.
     pub async fn write(
         &self,
         asked: &WriteAsk,
         gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
-    ) -> Result<Vec<(AttemptId, Written)>, BackendError> {
+    ) -> Result<Vec<(AttemptId, Written)>, CommitError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| write::write(on, asked, gates).await)
+            .commit(async |on| write::write(on, asked, gates).await)
             .await)
     }
 
-    /// Stores answers, with the events that they are.
-    pub async fn answer(&self, answers: &[Answered]) -> Result<AnswersStored, BackendError> {
+    /// Stores answers, with the events that they are. Of those that are refused as data, some may go through without the
+    /// others.
+    pub async fn answer(&self, answers: &[Answered]) -> Result<AnswersStored, CommitError> {
         let event = |answer: &Answered| match &answer.outcome {
             Outcome::Accepted { event, .. } => Some(Event::clone(event)),
             _ => None,
         };
         let Some(events) = batch(answers.iter().filter_map(event).collect()) else {
             return on_store!(self, outbox => outbox
-                .transact(async |on| answer::answer(on, answers).await)
+                .commit(async |on| answer::answer(on, answers).await)
                 .await);
         };
         on_store!(self, outbox => outbox
@@ -137,7 +140,8 @@ impl Outbox {
             let events = Batch::from(Event::clone(event));
             return on_store!(self, outbox => outbox
                 .store(&events, async |on| look::looked(on, id, looked, again).await)
-                .await);
+                .await)
+            .map_err(failed);
         }
         on_store!(self, outbox => outbox
             .transact(async |on| look::looked(on, id, looked, again).await)

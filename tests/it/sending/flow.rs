@@ -13,6 +13,7 @@ both_stores![
     a_throttle_ends_no_notification,
     callbacks_before_the_answer_twice_and_contradicting_end_well,
     a_restart_sends_what_was_asked_and_nothing_twice,
+    what_the_store_refuses_holds_no_other,
 ];
 
 async fn a_message_is_confirmed_by_its_callbacks(mode: Mode) {
@@ -113,4 +114,40 @@ async fn a_restart_sends_what_was_asked_and_nothing_twice(mode: Mode) {
         (sending.simulator.created() == ids.len()).then_some(())
     })
     .await;
+}
+
+/// As a constraint or a trigger of the operator's does: of a group of answers, all but one are stored.
+async fn what_the_store_refuses_holds_no_other(mode: Mode) {
+    let behaviour = Behaviour {
+        answer_after_ms: 200,
+        callbacks_missing: Share::ALWAYS,
+        ..Behaviour::default()
+    };
+    let sending = Sending::start(mode, behaviour).await;
+    let before = sending.ask(&message(9)).await;
+    sending.attempt_reaches(&before, "accepted").await;
+    match mode {
+        Mode::Embedded => {
+            let trigger = "CREATE TRIGGER refuses BEFORE INSERT ON attempt_sids WHEN (SELECT \"to\" FROM notifications \
+                 WHERE id = (SELECT notification FROM attempts WHERE id = NEW.attempt)) = '+14155550002' \
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END";
+            sending.testbed.execute(trigger).await;
+        }
+        _ => {
+            let trigger = "CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF (SELECT \"to\" FROM notifications \
+                 WHERE id = (SELECT notification FROM attempts WHERE id = NEW.attempt)) = '+14155550002' \
+                 THEN RAISE check_violation; END IF; RETURN NEW; END $$; \
+                 CREATE TRIGGER refuses BEFORE INSERT ON attempt_sids FOR EACH ROW EXECUTE FUNCTION refuses()";
+            sending.testbed.execute(trigger).await;
+        }
+    }
+    let mut ids = Vec::new();
+    for number in 1..=4 {
+        ids.push(sending.ask(&message(number)).await);
+    }
+    for (id, state) in ids.iter().zip(["accepted", "unknown", "accepted", "accepted"]) {
+        sending.attempt_reaches(id, state).await;
+    }
+    assert_eq!(sending.get("/api/attempts/unknown").await["attempts"][0]["reason"], "unreadable");
 }
