@@ -3,6 +3,7 @@
 //! ```text
 //! source: its file and its log are locked; what waits in the log is stored in the file
 //!    │
+//!    ├─► outbox                  held on both sides first
 //!    ├─► statuses ─► events      page by page, each with the progress in the same transaction
 //!    ├─► dead letters            to files of the target's local log
 //!    ▼
@@ -13,9 +14,10 @@
 //! or neither is. The target keeps an event that it has, and merges a status by the law of all statuses: so order and
 //! repetition do not matter, nor does what the target stores meanwhile. Copied rows make no changes in its feed.
 //!
-//! Nothing is taken out of the source, which can be served again.
+//! Nothing is taken out of the source, which can be served again. It sends nothing then until a person lets it.
 
 mod check;
+mod outbox;
 mod pages;
 mod report;
 mod source;
@@ -100,6 +102,16 @@ pub enum CopyError {
     /// The source cannot be read.
     #[error("the source cannot be read: {0}")]
     Read(BackendError),
+    /// The source cannot be held.
+    #[error("the source cannot be held, and might send what its copy sends: {0}")]
+    Hold(BackendError),
+    /// The target has an outbox already. By its keys, what the source suppresses would not be found.
+    #[error(
+        "the target: a process that sends has used it already, and made keys other than the source's: copy before the \
+         new deployment has a `[[sender]]`. If nothing was asked of it, stop it, take the sender out of its \
+         configuration, run `DELETE FROM outbox` in its database, and copy again"
+    )]
+    OtherKeys,
     /// The target does not take it.
     #[error("the target cannot be written: {0}")]
     Write(#[from] CommitError),
@@ -115,7 +127,7 @@ impl CopyError {
     /// Whether the copy has begun, so that another run continues it.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        !matches!(self, Self::Target(_) | Self::Source(_))
+        !matches!(self, Self::Target(_) | Self::Source(_) | Self::OtherKeys)
     }
 }
 
@@ -136,9 +148,11 @@ impl Copy {
         let target = CopyTarget::new(self.target.clone());
         let mut run = Run { source, target, origin, watch, sizes: [statuses, events] };
         if self.task == Task::Copy {
+            run.outbox(&mut report).await?;
             run.copy(&self.target_log, &mut report).await?;
         }
         let check = Check { kept: self.kept, clock: self.clock };
+        run.check_outbox(&check, &mut report).await?;
         run.check(&check, &mut report).await?;
         Ok(report)
     }

@@ -1,11 +1,13 @@
 //! What `offhook copy` moves from an embedded store into Postgres, and its progress, as values.
 //!
 //! A status is decoded, because it is merged with what the target knows of its SID. An event is carried column by column
-//! as text, so that a copy neither loses nor changes one.
+//! as text, so that a copy neither loses nor changes one, and a row of the outbox as JSON.
 
 mod event;
+mod outbox;
 
 pub use self::event::{CarriedEvent, Cell};
+pub use self::outbox::{COPIED, OutboxKeys, OutboxRow, OutboxTable};
 use crate::clock::Timestamp;
 use crate::event::{CurrentStatus, Cursor};
 use crate::labels::labels;

@@ -110,7 +110,11 @@ fn as_text(report: &Report, aside: &str) -> String {
             some => format!("{} copied to {aside}", count(some, "dead letter")),
         });
     }
-    for (what, compared) in [("status row", &report.statuses), ("event", &report.events)] {
+    let outbox = ("sending row", &report.outbox);
+    for (what, compared) in [("status row", &report.statuses), ("event", &report.events), outbox] {
+        if compared.rows == 0 && what == outbox.0 {
+            continue;
+        }
         lines.push(format!("{} compared: {}", count(compared.rows, what), result(compared)));
     }
     lines.extend(left_behind(report));
@@ -140,6 +144,13 @@ fn left_behind(report: &Report) -> Vec<String> {
             report.feed
         ),
     ];
+    if report.is_held {
+        lines.push(
+            "Sending is held here and in the source, so that nothing is sent twice. The new deployment sends once you \
+             have run `offhook senders resume-all` there; do not serve the source again and resume it, too."
+                .to_owned(),
+        );
+    }
     for forward in report.unforwarded.iter().filter(|forward| forward.is_some()) {
         lines.push(format!(
             "The source has not forwarded everything to `{}`: {} not tried yet, {} waiting for a retry, {} given up. The \
@@ -163,7 +174,9 @@ fn left_behind(report: &Report) -> Vec<String> {
 /// A line for each of the first rows that are not as they should be.
 fn wrong(report: &Report) -> Vec<String> {
     let refused = report.refused.named.iter().map(|row| format!("refused: {row}"));
-    let compared = report.statuses.named.iter().chain(&report.events.named).cloned();
+    let compared =
+        report.statuses.named.iter().chain(&report.events.named).chain(&report.outbox.named);
+    let compared = compared.cloned();
     refused.chain(compared).collect()
 }
 
@@ -191,6 +204,8 @@ fn as_json(report: &Report) -> Value {
         "refused": report.refused.rows,
         "statuses": report.statuses,
         "events": report.events,
+        "outbox": report.outbox,
+        "sending_held": report.is_held,
         "feed": report.feed,
         "unforwarded": unforwarded.collect::<Vec<_>>(),
         "damaged": report.damaged,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Compared, Kept};
-use crate::backend::copy::{CarriedEvent, CopiedStatus};
+use crate::backend::copy::{CarriedEvent, CopiedStatus, OutboxRow};
 use crate::clock::{Clock, Timestamp};
 use crate::event::CurrentStatus;
 
@@ -63,6 +63,17 @@ impl Check {
                 None => self.missing(row.age_from(), self.kept.events),
             };
             note(compared, found, key);
+        }
+    }
+
+    /// The target must have each of these; `missing`: the positions of those that it has not.
+    pub(super) fn outbox(&self, page: &[OutboxRow], missing: &[usize], compared: &mut Compared) {
+        for (at, row) in page.iter().enumerate() {
+            let found = match missing.contains(&at) {
+                true => self.missing(row.age_from(), self.kept.events),
+                false => Found::Same,
+            };
+            note(compared, found, row.name());
         }
     }
 

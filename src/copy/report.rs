@@ -27,6 +27,10 @@ pub struct Report {
     pub statuses: Compared,
     /// How the events of both sides compare.
     pub events: Compared,
+    /// How what is sent and suppressed compares.
+    pub outbox: Compared,
+    /// Whether this run holds the sending of both sides.
+    pub is_held: bool,
     /// The end of the source's change feed.
     pub feed: String,
     /// What the source has not forwarded yet.
@@ -70,6 +74,8 @@ impl Report {
             refused: Refused::default(),
             statuses: Compared::default(),
             events: Compared::default(),
+            outbox: Compared::default(),
+            is_held: false,
             feed: origin.feed.to_string(),
             unforwarded: Vec::new(),
             damaged: source.log.damaged(),
@@ -83,7 +89,8 @@ impl Report {
     /// Whether all that the source holds is in the target.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.refused.rows == 0 && self.statuses.is_whole() && self.events.is_whole()
+        let compared = [&self.statuses, &self.events, &self.outbox];
+        self.refused.rows == 0 && compared.into_iter().all(Compared::is_whole)
     }
 }
 

@@ -5,8 +5,9 @@ mod description;
 mod feed;
 mod flow;
 mod holding;
-mod operating;
 #[cfg(feature = "otel")]
+mod moving;
+mod operating;
 mod traces;
 mod unknown;
 

@@ -1,6 +1,8 @@
 //! [`CopyTarget`]: takes the rows of another store, while it may be in use. One transaction writes a page and the
 //! progress, so that both are there or neither is.
 
+mod outbox;
+
 use std::collections::BTreeMap;
 
 use sqlx::postgres::{PgArguments, PgRow};

@@ -17,9 +17,14 @@ WITH new AS (
         body, about_account, call_sid, fingerprint, method, route, idempotency_token, own, attempt, stored_at
     )
     ON CONFLICT (key, account) DO NOTHING
-    RETURNING sid, account, attempt
+    RETURNING sid, account, resource, attempt
 ), woken AS (
     INSERT INTO wakes (attempt, sid, account)
     SELECT attempt, sid, account FROM new WHERE attempt IS NOT NULL
+    UNION ALL
+    SELECT s.attempt, new.sid, new.account
+    FROM new CROSS JOIN LATERAL (SELECT attempt FROM attempt_sids WHERE sid = new.sid OFFSET 0) AS s
+    WHERE new.attempt IS NULL AND new.resource = 'message'
+    AND new.account = (SELECT account FROM attempts WHERE id = s.attempt)
 )
 SELECT count(*) FROM new

@@ -1,5 +1,7 @@
 //! [`CopySource`]: reads an embedded store that no process serves.
 
+mod outbox;
+
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;

@@ -1,0 +1,132 @@
+//! Takes another store's outbox. Each call can be repeated: a row that is there stays as it is.
+
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{CopyTarget, classify};
+use crate::backend::BackendError;
+use crate::backend::copy::{COPIED, OutboxKeys, OutboxRow, OutboxTable};
+use crate::pipeline::CommitError;
+
+/// The same entry of the log of suppressions; its id is another one in each store.
+const SAME: &str = "there.to_hash = row.to_hash AND there.stop = row.stop AND there.source = row.source \
+                    AND there.at = row.at";
+
+/// What takes the rows in `$1`, a JSON array.
+fn put(table: OutboxTable) -> String {
+    let (name, conflict) = (table.as_str(), "ON CONFLICT DO NOTHING");
+    let rows = format!("jsonb_populate_recordset(NULL::{name}, $1::jsonb) AS row");
+    let all = |condition: &str| {
+        format!("INSERT INTO {name} SELECT row.* FROM {rows} WHERE {condition} {conflict}")
+    };
+    match table {
+        OutboxTable::Senders | OutboxTable::SendingAccounts | OutboxTable::Notifications => {
+            all("true")
+        }
+        OutboxTable::Paces => format!(
+            "INSERT INTO paces SELECT row.* FROM {rows} ON CONFLICT (name) \
+             DO UPDATE SET free_at = greatest(paces.free_at, excluded.free_at)"
+        ),
+        // Retention may have deleted a notification, or the target has one of its own by the same key.
+        OutboxTable::Attempts => {
+            all("EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification)")
+        }
+        OutboxTable::AttemptSids => {
+            all("EXISTS (SELECT 1 FROM attempts AS a WHERE a.id = row.attempt)")
+        }
+        // The latest entry counts by its place, so what lifts a suppression must not come behind a later stop.
+        OutboxTable::Suppressions => format!(
+            "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) \
+             SELECT row.to_hash, row.\"to\", row.stop, row.source, row.at FROM {rows} \
+             WHERE NOT EXISTS (SELECT 1 FROM suppressions AS there WHERE {SAME}) \
+             AND (row.stop OR NOT EXISTS (SELECT 1 FROM suppressions AS there \
+             WHERE there.to_hash = row.to_hash AND there.at > row.at)) ORDER BY row.id"
+        ),
+    }
+}
+
+/// Which of the rows in `$1` are not there, by their position, from 1.
+fn missing(table: OutboxTable) -> Option<String> {
+    let absent = match table {
+        OutboxTable::Notifications => {
+            "NOT EXISTS (SELECT 1 FROM notifications AS there WHERE there.id = row.id) \
+             AND NOT EXISTS (SELECT 1 FROM notifications AS there \
+             WHERE there.token = row.token AND there.idempotency_key = row.idempotency_key)"
+                .to_owned()
+        }
+        OutboxTable::Attempts => {
+            "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
+             AND NOT EXISTS (SELECT 1 FROM attempts AS there WHERE there.id = row.id)"
+                .to_owned()
+        }
+        OutboxTable::Suppressions => {
+            format!("row.stop AND NOT EXISTS (SELECT 1 FROM suppressions AS there WHERE {SAME})")
+        }
+        _ => return None,
+    };
+    let name = table.as_str();
+    Some(format!(
+        "SELECT place FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS input (columns, place), \
+         LATERAL jsonb_populate_record(NULL::{name}, input.columns) AS row WHERE {absent} ORDER BY place"
+    ))
+}
+
+fn json(rows: &[OutboxRow]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| &row.columns).collect();
+    serde_json::to_string(&rows).expect("JSON can be written")
+}
+
+impl CopyTarget {
+    /// Takes over the keys of the source, and holds everything; false: the target has keys of its own.
+    ///
+    /// # Errors
+    /// See [`CommitError`].
+    pub async fn take_outbox(&self, keys: &OutboxKeys) -> Result<bool, CommitError> {
+        let take = async |connection: &mut PgConnection, keep| {
+            let put = "INSERT INTO outbox (one, secret, suppression, identity) VALUES (true, $1, $2, $3) \
+                       ON CONFLICT (one) DO NOTHING";
+            let put = sqlx::query(put).bind(&keys.secret).bind(&keys.suppression);
+            let put = put.bind(&keys.identity).persistent(keep);
+            put.execute(&mut *connection).await?;
+            let hold = "UPDATE outbox SET held = coalesce(held, $2), held_at = coalesce(held_at, clock_timestamp()) \
+                        WHERE secret = $1";
+            let hold = sqlx::query(hold).bind(&keys.secret).bind(COPIED).persistent(keep);
+            Ok(hold.execute(connection).await?.rows_affected() > 0)
+        };
+        self.0.transact(take).await.map_err(|error| classify(&error))
+    }
+
+    /// Adds the rows of a table that are not there.
+    ///
+    /// # Errors
+    /// As for [`put_statuses`](Self::put_statuses).
+    pub async fn put_outbox(
+        &self,
+        table: OutboxTable,
+        rows: &[OutboxRow],
+    ) -> Result<(), CommitError> {
+        let (sql, rows) = (put(table), json(rows));
+        let put = async |connection: &mut PgConnection, keep| {
+            sqlx::query(AssertSqlSafe(sql)).bind(rows).persistent(keep).execute(connection).await
+        };
+        self.0.transact(put).await.map(|_| ()).map_err(|error| classify(&error))
+    }
+
+    /// The rows of a page that are not there, by their position.
+    ///
+    /// # Errors
+    /// The store does not answer in time.
+    pub async fn missing_of_outbox(
+        &self,
+        table: OutboxTable,
+        rows: &[OutboxRow],
+    ) -> Result<Vec<usize>, BackendError> {
+        let Some(sql) = missing(table) else { return Ok(Vec::new()) };
+        let rows = json(rows);
+        let read = async |connection: &mut PgConnection, keep| {
+            let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(rows);
+            query.persistent(keep).fetch_all(connection).await
+        };
+        let places: Vec<i64> = self.0.run(read).await?;
+        Ok(places.iter().filter_map(|place| usize::try_from(place - 1).ok()).collect())
+    }
+}

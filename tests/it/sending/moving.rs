@@ -1,0 +1,123 @@
+//! `offhook copy` takes along what is sent: from then on the target sends it, and the source does not.
+
+use offhook::lab::twilio::Behaviour;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{SENDING_TOKEN, Sending, message};
+use crate::harness::{Mode, Testbed, run, until};
+use crate::services::{Durability, needs};
+
+/// A deployment with the configuration of another one, and a Postgres.
+fn beside(source: &Testbed) -> Testbed {
+    let mut target = Testbed::direct(Durability::Unsynced);
+    for name in ["OFFHOOK_CONFIG", "OFFHOOK_INBOUND__LISTEN", "OFFHOOK_PUBLIC_URL"] {
+        let value = source.settings.environment()[name].clone();
+        target.settings = target.settings.clone().set(name, value);
+    }
+    target.settings =
+        target.settings.clone().unset("TWILIO_ACCOUNT_SID").unset("TWILIO_AUTH_TOKEN");
+    target
+}
+
+fn file(source: &Testbed) -> String {
+    source.directory().join("offhook.db").display().to_string()
+}
+
+async fn ask_again(sending: &Sending, key: &str, body: &Value) -> (StatusCode, Value) {
+    let token = Some(SENDING_TOKEN);
+    sending.request(Method::POST, "/api/notifications", token, Some(key), Some(body)).await
+}
+
+async fn held(sending: &Sending, why: &str) {
+    until("everything is held", async || {
+        (sending.get("/api/senders").await["held"] == why).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
+    needs!(Postgres);
+    let mut sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.post("/api/suppressions", &json!({ "to": "+14155550002" })).await;
+    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let (_, due) = ask_again(&sending, "key", &message(3)).await;
+    let due = due["id"].as_str().expect("an id").to_owned();
+    let written = sending.ask(&message(4)).await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    // Its process was killed while it waited for the answer.
+    let kill = "UPDATE attempts SET state = 'writing', written_at = created_at, lease_until = created_at, \
+                holder = 'x' WHERE notification = (SELECT id FROM notifications WHERE \"to\" = '+14155550004')";
+    sending.testbed.execute(kill).await;
+
+    let target = beside(&sending.testbed);
+    run(&target.settings, &["migrate"]).well();
+    let copy = ["copy", "--from", &file(&sending.testbed)];
+    let verify = [&copy[..], &["--verify"]].concat();
+    let said = run(&target.settings, &verify).badly();
+    assert!(said.contains("the target does not have all of it"), "{said}");
+    for _ in 0..2 {
+        let printed = run(&target.settings, &copy).well();
+        // 3 notifications, 3 attempts and an entry of the log of suppressions.
+        for part in ["7 sending rows compared: the target has all of them", "resume-all"] {
+            assert!(printed.contains(part), "`{part}` is not in: {printed}");
+        }
+        assert!(!printed.contains("+1415"), "a number: {printed}");
+    }
+    run(&target.settings, &verify).well();
+    assert_eq!(target.column("SELECT count(*)::text FROM suppressions").await, ["1"]);
+
+    let source = std::mem::replace(&mut sending.testbed, target);
+    sending.offhook = Some(sending.testbed.start());
+    held(&sending, "copied").await;
+    let again = ask_again(&sending, "key", &message(3)).await;
+    assert_eq!(again.1["id"], json!(due), "the key of a request is known: {again:?}");
+    let suppressed = sending.ask(&message(2)).await;
+    sending.reaches(&written, "unknown").await;
+    assert_eq!(sending.simulator.created(), 1, "nothing is sent until a person says so");
+    sending.post("/api/senders/shop/resume", &json!({})).await;
+    assert_eq!(sending.post("/api/senders/resume-all", &json!({})).await.0, StatusCode::OK);
+    sending.reaches(&due, "confirmed").await;
+    assert_eq!(sending.reaches(&suppressed, "refused").await["reason"], "suppression");
+    sending.reaches(&first, "confirmed").await;
+
+    // The source, served again, does not send what the target has sent.
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    let target = std::mem::replace(&mut sending.testbed, source);
+    sending.offhook = Some(sending.testbed.start());
+    held(&sending, "copied").await;
+    sending.post("/api/senders/shop/resume", &json!({})).await;
+    let late = sending.ask(&message(5)).await;
+    let senders = sending.get("/api/senders").await;
+    assert_eq!(senders["senders"][0]["due"], 2, "{senders}");
+    assert_eq!(sending.simulator.created(), 2);
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+
+    // What it was asked meanwhile comes along with the next copy.
+    run(&target.settings, &verify).badly();
+    run(&target.settings, &copy).well();
+    let found = target.column("SELECT id FROM notifications WHERE \"to\" = '+14155550005'").await;
+    assert_eq!(found, [late]);
+    assert_eq!(target.column("SELECT held FROM outbox").await, ["copied"]);
+}
+
+/// Its keys are others: what the source suppresses would not be found there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_is_not_copied_to_where_messages_are_sent_already() {
+    needs!(Postgres);
+    let mut sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    let target = beside(&sending.testbed);
+    let source = std::mem::replace(&mut sending.testbed, target);
+    sending.offhook = Some(sending.testbed.start());
+    let own = sending.ask(&message(2)).await;
+    sending.reaches(&own, "confirmed").await;
+    let said = run(&sending.testbed.settings, &["copy", "--from", &file(&source)]).badly();
+    assert!(said.contains("`[[sender]]`") && said.contains("DELETE FROM outbox"), "{said}");
+    assert_eq!(source.column("SELECT coalesce(held, '') FROM outbox").await, [""]);
+}
