@@ -5,9 +5,9 @@ mod description;
 mod feed;
 mod flow;
 mod holding;
-#[cfg(feature = "otel")]
 mod moving;
 mod operating;
+#[cfg(feature = "otel")]
 mod traces;
 mod unknown;
 

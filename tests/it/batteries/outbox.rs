@@ -1,5 +1,7 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
+mod everywhere;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +19,16 @@ use offhook::clock::Timestamp;
 use offhook::dispatch::gates::Pause;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Batch, Event, EventKey, Kind, Resource};
-use offhook::pipeline::Sink as _;
 use offhook::pipeline::expiry::Expire as _;
+use offhook::pipeline::{CommitError, Sink as _};
 use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
+use self::everywhere::{
+    after_a_purge_no_table_has_the_number_or_the_text, each_table_is_known_here,
+    once_treated_no_table_has_the_number_or_the_text,
+};
 use crate::services::{Durability, Postgres, needs};
 
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -91,6 +97,7 @@ both_stores![
     what_is_late_or_cancelled_is_not_sent,
     requests_in_flight_are_counted_exactly,
     an_answer_is_stored_with_its_event,
+    data_that_is_refused_is_told_from_a_store_that_is_away,
     throttled_is_due_again_and_failed_is_not,
     a_message_that_is_requested_again_counts_once,
     what_follows_for_others_holds_them,
@@ -103,6 +110,9 @@ both_stores![
     a_purge_of_a_time_leaves_what_is_planned,
     what_is_settled_is_kept_as_privacy_says,
     what_was_sent_goes_when_it_is_old,
+    each_table_is_known_here,
+    after_a_purge_no_table_has_the_number_or_the_text,
+    once_treated_no_table_has_the_number_or_the_text,
 ];
 
 pub(super) fn new(n: u128) -> NewNotification {
@@ -314,6 +324,36 @@ async fn an_answer_is_stored_with_its_event(store: Store) {
     );
     let status = store.store.reads().statuses_of("SM1").await.expect("the store");
     assert!(format!("{status:?}").contains("queued"), "{status:?}");
+}
+
+async fn data_that_is_refused_is_told_from_a_store_that_is_away(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=2 {
+        in_writing(outbox, &new(n)).await;
+    }
+    let answered = |n, sid: &str| Answered { id: AttemptId::new(n), outcome: accepted(sid) };
+    // A status that a table of the operator's own refuses.
+    let refuses = match &store._home {
+        (_, Some(_), _) => "ALTER TABLE attempt_sids ADD CHECK (sid <> 'SM2')",
+        _ => {
+            "CREATE TRIGGER refuses BEFORE INSERT ON attempt_sids WHEN NEW.sid = 'SM2' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+    };
+    execute(&store, refuses).await;
+    let both = [answered(1, "SM1"), answered(2, "SM2")];
+    let refused = outbox.answer(&both).await.expect_err("one is refused");
+    assert!(matches!(refused, CommitError::Refused(_)), "{refused:?}");
+    assert_eq!(state(outbox, "ntf_1").await.1, [AttemptState::Writing], "none of them is stored");
+    outbox.answer(&both[..1]).await.expect("it goes through without the other");
+
+    // A state of a later version.
+    let later =
+        "UPDATE notifications SET state = 'later', settled_at = created_at WHERE id = 'ntf_2'";
+    execute(&store, later).await;
+    let later = answered(2, "SM3");
+    let refused = outbox.answer(&[later]).await.expect_err("its row is not understood");
+    assert!(matches!(refused, CommitError::Refused(_)), "{refused:?}");
 }
 
 async fn throttled_is_due_again_and_failed_is_not(store: Store) {
