@@ -92,7 +92,12 @@ async fn a_message_with_all_that_comes_of_it(store: &Store) {
 
 pub(super) async fn each_table_is_known_here(store: Store) {
     let names: Vec<String> = tables(&store).await.into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, TABLES);
+    let is_there = |table: &&str| **table != "copies" || store._home.1.is_some();
+    assert_eq!(
+        names,
+        TABLES.iter().filter(is_there).collect::<Vec<_>>(),
+        "only Postgres is copied into"
+    );
 }
 
 pub(super) async fn after_a_purge_no_table_has_the_number_or_the_text(store: Store) {
@@ -116,8 +121,8 @@ pub(super) async fn after_a_purge_no_table_has_the_number_or_the_text(store: Sto
     purge(&store, &of(1), Mode::Delete).await;
     assert_eq!(holding(&store, number).await, [""; 0]);
     assert_eq!(holding(&store, text).await, [""; 0]);
-    let id = AttemptId::new(1).to_string();
-    assert_eq!(holding(&store, &id).await, [""; 0], "nor the attempt");
+    let id = format!("ntf_{}", 1);
+    assert_eq!(holding(&store, &id).await, [""; 0], "nor its attempts, which name it");
 }
 
 pub(super) async fn once_treated_no_table_has_the_number_or_the_text(store: Store) {
