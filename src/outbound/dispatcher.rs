@@ -15,7 +15,9 @@ use super::group::{self, Answers, Writes};
 use super::rest::Created;
 use super::trace::Trace;
 use super::verdict::{self, sent};
-use crate::backend::outbox::{Answered, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written};
+use crate::backend::outbox::{
+    Answered, Back, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written,
+};
 use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::NotificationState;
 use crate::dispatch::gates::{self, Gate};
@@ -44,7 +46,7 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
     let holder = format!("{:016x}", rand::random::<u64>());
     let config = outbound.config.now();
     let ask = WriteAsk {
-        ids: Vec::new(),
+        claims: Vec::new(),
         holder: holder.clone(),
         late_after: AHEAD,
         lease: config.writing_lease,
@@ -130,10 +132,10 @@ impl Lane {
                     if !claims.claimed.is_empty() {
                         crash_points::point(Point::Slotted);
                     }
-                    for Claimed { id, send_at } in claims.claimed {
-                        let at = began + now.map_or(Duration::ZERO, |now| send_at.since(now));
+                    for claim in claims.claimed {
+                        let ahead = now.map_or(Duration::ZERO, |now| claim.send_at.since(now));
                         let lane = self.clone();
-                        tasks.spawn(async move { lane.send(id, at).await });
+                        tasks.spawn(async move { lane.send(claim, began + ahead).await });
                     }
                     (
                         claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
@@ -175,11 +177,12 @@ impl Lane {
     }
 
     /// Sends an attempt in its slot, unless something is in the way.
-    async fn send(&self, id: AttemptId, at: Instant) {
+    async fn send(&self, claim: Claimed, at: Instant) {
+        let id = claim.id;
         sleep_until(at.checked_sub(COMMIT_TIME).unwrap_or(at)).await;
         let metrics = &self.outbound.metrics;
         let (mut trace, began) = (Trace::of_send(&self.outbound.spans, id), Instant::now());
-        let written = self.writes.write(id).await;
+        let written = self.writes.write(claim).await;
         trace.part("write", Role::Internal, began, shown(&written));
         trace.ends(shown(&written));
         let letter = match written {
@@ -196,9 +199,13 @@ impl Lane {
         let late = Instant::now().saturating_duration_since(at);
         metrics.began(late);
         trace.is_of(&letter.sender);
-        let outcome = self.create(id, &letter, &mut trace).await;
+        let outcome = match late > self.outbound.config.now().claim_lease {
+            // It stood still: it sends no burst of what it has in hand, and another process may think it is gone.
+            true => Outcome::Back { after: Duration::ZERO, why: Back::Unsent, stop: None },
+            false => self.create(id, &letter, &mut trace).await,
+        };
         crash_points::point(Point::Sent);
-        self.answers.store(Answered { id, outcome }).await;
+        self.answers.store(Answered { id, tries: letter.tries, outcome }).await;
     }
 
     /// Counts what ended before it was sent. What was cancelled is no gate's.
@@ -275,7 +282,6 @@ fn shown(written: &Written) -> &'static str {
 }
 
 fn held() -> Outcome {
-    use crate::backend::outbox::Back;
     Outcome::Back { after: Duration::from_secs(5), why: Back::Held, stop: None }
 }
 

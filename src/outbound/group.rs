@@ -9,11 +9,12 @@ use tracing::{debug, warn};
 
 use super::Outbound;
 use super::gate::Gates;
-use crate::backend::outbox::{Answered, AnswersStored, Gated, Known, Outcome, WriteAsk, Written};
+use crate::backend::outbox::{
+    Answered, AnswersStored, Claimed, Gated, Known, Outcome, WriteAsk, Written,
+};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::pace::Lateness;
-use crate::event::AttemptId;
 use crate::outage::Outage;
 use crate::pipeline::CommitError;
 use crate::retry::Backoff;
@@ -28,7 +29,7 @@ const TRIES: u32 = 120;
 
 /// An attempt that is to be committed to `writing`.
 struct ToWrite {
-    id: AttemptId,
+    claim: Claimed,
     done: oneshot::Sender<Written>,
 }
 
@@ -39,9 +40,9 @@ pub(super) struct Writes(mpsc::Sender<ToWrite>);
 impl Writes {
     /// Commits an attempt, or reports what is in the way. One whose commit failed counts as lost: the store knows
     /// whether it is in `writing`, and its lease ends.
-    pub(super) async fn write(&self, id: AttemptId) -> Written {
+    pub(super) async fn write(&self, claim: Claimed) -> Written {
         let (done, written) = oneshot::channel();
-        if self.0.send(ToWrite { id, done }).await.is_err() {
+        if self.0.send(ToWrite { claim, done }).await.is_err() {
             return Written::Lost;
         }
         written.await.unwrap_or(Written::Lost)
@@ -61,16 +62,16 @@ pub(super) fn writes(
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
             let mut parts = vec![std::mem::take(&mut group)];
             while let Some(mut part) = parts.pop() {
-                let ids = part.iter().map(|one| one.id).collect();
-                let ask = WriteAsk { ids, late_after: lateness.allowed(), ..ask.clone() };
+                let claims = part.iter().map(|one| one.claim).collect();
+                let ask = WriteAsk { claims, late_after: lateness.allowed(), ..ask.clone() };
                 let gates = Gates::new(config.now().rules.clone());
                 match outbox.write(&ask, &|known, now| ask_again(&gates, known, now)).await {
                     Ok(written) => {
                         crash_points::point(Point::Writing);
-                        let any = |is: fn(&Written) -> bool| written.iter().any(|(_, it)| is(it));
+                        let any = |is: fn(&Written) -> bool| written.iter().any(is);
                         let sends = any(|it| matches!(it, Written::Send(_)));
                         lateness.learn(sends, any(|it| *it == Written::Back(None)));
-                        for (one, (_, written)) in part.into_iter().zip(written) {
+                        for (one, written) in part.into_iter().zip(written) {
                             let _ = one.done.send(written);
                         }
                     }
@@ -142,12 +143,13 @@ impl Storing {
                     parts.extend([right, left]);
                 }
                 Err(CommitError::Refused(why)) => {
-                    for Answered { id, .. } in part {
+                    for Answered { id, tries, .. } in part {
                         warn!(attempt = %id, error = why, "the store does not take an answer of Twilio: what it says is unknown, and looked for");
                         let reason = Doubt::Unreadable.as_str().to_owned();
                         let look_after = self.outbound.config.now().first_look();
                         let outcome = Outcome::Unknown { reason, look_after };
-                        match self.patiently(&[Answered { id: *id, outcome }]).await {
+                        match self.patiently(&[Answered { id: *id, tries: *tries, outcome }]).await
+                        {
                             Ok(stored) => self.count(&stored),
                             Err(error) => give_up(part, &error),
                         }

@@ -55,8 +55,8 @@ pub struct Claims {
 /// Attempts are to be committed to writing.
 #[derive(Clone, Debug)]
 pub struct WriteAsk {
-    /// They must be claimed by this process.
-    pub ids: Vec<AttemptId>,
+    /// Their slots must still be theirs: a process that stood still may have lost one, and have taken the attempt again.
+    pub claims: Vec<Claimed>,
     /// The process.
     pub holder: String,
     /// One that is later than this after its slot is given back.
@@ -106,6 +106,8 @@ pub enum Written {
 pub struct Answered {
     /// The attempt.
     pub id: AttemptId,
+    /// Which POST of it was answered, from [`Letter::tries`]: what is due again, or unknown, by one is not so by another.
+    pub tries: u32,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -148,7 +150,7 @@ pub enum Outcome {
 labels! {
     /// Why an attempt is due again after a POST.
     pub enum Back {
-        /// No connection came about.
+        /// No connection came about, or the process stood still too long to try.
         Unsent = "unsent",
         /// Too many requests at once.
         Throttled = "throttled",

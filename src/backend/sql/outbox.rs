@@ -33,10 +33,6 @@ pub(in crate::backend) fn failed(error: CommitError) -> BackendError {
     BackendError(error.to_string())
 }
 
-fn ids(ids: &[AttemptId]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
-}
-
 fn purpose(cells: &Cells, column: &str) -> Result<Purpose, sqlx::Error> {
     cells.parsed(column, Purpose::parse)
 }

@@ -72,13 +72,14 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| claim::claim(on, asked).await).await)
     }
 
-    /// Commits claimed attempts to `writing`, each unless something is in the way. Of those that are refused as data,
+    /// Commits claimed attempts to `writing`, each unless something is in the way; returns what came of each claim, in
+    /// their order. Of those that are refused as data,
     /// some may go through without the others.
     pub async fn write(
         &self,
         asked: &WriteAsk,
         gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
-    ) -> Result<Vec<(AttemptId, Written)>, CommitError> {
+    ) -> Result<Vec<Written>, CommitError> {
         on_store!(self, outbox => outbox
             .commit(async |on| write::write(on, asked, gates).await)
             .await)

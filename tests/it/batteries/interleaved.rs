@@ -101,13 +101,13 @@ async fn interleave<T: Send + 'static>(
     id: AttemptId,
     stop: impl Future<Output = T> + Send + 'static,
 ) -> (Written, T) {
-    let ask = write_ask("a", &[id]);
+    let ask = write_ask(&store.outbox, "a", &[id]).await;
     let gates = gates();
     if first == First::Stop {
         let stopped = stop.await;
         let gates = |known: &Known, now: Timestamp| gates.ask(known, now);
         let written = store.outbox.write(&ask, &gates).await.expect("the store is there");
-        return (written.into_iter().next().expect("it was asked about").1, stopped);
+        return (written.into_iter().next().expect("it was asked about"), stopped);
     }
     let (asked, is_asked) = oneshot::channel();
     let (begun, has_begun) = oneshot::channel();
@@ -143,7 +143,7 @@ async fn interleave<T: Send + 'static>(
     go_on.send(()).expect("the commit waits");
     let written = writing.join_next().await.expect("it began").expect("no panic");
     let stopped = stopping.join_next().await.expect("it began").expect("no panic");
-    (written.into_iter().next().expect("it was asked about").1, stopped)
+    (written.into_iter().next().expect("it was asked about"), stopped)
 }
 
 fn ask(n: u128) -> NewNotification {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use offhook::backend::DeadLetters;
 use offhook::backend::local_log::{Bounds, LocalLog};
 use offhook::backend::outbox::{
-    Answered, Asked, Back, ClaimAsk, Claims, Gated, Known, Letter, Looked, NewNotification,
-    NotificationSearch, Outcome, Settled, Stop, WriteAsk, Written,
+    Answered, Asked, Attempt, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, Looked,
+    NewNotification, NotificationSearch, Outcome, Settled, Stop, WriteAsk, Written,
 };
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
@@ -95,6 +95,7 @@ both_stores![
     a_key_is_for_one_request,
     slots_are_apart_and_the_urgent_comes_first,
     what_is_late_or_cancelled_is_not_sent,
+    a_claim_and_an_answer_are_of_one_post,
     requests_in_flight_are_counted_exactly,
     an_answer_is_stored_with_its_event,
     data_that_is_refused_is_told_from_a_store_that_is_away,
@@ -158,9 +159,15 @@ pub(super) async fn claimed(outbox: &Outbox, ask: &ClaimAsk) -> Claims {
     .await
 }
 
-pub(super) fn write_ask(holder: &str, ids: &[AttemptId]) -> WriteAsk {
+/// With the slots that these have now.
+pub(super) async fn write_ask(outbox: &Outbox, holder: &str, ids: &[AttemptId]) -> WriteAsk {
+    let mut claims = Vec::new();
+    for &id in ids {
+        let send_at = kept(outbox, id).await.send_at.unwrap_or(Timestamp::from_micros(0));
+        claims.push(Claimed { id, send_at });
+    }
     WriteAsk {
-        ids: ids.to_vec(),
+        claims,
         holder: holder.to_owned(),
         late_after: HOUR,
         lease: HOUR,
@@ -168,20 +175,25 @@ pub(super) fn write_ask(holder: &str, ids: &[AttemptId]) -> WriteAsk {
     }
 }
 
+async fn kept(outbox: &Outbox, id: AttemptId) -> Attempt {
+    let found = outbox.find_by_attempt(id).await.expect("the store is there");
+    let (_, attempts) = found.expect("it is kept");
+    attempts.into_iter().find(|attempt| attempt.id == id).expect("it is one of its notification's")
+}
+
 fn pass(_: &Known, _: Timestamp) -> Gated {
     Gated::Pass
 }
 
 async fn write(outbox: &Outbox, ask: &WriteAsk) -> Vec<Written> {
-    let written = outbox.write(ask, &pass).await.expect("the store is there");
-    written.into_iter().map(|(_, written)| written).collect()
+    outbox.write(ask, &pass).await.expect("the store is there")
 }
 
 /// Brings a new notification into writing.
 pub(super) async fn in_writing(outbox: &Outbox, new: &NewNotification) -> Letter {
     assert_eq!(outbox.ask(new).await, Ok(Asked::Kept));
     claimed(outbox, &claim_ask("a")).await;
-    match write(outbox, &write_ask("a", &[new.attempt])).await.remove(0) {
+    match write(outbox, &write_ask(outbox, "a", &[new.attempt]).await).await.remove(0) {
         Written::Send(letter) => letter,
         other => panic!("{other:?}"),
     }
@@ -207,7 +219,8 @@ pub(super) fn accepted(sid: &str) -> Outcome {
 }
 
 pub(super) async fn answer(outbox: &Outbox, id: AttemptId, outcome: Outcome) -> u64 {
-    outbox.answer(&[Answered { id, outcome }]).await.expect("the store is there").late
+    let tries = u32::try_from(kept(outbox, id).await.tries).expect("they are few");
+    outbox.answer(&[Answered { id, tries, outcome }]).await.expect("the store is there").late
 }
 
 async fn a_key_is_for_one_request(store: Store) {
@@ -267,7 +280,11 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
     let slots = claimed(outbox, &claim_ask("a")).await.claimed;
     let ids: Vec<_> = slots.iter().map(|slot| slot.id).collect();
     assert_eq!(ids, [1, 2, 3, 4].map(AttemptId::new));
-    assert_eq!(write(outbox, &write_ask("b", &ids[..1])).await, [Written::Lost], "another holder");
+    assert_eq!(
+        write(outbox, &write_ask(outbox, "b", &ids[..1]).await).await,
+        [Written::Lost],
+        "another holder"
+    );
     let cancelled = outbox.cancel("ntf_1").await.expect("the store").expect("it is there");
     assert_eq!((cancelled.state, cancelled.in_writing), (NotificationState::Cancelled, 0));
     assert_eq!(outbox.cancel("ntf_9").await, Ok(None));
@@ -276,8 +293,8 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
         "3" => Gated::Expire,
         _ => Gated::Pass,
     };
-    let written = outbox.write(&write_ask("a", &ids[..3]), &gates).await.expect("the store");
-    let written: Vec<_> = written.into_iter().map(|(_, written)| written).collect();
+    let written =
+        outbox.write(&write_ask(outbox, "a", &ids[..3]).await, &gates).await.expect("the store");
     assert_eq!(written, [Written::Lost, Written::Ended("country"), Written::Ended("deadline")]);
     for (id, expected) in
         [("ntf_2", NotificationState::Refused), ("ntf_3", NotificationState::Expired)]
@@ -290,9 +307,49 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
         (now > slots[3].send_at).then_some(())
     })
     .await;
-    let late = WriteAsk { late_after: Duration::ZERO, ..write_ask("a", &ids[3..]) };
+    let late = WriteAsk { late_after: Duration::ZERO, ..write_ask(outbox, "a", &ids[3..]).await };
     assert_eq!(write(outbox, &late).await, [Written::Back(None)]);
     assert_eq!(state(outbox, "ntf_4").await.1, [AttemptState::Due]);
+}
+
+/// A process that stood still longer than its leases last, and then has what it claimed before and what it claimed after
+/// in one group, and an answer of which it does not know whether it was stored.
+async fn a_claim_and_an_answer_are_of_one_post(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=3 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    let short = ClaimAsk { lease: Duration::ZERO, ..claim_ask("a") };
+    let before = claimed(outbox, &short).await.claimed;
+    crate::harness::until("the leases are over", async || {
+        outbox.overdue(HOUR).await.expect("the store");
+        let mut due = true;
+        for claim in &before {
+            due &= kept(outbox, claim.id).await.state == AttemptState::Due;
+        }
+        due.then_some(())
+    })
+    .await;
+    let mut after = Vec::new();
+    while after.len() < 3 {
+        after.extend(claimed(outbox, &claim_ask("a")).await.claimed);
+    }
+    let claims = [&before[..], &after[..]].concat();
+    let written = write(outbox, &WriteAsk { claims, ..write_ask(outbox, "a", &[]).await }).await;
+    assert_eq!(written[..3], [Written::Lost, Written::Lost, Written::Lost], "their slots are gone");
+    for (claim, written) in after.iter().zip(&written[3..]) {
+        let Written::Send(letter) = written else { panic!("{written:?}") };
+        let (notification, _) = outbox.find_by_attempt(claim.id).await.expect("it").expect("is");
+        assert_eq!(letter.to, notification.to);
+    }
+    let back = Outcome::Back { after: Duration::ZERO, why: Back::Throttled, stop: None };
+    let first = Answered { id: after[0].id, tries: 1, outcome: back };
+    assert_eq!(outbox.answer(std::slice::from_ref(&first)).await.expect("the store").late, 0);
+    claimed(outbox, &claim_ask("a")).await;
+    let again = write(outbox, &write_ask(outbox, "a", &[after[0].id]).await).await;
+    assert!(matches!(&again[..], [Written::Send(letter)] if letter.tries == 2), "{again:?}");
+    assert_eq!(outbox.answer(&[first]).await.expect("the store").late, 1, "the same once more");
+    assert_eq!(kept(outbox, after[0].id).await.state, AttemptState::Writing);
 }
 
 async fn requests_in_flight_are_counted_exactly(store: Store) {
@@ -302,7 +359,7 @@ async fn requests_in_flight_are_counted_exactly(store: Store) {
     }
     let ids: Vec<_> =
         claimed(outbox, &claim_ask("a")).await.claimed.iter().map(|it| it.id).collect();
-    let ask = WriteAsk { max_in_flight: 2, ..write_ask("a", &ids) };
+    let ask = WriteAsk { max_in_flight: 2, ..write_ask(outbox, "a", &ids).await };
     let sent = write(outbox, &ask).await;
     assert_eq!(sent.iter().filter(|it| matches!(it, Written::Send(_))).count(), 2);
     assert_eq!(sent.iter().filter(|it| **it == Written::Back(None)).count(), 3);
@@ -331,7 +388,8 @@ async fn data_that_is_refused_is_told_from_a_store_that_is_away(store: Store) {
     for n in 1..=2 {
         in_writing(outbox, &new(n)).await;
     }
-    let answered = |n, sid: &str| Answered { id: AttemptId::new(n), outcome: accepted(sid) };
+    let answered =
+        |n, sid: &str| Answered { id: AttemptId::new(n), tries: 1, outcome: accepted(sid) };
     // A status that a table of the operator's own refuses.
     let refuses = match &store._home {
         (_, Some(_), _) => "ALTER TABLE attempt_sids ADD CHECK (sid <> 'SM2')",
@@ -362,7 +420,8 @@ async fn throttled_is_due_again_and_failed_is_not(store: Store) {
     let back = Outcome::Back { after: Duration::ZERO, why: Back::Throttled, stop: None };
     answer(outbox, AttemptId::new(1), back).await;
     claimed(outbox, &claim_ask("a")).await;
-    let [Written::Send(letter)] = &write(outbox, &write_ask("a", &[AttemptId::new(1)])).await[..]
+    let [Written::Send(letter)] =
+        &write(outbox, &write_ask(outbox, "a", &[AttemptId::new(1)]).await).await[..]
     else {
         panic!("it is sent again")
     };
@@ -388,16 +447,19 @@ async fn a_message_that_is_requested_again_counts_once(store: Store) {
     for _ in 0..3 {
         let ids: Vec<_> =
             claimed(outbox, &claim_ask("a")).await.claimed.iter().map(|it| it.id).collect();
-        outbox.write(&write_ask("a", &ids), &look).await.expect("the store");
+        outbox.write(&write_ask(outbox, "a", &ids).await, &look).await.expect("the store");
         let back = Outcome::Back { after: Duration::ZERO, why: Back::Throttled, stop: None };
         answer(outbox, ids[0], back).await;
     }
     claimed(outbox, &claim_ask("a")).await;
-    write(outbox, &write_ask("a", &[AttemptId::new(1)])).await;
+    write(outbox, &write_ask(outbox, "a", &[AttemptId::new(1)]).await).await;
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
     outbox.ask(&same(2)).await.expect("kept");
     claimed(outbox, &claim_ask("a")).await;
-    outbox.write(&write_ask("a", &[AttemptId::new(2)]), &look).await.expect("the store");
+    outbox
+        .write(&write_ask(outbox, "a", &[AttemptId::new(2)]).await, &look)
+        .await
+        .expect("the store");
     assert_eq!(*seen.lock().expect("no panic"), [(0, 0), (0, 1), (0, 1), (1, 1)]);
 }
 
@@ -434,7 +496,7 @@ async fn a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it(store: Sto
     }
     let short = ClaimAsk { lease: Duration::ZERO, ..claim_ask("a") };
     let ids: Vec<_> = claimed(outbox, &short).await.claimed.iter().map(|it| it.id).collect();
-    let ask = WriteAsk { lease: Duration::ZERO, ..write_ask("a", &ids[..1]) };
+    let ask = WriteAsk { lease: Duration::ZERO, ..write_ask(outbox, "a", &ids[..1]).await };
     assert!(matches!(write(outbox, &ask).await[..], [Written::Send(_)]));
     crate::harness::until("both leases are over", async || {
         outbox.overdue(HOUR).await.expect("the store");
@@ -541,8 +603,8 @@ async fn a_pause_counts_what_is_in_writing(store: Store) {
         Pause::Indefinite => Gated::Hold { gate: "sender", until: now.after(HOUR) },
         _ => Gated::Pass,
     };
-    let written = outbox.write(&write_ask("a", &[AttemptId::new(2)]), &held).await;
-    assert_eq!(written, Ok(vec![(AttemptId::new(2), Written::Back(Some("sender")))]));
+    let written = outbox.write(&write_ask(outbox, "a", &[AttemptId::new(2)]).await, &held).await;
+    assert_eq!(written, Ok(vec![Written::Back(Some("sender"))]));
     let sending = outbox.sending().await.expect("the store");
     let sender = &sending.senders[0];
     assert_eq!((sender.name.as_str(), sender.due, sender.writing), ("shop", 1, 1));
@@ -569,7 +631,7 @@ async fn a_suppression_is_lifted_by_a_later_entry(store: Store) {
             *seen.lock().expect("no panic") = known.suppressed.clone();
             Gated::Refuse { gate: "suppression" }
         };
-        outbox.write(&write_ask("a", &[id]), &look).await.expect("the store");
+        outbox.write(&write_ask(outbox, "a", &[id]).await, &look).await.expect("the store");
         seen.into_inner().expect("no panic")
     };
     let stop = |n: u128, stop| {

@@ -41,12 +41,12 @@ pub(in crate::backend) async fn answer<S: Session>(
             // It was purged.
             (None, _) => stored.late += 1,
             (Some(row), Outcome::Accepted { sid, .. }) => accepted.push((id, sid.as_str(), row)),
-            (Some(row), outcome) => others.push((id, outcome, row)),
+            (Some(row), _) => others.push((id, answer, row)),
         }
     }
     accept_all(session, &accepted, &mut stored).await?;
-    for (id, outcome, row) in others {
-        stored.late += u64::from(!one(session, &id, outcome, row).await?);
+    for (id, answer, row) in others {
+        stored.late += u64::from(!one(session, &id, answer, row).await?);
     }
     stored.outcomes = conclude(session, &notifications).await?;
     Ok(stored)
@@ -57,7 +57,7 @@ async fn lock_attempts<S: Session>(
     attempts: &[String],
 ) -> Result<BTreeMap<String, Cells>, sqlx::Error> {
     let sql = format!(
-        "SELECT id, state, sender, account, to_hash, sid, notification FROM attempts WHERE {} ORDER BY id{}",
+        "SELECT id, state, sender, account, to_hash, sid, notification, tries FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
@@ -106,12 +106,16 @@ async fn accept_all<S: Session>(
 async fn one<S: Session>(
     session: &mut S,
     id: &str,
-    outcome: &Outcome,
+    answer: &Answered,
     row: &Cells,
 ) -> Result<bool, sqlx::Error> {
+    // An answer that is stored again, since it was not known that it was, may meet the next POST of the attempt.
+    if row.number("tries")? != i64::from(answer.tries) {
+        return Ok(false);
+    }
     let (waits, is_writing) =
         (waits(row)?, row.parsed("state", AttemptState::parse)? == AttemptState::Writing);
-    match outcome {
+    match &answer.outcome {
         Outcome::Accepted { .. } => Ok(waits),
         Outcome::Back { after, why, stop } => {
             if is_writing {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{attempt_id, conclude, ids, lock_notifications};
-use crate::backend::outbox::{Gated, Known, Letter, WriteAsk, Written};
+use super::{attempt_id, conclude, lock_notifications};
+use crate::backend::outbox::{Claimed, Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
@@ -19,18 +19,19 @@ const RECIPIENT_WINDOW: Duration = Duration::from_secs(3600);
 /// Most messages that are looked at for it.
 const MOST_RECENT: u32 = 10_000;
 
-/// Commits attempts to `writing`, each unless something is in the way. What `gates` says is read from rows that are
+/// Commits attempts to `writing`, each unless something is in the way, and returns what came of each claim, in their
+/// order. What `gates` says is read from rows that are
 /// locked until the commit: a pause, a cancellation or a suppression that was committed before is seen, and one that
 /// comes later waits and then finds the attempt in `writing`.
 pub(in crate::backend) async fn write<S: Session>(
     session: &mut S,
     ask: &WriteAsk,
     gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
-) -> Result<Vec<(AttemptId, Written)>, sqlx::Error> {
-    let all = ids(&ask.ids);
+) -> Result<Vec<Written>, sqlx::Error> {
+    let all: Vec<String> = ask.claims.iter().map(|claim| claim.id.to_string()).collect();
     let mut accounts = lock_accounts(session, &all).await?;
     let notifications = lock_notifications(session, &all, S::FOR_SHARE).await?;
-    let rows = lock_attempts(session, &all, &ask.holder).await?;
+    let rows = lock_attempts(session, &all, ask).await?;
     let senders = lock_senders(session, &rows).await?;
     let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
     let held = held.map(|row| row.optional("held")).transpose()?.flatten();
@@ -38,8 +39,7 @@ pub(in crate::backend) async fn write<S: Session>(
     let suppressed = suppressed(session, &rows).await?;
     let mut recipients = recipients(session, &rows, now).await?;
     let mut today = today(session, now).await?;
-    let mut outcomes: BTreeMap<AttemptId, Written> =
-        ask.ids.iter().map(|id| (*id, Written::Lost)).collect();
+    let mut outcomes: BTreeMap<(AttemptId, Timestamp), Written> = BTreeMap::new();
     let (mut writing, mut ended) = (Vec::new(), BTreeSet::new());
     for row in &rows {
         let id = attempt_id(row, "id")?;
@@ -91,13 +91,14 @@ pub(in crate::backend) async fn write<S: Session>(
                 end(session, row, "expired", "deadline").await?
             }
         };
-        outcomes.insert(id, outcome);
+        outcomes.insert((id, send_at), outcome);
     }
     commit(session, &writing, now, ask.lease).await?;
     count(session, &accounts, now).await?;
     let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
     conclude(session, &ended).await?;
-    Ok(ask.ids.iter().filter_map(|id| outcomes.remove_entry(id)).collect())
+    let outcome = |claim: &Claimed| outcomes.remove(&(claim.id, claim.send_at));
+    Ok(ask.claims.iter().map(outcome).map(|written| written.unwrap_or(Written::Lost)).collect())
 }
 
 fn pause(paused: Option<&str>, cooldown_until: Option<Timestamp>) -> Pause {
@@ -159,7 +160,7 @@ async fn lock_accounts<S: Session>(
 async fn lock_attempts<S: Session>(
     session: &mut S,
     attempts: &[String],
-    holder: &str,
+    ask: &WriteAsk,
 ) -> Result<Vec<Cells>, sqlx::Error> {
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
@@ -169,7 +170,15 @@ async fn lock_attempts<S: Session>(
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.send_at, a.id{lock}",
         S::among("a.id", 1)
     );
-    session.rows(&sql, params![attempts.to_vec(), holder]).await
+    let rows = session.rows(&sql, params![attempts.to_vec(), ask.holder.as_str()]).await?;
+    let mut claimed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (id, send_at) = (attempt_id(&row, "id")?, row.time("send_at")?);
+        if ask.claims.iter().any(|claim| claim.id == id && Some(claim.send_at) == send_at) {
+            claimed.push(row);
+        }
+    }
+    Ok(claimed)
 }
 
 fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
