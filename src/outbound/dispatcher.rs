@@ -32,8 +32,6 @@ use crate::twilio::rest::{CreateAnswer, Doubt, Message, NewMessage, SentBy, stat
 
 /// How far ahead slots are taken, and the time by which an attempt may miss its own where the store is fast enough.
 const AHEAD: Duration = Duration::from_millis(100);
-/// The commit to `writing` begins this long before the slot, so that the request can leave in it.
-const COMMIT_TIME: Duration = Duration::from_millis(8);
 /// Most slots of one claim.
 const MOST_SLOTS: u32 = 256;
 /// How long an answer is waited for after the process was stopped, so that what is known then is still stored.
@@ -179,7 +177,7 @@ impl Lane {
     /// Sends an attempt in its slot, unless something is in the way.
     async fn send(&self, claim: Claimed, at: Instant) {
         let id = claim.id;
-        sleep_until(at.checked_sub(COMMIT_TIME).unwrap_or(at)).await;
+        sleep_until(at.checked_sub(self.writes.lead()).unwrap_or(at)).await;
         let metrics = &self.outbound.metrics;
         let (mut trace, began) = (Trace::of_send(&self.outbound.spans, id), Instant::now());
         let written = self.writes.write(claim).await;

@@ -2,9 +2,12 @@
 //! While one runs, the next gathers by itself. A group that the store refuses as data is halved, so that one row that it
 //! does not take holds no other.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Outbound;
@@ -33,16 +36,32 @@ struct ToWrite {
     done: oneshot::Sender<Written>,
 }
 
+/// The shortest and the longest time before its slot at which an attempt is committed to `writing`. What its gates say
+/// may be as old as that when its request leaves.
+const LEAD: [Duration; 2] = [Duration::from_millis(8), Duration::from_millis(80)];
+
 /// Commits attempts to `writing`. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Writes(mpsc::Sender<ToWrite>);
+pub(super) struct Writes {
+    waiting: mpsc::Sender<ToWrite>,
+    /// How long a commit takes, in microseconds: the longest of the last few.
+    takes: Arc<AtomicU64>,
+}
 
 impl Writes {
+    /// How long before its slot an attempt is to be committed, so that its request can leave in it: it may have to wait
+    /// for the commit before its own.
+    pub(super) fn lead(&self) -> Duration {
+        let takes = Duration::from_micros(self.takes.load(Ordering::Relaxed));
+        let [shortest, longest] = LEAD;
+        (takes * 2).clamp(shortest, longest)
+    }
+
     /// Commits an attempt, or reports what is in the way. One whose commit failed counts as lost: the store knows
     /// whether it is in `writing`, and its lease ends.
     pub(super) async fn write(&self, claim: Claimed) -> Written {
         let (done, written) = oneshot::channel();
-        if self.0.send(ToWrite { claim, done }).await.is_err() {
+        if self.waiting.send(ToWrite { claim, done }).await.is_err() {
             return Written::Lost;
         }
         written.await.unwrap_or(Written::Lost)
@@ -57,6 +76,8 @@ pub(super) fn writes(
 ) -> (Writes, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
     let Outbound { outbox, config, metrics, .. } = outbound.clone();
+    let takes = Arc::new(AtomicU64::default());
+    let writes = Writes { waiting: sender, takes: Arc::clone(&takes) };
     let commit = async move {
         let mut group: Vec<ToWrite> = Vec::new();
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
@@ -64,9 +85,12 @@ pub(super) fn writes(
             while let Some(mut part) = parts.pop() {
                 let claims = part.iter().map(|one| one.claim).collect();
                 let ask = WriteAsk { claims, late_after: lateness.allowed(), ..ask.clone() };
-                let gates = Gates::new(config.now().rules.clone());
+                let (gates, began) = (Gates::new(config.now().rules.clone()), Instant::now());
                 match outbox.write(&ask, &|known, now| ask_again(&gates, known, now)).await {
                     Ok(written) => {
+                        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                        let before = takes.load(Ordering::Relaxed);
+                        takes.store(took.max(before - before / 16), Ordering::Relaxed);
                         crash_points::point(Point::Writing);
                         let any = |is: fn(&Written) -> bool| written.iter().any(is);
                         let sends = any(|it| matches!(it, Written::Send(_)));
@@ -87,7 +111,7 @@ pub(super) fn writes(
             }
         }
     };
-    (Writes(sender), commit)
+    (writes, commit)
 }
 
 fn ask_again(gates: &Gates, known: &Known, now: Timestamp) -> Gated {

@@ -43,7 +43,7 @@ pub(in crate::backend) async fn claim<S: Session>(
     let horizon = now.after(ask.ahead);
     let nothing = Claims { now: Some(now), clamped, ..Claims::default() };
     if free_at >= horizon && !clamped {
-        let again = Some(free_at.since(horizon).max(Duration::from_millis(1)));
+        let again = Some(free_at.since(horizon) + several(ask));
         return Ok(Claims { again, ..nothing });
     }
     let account = account(session, &ask.account, now).await?;
@@ -81,8 +81,16 @@ pub(in crate::backend) async fn claim<S: Session>(
         let sql = format!("UPDATE paces SET free_at = $2{time} WHERE name = $1");
         session.execute(&sql, params![ask.pace.as_str(), free_at]).await?;
     }
-    let again = (!claimed.is_empty()).then(|| free_at.since(horizon));
+    let again = (!claimed.is_empty()).then(|| match free_at >= horizon {
+        true => free_at.since(horizon) + several(ask),
+        false => Duration::ZERO,
+    });
     Ok(Claims { claimed, now: Some(now), again, clamped })
+}
+
+/// How long a pace is left alone after there is one slot again, so that a fast one gives several at a time.
+fn several(ask: &ClaimAsk) -> Duration {
+    ask.ahead / 4
 }
 
 /// How many attempts of one unit have a slot before the horizon; no more are read.
