@@ -7,6 +7,7 @@ mod flow;
 mod holding;
 mod moving;
 mod operating;
+mod still;
 #[cfg(feature = "otel")]
 mod traces;
 mod unknown;

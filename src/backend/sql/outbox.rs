@@ -28,6 +28,9 @@ pub(in crate::backend) fn is_malformed(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Decode(_))
 }
 
+/// Why a notification is not requested again, although it is open: it was cancelled while it was being sent.
+const CANCELLED: &str = "cancelled";
+
 /// For who tries again whatever it was.
 pub(in crate::backend) fn failed(error: CommitError) -> BackendError {
     BackendError(error.to_string())

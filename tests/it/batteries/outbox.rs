@@ -1,5 +1,7 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
+mod cancelled;
+mod cooling;
 mod everywhere;
 
 use std::sync::Arc;
@@ -25,6 +27,14 @@ use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
+use self::cancelled::{
+    a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
+    what_was_cancelled_on_its_way_is_not_requested_again,
+};
+use self::cooling::{
+    a_burst_that_is_too_fast_cools_a_sender_down_once,
+    a_shorter_wait_of_an_account_ends_no_longer_one,
+};
 use self::everywhere::{
     after_a_purge_no_table_has_the_number_or_the_text, each_table_is_known_here,
     once_treated_no_table_has_the_number_or_the_text,
@@ -102,11 +112,15 @@ both_stores![
     throttled_is_due_again_and_failed_is_not,
     a_message_that_is_requested_again_counts_once,
     what_follows_for_others_holds_them,
+    a_burst_that_is_too_fast_cools_a_sender_down_once,
+    a_shorter_wait_of_an_account_ends_no_longer_one,
     a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it,
     what_left_no_trace_is_sent_again_only_if_asked,
     an_event_without_the_id_of_an_attempt_settles_that_of_its_message,
     a_pause_counts_what_is_in_writing,
     a_suppression_is_lifted_by_a_later_entry,
+    a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
+    what_was_cancelled_on_its_way_is_not_requested_again,
     a_purge_of_a_person_cancels_and_leaves_nothing,
     a_purge_of_a_time_leaves_what_is_planned,
     what_is_settled_is_kept_as_privacy_says,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{conclude, lock_notifications};
+use super::{CANCELLED, conclude, lock_notifications};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
@@ -236,6 +236,15 @@ async fn back<S: Session>(
         S::later(S::NOW, after)
     );
     session.execute(&sql, params![id, why.as_str()]).await?;
+    let sql = format!(
+        "UPDATE attempts SET state = 'cancelled', reason = $2, held = NULL, settled_at = {} WHERE id = $1 \
+         AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND n.state = 'open' \
+         AND n.reason = $2)",
+        S::NOW
+    );
+    if session.execute(&sql, params![id, CANCELLED]).await? > 0 {
+        return Ok(());
+    }
     // One that was sent again because another one was unknown, which has been proven since.
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, settled_at = {} WHERE id = $1 \
@@ -284,9 +293,12 @@ pub(super) async fn stops<S: Session>(
     match stop {
         None => succeeded(session, vec![sender], vec![account]).await?,
         Some(Stop::AccountCooldown(lasts)) => {
+            // Never for less: of the requests that were on their way, one may report a shorter wait.
             let until = S::later(S::NOW, *lasts);
-            let sql =
-                format!("UPDATE sending_accounts SET cooldown_until = {until} WHERE account = $1");
+            let sql = format!(
+                "UPDATE sending_accounts SET cooldown_until = {until} WHERE account = $1 \
+                 AND (cooldown_until IS NULL OR cooldown_until < {until})"
+            );
             session.execute(&sql, params![account]).await?;
         }
         Some(Stop::AccountPause(why)) => {
@@ -334,9 +346,16 @@ pub(super) async fn pause<S: Session>(
     session.execute(&sql, params![sender, why]).await.map(|_| ())
 }
 
+/// Requests that were on their way when a cooldown began are no reason for a longer one.
 async fn cool_down<S: Session>(session: &mut S, sender: &str) -> Result<(), sqlx::Error> {
-    let sql = "SELECT cooldown_ms FROM senders WHERE name = $1";
-    let before = session.row(sql, params![sender]).await?;
+    let sql = format!(
+        "SELECT cooldown_ms, cooldown_until > {} AS cools FROM senders WHERE name = $1",
+        S::NOW
+    );
+    let before = session.row(&sql, params![sender]).await?;
+    if before.as_ref().map_or(Ok(0), |row| row.number("cools"))? != 0 {
+        return Ok(());
+    }
     let before = before.map_or(Ok(0), |row| row.count("cooldown_ms"))?;
     let lasts = rejection::cooldown(Duration::from_millis(before));
     let until = S::later(S::NOW, lasts);

@@ -1,6 +1,6 @@
 //! Keeping a notification, looking at it, and cancelling it.
 
-use super::{attempt_id, conclude, purpose};
+use super::{CANCELLED, attempt_id, conclude, purpose};
 use crate::backend::outbox::{
     Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, ROWS_PER_PAGE,
 };
@@ -210,6 +210,10 @@ pub(in crate::backend) async fn cancel<S: Session>(
     let sql = "UPDATE attempts SET look_at = NULL WHERE notification = $1 AND state = 'unknown'";
     session.execute(sql, params![id]).await?;
     conclude(session, &[id.to_owned()]).await?;
+    // What is on its way cannot be called back, but whatever its answer is, it is not requested again.
+    let sql = "UPDATE notifications SET reason = $2 WHERE id = $1 AND state = 'open' \
+               AND EXISTS (SELECT 1 FROM attempts WHERE notification = $1 AND state = 'writing')";
+    session.execute(sql, params![id, CANCELLED]).await?;
     let sql = "SELECT state, (SELECT count(*) FROM attempts WHERE notification = $1 AND state = 'writing') AS writing \
                FROM notifications WHERE id = $1";
     let row = session.row(sql, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;

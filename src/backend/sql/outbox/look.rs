@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::{accept, prove, unknown, withdraw_others};
-use super::{attempt_id, conclude, lock_notifications, settle};
+use super::{CANCELLED, attempt_id, conclude, lock_notifications, settle};
 use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
@@ -20,11 +20,23 @@ pub(in crate::backend) async fn overdue<S: Session>(
 ) -> Result<Overdue, sqlx::Error> {
     let mut overdue = Overdue::default();
     let now = S::NOW;
-    let sql = format!(
-        "SELECT id FROM attempts WHERE lease_until < {now} OR (state = 'due' AND deadline < {now}) \
-         OR (state = 'accepted' AND look_at < {now}) LIMIT {AT_ONCE}"
-    );
-    let rows = session.rows(&sql, params![]).await?;
+    // Each by its index, in the order of that, so that the planner has no reason to read the whole table instead; and
+    // with the time as a value, because Postgres searches no index for that of a clock that runs.
+    let [claims, ends, looks] = ["lease_until", "deadline", "look_at"].map(|column| {
+        let state = match column {
+            "deadline" => "state = 'due' AND ",
+            "look_at" => "state = 'accepted' AND ",
+            _ => "",
+        };
+        format!(
+            "SELECT id FROM (SELECT id FROM attempts WHERE {state}{column} < $1{} ORDER BY {column} LIMIT {AT_ONCE}) \
+             AS {column}",
+            S::TIME
+        )
+    });
+    let sql = format!("{claims} UNION ALL {ends} UNION ALL {looks} LIMIT {AT_ONCE}");
+    let at = session.now().await?;
+    let rows = session.rows(&sql, params![at]).await?;
     let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
         return Ok(overdue);
@@ -84,9 +96,11 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 ) -> Result<Vec<Search>, sqlx::Error> {
     let now = S::NOW;
     let sql = format!(
-        "SELECT id FROM attempts WHERE state = 'unknown' AND look_at < {now} ORDER BY look_at LIMIT {limit}"
+        "SELECT id FROM attempts WHERE state = 'unknown' AND look_at < $1{} ORDER BY look_at LIMIT {limit}",
+        S::TIME
     );
-    let rows = session.rows(&sql, params![]).await?;
+    let at = session.now().await?;
+    let rows = session.rows(&sql, params![at]).await?;
     let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -113,9 +127,13 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
         }
     }
     for search in &mut searches {
-        let of = "a.account = $1 AND n.\"to\" = $2 AND a.state IN ('unknown', 'writing')";
+        // By the hash, of which there is an index.
+        let of = "a.to_hash = (SELECT to_hash FROM attempts WHERE id = $3) AND a.written_at IS NOT NULL \
+                  AND a.account = $1 AND n.\"to\" = $2 AND a.state IN ('unknown', 'writing')";
         let sql = unknowns_sql::<S>(of);
-        let rows = session.rows(&sql, params![search.account.as_str(), search.to.as_str()]).await?;
+        let due = search.due.first().map(ToString::to_string);
+        let params = params![search.account.as_str(), search.to.as_str(), due];
+        let rows = session.rows(&sql, params).await?;
         search.sought = rows.iter().map(unknown_row).collect::<Result<_, _>>()?;
     }
     Ok(searches)
@@ -173,7 +191,7 @@ pub(in crate::backend) async fn looked<S: Session>(
     let id = id.to_string();
     let notifications =
         lock_notifications(session, std::slice::from_ref(&id), S::FOR_UPDATE).await?;
-    let sql = "SELECT a.state, a.notification, n.state AS notification_state, n.on_unknown, \
+    let sql = "SELECT a.state, a.notification, n.state AS notification_state, n.reason, n.on_unknown, \
          (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.number > a.number) AS later \
          FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1";
     let Some(row) = session.row(sql, params![id.as_str()]).await? else { return Ok(false) };
@@ -194,7 +212,10 @@ pub(in crate::backend) async fn looked<S: Session>(
             ends(session, &id, "absent").await?;
             let on_unknown = row.parsed("on_unknown", OnUnknown::parse)?;
             let state = row.parsed("notification_state", NotificationState::parse)?;
-            let may = state == NotificationState::Open && on_unknown == OnUnknown::Resend;
+            let is_cancelled = row.optional("reason")?.as_deref() == Some(CANCELLED);
+            let may = state == NotificationState::Open
+                && on_unknown == OnUnknown::Resend
+                && !is_cancelled;
             if may && row.number("later")? == 0 {
                 plan_again(session, &id, again).await?;
                 resent = true;

@@ -103,6 +103,14 @@ pub(in crate::backend) async fn resume<S: Session>(
     Ok(accounts + senders > 0)
 }
 
+/// What is due, claimed, in writing or unknown: each by its index, so that what is settled is not read.
+fn open() -> String {
+    // Leases have those that are claimed or in writing, and only those.
+    ["state = 'due'", "lease_until IS NOT NULL", "state = 'unknown'"]
+        .map(|of| format!("SELECT sender, state, held, due_at, look_at FROM attempts WHERE {of}"))
+        .join(" UNION ALL ")
+}
+
 /// Everything that holds senders, with their counts. A sender without a row and without attempts is left out.
 pub(in crate::backend) async fn sending<S: Session>(
     session: &mut S,
@@ -131,8 +139,9 @@ pub(in crate::backend) async fn sending<S: Session>(
          sum(CASE WHEN state = 'writing' THEN 1 ELSE 0 END) AS writing, \
          sum(CASE WHEN state = 'unknown' THEN 1 ELSE 0 END) AS unknown, \
          sum(CASE WHEN state = 'unknown' AND look_at IS NOT NULL THEN 1 ELSE 0 END) AS sought, {oldest} AS oldest_due \
-         FROM attempts WHERE state IN ('due', 'claimed', 'writing', 'unknown') GROUP BY sender ORDER BY sender",
+         FROM ({open}) AS open GROUP BY sender ORDER BY sender",
         now = S::NOW,
+        open = open(),
         oldest = S::time_of(&format!(
             "min(CASE WHEN state = 'due' AND due_at <= {} THEN due_at END)",
             S::NOW
