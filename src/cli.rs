@@ -18,6 +18,7 @@ mod local_log;
 mod manual;
 mod migrate;
 mod notify;
+mod numbers;
 mod output;
 mod purge;
 mod secrets;
@@ -150,6 +151,11 @@ enum Other {
     /// Print the URLs to give to Twilio, and the commands that set them
     #[command(after_help = help::CALLBACK_URL)]
     CallbackUrl(callback_url::CallbackUrl),
+    /// List where the URLs of your numbers and Messaging Services lead; set those that are empty
+    ///
+    /// It asks Twilio, with the credentials of each account. Without an option it changes nothing.
+    #[command(after_help = help::NUMBERS)]
+    Numbers(numbers::Numbers),
     /// Ask the running server whether it is ready
     ///
     /// It prints the server's answer, which is JSON.
@@ -225,6 +231,7 @@ impl Other {
             Self::Check(check) => check::run(config, &check),
             Self::Doctor(doctor) => doctor::run(config, doctor).await,
             Self::CallbackUrl(wanted) => callback_url::run(config, &wanted),
+            Self::Numbers(numbers) => numbers::run(config, numbers).await,
             Self::Healthcheck { role } => healthcheck::run(config, role).await,
             Self::Completions { shell } => {
                 manual::completions(shell);

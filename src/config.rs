@@ -3,6 +3,7 @@
 //! [`layers`] finds out what was set and where ([`Origin`]); [`sections`] has, section by section, what it looks
 //! like, what is checked of it, and what is warned of; [`deployment`] has what the sections mean together.
 
+mod api;
 mod deployment;
 pub mod layers;
 mod origin;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::api::{Access, Api, ApiAccount};
 pub use self::deployment::{Deployment, Role, Scaled, StoreUrl, log_beside};
 use self::layers::Loaded;
 pub use self::layers::{Sources, variable};

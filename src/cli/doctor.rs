@@ -4,6 +4,7 @@
 mod disk;
 mod files;
 mod finding;
+mod numbers;
 mod public;
 mod running;
 mod sending;
@@ -100,6 +101,7 @@ impl Doctor {
         let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
         if let Some(sending) = sends {
             findings.extend(sending::look(sending, config.clock).await);
+            findings.push(numbers::look(file, config).await);
         }
         // A callback that cannot arrive would only repeat a failure.
         let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);

@@ -200,6 +200,19 @@ pub(super) const CALLBACK_URL: &str = help!(
      sorted and encoded, in the URLs that are about one call or message."
 );
 
+pub(super) const NUMBERS: &str = help!(
+    "offhook numbers"
+    "offhook numbers --json | jq '.found[].urls[] | select(.points == \"nowhere\")'"
+    "offhook numbers --apply"
+    "offhook numbers --replace +15550100";
+    0: "the list is complete; with an option, what it names is set";
+    1: "an account could not be asked, or something could not be set; what was set before stays set";
+    "A URL points here, elsewhere or nowhere; it is misplaced if it leads here and to the wrong route, and overridden if \
+     Twilio goes by an application, a trunk, or the numbers of a Messaging Service.";
+    "--replace prints the old URLs before it sets others. Twilio keeps the last change where two \
+     are made at once: look at the list afterwards."
+);
+
 pub(super) const HEALTHCHECK: &str = help!(
     "HEALTHCHECK CMD [\"offhook\", \"healthcheck\"]";
     0: "the server is ready";

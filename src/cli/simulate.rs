@@ -26,6 +26,12 @@ pub(super) struct Simulate {
     /// Repeat the SIDs and the misbehaviour of this seed, for requests in the same order
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// A number of the account, whose URLs are empty; may be repeated
+    #[arg(long, value_name = "NUMBER")]
+    number: Vec<String>,
+    /// A Messaging Service of the account, whose URLs are empty; may be repeated
+    #[arg(long, value_name = "NAME")]
+    messaging_service: Vec<String>,
     #[command(flatten)]
     behaviour: Behaviour,
     #[command(flatten)]
@@ -61,6 +67,12 @@ pub(super) async fn run(simulate: Simulate) -> anyhow::Result<()> {
     };
     let seed = simulate.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let simulator = Simulator::start(listener, identity, seed, simulate.behaviour)?;
+    for number in &simulate.number {
+        simulator.add_number(number);
+    }
+    for name in &simulate.messaging_service {
+        simulator.add_service(name);
+    }
     let Identity { account, token } = simulator.identity().clone();
     let started = Started { url: simulator.url(), account, auth_token: token, seed };
     simulate.format.print(&started, describe);

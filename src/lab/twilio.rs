@@ -1,5 +1,6 @@
 //! [`Simulator`]: a pretend Twilio. It creates, fetches and lists messages as Twilio's REST API does, reports their
-//! statuses by signed callbacks, and misbehaves as its [`Behaviour`] says.
+//! statuses by signed callbacks, and misbehaves as its [`Behaviour`] says. It has numbers and Messaging Services, whose
+//! URLs can be listed and changed; it requests none of them.
 //!
 //! It keeps its own [`Ledger`] of what it was asked and what it made of it, whatever it answered. So a test can
 //! compare what offhook knows with what happened.
@@ -22,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use self::behaviour::Fate;
 pub use self::behaviour::{Behaviour, Share};
 use self::books::Books;
-pub use self::ledger::{Entry, Ledger, Post, Report};
+pub use self::ledger::{Entry, Ledger, Post, Report, Update};
+use self::numbers::Numbers;
 use self::reply::Reply;
 use self::request::Request;
 use self::statuses::Journey;
@@ -36,6 +38,7 @@ use crate::twilio::rest::path;
 mod behaviour;
 mod books;
 mod ledger;
+mod numbers;
 mod reply;
 mod request;
 mod statuses;
@@ -77,6 +80,7 @@ pub struct Simulator {
 
 struct Shared {
     books: Mutex<Books>,
+    numbers: Mutex<Numbers>,
     identity: Identity,
     /// A public URL, and where it leads.
     reach: Mutex<Option<(String, Vec<SocketAddr>)>>,
@@ -104,6 +108,11 @@ impl Simulator {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             books: Mutex::new(Books::new(&identity.account, seed, behaviour)),
+            numbers: Mutex::new(Numbers::new(
+                &identity.account,
+                &format!("http://{address}"),
+                seed,
+            )),
             secret: Secret::auth_token(&SecretString::from(identity.token.as_str())),
             identity: identity.clone(),
             reach: Mutex::default(),
@@ -157,6 +166,16 @@ impl Simulator {
         self.shared.books().behaviour.clone()
     }
 
+    /// Has one number more, whose URLs are empty; its SID.
+    pub fn add_number(&self, number: &str) -> String {
+        self.shared.numbers().add_number(number, Clock::System.now())
+    }
+
+    /// Has one Messaging Service more, whose URLs are empty; its SID.
+    pub fn add_service(&self, name: &str) -> String {
+        self.shared.numbers().add_service(name)
+    }
+
     /// From now on behaves so.
     pub fn behave(&self, behaviour: Behaviour) {
         self.shared.books().behaviour = behaviour;
@@ -200,6 +219,10 @@ impl Shared {
         self.books.lock().expect("nothing panics while it is held")
     }
 
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().expect("nothing panics while it is held")
+    }
+
     fn reach(&self) -> MutexGuard<'_, Option<(String, Vec<SocketAddr>)>> {
         self.reach.lock().expect("nothing panics while it is held")
     }
@@ -219,6 +242,9 @@ impl Shared {
         let credentials = request.basic.as_ref();
         if credentials.is_none_or(|(user, password)| (user, password) != (account, token)) {
             return Reply::refusal(20003).into();
+        }
+        if self.numbers().have(&request.path) {
+            return self.incoming(request, body, in_flight).into();
         }
         let messages = path::messages(account);
         match (&*request.method, &*request.path) {
@@ -264,6 +290,18 @@ impl Shared {
             first
         });
         Answer { reply: decision.reply, fate: decision.fate, first }
+    }
+
+    fn incoming(&self, request: &Request, body: &[u8], in_flight: usize) -> Reply {
+        let mut books = self.books();
+        if let Some(refusal) = books.throttle(in_flight) {
+            return refusal;
+        }
+        let (reply, update) = self.numbers().answer(request, body, Clock::System.now());
+        if let Some(update) = update {
+            books.updated(update);
+        }
+        reply
     }
 
     fn get(&self, path: &str, query: &str, in_flight: usize) -> Reply {

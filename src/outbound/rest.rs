@@ -2,6 +2,8 @@
 //!
 //! A request is made once: only a failure to connect proves that nothing was sent, so nothing here tries again.
 
+mod incoming;
+
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};

@@ -5,6 +5,7 @@ mod callback_url;
 mod conventions;
 mod dead_letters;
 mod doctor;
+mod numbers;
 mod running_server;
 mod send;
 mod terminal;

@@ -94,24 +94,27 @@ pub(crate) fn resolve(
     Ok((Some(config), warnings))
 }
 
-/// The accounts of the senders, by their names in metrics: a sub-account has its parent's, and its place there.
+/// The accounts of the senders, by their names in metrics.
 fn accounts(senders: &[Sender], keyring: &Keyring) -> Vec<Account> {
-    let name = |sid: &str| {
-        if let Some(entry) = keyring.account(sid) {
-            return entry.name().to_owned();
-        }
-        let place = |entry: &keyring::Account| entry.subaccounts().iter().position(|it| it == sid);
-        let mut entries = keyring.accounts().iter();
-        let found = entries.find_map(|entry| Some((entry.name(), place(entry)? + 1)));
-        let (parent, place) = found.expect("a sender's account is in the keyring");
-        format!("{parent}_{place}")
+    let account = |sender: &Sender| Account {
+        sid: sender.account.clone(),
+        name: account_name(keyring, &sender.account).expect("a sender's account is in the keyring"),
     };
-    let account =
-        |sender: &Sender| Account { sid: sender.account.clone(), name: name(&sender.account) };
     let mut accounts: Vec<Account> = senders.iter().map(account).collect();
     accounts.sort_unstable();
     accounts.dedup();
     accounts
+}
+
+/// The name of an account in metrics: a sub-account has its parent's, and its place there.
+pub(crate) fn account_name(keyring: &Keyring, sid: &str) -> Option<String> {
+    if let Some(entry) = keyring.account(sid) {
+        return Some(entry.name().to_owned());
+    }
+    let place = |entry: &keyring::Account| entry.subaccounts().iter().position(|it| it == sid);
+    let mut entries = keyring.accounts().iter();
+    let (parent, place) = entries.find_map(|entry| Some((entry.name(), place(entry)? + 1)))?;
+    Some(format!("{parent}_{place}"))
 }
 
 /// Whether Twilio itself could not reach the public URL.

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use super::behaviour::{Behaviour, Fate, Plan};
-use super::ledger::{Entry, Ledger, Post, Report};
+use super::ledger::{Entry, Ledger, Post, Report, Update};
 use super::reply::Reply;
 use crate::clock::Timestamp;
 use crate::event::AttemptId;
@@ -243,6 +243,10 @@ impl Books {
 
     pub(super) fn reported(&mut self, place: usize, report: Report) {
         self.ledger.messages[place].reports.push(report);
+    }
+
+    pub(super) fn updated(&mut self, update: Update) {
+        self.ledger.updates.push(update);
     }
 
     pub(super) fn entry(&self, place: usize) -> &Entry {

@@ -1,5 +1,7 @@
 //! [`Ledger`]: what the simulator knows happened, whatever it answered.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -11,6 +13,19 @@ pub struct Ledger {
     pub messages: Vec<Entry>,
     /// The POSTs that would create one.
     pub posts: Vec<Post>,
+    /// What was changed of numbers and Messaging Services.
+    pub updates: Vec<Update>,
+}
+
+/// A change of a number or of a Messaging Service.
+#[derive(Clone, Debug, Serialize)]
+pub struct Update {
+    /// When the request for it had arrived.
+    pub at: Timestamp,
+    /// Which one.
+    pub sid: String,
+    /// The fields that it has set.
+    pub set: BTreeMap<String, String>,
 }
 
 /// A message.

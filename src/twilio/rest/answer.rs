@@ -149,7 +149,11 @@ impl Answer<'_> {
         self.to_get(now, |json| json["status"].as_str().map(str::to_owned))
     }
 
-    fn to_get<T>(self, now: Timestamp, read: impl Fn(&Value) -> Option<T>) -> ReadAnswer<T> {
+    pub(super) fn to_get<T>(
+        self,
+        now: Timestamp,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> ReadAnswer<T> {
         /// The resource was not found.
         const NOT_FOUND: &str = "20404";
         let failed = || ReadAnswer::Failed { status: self.status, code: self.code() };

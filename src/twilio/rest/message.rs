@@ -66,19 +66,28 @@ impl Page {
         let messages = json.get("messages")?.as_array()?.iter().map(Message::read);
         let next = match json.get("next_page_uri")? {
             Value::Null => None,
-            next => Some(next.as_str().filter(|next| path::continues(account, next))?.to_owned()),
+            next => Some(
+                next.as_str()
+                    .filter(|next| path::continues(&path::messages(account), next))?
+                    .to_owned(),
+            ),
         };
         Some(Self { messages: messages.collect::<Option<_>>()?, next })
     }
 }
 
 fn is_message_sid(sid: &str) -> bool {
-    let digits = sid.strip_prefix("SM").or_else(|| sid.strip_prefix("MM"));
+    is_sid(sid, "SM") || is_sid(sid, "MM")
+}
+
+/// Two letters and 32 hexadecimal digits.
+pub(super) fn is_sid(sid: &str, prefix: &str) -> bool {
+    let digits = sid.strip_prefix(prefix);
     digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// A text that says something, and can be stored.
-fn text(json: &Value) -> Option<String> {
+pub(super) fn text(json: &Value) -> Option<String> {
     json.as_str().filter(|text| !text.is_empty() && !text.contains('\0')).map(str::to_owned)
 }
 

@@ -38,9 +38,55 @@ pub fn messages_to(account: &str, to: &str) -> String {
     format!("{}?{}", messages(account), query.finish())
 }
 
+/// Of all Messaging Services of the account that asks, at the URL of [`messaging`].
+pub const SERVICES: &str = "/v1/Services";
+
+/// Of the numbers of an account.
+#[must_use]
+pub fn numbers(account: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/IncomingPhoneNumbers.json", segment(account))
+}
+
+/// Of the first page of the numbers of an account: of all, or of those that contain this one.
+#[must_use]
+pub fn first_numbers(account: &str, like: Option<&str>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    if let Some(number) = like {
+        query.append_pair("PhoneNumber", number);
+    }
+    query.append_pair("PageSize", &PAGE_SIZE.to_string());
+    format!("{}?{}", numbers(account), query.finish())
+}
+
+/// Of one number, by its SID: a POST updates it.
+#[must_use]
+pub fn number(account: &str, sid: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/IncomingPhoneNumbers/{}.json", segment(account), segment(sid))
+}
+
+/// Of the first page of Messaging Services.
+#[must_use]
+pub fn first_services() -> String {
+    format!("{SERVICES}?PageSize={PAGE_SIZE}")
+}
+
+/// Of one Messaging Service: a POST updates it.
+#[must_use]
+pub fn service(sid: &str) -> String {
+    format!("{SERVICES}/{}", segment(sid))
+}
+
+/// The URL of the API of Messaging Services, beside that of the API: Twilio's has a host of its own. What stands in for
+/// Twilio has one URL for both.
+#[must_use]
+pub fn messaging(api_url: &str) -> String {
+    let host = api_url.strip_prefix("https://api.").filter(|host| host.ends_with("twilio.com"));
+    host.map_or_else(|| api_url.to_owned(), |host| format!("https://messaging.{host}"))
+}
+
 /// Whether this is a path of the same list, so that it may be requested with the account's credentials.
-pub(super) fn continues(account: &str, path: &str) -> bool {
-    let query = path.strip_prefix(&messages(account)).and_then(|rest| rest.strip_prefix('?'));
+pub(super) fn continues(list: &str, path: &str) -> bool {
+    let query = path.strip_prefix(list).and_then(|rest| rest.strip_prefix('?'));
     query.is_some_and(|query| query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'))
 }
 
@@ -74,11 +120,38 @@ mod tests {
 
     #[test]
     fn only_a_page_of_the_same_list_continues_it() {
-        let check = |path, expected| assert_eq!(continues("AC1", path), expected, "{path}");
+        let list = messages("AC1");
+        let check = |path, expected| assert_eq!(continues(&list, path), expected, "{path}");
         check("/2010-04-01/Accounts/AC1/Messages.json?PageSize=100&Page=1&PageToken=PASM1", true);
         check("/2010-04-01/Accounts/AC2/Messages.json?Page=1", false);
         check("/2010-04-01/Accounts/AC1/Messages.json", false);
         check("https://h.example/2010-04-01/Accounts/AC1/Messages.json?Page=1", false);
         check("/2010-04-01/Accounts/AC1/Messages.json?Page=1 HTTP/1.1", false);
+    }
+
+    #[test]
+    fn numbers_and_services_have_paths_of_their_own() {
+        assert_eq!(
+            first_numbers("AC1", Some("+15550100")),
+            "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers.json?PhoneNumber=%2B15550100&PageSize=100"
+        );
+        assert_eq!(
+            first_numbers("AC1", None),
+            "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers.json?PageSize=100"
+        );
+        assert_eq!(
+            number("AC1", "PN1/x"),
+            "/2010-04-01/Accounts/AC1/IncomingPhoneNumbers/PN1%2Fx.json"
+        );
+        assert_eq!(service("MG1"), "/v1/Services/MG1");
+    }
+
+    #[test]
+    fn services_are_asked_for_at_the_host_that_twilio_has_for_them() {
+        let check = |url, expected| assert_eq!(messaging(url), expected);
+        check("https://api.twilio.com", "https://messaging.twilio.com");
+        check("https://api.dublin.ie1.twilio.com", "https://messaging.dublin.ie1.twilio.com");
+        check("https://api.example.com", "https://api.example.com");
+        check("http://127.0.0.1:8090", "http://127.0.0.1:8090");
     }
 }

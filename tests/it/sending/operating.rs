@@ -100,11 +100,18 @@ async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
 async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
     let sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
     let settings = sending.testbed.settings.clone();
+    sending.simulator.add_number("+15550100");
     let said = run(&settings, &["doctor"]).well();
-    for part in ["Twilio takes the auth token of sender shop", "active", "and is in the store"] {
+    for part in [
+        "Twilio takes the auth token of sender shop",
+        "active",
+        "and is in the store",
+        "1 of 1 numbers and Messaging Services lack a fallback URL or a status callback (+15550100)",
+    ] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
-    assert!(sending.simulator.ledger().posts.is_empty(), "it costs nothing");
+    let ledger = sending.simulator.ledger();
+    assert!(ledger.posts.is_empty() && ledger.updates.is_empty(), "it changes nothing");
 
     let file = sending.testbed.directory().join("other.toml");
     let config = std::fs::read_to_string(&settings.environment()["OFFHOOK_CONFIG"]);

@@ -1,8 +1,10 @@
 //! Twilio's own description of its API holds for what offhook asks, and for what the simulator answers.
 
+use offhook::twilio::rest::{Field, What, update_form};
+
 use super::*;
 
-/// The part of the description that is about messages.
+/// The part of the description that is about messages and numbers.
 struct Description(Value);
 
 impl Description {
@@ -135,4 +137,58 @@ async fn what_the_simulator_answers_is_what_twilio_describes_and_offhook_reads()
     }
     assert_eq!(read.len(), 2);
     assert!(read.iter().all(|it| it.created.is_some() && it.is_outgoing && it.from.is_some()));
+}
+
+#[tokio::test]
+async fn numbers_are_listed_and_updated_as_twilio_describes() {
+    let description = Description::read();
+    let simulator = start(Behaviour::default()).await;
+    let asker = Asker::new(&simulator);
+    let account = asker.account().to_owned();
+    let sid = simulator.add_number(TO);
+    simulator.add_number("+15550101");
+
+    let list = description.operation("IncomingPhoneNumbers.json", "get");
+    let schema = &list["responses"]["200"]["content"]["application/json"]["schema"];
+    let asked = path::first_numbers(&account, Some("+155501"));
+    let (_, query) = asked.split_once('?').expect("it has a query");
+    let asked_for = object(query, |name| description.parameter(list, name));
+    for (name, value) in asked_for.as_object().expect("it is one") {
+        description.check(&description.parameter(list, name), value);
+    }
+    let mut next = Some(asked.replace("PageSize=100", "PageSize=1"));
+    let mut read = Vec::new();
+    while let Some(path) = next {
+        let (status, page) = asker.get(&path).await;
+        description.check(schema, &page);
+        let body = page.to_string();
+        let answer = rest::Answer { status, retry_after: None, body: body.as_bytes() };
+        let rest::ReadAnswer::Found(page) = answer.to_numbers(&account, Clock::System.now()) else {
+            panic!("offhook cannot read {body}");
+        };
+        read.extend(page.found);
+        next = page.next;
+    }
+    assert_eq!(read.iter().map(|it| it.id()).collect::<Vec<_>>(), [TO, "+15550101"]);
+
+    let update = description.operation("IncomingPhoneNumbers/{Sid}.json", "post");
+    let form = &update["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"];
+    let fields = [
+        Field::VoiceUrl,
+        Field::VoiceFallbackUrl,
+        Field::SmsUrl,
+        Field::SmsFallbackUrl,
+        Field::StatusCallback,
+    ];
+    let body = update_form(What::Number, fields.map(|field| (field, "https://h.example/x")));
+    let asked = object(&body, |name| form["properties"][name].clone());
+    assert_eq!(asked.as_object().map(serde_json::Map::len), Some(10));
+    description.check(form, &asked);
+    let response = asker.post(&path::number(&account, &sid), body).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let (_, fetched) = asker.get(&path::number(&account, &sid)).await;
+    let schema = &update["responses"]["200"]["content"]["application/json"]["schema"];
+    description.check(schema, &fetched);
+    assert!(fields.iter().all(|field| fetched[field.as_str()] == "https://h.example/x"));
+    assert_eq!(simulator.ledger().updates[0].set.len(), 10);
 }

@@ -108,6 +108,7 @@ fn good() -> Story {
     let ledger = Ledger {
         messages: vec![entry("SM1", "a1"), entry("SM3", "a3"), entry("SM6", "a6")],
         posts: posts.map(|(attempt, at)| post(attempt, at + 5)).into(),
+        updates: Vec::new(),
     };
     let meddled = Meddled {
         stops: vec![
