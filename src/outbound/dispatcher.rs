@@ -80,7 +80,7 @@ async fn lanes(pattern: Lane) {
             break;
         }
     }
-    // With it goes its way to the commits, which end when there is none any more.
+    // The tasks that commit end once no lane can hand them anything.
     drop(pattern);
     tasks.close();
     tasks.wait().await;

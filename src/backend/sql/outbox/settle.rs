@@ -54,8 +54,8 @@ fn fits(wake: &Cells, account: Option<&str>) -> Result<bool, sqlx::Error> {
     Ok(account.is_some() && wake.optional("account")?.as_deref() == account && is_message)
 }
 
-/// Decides about attempts by their events, and returns their accounts; there is none of what is no attempt. Their
-/// notifications must be locked.
+/// Decides about attempts by their events, and returns the account of each attempt that the store has. Their notifications
+/// must be locked.
 pub(super) async fn by_events<S: Session>(
     session: &mut S,
     attempts: &[String],
