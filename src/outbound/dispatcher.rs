@@ -199,7 +199,10 @@ impl Lane {
         trace.is_of(&letter.sender);
         let outcome = match late > self.outbound.config.now().claim_lease {
             // It stood still: it sends no burst of what it has in hand, and another process may think it is gone.
-            true => Outcome::Back { after: Duration::ZERO, why: Back::Unsent, stop: None },
+            true => {
+                info!(attempt = %id, late_ms = late.as_millis(), "a message is due again: this process stood still past its slot");
+                Outcome::Back { after: Duration::ZERO, why: Back::Unsent, stop: None }
+            }
             false => self.create(id, &letter, &mut trace).await,
         };
         crash_points::point(Point::Sent);

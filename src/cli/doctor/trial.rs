@@ -36,7 +36,7 @@ pub(super) async fn run(config: &Config) -> Finding {
     let sid = format!("OD{:032x}", rand::random::<u128>());
     let pairs = [("AccountSid", account), ("OffhookDoctor", "trial"), ("Sid", &sid)];
     let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    // As Twilio calls back about a message of ours: with a query, which a balancer must not change.
+    // As Twilio calls back about a message that offhook sent: with a query, which a balancer must not change.
     let url = match config.outbound.as_ref().filter(|_| config.deployment.sends()) {
         Some(sending) => status_callback(&sending.callback_url, AttemptId::new(rand::random())),
         None => Urls::of(config).status,

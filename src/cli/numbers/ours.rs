@@ -15,7 +15,7 @@ labels! {
         Misplaced = "misplaced",
         /// To another server.
         Elsewhere = "elsewhere",
-        /// There is none.
+        /// No URL is set.
         Nowhere = "nowhere",
         /// Twilio goes by an application, a trunk, or the numbers of the Messaging Service.
         Overridden = "overridden",

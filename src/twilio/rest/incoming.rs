@@ -59,7 +59,7 @@ impl Field {
 pub struct Hook {
     /// Which one.
     pub field: Field,
-    /// The URL; `None` where there is none.
+    /// The URL; `None` where none is set.
     pub url: Option<String>,
     /// Its HTTP method.
     pub method: Option<String>,
