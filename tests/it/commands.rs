@@ -68,7 +68,7 @@ fn the_demo_ends_well_and_its_figures_explain_one_another() {
     // Of what was sent, one recipient is not valid.
     assert_eq!(figures["messages at Twilio"] + 1, figures["asked to send"], "{printed}");
     assert_eq!(figures["notifications"], figures["asked to send"], "{printed}");
-    assert!(printed.contains("asked for is at the pretend Twilio once"), "{printed}");
+    assert!(printed.contains("the pretend Twilio took is there once"), "{printed}");
     assert!(printed.contains("ack latency           p50 "), "{printed}");
     assert!(printed.contains("stored once, and every status is right"), "{printed}");
 }

@@ -57,7 +57,7 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome, messages: &Messages) -
 pub(super) fn verdict(wrong: &[String]) -> String {
     match wrong {
         [] => "\nEvery event that was acknowledged is stored once, and every status is right.\n\
-               Every message that was asked for is at the pretend Twilio once, and its outcome is known.\n"
+               Every message that the pretend Twilio took is there once, and its outcome is known.\n"
             .to_owned(),
         wrong => wrong.iter().map(|problem| format!("  WRONG: {problem}\n")).collect(),
     }
