@@ -69,6 +69,7 @@ impl Outbound {
             reconciler::settle(&self, &stop),
             reconciler::end_what_is_over(&self, &stop),
             reconciler::look(&self, &stop),
+            reconciler::repace(&self, &stop),
         );
     }
 }

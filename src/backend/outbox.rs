@@ -7,7 +7,7 @@ pub mod settling;
 pub mod standing;
 
 pub use self::notification::{
-    Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch,
+    Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, PRIORITIES,
 };
 pub use self::sending::{
     Answered, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, Outcome, Stop, WriteAsk,

@@ -67,14 +67,32 @@ impl AdminArgs {
             self.token.clone().or_else(|| variable("OFFHOOK_ADMIN__TOKEN").map(SecretString::from));
         Ok(AdminClient { base, token: token.or(configured) })
     }
+}
 
-    /// The same, with a token that may ask to send.
+/// The same, with a token that may ask to send.
+#[derive(Debug, Args)]
+#[command(mut_arg("token", |token| token.help(
+    "A token that may ask to send, better set in the environment; default: the first of [outbound] tokens \
+     [env: OFFHOOK_SENDING_TOKEN]"
+)))]
+pub(super) struct SendingArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+impl SendingArgs {
+    /// Whether people read the output.
+    pub(super) fn for_people(&self) -> bool {
+        self.admin.for_people()
+    }
+
+    /// A client of that server.
     ///
     /// # Errors
-    /// The same.
-    pub(super) fn sending_client(&self, config: Option<PathBuf>) -> anyhow::Result<AdminClient> {
-        let client = self.client(config.clone())?;
-        let given = self.token.clone();
+    /// The configuration is wrong and needed.
+    pub(super) fn client(&self, config: Option<PathBuf>) -> anyhow::Result<AdminClient> {
+        let client = self.admin.client(config.clone())?;
+        let given = self.admin.token.clone();
         let given = given.or_else(|| variable("OFFHOOK_SENDING_TOKEN").map(SecretString::from));
         let configured = || {
             let config = Config::load(&Sources::of_process(config), Role::All).ok()?;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::admin_client::{AdminArgs, AdminClient};
+use super::admin_client::{AdminClient, SendingArgs};
 use super::output::{say, table, text};
 use super::terminal::outln;
 
@@ -24,7 +24,7 @@ pub(super) struct Notify {
     #[command(flatten)]
     message: Message,
     #[command(flatten)]
-    admin: AdminArgs,
+    admin: SendingArgs,
 }
 
 #[derive(Debug, Args)]
@@ -73,12 +73,12 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         reference: Option<String>,
         #[command(flatten)]
-        admin: AdminArgs,
+        admin: SendingArgs,
     },
     /// List the attempts whose outcome is unknown, the oldest first
     Unknown {
         #[command(flatten)]
-        admin: AdminArgs,
+        admin: SendingArgs,
     },
 }
 
@@ -87,7 +87,7 @@ struct Which {
     /// Its id
     id: String,
     #[command(flatten)]
-    admin: AdminArgs,
+    admin: SendingArgs,
 }
 
 /// Asks a running server.
@@ -98,11 +98,11 @@ pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Resu
     match notify.command {
         None => ask(config, notify.message, &notify.admin).await,
         Some(Command::Show(Which { id, admin })) => {
-            let answer = admin.sending_client(config)?.json(&path(&id, ""), &[]).await?;
+            let answer = admin.client(config)?.json(&path(&id, ""), &[]).await?;
             Ok(say(&shown(&answer, &admin))?)
         }
         Some(Command::Cancel(Which { id, admin })) => {
-            let client = admin.sending_client(config)?;
+            let client = admin.client(config)?;
             let answer = client.post(&path(&id, "/cancel"), &json!({})).await?;
             if !admin.for_people() {
                 return Ok(say(&format!("{answer}\n"))?);
@@ -116,11 +116,11 @@ pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Resu
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value.as_deref()?)))
                 .collect();
-            let answer = admin.sending_client(config)?.json("/api/notifications", &query).await?;
+            let answer = admin.client(config)?.json("/api/notifications", &query).await?;
             list(&answer, &admin)
         }
         Some(Command::Unknown { admin }) => {
-            let answer = admin.sending_client(config)?.json("/api/attempts/unknown", &[]).await?;
+            let answer = admin.client(config)?.json("/api/attempts/unknown", &[]).await?;
             unknown(&answer, &admin)
         }
     }
@@ -131,8 +131,8 @@ fn path(id: &str, rest: &str) -> String {
     format!("/api/notifications/{id}{rest}")
 }
 
-async fn ask(config: Option<PathBuf>, message: Message, admin: &AdminArgs) -> anyhow::Result<()> {
-    let client = admin.sending_client(config)?;
+async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> anyhow::Result<()> {
+    let client = admin.client(config)?;
     let Message { to, text: body, purpose, sender, deadline, on_unknown, reference, key, wait } =
         message;
     let optional = [("sender", sender), ("deadline", deadline), ("on_unknown", on_unknown)];
@@ -157,7 +157,7 @@ async fn ask(config: Option<PathBuf>, message: Message, admin: &AdminArgs) -> an
 }
 
 /// Prints each change until the notification is settled.
-async fn follow(client: &AdminClient, id: &str, admin: &AdminArgs) -> anyhow::Result<()> {
+async fn follow(client: &AdminClient, id: &str, admin: &SendingArgs) -> anyhow::Result<()> {
     let (mut last, began) = (String::new(), Instant::now());
     loop {
         let now = client.json(&path(id, ""), &[]).await?;
@@ -183,7 +183,7 @@ async fn follow(client: &AdminClient, id: &str, admin: &AdminArgs) -> anyhow::Re
     }
 }
 
-fn shown(answer: &Value, admin: &AdminArgs) -> String {
+fn shown(answer: &Value, admin: &SendingArgs) -> String {
     if !admin.for_people() {
         return format!("{answer}\n");
     }
@@ -200,7 +200,7 @@ fn shown(answer: &Value, admin: &AdminArgs) -> String {
     shown + &table(["attempt", "state", "held", "reason", "requests", "sid", "id"], &rows)
 }
 
-fn list(answer: &Value, admin: &AdminArgs) -> anyhow::Result<()> {
+fn list(answer: &Value, admin: &SendingArgs) -> anyhow::Result<()> {
     if !admin.for_people() {
         return Ok(say(&format!("{answer}\n"))?);
     }
@@ -210,7 +210,7 @@ fn list(answer: &Value, admin: &AdminArgs) -> anyhow::Result<()> {
     Ok(say(&table(["id", "state", "reason", "purpose", "sender", "reference", "asked"], &rows))?)
 }
 
-fn unknown(answer: &Value, admin: &AdminArgs) -> anyhow::Result<()> {
+fn unknown(answer: &Value, admin: &SendingArgs) -> anyhow::Result<()> {
     if !admin.for_people() {
         return Ok(say(&format!("{answer}\n"))?);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::admin_client::AdminArgs;
+use super::admin_client::SendingArgs;
 use super::output::{say, table, text};
 use super::terminal::outln;
 
@@ -16,7 +16,7 @@ pub(super) struct Senders {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    admin: AdminArgs,
+    admin: SendingArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +43,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct All {
     #[command(flatten)]
-    admin: AdminArgs,
+    admin: SendingArgs,
 }
 
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ struct Which {
     /// The name of the sender
     name: String,
     #[command(flatten)]
-    admin: AdminArgs,
+    admin: SendingArgs,
 }
 
 /// Asks a running server.
@@ -75,24 +75,27 @@ async fn one(config: Option<PathBuf>, which: &Which, what: &str) -> anyhow::Resu
     act(config, &which.admin, &format!("/api/senders/{name}/{what}")).await
 }
 
-async fn all(config: Option<PathBuf>, admin: &AdminArgs, what: &str) -> anyhow::Result<()> {
+async fn all(config: Option<PathBuf>, admin: &SendingArgs, what: &str) -> anyhow::Result<()> {
     act(config, admin, &format!("/api/senders/{what}")).await
 }
 
-async fn act(config: Option<PathBuf>, admin: &AdminArgs, path: &str) -> anyhow::Result<()> {
-    let answer = admin.sending_client(config)?.post(path, &json!({})).await?;
+async fn act(config: Option<PathBuf>, admin: &SendingArgs, path: &str) -> anyhow::Result<()> {
+    let answer = admin.client(config)?.post(path, &json!({})).await?;
     match (admin.for_people(), answer["in_writing"].as_u64()) {
         (false, _) => say(&format!("{answer}\n"))?,
         (true, Some(0)) => outln!("held; nothing is on its way"),
         (true, Some(writing)) => outln!("held; on their way, and may still arrive: {writing}"),
         (true, None) if answer["resumed"] == true => outln!("resumed"),
+        (true, None) if !answer["held"].is_null() => {
+            outln!("held by an operator; let it go on: offhook senders resume-all");
+        }
         (true, None) => outln!("nothing was held"),
     }
     Ok(())
 }
 
-async fn list(config: Option<PathBuf>, admin: &AdminArgs) -> anyhow::Result<()> {
-    let answer = admin.sending_client(config)?.json("/api/senders", &[]).await?;
+async fn list(config: Option<PathBuf>, admin: &SendingArgs) -> anyhow::Result<()> {
+    let answer = admin.client(config)?.json("/api/senders", &[]).await?;
     if !admin.for_people() {
         return Ok(say(&format!("{answer}\n"))?);
     }

@@ -161,9 +161,11 @@ impl Lane {
     /// What it asks the store for; `None` while its pace is not configured.
     fn ask(&self, config: &Config) -> Option<ClaimAsk> {
         let pace = config.paces.iter().find(|pace| pace.name == self.pace)?;
-        let sender = config.senders.iter().find(|sender| sender.pace == self.pace)?;
+        let senders = config.senders.iter().filter(|sender| sender.pace == self.pace);
+        let sender = senders.clone().next()?;
         Some(ClaimAsk {
             pace: pace.name.clone(),
+            senders: senders.map(|sender| sender.name.clone()).collect(),
             account: sender.account.clone(),
             per_unit: Duration::from_micros(pace.rate.micros(1).unsigned_abs()),
             ahead: AHEAD,
@@ -185,9 +187,10 @@ impl Lane {
         trace.ends(shown(&written));
         let letter = match written {
             Written::Send(letter) => letter,
-            Written::Back(gate) => {
-                return gate.and_then(Gate::parse).into_iter().for_each(|gate| metrics.held(gate));
+            Written::Held(gate) => {
+                return Gate::parse(gate).into_iter().for_each(|gate| metrics.held(gate));
             }
+            Written::Late | Written::Full => return,
             Written::Ended(gate) => return self.ended(gate),
             Written::Lost => {
                 return debug!(attempt = %id, "an attempt is not this process's any more");
@@ -276,7 +279,9 @@ impl Lane {
 fn shown(written: &Written) -> &'static str {
     match written {
         Written::Send(_) => "writing",
-        Written::Back(_) => "back",
+        Written::Late => "late",
+        Written::Full => "full",
+        Written::Held(_) => "held",
         Written::Ended(_) => "ended",
         Written::Lost => "lost",
     }

@@ -27,6 +27,8 @@ use crate::twilio::rest::Doubt;
 const AT_ONCE: usize = 128;
 /// Most that wait. Each has a task, of which there are no more than requests in flight and slots that were claimed.
 const QUEUE: usize = 4096;
+/// How long an attempt waits that the store refuses as data, so that it takes no slots of others.
+const SET_ASIDE: Duration = Duration::from_secs(60);
 /// How often an answer is tried to be stored: for about ten minutes. What is not stored then is unknown, and looked for.
 const TRIES: u32 = 120;
 
@@ -94,7 +96,7 @@ pub(super) fn writes(
                         crash_points::point(Point::Writing);
                         let any = |is: fn(&Written) -> bool| written.iter().any(is);
                         let sends = any(|it| matches!(it, Written::Send(_)));
-                        lateness.learn(sends, any(|it| *it == Written::Back(None)));
+                        lateness.learn(sends, any(|it| *it == Written::Late));
                         for (one, written) in part.into_iter().zip(written) {
                             let _ = one.done.send(written);
                         }
@@ -102,6 +104,19 @@ pub(super) fn writes(
                     Err(CommitError::Refused(_)) if part.len() > 1 => {
                         let rest = part.split_off(part.len() / 2);
                         parts.extend([rest, part]);
+                    }
+                    Err(CommitError::Refused(why)) => {
+                        metrics.store_errors.inc();
+                        for ToWrite { claim, .. } in &part {
+                            warn!(
+                                attempt = %claim.id,
+                                error = why,
+                                again_s = SET_ASIDE.as_secs(),
+                                "the store does not take a message to be sent: it waits, and others are sent before it"
+                            );
+                            // If this fails as well, its lease ends.
+                            let _ = outbox.set_aside(claim.id, &ask.holder, SET_ASIDE).await;
+                        }
                     }
                     Err(error) => {
                         metrics.store_errors.inc();

@@ -100,9 +100,7 @@ pub async fn compare(config: &Config, outbox: &Outbox) -> Result<Recognized, Bac
         _ if !hashes.fits(&identity) => Ok(Recognized::OtherKey),
         (_, Some(known)) if *known != deployment => {
             // Also if a person holds it already: to resume it is not to adopt it.
-            if identity.held.as_deref() != Some(ADOPT) {
-                outbox.hold_all(Some(ADOPT)).await?;
-            }
+            outbox.hold_all(Some(ADOPT)).await?;
             Ok(Recognized::Other)
         }
         (Some(_), Some(_)) => Ok(Recognized::Same),
@@ -113,12 +111,17 @@ pub async fn compare(config: &Config, outbox: &Outbox) -> Result<Recognized, Bac
     }
 }
 
-/// Makes the configuration the deployment that the store sends for, and lets it send. The key of `hashes` must be the
-/// store's: by another one, none of the suppressions would be found.
+/// Makes the configuration the deployment that the store sends for, and returns whether that lets it send: not if a
+/// person holds everything besides. The key of `hashes` must be the store's: by another one, none of the suppressions
+/// would be found.
 ///
 /// # Errors
 /// The store does not answer.
-pub async fn adopt(config: &Config, hashes: &Hashes, outbox: &Outbox) -> Result<(), BackendError> {
+pub async fn adopt(
+    config: &Config,
+    hashes: &Hashes,
+    outbox: &Outbox,
+) -> Result<bool, BackendError> {
     outbox.adopt(&hashes.deployment(config), &hashes.check()).await
 }
 

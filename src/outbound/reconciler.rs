@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Outbound;
-use super::config::{Config, Origin};
+use super::config::{Config, Origin, Sender};
 use crate::backend::BackendError;
 use crate::backend::outbox::{Looked, Search, Unknown};
 use crate::crash_points::{self, Point};
@@ -21,6 +21,8 @@ use crate::twilio::rest::{Message, ReadAnswer};
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
 /// How often leases and deadlines are looked at.
 const END_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether what is due has the pace of its sender.
+const REPACE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether something is to be looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// For how many time-outs of a request one process looks for an attempt before another may.
@@ -67,7 +69,31 @@ pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationTok
                 );
             }
         }
-        rest.after(over.map(|_| false)).await;
+        rest.after(over.map(|over| over.is_cut)).await;
+    }
+}
+
+/// Gives what is due the paces that its senders have now, at first, after each reload and from time to time: another
+/// process may have another configuration for a while.
+pub(super) async fn repace(outbound: &Outbound, stop: &CancellationToken) {
+    let mut changes = outbound.config.changes();
+    while !stop.is_cancelled() {
+        let config = std::sync::Arc::clone(&changes.borrow_and_update());
+        let pace = |sender: &Sender| (sender.name.clone(), sender.pace.clone());
+        let paces: Vec<_> = config.senders.iter().map(pace).collect();
+        match outbound.outbox.repace(&paces).await {
+            Ok(0) => {}
+            Ok(attempts) => {
+                info!(attempts, "messages that wait have the pace that their sender has now");
+                continue;
+            }
+            Err(error) => debug!(error = %error, "the outbox does not answer"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(REPACE_EVERY) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Watch`]: reads periodically what stands in the store, and shows it in the metrics. Each process that sends shows
 //! the same.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -34,9 +35,19 @@ impl Watch {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let outage = Outage::default();
+        let mut stranded = BTreeSet::new();
         loop {
             match self.outbox.sending().await {
                 Ok(state) => {
+                    let now = strands(&state, &self.config.now());
+                    for sender in now.difference(&stranded) {
+                        warn!(
+                            sender,
+                            "messages wait for a sender that is not configured: they expire at their deadlines; \
+                             configure it again, or cancel them"
+                        );
+                    }
+                    stranded = now;
                     self.metrics.stands(&Standing::of(
                         &state,
                         &self.config.now(),
@@ -61,6 +72,12 @@ impl Watch {
             }
         }
     }
+}
+
+/// The senders that have messages to be sent, and are not configured.
+fn strands(state: &SendingState, config: &Config) -> BTreeSet<String> {
+    let gone = |sender: &&SenderState| sender.due > 0 && config.sender(&sender.name).is_none();
+    state.senders.iter().filter(gone).map(|sender| sender.name.clone()).collect()
 }
 
 impl Standing {
@@ -131,6 +148,18 @@ mod tests {
 
     fn standing(state: &SendingState) -> Standing {
         Standing::of(state, &testing::config(), at(100))
+    }
+
+    #[test]
+    fn what_waits_for_a_sender_that_is_gone_is_found() {
+        let check = |sender: SenderState, expected: &[&str]| {
+            let state = SendingState { senders: vec![sender], ..SendingState::default() };
+            let found = strands(&state, &testing::config());
+            assert!(found.iter().eq(expected), "{found:?}");
+        };
+        check(alerts(), &[]);
+        check(SenderState { name: "gone".to_owned(), ..alerts() }, &["gone"]);
+        check(SenderState { name: "gone".to_owned(), due: 0, ..alerts() }, &[]);
     }
 
     #[test]

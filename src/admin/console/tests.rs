@@ -407,6 +407,7 @@ async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
     assert!(server.get("/senders").await.body.contains("It sends; the oldest is due since"));
     let claim = ClaimAsk {
         pace: "alerts".to_owned(),
+        senders: vec!["alerts".to_owned()],
         account: "AC1".to_owned(),
         per_unit: Duration::from_millis(1),
         ahead: Duration::from_millis(100),

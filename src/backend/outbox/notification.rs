@@ -41,6 +41,9 @@ pub struct NewNotification {
     pub attempt: AttemptId,
 }
 
+/// How many priorities there are: each is smaller than this.
+pub const PRIORITIES: u32 = 3;
+
 impl NewNotification {
     /// Smaller is sent earlier.
     #[must_use]

@@ -13,6 +13,8 @@ use crate::labels::labels;
 pub struct ClaimAsk {
     /// The name of the pace.
     pub pace: String,
+    /// The senders that share it.
+    pub senders: Vec<String>,
     /// The account of all that share it.
     pub account: String,
     /// How long one unit takes.
@@ -93,8 +95,12 @@ pub struct Letter {
 pub enum Written {
     /// It is in writing: it must be sent now.
     Send(Letter),
-    /// It is due again, or a gate holds it.
-    Back(Option<&'static str>),
+    /// It missed its slot, and is due again.
+    Late,
+    /// Its account has as many requests in flight as it may: it is due again.
+    Full,
+    /// A gate holds it.
+    Held(&'static str),
     /// A gate refused it, its deadline has passed, or it was cancelled.
     Ended(&'static str),
     /// It is not claimed by this process any more.

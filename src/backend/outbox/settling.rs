@@ -96,6 +96,8 @@ pub struct Overdue {
     pub expired: u64,
     /// Accepted ones without a confirmation in time.
     pub unconfirmed: u64,
+    /// Whether there may be more of them.
+    pub is_cut: bool,
     /// Where notifications stand now that stood elsewhere before.
     pub outcomes: Vec<NotificationState>,
 }

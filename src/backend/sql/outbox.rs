@@ -1,7 +1,7 @@
 //! The outbox, in a transaction of either database: what is asked, claimed, written, answered and settled.
 //!
-//! Locks are taken in one order: the pace or the account, notifications, attempts. A claim takes the pace's row and
-//! skips attempts that are locked.
+//! Locks are taken in one order: notifications, attempts, senders, accounts, the outbox's row, and of each table by key. A
+//! claim takes the pace's row and skips attempts that are locked.
 
 pub(in crate::backend) mod answer;
 pub(in crate::backend) mod ask;
@@ -12,7 +12,7 @@ pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
 pub(in crate::backend) mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Cells, Session, params};
 use crate::backend::BackendError;
@@ -56,6 +56,26 @@ async fn lock_notifications<S: Session>(
     );
     let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
     rows.iter().map(|row| row.text("id")).collect()
+}
+
+/// Locks the rows of senders, then those of accounts, before single ones of them are changed: two transactions that hold
+/// several would wait for each other.
+async fn lock_standing<S: Session>(
+    session: &mut S,
+    attempts: &[&Cells],
+) -> Result<(), sqlx::Error> {
+    let tables = [("senders", "name", "sender"), ("sending_accounts", "account", "account")];
+    for (table, key, column) in tables {
+        let keys: Result<BTreeSet<String>, _> =
+            attempts.iter().map(|row| row.text(column)).collect();
+        let sql = format!(
+            "SELECT {key} FROM {table} WHERE {} ORDER BY {key}{}",
+            S::among(key, 1),
+            S::FOR_UPDATE
+        );
+        session.rows(&sql, params![keys?.into_iter().collect::<Vec<_>>()]).await?;
+    }
+    Ok(())
 }
 
 /// Brings notifications to where their attempts stand, and returns where those stand now that stood elsewhere. They must

@@ -24,8 +24,9 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| state::identity(on, secret).await).await)
     }
 
-    /// Makes this the deployment that the store sends for.
-    pub async fn adopt(&self, identity: &str, suppression: &str) -> Result<(), BackendError> {
+    /// Makes this the deployment that the store sends for, and returns whether that lets it send: not if a person holds
+    /// everything besides.
+    pub async fn adopt(&self, identity: &str, suppression: &str) -> Result<bool, BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| state::adopt(on, identity, suppression).await)
             .await)
@@ -83,6 +84,24 @@ impl Outbox {
         on_store!(self, outbox => outbox
             .commit(async |on| write::write(on, asked, gates).await)
             .await)
+    }
+
+    /// Holds an attempt that cannot be committed to `writing`, whose process is `holder`, for as long as `lasts`.
+    pub async fn set_aside(
+        &self,
+        id: AttemptId,
+        holder: &str,
+        lasts: Duration,
+    ) -> Result<(), BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| write::set_aside(on, id, holder, lasts).await)
+            .await)
+    }
+
+    /// Gives a page of what is due the paces that its senders, each with its pace, have now; returns how many attempts
+    /// that were.
+    pub async fn repace(&self, senders: &[(String, String)]) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| claim::repace(on, senders).await).await)
     }
 
     /// Stores answers, with the events that they are. Of those that are refused as data, some may go through without the
@@ -184,7 +203,8 @@ impl Outbox {
             .await)
     }
 
-    /// Holds everything, or lets it go on, and returns how many attempts are in writing.
+    /// Holds everything, or lets it go on, and returns how many attempts are in writing. What waits to be adopted stays
+    /// held.
     pub async fn hold_all(&self, why: Option<&str>) -> Result<u64, BackendError> {
         on_store!(self, outbox => outbox.transact(async |on| state::hold_all(on, why).await).await)
     }

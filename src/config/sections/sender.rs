@@ -99,6 +99,13 @@ pub(crate) fn resolve(loaded: &Loaded, keyring: &Keyring) -> Result<Senders, Con
         );
         return Err(wrong(loaded, place, "pace", problem));
     }
+    if let Some((place, pace)) = pace_of_two_accounts(&found.senders) {
+        let problem = format!(
+            "senders of another account have the pace {pace}, and a pace is of one account: give each account's senders \
+             a pace of their own"
+        );
+        return Err(wrong(loaded, place, "pace", problem));
+    }
     for (place, sender) in found.senders.iter().enumerate() {
         if found.paces.iter().any(|pace| pace.name == sender.pace) {
             continue;
@@ -129,6 +136,15 @@ fn foreign_pace(senders: &[Sender]) -> Option<(usize, &str)> {
     let is_own = |name: &str| senders.iter().any(|other| other.name == name && other.pace == name);
     let mut all = senders.iter().enumerate();
     let (place, sender) = all.find(|(_, it)| it.pace != it.name && is_own(&it.pace))?;
+    Some((place, &sender.pace))
+}
+
+/// A sender whose pace is another account's as well. What an account is throttled or paused by holds its paces.
+fn pace_of_two_accounts(senders: &[Sender]) -> Option<(usize, &str)> {
+    let mut all = senders.iter().enumerate();
+    let (place, sender) = all.find(|(place, it)| {
+        senders[..*place].iter().any(|one| one.pace == it.pace && one.account != it.account)
+    })?;
     Some((place, &sender.pace))
 }
 

@@ -100,10 +100,12 @@ pub(super) async fn pause(
     Ok(Json(Held { in_writing }))
 }
 
-/// Whether something was held.
+/// Whether something was held, and why it still is.
 #[derive(Debug, Serialize)]
 pub(super) struct Resumed {
     resumed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<String>,
 }
 
 /// `POST /api/senders/{name}/resume`: the sender, and its account.
@@ -117,7 +119,7 @@ pub(super) async fn resume(
     let resumed = api.outbox.resume(&sender.name, &sender.account).await.map_err(unavailable)?;
     api.news.send_replace(());
     warn!(sender = sender.name, token, resumed, "an operator has resumed a sender");
-    Ok(Json(Resumed { resumed }))
+    Ok(Json(Resumed { resumed, held: None }))
 }
 
 /// `POST /api/senders/hold-all`
@@ -142,8 +144,9 @@ pub(super) async fn resume_all(
         return Err(Problem::new(axum::http::StatusCode::CONFLICT, detail));
     }
     api.outbox.hold_all(None).await.map_err(unavailable)?;
+    api.news.send_replace(());
     warn!(token, "an operator lets all senders go on");
-    Ok(Json(Resumed { resumed: state.held.is_some() }))
+    Ok(Json(Resumed { resumed: state.held.is_some(), held: None }))
 }
 
 /// `POST /api/senders/adopt`
@@ -152,13 +155,10 @@ pub(super) async fn adopt(
     Extension(TokenId(token)): Extension<TokenId>,
     Extension(config): Extension<Arc<Config>>,
 ) -> Result<Json<Resumed>, Problem> {
-    let before = api.outbox.sending().await.map_err(unavailable)?;
     let hashes = api.hashes().await?;
-    identity::adopt(&config, hashes, &api.outbox).await.map_err(unavailable)?;
-    let resumed = before.held.as_deref() == Some(identity::ADOPT);
-    if resumed {
-        api.outbox.hold_all(None).await.map_err(unavailable)?;
-    }
+    let resumed = identity::adopt(&config, hashes, &api.outbox).await.map_err(unavailable)?;
+    api.news.send_replace(());
+    let held = api.outbox.sending().await.map_err(unavailable)?.held;
     warn!(token, resumed, "an operator has adopted the store for this deployment");
-    Ok(Json(Resumed { resumed }))
+    Ok(Json(Resumed { resumed, held }))
 }

@@ -170,7 +170,7 @@ async fn a_pause_and_the_commit(store: Store) {
     let (outbox, id) = (another(&store).await, one_is_claimed(&store, 2).await);
     let pause = async move { outbox.pause("shop", "by hand").await.expect("the store") };
     let (written, in_writing) = interleave(&store, First::Stop, id, pause).await;
-    assert_eq!((written, in_writing), (Written::Back(Some("sender")), 1), "only the first one");
+    assert_eq!((written, in_writing), (Written::Held("sender"), 1), "only the first one");
 }
 
 /// Else it would be held until its deadline by a pause that is over.
@@ -179,7 +179,7 @@ async fn a_resume_and_the_commit(store: Store) {
     store.outbox.pause("shop", "by hand").await.expect("the store");
     let resume = async move { outbox.resume("shop", ACCOUNT).await.expect("the store") };
     let (written, resumed) = interleave(&store, First::Commit, id, resume).await;
-    assert_eq!((written, resumed), (Written::Back(Some("sender")), true));
+    assert_eq!((written, resumed), (Written::Held("sender"), true));
     assert_eq!(claimed(&store.outbox, &claim_ask("a")).await.claimed[0].id, id);
 }
 
@@ -191,7 +191,7 @@ async fn a_hold_of_all_and_the_commit(store: Store) {
         let (written, in_writing) = interleave(&store, first, id, hold).await;
         match first {
             First::Commit => assert!(matches!(written, Written::Send(_)), "{written:?}"),
-            First::Stop => assert_eq!(written, Written::Back(Some("deployment"))),
+            First::Stop => assert_eq!(written, Written::Held("deployment")),
         }
         assert_eq!(in_writing, 1);
         store.outbox.hold_all(None).await.expect("the store");

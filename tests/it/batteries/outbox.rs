@@ -3,6 +3,8 @@
 mod cancelled;
 mod cooling;
 mod everywhere;
+mod lanes;
+mod late;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,14 @@ use self::cooling::{
 use self::everywhere::{
     after_a_purge_no_table_has_the_number_or_the_text, each_table_is_known_here,
     once_treated_no_table_has_the_number_or_the_text,
+};
+use self::lanes::{
+    adoption_leaves_what_a_person_holds, what_cannot_go_is_not_in_the_way,
+    what_waits_has_the_pace_of_its_sender,
+};
+use self::late::{
+    answers_and_commits_do_not_wait_for_each_other, callbacks_before_the_answer_settle_after_it,
+    what_was_not_sent_is_due_again_even_late,
 };
 use crate::services::{Durability, Postgres, needs};
 
@@ -125,6 +135,12 @@ both_stores![
     a_purge_of_a_time_leaves_what_is_planned,
     what_is_settled_is_kept_as_privacy_says,
     what_was_sent_goes_when_it_is_old,
+    what_cannot_go_is_not_in_the_way,
+    what_waits_has_the_pace_of_its_sender,
+    adoption_leaves_what_a_person_holds,
+    callbacks_before_the_answer_settle_after_it,
+    what_was_not_sent_is_due_again_even_late,
+    answers_and_commits_do_not_wait_for_each_other,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,
@@ -154,6 +170,7 @@ pub(super) fn new(n: u128) -> NewNotification {
 pub(super) fn claim_ask(holder: &str) -> ClaimAsk {
     ClaimAsk {
         pace: "shop".to_owned(),
+        senders: vec!["shop".to_owned()],
         account: ACCOUNT.to_owned(),
         per_unit: PER_UNIT,
         ahead: Duration::from_millis(100),
@@ -322,7 +339,7 @@ async fn what_is_late_or_cancelled_is_not_sent(store: Store) {
     })
     .await;
     let late = WriteAsk { late_after: Duration::ZERO, ..write_ask(outbox, "a", &ids[3..]).await };
-    assert_eq!(write(outbox, &late).await, [Written::Back(None)]);
+    assert_eq!(write(outbox, &late).await, [Written::Late]);
     assert_eq!(state(outbox, "ntf_4").await.1, [AttemptState::Due]);
 }
 
@@ -376,7 +393,7 @@ async fn requests_in_flight_are_counted_exactly(store: Store) {
     let ask = WriteAsk { max_in_flight: 2, ..write_ask(outbox, "a", &ids).await };
     let sent = write(outbox, &ask).await;
     assert_eq!(sent.iter().filter(|it| matches!(it, Written::Send(_))).count(), 2);
-    assert_eq!(sent.iter().filter(|it| **it == Written::Back(None)).count(), 3);
+    assert_eq!(sent.iter().filter(|it| **it == Written::Full).count(), 3);
     let full = ClaimAsk { max_in_flight: 2, ..claim_ask("b") };
     assert_eq!(outbox.claim(&full).await.expect("the store").claimed, []);
     answer(outbox, ids[0], accepted("SM1")).await;
@@ -618,7 +635,7 @@ async fn a_pause_counts_what_is_in_writing(store: Store) {
         _ => Gated::Pass,
     };
     let written = outbox.write(&write_ask(outbox, "a", &[AttemptId::new(2)]).await, &held).await;
-    assert_eq!(written, Ok(vec![Written::Back(Some("sender"))]));
+    assert_eq!(written, Ok(vec![Written::Held("sender")]));
     let sending = outbox.sending().await.expect("the store");
     let sender = &sending.senders[0];
     assert_eq!((sender.name.as_str(), sender.due, sender.writing), ("shop", 1, 1));

@@ -95,7 +95,9 @@ async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(sending.simulator.created(), 1);
     let (status, adopted) = sending.post("/api/senders/adopt", &json!({})).await;
-    assert_eq!((status, &adopted["resumed"]), (StatusCode::OK, &json!(true)));
+    assert_eq!((status, &adopted["resumed"]), (StatusCode::OK, &json!(false)), "a person holds it");
+    let (status, resumed) = sending.post("/api/senders/resume-all", &json!({})).await;
+    assert_eq!((status, &resumed["resumed"]), (StatusCode::OK, &json!(true)));
     sending.reaches(&id, "confirmed").await;
 }
 

@@ -92,7 +92,11 @@ async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
         format!("name = \"shop\"\naccount = \"{}\"", server.sending.simulator.identity().account);
     let config = before.replace("[twilio]", &other).replace("name = \"shop\"", &own);
     server.reload(&config).await;
-    assert!(server.process.log().contains("which needs a restart"), "{}", server.process.log());
+    // A log is a pipe, and comes when it comes.
+    until("the log says so", async || {
+        server.process.log().contains("which needs a restart").then_some(())
+    })
+    .await;
     assert_eq!(server.ask(NEW_TOKEN, "second").await.0, StatusCode::ACCEPTED, "as it was");
 }
 

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{CANCELLED, conclude, lock_notifications};
+use super::state::wait_for_writes;
+use super::{CANCELLED, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
@@ -44,6 +45,11 @@ pub(in crate::backend) async fn answer<S: Session>(
             (Some(row), _) => others.push((id, answer, row)),
         }
     }
+    if !others.is_empty() {
+        let rows = accepted.iter().map(|(_, _, row)| *row);
+        let rows: Vec<&Cells> = rows.chain(others.iter().map(|(_, _, row)| *row)).collect();
+        lock_standing(session, &rows).await?;
+    }
     accept_all(session, &accepted, &mut stored).await?;
     for (id, answer, row) in others {
         stored.late += u64::from(!one(session, &id, answer, row).await?);
@@ -57,7 +63,8 @@ async fn lock_attempts<S: Session>(
     attempts: &[String],
 ) -> Result<BTreeMap<String, Cells>, sqlx::Error> {
     let sql = format!(
-        "SELECT id, state, sender, account, to_hash, sid, notification, tries FROM attempts WHERE {} ORDER BY id{}",
+        "SELECT id, state, sender, account, to_hash, sid, notification, tries, look_at IS NOT NULL AS looked_for \
+         FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
@@ -85,10 +92,7 @@ async fn accept_all<S: Session>(
     let proven: Vec<(&str, &str)> = accepted.iter().map(|(id, sid, _)| (&**id, *sid)).collect();
     stored.duplicates += prove(session, &proven, "answer").await?;
     let (mut waiting, mut sids, mut notifications) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut senders, mut accounts) = (BTreeSet::new(), BTreeSet::new());
     for (id, sid, row) in accepted {
-        senders.insert(row.text("sender")?);
-        accounts.insert(row.text("account")?);
         if waits(row)? {
             waiting.push(id.clone());
             sids.push((*sid).to_owned());
@@ -98,8 +102,25 @@ async fn accept_all<S: Session>(
         }
     }
     accept(session, &waiting, &sids).await?;
+    wake_for_earlier(session, &waiting, &sids).await?;
     withdraw_others(session, &notifications, &waiting).await?;
-    succeeded(session, senders.into_iter().collect(), accounts.into_iter().collect()).await
+    let rows: Vec<&Cells> = accepted.iter().map(|(_, _, row)| *row).collect();
+    succeeded(session, &rows).await
+}
+
+/// Callbacks that do not carry an attempt's id, and came before its SID was known, were nobody's: they are looked at now.
+async fn wake_for_earlier<S: Session>(
+    session: &mut S,
+    attempts: &[String],
+    sids: &[String],
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO wakes (attempt, sid, account) SELECT pairs.a, pairs.b, a.account FROM {} \
+         JOIN attempts AS a ON a.id = pairs.a WHERE EXISTS (SELECT 1 FROM events AS e WHERE e.sid = pairs.b \
+         AND e.account = a.account AND e.attempt IS NULL)",
+        S::pairs(1, 2)
+    );
+    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await.map(|_| ())
 }
 
 /// Stores an answer that is no success, and returns whether its attempt was waiting for it.
@@ -118,11 +139,14 @@ async fn one<S: Session>(
     match &answer.outcome {
         Outcome::Accepted { .. } => Ok(waits),
         Outcome::Back { after, why, stop } => {
-            if is_writing {
+            // A process that stood still may report after its lease that nothing was sent: that is proof, and what is
+            // looked for need not be.
+            let counts = is_writing || (waits && row.number("looked_for")? != 0);
+            if counts {
                 back(session, id, *after, *why).await?;
             }
             stops(session, row, stop.as_ref()).await?;
-            Ok(is_writing)
+            Ok(counts)
         }
         Outcome::Failed { reason, stop } => {
             if waits {
@@ -133,7 +157,7 @@ async fn one<S: Session>(
         }
         Outcome::Unknown { reason, look_after } => {
             if is_writing {
-                unknown(session, id, reason, *look_after).await?;
+                unknown(session, vec![id.to_owned()], reason, *look_after).await?;
             }
             Ok(is_writing)
         }
@@ -206,21 +230,31 @@ pub(super) async fn withdraw_others<S: Session>(
 }
 
 /// A success ends a row of failures of its sender and of its account.
-async fn succeeded<S: Session>(
-    session: &mut S,
-    senders: Vec<String>,
-    accounts: Vec<String>,
-) -> Result<(), sqlx::Error> {
-    let sql = format!(
-        "UPDATE senders SET unlisted = 0, cooldown_ms = 0 WHERE {} AND (unlisted > 0 OR cooldown_ms > 0)",
-        S::among("name", 1)
-    );
-    session.execute(&sql, params![senders]).await?;
-    let sql = format!(
-        "UPDATE sending_accounts SET failures = 0 WHERE {} AND failures > 0",
-        S::among("account", 1)
-    );
-    session.execute(&sql, params![accounts]).await.map(|_| ())
+async fn succeeded<S: Session>(session: &mut S, attempts: &[&Cells]) -> Result<(), sqlx::Error> {
+    let texts = |column| -> Result<Vec<String>, sqlx::Error> {
+        let all: BTreeSet<String> =
+            attempts.iter().map(|row| row.text(column)).collect::<Result<_, _>>()?;
+        Ok(all.into_iter().collect())
+    };
+    let ends = [
+        (
+            "senders",
+            "name",
+            "sender",
+            "unlisted = 0, cooldown_ms = 0",
+            "(unlisted > 0 OR cooldown_ms > 0)",
+        ),
+        ("sending_accounts", "account", "account", "failures = 0", "failures > 0"),
+    ];
+    for (table, key, column, set, had) in ends {
+        let sql = format!(
+            "UPDATE {table} SET {set} WHERE {key} IN (SELECT {key} FROM {table} WHERE {} AND {had} ORDER BY {key}{})",
+            S::among(key, 1),
+            S::FOR_UPDATE
+        );
+        session.execute(&sql, params![texts(column)?]).await?;
+    }
+    Ok(())
 }
 
 async fn back<S: Session>(
@@ -232,7 +266,7 @@ async fn back<S: Session>(
     let throttled = if why == Back::Throttled { "throttled + 1" } else { "throttled" };
     let sql = format!(
         "UPDATE attempts SET state = 'due', due_at = {}, held = $2, throttled = {throttled}, holder = NULL, \
-         lease_until = NULL, send_at = NULL WHERE id = $1",
+         lease_until = NULL, send_at = NULL, reason = NULL, look_at = NULL, looks = 0 WHERE id = $1",
         S::later(S::NOW, after)
     );
     session.execute(&sql, params![id, why.as_str()]).await?;
@@ -248,7 +282,7 @@ async fn back<S: Session>(
     // One that was sent again because another one was unknown, which has been proven since.
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, settled_at = {} WHERE id = $1 \
-         AND number > 1 AND EXISTS (SELECT 1 FROM attempts AS o WHERE o.notification = attempts.notification \
+         AND EXISTS (SELECT 1 FROM attempts AS o WHERE o.notification = attempts.notification \
          AND o.id <> attempts.id AND o.state IN ('accepted', 'confirmed'))",
         S::NOW
     );
@@ -270,16 +304,17 @@ pub(super) async fn fail<S: Session>(
 
 pub(super) async fn unknown<S: Session>(
     session: &mut S,
-    id: &str,
+    ids: Vec<String>,
     reason: &str,
     look_after: Duration,
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let sql = format!(
         "UPDATE attempts SET state = 'unknown', reason = $2, holder = NULL, lease_until = NULL, looks = 0, \
-         look_at = {} WHERE id = $1",
-        S::later(S::NOW, look_after)
+         look_at = {} WHERE {}",
+        S::later(S::NOW, look_after),
+        S::among("id", 1)
     );
-    session.execute(&sql, params![id, reason]).await.map(|_| ())
+    session.execute(&sql, params![ids, reason]).await
 }
 
 /// Carries out what follows for the sender, the account or the recipient of an attempt. An answer without a stop ends
@@ -291,7 +326,7 @@ pub(super) async fn stops<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let (sender, account) = (row.text("sender")?, row.text("account")?);
     match stop {
-        None => succeeded(session, vec![sender], vec![account]).await?,
+        None => succeeded(session, &[row]).await?,
         Some(Stop::AccountCooldown(lasts)) => {
             // Never for less: of the requests that were on their way, one may report a shorter wait.
             let until = S::later(S::NOW, *lasts);
@@ -320,6 +355,7 @@ pub(super) async fn stops<S: Session>(
             }
         }
         Some(Stop::OptedOut) => {
+            wait_for_writes(session).await?;
             let sql = format!(
                 "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) \
                  SELECT n.to_hash, n.\"to\", {}, '21610', {} FROM notifications AS n WHERE n.id = $1",

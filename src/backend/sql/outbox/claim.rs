@@ -1,11 +1,12 @@
 //! Claims: slots of a pace.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::attempt_id;
-use crate::backend::outbox::{ClaimAsk, Claimed, Claims};
-use crate::backend::sql::session::{Session, malformed, params};
+use crate::backend::outbox::{ClaimAsk, Claimed, Claims, PRIORITIES};
+use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
 
@@ -55,16 +56,10 @@ pub(in crate::backend) async fn claim<S: Session>(
     if limit == 0 {
         return Ok(nothing);
     }
-    let sql = format!(
-        "SELECT id, units FROM attempts WHERE pace = $1 AND state = 'due' AND due_at <= $2{time} \
-         AND sender NOT IN (SELECT name FROM senders WHERE paused IS NOT NULL OR cooldown_until > $2{time}) \
-         ORDER BY priority, deadline, created_at, id LIMIT {}{}",
-        limit.min(slots(ask)),
-        S::SKIP_LOCKED
-    );
-    let rows = session.rows(&sql, params![ask.pace.as_str(), now]).await?;
+    let limit = limit.min(slots(ask));
+    let rows = due(session, ask, now, limit).await?;
     let mut claimed = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
         let send_at = free_at.max(now);
         if !claimed.is_empty() && send_at >= horizon {
             break;
@@ -86,6 +81,58 @@ pub(in crate::backend) async fn claim<S: Session>(
         false => Duration::ZERO,
     });
     Ok(Claims { claimed, now: Some(now), again, clamped })
+}
+
+/// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate has held until now,
+/// priority by priority, each from its index: what is held, or belongs to a sender that is paused, costs nothing.
+async fn due<S: Session>(
+    session: &mut S,
+    ask: &ClaimAsk,
+    now: Timestamp,
+    limit: u64,
+) -> Result<Vec<Cells>, sqlx::Error> {
+    let time = S::TIME;
+    let sql = format!(
+        "SELECT name FROM senders WHERE {} AND (paused IS NOT NULL OR cooldown_until > $2{time})",
+        S::among("name", 1)
+    );
+    let stopped = session.rows(&sql, params![ask.senders.clone(), now]).await?;
+    let stopped: BTreeSet<String> =
+        stopped.iter().map(|row| row.text("name")).collect::<Result<_, _>>()?;
+    let senders: Vec<&String> =
+        ask.senders.iter().filter(|sender| !stopped.contains(*sender)).collect();
+    if senders.is_empty() {
+        return Ok(Vec::new());
+    }
+    // So that there are few statements to prepare.
+    let limit = limit.next_power_of_two();
+    let mut bound = params![ask.pace.as_str(), now];
+    let mut parts = Vec::new();
+    for sender in senders {
+        bound.push(sender.as_str().into());
+        let of = format!(
+            "SELECT id FROM attempts WHERE pace = $1 AND sender = ${} AND state = 'due'",
+            bound.len()
+        );
+        parts.push(format!(
+            "{of} AND held IS NULL ORDER BY priority, deadline, created_at LIMIT {limit}"
+        ));
+        parts.extend((0..PRIORITIES).map(|priority| {
+            format!(
+                "{of} AND held IS NOT NULL AND priority = {priority} AND due_at <= $2{time} \
+                 ORDER BY due_at LIMIT {limit}"
+            )
+        }));
+    }
+    let parts: Vec<String> =
+        parts.iter().map(|part| format!("SELECT id FROM ({part}) AS part")).collect();
+    let sql = format!(
+        "SELECT id, units FROM attempts WHERE id IN ({}) AND state = 'due' AND due_at <= $2{time} \
+         ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
+        parts.join(" UNION ALL "),
+        S::SKIP_LOCKED
+    );
+    session.rows(&sql, bound).await
 }
 
 /// How long a pace is left alone after there is one slot again, so that a fast one gives several at a time.
@@ -117,6 +164,33 @@ async fn take<S: Session>(
     let ids: Vec<String> = claimed.iter().map(|one| one.id.to_string()).collect();
     let slots: Vec<String> = claimed.iter().map(|one| one.send_at.to_string()).collect();
     session.execute(&sql, params![ids, slots, ask.holder.as_str()]).await.map(|_| ())
+}
+
+/// Most attempts that are given another pace in one transaction.
+const REPACED_AT_ONCE: u32 = 1000;
+
+/// Gives what is due the pace that its sender has now: the configuration may have changed since it was asked for.
+pub(in crate::backend) async fn repace<S: Session>(
+    session: &mut S,
+    senders: &[(String, String)],
+) -> Result<u64, sqlx::Error> {
+    let (names, paces): (Vec<String>, Vec<String>) = senders.iter().cloned().unzip();
+    let lock = if S::SKIP_LOCKED.is_empty() { "" } else { " FOR UPDATE OF a SKIP LOCKED" };
+    let sql = format!(
+        "SELECT a.id, pairs.b AS pace FROM {} JOIN attempts AS a ON a.sender = pairs.a \
+         WHERE a.state = 'due' AND a.pace <> pairs.b LIMIT {REPACED_AT_ONCE}{lock}",
+        S::pairs(1, 2)
+    );
+    let rows = session.rows(&sql, params![names, paces]).await?;
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let texts = |column| rows.iter().map(|row| row.text(column)).collect::<Result<Vec<_>, _>>();
+    let sql = format!(
+        "UPDATE attempts SET pace = pairs.b FROM {} WHERE attempts.id = pairs.a",
+        S::pairs(1, 2)
+    );
+    session.execute(&sql, params![texts("id")?, texts("pace")?]).await
 }
 
 struct Account {

@@ -41,6 +41,7 @@ pub(in crate::backend) async fn overdue<S: Session>(
     if ids.is_empty() {
         return Ok(overdue);
     }
+    overdue.is_cut = ids.len() >= AT_ONCE as usize;
     let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
     // Read again: a process may have gone on meanwhile.
     let sql = format!(
@@ -48,40 +49,35 @@ pub(in crate::backend) async fn overdue<S: Session>(
         S::among("id", 1),
         S::FOR_UPDATE
     );
+    let [mut released, mut lost, mut expired, mut accepted] = [const { Vec::new() }; 4];
     for row in session.rows(&sql, params![ids]).await? {
-        let (id, late, over) =
-            (row.text("id")?, row.number("late")? != 0, row.number("over")? != 0);
+        let (late, over) = (row.number("late")? != 0, row.number("over")? != 0);
         match row.parsed("state", AttemptState::parse)? {
-            AttemptState::Claimed if late => {
-                let sql = "UPDATE attempts SET state = 'due', holder = NULL, lease_until = NULL, send_at = NULL \
-                           WHERE id = $1";
-                session.execute(sql, params![id]).await?;
-                overdue.released += 1;
-            }
-            AttemptState::Writing if late => {
-                unknown(session, &id, "lease", look_after).await?;
-                overdue.unknown += 1;
-            }
-            AttemptState::Due if over => {
-                let sql = format!(
-                    "UPDATE attempts SET state = 'expired', reason = 'deadline', held = NULL, settled_at = {now} \
-                     WHERE id = $1"
-                );
-                session.execute(&sql, params![id]).await?;
-                overdue.expired += 1;
-            }
-            AttemptState::Accepted if over => {
-                // A wake may be lost: its event is not.
-                let one = std::slice::from_ref(&id);
-                settle::by_events(session, one, &mut Settled::default()).await?;
-                let sql = format!(
-                    "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
-                     WHERE id = $1 AND state = 'accepted' AND look_at < {now}"
-                );
-                overdue.unconfirmed += session.execute(&sql, params![id]).await?;
-            }
+            AttemptState::Claimed if late => released.push(row.text("id")?),
+            AttemptState::Writing if late => lost.push(row.text("id")?),
+            AttemptState::Due if over => expired.push(row.text("id")?),
+            AttemptState::Accepted if over => accepted.push(row.text("id")?),
             _ => {}
         }
+    }
+    let among = S::among("id", 1);
+    let sql = format!(
+        "UPDATE attempts SET state = 'due', holder = NULL, lease_until = NULL, send_at = NULL WHERE {among}"
+    );
+    overdue.released = session.execute(&sql, params![released]).await?;
+    overdue.unknown = unknown(session, lost, "lease", look_after).await?;
+    let sql = format!(
+        "UPDATE attempts SET state = 'expired', reason = 'deadline', held = NULL, settled_at = {now} WHERE {among}"
+    );
+    overdue.expired = session.execute(&sql, params![expired]).await?;
+    if !accepted.is_empty() {
+        // A wake may be lost: its event is not.
+        settle::by_events(session, &accepted, &mut Settled::default()).await?;
+        let sql = format!(
+            "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
+             WHERE {among} AND state = 'accepted' AND look_at < {now}"
+        );
+        overdue.unconfirmed = session.execute(&sql, params![accepted]).await?;
     }
     overdue.outcomes = conclude(session, &notifications).await?;
     Ok(overdue)

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{accept, fail, prove, stops, withdraw_others};
-use super::{conclude, lock_notifications};
+use super::{conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
-use crate::dispatch::evidence::{self, Evidence, Heard, Outcome};
+use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
 use crate::dispatch::rejection;
 use crate::event::Resource;
 use crate::labels::Label as _;
@@ -80,6 +80,12 @@ pub(super) async fn by_events<S: Session>(
                 false => heard,
             });
         let Evidence { proof, duplicates, mismatches: _ } = Evidence::of(&account, heard);
+        // What was never written cannot have been accepted: the id was guessed, or copied.
+        if row.number("written")? == 0 {
+            settled.mismatches += u64::from(proof.is_some());
+            accounts.insert(id, account);
+            continue;
+        }
         let sids = proof.iter().map(|proof| proof.sid.clone()).chain(duplicates);
         proven.extend(sids.map(|sid| (id.clone(), sid)));
         proofs.extend(proof.map(|proof| (id.clone(), row, proof)));
@@ -88,12 +94,13 @@ pub(super) async fn by_events<S: Session>(
     let proven: Vec<(&str, &str)> = proven.iter().map(|(id, sid)| (&**id, &**sid)).collect();
     settled.duplicates += prove(session, &proven, "callback").await?;
     let (mut accepted, mut confirmed) = (Proven::default(), Proven::default());
+    let is_failed = |proof: &Proof| matches!(proof.outcome, Outcome::Failed { .. });
+    let failures = proofs.iter().filter(|(_, _, proof)| is_failed(proof));
+    let failures: Vec<&Cells> = failures.map(|(_, row, _)| *row).collect();
+    if !failures.is_empty() {
+        lock_standing(session, &failures).await?;
+    }
     for (id, row, proof) in proofs {
-        // What was never written cannot have been accepted: the id was guessed, or copied.
-        if row.number("written")? == 0 {
-            settled.mismatches += 1;
-            continue;
-        }
         let state = row.parsed("state", AttemptState::parse)?;
         match evidence::settled(state, &proof.outcome) {
             Some(AttemptState::Accepted) => accepted.add(id, row, proof.sid)?,

@@ -25,27 +25,54 @@ pub(in crate::backend) async fn identity<S: Session>(
     })
 }
 
-/// Makes this the deployment that the store sends for.
+/// Makes this the deployment that the store sends for, and returns whether that lets it send: what a person held before
+/// stays held.
 pub(in crate::backend) async fn adopt<S: Session>(
     session: &mut S,
     identity: &str,
     suppression: &str,
-) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE outbox SET identity = $1, suppression = $2, \
-               held = CASE WHEN held = 'adopt' THEN NULL ELSE held END";
-    session.execute(sql, params![identity, suppression]).await.map(|_| ())
+) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE outbox SET identity = $1, suppression = $2";
+    session.execute(sql, params![identity, suppression]).await?;
+    let sql = "UPDATE outbox SET held = held_before, held_before = NULL WHERE held = 'adopt' RETURNING held";
+    let adopted = session.row(sql, params![]).await?;
+    let goes_on =
+        adopted.map_or(Ok(false), |row| row.optional("held").map(|held| held.is_none()))?;
+    if goes_on {
+        release(session, "held = 'deployment'", "").await?;
+    }
+    Ok(goes_on)
 }
 
-/// Holds everything, or lets it go on, and returns how many attempts are in writing. Waits for commits to writing.
+/// Holds everything, or lets it go on, and returns how many attempts are in writing. Waits for commits to writing. What
+/// waits to be adopted is not let go on, nor forgotten for what a person holds besides.
 pub(in crate::backend) async fn hold_all<S: Session>(
     session: &mut S,
     why: Option<&str>,
 ) -> Result<u64, sqlx::Error> {
-    let at = if why.is_some() { S::NOW } else { "NULL" };
-    let sql = format!("UPDATE outbox SET held = $1{}, held_at = {at}", S::TEXT);
-    session.execute(&sql, params![why]).await?;
-    if why.is_none() {
-        release(session, "held = 'deployment'", "").await?;
+    match why {
+        Some("adopt") => {
+            let sql = format!(
+                "UPDATE outbox SET held_before = held, held = 'adopt', held_at = {} \
+                 WHERE held IS NULL OR held <> 'adopt'",
+                S::NOW
+            );
+            session.execute(&sql, params![]).await?;
+        }
+        Some(why) => {
+            let sql = format!(
+                "UPDATE outbox SET held_before = CASE WHEN held = 'adopt' THEN $1 END, \
+                 held = CASE WHEN held = 'adopt' THEN held ELSE $1 END, held_at = {}",
+                S::NOW
+            );
+            session.execute(&sql, params![why]).await?;
+        }
+        None => {
+            let sql = "UPDATE outbox SET held = NULL, held_at = NULL WHERE held <> 'adopt'";
+            if session.execute(sql, params![]).await? > 0 {
+                release(session, "held = 'deployment'", "").await?;
+            }
+        }
     }
     in_writing(session, "1 = 1", "").await
 }
@@ -68,8 +95,10 @@ async fn release<S: Session>(
     param: &str,
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
-        "UPDATE attempts SET due_at = {}, held = NULL WHERE state = 'due' AND {condition}",
-        S::NOW
+        "UPDATE attempts SET due_at = {}, held = NULL \
+         WHERE id IN (SELECT id FROM attempts WHERE state = 'due' AND {condition} ORDER BY id{})",
+        S::NOW,
+        S::FOR_UPDATE
     );
     let params = if param.is_empty() { params![] } else { params![param] };
     session.execute(&sql, params).await.map(|_| ())
@@ -91,13 +120,13 @@ pub(in crate::backend) async fn resume<S: Session>(
     sender: &str,
     account: &str,
 ) -> Result<bool, sqlx::Error> {
-    // In the order of the commit to writing, for which both wait: what that holds back is let go on as well.
-    let sql = "UPDATE sending_accounts SET paused = NULL, paused_at = NULL, cooldown_until = NULL, failures = 0 \
-               WHERE account = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
-    let accounts = session.execute(sql, params![account]).await?;
+    // Both wait for commits to writing: what one of those holds back is let go on as well.
     let sql = "UPDATE senders SET paused = NULL, paused_at = NULL, unlisted = 0, cooldown_until = NULL, cooldown_ms = 0 \
                WHERE name = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
     let senders = session.execute(sql, params![sender]).await?;
+    let sql = "UPDATE sending_accounts SET paused = NULL, paused_at = NULL, cooldown_until = NULL, failures = 0 \
+               WHERE account = $1 AND (paused IS NOT NULL OR cooldown_until IS NOT NULL)";
+    let accounts = session.execute(sql, params![account]).await?;
     release(session, "held = 'sender' AND sender = $1", sender).await?;
     release(session, "held = 'account' AND account = $1", account).await?;
     Ok(accounts + senders > 0)
@@ -179,8 +208,13 @@ pub(in crate::backend) async fn sending<S: Session>(
     Ok(SendingState { held, senders, accounts })
 }
 
-/// Adds an entry to the log of suppressions: a stop, or what lifts it. Waits for commits to writing, which hold the row
-/// of the outbox: what is written later has seen it.
+/// Waits for commits to writing, which hold the row of the outbox: what is written after this transaction has seen what
+/// it did.
+pub(super) async fn wait_for_writes<S: Session>(session: &mut S) -> Result<(), sqlx::Error> {
+    session.row(&format!("SELECT one FROM outbox{}", S::FOR_UPDATE), params![]).await.map(|_| ())
+}
+
+/// Adds an entry to the log of suppressions: a stop, or what lifts it.
 pub(in crate::backend) async fn suppress<S: Session>(
     session: &mut S,
     to: &str,
@@ -188,7 +222,7 @@ pub(in crate::backend) async fn suppress<S: Session>(
     stop: bool,
     source: &str,
 ) -> Result<(), sqlx::Error> {
-    session.row(&format!("SELECT one FROM outbox{}", S::FOR_UPDATE), params![]).await?;
+    wait_for_writes(session).await?;
     let stop = if stop { S::TRUE } else { S::FALSE };
     let sql = format!(
         "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) VALUES ($1, $2, {stop}, $3, {})",

@@ -29,10 +29,10 @@ pub(in crate::backend) async fn write<S: Session>(
     gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
 ) -> Result<Vec<Written>, sqlx::Error> {
     let all: Vec<String> = ask.claims.iter().map(|claim| claim.id.to_string()).collect();
-    let mut accounts = lock_accounts(session, &all).await?;
     let notifications = lock_notifications(session, &all, S::FOR_SHARE).await?;
     let rows = lock_attempts(session, &all, ask).await?;
     let senders = lock_senders(session, &rows).await?;
+    let mut accounts = lock_accounts(session, &rows).await?;
     let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
     let held = held.map(|row| row.optional("held")).transpose()?.flatten();
     let now = session.now().await?;
@@ -65,10 +65,15 @@ pub(in crate::backend) async fn write<S: Session>(
             true => gates(&known, now),
             false => Gated::Refuse { gate: "cancelled" },
         };
-        let back = |session| back(session, row, now, None);
         let outcome = match gated {
-            Gated::Pass if now > send_at.after(ask.late_after) => back(session).await?,
-            Gated::Pass if account.writing >= u64::from(ask.max_in_flight) => back(session).await?,
+            Gated::Pass if now > send_at.after(ask.late_after) => {
+                back(session, row, now, None).await?;
+                Written::Late
+            }
+            Gated::Pass if account.writing >= u64::from(ask.max_in_flight) => {
+                back(session, row, now, None).await?;
+                Written::Full
+            }
             Gated::Pass => {
                 account.writing += 1;
                 // A message that is requested again, because nothing came of the last request, counts once.
@@ -80,7 +85,10 @@ pub(in crate::backend) async fn write<S: Session>(
                 writing.push(row.text("id")?);
                 Written::Send(letter(row, known, now)?)
             }
-            Gated::Hold { gate, until } => self::back(session, row, until, Some(gate)).await?,
+            Gated::Hold { gate, until } => {
+                back(session, row, until, Some(gate)).await?;
+                Written::Held(gate)
+            }
             Gated::Refuse { gate } => {
                 let state = if is_open { "refused" } else { "cancelled" };
                 ended.insert(row.text("notification")?);
@@ -117,18 +125,13 @@ struct Account {
     sent: u64,
 }
 
-/// Locks the rows of the accounts: what counts their requests in flight is then exact over all processes.
+/// Locks the rows of the accounts, each of which has one then: what counts their requests in flight is then exact over all processes.
 async fn lock_accounts<S: Session>(
     session: &mut S,
-    attempts: &[String],
+    rows: &[Cells],
 ) -> Result<BTreeMap<String, Account>, sqlx::Error> {
-    let sql = format!(
-        "SELECT DISTINCT account FROM attempts WHERE {} ORDER BY account",
-        S::among("id", 1)
-    );
     let mut accounts = BTreeMap::new();
-    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
-        let name = row.text("account")?;
+    for name in texts(rows, "account")? {
         let sql = format!(
             "SELECT paused, {} FROM sending_accounts WHERE account = $1{}",
             S::time("cooldown_until"),
@@ -157,6 +160,7 @@ async fn lock_accounts<S: Session>(
     Ok(accounts)
 }
 
+/// Locks them by id, as all that lock several do, and returns them by slot.
 async fn lock_attempts<S: Session>(
     session: &mut S,
     attempts: &[String],
@@ -167,7 +171,7 @@ async fn lock_attempts<S: Session>(
     let sql = format!(
         "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
-         WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.send_at, a.id{lock}",
+         WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",
         S::among("a.id", 1)
     );
     let rows = session.rows(&sql, params![attempts.to_vec(), ask.holder.as_str()]).await?;
@@ -175,10 +179,12 @@ async fn lock_attempts<S: Session>(
     for row in rows {
         let (id, send_at) = (attempt_id(&row, "id")?, row.time("send_at")?);
         if ask.claims.iter().any(|claim| claim.id == id && Some(claim.send_at) == send_at) {
-            claimed.push(row);
+            claimed.push((send_at, row));
         }
     }
-    Ok(claimed)
+    // Stable: those of one slot stay by id.
+    claimed.sort_by_key(|(send_at, _)| *send_at);
+    Ok(claimed.into_iter().map(|(_, row)| row).collect())
 }
 
 fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
@@ -316,15 +322,29 @@ async fn back<S: Session>(
     row: &Cells,
     due_at: Timestamp,
     gate: Option<&'static str>,
-) -> Result<Written, sqlx::Error> {
+) -> Result<(), sqlx::Error> {
     let sql = format!(
         "UPDATE attempts SET state = 'due', due_at = $2{}, held = $3{}, holder = NULL, lease_until = NULL, \
          send_at = NULL WHERE id = $1",
         S::TIME,
         S::TEXT
     );
-    session.execute(&sql, params![row.text("id")?, due_at, gate]).await?;
-    Ok(Written::Back(gate))
+    session.execute(&sql, params![row.text("id")?, due_at, gate]).await.map(|_| ())
+}
+
+/// Holds an attempt that its process could not commit.
+pub(in crate::backend) async fn set_aside<S: Session>(
+    session: &mut S,
+    id: AttemptId,
+    holder: &str,
+    lasts: Duration,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "UPDATE attempts SET state = 'due', due_at = {}, held = 'store', holder = NULL, lease_until = NULL, \
+         send_at = NULL WHERE id = $1 AND state = 'claimed' AND holder = $2",
+        S::later(S::NOW, lasts)
+    );
+    session.execute(&sql, params![id.to_string(), holder]).await.map(|_| ())
 }
 
 async fn end<S: Session>(

@@ -179,6 +179,12 @@ fn senders_share_a_pace_that_has_one_rate() {
         &of("", "pace = 'alerts'"),
         &["sender[1].pace (", "alerts is the name of another sender"],
     );
+    let accounts = "[[account]]\nsid = 'AC1'\nauth_tokens = ['a']\nsubaccounts = ['AC3']\n";
+    let two = of("pace = 'ten'\naccount = 'AC1'", "pace = 'ten'\naccount = 'AC3'");
+    check_wrong(
+        &format!("{accounts}{two}"),
+        &["sender[1].pace (", "senders of another account have the pace ten"],
+    );
 }
 
 #[test]
