@@ -14,7 +14,7 @@ use offhook::event::{Batch, CurrentStatus, Event, Route, codec};
 use offhook::inbound::{Health, Inbound, Metrics};
 use offhook::lab::sample::{self, Parties, Signed};
 use offhook::pipeline::{CommitError, Outcome, Sink, batcher};
-use offhook::policy::{Policy, PolicyInForce};
+use offhook::policy::{InboundPolicy, Policy, PolicyInForce};
 use offhook::spans::Spans;
 use offhook::twilio::callback::{Arrival, events};
 use offhook::twilio::details::EventDetails;
@@ -188,11 +188,13 @@ fn inbound(c: &mut Criterion) {
     let (recorder, queue) = batcher::channel();
     let mut tasks = JoinSet::new();
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
-    let policy = Policy::new(
-        Arc::clone(&fixture.config.keyring),
-        fixture.config.fallback.clone(),
-        Arc::clone(&fixture.config.privacy),
-    );
+    let policy = Policy::new(InboundPolicy {
+        keyring: Arc::clone(&fixture.config.keyring),
+        fallback: fixture.config.fallback.clone(),
+        incoming: fixture.config.incoming.clone(),
+        listening: fixture.config.listening.clone(),
+        privacy: Arc::clone(&fixture.config.privacy),
+    });
     let metrics = Arc::new(Metrics::register(&Registry::new()).expect("no name is taken"));
     let router: Router = Inbound {
         config: fixture.config.inbound.clone(),

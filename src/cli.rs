@@ -27,6 +27,7 @@ mod senders;
 mod serve;
 mod simulate;
 mod stats;
+mod suppressions;
 mod tail;
 mod terminal;
 mod torture;
@@ -108,6 +109,9 @@ enum Other {
     /// Show what holds each sender; pause, resume, hold all, adopt
     #[command(after_help = help::SENDERS)]
     Senders(Box<senders::Senders>),
+    /// List who must not be reached; add, remove, import, export
+    #[command(subcommand, after_help = help::SUPPRESSIONS)]
+    Suppressions(suppressions::Command),
     /// List, replay or purge damaged files of the local log
     #[command(subcommand, after_help = help::LOCAL_LOG)]
     LocalLog(local_log::Command),
@@ -222,6 +226,7 @@ impl Other {
             Self::Forwards(forwards) => forwards::run(config, *forwards).await,
             Self::Notify(notify) => notify::run(config, *notify).await,
             Self::Senders(senders) => senders::run(config, *senders).await,
+            Self::Suppressions(command) => suppressions::run(config, command).await,
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,

@@ -27,14 +27,16 @@ pub use self::sections::log::{Log, LogFormat, lets_errors_through};
 pub use self::sections::spool::LocalLog;
 pub use self::sections::traces::Traces;
 use self::sections::{
-    account, calls, fallback, log, privacy, public_url, retention as ages, spool, stream, traces,
-    worker,
+    account, calls, fallback, incoming_message, log, privacy, public_url, retention as ages, spool,
+    stream, traces, worker,
 };
 use crate::clock::Clock;
+use crate::twilio::consent::Listening;
 use crate::twilio::fallback::Fallback;
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
+use crate::twilio::twiml::Twiml;
 use crate::upkeep::retention;
 use crate::{admin, forward, inbound, outbound};
 
@@ -64,6 +66,10 @@ pub struct Config {
     pub inbound: inbound::Config,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
+    /// What incoming messages are answered.
+    pub incoming: Twiml,
+    /// Whether what recipients say in them is heeded.
+    pub listening: Listening,
     /// What of a callback may be kept.
     pub privacy: Arc<Privacy>,
     /// Where changes are sent on to.
@@ -119,11 +125,15 @@ impl Config {
         };
         let (outbound, of_sending) = sections::outbound::resolve(loaded, &around)?;
         of_accounts.extend(of_sending);
+        let listening =
+            sections::outbound::listening(loaded, outbound.as_ref(), privacy.treatments())?;
         let config = Self {
             keyring: Arc::new(keyring),
             public_url,
             inbound,
             fallback: fallback::resolve(loaded)?,
+            incoming: incoming_message::resolve(loaded)?,
+            listening,
             privacy: Arc::new(privacy),
             forwards,
             outbound,

@@ -9,6 +9,7 @@ pub mod pace;
 pub mod reconcile;
 pub mod rejection;
 pub mod segments;
+pub mod suppression;
 pub mod throttle;
 
 use crate::labels::labels;

@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod batch;
 pub mod change;
 pub mod codec;
+pub mod consent;
 pub mod fingerprint;
 pub mod key;
 pub mod own;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 pub use self::attempt::AttemptId;
 pub use self::batch::{Batch, Differing};
 pub use self::change::{Change, Cursor, FeedId};
+pub use self::consent::Consent;
 pub use self::fingerprint::Fingerprint;
 pub use self::key::{EventId, EventKey};
 pub use self::own::{LatestOwn, Own};
@@ -47,6 +49,8 @@ labels! {
         /// A call's TwiML asked what to do next: its answer URL, a Gather, a Dial … It repeats the call's
         /// SID and status, and is not a status callback.
         TwimlRequest = "twiml_request",
+        /// A message that came in: Twilio asked what to answer.
+        IncomingMessage = "incoming_message",
         /// Twilio asked a fallback URL what to do.
         Fallback = "fallback",
         /// Correctly signed, but unknown to this version: stored anyway.
@@ -62,6 +66,7 @@ impl Kind {
         match self {
             Self::EventStream => "event-stream",
             Self::TwimlRequest => "twiml-request",
+            Self::IncomingMessage => "incoming-message",
             other => other.as_str(),
         }
     }
@@ -157,6 +162,9 @@ pub struct Event {
     /// The attempt to send something that it belongs to, read from what was signed; `None` for all that offhook has not
     /// sent.
     pub attempt: Option<AttemptId>,
+    /// What an incoming message says about being reached, read from what was signed. Not stored with the event: it is an
+    /// entry of the log of suppressions.
+    pub consent: Option<Consent>,
     /// The trace of that request, if it is traced. Not stored.
     pub trace: Option<TraceContext>,
 }
@@ -182,6 +190,7 @@ impl Event {
             fingerprint: None,
             request: None,
             attempt: None,
+            consent: None,
             trace: None,
         }
     }

@@ -8,6 +8,7 @@ mod aftermath;
 mod explanation_budget;
 mod fallback;
 mod health;
+mod incoming;
 mod metrics;
 mod path_prefix;
 mod ration;
@@ -201,6 +202,9 @@ impl Inbound {
         let (token, at) = (received.token(), self.clock.now());
         let arrival = Arrival { route, token, at };
         let medium = match route {
+            Route::IncomingMessage => {
+                return incoming::answer(self, policy, record, arrival, &signed).await;
+            }
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
             Route::Status | Route::EventStreams | Route::Debugger => {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use arc_swap::access::{Access as _, Map};
 
+use crate::twilio::consent::Listening;
 use crate::twilio::fallback::Fallback;
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
+use crate::twilio::twiml::Twiml;
 
 /// What a reload may change. Never changed itself, only replaced.
 pub struct Policy {
@@ -25,15 +27,19 @@ pub struct InboundPolicy {
     pub keyring: Arc<Keyring>,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
+    /// What incoming messages are answered.
+    pub incoming: Twiml,
+    /// Whether what recipients say in them is heeded.
+    pub listening: Listening,
     /// What of a callback may be kept.
     pub privacy: Arc<Privacy>,
 }
 
 impl Policy {
-    /// A policy of these parts.
+    /// The policy of every service, of which the public listener's has all.
     #[must_use]
-    pub fn new(keyring: Arc<Keyring>, fallback: Fallback, privacy: Arc<Privacy>) -> Self {
-        let inbound = InboundPolicy { keyring, fallback, privacy: Arc::clone(&privacy) };
+    pub fn new(inbound: InboundPolicy) -> Self {
+        let privacy = Arc::clone(&inbound.privacy);
         Self { inbound: Arc::new(inbound), privacy }
     }
 }
@@ -96,7 +102,6 @@ impl<T> fmt::Debug for Part<T> {
 pub(crate) mod testing {
     use super::*;
     use crate::twilio::keyring::Account;
-    use crate::twilio::twiml::Twiml;
 
     /// A policy whose parts are distinguishable from those of all others.
     pub(crate) fn policy(number: u32) -> Policy {
@@ -104,7 +109,13 @@ pub(crate) mod testing {
         let account = Account::new(format!("AC{number}"), number.to_string(), &[token], &[]);
         let keyring = Keyring::new(vec![account]).expect("it has a secret");
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
-        Policy::new(Arc::new(keyring), fallback, Arc::default())
+        of(Arc::new(keyring), fallback, Arc::default())
+    }
+
+    /// A policy of these parts, and of the defaults of the others.
+    pub(crate) fn of(keyring: Arc<Keyring>, fallback: Fallback, privacy: Arc<Privacy>) -> Policy {
+        let (incoming, listening) = (Twiml::EMPTY, Listening::Deaf);
+        Policy::new(InboundPolicy { keyring, fallback, incoming, listening, privacy })
     }
 }
 
@@ -112,7 +123,7 @@ pub(crate) mod testing {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::testing::policy;
+    use super::testing::{of, policy};
     use super::*;
 
     #[test]
@@ -136,7 +147,7 @@ mod tests {
             .map(|policy| (Arc::clone(&policy.inbound.keyring), Arc::clone(&policy.privacy)));
         let again = |place: usize| {
             let (keyring, privacy) = &pairs[place];
-            Policy::new(Arc::clone(keyring), first.inbound.fallback.clone(), Arc::clone(privacy))
+            of(Arc::clone(keyring), first.inbound.fallback.clone(), Arc::clone(privacy))
         };
         let in_force = PolicyInForce::new(again(0));
         let (inbound, done) = (in_force.inbound(), AtomicBool::new(false));

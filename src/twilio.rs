@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`params`] (a form's pairs), [`public_url`] (which URL was signed),
 //! [`keyring`] (whose secrets), [`signature`] (an unverified request becomes a verified one),
-//! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`kind`]
+//! [`privacy`] (what may be kept of one), [`callback`] (a verified request becomes events), [`consent`] (STOP and START in them), [`kind`]
 //! (which kinds of events there are), [`details`] (what a store wants to know of an event), [`error`]
 //! (why something failed), [`address`] (numbers, and the channels before them), [`twiml`] and [`fallback`] (what the
 //! fallback URLs answer), [`rest`] (what is asked of Twilio, and what it answers).
@@ -10,6 +10,7 @@
 pub mod address;
 pub mod answer;
 pub mod callback;
+pub mod consent;
 pub mod details;
 pub mod diagnosis;
 pub mod error;

@@ -15,6 +15,7 @@ mod plot;
 mod refusals;
 mod search;
 mod senders;
+mod suppressions;
 mod timeline;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/forwards/confirm", post(forwards::confirm))
         .route("/forwards/act", post(forwards::act))
         .route("/senders", get(senders::page))
+        .route("/suppressions", get(suppressions::page))
         .route("/refusals", get(refusals::page))
         .route("/help", get(help::index))
         .route("/help/{*page}", get(help::page))

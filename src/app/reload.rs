@@ -10,7 +10,7 @@ use crate::admin::ConfiguredSender;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, RestartOnly};
 use crate::outbound::{InForce, SendMetrics};
-use crate::policy::{Policy, PolicyInForce};
+use crate::policy::{InboundPolicy, Policy, PolicyInForce};
 use crate::telemetry::reloads::Reloads;
 use crate::{inbound, outbound};
 
@@ -99,6 +99,11 @@ impl Reloader {
 
 /// What a reload may change.
 pub(super) fn policy(config: &Config) -> Policy {
-    let (keyring, privacy) = (Arc::clone(&config.keyring), Arc::clone(&config.privacy));
-    Policy::new(keyring, config.fallback.clone(), privacy)
+    Policy::new(InboundPolicy {
+        keyring: Arc::clone(&config.keyring),
+        fallback: config.fallback.clone(),
+        incoming: config.incoming.clone(),
+        listening: config.listening.clone(),
+        privacy: Arc::clone(&config.privacy),
+    })
 }

@@ -14,6 +14,7 @@ pub use self::sending::{
     Written,
 };
 pub use self::settling::{AnswersStored, Looked, Overdue, Search, Settled, Unknown};
+pub use self::standing::NewSuppression;
 pub use self::standing::{AccountState, Identity, SenderState, SendingState, Suppression};
 
 /// Most rows of one page of a list.

@@ -81,6 +81,11 @@ pub(super) struct SendingArgs {
 }
 
 impl SendingArgs {
+    /// Whether JSON was asked for.
+    pub(super) fn wants_json(&self) -> bool {
+        self.admin.json
+    }
+
     /// Whether people read the output.
     pub(super) fn for_people(&self) -> bool {
         self.admin.for_people()

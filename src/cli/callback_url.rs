@@ -35,6 +35,7 @@ pub(super) struct CallbackUrl {
 #[derive(Debug, Serialize)]
 pub(super) struct Urls {
     pub(super) status: String,
+    pub(super) incoming_message: String,
     pub(super) voice_fallback: String,
     pub(super) sms_fallback: String,
     pub(super) event_streams: String,
@@ -57,6 +58,7 @@ impl Urls {
         let url = |route: &str| format!("{base}{route}{query}{RETRY}");
         Self {
             status: url("/status"),
+            incoming_message: url("/incoming-message"),
             voice_fallback: url("/voice-fallback"),
             sms_fallback: url("/sms-fallback"),
             event_streams: format!("{base}/event-streams"),
@@ -94,11 +96,13 @@ pub(super) fn run(config: Option<PathBuf>, wanted: &CallbackUrl) -> anyhow::Resu
 
 /// Every URL stands in quotes where a shell would read it: `#` and `&` mean something there.
 fn explain(urls: &Urls) -> String {
-    let Urls { status, voice_fallback, sms_fallback, event_streams, debugger } = urls;
+    let Urls { status, incoming_message, voice_fallback, sms_fallback, event_streams, debugger } =
+        urls;
     format!(
         "Paste into Twilio:
 
   status callbacks    {status}
+  incoming messages   {incoming_message}
   voice fallback      {voice_fallback}
   SMS fallback        {sms_fallback}
   Event Streams sink  {event_streams}

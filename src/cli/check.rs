@@ -256,10 +256,18 @@ impl Meaning {
         let mut fact = |name: &str, value: String| {
             lines.push(format!("{name:<19} {value}").trim_end().to_owned());
         };
-        let Urls { status, event_streams, debugger, voice_fallback, sms_fallback } = &self.urls;
+        let Urls {
+            status,
+            incoming_message,
+            voice_fallback,
+            sms_fallback,
+            event_streams,
+            debugger,
+        } = &self.urls;
         fact("", String::new());
         for (name, url) in [
             ("status callbacks", status),
+            ("incoming messages", incoming_message),
             ("event streams", event_streams),
             ("debugger", debugger),
             ("voice fallback", voice_fallback),

@@ -129,6 +129,17 @@ pub(super) const SENDERS: &str = help!(
     1: "the server does not answer, or has no such sender"
 );
 
+pub(super) const SUPPRESSIONS: &str = help!(
+    "offhook suppressions list"
+    "offhook suppressions add +15550100"
+    "offhook suppressions remove +15550100"
+    "offhook suppressions import opted-out.csv"
+    "offhook suppressions export > suppressions.csv";
+    0: "it was done";
+    1: "the server does not answer or refuses, or a line of the list is wrong";
+    "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
+);
+
 pub(super) const LOCAL_LOG: &str = help!(
     "offhook local-log list"
     "offhook local-log replay --all"

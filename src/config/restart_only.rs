@@ -6,9 +6,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 9] = [
+const RELOADED: [&str; 10] = [
     "account",
     "fallback",
+    "incoming_message",
     "privacy",
     "sender",
     "outbound.tokens",

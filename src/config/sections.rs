@@ -7,6 +7,7 @@ pub(crate) mod calls;
 pub(crate) mod fallback;
 pub(crate) mod forward;
 pub(crate) mod inbound;
+pub(crate) mod incoming_message;
 pub(crate) mod log;
 pub(crate) mod outbound;
 pub(crate) mod privacy;
@@ -39,6 +40,7 @@ pub(crate) struct Raw {
     pub(crate) calls: calls::RawCalls,
     pub(crate) retention: retention::RawRetention,
     pub(crate) fallback: fallback::RawFallback,
+    pub(crate) incoming_message: incoming_message::RawIncomingMessage,
     #[serde(default)]
     pub(crate) forward: Vec<forward::RawForward>,
     pub(crate) twilio: twilio::RawTwilio,

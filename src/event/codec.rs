@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    AttemptId, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource, Route,
-    TraceContext,
+    AttemptId, Consent, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource,
+    Route, TraceContext,
 };
 use crate::clock::Timestamp;
 use crate::labels::Label as _;
@@ -38,8 +38,11 @@ pub const FIELDS: [&str; 17] = [
 /// Comes after them, and only where the request that brought the event is traced.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// Comes last, and only where the event belongs to an attempt to send something.
+/// Comes after that, and only where the event belongs to an attempt to send something.
 pub const ATTEMPT: &str = "attempt";
+
+/// Comes last, and only where an incoming message says something about being reached.
+pub const CONSENT: &str = "consent";
 
 /// Why an entry is not an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +53,8 @@ pub struct Malformed {
 }
 
 /// Hands each field's name and value to `write`, in the order of [`FIELDS`]. Times are
-/// microseconds since the epoch. [`TRACEPARENT`] and [`ATTEMPT`] come after them where there is one.
+/// microseconds since the epoch. [`TRACEPARENT`], [`ATTEMPT`] and [`CONSENT`] come after them where there is
+/// one.
 pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
     write("key", event.key.as_str().as_bytes());
@@ -79,6 +83,9 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     if let Some(attempt) = event.attempt {
         write(ATTEMPT, attempt.to_string().as_bytes());
     }
+    if let Some(consent) = &event.consent {
+        write(CONSENT, consent.to_string().as_bytes());
+    }
 }
 
 /// Reads an event from its fields, in any order. What a version before wrote lacks some of them.
@@ -87,7 +94,7 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
 /// [`Malformed`] names the first field that is missing or that cannot be read.
 pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, Malformed> {
     let mut values: [Option<Bytes>; FIELDS.len()] = Default::default();
-    let (mut trace, mut attempt) = (None, None);
+    let (mut trace, mut attempt, mut consent) = (None, None, None);
     for (name, value) in fields {
         if let Some(place) = FIELDS.iter().position(|field| field.as_bytes() == name) {
             values[place] = Some(value);
@@ -96,6 +103,8 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
             trace = TraceContext::parse(&value);
         } else if name == ATTEMPT {
             attempt = std::str::from_utf8(&value).ok().and_then(AttemptId::parse);
+        } else if name == CONSENT {
+            consent = std::str::from_utf8(&value).ok().and_then(Consent::parse);
         }
     }
     let [
@@ -140,6 +149,7 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         fingerprint: later_parsed("fingerprint", fingerprint, Fingerprint::parse)?,
         request,
         attempt,
+        consent,
         trace,
     };
     Ok(event)
@@ -219,6 +229,11 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         let time = || (-9_000_000_000i64..9_000_000_000_000_000).prop_map(Timestamp::from_micros);
         let word = || "[A-Za-z0-9-]{1,12}";
+        let consent = prop::sample::select(vec![
+            None,
+            Consent::parse("stop stop_word number +12125550100"),
+            Consent::parse("start opt_out_type number +12125550100"),
+        ]);
         (
             (word(), prop::sample::select(Kind::ALL.to_vec()), word()),
             (
@@ -227,7 +242,11 @@ mod tests {
             ),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(time())),
             (time(), any::<bool>(), ".{0,20}", prop::collection::vec(any::<u8>(), 0..80)),
-            (prop::option::of((1..=u128::MAX, 1..=u64::MAX)), prop::option::of(any::<u128>())),
+            (
+                prop::option::of((1..=u128::MAX, 1..=u64::MAX)),
+                prop::option::of(any::<u128>()),
+                consent,
+            ),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(request())),
         )
             .prop_map(
@@ -236,7 +255,7 @@ mod tests {
                     (sid, resource),
                     (status, sequence, occurred_at),
                     rest,
-                    (trace, attempt),
+                    (trace, attempt, consent),
                     (about_account, fingerprint, request),
                 )| {
                     let (received_at, form, query, body) = rest;
@@ -257,6 +276,7 @@ mod tests {
                         query,
                         body: body.into(),
                         attempt: attempt.map(AttemptId::new),
+                        consent,
                         trace: trace.map(|(trace, span)| TraceContext { trace, span }),
                     }
                 },
@@ -280,8 +300,15 @@ mod tests {
         fn what_the_version_before_wrote_is_read(event in event()) {
             let mut fields = fields(&event);
             fields.truncate(REQUIRED);
-            let before =
-                Event { about_account: None, fingerprint: None, request: None, attempt: None, trace: None, ..event };
+            let before = Event {
+                about_account: None,
+                fingerprint: None,
+                request: None,
+                attempt: None,
+                consent: None,
+                trace: None,
+                ..event
+            };
             prop_assert_eq!(decode(fields), Ok(before));
         }
     }
@@ -303,6 +330,20 @@ mod tests {
             *value = Bytes::copy_from_slice(malformed);
             assert_eq!(decode(fields.clone()), Ok(Event { attempt: None, ..event.clone() }));
         }
+    }
+
+    #[test]
+    fn a_consent_comes_last_and_no_event_is_lost_for_a_malformed_one() {
+        let key = EventKey::of(&["SM1", "received"]).expect("printable");
+        let consent = Consent::parse("stop stop_word number +12125550100");
+        assert!(consent.is_some());
+        let event = Event { consent, ..Event::new(key, Kind::IncomingMessage, "AC1") };
+        let mut fields = fields(&event);
+        assert_eq!(decode(fields.clone()), Ok(event.clone()));
+        let (name, value) = fields.last_mut().expect("there are fields");
+        assert_eq!(*name, CONSENT);
+        *value = Bytes::from_static(b"stop");
+        assert_eq!(decode(fields.clone()), Ok(Event { consent: None, ..event }));
     }
 
     #[test]

@@ -37,6 +37,8 @@ labels! {
         EventStreams = "event-streams",
         /// Twilio's debugger.
         Debugger = "debugger",
+        /// The URL of incoming messages.
+        IncomingMessage = "incoming-message",
         /// The fallback URL of calls.
         VoiceFallback = "voice-fallback",
         /// The fallback URL of messages.

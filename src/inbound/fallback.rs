@@ -28,17 +28,18 @@ pub(super) async fn answer(
     arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Twiml {
-    let event = callback::fallback_event(request, arrival, &policy.privacy);
-    record(inbound, request_record.brought(vec![event])).await;
+    let mut events = vec![callback::fallback_event(request, arrival, &policy.privacy)];
+    policy.listening.hear(&mut events, request.params());
+    record(inbound, request_record.brought(events)).await;
     policy.fallback.twiml(medium, request.params()).clone()
 }
 
 /// Records, and stops waiting when that takes too long or the client leaves, but goes on.
-async fn record(inbound: &Inbound, events: Vec<Event>) {
+pub(super) async fn record(inbound: &Inbound, events: Vec<Event>) {
     let (recorder, metrics) = (inbound.recorder.clone(), Arc::clone(&inbound.metrics));
     let recording = inbound.background.spawn(async move {
         if let Err(error) = recorder.record(events).await {
-            warn!(%error, "a fallback request was answered and not recorded");
+            warn!(%error, "a request was answered with TwiML and not recorded");
             metrics.fallback_unrecorded();
         }
     });

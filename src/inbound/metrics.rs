@@ -35,7 +35,7 @@ metrics! {
         pub secret_matches: IntCounterVec = "offhook_secret_matches_total" by ["account", "key_id"],
         /// 1 for a secret that is about to be removed and should no longer match.
         pub secret_retiring: IntGaugeVec = "offhook_secret_retiring" by ["account", "key_id"],
-        /// Fallback requests that were answered though they could not be recorded.
+        /// Fallback requests and incoming messages that were answered though they could not be recorded.
         pub fallback_unrecorded: IntCounter = "offhook_fallback_unrecorded_total",
         /// Requests of a call's TwiML that came to a status route, by verb: the answer ends the call.
         pub twiml_requests: Counters<Verb> = "offhook_twiml_requests_total" by ["verb"],
@@ -111,7 +111,7 @@ impl Metrics {
         self.about_other_accounts.inc_by(events as u64);
     }
 
-    /// A fallback request was answered, and could not be recorded.
+    /// A request was answered with TwiML, and could not be recorded.
     pub(super) fn fallback_unrecorded(&self) {
         self.fallback_unrecorded.inc();
     }

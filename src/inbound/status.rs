@@ -17,7 +17,8 @@ pub(super) async fn answer(
     arrival: Arrival<'_>,
     request: &SignedRequest<'_, Verified<'_>>,
 ) -> Result<Twiml, Refusal> {
-    let events = callback::events(request, arrival, &policy.privacy)?;
+    let mut events = callback::events(request, arrival, &policy.privacy)?;
+    policy.listening.hear(&mut events, request.params());
     // By what was signed: of the events, `[privacy]` may have taken it out.
     let verb = Verb::of(&events, request.params());
     let about_others = events.iter().filter(|event| event.about_account.is_some()).count();

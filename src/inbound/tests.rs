@@ -3,6 +3,7 @@
 mod answers;
 mod connections;
 mod fallback;
+mod incoming;
 mod refusals;
 mod request;
 mod server;

@@ -132,7 +132,7 @@ fn append(url: &str, query: &str) -> String {
 pub fn sid_prefix(kind: Kind) -> &'static str {
     match kind {
         Kind::Call | Kind::Amd | Kind::TwimlRequest | Kind::Fallback => "CA",
-        Kind::Message => "SM",
+        Kind::Message | Kind::IncomingMessage => "SM",
         Kind::Recording => "RE",
         Kind::Conference => "CF",
         Kind::Transcription => "GT",
@@ -153,6 +153,7 @@ pub fn usual_status(kind: Kind) -> &'static str {
         Kind::Debugger => "ERROR",
         Kind::EventStream => "delivered",
         Kind::TwimlRequest => "in-progress",
+        Kind::IncomingMessage => "received",
         Kind::Fallback => "ringing",
         Kind::Other => "unknown",
     }
@@ -173,6 +174,7 @@ pub fn of_kind(kind: Kind, parties: &Parties, sid: &str, status: &str, sequence:
             Callback::Json(json!([message_event(parties, sid, &related("SM", sid), status)]))
         }
         Kind::TwimlRequest => gather(parties, sid, status),
+        Kind::IncomingMessage => incoming_message(parties, sid, "Hello"),
         Kind::Fallback => fallback(parties, sid, status),
         Kind::Other => form(&[("AccountSid", &parties.account), ("Note", status)]),
     }
@@ -381,6 +383,27 @@ pub fn gather(parties: &Parties, call: &str, status: &str) -> Callback {
         ("Digits", "1"),
         ("FinishedOnKey", "#"),
         ("msg", "Gather End"),
+    ])
+}
+
+/// What the URL of a number is asked when a message of this text has come in.
+#[must_use]
+pub fn incoming_message(parties: &Parties, sid: &str, text: &str) -> Callback {
+    form(&[
+        ("ToCountry", "US"),
+        ("ToState", "CA"),
+        ("SmsMessageSid", sid),
+        ("NumMedia", "0"),
+        ("SmsSid", sid),
+        ("SmsStatus", "received"),
+        ("Body", text),
+        ("FromCountry", "US"),
+        ("To", &parties.to),
+        ("NumSegments", "1"),
+        ("MessageSid", sid),
+        ("AccountSid", &parties.account),
+        ("From", &parties.from),
+        ("ApiVersion", "2010-04-01"),
     ])
 }
 

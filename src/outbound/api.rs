@@ -77,7 +77,7 @@ pub(super) struct TokenId(pub(super) String);
 type Route = (&'static str, fn() -> MethodRouter<Arc<Api>>);
 
 /// Every route.
-pub const ROUTES: [Route; 12] = [
+pub const ROUTES: [Route; 13] = [
     ("/api/notifications", || get(ask::list).post(ask::ask)),
     ("/api/notifications/{id}", || get(ask::show)),
     ("/api/notifications/{id}/cancel", || post(ask::cancel)),
@@ -89,6 +89,7 @@ pub const ROUTES: [Route; 12] = [
     ("/api/senders/{name}/pause", || post(senders::pause)),
     ("/api/senders/{name}/resume", || post(senders::resume)),
     ("/api/suppressions", || get(suppressions::list).post(suppressions::add)),
+    ("/api/suppressions/import", || post(suppressions::import)),
     ("/api/suppressions/lift", || post(suppressions::lift)),
 ];
 

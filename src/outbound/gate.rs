@@ -31,7 +31,7 @@ impl Gates {
         let known = gates::Known {
             to: &to,
             deadline: known.deadline,
-            suppressed: known.suppressed.is_some(),
+            suppressed: known.suppressed,
             recent: &known.recent,
             sent_today: u32::try_from(known.today).unwrap_or(u32::MAX),
             sender: known.sender_pause,

@@ -1,14 +1,16 @@
 //! Which deployment the store sends for: a copy of a production database must not start to send.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::Sha256;
+use std::fmt;
+
+use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Config;
 use crate::backend::outbox::Identity;
 use crate::backend::{BackendError, Outbox};
+use crate::event::consent::{AddressKey, keyed, secret};
+use crate::event::key::Secret;
 use crate::outage::Outage;
 use crate::retry::Backoff;
 
@@ -16,21 +18,17 @@ use crate::retry::Backoff;
 pub const ADOPT: &str = "adopt";
 
 /// Keyed hashes of addresses and requests. A hash of an address is the same in every process of a deployment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hashes {
-    addresses: SecretString,
-    requests: SecretString,
+    addresses: AddressKey,
+    requests: Secret,
 }
 
-fn keyed(key: &SecretString, parts: &[&str]) -> String {
-    let key = key.expose_secret().as_bytes();
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        // With its length, so that no two lists of parts are one text.
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part.as_bytes());
+/// Without the keys.
+impl fmt::Debug for Hashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hashes").finish_non_exhaustive()
     }
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Hashes {
@@ -39,17 +37,23 @@ impl Hashes {
     /// # Errors
     /// The store does not answer.
     pub async fn of(config: &Config, outbox: &Outbox) -> Result<(Self, Identity), BackendError> {
-        let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        let identity = outbox.identity(&secret).await?;
-        let requests = SecretString::from(identity.secret.clone());
-        let addresses = config.suppression_key.clone().unwrap_or_else(|| requests.clone());
-        Ok((Self { addresses, requests }, identity))
+        let new = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+        let identity = outbox.identity(&new).await?;
+        let own = SecretString::from(identity.secret.clone());
+        let addresses = AddressKey::new(config.suppression_key.as_ref().unwrap_or(&own));
+        Ok((Self { addresses, requests: secret(&own) }, identity))
     }
 
     /// The hash of an address.
     #[must_use]
     pub fn address(&self, to: &str) -> String {
-        keyed(&self.addresses, &["address", to])
+        self.addresses.address(to)
+    }
+
+    /// The hash of each address at which a number is reached.
+    #[must_use]
+    pub fn addresses(&self, number: &str) -> [String; 2] {
+        self.addresses.addresses(number)
     }
 
     /// The hash of a request.
@@ -60,7 +64,7 @@ impl Hashes {
 
     /// What tells whether another key is configured.
     fn check(&self) -> String {
-        keyed(&self.addresses, &["check"])
+        self.addresses.check()
     }
 
     /// Whether the store's hashes of addresses were made with this key, or there are none.

@@ -10,6 +10,7 @@ pub(crate) mod conference;
 pub(crate) mod debugger;
 pub(crate) mod event_stream;
 pub(crate) mod fallback;
+pub(crate) mod incoming_message;
 pub(crate) mod message;
 pub(crate) mod other;
 pub(crate) mod recording;
@@ -73,10 +74,11 @@ type Recogniser = fn(&Fields<'_>) -> Option<Recognised>;
 /// The kinds of forms, the most particular first: nearly all of them carry a `CallSid`. Synchronous
 /// detection puts `AnsweredBy` into the call's own callbacks, so the asynchronous one comes last: it
 /// has no status.
-const FORMS: [Recogniser; 8] = [
+const FORMS: [Recogniser; 9] = [
     transcription::recognise,
     conference::recognise,
     debugger::recognise,
+    incoming_message::recognise,
     message::recognise,
     recording::recognise,
     call::recognise,

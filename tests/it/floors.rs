@@ -160,8 +160,8 @@ const FLOORS: &[Floor] = &[
     Floor {
         module: "admin",
         below: &[
-            "clock", "retry", "event", "twilio", "pipeline", "metrics", "policy", "recent", "http",
-            "backend",
+            "clock", "retry", "event", "twilio", "dispatch", "pipeline", "metrics", "policy",
+            "recent", "http", "backend",
         ],
         absent: NO_BACKEND,
     },

@@ -27,7 +27,11 @@ pub(super) async fn page(
 ) -> Response {
     let shown = match look(&admin).await {
         Ok((state, unknown)) => {
-            html! { (senders(&admin, &state)) (unknowns(&admin, &unknown)) }
+            html! {
+                (senders(&admin, &state))
+                p { a href="/suppressions" { "Who must not be reached" } }
+                (unknowns(&admin, &unknown))
+            }
         }
         Err(error) => {
             let problem = Problem::from(error);

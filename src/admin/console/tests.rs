@@ -10,16 +10,17 @@ use crate::admin::auth::Auth;
 use crate::admin::tests::{Server, event};
 use crate::backend::local_log::{Bounds, LocalLog, Release};
 use crate::backend::outbox::{
-    Answered, Asked, ClaimAsk, Gated, NewNotification, Outcome, WriteAsk, Written,
+    Answered, Asked, ClaimAsk, Gated, NewNotification, NewSuppression, Outcome, WriteAsk, Written,
 };
 use crate::clock::Timestamp;
+use crate::dispatch::suppression::Source;
 use crate::dispatch::{OnUnknown, Purpose};
 use crate::event::{AttemptId, Batch, Event};
 use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
     "/search",
     "/search?q=CA1",
@@ -27,6 +28,7 @@ const PAGES: [&str; 11] = [
     "/dead-letters",
     "/forwards",
     "/senders",
+    "/suppressions",
     "/refusals",
     "/help",
     "/help/operations",
@@ -443,6 +445,26 @@ async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
     assert!(server.get("/senders").await.body.contains("(operator). Nothing is sent until"));
     outbox.hold_all(Some("operator")).await.expect("the store is there");
     assert!(server.get("/senders").await.body.contains("everything is held (operator)"));
+}
+
+#[tokio::test]
+async fn who_must_not_be_reached_is_listed_and_cannot_be_changed_here() {
+    let server = Server::start().await;
+    let outbox = &server.sending.outbox;
+    outbox.identity("secret").await.expect("the store is there");
+    assert!(server.get("/suppressions").await.body.contains("None here."));
+    let entry = |to: Option<&str>, source| NewSuppression {
+        to: to.map(str::to_owned),
+        to_hash: format!("hash-of-{}", to.unwrap_or("none")),
+        stop: true,
+        source,
+    };
+    let entries = [entry(Some("+12125550100"), Source::StopWord), entry(None, Source::Import)];
+    outbox.suppress(&entries).await.expect("the store is there");
+    let page = server.get("/suppressions").await.body;
+    let parts = ["+12125550100", "the recipient, by a word", "hash-of-none", "a list"];
+    assert!(parts.iter().all(|part| page.contains(part)), "{page}");
+    assert!(!page.contains("<form"), "{page}");
 }
 
 #[tokio::test]

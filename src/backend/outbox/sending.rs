@@ -209,8 +209,8 @@ pub struct Known {
     pub to: String,
     /// After this nothing is sent any more.
     pub deadline: Timestamp,
-    /// Where the suppression of the address comes from, if there is one.
-    pub suppressed: Option<String>,
+    /// Whether the recipient must not be reached.
+    pub suppressed: bool,
     /// When messages to the recipient were written in the last hour, the newest first.
     pub recent: Vec<Timestamp>,
     /// Messages of the deployment on this day, in UTC.

@@ -1,6 +1,7 @@
 //! What holds senders, accounts and everything; who must not be reached; what the deployment is.
 
 use crate::clock::Timestamp;
+use crate::dispatch::suppression::Source;
 
 /// What holds a sender, an account or everything.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -51,7 +52,20 @@ pub struct SendingState {
     pub accounts: Vec<AccountState>,
 }
 
-/// An entry of the log of suppressions: the latest of an address.
+/// A new entry of the log of suppressions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewSuppression {
+    /// The address, if it may be kept.
+    pub to: Option<String>,
+    /// Its hash.
+    pub to_hash: String,
+    /// Whether it stops, or lifts.
+    pub stop: bool,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// An entry of the log of suppressions: the one that stops messages to its address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Suppression {
     /// The address, if it was not purged.

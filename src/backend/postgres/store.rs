@@ -9,6 +9,8 @@ use super::columns::{ChangeColumns, EventColumns, StatusColumns};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::changes::{self, Transition, Transitions};
 use crate::backend::sql::error::cause;
+use crate::backend::sql::outbox::suppressions;
+use crate::backend::sql::session::PostgresSession;
 use crate::event::{Batch, Differing, Fingerprint, Position};
 use crate::pipeline::{CommitError, Outcome, Sink};
 use crate::twilio::details::EventDetails;
@@ -56,6 +58,8 @@ async fn store(
     keep: bool,
 ) -> Result<Outcome, sqlx::Error> {
     let fresh = insert(connection, batch, &details, keep).await?;
+    let session = &mut PostgresSession { connection: &mut *connection, keep };
+    suppressions::hear(session, batch, &fresh).await?;
     let differing = differing(connection, batch, &fresh, keep).await?;
     let updates = batch::fold(&mut details, &fresh);
     let Merged { transitions, contradicted, late } = match updates.is_empty() {

@@ -10,6 +10,7 @@ pub(in crate::backend) mod forget;
 pub(in crate::backend) mod look;
 pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
+pub(in crate::backend) mod suppressions;
 pub(in crate::backend) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,6 +11,8 @@ use super::writer::Writer;
 use super::{Database, OpenError};
 use crate::backend::sql::batch::{self, Statuses};
 use crate::backend::sql::changes::{self, NewChange, Transition, Transitions};
+use crate::backend::sql::outbox::suppressions;
+use crate::backend::sql::session::SqliteSession;
 use crate::backend::sql::{columns, rows};
 use crate::event::{Batch, CurrentStatus, Differing, Event, Fingerprint, Resource};
 use crate::pipeline::{CommitError, Outcome, Sink};
@@ -97,6 +99,7 @@ async fn store(
     let Stored { fresh, differing, statuses, attempts } = looked;
     insert_events(connection, batch.events(), &details, &fresh).await?;
     insert_wakes(connection, batch.events(), &fresh, &attempts).await?;
+    suppressions::hear(&mut SqliteSession(&mut *connection), batch, &fresh).await?;
     let updates = batch::fold(&mut details, &fresh);
     let Merged { new, moved, transitions, contradicted, late } = merge(statuses, updates);
     put_statuses(connection, &new, &moved).await?;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::{Store, on_store};
 use crate::backend::outbox::{
     Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Gated, Identity,
-    Known, Looked, NewNotification, Notification, NotificationSearch, Outcome, Overdue, Search,
-    SendingState, Settled, Suppression, Unknown, WriteAsk, Written,
+    Known, Looked, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
+    Overdue, Search, SendingState, Settled, Suppression, Unknown, WriteAsk, Written,
 };
-use crate::backend::sql::outbox::{answer, ask, claim, failed, forget, look, settle, state, write};
+use crate::backend::sql::outbox::{
+    answer, ask, claim, failed, forget, look, settle, state, suppressions, write,
+};
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::event::{AttemptId, Batch, Event};
@@ -209,27 +211,29 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| state::hold_all(on, why).await).await)
     }
 
-    /// Suppresses an address, or lifts that.
-    pub async fn suppress(
-        &self,
-        to: &str,
-        to_hash: &str,
-        stop: bool,
-        source: &str,
-    ) -> Result<(), BackendError> {
+    /// Adds entries to the log of suppressions.
+    pub async fn suppress(&self, entries: &[NewSuppression]) -> Result<(), BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| state::suppress(on, to, to_hash, stop, source).await)
+            .transact(async |on| suppressions::suppress(on, entries).await)
             .await)
     }
 
-    /// A page of the addresses that are suppressed.
+    /// Adds stops of an imported list, but for addresses that a person has stopped already; returns how many were added.
+    pub async fn import(&self, entries: &[NewSuppression]) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| suppressions::import(on, entries).await)
+            .await)
+    }
+
+    /// A page of the addresses that are suppressed, by hash, and where the next one goes on, if there is one. It may have
+    /// fewer than `limit`.
     pub async fn suppressions(
         &self,
         after: &str,
         limit: u32,
-    ) -> Result<Vec<Suppression>, BackendError> {
+    ) -> Result<(Vec<Suppression>, Option<String>), BackendError> {
         on_store!(self, outbox => outbox
-            .read(async |on| state::suppressions(on, after, limit).await)
+            .read(async |on| suppressions::suppressions(on, after, limit).await)
             .await)
     }
 }

@@ -104,6 +104,7 @@ mod tests {
         let url = |route: &str| format!("{base}{route}#rc=5&rp=all");
         let urls = Urls {
             status: url("/status"),
+            incoming_message: url("/incoming-message"),
             voice_fallback: url("/voice-fallback"),
             sms_fallback: url("/sms-fallback"),
             event_streams: url("/event-streams"),
@@ -138,6 +139,7 @@ mod tests {
         check(fallback, "", Points::Nowhere);
         check(Field::VoiceUrl, "https://app.example.com/voice", Points::Elsewhere);
         check(Field::VoiceUrl, "https://hooks.example.com/twilio/voice-fallback", Points::Here);
+        check(Field::SmsUrl, "https://hooks.example.com/twilio/incoming-message", Points::Here);
         check(Field::SmsUrl, "https://hooks.example.com/twilio/sms", Points::Misplaced);
         let by = Some("AP1".to_owned());
         let overridden = Hook { overridden_by: by, ..hook(fallback, "") };

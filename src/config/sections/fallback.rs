@@ -58,7 +58,8 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<Fallback, ConfigError> {
     Ok(Fallback { voice: voice.unwrap_or(Twiml::EMPTY), sms: sms.unwrap_or(Twiml::EMPTY), numbers })
 }
 
-fn twiml(
+/// The TwiML of a text or of a file, which overrides it.
+pub(crate) fn twiml(
     text: Option<&String>,
     file: Option<&PathBuf>,
     medium: Medium,

@@ -15,10 +15,13 @@ use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
 use crate::dispatch::country::{Country, Number};
 use crate::dispatch::gates::Rules;
+use crate::event::consent::AddressKey;
 use crate::inbound;
 use crate::outbound::Config;
 use crate::outbound::config::{Account, Sender, Token};
+use crate::twilio::consent::Listening;
 use crate::twilio::keyring::{self, Keyring};
+use crate::twilio::privacy::{Treatment, Treatments};
 use crate::twilio::public_url::PublicUrl;
 
 #[derive(Debug, Deserialize)]
@@ -274,6 +277,25 @@ fn suppression_key(loaded: &Loaded) -> Result<Option<SecretString>, ConfigError>
         return Err(loaded.error(&format!("outbound.suppression_key{name}"), problem));
     }
     Ok(key)
+}
+
+/// How what recipients say in incoming messages reaches the store: by the hashes of the configured key, which every process
+/// that receives needs, or else by their numbers. Without a sender and a key it is not heeded.
+pub(crate) fn listening(
+    loaded: &Loaded,
+    outbound: Option<&Config>,
+    privacy: Treatments,
+) -> Result<Listening, ConfigError> {
+    match (suppression_key(loaded)?, outbound) {
+        (Some(key), _) => Ok(Listening::Hashing(AddressKey::new(&key))),
+        (None, None) => Ok(Listening::Deaf),
+        (None, Some(_)) if privacy.numbers == Treatment::Plain => Ok(Listening::Plain),
+        (None, Some(_)) => {
+            let problem = "privacy.numbers keeps no number, so that the STOP of a recipient can reach the store only as a \
+                           hash: set it, or suppression_key_file, to what `openssl rand -hex 32` prints";
+            Err(loaded.error("outbound.suppression_key", problem))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::request::{ACCOUNT, BASE, Request, TOKEN};
-use crate::backend::sqlite::{Database, Query, SqliteStore};
+use crate::backend::sqlite::{Database, Handles, Query, SqliteStore};
+use crate::backend::{Outbox, Store};
 use crate::clock::Clock;
 use crate::event::{Event, EventKey};
 use crate::http::Limits;
@@ -25,9 +26,10 @@ use crate::inbound::{
 use crate::lab::test_client::{Client, Response};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
-use crate::policy::{Policy, PolicyInForce};
+use crate::policy::{InboundPolicy, Policy, PolicyInForce};
 use crate::recent::refusals::{RecentRefusal, RecentRefusals};
 use crate::spans::Spans;
+use crate::twilio::consent::Listening;
 use crate::twilio::fallback::Fallback;
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;
@@ -56,6 +58,8 @@ pub(super) struct Setup {
     pub(super) public_url: &'static str,
     pub(super) accounts: Vec<Account>,
     pub(super) fallback: Fallback,
+    pub(super) incoming: Twiml,
+    pub(super) listening: Listening,
     /// RecentRefusal requests whose cause may be looked for at a time.
     pub(super) explaining: usize,
 }
@@ -79,7 +83,16 @@ impl Default for Setup {
         };
         let fallback = Fallback { voice: Twiml::EMPTY, sms: Twiml::EMPTY, numbers: [].into() };
         let accounts = vec![account(&[TOKEN], &[])];
-        Self { behind: Behind::Store, config, public_url: BASE, accounts, fallback, explaining: 64 }
+        Self {
+            behind: Behind::Store,
+            config,
+            public_url: BASE,
+            accounts,
+            fallback,
+            incoming: Twiml::EMPTY,
+            listening: Listening::Deaf,
+            explaining: 64,
+        }
     }
 }
 
@@ -90,7 +103,10 @@ impl Setup {
         let keyring = Arc::new(keyring);
         let metrics = Arc::new(Metrics::register(registry).expect("no name is taken"));
         metrics.show_secrets(&keyring);
-        let policy = PolicyInForce::new(Policy::new(keyring, self.fallback, Arc::default()));
+        let Self { fallback, incoming, listening, .. } = self;
+        let policy =
+            InboundPolicy { keyring, fallback, incoming, listening, privacy: Arc::default() };
+        let policy = PolicyInForce::new(Policy::new(policy));
         Inbound {
             config: self.config,
             public_url: PublicUrl::parse(self.public_url).expect("a base URL"),
@@ -121,6 +137,7 @@ pub(super) struct Server {
     registry: Registry,
     store: Query,
     stuck: Option<(Recorder, Queue)>,
+    outbox: Option<Outbox>,
     pub(super) refusals: Arc<RecentRefusals>,
     pub(super) health: Health,
     /// Cancelled by a signal to the process.
@@ -149,10 +166,11 @@ impl Server {
         }
         let store = Query::new(&database);
         let (recorder, queue) = batcher::channel();
-        let (mut batcher, mut stuck) = (JoinSet::new(), None);
+        let (mut batcher, mut stuck, mut outbox) = (JoinSet::new(), None, None);
         match setup.behind {
             Behind::Store | Behind::BrokenStore => {
                 let sink = SqliteStore::open(database).await.expect("a new file");
+                outbox = Some(Store::Sqlite(Handles::new(&sink)).outbox());
                 batcher.spawn(batcher::run(queue, sink));
             }
             Behind::Stuck => stuck = Some((recorder.clone(), queue)),
@@ -171,6 +189,7 @@ impl Server {
             registry,
             store,
             stuck,
+            outbox,
             refusals,
             health,
             stopping,
@@ -200,6 +219,11 @@ impl Server {
 
     pub(super) async fn stored_keys(&self) -> Vec<EventKey> {
         self.stored().await.into_iter().map(|event| event.key).collect()
+    }
+
+    /// What is kept of recipients.
+    pub(super) fn outbox(&self) -> &Outbox {
+        self.outbox.as_ref().expect("there is a store")
     }
 
     /// The recorder in front of the queue that is never drained.

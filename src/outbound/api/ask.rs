@@ -136,7 +136,7 @@ fn refused(config: &Config, new: &NewNotification, now: Timestamp) -> Option<&'s
         sender: new.sender.clone(),
         to: new.to.clone(),
         deadline: new.deadline,
-        suppressed: None,
+        suppressed: false,
         recent: Vec::new(),
         today: 0,
         sender_pause: Pause::None,

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::{Api, TokenId, unavailable};
-use crate::backend::outbox::{ROWS_PER_PAGE, Suppression};
+use crate::backend::outbox::{NewSuppression, ROWS_PER_PAGE, Suppression};
 use crate::clock::Timestamp;
+use crate::dispatch::suppression::Source;
+use crate::event::consent::{addresses, is_hash};
 use crate::http::problem::Problem;
+use crate::outbound::Hashes;
 use crate::outbound::gate::number;
 
-/// Where entries come from that a person made.
-const BY_HAND: &str = "hand";
+/// Most entries of one request to import: each is two rows of one transaction, which holds up what is sent.
+const MOST_IMPORTED: usize = 500;
 
 /// One address.
 #[derive(Debug, Serialize)]
@@ -31,7 +34,7 @@ pub(super) struct SuppressionView {
 #[derive(Debug, Serialize)]
 pub(super) struct SuppressionPage {
     suppressions: Vec<SuppressionView>,
-    /// `after` of the next page; null if this is the last.
+    /// `after` of the next page; null if this is the last. A page may have fewer entries than its limit.
     next: Option<String>,
 }
 
@@ -51,9 +54,7 @@ pub(super) async fn list(
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(100).clamp(1, ROWS_PER_PAGE);
     let after = query.after.unwrap_or_default();
-    let found = api.outbox.suppressions(&after, limit).await.map_err(unavailable)?;
-    let next = found.last().filter(|_| found.len() == limit as usize);
-    let next = next.map(|last| last.to_hash.clone());
+    let (found, next) = api.outbox.suppressions(&after, limit).await.map_err(unavailable)?;
     let view = |it: Suppression| SuppressionView {
         to: it.to,
         hash: it.to_hash,
@@ -76,6 +77,19 @@ pub(super) struct Done {
     suppressed: bool,
 }
 
+/// The entries of a number, one for each channel.
+fn entries(hashes: &Hashes, to: &str, stop: bool, source: Source) -> Option<[NewSuppression; 2]> {
+    let to = number(to)?;
+    Some(addresses(to.as_str()).map(|to| {
+        let to_hash = hashes.address(&to);
+        NewSuppression { to: Some(to), to_hash, stop, source }
+    }))
+}
+
+fn unprocessable(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail.into())
+}
+
 async fn enter(
     api: &Api,
     token: &str,
@@ -83,16 +97,10 @@ async fn enter(
     stop: bool,
 ) -> Result<Json<Done>, Problem> {
     let Json(asked) = asked?;
-    let to = number(&asked.to).ok_or_else(|| {
-        let detail = "`to`: it is not a number in E.164, such as +15550100";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
-    })?;
-    let hashes = api.hashes().await?;
-    // On every channel: who must not be reached by SMS must not be reached by WhatsApp.
-    for to in [to.as_str().to_owned(), format!("whatsapp:{}", to.as_str())] {
-        let hash = hashes.address(&to);
-        api.outbox.suppress(&to, &hash, stop, BY_HAND).await.map_err(unavailable)?;
-    }
+    let entries = entries(api.hashes().await?, &asked.to, stop, Source::Hand);
+    let entries = entries
+        .ok_or_else(|| unprocessable("`to`: it is not a number in E.164, such as +15550100"))?;
+    api.outbox.suppress(&entries).await.map_err(unavailable)?;
     info!(token, suppressed = stop, "an entry of the suppressions is made by hand");
     Ok(Json(Done { suppressed: stop }))
 }
@@ -113,4 +121,67 @@ pub(super) async fn lift(
     asked: Result<Json<AddressAsk>, JsonRejection>,
 ) -> Result<Json<Done>, Problem> {
     enter(&api, &token, asked, false).await
+}
+
+/// The body of an import.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImportAsk {
+    entries: Vec<ImportedEntry>,
+}
+
+/// A number, or an address of which only the hash is left.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImportedEntry {
+    to: Option<String>,
+    hash: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Imported {
+    /// Addresses that are suppressed now: two of each number.
+    added: u64,
+    /// Addresses that a person has suppressed before.
+    known: u64,
+}
+
+/// `POST /api/suppressions/import`: all of it, or nothing.
+pub(super) async fn import(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    asked: Result<Json<ImportAsk>, JsonRejection>,
+) -> Result<Json<Imported>, Problem> {
+    let Json(asked) = asked?;
+    if asked.entries.len() > MOST_IMPORTED {
+        return Err(unprocessable(format!(
+            "`entries`: there are more than {MOST_IMPORTED}: send them in several requests"
+        )));
+    }
+    let hashes = api.hashes().await?;
+    let mut new = Vec::new();
+    for (place, entry) in asked.entries.iter().enumerate() {
+        let source = Source::Import;
+        match (&entry.to, &entry.hash) {
+            (Some(to), None) => new.extend(entries(hashes, to, true, source).ok_or_else(|| {
+                unprocessable(format!("`entries[{place}].to`: it is not a number in E.164"))
+            })?),
+            (None, Some(hash)) if is_hash(hash) => {
+                new.push(NewSuppression { to: None, to_hash: hash.clone(), stop: true, source });
+            }
+            (None, Some(_)) => {
+                let detail = format!("`entries[{place}].hash`: it is not a hash of the export");
+                return Err(unprocessable(detail));
+            }
+            _ => {
+                let detail = format!("`entries[{place}]`: give it either `to` or `hash`");
+                return Err(unprocessable(detail));
+            }
+        }
+    }
+    let added = api.outbox.import(&new).await.map_err(unavailable)?;
+    let known = new.len() as u64 - added;
+    info!(token, added, known, "suppressions are imported");
+    Ok(Json(Imported { added, known }))
 }

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::consent::{AddressKey, Whose};
 use crate::event::{Kind, Resource};
+use crate::twilio::consent::Listening;
 use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::privacy::{Class, Treatment, Treatments};
@@ -328,6 +330,44 @@ fn facts_without_a_number_of_their_own_are_told_apart_by_what_they_say() {
         )
     };
     check(&said("a"), &said("b"), "GT1-", "-transcription-content");
+}
+
+const INCOMING: &str = "AccountSid=AC1&SmsSid=SM1&MessageSid=SM1&SmsStatus=received&NumMedia=0";
+
+#[test]
+fn a_message_that_came_in_is_none_that_was_sent() {
+    let check = |body: &str, kind: Kind, key: &str| {
+        let event = form(body);
+        assert_eq!((event.kind, event.key.as_str()), (kind, key), "{body}");
+        assert_eq!(event.resource, Some(Resource::Message));
+    };
+    check(&format!("{INCOMING}&Body=Hello"), Kind::IncomingMessage, "SM1-received");
+    check(&format!("{INCOMING}&Body="), Kind::IncomingMessage, "SM1-received");
+    check("AccountSid=AC1&SmsSid=SM1&SmsStatus=received", Kind::Message, "SM1-received");
+    let sent = "AccountSid=AC1&SmsSid=SM1&SmsStatus=delivered&Body=Hello";
+    check(sent, Kind::Message, "SM1-delivered");
+}
+
+#[test]
+fn a_wish_is_read_from_what_was_signed_and_privacy_does_not_touch_it() {
+    let drop =
+        Treatments { numbers: Treatment::Drop, names: Treatment::Drop, bodies: Treatment::Drop };
+    let key = "k".repeat(Privacy::SHORTEST_KEY).into();
+    let privacy = Privacy::new(drop, [], Some(&key)).expect("a key");
+    let body = format!("{INCOMING}&From=%2B12125550100&Body=Stop");
+    let mut events = Sent::form(&body).kept_by(&privacy).expect("there are parameters");
+    let key = AddressKey::new(&"another".into());
+    Listening::Hashing(key.clone()).hear(&mut events, &Params::parse(body.as_bytes()));
+    let consent = events[0].consent.clone().expect("it says so");
+    assert_eq!(consent.whose, Whose::Hashes(key.addresses("+12125550100")));
+    assert!(!String::from_utf8_lossy(&events[0].body).contains("5550100"));
+
+    let sent = "AccountSid=AC1&SmsSid=SM1&SmsStatus=sent&Body=STOP&From=%2B12125550100";
+    for none in [sent, &body.replace("%2B1212", "messenger:12"), &body.replace("Stop", "Stop+it")] {
+        let mut events = vec![form(none)];
+        Listening::Plain.hear(&mut events, &Params::parse(none.as_bytes()));
+        assert_eq!(events[0].consent, None, "{none}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use offhook::backend::postgres;
 use offhook::clock::Timestamp;
 use offhook::dispatch::country::Country;
 use offhook::dispatch::gates::Rules;
+use offhook::dispatch::suppression::Source;
 use offhook::dispatch::{AttemptState, OnUnknown};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::outbound::Gates;
@@ -220,7 +221,7 @@ async fn a_suppression_and_the_commit(store: Store) {
         let (outbox, id) = (another(&store).await, one_is_claimed(&store, n).await);
         let suppress = async move {
             let asked = ask(n);
-            outbox.suppress(&asked.to, &asked.to_hash, true, "hand").await.expect("the store");
+            super::outbox::stop(&outbox, &asked.to, &asked.to_hash, Source::Hand).await;
         };
         let (written, ()) = interleave(&store, first, id, suppress).await;
         match first {

@@ -1,6 +1,7 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
 mod cancelled;
+mod consent;
 mod cooling;
 mod everywhere;
 mod lanes;
@@ -13,7 +14,7 @@ use offhook::backend::DeadLetters;
 use offhook::backend::local_log::{Bounds, LocalLog};
 use offhook::backend::outbox::{
     Answered, Asked, Attempt, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, Looked,
-    NewNotification, NotificationSearch, Outcome, Settled, Stop, WriteAsk, Written,
+    NewNotification, NewSuppression, NotificationSearch, Outcome, Settled, Stop, WriteAsk, Written,
 };
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
@@ -21,6 +22,7 @@ use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::backend::{self, Outbox};
 use offhook::clock::Timestamp;
 use offhook::dispatch::gates::Pause;
+use offhook::dispatch::suppression::Source;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Batch, Event, EventKey, Kind, Resource};
 use offhook::pipeline::expiry::Expire as _;
@@ -32,6 +34,10 @@ use tempfile::TempDir;
 use self::cancelled::{
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
+};
+use self::consent::{
+    a_list_may_be_imported_again, what_a_recipient_says_is_heard_once_and_counts_at_once,
+    without_a_key_the_store_hashes_what_recipients_say,
 };
 use self::cooling::{
     a_burst_that_is_too_fast_cools_a_sender_down_once,
@@ -129,6 +135,9 @@ both_stores![
     an_event_without_the_id_of_an_attempt_settles_that_of_its_message,
     a_pause_counts_what_is_in_writing,
     a_suppression_is_lifted_by_a_later_entry,
+    what_a_recipient_says_is_heard_once_and_counts_at_once,
+    without_a_key_the_store_hashes_what_recipients_say,
+    a_list_may_be_imported_again,
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
     a_purge_of_a_person_cancels_and_leaves_nothing,
@@ -652,29 +661,37 @@ async fn a_pause_counts_what_is_in_writing(store: Store) {
     assert_eq!(claimed(outbox, &claim_ask("a")).await.claimed.len(), 1);
 }
 
+/// Suppresses an address.
+pub(super) async fn stop(outbox: &Outbox, to: &str, to_hash: &str, source: Source) {
+    let (to, to_hash) = (Some(to.to_owned()), to_hash.to_owned());
+    let entry = NewSuppression { to, to_hash, stop: true, source };
+    outbox.suppress(&[entry]).await.expect("the store is there");
+}
+
 async fn a_suppression_is_lifted_by_a_later_entry(store: Store) {
     let outbox = &store.outbox;
     let suppressed = async |n: u128| {
         outbox.ask(&new(n)).await.expect("kept");
         let id = claimed(outbox, &claim_ask("a")).await.claimed[0].id;
-        let seen = std::sync::Mutex::new(None);
+        let seen = std::sync::Mutex::new(false);
         let look = |known: &Known, _: Timestamp| {
-            *seen.lock().expect("no panic") = known.suppressed.clone();
+            *seen.lock().expect("no panic") = known.suppressed;
             Gated::Refuse { gate: "suppression" }
         };
         outbox.write(&write_ask(outbox, "a", &[id]).await, &look).await.expect("the store");
         seen.into_inner().expect("no panic")
     };
-    let stop = |n: u128, stop| {
-        let (to, hash) = (format!("+1555010{n:04}"), format!("hash-{n}"));
-        async move { outbox.suppress(&to, &hash, stop, "hand").await.expect("the store") }
+    let enter = |n: u128, stop| {
+        let (to, to_hash) = (Some(format!("+1555010{n:04}")), format!("hash-{n}"));
+        let entry = NewSuppression { to, to_hash, stop, source: Source::Hand };
+        async move { outbox.suppress(&[entry]).await.expect("the store") }
     };
-    stop(1, true).await;
-    assert_eq!(suppressed(1).await.as_deref(), Some("hand"));
-    stop(2, true).await;
-    stop(2, false).await;
-    assert_eq!(suppressed(2).await, None);
-    let listed = outbox.suppressions("", 10).await.expect("the store");
+    enter(1, true).await;
+    assert!(suppressed(1).await);
+    enter(2, true).await;
+    enter(2, false).await;
+    assert!(!suppressed(2).await);
+    let (listed, _) = outbox.suppressions("", 10).await.expect("the store");
     assert_eq!(listed.len(), 1);
     assert_eq!(
         (listed[0].to.as_deref(), listed[0].source.as_str()),
@@ -683,7 +700,7 @@ async fn a_suppression_is_lifted_by_a_later_entry(store: Store) {
     in_writing(outbox, &new(3)).await;
     let opted_out = Outcome::Failed { reason: "21610".to_owned(), stop: Some(Stop::OptedOut) };
     answer(outbox, AttemptId::new(3), opted_out).await;
-    assert_eq!(outbox.suppressions("hash-1", 10).await.expect("the store")[0].source, "21610");
+    assert_eq!(outbox.suppressions("hash-1", 10).await.expect("the store").0[0].source, "21610");
 }
 
 /// As the program does it: from place to place.
@@ -730,13 +747,13 @@ async fn a_purge_of_a_person_cancels_and_leaves_nothing(store: Store) {
     for n in 2..4 {
         outbox.ask(&new(n)).await.expect("kept");
     }
-    outbox.suppress(&new(2).to, &new(2).to_hash, true, "hand").await.expect("the store");
+    stop(outbox, &new(2).to, &new(2).to_hash, Source::Hand).await;
     let counted = purge(&store, &of(2), Mode::Count).await;
     assert_eq!(counted, Found { notifications: 1, ..Found::default() });
     assert!(is_kept(outbox, 2).await);
     assert_eq!(purge(&store, &of(2), Mode::Delete).await, counted);
     assert_eq!((is_kept(outbox, 2).await, is_kept(outbox, 3).await), (false, true));
-    let listed = outbox.suppressions("", 10).await.expect("the store");
+    let (listed, _) = outbox.suppressions("", 10).await.expect("the store");
     assert_eq!((listed.len(), listed[0].to.as_deref()), (1, None), "the hash still stops it");
 
     // The answer of a request that is on its way must find its attempt.
@@ -769,7 +786,7 @@ async fn what_is_settled_is_kept_as_privacy_says(store: Store) {
     for n in 1..4 {
         outbox.ask(&new(n)).await.expect("kept");
     }
-    outbox.suppress(&new(1).to, &new(1).to_hash, true, "hand").await.expect("the store");
+    stop(outbox, &new(1).to, &new(1).to_hash, Source::Hand).await;
     outbox.cancel("ntf_1").await.expect("the store");
     assert_eq!(outbox.treat(&Privacy::default()).await, Ok(0));
     assert_eq!(outbox.treat(&privacy).await, Ok(1));
@@ -779,7 +796,7 @@ async fn what_is_settled_is_kept_as_privacy_says(store: Store) {
     };
     assert_eq!(to(1).await, privacy.forms(&new(1).to).pop().expect("a hash"));
     assert_eq!(to(2).await, new(2).to, "it is to be sent yet");
-    let listed = outbox.suppressions("", 10).await.expect("the store");
+    let (listed, _) = outbox.suppressions("", 10).await.expect("the store");
     assert_eq!(listed[0].to.as_ref(), privacy.forms(&new(1).to).last());
 
     let addresses = Selection::addresses(&new(1).to, &privacy).expect("a number");

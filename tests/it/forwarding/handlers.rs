@@ -11,7 +11,7 @@ use offhook::clock::{Clock, Timestamp};
 use offhook::config::{Config, Role, Sources};
 use offhook::event::{Change, Event, Route};
 use offhook::forward::{Delivery, Endpoint, Failure};
-use offhook::policy::{Policy, PolicyInForce};
+use offhook::policy::{InboundPolicy, Policy, PolicyInForce};
 use offhook::twilio::callback::{self, Arrival};
 use offhook::twilio::keyring::Secret;
 use offhook::twilio::signature::{BODY_HASH, Claim, Content, SignedRequest, body_hash, sign};
@@ -76,7 +76,13 @@ fn endpoint(url: &str, more: &str) -> Endpoint {
     let sources = Sources { file: Some(file), environment: [].into() };
     let config = Config::load(&sources, Role::All).expect("the configuration is good");
     let privacy = Arc::clone(&config.privacy);
-    let policy = Policy::new(Arc::clone(&config.keyring), config.fallback.clone(), privacy);
+    let policy = Policy::new(InboundPolicy {
+        keyring: Arc::clone(&config.keyring),
+        fallback: config.fallback.clone(),
+        incoming: config.incoming.clone(),
+        listening: config.listening.clone(),
+        privacy,
+    });
     let policy = PolicyInForce::new(policy).inbound();
     Endpoint::new(&config.forwards[0], policy, Clock::System).expect("it can be made")
 }

@@ -32,6 +32,8 @@ async fn send_all(offhook: &Offhook) {
         offhook.client.accepts(&Callback::form(fixture(name))).await;
     }
     offhook.client.accepts(&Callback::form(fixture("debugger.form")).to("/debugger")).await;
+    let incoming = Callback::form(fixture("incoming_message.form")).to("/incoming-message");
+    offhook.client.accepts(&incoming).await;
     for name in ["event_streams.json", "event_streams_one.json"] {
         offhook.client.accepts(&Callback::json(fixture(name))).await;
     }
@@ -45,7 +47,7 @@ async fn send_all(offhook: &Offhook) {
 }
 
 /// Key, kind, status.
-const EVENTS: [(&str, Kind, Option<&str>); 17] = [
+const EVENTS: [(&str, Kind, Option<&str>); 18] = [
     ("CA00000000000000000000000000000010-amd", Kind::Amd, Some("machine_end_beep")),
     ("CA00000000000000000000000000000010-completed", Kind::Call, Some("completed")),
     ("CA00000000000000000000000000000011-no-answer", Kind::Call, Some("no-answer")),
@@ -64,6 +66,7 @@ const EVENTS: [(&str, Kind, Option<&str>); 17] = [
     ("SM00000000000000000000000000000020-delivered", Kind::Message, Some("delivered")),
     ("SM00000000000000000000000000000021-undelivered-30003", Kind::Message, Some("undelivered")),
     ("SM00000000000000000000000000000022-read", Kind::Message, Some("read")),
+    ("SM00000000000000000000000000000081-received", Kind::IncomingMessage, Some("received")),
     ("fallback-", Kind::Fallback, None),
     ("fallback-", Kind::Fallback, None),
     ("other-", Kind::Other, None),
@@ -74,7 +77,7 @@ const HASHED: [&str; 2] = ["fallback-", "other-"];
 
 /// SID, resource, status, final, seconds, error.
 type StatusRow = (&'static str, Resource, &'static str, bool, Option<i64>, Option<&'static str>);
-const STATUSES: [StatusRow; 11] = [
+const STATUSES: [StatusRow; 12] = [
     ("CA00000000000000000000000000000010", Resource::Call, "completed", true, Some(42), None),
     ("CA00000000000000000000000000000011", Resource::Call, "no-answer", true, Some(0), None),
     ("CA00000000000000000000000000000090", Resource::Call, "completed", true, Some(5), None),
@@ -105,6 +108,7 @@ const STATUSES: [StatusRow; 11] = [
         Some("30003"),
     ),
     ("SM00000000000000000000000000000022", Resource::Message, "read", true, None, None),
+    ("SM00000000000000000000000000000081", Resource::Message, "received", false, None, None),
     (
         "SM00000000000000000000000000000091",
         Resource::Message,

@@ -1,16 +1,19 @@
 //! What holds messages back: a pause, a cancellation, a suppression, another deployment.
 
 use offhook::lab::twilio::Behaviour;
+use offhook::twilio::keyring::Secret;
+use offhook::twilio::signature::{Content, sign};
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{Sending, both_stores, message};
-use crate::harness::{Mode, until};
+use crate::harness::{Callback, Mode, Signature, until};
 
 both_stores![
     what_is_paused_is_sent_when_it_is_resumed,
     what_is_cancelled_is_not_sent,
     a_suppressed_recipient_is_refused_until_it_is_lifted,
+    who_says_stop_before_a_message_is_sent_is_not_sent_it,
     a_copy_of_the_database_sends_nothing_until_it_is_adopted,
     with_another_key_of_addresses_nothing_is_asked_or_adopted,
 ];
@@ -72,6 +75,38 @@ async fn a_suppressed_recipient_is_refused_until_it_is_lifted(mode: Mode) {
     let id = sending.ask(&message(1)).await;
     sending.reaches(&id, "confirmed").await;
     assert_eq!(sending.simulator.created(), 2);
+}
+
+async fn who_says_stop_before_a_message_is_sent_is_not_sent_it(mode: Mode) {
+    // Once by a key of the configuration, and once by the secret of the store.
+    let key = match mode {
+        Mode::Embedded => String::new(),
+        _ => format!("suppression_key = \"{}\"\n", "a".repeat(64)),
+    };
+    let sending = Sending::with(mode, Behaviour::default(), &key).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let id = sending.ask(&message(1)).await;
+    let (sid, account) = (format!("SM{}", "7".repeat(32)), &sending.simulator.identity().account);
+    let form = format!(
+        "SmsSid={sid}&MessageSid={sid}&SmsStatus=received&NumMedia=0&Body=+stop+&From=%2B14155550001\
+         &To=%2B15005550006&AccountSid={account}"
+    );
+    let url = &sending.testbed.settings.environment()["OFFHOOK_PUBLIC_URL"];
+    let (url, token) = (format!("{url}/incoming-message"), &sending.simulator.identity().token);
+    let token = Secret::auth_token(&token.as_str().into());
+    let signature = sign(&token, &url, Content::Form, form.as_bytes());
+    let stop = Callback::form(form).to("/incoming-message").signed(Signature::Own(signature));
+    sending.offhook().client.accepts(&stop).await;
+    until("it is heard", async || {
+        let suppressed = sending.get("/api/suppressions").await;
+        (suppressed["suppressions"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
+    sending.post("/api/senders/shop/resume", &json!({})).await;
+    assert_eq!(sending.reaches(&id, "refused").await["reason"], "suppression");
+    assert_eq!(sending.simulator.created(), 1);
 }
 
 async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {

@@ -101,6 +101,40 @@ async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_goes_in_and_comes_out_and_its_bad_lines_are_named() {
+    let sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+    let id = sending.ask(&message(1)).await;
+    sending.reaches(&id, "confirmed").await;
+    let admin = format!("http://{}", sending.offhook().client.private());
+    let settings = sending.testbed.settings.clone().set("OFFHOOK_ADMIN_URL", admin);
+    let file = sending.testbed.directory().join("list.csv").display().to_string();
+    std::fs::write(&file, "name,to\nA,+14155550001\nB,5550100\n").expect("it is ours");
+    for (added, known) in [(2, 0), (0, 2)] {
+        let ended = run(&settings, &["suppressions", "import", &file]);
+        let result: Value = serde_json::from_str(&ended.out).expect("JSON");
+        assert_eq!(result, json!({ "added": added, "known": known, "wrong": 1 }));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.error.contains("line 3: `to` is not a number in E.164"), "{ended:?}");
+    }
+    let id = sending.ask(&message(1)).await;
+    assert_eq!(sending.reaches(&id, "refused").await["reason"], "suppression");
+    run(&settings, &["suppressions", "add", "+14155550002"]).well();
+    let listed = run(&settings, &["suppressions", "export"]).well();
+    std::fs::write(&file, &listed).expect("it is ours");
+    assert_eq!(listed.lines().count(), 5, "{listed}");
+    assert!(listed.contains("+14155550001,") && listed.contains(",import,"), "{listed}");
+    for number in ["+14155550001", "+14155550002"] {
+        run(&settings, &["suppressions", "remove", number]).well();
+    }
+    let listed: Value =
+        serde_json::from_str(&run(&settings, &["suppressions", "list"]).well()).expect("JSON");
+    assert_eq!(listed["suppressions"], json!([]));
+    let again = run(&settings, &["suppressions", "import", &file]).well();
+    let again: Value = serde_json::from_str(&again).expect("JSON");
+    assert_eq!(again["added"], json!(4), "what was exported goes in again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
     let sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
     let settings = sending.testbed.settings.clone();

@@ -10,6 +10,7 @@ use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
 use crate::dispatch::rejection::{self, UNCLASSIFIED_IN_A_ROW};
+use crate::dispatch::suppression::Source;
 use crate::labels::Label as _;
 
 /// The shortest and the longest time for which an account waits that cannot be connected to, in milliseconds.
@@ -358,11 +359,12 @@ pub(super) async fn stops<S: Session>(
             wait_for_writes(session).await?;
             let sql = format!(
                 "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) \
-                 SELECT n.to_hash, n.\"to\", {}, '21610', {} FROM notifications AS n WHERE n.id = $1",
+                 SELECT n.to_hash, n.\"to\", {}, $2, {} FROM notifications AS n WHERE n.id = $1",
                 S::TRUE,
                 S::NOW
             );
-            session.execute(&sql, params![row.text("notification")?]).await?;
+            let params = params![row.text("notification")?, Source::OptedOut.as_str()];
+            session.execute(&sql, params).await?;
         }
         Some(Stop::Disconnected) => disconnect(session, &account).await?,
     }

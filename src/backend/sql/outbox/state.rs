@@ -1,9 +1,8 @@
-//! What holds senders, accounts and everything; suppressions; what the deployment is.
+//! What holds senders, accounts and everything; what the deployment is.
 
 use super::answer;
-use crate::backend::outbox::{AccountState, Identity, SenderState, SendingState, Suppression};
-use crate::backend::sql::session::{Cells, Session, malformed, params};
-use crate::clock::Timestamp;
+use crate::backend::outbox::{AccountState, Identity, SenderState, SendingState};
+use crate::backend::sql::session::{Cells, Session, params};
 
 /// What the store remembers of the deployment. `secret`: kept if it has none yet.
 pub(in crate::backend) async fn identity<S: Session>(
@@ -212,45 +211,4 @@ pub(in crate::backend) async fn sending<S: Session>(
 /// it did.
 pub(super) async fn wait_for_writes<S: Session>(session: &mut S) -> Result<(), sqlx::Error> {
     session.row(&format!("SELECT one FROM outbox{}", S::FOR_UPDATE), params![]).await.map(|_| ())
-}
-
-/// Adds an entry to the log of suppressions: a stop, or what lifts it.
-pub(in crate::backend) async fn suppress<S: Session>(
-    session: &mut S,
-    to: &str,
-    to_hash: &str,
-    stop: bool,
-    source: &str,
-) -> Result<(), sqlx::Error> {
-    wait_for_writes(session).await?;
-    let stop = if stop { S::TRUE } else { S::FALSE };
-    let sql = format!(
-        "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) VALUES ($1, $2, {stop}, $3, {})",
-        S::NOW
-    );
-    session.execute(&sql, params![to_hash, to, source]).await.map(|_| ())
-}
-
-/// A page of the addresses that are suppressed, by hash.
-pub(in crate::backend) async fn suppressions<S: Session>(
-    session: &mut S,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<Suppression>, sqlx::Error> {
-    let sql = format!(
-        "SELECT to_hash, \"to\", source, {} FROM suppressions AS s WHERE to_hash > $1 AND stop \
-         AND NOT EXISTS (SELECT 1 FROM suppressions AS l WHERE l.to_hash = s.to_hash AND l.id > s.id) \
-         ORDER BY to_hash LIMIT {limit}",
-        S::time("at")
-    );
-    let entry = |row: &Cells| {
-        let at: Option<Timestamp> = row.time("at")?;
-        Ok(Suppression {
-            to: row.optional("to")?,
-            to_hash: row.text("to_hash")?,
-            source: row.text("source")?,
-            at: at.ok_or_else(|| malformed("at"))?,
-        })
-    };
-    session.rows(&sql, params![after]).await?.iter().map(entry).collect()
 }

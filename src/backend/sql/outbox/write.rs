@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::suppressions::in_force;
 use super::{attempt_id, conclude, lock_notifications};
 use crate::backend::outbox::{Claimed, Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
@@ -36,7 +37,7 @@ pub(in crate::backend) async fn write<S: Session>(
     let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
     let held = held.map(|row| row.optional("held")).transpose()?.flatten();
     let now = session.now().await?;
-    let suppressed = suppressed(session, &rows).await?;
+    let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
     let mut recipients = recipients(session, &rows, now).await?;
     let mut today = today(session, now).await?;
     let mut outcomes: BTreeMap<(AttemptId, Timestamp), Written> = BTreeMap::new();
@@ -52,7 +53,7 @@ pub(in crate::backend) async fn write<S: Session>(
             sender: row.text("sender")?,
             to: row.text("to")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
-            suppressed: suppressed.get(&to_hash).cloned(),
+            suppressed: suppressed.contains_key(&to_hash),
             recent: recipients.get(&to_hash).cloned().unwrap_or_default(),
             today,
             sender_pause: sender,
@@ -217,25 +218,6 @@ async fn lock_senders<S: Session>(
         Ok((row.text("name")?, pause(paused.as_deref(), cooldown_until)))
     };
     found.iter().map(sender).collect()
-}
-
-/// Where the suppressions of these addresses come from.
-async fn suppressed<S: Session>(
-    session: &mut S,
-    rows: &[Cells],
-) -> Result<BTreeMap<String, String>, sqlx::Error> {
-    let sql = format!(
-        "SELECT to_hash, source, stop FROM suppressions WHERE {} ORDER BY id",
-        S::among("to_hash", 1)
-    );
-    let mut latest = BTreeMap::new();
-    for row in session.rows(&sql, params![texts(rows, "to_hash")?]).await? {
-        match row.number("stop")? {
-            0 => latest.remove(&row.text("to_hash")?),
-            _ => latest.insert(row.text("to_hash")?, row.text("source")?),
-        };
-    }
-    Ok(latest)
 }
 
 /// When messages to these addresses were written in the last hour, the newest first. An attempt that is due again, or

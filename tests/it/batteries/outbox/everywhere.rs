@@ -1,11 +1,12 @@
 //! What is forgotten is in no table. Every table of the schema is looked at, so that a new one is not left out.
 
 use offhook::backend::purge::Mode;
+use offhook::dispatch::suppression::Source;
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
-use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge};
+use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge, stop};
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
@@ -86,7 +87,7 @@ async fn a_message_with_all_that_comes_of_it(store: &Store) {
     outbox.identity("secret").await.expect("the store is there");
     in_writing(outbox, &new(1)).await;
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
-    outbox.suppress(&new(1).to, &new(1).to_hash, true, "hand").await.expect("the store");
+    stop(outbox, &new(1).to, &new(1).to_hash, Source::Hand).await;
     outbox.pause("shop", "by hand").await.expect("the store is there");
 }
 

@@ -1,0 +1,207 @@
+//! `offhook suppressions`: who must not be reached; add, remove, import, export.
+
+mod list_file;
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use self::list_file::{BadLine, Entry, ListFile};
+use super::admin_client::{AdminClient, SendingArgs};
+use super::output::{count, say, table, text};
+use super::terminal::{errln, outln};
+
+/// Entries of one request: as many as the server takes.
+const AT_ONCE: usize = 500;
+/// Bad lines that are named; the others are counted.
+const MOST_NAMED: u64 = 20;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the addresses that must not be reached
+    List {
+        /// The `next` of the page before
+        #[arg(long, value_name = "HASH")]
+        after: Option<String>,
+        /// Most addresses
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        #[command(flatten)]
+        admin: SendingArgs,
+    },
+    /// Send nothing to a number any more, on any channel
+    Add(Which),
+    /// Let messages to a number go on, whoever has stopped them
+    Remove(Which),
+    /// Suppress every number of a list
+    ///
+    /// The list is CSV, one entry a line, whose first line names the columns: `to` has numbers in E.164; where it is empty,
+    /// `hash` has what an export of the same store wrote. Other columns are left alone. Lines that are wrong are named, and
+    /// the others are imported. A list may be imported again.
+    Import {
+        /// The list; `-` is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        admin: SendingArgs,
+    },
+    /// Print every address that must not be reached, as CSV
+    ///
+    /// Without --json it prints CSV, whatever the output is.
+    Export(All),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct All {
+    #[command(flatten)]
+    admin: SendingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// The number, in E.164: +15550100
+    number: String,
+    #[command(flatten)]
+    admin: SendingArgs,
+}
+
+/// Asks a running server.
+///
+/// # Errors
+/// The server does not answer or refuses, or a line of the list is wrong.
+pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List { after, limit, admin } => {
+            let client = admin.client(config)?;
+            list(&page(&client, after.as_deref(), limit).await?, &admin)
+        }
+        Command::Add(which) => change(config, &which, "/api/suppressions").await,
+        Command::Remove(which) => change(config, &which, "/api/suppressions/lift").await,
+        Command::Import { file, admin } => {
+            let list = ListFile::open(&file)?;
+            import(&admin.client(config)?, list, &admin).await
+        }
+        Command::Export(All { admin }) => export(&admin.client(config)?, &admin).await,
+    }
+}
+
+async fn page(client: &AdminClient, after: Option<&str>, limit: u32) -> anyhow::Result<Value> {
+    let limit = limit.to_string();
+    let mut query = vec![("limit", &*limit)];
+    query.extend(after.map(|after| ("after", after)));
+    client.json("/api/suppressions", &query).await
+}
+
+fn list(answer: &Value, admin: &SendingArgs) -> anyhow::Result<()> {
+    if !admin.for_people() {
+        return Ok(say(&format!("{answer}\n"))?);
+    }
+    let row = |entry: &Value| {
+        let to = match text(&entry["to"]) {
+            to if to.is_empty() => format!("(purged) {}", text(&entry["hash"])),
+            to => to,
+        };
+        [to, text(&entry["source"]), text(&entry["at"])]
+    };
+    let rows: Vec<_> = answer["suppressions"].as_array().into_iter().flatten().map(row).collect();
+    say(&table(["address", "source", "since"], &rows))?;
+    if let Some(next) = answer["next"].as_str() {
+        outln!("more: --after {next}");
+    }
+    Ok(())
+}
+
+async fn change(config: Option<PathBuf>, which: &Which, path: &str) -> anyhow::Result<()> {
+    let answer = which.admin.client(config)?.post(path, &json!({ "to": which.number })).await?;
+    match (which.admin.for_people(), answer["suppressed"] == true) {
+        (false, _) => say(&format!("{answer}\n"))?,
+        (true, true) => outln!("nothing is sent to it any more"),
+        (true, false) => outln!("messages to it go on"),
+    }
+    Ok(())
+}
+
+/// What an import came to.
+#[derive(Default)]
+struct Tally {
+    added: u64,
+    known: u64,
+    wrong: u64,
+}
+
+impl Tally {
+    async fn send(&mut self, client: &AdminClient, entries: &mut Vec<Entry>) -> anyhow::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(entries);
+        let entries: Vec<Value> = entries.into_iter().map(Entry::into_json).collect();
+        let answer =
+            client.post("/api/suppressions/import", &json!({ "entries": entries })).await?;
+        self.added += answer["added"].as_u64().unwrap_or_default();
+        self.known += answer["known"].as_u64().unwrap_or_default();
+        Ok(())
+    }
+
+    fn note(&mut self, BadLine { line, reason }: &BadLine) {
+        self.wrong += 1;
+        match self.wrong {
+            MOST_NAMED => errln!("line {line}: {reason}; further lines are only counted"),
+            wrong if wrong < MOST_NAMED => errln!("line {line}: {reason}"),
+            _ => {}
+        }
+    }
+}
+
+async fn import(client: &AdminClient, list: ListFile, admin: &SendingArgs) -> anyhow::Result<()> {
+    let (mut tally, mut entries) = (Tally::default(), Vec::new());
+    for entry in list {
+        match entry? {
+            Ok(entry) => entries.push(entry),
+            Err(bad) => tally.note(&bad),
+        }
+        if entries.len() == AT_ONCE {
+            tally.send(client, &mut entries).await?;
+        }
+    }
+    tally.send(client, &mut entries).await?;
+    let Tally { added, known, wrong } = tally;
+    match admin.for_people() {
+        true => outln!("addresses that are suppressed now: {added}; that were before: {known}"),
+        false => {
+            say(&format!("{}\n", json!({ "added": added, "known": known, "wrong": wrong })))?;
+        }
+    }
+    if wrong > 0 {
+        bail!("{} wrong: correct them, and import the list again", lines_are(wrong));
+    }
+    Ok(())
+}
+
+fn lines_are(wrong: u64) -> String {
+    format!("{} {}", count(wrong, "line"), if wrong == 1 { "is" } else { "are" })
+}
+
+async fn export(client: &AdminClient, admin: &SendingArgs) -> anyhow::Result<()> {
+    const COLUMNS: [&str; 4] = ["to", "hash", "source", "at"];
+    const PER_PAGE: u32 = 1000;
+    if !admin.wants_json() {
+        say(&list_file::record(&COLUMNS)?)?;
+    }
+    let mut after: Option<String> = None;
+    loop {
+        let answer = page(client, after.as_deref(), PER_PAGE).await?;
+        for entry in answer["suppressions"].as_array().into_iter().flatten() {
+            match admin.wants_json() {
+                true => say(&format!("{entry}\n"))?,
+                false => say(&list_file::record(&COLUMNS.map(|column| text(&entry[column])))?)?,
+            }
+        }
+        match answer["next"].as_str() {
+            Some(next) => after = Some(next.to_owned()),
+            None => return Ok(()),
+        }
+    }
+}
