@@ -21,6 +21,7 @@ mod notify;
 mod numbers;
 mod output;
 mod purge;
+mod reconcile;
 mod secrets;
 mod send;
 mod senders;
@@ -160,6 +161,11 @@ enum Other {
     /// It asks Twilio, with the credentials of each account. Without an option it changes nothing.
     #[command(after_help = help::NUMBERS)]
     Numbers(numbers::Numbers),
+    /// Ask Twilio for what no callback has ended
+    ///
+    /// A server that sends does so by itself, at the times of outbound.reconcile_after_s.
+    #[command(after_help = help::RECONCILE)]
+    Reconcile(reconcile::Reconcile),
     /// Ask the running server whether it is ready
     ///
     /// It prints the server's answer, which is JSON.
@@ -237,6 +243,7 @@ impl Other {
             Self::Doctor(doctor) => doctor::run(config, doctor).await,
             Self::CallbackUrl(wanted) => callback_url::run(config, &wanted),
             Self::Numbers(numbers) => numbers::run(config, numbers).await,
+            Self::Reconcile(reconcile) => reconcile::run(config, reconcile).await,
             Self::Healthcheck { role } => healthcheck::run(config, role).await,
             Self::Completions { shell } => {
                 manual::completions(shell);

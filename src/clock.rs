@@ -158,6 +158,22 @@ impl Clock {
     }
 }
 
+/// An age such as 30s, 15m, 2h or 7d; `None` if the text is not one.
+#[must_use]
+pub fn age(text: &str) -> Option<Duration> {
+    let unit = text.chars().last().filter(char::is_ascii_alphabetic)?;
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        'd' => 24 * 60 * 60,
+        _ => return None,
+    };
+    // As many days as there are years in a timestamp.
+    Some(Duration::from_secs(number.min(4_000_000).saturating_mul(seconds)))
+}
+
 /// A duration in milliseconds, to the microsecond: what logs and commands print.
 #[must_use]
 pub fn millis(took: Duration) -> f64 {

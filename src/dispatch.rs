@@ -3,6 +3,7 @@
 
 pub mod country;
 pub mod evidence;
+pub mod follow_up;
 pub mod gates;
 pub mod outcome;
 pub mod pace;

@@ -6,11 +6,13 @@
 //! ```
 //!
 //! [`dispatcher`] takes an attempt from its slot to the answer, [`reconciler`] looks for what is unknown and ends what
-//! time has ended, [`verdict`] says what follows from an answer.
+//! time has ended, [`verdict`] says what follows from an answer, `follow_up` asks Twilio for statuses whose callbacks do
+//! not come.
 
 pub mod api;
 pub mod config;
 pub mod dispatcher;
+mod follow_up;
 pub mod gate;
 mod group;
 pub mod identity;
@@ -70,6 +72,7 @@ impl Outbound {
             reconciler::end_what_is_over(&self, &stop),
             reconciler::look(&self, &stop),
             reconciler::repace(&self, &stop),
+            follow_up::run(&self, &stop),
         );
     }
 }

@@ -81,6 +81,7 @@ pub(super) fn sending(metrics: &SendMetrics) -> SendHandles {
         oldest_due: metrics.oldest_due.clone(),
         unknown: metrics.unknown.clone(),
         mismatches: metrics.mismatches.clone(),
+        missed: metrics.missed.clone(),
         duplicates: metrics.duplicates.clone(),
     }
 }

@@ -1,11 +1,13 @@
 //! What the outbox keeps, as values: [`notification`], what is asked for; [`sending`], from a slot to an answer;
-//! [`settling`], what becomes of it then; [`standing`], what holds senders.
+//! [`settling`], what becomes of it then; [`standing`], what holds senders; [`following`], what Twilio is asked back.
 
+pub mod following;
 pub mod notification;
 pub mod sending;
 pub mod settling;
 pub mod standing;
 
+pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
     Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, PRIORITIES,
 };

@@ -118,6 +118,14 @@ pub(super) const NOTIFY: &str = help!(
     "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
 );
 
+pub(super) const RECONCILE: &str = help!(
+    "offhook reconcile --dry-run"
+    "offhook reconcile --older-than 30m";
+    0: "the server asks, or they are listed";
+    1: "the server does not answer";
+    "What Twilio says is stored as an event of its own, and counts like a callback."
+);
+
 pub(super) const SENDERS: &str = help!(
     "offhook senders list"
     "offhook senders pause shop"

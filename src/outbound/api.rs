@@ -2,6 +2,7 @@
 //! tokens are its own, because asking costs money.
 
 mod ask;
+mod reconcile;
 mod senders;
 mod suppressions;
 mod view;
@@ -77,7 +78,7 @@ pub(super) struct TokenId(pub(super) String);
 type Route = (&'static str, fn() -> MethodRouter<Arc<Api>>);
 
 /// Every route.
-pub const ROUTES: [Route; 13] = [
+pub const ROUTES: [Route; 14] = [
     ("/api/notifications", || get(ask::list).post(ask::ask)),
     ("/api/notifications/{id}", || get(ask::show)),
     ("/api/notifications/{id}/cancel", || post(ask::cancel)),
@@ -91,6 +92,7 @@ pub const ROUTES: [Route; 13] = [
     ("/api/suppressions", || get(suppressions::list).post(suppressions::add)),
     ("/api/suppressions/import", || post(suppressions::import)),
     ("/api/suppressions/lift", || post(suppressions::lift)),
+    ("/api/reconcile", || get(reconcile::list).post(reconcile::start)),
 ];
 
 /// The routes, each of which asks for a token.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::dispatch::pace::{Rate, SenderKind};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub writing_lease: Duration,
     /// Longest time of a request to the API.
     pub timeout: Duration,
+    /// When a status that says nothing final is asked for at Twilio.
+    pub follow_up: Times,
     /// When an attempt is looked up at Twilio, counted from when its outcome became unknown; ascending, at least one.
     pub looks: Vec<Duration>,
 }
@@ -190,6 +193,7 @@ pub(crate) mod testing {
             claim_lease: Duration::from_secs(2),
             writing_lease: Duration::from_secs(45),
             timeout: Duration::from_secs(30),
+            follow_up: Times::default(),
             looks: vec![Duration::from_secs(60)],
         }
     }

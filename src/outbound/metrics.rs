@@ -73,6 +73,10 @@ metrics! {
         clamped: IntCounter = "offhook_send_paces_clamped_total",
         /// Times that the store did not answer
         store_errors: IntCounter = "offhook_send_store_errors_total",
+        /// Final statuses that no callback reported, and Twilio said when it was asked
+        missed: IntCounter = "offhook_callbacks_missed_total",
+        /// Statuses that said nothing final in the end, when Twilio was asked for the last time, by the recipient's country
+        never_final: IntCounterVec = "offhook_statuses_never_final_total" by ["country"],
     }
 }
 
@@ -91,6 +95,9 @@ pub struct SendMetrics {
     pub duplicates: IntCounter,
     pub clamped: IntCounter,
     pub store_errors: IntCounter,
+    pub missed: IntCounter,
+    /// By country, of those that may be sent to at start; the last one is of all others.
+    never_final: Vec<(String, IntCounter)>,
     paused: IntGaugeVec,
     duration: Histogram,
     lateness: Histogram,
@@ -152,6 +159,13 @@ impl SendMetrics {
             duplicates: metrics.duplicates,
             clamped: metrics.clamped,
             store_errors: metrics.store_errors,
+            missed: metrics.missed,
+            never_final: countries(config)
+                .map(|country| {
+                    let counter = metrics.never_final.with_label_values(&[&country]);
+                    (country, counter)
+                })
+                .collect(),
             duration: metrics.duration,
             lateness: metrics.lateness,
             outcomes: metrics.outcomes,
@@ -189,6 +203,14 @@ impl SendMetrics {
         self.lateness.observe(late.as_secs_f64());
     }
 
+    /// Twilio never said how something to this country ended; `None` if the country is not known.
+    pub fn never_final(&self, country: Option<&str>) {
+        let of = self.never_final.iter().find(|(name, _)| Some(name.as_str()) == country);
+        if let Some((_, counter)) = of.or(self.never_final.last()) {
+            counter.inc();
+        }
+    }
+
     /// A notification was settled.
     pub fn settled(&self, state: NotificationState) {
         self.outcomes.of(state).inc();
@@ -222,6 +244,12 @@ impl SendMetrics {
             paused.set(standing.paused.contains(name).into());
         }
     }
+}
+
+/// The values of the label `country`.
+fn countries(config: &Config) -> impl Iterator<Item = String> {
+    let allowed = config.rules.countries.iter().map(|country| country.as_str().to_owned());
+    allowed.chain(std::iter::once("other".to_owned()))
 }
 
 impl AccountMetrics {

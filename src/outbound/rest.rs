@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use super::config::Credentials;
 use crate::clock::Clock;
 use crate::http::client::{self, Unbuildable};
-use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Page, ReadAnswer, path};
+use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Message, Page, ReadAnswer, path};
 
 /// Most bytes of an answer. A page of a list has 100 messages of at most 1,600 characters.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -92,6 +92,14 @@ impl Rest {
         let answer = self.get(by, &next.map_or_else(first, str::to_owned)).await;
         match answer {
             Some(whole) => whole.answer().to_list(account, self.clock.now()),
+            None => ReadAnswer::Failed { status: 0, code: None },
+        }
+    }
+
+    /// One message.
+    pub async fn fetch(&self, account: &str, by: &Credentials, sid: &str) -> ReadAnswer<Message> {
+        match self.get(by, &path::message(account, sid)).await {
+            Some(whole) => whole.answer().to_fetch(self.clock.now()),
             None => ReadAnswer::Failed { status: 0, code: None },
         }
     }

@@ -1,14 +1,12 @@
 //! What is asked, from the query of a URL: the same for the API and for the console.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::Problem;
 use crate::backend::search::{
     Cursor, EventSearch, Needle, OwnParameter, ROWS_PER_PAGE, StatusSearch, TimeRange,
 };
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 use crate::event::{Kind, Resource};
 use crate::labels::Label as _;
 use crate::twilio::privacy::Privacy;
@@ -143,7 +141,7 @@ fn span(since: &str, until: &str, now: Timestamp) -> Result<TimeRange, Problem> 
 
 /// A time, a date, or an age.
 pub(super) fn when(text: &str, now: Timestamp) -> Option<Timestamp> {
-    if let Some(ago) = ago(text) {
+    if let Some(ago) = clock::age(text) {
         let micros = i64::try_from(ago.as_micros()).ok()?;
         return Some(Timestamp::from_micros(now.micros().saturating_sub(micros)));
     }
@@ -151,20 +149,6 @@ pub(super) fn when(text: &str, now: Timestamp) -> Option<Timestamp> {
     let zoned =
         [text.to_owned(), format!("{text}Z"), format!("{text}:00Z"), format!("{text}T00:00:00Z")];
     zoned.iter().find_map(|text| Timestamp::parse_rfc3339(text))
-}
-
-fn ago(text: &str) -> Option<Duration> {
-    let unit = text.chars().last().filter(char::is_ascii_alphabetic)?;
-    let number: u64 = text[..text.len() - 1].parse().ok()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        'd' => 24 * 60 * 60,
-        _ => return None,
-    };
-    // As many days as there are years in a timestamp.
-    Some(Duration::from_secs(number.min(4_000_000).saturating_mul(seconds)))
 }
 
 fn cursor(text: &str) -> Result<Option<Cursor>, Problem> {

@@ -75,6 +75,20 @@ pub(super) fn mismatches(evidence: &Evidence<'_>) -> Vec<Sign> {
     (rose > 0).then(sign).into_iter().collect()
 }
 
+/// One or two may get lost anywhere; more have a cause.
+const MISSED: u64 = 5;
+
+pub(super) fn missed(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let rose = evidence.rose(minutes(60), |sample| sample.sending.missed);
+    let text = number_of(rose, "message", "messages");
+    let sign = || {
+        Sign::new(format!(
+            "Twilio was asked how {text} ended, which no callback reported. Callbacks get lost on the way."
+        ))
+    };
+    (rose >= MISSED).then(sign).into_iter().collect()
+}
+
 pub(super) fn duplicates(evidence: &Evidence<'_>) -> Vec<Sign> {
     let rose = evidence.rose(minutes(60), |sample| sample.sending.duplicates);
     let text = number_of(rose, "message was", "messages were");

@@ -112,6 +112,7 @@ pub struct SendHandles {
     pub oldest_due: Gauge,
     pub unknown: IntGauge,
     pub mismatches: IntCounter,
+    pub missed: IntCounter,
     pub duplicates: IntCounter,
 }
 

@@ -76,6 +76,7 @@ pub(crate) struct SendSample {
     pub(crate) oldest_due: f64,
     pub(crate) unknown: u64,
     pub(crate) mismatches: u64,
+    pub(crate) missed: u64,
     pub(crate) duplicates: u64,
 }
 
@@ -94,6 +95,7 @@ impl SendSample {
             oldest_due: handles.oldest_due.get(),
             unknown: whole(&handles.unknown),
             mismatches: handles.mismatches.get(),
+            missed: handles.missed.get(),
             duplicates: handles.duplicates.get(),
         }
     }

@@ -6,6 +6,7 @@
 pub(in crate::backend) mod answer;
 pub(in crate::backend) mod ask;
 pub(in crate::backend) mod claim;
+pub(in crate::backend) mod follow_ups;
 pub(in crate::backend) mod forget;
 pub(in crate::backend) mod look;
 pub(in crate::backend) mod settle;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{Store, on_store};
 use crate::backend::outbox::{
-    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Gated, Identity,
-    Known, Looked, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
-    Overdue, Search, SendingState, Settled, Suppression, Unknown, WriteAsk, Written,
+    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, FollowUp,
+    FollowUpAsk, Followed, Gated, Identity, Known, Looked, NewNotification, NewSuppression,
+    Notification, NotificationSearch, Outcome, Overdue, Search, SendingState, Settled, Suppression,
+    Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
-    answer, ask, claim, failed, forget, look, settle, state, suppressions, write,
+    answer, ask, claim, failed, follow_ups, forget, look, settle, state, suppressions, write,
 };
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
@@ -178,6 +179,65 @@ impl Outbox {
         }
         on_store!(self, outbox => outbox
             .transact(async |on| forget::treat(on, privacy).await)
+            .await)
+    }
+
+    /// Plans to ask Twilio for a page of statuses that say nothing final for long, and returns how many there were. What
+    /// is final meanwhile, or deleted, is forgotten.
+    pub async fn plan_follow_ups(&self, asked: &FollowUpAsk) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| {
+                follow_ups::tidy(on).await?;
+                follow_ups::plan(on, asked).await
+            })
+            .await)
+    }
+
+    /// Statuses that say nothing final for long, the oldest first.
+    pub async fn list_open_statuses(
+        &self,
+        asked: &FollowUpAsk,
+        limit: u32,
+    ) -> Result<Vec<FollowUp>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| follow_ups::list(on, asked, limit).await)
+            .await)
+    }
+
+    /// Takes what an account is to be asked for now, which no other process is handed for as long as `busy`; nothing while
+    /// the account is stopped.
+    pub async fn take_follow_ups(
+        &self,
+        account: &str,
+        limit: u32,
+        busy: Duration,
+    ) -> Result<Vec<FollowUp>, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| follow_ups::take(on, account, limit, busy).await)
+            .await)
+    }
+
+    /// Stores what Twilio said of a status, as an event, and what comes of it.
+    pub async fn followed_up(
+        &self,
+        one: &FollowUp,
+        said: Option<Event>,
+        followed: &Followed,
+    ) -> Result<(), CommitError> {
+        let Some(said) = said else {
+            return on_store!(self, outbox => outbox
+                .commit(async |on| follow_ups::followed(on, one, followed).await)
+                .await);
+        };
+        on_store!(self, outbox => outbox
+            .store(&Batch::from(said), async |on| follow_ups::followed(on, one, followed).await)
+            .await)
+    }
+
+    /// Asks for what is planned as soon as possible, and returns how many statuses that is.
+    pub async fn hurry_follow_ups(&self, asked: &FollowUpAsk) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| follow_ups::hurry(on, asked).await)
             .await)
     }
 

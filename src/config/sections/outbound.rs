@@ -14,6 +14,7 @@ use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
 use crate::dispatch::country::{Country, Number};
+use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::event::consent::AddressKey;
 use crate::inbound;
@@ -39,6 +40,7 @@ pub(crate) struct RawOutbound {
     pub(crate) writing_lease_ms: u64,
     pub(crate) timeout_ms: u64,
     pub(crate) look_after_s: Vec<u64>,
+    pub(crate) reconcile_after_s: Vec<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +71,7 @@ pub(crate) fn resolve(
     let rules = rules(loaded, &senders)?;
     let raw = &loaded.raw.outbound;
     let looks = looks(loaded, &api_url)?;
+    let follow_up = follow_up(loaded, &api_url)?;
     let suppression_key = suppression_key(loaded)?;
     check_times(loaded)?;
     if senders.is_empty() {
@@ -92,6 +95,7 @@ pub(crate) fn resolve(
         claim_lease: Duration::from_millis(raw.claim_lease_ms),
         writing_lease: Duration::from_millis(raw.writing_lease_ms),
         timeout: Duration::from_millis(raw.timeout_ms),
+        follow_up,
         looks,
     };
     Ok((Some(config), warnings))
@@ -263,6 +267,21 @@ fn looks(loaded: &Loaded, api_url: &str) -> Result<Vec<Duration>, ConfigError> {
         return Err(loaded.error("outbound.look_after_s", problem));
     }
     Ok(times.iter().copied().map(Duration::from_secs).collect())
+}
+
+fn follow_up(loaded: &Loaded, api_url: &str) -> Result<Times, ConfigError> {
+    // Callbacks come within minutes. What stands in for Twilio on this machine does as it is told.
+    let first_s = if twilio::is_local(api_url) { 1 } else { 600 };
+    let times = &loaded.raw.outbound.reconcile_after_s;
+    let is_early = times.first().is_some_and(|first| *first < first_s);
+    let read = Times::new(times.iter().copied().map(Duration::from_secs).collect());
+    read.filter(|_| !is_early).ok_or_else(|| {
+        let problem = format!(
+            "it must be 1 to 5 times in seconds, each later than the one before it, and none before {first_s}, while \
+             callbacks may still come"
+        );
+        loaded.error("outbound.reconcile_after_s", problem)
+    })
 }
 
 fn suppression_key(loaded: &Loaded) -> Result<Option<SecretString>, ConfigError> {

@@ -4,6 +4,7 @@ mod cancelled;
 mod consent;
 mod cooling;
 mod everywhere;
+mod follow_ups;
 mod lanes;
 mod late;
 
@@ -47,6 +48,7 @@ use self::everywhere::{
     after_a_purge_no_table_has_the_number_or_the_text, each_table_is_known_here,
     once_treated_no_table_has_the_number_or_the_text,
 };
+use self::follow_ups::what_no_callback_ends_is_asked_for_until_it_ends;
 use self::lanes::{
     adoption_leaves_what_a_person_holds, what_cannot_go_is_not_in_the_way,
     what_waits_has_the_pace_of_its_sender,
@@ -144,6 +146,7 @@ both_stores![
     a_purge_of_a_time_leaves_what_is_planned,
     what_is_settled_is_kept_as_privacy_says,
     what_was_sent_goes_when_it_is_old,
+    what_no_callback_ends_is_asked_for_until_it_ends,
     what_cannot_go_is_not_in_the_way,
     what_waits_has_the_pace_of_its_sender,
     adoption_leaves_what_a_person_holds,

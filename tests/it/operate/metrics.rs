@@ -14,7 +14,9 @@ every_mode! {
 pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_about_other_accounts_total", "counter"),
     ("offhook_accept_failures_total", "counter"),
+    ("offhook_callbacks_missed_total", "counter"),
     ("offhook_differing_duplicates_total", "counter"),
+    ("offhook_statuses_never_final_total", "counter"),
     ("offhook_twiml_requests_total", "counter"),
     ("offhook_admin_wrong_tokens_total", "counter"),
     ("offhook_batch_events", "histogram"),

@@ -90,6 +90,9 @@ async fn answers_are_as_described() {
         ),
         (&get, "/api/suppressions", "/api/suppressions", None, 200),
         (&post, "/api/suppressions/lift", "/api/suppressions/lift", Some(number), 200),
+        (&get, "/api/reconcile", "/api/reconcile?older_than_s=0", None, 200),
+        (&get, "/api/reconcile", "/api/reconcile?older_than_s=x", None, 400),
+        (&post, "/api/reconcile", "/api/reconcile", Some(json!({ "older_than_s": 0 })), 200),
         (&post, "/api/notifications/{id}/cancel", &cancel, None, 200),
     ] {
         let (status, answer) =

@@ -39,6 +39,17 @@ async fn a_message_is_confirmed_by_its_callbacks(mode: Mode) {
     assert_eq!(found["notifications"][0]["id"], json!(id));
 }
 
+/// Callbacks get lost on the way: Twilio is asked, and what it says confirms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_callback_twilio_is_asked() {
+    let behaviour = Behaviour { callbacks_missing: Share::ALWAYS, ..Behaviour::default() };
+    let times = "reconcile_after_s = [1, 2]\n";
+    let sending = Sending::with(Mode::Embedded, behaviour, times).await;
+    let id = sending.ask(&message(1)).await;
+    sending.reaches(&id, "confirmed").await;
+    assert_eq!(sending.offhook().client.metric("offhook_callbacks_missed_total").await, 1.0);
+}
+
 async fn a_message_that_cannot_be_delivered_has_failed(mode: Mode) {
     let behaviour = Behaviour { undelivered: Share::ALWAYS, ..Behaviour::default() };
     let sending = Sending::start(mode, behaviour).await;

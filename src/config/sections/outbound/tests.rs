@@ -107,6 +107,13 @@ fn bounds_of_0_and_times_that_contradict_each_other_are_refused() {
         let text = format!("[outbound]\nlook_after_s = {wrong}\n");
         check_wrong(&text, &["outbound.look_after_s (", "my.toml", "lists lag"]);
     }
+    for wrong in ["[]", "[599]", "[3600, 3600]", "[3600, 600]", "[601, 602, 603, 604, 605, 606]"] {
+        let text = format!("[outbound]\nreconcile_after_s = {wrong}\n");
+        check_wrong(
+            &text,
+            &["outbound.reconcile_after_s (", "my.toml", "callbacks may still come"],
+        );
+    }
     let pretend = "[outbound]\nlook_after_s = [1, 3]\n[twilio]\napi_url = \"http://127.0.0.1:1\"\n";
     assert_eq!(sending(pretend).looks, [1, 3].map(Duration::from_secs));
     // They are checked without a sender, too.

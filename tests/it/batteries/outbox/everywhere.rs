@@ -10,13 +10,14 @@ use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge, stop};
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 19] = [
     "attempt_sids",
     "attempts",
     "changes",
     "copies",
     "events",
     "feed",
+    "follow_ups",
     "forward_given_up",
     "forward_waiting",
     "forwards",

@@ -1,0 +1,56 @@
+//! Statuses that say nothing final for long.
+
+use std::time::Duration;
+
+use offhook::backend::outbox::{FollowUp, FollowUpAsk, Followed};
+use offhook::clock::{Clock, Timestamp};
+use offhook::event::Resource;
+
+use super::{ACCOUNT, Store, accepted, without_an_id};
+
+/// Events of these tests are from 1970.
+fn ask() -> FollowUpAsk {
+    FollowUpAsk {
+        accounts: vec![ACCOUNT.to_owned()],
+        resource: Resource::Message,
+        before: Clock::System.now(),
+        since: Timestamp::from_micros(0),
+    }
+}
+
+async fn taken(store: &Store) -> Vec<FollowUp> {
+    let taken = store.outbox.take_follow_ups(ACCOUNT, 10, Duration::ZERO).await;
+    taken.expect("the store")
+}
+
+/// Of three messages one ends by a callback, one by what Twilio says, and one never. That of another account is none of
+/// this deployment's business.
+pub(super) async fn what_no_callback_ends_is_asked_for_until_it_ends(store: Store) {
+    let outbox = &store.outbox;
+    for sid in ["SM1", "SM2", "SM3"] {
+        without_an_id(&store, sid, ACCOUNT, "sent").await;
+    }
+    without_an_id(&store, "SM4", "AC2", "sent").await;
+    without_an_id(&store, "SM5", ACCOUNT, "delivered").await;
+    let sids = |all: Vec<FollowUp>| all.into_iter().map(|one| one.sid).collect::<Vec<_>>();
+    let open = outbox.list_open_statuses(&ask(), 10).await.expect("the store");
+    assert_eq!(sids(open), ["SM1", "SM2", "SM3"]);
+    let young = FollowUpAsk { before: ask().since, ..ask() };
+    assert_eq!(outbox.plan_follow_ups(&young).await, Ok(0));
+    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(3));
+    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(0), "once");
+
+    without_an_id(&store, "SM1", ACCOUNT, "delivered").await;
+    let found = taken(&store).await;
+    let [two, three] = &found[..] else { panic!("{found:?}") };
+    let offhook::backend::outbox::Outcome::Accepted { event, .. } = accepted("SM2") else {
+        panic!("it is an event")
+    };
+    outbox.followed_up(two, Some(*event), &Followed::Ended).await.expect("the store");
+    assert_eq!(sids(taken(&store).await), ["SM3"], "what is ended is forgotten");
+    outbox.followed_up(three, None, &Followed::Never).await.expect("the store");
+    assert_eq!(taken(&store).await, []);
+    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(1), "SM2 is open still");
+    assert_eq!(outbox.hurry_follow_ups(&ask()).await, Ok(2), "a person asks for all again");
+    assert_eq!(sids(taken(&store).await), ["SM2", "SM3"]);
+}
