@@ -10,6 +10,7 @@
 //! not come.
 
 pub mod api;
+pub mod asks;
 pub mod config;
 pub mod dispatcher;
 mod follow_up;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::backend::postgres::{Handles, Postgres};
 use crate::backend::{Outbox, Store};
 use crate::config::{Config, StoreUrl};
-use crate::outbound::{InForce, Outbound, Rest, SendMetrics, api};
+use crate::outbound::{InForce, Outbound, Rest, SendMetrics, api, asks};
 use crate::spans::Spans;
 use crate::tasks::Tasks;
 
@@ -70,6 +70,12 @@ pub(super) fn start(
             }
         });
     }
-    let api = api::Api::new(in_force.clone(), outbox.clone(), config.clock, spans, news);
+    // As long as the private listener answers.
+    let (asks, keep) = asks::asks(outbox.clone());
+    let (watching, until) = tasks.watching();
+    watching.spawn(async move {
+        until.run_until_cancelled(keep).await;
+    });
+    let api = api::Api::new(in_force.clone(), outbox.clone(), asks, config.clock, spans, news);
     Ok(api::router(api))
 }

@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::asks::Asks;
 use super::{Hashes, InForce};
 use crate::backend::{BackendError, Outbox};
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ pub struct Api {
     pub config: InForce,
     /// Where it is kept what is to be sent.
     pub outbox: Outbox,
+    /// What keeps it.
+    pub asks: Asks,
     /// What defaults of deadlines are measured by.
     pub clock: Clock,
     /// Where traces go.
@@ -62,12 +65,13 @@ impl Api {
     pub fn new(
         config: InForce,
         outbox: Outbox,
+        asks: Asks,
         clock: Clock,
         spans: Spans,
         news: watch::Sender<()>,
     ) -> Self {
         let (refusals, hashes) = (Mutex::new(()), OnceCell::new());
-        Self { config, outbox, clock, spans, news, refusals, hashes }
+        Self { config, outbox, asks, clock, spans, news, refusals, hashes }
     }
 }
 

@@ -40,6 +40,19 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| ask::ask(on, new).await).await)
     }
 
+    /// Keeps notifications in one transaction, each unless its key was used before; what came of each, in their order.
+    pub async fn ask_all(&self, news: &[NewNotification]) -> Result<Vec<Asked>, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| {
+                let mut asked = Vec::with_capacity(news.len());
+                for new in news {
+                    asked.push(ask::ask(on, new).await?);
+                }
+                Ok(asked)
+            })
+            .await)
+    }
+
     /// A notification with its attempts.
     pub async fn find(
         &self,

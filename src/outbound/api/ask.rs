@@ -203,13 +203,14 @@ pub(super) async fn ask(
     if let Some(gate) = refused(&config, &new, now) {
         return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
     }
-    let segments = new.segments;
+    let (id, segments, sender) = (new.id.clone(), new.segments, new.sender.clone());
+    let token = new.token.clone();
     let mut trace = Trace::of_ask(&api.spans, new.attempt);
-    trace.is_of(&new.sender);
-    let (id, repeated) = match api.outbox.ask(&new).await.map_err(unavailable)? {
+    trace.is_of(&sender);
+    let (id, repeated) = match api.asks.keep(new).await.map_err(unavailable)? {
         Asked::Kept => {
             api.news.send_replace(());
-            (new.id, false)
+            (id, false)
         }
         Asked::Before(id) => (id, true),
         Asked::Conflict => {
@@ -218,7 +219,6 @@ pub(super) async fn ask(
         }
     };
     trace.ends(if repeated { "repeated" } else { "kept" });
-    let (token, sender) = (&new.token, &new.sender);
     info!(
         notification = id,
         token,

@@ -279,6 +279,10 @@ async fn a_key_is_for_one_request(store: Store) {
     assert_eq!(outbox.ask(&with_key(3, "other", "t")).await, Ok(Asked::Conflict));
     assert_eq!(outbox.ask(&with_key(4, "h", "u")).await, Ok(Asked::Kept), "another token");
     assert_eq!(outbox.ask(&new(5)).await, Ok(Asked::Kept), "without a key each is new");
+    // Two of one transaction may have one key.
+    let group = [with_key(6, "h", "v"), with_key(7, "h", "v"), with_key(8, "other", "v")];
+    let asked = [Asked::Kept, Asked::Before("ntf_6".to_owned()), Asked::Conflict];
+    assert_eq!(outbox.ask_all(&group).await, Ok(asked.to_vec()));
     let search = NotificationSearch { limit: 2, ..NotificationSearch::default() };
     let first = outbox.list(&search).await.expect("a page");
     assert_eq!(first.len(), 2);
