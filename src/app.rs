@@ -38,6 +38,7 @@ use crate::backend::{
 };
 use crate::clock::Clock;
 use crate::config::{self, Config, Deployment};
+use crate::event::consent::AddressKey;
 use crate::forward;
 use crate::inbound::{Health, Inbound};
 use crate::outbound::{self, InForce, SendMetrics};
@@ -199,12 +200,14 @@ pub async fn start(
 
     let (token, read_token) = (config.admin.token.clone(), config.admin.read_token.clone());
     let auth = admin::Auth::new(token, read_token, &registry)?;
+    let suppression_key = config.outbound.as_ref().and_then(|it| it.suppression_key.as_ref());
+    let address_key = suppression_key.map(AddressKey::new);
     let admin = Admin {
         registry,
         handles,
         reader,
         forwards: ForwardDoors { forwards, feed: feed.feed.clone(), configured },
-        sending: SendDoors { outbox, configured: senders },
+        sending: SendDoors { outbox, configured: senders, address_key },
         feed,
         probes,
         durabilities,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::backend::Outbox;
+use secrecy::SecretString;
+
+use crate::backend::{BackendError, Outbox};
+use crate::event::consent::AddressKey;
 
 /// What is sent, as people look at it.
 #[derive(Clone, Debug)]
@@ -13,6 +16,26 @@ pub struct SendDoors {
     pub outbox: Outbox,
     /// The senders of this process's configuration in force.
     pub configured: Arc<ArcSwap<Vec<ConfiguredSender>>>,
+    /// The configured key of the hashes of addresses; without one it is the store's.
+    pub address_key: Option<AddressKey>,
+}
+
+impl SendDoors {
+    /// The keyed hashes of a number, as notifications have them; none where nothing is sent.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn hashes(&self, number: &str) -> Result<Vec<String>, BackendError> {
+        if self.configured.load().is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(key) = &self.address_key {
+            return Ok(key.addresses(number).into());
+        }
+        let new = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+        let identity = self.outbox.identity(&new).await?;
+        Ok(AddressKey::new(&SecretString::from(identity.secret)).addresses(number).into())
+    }
 }
 
 /// A `[[sender]]`, as far as it may be shown.

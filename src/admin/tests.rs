@@ -78,7 +78,11 @@ impl Server {
                     form: "twilio",
                 }],
             },
-            sending: SendDoors { outbox: store.outbox(), configured: Arc::default() },
+            sending: SendDoors {
+                outbox: store.outbox(),
+                configured: Arc::default(),
+                address_key: None,
+            },
             probes: vec![(Need::Must, Probe::Store(store.health()))],
             dead_letters: DeadLetters::default(),
             purge,

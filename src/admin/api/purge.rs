@@ -61,6 +61,7 @@ impl PurgeRequest {
         let selection = Selection {
             sid: set("sid", &self.sid)?,
             addresses: addresses.unwrap_or_default(),
+            to_hashes: Vec::new(),
             account: set("account", &self.account)?,
             before: before.transpose()?,
         };
@@ -118,7 +119,10 @@ pub(super) async fn purge(
     let Json(wanted) = wanted?;
     let privacy = admin.privacy.now();
     let masked = wanted.number.is_some() && !privacy.tells_numbers_apart();
-    let (selection, place) = (wanted.selection(&privacy, admin.clock.now())?, wanted.place()?);
+    let (mut selection, place) = (wanted.selection(&privacy, admin.clock.now())?, wanted.place()?);
+    if let Some(number) = wanted.number.as_deref() {
+        selection.to_hashes = admin.sending.hashes(number.trim()).await?;
+    }
     let mode = if wanted.dry_run { Mode::Count } else { Mode::Delete };
     let (found, next) = some(&admin, &selection, place, mode).await?;
     let waiting = match next {

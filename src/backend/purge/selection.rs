@@ -15,6 +15,8 @@ pub struct Selection {
     pub sid: Option<String>,
     /// A number or an address, in each form in which it may be stored.
     pub addresses: Vec<String>,
+    /// The keyed hashes of that number, by which what was sent is found once its address is not kept any more.
+    pub to_hashes: Vec<String>,
     /// The account.
     pub account: Option<String>,
     /// Only rows from before this time.

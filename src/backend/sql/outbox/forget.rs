@@ -55,7 +55,8 @@ fn condition<S: Session>(selection: &Selection, after: &str) -> (String, Vec<Par
         true => "n.state <> 'open'".to_owned(),
         false => {
             bound.push(selection.addresses.clone().into());
-            S::among("n.\"to\"", 2)
+            bound.push(selection.to_hashes.clone().into());
+            format!("({} OR {})", S::among("n.\"to\"", 2), S::among("n.to_hash", 3))
         }
     };
     let mut add = |sql: &str, param: Param| {

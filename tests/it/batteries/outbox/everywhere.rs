@@ -1,6 +1,6 @@
 //! What is forgotten is in no table. Every table of the schema is looked at, so that a new one is not left out.
 
-use offhook::backend::purge::Mode;
+use offhook::backend::purge::{Mode, Selection};
 use offhook::dispatch::suppression::Source;
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
@@ -151,4 +151,8 @@ pub(super) async fn once_treated_no_table_has_the_number_or_the_text(store: Stor
     assert_eq!(store.outbox.treat(&privacy).await, Ok(1));
     assert_eq!(holding(&store, number).await, [""; 0]);
     assert_eq!(holding(&store, text).await, [""; 0]);
+    // Its address is gone, and a purge of the person finds it.
+    assert_eq!(purge(&store, &of(1), Mode::Count).await.notifications, 0);
+    let selection = Selection { to_hashes: vec![new(1).to_hash], ..of(1) };
+    assert_eq!(purge(&store, &selection, Mode::Delete).await.notifications, 1);
 }
