@@ -12,7 +12,7 @@ pub const TIMES: [Duration; 3] =
     [Duration::from_secs(3600), Duration::from_secs(6 * 3600), Duration::from_secs(24 * 3600)];
 
 /// No call is asked for earlier: it may last as long as Twilio's default `TimeLimit`, 4 hours, and 5 minutes pass until its
-/// callbacks are late. [D, https://www.twilio.com/docs/voice/api/call-resource]
+/// callbacks are late. Source: <https://www.twilio.com/docs/voice/api/call-resource>.
 const SHORTEST_OF_CALLS: Duration = Duration::from_secs(4 * 3600 + 300);
 
 /// What is not heard of for longer after the last time is left alone: it is from before offhook asked.

@@ -36,7 +36,6 @@ impl Asks {
 }
 
 /// What takes requests, and what keeps them in the store until the last [`Asks`] is gone.
-#[must_use]
 pub fn asks(outbox: Outbox) -> (Asks, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
     let commit = async move {
