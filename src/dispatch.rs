@@ -7,6 +7,7 @@ pub mod follow_up;
 pub mod gates;
 pub mod outcome;
 pub mod pace;
+pub mod quiet_hours;
 pub mod reconcile;
 pub mod rejection;
 pub mod segments;

@@ -44,6 +44,9 @@ struct Message {
     /// When it is of no use any more: 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
+    /// The zone that the recipient is in, for quiet hours: America/New_York
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
     /// If it stays unknown whether it was sent: report, or resend
     #[arg(long, value_name = "WHAT")]
     on_unknown: Option<String>,
@@ -133,9 +136,24 @@ fn path(id: &str, rest: &str) -> String {
 
 async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> anyhow::Result<()> {
     let client = admin.client(config)?;
-    let Message { to, text: body, purpose, sender, deadline, on_unknown, reference, key, wait } =
-        message;
-    let optional = [("sender", sender), ("deadline", deadline), ("on_unknown", on_unknown)];
+    let Message {
+        to,
+        text: body,
+        purpose,
+        sender,
+        deadline,
+        time_zone,
+        on_unknown,
+        reference,
+        key,
+        wait,
+    } = message;
+    let optional = [
+        ("sender", sender),
+        ("deadline", deadline),
+        ("time_zone", time_zone),
+        ("on_unknown", on_unknown),
+    ];
     let mut asked = json!({ "to": to, "text": body, "purpose": purpose });
     for (name, value) in optional.into_iter().chain([("reference", reference)]) {
         if let Some(value) = value {

@@ -6,11 +6,12 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 10] = [
+const RELOADED: [&str; 11] = [
     "account",
     "fallback",
     "incoming_message",
     "privacy",
+    "quiet_hours",
     "sender",
     "outbound.tokens",
     "outbound.countries",

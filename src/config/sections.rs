@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod outbound;
 pub(crate) mod privacy;
 pub(crate) mod public_url;
+pub(crate) mod quiet_hours;
 pub(crate) mod retention;
 pub(crate) mod sender;
 pub(crate) mod spool;
@@ -41,6 +42,7 @@ pub(crate) struct Raw {
     pub(crate) retention: retention::RawRetention,
     pub(crate) fallback: fallback::RawFallback,
     pub(crate) incoming_message: incoming_message::RawIncomingMessage,
+    pub(crate) quiet_hours: quiet_hours::RawQuietHours,
     #[serde(default)]
     pub(crate) forward: Vec<forward::RawForward>,
     pub(crate) twilio: twilio::RawTwilio,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Purpose;
 use super::country::{Country, Number};
+use super::quiet_hours::{Quiet, QuietHours, Zone};
 use crate::clock::Timestamp;
 use crate::labels::labels;
 
@@ -19,6 +20,8 @@ labels! {
         Country = "country",
         /// The deployment sends to certain numbers only.
         OnlyTo = "only_to",
+        /// It is night where the recipient is, or may be.
+        QuietHours = "quiet_hours",
         /// It would be of no use any more.
         Deadline = "deadline",
         /// The recipient has had enough messages in the last hour.
@@ -87,6 +90,8 @@ pub struct Rules {
     pub max_per_recipient_hour: u32,
     /// Messages of the deployment in a day, which begins at midnight UTC.
     pub max_per_day: u32,
+    /// When recipients are not disturbed; `None` if at any hour.
+    pub quiet_hours: Option<QuietHours>,
 }
 
 /// Messages to one recipient in an hour, unless configured.
@@ -99,6 +104,10 @@ pub const MAX_PER_DAY: u32 = 1_000;
 pub struct Known<'a> {
     /// The recipient, without the channel.
     pub to: &'a Number,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// The recipient's own zone, if the request said it.
+    pub zone: Option<&'a Zone>,
     /// When it is of no use any more.
     pub deadline: Timestamp,
     /// Whether the latest entry about the recipient says stop.
@@ -142,8 +151,27 @@ impl Rules {
         refused.into_iter().find(|(_, refused)| *refused).map(|(gate, _)| gate)
     }
 
+    /// Whether it is quiet at the recipient's; `None` if that is not asked.
+    #[must_use]
+    pub fn quiet(&self, to: &Number, zone: Option<&Zone>, now: Timestamp) -> Option<Quiet> {
+        Some(self.quiet_hours.as_ref()?.ask(to, zone, now))
+    }
+
+    fn quiet_until(&self, known: &Known<'_>, now: Timestamp) -> Option<Timestamp> {
+        if !QuietHours::hold(known.purpose) {
+            return None;
+        }
+        match self.quiet(known.to, known.zone, now)? {
+            // It would not be there before it is quiet.
+            Quiet::No { until } => validity(until, now).is_none().then_some(until),
+            Quiet::Until(until) => Some(until),
+            Quiet::Always => Some(Timestamp::from_micros(i64::MAX)),
+        }
+    }
+
     fn hold(&self, known: &Known<'_>, now: Timestamp) -> Option<(Gate, Timestamp)> {
         let held = [
+            (Gate::QuietHours, self.quiet_until(known, now)),
             (Gate::RecipientLimit, self.recipient_free_at(known.recent, now)),
             (Gate::DailyLimit, (known.sent_today >= self.max_per_day).then(|| midnight_after(now))),
             (Gate::Sender, known.sender.end(now)),
@@ -174,6 +202,15 @@ const SHORTEST_VALIDITY: Duration = Duration::from_secs(5);
 pub fn validity(deadline: Timestamp, now: Timestamp) -> Option<Duration> {
     let left = Duration::from_secs(deadline.since(now).as_secs());
     (left >= SHORTEST_VALIDITY).then(|| left.min(LONGEST_VALIDITY))
+}
+
+/// Until when a message that is sent now may be delivered: until its deadline, and not in quiet hours.
+#[must_use]
+pub fn valid_until(purpose: Purpose, deadline: Timestamp, quiet: Option<Quiet>) -> Timestamp {
+    match quiet {
+        Some(Quiet::No { until }) if QuietHours::hold(purpose) => deadline.min(until),
+        _ => deadline,
+    }
 }
 
 /// The moment from which a message of this deadline has expired.
@@ -207,6 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::dispatch::quiet_hours::Hours;
 
     /// 2025-11-24 16:00 UTC, and this many seconds.
     fn at(seconds: i64) -> Timestamp {
@@ -223,12 +261,15 @@ mod tests {
             only_to: Vec::new(),
             max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
             max_per_day: MAX_PER_DAY,
+            quiet_hours: None,
         }
     }
 
     fn known(to: &Number) -> Known<'_> {
         Known {
             to,
+            purpose: Purpose::Transactional,
+            zone: None,
             deadline: at(36_000),
             suppressed: false,
             recent: &[],
@@ -273,6 +314,38 @@ mod tests {
         let held = Known { deployment: Pause::Indefinite, ..known(&us) };
         let expiry = Timestamp::from_micros(at(36_000 - 5).micros() + 1);
         check(held, hold(Gate::Deployment, expiry));
+    }
+
+    fn quiet_hours() -> QuietHours {
+        QuietHours { hours: Hours::TCPA, unknown: None }
+    }
+
+    #[test]
+    fn quiet_hours_hold_all_but_alerts_and_passwords() {
+        let rules = Rules { quiet_hours: Some(quiet_hours()), ..rules() };
+        // 16:00 UTC is 11 o'clock in New York, and 6 in Honolulu.
+        let (new_york, honolulu) = (number("+12125550100"), number("+18085550100"));
+        let check = |known: Known<'_>, expected, until| {
+            assert_eq!(rules.ask(&known, at(0)), expected);
+            let quiet = rules.quiet(known.to, known.zone, at(0));
+            assert_eq!(valid_until(known.purpose, known.deadline, quiet), until);
+        };
+        let far = |known| Known { deadline: at(90_000), ..known };
+        check(far(known(&new_york)), Verdict::Pass, at(10 * 3600));
+        check(known(&new_york), Verdict::Pass, at(36_000));
+        let held = hold(Gate::QuietHours, at(2 * 3600));
+        check(known(&honolulu), held, at(36_000));
+        for purpose in [Purpose::Alert, Purpose::Otp] {
+            check(Known { purpose, ..known(&honolulu) }, Verdict::Pass, at(36_000));
+        }
+        let own = Zone::parse("Europe/Berlin");
+        check(Known { zone: own.as_ref(), ..known(&honolulu) }, Verdict::Pass, at(4 * 3600));
+        let gone = Known { deadline: at(3600), ..known(&honolulu) };
+        let expiry = Timestamp::from_micros(at(3595).micros() + 1);
+        check(gone, hold(Gate::QuietHours, expiry), at(3600));
+        // What would be there only after 21 o'clock waits for 8.
+        let late = rules.ask(&far(known(&new_york)), at(10 * 3600 - 4));
+        assert_eq!(late, hold(Gate::QuietHours, at(10 * 3600)));
     }
 
     #[test]
@@ -324,18 +397,19 @@ mod tests {
             deadline in -10..90_000_i64,
             sent in prop::collection::vec(-7200..0_i64, 0..8),
             sent_today in 0..2_000_u32,
-            sender in pause(), account in pause(), deployment in pause(),
+            sender in pause(), account in pause(), deployment in pause(), quiet: bool,
         ) {
+            let rules = Rules { quiet_hours: quiet.then(quiet_hours), ..rules() };
             let mut recent: Vec<Timestamp> = sent.into_iter().map(at).collect();
             recent.sort_by(|a, b| b.cmp(a));
             let to = number("+12125550100");
             let asked = Known {
-                to: &to, deadline: at(deadline), suppressed: false, recent: &recent, sent_today,
+                to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false, recent: &recent, sent_today,
                 sender, account, deployment,
             };
             let (mut now, mut known, mut holds) = (at(0), asked, 0);
             loop {
-                match rules().ask(&known, now) {
+                match rules.ask(&known, now) {
                     Verdict::Hold { until, .. } => {
                         prop_assert!(until > now, "it would be asked again at once");
                         now = until;
@@ -347,6 +421,9 @@ mod tests {
                     Verdict::Pass => {
                         let left = validity(known.deadline, now);
                         prop_assert!(left.is_some_and(|left| left <= known.deadline.since(now)));
+                        let quiet = rules.quiet(&to, None, now);
+                        let until = valid_until(known.purpose, known.deadline, quiet);
+                        prop_assert!(validity(until, now).is_some(), "it is quiet before it is there");
                         break;
                     }
                     Verdict::Refuse { gate } => {

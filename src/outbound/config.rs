@@ -168,6 +168,7 @@ pub(crate) mod testing {
             only_to: Vec::new(),
             max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
             max_per_day: MAX_PER_DAY,
+            quiet_hours: None,
         };
         let credentials = Credentials { user: "AC1".to_owned(), password: "t0ken".into() };
         Config {

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::Outbound;
 use super::config::{Config, Origin, Sender};
 use super::group::{self, Answers, Writes};
 use super::rest::Created;
 use super::trace::Trace;
 use super::verdict::{self, sent};
+use super::{Outbound, gate};
 use crate::backend::outbox::{
     Answered, Back, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written,
 };
@@ -22,6 +22,7 @@ use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::NotificationState;
 use crate::dispatch::gates::{self, Gate};
 use crate::dispatch::pace::Lateness;
+use crate::dispatch::quiet_hours::{Quiet, Zone};
 use crate::event::{AttemptId, Event};
 use crate::labels::Label as _;
 use crate::outage::Outage;
@@ -231,6 +232,18 @@ impl Lane {
         sleep(STOP_GRACE).await;
     }
 
+    /// How long Twilio may try: not into the recipient's night. What goes at any hour is counted if it is night there.
+    fn validity(&self, config: &Config, letter: &Letter) -> Option<Duration> {
+        let Letter { purpose, deadline, written_at, .. } = *letter;
+        let (to, rules) = (gate::number(&letter.to)?, &config.rules);
+        let zone = letter.time_zone.as_deref().and_then(Zone::parse);
+        let quiet = rules.quiet(&to, zone.as_ref(), written_at);
+        if matches!(quiet, Some(Quiet::Until(_) | Quiet::Always)) {
+            self.outbound.metrics.disturbed(purpose);
+        }
+        gates::validity(gates::valid_until(purpose, deadline, quiet), written_at)
+    }
+
     async fn create(&self, id: AttemptId, letter: &Letter, trace: &mut Trace<'_>) -> Outcome {
         let Outbound { config, rest, metrics, .. } = &self.outbound;
         let config = config.now();
@@ -239,7 +252,7 @@ impl Lane {
             // A reload or another process's configuration: another process may have it.
             return held();
         };
-        let Some(validity) = gates::validity(letter.deadline, letter.written_at) else {
+        let Some(validity) = self.validity(&config, letter) else {
             return held();
         };
         let callback = status_callback(&config.callback_url, id);

@@ -4,6 +4,7 @@ use crate::backend::outbox::{Gated, Known};
 use crate::clock::Timestamp;
 use crate::dispatch::country::Number;
 use crate::dispatch::gates::{self, Gate, Rules, Verdict};
+use crate::dispatch::quiet_hours::Zone;
 
 /// What may be sent.
 #[derive(Clone, Debug)]
@@ -28,8 +29,11 @@ impl Gates {
         let Some(to) = number(&known.to) else {
             return Gated::Refuse { gate: Gate::Country.as_str() };
         };
+        let zone = known.time_zone.as_deref().and_then(Zone::parse);
         let known = gates::Known {
             to: &to,
+            purpose: known.purpose,
+            zone: zone.as_ref(),
             deadline: known.deadline,
             suppressed: known.suppressed,
             recent: &known.recent,

@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
-use crate::dispatch::NotificationState;
 use crate::dispatch::gates::Gate;
 use crate::dispatch::rejection::Reason;
+use crate::dispatch::{NotificationState, Purpose};
 use crate::labels::{Label as _, labels};
 use crate::metrics::{Counters, metrics, show};
 
@@ -55,6 +55,8 @@ metrics! {
         held: Counters<Gate> = "offhook_send_held_total" by ["gate"],
         /// Times that a gate refused a message
         refused: Counters<Gate> = "offhook_send_refused_total" by ["gate"],
+        /// Messages that went in the recipient's quiet hours, because their purpose does not wait
+        disturbed: Counters<Purpose> = "offhook_send_in_quiet_hours_total" by ["purpose"],
         /// Messages that may be sent now and wait for their pace, without those that are held or paused
         due: IntGauge = "offhook_send_due",
         /// How long the oldest of them has been due, or 0
@@ -105,6 +107,7 @@ pub struct SendMetrics {
     errors: Counters<Reason>,
     held: Counters<Gate>,
     refused: Counters<Gate>,
+    disturbed: Counters<Purpose>,
 }
 
 /// The metrics of one account.
@@ -172,6 +175,7 @@ impl SendMetrics {
             errors: metrics.errors,
             held: metrics.held,
             refused: metrics.refused,
+            disturbed: metrics.disturbed,
         };
         registered.show_senders(config);
         Ok(registered)
@@ -224,6 +228,11 @@ impl SendMetrics {
     /// A gate held a message.
     pub fn held(&self, gate: Gate) {
         self.held.of(gate).inc();
+    }
+
+    /// A message went in the recipient's quiet hours.
+    pub fn disturbed(&self, purpose: Purpose) {
+        self.disturbed.of(purpose).inc();
     }
 
     /// A gate refused a message.

@@ -382,6 +382,8 @@ fn notification(attempt: AttemptId) -> NewNotification {
         reference: Some("order-7".to_owned()),
         // The year 2100: the store measures it by its own clock.
         deadline: Timestamp::from_micros(4_102_444_800_000_000),
+        time_zone: None,
+        held: None,
         attempt,
     }
 }

@@ -37,6 +37,10 @@ pub struct NewNotification {
     pub reference: Option<String>,
     /// After this nothing is sent any more.
     pub deadline: Timestamp,
+    /// The recipient's own zone, if it is known.
+    pub time_zone: Option<String>,
+    /// The gate that holds it already, and until when.
+    pub held: Option<(&'static str, Timestamp)>,
     /// The id of its first attempt.
     pub attempt: AttemptId,
 }
@@ -90,6 +94,8 @@ pub struct Notification {
     pub reference: Option<String>,
     /// After this nothing is sent any more.
     pub deadline: Timestamp,
+    /// The recipient's own zone, if it is known and may be kept.
+    pub time_zone: Option<String>,
     /// Where it stands.
     pub state: NotificationState,
     /// Why it ended so.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::dispatch::Purpose;
 use crate::dispatch::gates::Pause;
 use crate::dispatch::rejection::Effect;
 use crate::event::{AttemptId, Event};
@@ -80,6 +81,10 @@ pub struct Letter {
     pub to: String,
     /// The text.
     pub body: String,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// The recipient's own zone, if it is known.
+    pub time_zone: Option<String>,
     /// After this it must not be delivered.
     pub deadline: Timestamp,
     /// POSTs that it took, this one included.
@@ -207,6 +212,10 @@ pub struct Known {
     pub sender: String,
     /// The address.
     pub to: String,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// The recipient's own zone, if it is known.
+    pub time_zone: Option<String>,
     /// After this nothing is sent any more.
     pub deadline: Timestamp,
     /// Whether the recipient must not be reached.

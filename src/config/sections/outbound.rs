@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::sender::{self, Senders, same};
-use super::twilio;
+use super::{quiet_hours, twilio};
 use crate::admin;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
@@ -208,6 +208,7 @@ fn rules(loaded: &Loaded, senders: &[Sender]) -> Result<Rules, ConfigError> {
             raw.max_per_recipient_hour,
         )?,
         max_per_day: positive(loaded, "max_per_day", raw.max_per_day)?,
+        quiet_hours: quiet_hours::resolve(loaded)?,
     })
 }
 

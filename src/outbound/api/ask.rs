@@ -17,6 +17,7 @@ use crate::backend::outbox::{
 };
 use crate::clock::Timestamp;
 use crate::dispatch::gates::{self, Pause};
+use crate::dispatch::quiet_hours::Zone;
 use crate::dispatch::segments::MOST_CHARACTERS;
 use crate::dispatch::{NotificationState, Purpose};
 use crate::event::AttemptId;
@@ -42,6 +43,7 @@ pub(super) struct NotificationAsk {
     deadline: Option<String>,
     on_unknown: Option<String>,
     reference: Option<String>,
+    time_zone: Option<String>,
 }
 
 /// The answer to it.
@@ -122,6 +124,9 @@ impl NotificationAsk {
         if self.text.contains('\0') {
             return Err(wrong("text", "it has a NUL character"));
         }
+        if self.time_zone.as_deref().is_some_and(|name| Zone::parse(name).is_none()) {
+            return Err(wrong("time_zone", "it is not a place such as America/New_York"));
+        }
         let reference = self.reference.as_deref().unwrap_or("-");
         if !(1..=LONGEST_NAME).contains(&reference.len()) || reference.contains('\0') {
             return Err(wrong("reference", format!("it is not 1 to {LONGEST_NAME} characters")));
@@ -131,10 +136,12 @@ impl NotificationAsk {
 }
 
 /// What the gates say of a recipient without the store: the same ones are asked again before it is sent.
-fn refused(config: &Config, new: &NewNotification, now: Timestamp) -> Option<&'static str> {
+fn gated(config: &Config, new: &NewNotification, now: Timestamp) -> Gated {
     let known = Known {
         sender: new.sender.clone(),
         to: new.to.clone(),
+        purpose: new.purpose,
+        time_zone: new.time_zone.clone(),
         deadline: new.deadline,
         suppressed: false,
         recent: Vec::new(),
@@ -143,10 +150,7 @@ fn refused(config: &Config, new: &NewNotification, now: Timestamp) -> Option<&'s
         account_pause: Pause::None,
         deployment_pause: Pause::None,
     };
-    match Gates::new(config.rules.clone()).ask(&known, now) {
-        Gated::Refuse { gate } => Some(gate),
-        Gated::Pass | Gated::Hold { .. } | Gated::Expire => None,
-    }
+    Gates::new(config.rules.clone()).ask(&known, now)
 }
 
 /// `POST /api/notifications`: 202 once it is kept.
@@ -173,16 +177,19 @@ pub(super) async fn ask(
     let hashes = api.hashes().await?;
     let to = sender.address(to.as_str());
     // As it was written: a deadline that is a default differs at each request.
-    let request_hash = hashes.request(&[
-        &to,
+    let mut said = vec![
+        &*to,
         &asked.text,
         &sender.name,
         purpose.as_str(),
         on_unknown.as_str(),
         asked.deadline.as_deref().unwrap_or_default(),
         asked.reference.as_deref().unwrap_or_default(),
-    ]);
-    let new = NewNotification {
+    ];
+    // What a version before was asked has the same hash.
+    said.extend(asked.time_zone.as_deref());
+    let request_hash = hashes.request(&said);
+    let mut new = NewNotification {
         id: format!("ntf_{:032x}", rand::random::<u128>()),
         token,
         idempotency_key,
@@ -198,10 +205,16 @@ pub(super) async fn ask(
         body: asked.text,
         reference: asked.reference,
         deadline,
+        time_zone: asked.time_zone,
+        held: None,
         attempt: AttemptId::new(rand::random()),
     };
-    if let Some(gate) = refused(&config, &new, now) {
-        return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
+    match gated(&config, &new, now) {
+        Gated::Refuse { gate } => {
+            return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
+        }
+        Gated::Hold { gate, until } => new.held = Some((gate, until)),
+        Gated::Pass | Gated::Expire => {}
     }
     let (id, segments, sender) = (new.id.clone(), new.segments, new.sender.clone());
     let token = new.token.clone();

@@ -21,6 +21,7 @@ pub(super) struct NotificationView {
     segments: u64,
     reference: Option<String>,
     deadline: Timestamp,
+    time_zone: Option<String>,
     settled_at: Option<Timestamp>,
 }
 
@@ -39,6 +40,7 @@ impl NotificationView {
             segments: it.segments,
             reference: it.reference,
             deadline: it.deadline,
+            time_zone: it.time_zone,
             settled_at: it.settled_at,
         }
     }

@@ -7,6 +7,7 @@ mod everywhere;
 mod follow_ups;
 mod lanes;
 mod late;
+mod quiet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,7 @@ use self::late::{
     answers_and_commits_do_not_wait_for_each_other, callbacks_before_the_answer_settle_after_it,
     what_was_not_sent_is_due_again_even_late,
 };
+use self::quiet::what_is_planned_at_night_is_claimed_in_the_morning;
 use crate::services::{Durability, Postgres, needs};
 
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -140,6 +142,7 @@ both_stores![
     what_a_recipient_says_is_heard_once_and_counts_at_once,
     without_a_key_the_store_hashes_what_recipients_say,
     a_list_may_be_imported_again,
+    what_is_planned_at_night_is_claimed_in_the_morning,
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
     a_purge_of_a_person_cancels_and_leaves_nothing,
@@ -175,6 +178,8 @@ pub(super) fn new(n: u128) -> NewNotification {
         segments: 1,
         reference: None,
         deadline: Timestamp::parse_rfc3339("2090-01-01T00:00:00Z").expect("a time"),
+        time_zone: None,
+        held: None,
         attempt: AttemptId::new(n),
     }
 }

@@ -75,6 +75,7 @@ pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_send_duplicates_total", "counter"),
     ("offhook_send_errors_total", "counter"),
     ("offhook_send_held_total", "counter"),
+    ("offhook_send_in_quiet_hours_total", "counter"),
     ("offhook_send_lateness_seconds", "histogram"),
     ("offhook_send_mismatches_total", "counter"),
     ("offhook_send_oldest_due_age_seconds", "gauge"),

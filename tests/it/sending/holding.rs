@@ -1,5 +1,6 @@
 //! What holds messages back: a pause, a cancellation, a suppression, another deployment.
 
+use offhook::clock::Clock;
 use offhook::lab::twilio::Behaviour;
 use offhook::twilio::keyring::Secret;
 use offhook::twilio::signature::{Content, sign};
@@ -14,6 +15,7 @@ both_stores![
     what_is_cancelled_is_not_sent,
     a_suppressed_recipient_is_refused_until_it_is_lifted,
     who_says_stop_before_a_message_is_sent_is_not_sent_it,
+    what_is_not_urgent_waits_for_the_hours_of_its_recipient,
     a_copy_of_the_database_sends_nothing_until_it_is_adopted,
     with_another_key_of_addresses_nothing_is_asked_or_adopted,
 ];
@@ -107,6 +109,40 @@ async fn who_says_stop_before_a_message_is_sent_is_not_sent_it(mode: Mode) {
     sending.post("/api/senders/shop/resume", &json!({})).await;
     assert_eq!(sending.reaches(&id, "refused").await["reason"], "suppression");
     assert_eq!(sending.simulator.created(), 1);
+}
+
+async fn what_is_not_urgent_waits_for_the_hours_of_its_recipient(mode: Mode) {
+    // Messages may be sent on one day of the week only, which is neither today nor tomorrow in any zone.
+    let day = Clock::System.now().micros() / (24 * 3600 * 1_000_000) + 3;
+    let day =
+        ["thu", "fri", "sat", "sun", "mon", "tue", "wed"][usize::try_from(day % 7).expect("a day")];
+    let hours = format!(
+        "[quiet_hours]\nprofile = \"custom\"\nfrom = \"08:00\"\nuntil = \"20:00\"\ndays = [\"{day}\"]\n"
+    );
+    let sending = Sending::with(mode, Behaviour::default(), &hours).await;
+    let mut alert = message(1);
+    alert["purpose"] = json!("alert");
+    let alert = sending.ask(&alert).await;
+    sending.reaches(&alert, "confirmed").await;
+    let series = "offhook_send_in_quiet_hours_total{purpose=\"alert\"}";
+    assert_eq!(sending.offhook().client.metric(series).await, 1.0);
+
+    let mut asked = message(2);
+    asked["time_zone"] = json!("Europe/Berlin");
+    let held = sending.ask(&asked).await;
+    let last = sending.ask(&message(3)).await;
+    for id in [&held, &last] {
+        let now = sending.get(&format!("/api/notifications/{id}")).await;
+        assert_eq!(
+            (&now["state"], &now["attempts"][0]["held"]),
+            (&json!("open"), &json!("quiet_hours"))
+        );
+        assert!(now["attempts"][0]["due_at"].as_str() > now["created_at"].as_str(), "{now}");
+    }
+    assert_eq!(sending.simulator.created(), 1);
+    asked["time_zone"] = json!("Berlin");
+    let (status, problem) = sending.post("/api/notifications", &asked).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
 }
 
 async fn a_copy_of_the_database_sends_nothing_until_it_is_adopted(mode: Mode) {

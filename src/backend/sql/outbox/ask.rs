@@ -14,12 +14,12 @@ pub(in crate::backend) async fn ask<S: Session>(
     session: &mut S,
     new: &NewNotification,
 ) -> Result<Asked, sqlx::Error> {
-    let (now, time) = (S::NOW, S::TIME);
+    let (now, time, text) = (S::NOW, S::TIME, S::TEXT);
     // Two processes may be asked at once with one key: the second waits for the first.
     let sql = format!(
         "INSERT INTO notifications (id, created_at, token, idempotency_key, request_hash, purpose, on_unknown, \
-         sender, account, \"to\", to_hash, body, segments, reference, deadline, state) \
-         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, 'open') \
+         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, state) \
+         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, 'open') \
          ON CONFLICT (token, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     );
     let kept = session.execute(
@@ -39,6 +39,7 @@ pub(in crate::backend) async fn ask<S: Session>(
             new.segments,
             new.reference.as_deref(),
             new.deadline,
+            new.time_zone.as_deref(),
         ],
     );
     if kept.await? == 0 {
@@ -54,8 +55,10 @@ pub(in crate::backend) async fn ask<S: Session>(
     }
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at) VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', {now})"
+         deadline, state, due_at, held) \
+         VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', coalesce($10{time}, {now}), $11{text})"
     );
+    let (gate, until) = new.held.unzip();
     session
         .execute(
             &sql,
@@ -69,6 +72,8 @@ pub(in crate::backend) async fn ask<S: Session>(
                 new.segments,
                 new.priority(),
                 new.deadline,
+                until,
+                gate,
             ],
         )
         .await?;
@@ -78,7 +83,7 @@ pub(in crate::backend) async fn ask<S: Session>(
 fn columns<S: Session>() -> String {
     let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
     format!(
-        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, state, reason, {times}"
+        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, time_zone, state, reason, {times}"
     )
 }
 
@@ -95,6 +100,7 @@ fn notification(row: &Cells) -> Result<Notification, sqlx::Error> {
         segments: row.count("segments")?,
         reference: row.optional("reference")?,
         deadline: time("deadline")?,
+        time_zone: row.optional("time_zone")?,
         state: row.parsed("state", NotificationState::parse)?,
         reason: row.optional("reason")?,
         settled_at: row.time("settled_at")?,

@@ -18,8 +18,9 @@ fn open<S: Session>(ask: &FollowUpAsk) -> (String, Vec<Param>) {
         "true" => "NOT s.final",
         _ => "s.final = 0",
     };
+    // Of what came in, nothing else is ever said than that it did.
     let sql = format!(
-        "s.resource = '{}' AND {open} AND s.first_seen < $1{time} AND s.first_seen >= $2{time} AND {}",
+        "s.resource = '{}' AND {open} AND s.status <> 'received' AND s.first_seen < $1{time} AND s.first_seen >= $2{time} AND {}",
         ask.resource.as_str(),
         S::among("s.account", 3),
         time = S::TIME

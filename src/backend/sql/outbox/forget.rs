@@ -7,7 +7,7 @@ use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::sql::session::{Cells, Param, Session, params};
 use crate::clock::Timestamp;
 use crate::dispatch::NotificationState;
-use crate::twilio::privacy::{Class, Privacy};
+use crate::twilio::privacy::{Class, Privacy, Treatment};
 
 /// A page of notifications behind an id; where the next page goes on, if there is one. Those of a person are cancelled
 /// first. One that is being written stays, cancelled, because its answer must find it: it is counted. By anything else
@@ -151,7 +151,9 @@ async fn treat_one<S: Session>(
     let to = privacy.value(Class::Numbers, &plain);
     let body = privacy.value(Class::Bodies, &row.text("body")?);
     let sql = format!(
-        "UPDATE notifications SET \"to\" = $2, body = $3, treated = {} WHERE id = $1",
+        "UPDATE notifications SET \"to\" = $2, body = $3, time_zone = CASE WHEN {} THEN time_zone END, treated = {} \
+         WHERE id = $1",
+        if privacy.treatments().names == Treatment::Plain { S::TRUE } else { S::FALSE },
         S::TRUE
     );
     session.execute(&sql, params![id, to.as_str(), body]).await?;

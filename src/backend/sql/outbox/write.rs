@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::suppressions::in_force;
-use super::{attempt_id, conclude, lock_notifications};
+use super::{attempt_id, conclude, lock_notifications, purpose};
 use crate::backend::outbox::{Claimed, Gated, Known, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
@@ -52,6 +52,8 @@ pub(in crate::backend) async fn write<S: Session>(
         let known = Known {
             sender: row.text("sender")?,
             to: row.text("to")?,
+            purpose: purpose(row, "purpose")?,
+            time_zone: row.optional("time_zone")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
             suppressed: suppressed.contains_key(&to_hash),
             recent: recipients.get(&to_hash).cloned().unwrap_or_default(),
@@ -170,7 +172,7 @@ async fn lock_attempts<S: Session>(
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
-        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, \
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, n.purpose, n.time_zone, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",
         S::among("a.id", 1)
@@ -272,6 +274,8 @@ fn letter(row: &Cells, known: Known, now: Timestamp) -> Result<Letter, sqlx::Err
         sender: known.sender,
         account: row.text("account")?,
         to: known.to,
+        purpose: known.purpose,
+        time_zone: known.time_zone,
         body: row.text("body")?,
         deadline: known.deadline,
         tries: number("tries")? + 1,

@@ -32,6 +32,8 @@ pub(super) async fn what_no_callback_ends_is_asked_for_until_it_ends(store: Stor
     }
     without_an_id(&store, "SM4", "AC2", "sent").await;
     without_an_id(&store, "SM5", ACCOUNT, "delivered").await;
+    // One that came in.
+    without_an_id(&store, "SM6", ACCOUNT, "received").await;
     let sids = |all: Vec<FollowUp>| all.into_iter().map(|one| one.sid).collect::<Vec<_>>();
     let open = outbox.list_open_statuses(&ask(), 10).await.expect("the store");
     assert_eq!(sids(open), ["SM1", "SM2", "SM3"]);

@@ -1,0 +1,4 @@
+-- The zone that the recipient of a notification is in, for quiet hours: America/New_York. NULL where the request did not say
+-- it, and in older rows.
+ALTER TABLE notifications ADD COLUMN time_zone text COLLATE "C";
+COMMENT ON COLUMN notifications.time_zone IS 'The recipient''s own zone, if the request said it';
