@@ -109,19 +109,27 @@ async fn accept_all<S: Session>(
     succeeded(session, &rows).await
 }
 
-/// Callbacks that do not carry an attempt's id, and came before its SID was known, were nobody's: they are looked at now.
+/// Callbacks that do not carry an attempt's id, and came before its SID was known, belonged to no attempt: they are
+/// looked at now.
 async fn wake_for_earlier<S: Session>(
     session: &mut S,
     attempts: &[String],
     sids: &[String],
 ) -> Result<(), sqlx::Error> {
+    // By the SID alone: the events of an account may be all that there are.
     let sql = format!(
-        "INSERT INTO wakes (attempt, sid, account) SELECT pairs.a, pairs.b, a.account FROM {} \
-         JOIN attempts AS a ON a.id = pairs.a WHERE EXISTS (SELECT 1 FROM events AS e WHERE e.sid = pairs.b \
-         AND e.account = a.account AND e.attempt IS NULL)",
-        S::pairs(1, 2)
+        "SELECT DISTINCT sid, account FROM events WHERE {} AND attempt IS NULL",
+        S::among("sid", 1)
     );
-    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await.map(|_| ())
+    let earlier = session.rows(&sql, params![sids.to_vec()]).await?;
+    for row in &earlier {
+        let sid = row.text("sid")?;
+        let of = sids.iter().position(|it| *it == sid).map(|at| attempts[at].as_str());
+        let sql = "INSERT INTO wakes (attempt, sid, account) SELECT id, $2, account FROM attempts \
+                   WHERE id = $1 AND account = $3";
+        session.execute(sql, params![of, sid, row.text("account")?]).await?;
+    }
+    Ok(())
 }
 
 /// Stores an answer that is no success, and returns whether its attempt was waiting for it.

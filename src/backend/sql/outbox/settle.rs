@@ -166,27 +166,38 @@ async fn events<S: Session>(
     session: &mut S,
     attempts: &[String],
 ) -> Result<BTreeMap<String, Vec<Event>>, sqlx::Error> {
-    let (columns, statuses) = (
-        "e.sid, e.account, e.resource, e.status, s.error_code FROM events AS e",
-        "LEFT JOIN statuses AS s ON s.sid = e.sid AND s.account = e.account",
-    );
+    // The error is looked up for each event: joined, a planner that knows little of young tables reads all of them.
+    let columns = "e.attempt, e.sid, e.account, e.resource, e.status, (SELECT s.error_code FROM statuses AS s \
+                   WHERE s.sid = e.sid AND s.account = e.account) AS error_code FROM events AS e";
     let most = MOST_EVENTS * attempts.len();
+    let sql = format!("SELECT {columns} WHERE {} LIMIT {most}", S::among("e.attempt", 1));
+    let mut rows = Vec::new();
+    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
+        rows.push((row.text("attempt")?, row));
+    }
     let sql = format!(
-        "SELECT e.attempt AS attempt, {columns} {statuses} WHERE {} LIMIT {most}",
-        S::among("e.attempt", 1)
-    );
-    let mut rows = session.rows(&sql, params![attempts.to_vec()]).await?;
-    let sql = format!(
-        "SELECT p.attempt AS attempt, {columns} JOIN attempt_sids AS p ON p.sid = e.sid \
-         JOIN attempts AS a ON a.id = p.attempt AND a.account = e.account {statuses} \
-         WHERE {} AND e.attempt IS NULL AND e.resource = 'message' LIMIT {most}",
+        "SELECT p.attempt, p.sid, a.account FROM attempt_sids AS p JOIN attempts AS a ON a.id = p.attempt WHERE {}",
         S::among("p.attempt", 1)
     );
-    rows.extend(session.rows(&sql, params![attempts.to_vec()]).await?);
+    let mut owners = BTreeMap::new();
+    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
+        owners.insert((row.text("sid")?, row.text("account")?), row.text("attempt")?);
+    }
+    // By the SID alone, and not by the account: that of an account may be all events that there are.
+    let sids: Vec<String> = owners.keys().map(|(sid, _)| sid.clone()).collect();
+    let sql = format!(
+        "SELECT {columns} WHERE {} AND e.attempt IS NULL AND e.resource = 'message' LIMIT {most}",
+        S::among("e.sid", 1)
+    );
+    for row in session.rows(&sql, params![sids]).await? {
+        if let Some(attempt) = owners.get(&(row.text("sid")?, row.text("account")?)) {
+            rows.push((attempt.clone(), row));
+        }
+    }
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    for row in &rows {
+    for (attempt, row) in rows {
         let text = |column| Ok::<_, sqlx::Error>(row.optional(column)?.unwrap_or_default());
-        events.entry(row.text("attempt")?).or_default().push(Event {
+        events.entry(attempt).or_default().push(Event {
             sid: text("sid")?,
             account: text("account")?,
             resource: row.optional("resource")?.as_deref().and_then(Resource::parse),
