@@ -192,6 +192,7 @@ fn inbound(c: &mut Criterion) {
         keyring: Arc::clone(&fixture.config.keyring),
         fallback: fixture.config.fallback.clone(),
         incoming: fixture.config.incoming.clone(),
+        voice_confirm: fixture.config.voice_confirm.clone(),
         listening: fixture.config.listening.clone(),
         privacy: Arc::clone(&fixture.config.privacy),
     });

@@ -32,7 +32,7 @@ use self::sections::{
 };
 use crate::clock::Clock;
 use crate::twilio::consent::Listening;
-use crate::twilio::fallback::Fallback;
+use crate::twilio::fallback::{Fallback, VoiceConfirm};
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::public_url::PublicUrl;
@@ -70,6 +70,8 @@ pub struct Config {
     pub incoming: Twiml,
     /// Whether what recipients say in them is heeded.
     pub listening: Listening,
+    /// What a callee hears after pressing a key.
+    pub voice_confirm: VoiceConfirm,
     /// What of a callback may be kept.
     pub privacy: Arc<Privacy>,
     /// Where changes are sent on to.
@@ -134,6 +136,7 @@ impl Config {
             fallback: fallback::resolve(loaded)?,
             incoming: incoming_message::resolve(loaded)?,
             listening,
+            voice_confirm: sections::outbound::voice_confirm(loaded)?,
             privacy: Arc::new(privacy),
             forwards,
             outbound,

@@ -1,6 +1,7 @@
 //! What is decided about sending, of values alone: what may be sent, when, and what came of it. No I/O; the time is an
 //! argument.
 
+pub mod call;
 pub mod country;
 pub mod evidence;
 pub mod follow_up;
@@ -51,6 +52,48 @@ labels! {
 }
 
 labels! {
+    /// How an attempt reaches its recipient.
+    pub enum Channel {
+        /// By a text: SMS, or WhatsApp.
+        Message = "message",
+        /// By a call that says the text.
+        Call = "call",
+    }
+}
+
+labels! {
+    /// What confirms a call.
+    pub enum Confirm {
+        /// The callee presses 1: the only proof that a person has heard the text.
+        Digit = "digit",
+        /// Twilio's detection says that a person has answered.
+        Human = "human",
+        /// It was answered, by a voicemail as well.
+        Answered = "answered",
+    }
+}
+
+/// How an attempt reaches its recipient, and what confirms it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// By a message, which its delivery confirms.
+    Message,
+    /// By a call, which this confirms.
+    Call(Confirm),
+}
+
+impl Reach {
+    /// By which channel.
+    #[must_use]
+    pub const fn channel(self) -> Channel {
+        match self {
+            Self::Message => Channel::Message,
+            Self::Call(_) => Channel::Call,
+        }
+    }
+}
+
+labels! {
     /// Where a notification stands.
     pub enum NotificationState {
         /// It is not settled: it waits, is being sent, or its confirmation is awaited.
@@ -67,7 +110,7 @@ labels! {
         Refused = "refused",
         /// Its deadline passed before anything was sent.
         Expired = "expired",
-        /// It was cancelled before anything was sent.
+        /// It was cancelled before anything was sent, or while its call rang.
         Cancelled = "cancelled",
     }
 }
@@ -96,7 +139,7 @@ labels! {
         Refused = "refused",
         /// The deadline passed before it was sent.
         Expired = "expired",
-        /// It was cancelled before it was sent, or withdrawn because another attempt is proven.
+        /// It was cancelled before it was sent, or while its call rang, or withdrawn because another attempt is proven.
         Cancelled = "cancelled",
     }
 }

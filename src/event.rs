@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod batch;
+pub mod callee;
 pub mod change;
 pub mod codec;
 pub mod consent;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use self::attempt::AttemptId;
 pub use self::batch::{Batch, Differing};
+pub use self::callee::Callee;
 pub use self::change::{Change, Cursor, FeedId};
 pub use self::consent::Consent;
 pub use self::fingerprint::Fingerprint;
@@ -162,6 +164,8 @@ pub struct Event {
     /// The attempt to send something that it belongs to, read from what was signed; `None` for all that offhook has not
     /// sent.
     pub attempt: Option<AttemptId>,
+    /// What the callee of a call of such an attempt has done, read from what was signed.
+    pub callee: Option<Callee>,
     /// What an incoming message says about being reached, read from what was signed. Not stored with the event: it is an
     /// entry of the log of suppressions.
     pub consent: Option<Consent>,
@@ -190,6 +194,7 @@ impl Event {
             fingerprint: None,
             request: None,
             attempt: None,
+            callee: None,
             consent: None,
             trace: None,
         }

@@ -2,7 +2,7 @@
 //! and makes nothing durable itself: it hands events to a [`Recorder`], and answers what comes back.
 //!
 //! Read in this order: [`Inbound::router`] (the public URL space), [`signed`] (a request becomes a
-//! verified one), [`status`] and [`fallback`] (what is answered), [`Refusal`] (what is not).
+//! verified one), [`status`], [`fallback`] and [`voice_confirm`] (what is answered), [`Refusal`] (what is not).
 
 mod aftermath;
 mod explanation_budget;
@@ -17,6 +17,7 @@ mod refusal;
 mod room;
 mod signed;
 mod status;
+mod voice_confirm;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -207,6 +208,9 @@ impl Inbound {
             }
             Route::VoiceFallback => Medium::Voice,
             Route::SmsFallback => Medium::Sms,
+            Route::VoiceConfirm => {
+                return Ok(voice_confirm::answer(self, policy, record, arrival, &signed).await);
+            }
             Route::Status | Route::EventStreams | Route::Debugger => {
                 return status::answer(self, policy, record, arrival, &signed).await;
             }

@@ -74,6 +74,7 @@ impl Outbound {
             reconciler::look(&self, &stop),
             reconciler::repace(&self, &stop),
             follow_up::run(&self, &stop),
+            reconciler::hang_up(&self, &stop),
         );
     }
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use arc_swap::access::{Access as _, Map};
 
 use crate::twilio::consent::Listening;
-use crate::twilio::fallback::Fallback;
+use crate::twilio::fallback::{Fallback, VoiceConfirm};
 use crate::twilio::keyring::Keyring;
 use crate::twilio::privacy::Privacy;
 use crate::twilio::twiml::Twiml;
@@ -27,6 +27,8 @@ pub struct InboundPolicy {
     pub keyring: Arc<Keyring>,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
+    /// What a callee hears after pressing a key.
+    pub voice_confirm: VoiceConfirm,
     /// What incoming messages are answered.
     pub incoming: Twiml,
     /// Whether what recipients say in them is heeded.
@@ -115,7 +117,15 @@ pub(crate) mod testing {
     /// A policy of these parts, and of the defaults of the others.
     pub(crate) fn of(keyring: Arc<Keyring>, fallback: Fallback, privacy: Arc<Privacy>) -> Policy {
         let (incoming, listening) = (Twiml::EMPTY, Listening::Deaf);
-        Policy::new(InboundPolicy { keyring, fallback, incoming, listening, privacy })
+        let voice_confirm = VoiceConfirm::default();
+        Policy::new(InboundPolicy {
+            keyring,
+            fallback,
+            voice_confirm,
+            incoming,
+            listening,
+            privacy,
+        })
     }
 }
 

@@ -15,7 +15,9 @@ use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
 use crate::twilio::privacy::{Privacy, Treatment, Treatments};
-use crate::twilio::rest::{Answer, CreateAnswer, NewMessage, ReadAnswer, SentBy, status_callback};
+use crate::twilio::rest::{
+    Answer, CreateAnswer, Created, NewMessage, ReadAnswer, SentBy, status_callback,
+};
 use crate::twilio::signature::{
     BODY_HASH, Claim, Content, SignatureError, SignedRequest, body_hash, sign,
 };
@@ -133,12 +135,17 @@ pub fn callback(input: &[u8]) {
     let at = Timestamp::from_micros(1_764_000_000_000_000);
     let (plain, hidden) = (Privacy::default(), hidden());
     let whole = if content == Content::Query { query.as_bytes() } else { &body };
-    let routes = [Route::Status, Route::EventStreams, Route::VoiceFallback];
+    let always = [Route::VoiceFallback, Route::VoiceConfirm];
+    let routes = [Route::Status, Route::EventStreams, Route::VoiceFallback, Route::VoiceConfirm];
     for (route, token) in routes.into_iter().flat_map(|it| [(it, None), (it, Some("token"))]) {
         let events = |privacy: &Privacy| match route {
             Route::VoiceFallback => {
                 let arrival = Arrival { route, token, at };
                 vec![callback::fallback_event(&request, arrival, privacy)]
+            }
+            Route::VoiceConfirm => {
+                let arrival = Arrival { route, token, at };
+                vec![callback::voice_confirm_event(&request, arrival, privacy)]
             }
             // None, if nothing of Twilio's is in it.
             _ => callback::events(&request, Arrival { route, token, at }, privacy)
@@ -155,10 +162,10 @@ pub fn callback(input: &[u8]) {
         );
         kept.iter().for_each(storable);
         if events.is_empty() {
-            assert!(route != Route::VoiceFallback, "a fallback request is always kept");
+            assert!(!always.contains(&route), "a request that asks what to do is always kept");
             continue;
         }
-        if content != Content::Json || route == Route::VoiceFallback {
+        if content != Content::Json || always.contains(&route) {
             assert!(events.len() == 1 && events[0].body == whole);
         }
         assert!(events.iter().map(|event| event.body.len()).sum::<usize>() <= whole.len());
@@ -229,11 +236,11 @@ pub fn rest(input: &[u8]) {
     let Some(status) = text(status).and_then(|status| status.parse().ok()) else { return };
     let answer = Answer { status, retry_after: text(retry_after), body };
     let now = Timestamp::from_micros(1_764_000_000_000_000);
-    let created = answer.to_create(now);
+    let created = answer.to_create(Created::Message, now);
     match &created {
         CreateAnswer::Accepted(message) => {
             assert!((200..300).contains(&status) && message.sid.len() == 34);
-            assert_eq!(answer.to_fetch(now), ReadAnswer::Found(message.clone()));
+            assert_eq!(answer.to_fetch(Created::Message, now), ReadAnswer::Found(message.clone()));
         }
         CreateAnswer::Rejected { code } => assert!(!["0", "20429", "20500"].contains(&&**code)),
         CreateAnswer::Throttled { .. } | CreateAnswer::Foreign { .. } => {}
@@ -241,7 +248,7 @@ pub fn rest(input: &[u8]) {
     }
     let certainly_not = !matches!(created, CreateAnswer::Accepted(_) | CreateAnswer::Unknown(_));
     assert!(!certainly_not || ((300..500).contains(&status) && status != 408));
-    if let ReadAnswer::Found(page) = answer.to_list(ACCOUNT, now) {
+    if let ReadAnswer::Found(page) = answer.to_list(Created::Message, ACCOUNT, now) {
         let next = page.next.as_deref();
         assert!(next.is_none_or(|it| it.starts_with("/2010-04-01/Accounts/AC1/Messages.json?")));
     }

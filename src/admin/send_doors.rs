@@ -51,4 +51,6 @@ pub struct ConfiguredSender {
     pub pace: String,
     /// Units per second of the pace.
     pub rate: f64,
+    /// How many calls its account may have open, if it calls.
+    pub calls_limit: Option<u32>,
 }

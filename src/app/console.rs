@@ -66,6 +66,7 @@ pub(super) fn senders(config: Option<&outbound::Config>) -> Vec<ConfiguredSender
             account: sender.account.clone(),
             pace: sender.pace.clone(),
             rate: config.pace(sender).rate.get(),
+            calls_limit: sender.call.as_ref().map(|_| config.lines().limit(&sender.account)),
         };
         config.senders.iter().map(sender).collect()
     };

@@ -103,6 +103,7 @@ pub(super) fn policy(config: &Config) -> Policy {
         keyring: Arc::clone(&config.keyring),
         fallback: config.fallback.clone(),
         incoming: config.incoming.clone(),
+        voice_confirm: config.voice_confirm.clone(),
         listening: config.listening.clone(),
         privacy: Arc::clone(&config.privacy),
     })

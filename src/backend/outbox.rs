@@ -1,12 +1,15 @@
 //! What the outbox keeps, as values: [`notification`], what is asked for; [`sending`], from a slot to an answer;
-//! [`settling`], what becomes of it then; [`standing`], what holds senders; [`following`], what Twilio is asked back.
+//! [`calling`], the calls among it; [`settling`], what becomes of it then; [`standing`], what holds senders;
+//! [`following`], what Twilio is asked back.
 
+pub mod calling;
 pub mod following;
 pub mod notification;
 pub mod sending;
 pub mod settling;
 pub mod standing;
 
+pub use self::calling::{HangUp, HungUp, KnownCalls};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
     Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, PRIORITIES,

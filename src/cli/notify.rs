@@ -1,4 +1,4 @@
-//! `offhook notify`: asks a running server to send a message, and follows it.
+//! `offhook notify`: asks a running server to send a message or to call, and follows it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +41,9 @@ struct Message {
     /// The sender; not needed if there is one
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
+    /// What confirms a call: digit, human or answered; default: what the sender says
+    #[arg(long, value_name = "WHAT")]
+    confirm: Option<String>,
     /// When it is of no use any more: 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
@@ -110,8 +113,12 @@ pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Resu
             if !admin.for_people() {
                 return Ok(say(&format!("{answer}\n"))?);
             }
-            let (state, writing) = (text(&answer["state"]), text(&answer["in_writing"]));
+            let [state, writing, calls] =
+                ["state", "in_writing", "hanging_up"].map(|key| text(&answer[key]));
             outln!("{state}; on their way, and may still arrive: {writing}");
+            if answer["hanging_up"].as_u64().is_some_and(|calls| calls > 0) {
+                outln!("calls that are cancelled, unless they are answered before: {calls}");
+            }
             Ok(())
         }
         Some(Command::List { state, reference, admin }) => {
@@ -136,20 +143,12 @@ fn path(id: &str, rest: &str) -> String {
 
 async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> anyhow::Result<()> {
     let client = admin.client(config)?;
-    let Message {
-        to,
-        text: body,
-        purpose,
-        sender,
-        deadline,
-        time_zone,
-        on_unknown,
-        reference,
-        key,
-        wait,
-    } = message;
+    let Message { to, text: body, purpose, sender, confirm, deadline, on_unknown, .. } = message;
+    let (time_zone, reference) = (message.time_zone, message.reference);
+    let (key, wait) = (message.key, message.wait);
     let optional = [
         ("sender", sender),
+        ("confirm", confirm),
         ("deadline", deadline),
         ("time_zone", time_zone),
         ("on_unknown", on_unknown),
@@ -212,10 +211,12 @@ fn shown(answer: &Value, admin: &SendingArgs) -> String {
         shown.push_str(&format!("{key:11} {}\n", text(&answer[key])));
     }
     let row = |attempt: &Value| {
-        ["number", "state", "held", "reason", "tries", "sid", "id"].map(|key| text(&attempt[key]))
+        ["number", "channel", "state", "held", "reason", "tries", "sid", "id"]
+            .map(|key| text(&attempt[key]))
     };
     let rows: Vec<_> = answer["attempts"].as_array().into_iter().flatten().map(row).collect();
-    shown + &table(["attempt", "state", "held", "reason", "requests", "sid", "id"], &rows)
+    let names = ["attempt", "by", "state", "held", "reason", "requests", "sid", "id"];
+    shown + &table(names, &rows)
 }
 
 fn list(answer: &Value, admin: &SendingArgs) -> anyhow::Result<()> {

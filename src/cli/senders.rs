@@ -106,10 +106,14 @@ async fn list(config: Option<PathBuf>, admin: &SendingArgs) -> anyhow::Result<()
         let [name, pace, due, held, writing, unknown] =
             ["name", "pace", "due", "held", "writing", "unknown"].map(|key| text(&sender[key]));
         let rate = sender["rate"].as_f64().map_or_else(String::new, |rate| format!("{rate:.2}/s"));
-        [name, state(sender), pace, rate, due, held, writing, unknown]
+        let calls = match sender["calls"].as_u64() {
+            Some(calls) => format!("{calls} of {}", text(&sender["calls_limit"])),
+            None => String::new(),
+        };
+        [name, state(sender), pace, rate, due, held, writing, calls, unknown]
     };
     let rows: Vec<_> = answer["senders"].as_array().into_iter().flatten().map(row).collect();
-    let names = ["sender", "state", "pace", "rate", "due", "held", "writing", "unknown"];
+    let names = ["sender", "state", "pace", "rate", "due", "held", "writing", "calls", "unknown"];
     Ok(say(&table(names, &rows))?)
 }
 

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 11] = [
+const RELOADED: [&str; 14] = [
     "account",
     "fallback",
     "incoming_message",
@@ -18,6 +18,9 @@ const RELOADED: [&str; 11] = [
     "outbound.only_to",
     "outbound.max_per_day",
     "outbound.max_per_recipient_hour",
+    "outbound.max_calls_per_recipient_hour",
+    "outbound.call_confirmed",
+    "outbound.call_not_confirmed",
 ];
 
 /// A fingerprint of the value of every other key, or of the content of its file: values are compared by it and cannot

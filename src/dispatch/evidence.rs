@@ -1,8 +1,9 @@
 //! [`Evidence`]: what the events of an attempt prove about it. Callbacks carry its id, and so does the answer to its
 //! POST, which is an event as well; they come in any order, several times, and may contradict each other.
 
-use super::AttemptState;
-use crate::event::Resource;
+use super::{AttemptState, Channel, Confirm, Reach};
+use crate::event::{Callee, Resource};
+use crate::labels::Label;
 
 /// One event that carries the id of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -17,26 +18,35 @@ pub struct Heard<'a> {
     pub status: &'a str,
     /// Twilio's error code, if it reports one.
     pub error_code: Option<&'a str>,
+    /// What the callee has done, if it says so.
+    pub callee: Option<Callee>,
 }
 
-/// How far it is proven that a message came.
+/// How far it is proven that a message or a call came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The provider has it.
     Accepted,
-    /// It was delivered.
+    /// A call was answered and is over, and what confirms it has not come so far.
+    Ended {
+        /// By whom it was answered, in a word.
+        by: &'static str,
+    },
+    /// It was delivered, or a call was confirmed.
     Confirmed,
     /// It cannot be delivered.
     Failed {
         /// Twilio's error code, if it gave one.
         code: Option<String>,
+        /// The final status of a call: `busy`, `no-answer`, `failed` or `canceled`; `None` for a message.
+        status: Option<String>,
     },
 }
 
 /// What is proven.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Proof {
-    /// The message that counts: of several the one that came furthest, and of those the first by its SID, so that
+    /// The message or call that counts: of several the one that came furthest, and of those the first by its SID, so that
     /// the order of arrival decides nothing.
     pub sid: String,
     /// How far it came.
@@ -48,35 +58,38 @@ pub struct Proof {
 pub struct Evidence {
     /// What is proven; `None` if nothing is.
     pub proof: Option<Proof>,
-    /// Other messages of the same attempt: the recipient has it twice, and it was paid for twice.
+    /// Other messages or calls of the same attempt: the recipient has it twice, and it was paid for twice.
     pub duplicates: Vec<String>,
     /// Events that another account signed, or that are about another kind of resource: they prove nothing.
     pub mismatches: usize,
+    /// Whether something is proven, and all of it has a final status: none of its calls is open.
+    pub is_over: bool,
 }
 
 impl Evidence {
-    /// What these events prove about an attempt of this account to send a message.
+    /// What these events prove about an attempt of this account that reaches its recipient so.
     #[must_use]
-    pub fn of<'a>(account: &str, heard: impl IntoIterator<Item = Heard<'a>>) -> Self {
+    pub fn of<'a>(account: &str, reach: Reach, heard: impl IntoIterator<Item = Heard<'a>>) -> Self {
         let mut mismatches = 0;
-        let mut messages: Vec<Message<'a>> = Vec::new();
+        let mut all: Vec<Created<'a>> = Vec::new();
         for one in heard {
-            if one.account != account || one.resource != Some(RESOURCE) || one.sid.is_empty() {
+            if one.account != account || !is_about(reach.channel(), &one) {
                 mismatches += 1;
                 continue;
             }
-            let said = Message::of(&one);
-            match messages.iter_mut().find(|known| known.sid == said.sid) {
+            let said = Created::of(reach.channel(), &one);
+            match all.iter_mut().find(|known| known.sid == said.sid) {
                 Some(known) => known.merge(said),
-                None => messages.push(said),
+                None => all.push(said),
             }
         }
-        messages.sort_by(|a, b| b.strength().cmp(&a.strength()).then(a.sid.cmp(b.sid)));
-        let mut messages = messages.into_iter();
-        let proof = messages.next().map(Message::into_proof);
-        let mut duplicates: Vec<String> = messages.map(|other| other.sid.to_owned()).collect();
+        all.sort_by(|a, b| b.strength(reach).cmp(&a.strength(reach)).then(a.sid.cmp(b.sid)));
+        let is_over = !all.is_empty() && all.iter().all(|one| one.is_final(reach.channel()));
+        let mut all = all.into_iter();
+        let proof = all.next().map(|one| one.into_proof(reach));
+        let mut duplicates: Vec<String> = all.map(|other| other.sid.to_owned()).collect();
         duplicates.sort_unstable();
-        Self { proof, duplicates, mismatches }
+        Self { proof, duplicates, mismatches, is_over }
     }
 }
 
@@ -87,7 +100,8 @@ impl Evidence {
 pub fn settled(state: AttemptState, outcome: &Outcome) -> Option<AttemptState> {
     use AttemptState::{Accepted, Confirmed, Failed, Unconfirmed};
     let next = match outcome {
-        Outcome::Accepted => Accepted,
+        // What confirms it may still be on its way: time ends it.
+        Outcome::Accepted | Outcome::Ended { .. } => Accepted,
         Outcome::Confirmed => Confirmed,
         Outcome::Failed { .. } => Failed,
     };
@@ -101,21 +115,47 @@ pub fn settled(state: AttemptState, outcome: &Outcome) -> Option<AttemptState> {
 }
 
 /// What an attempt creates.
-const RESOURCE: Resource = Resource::Message;
+const fn resource(channel: Channel) -> Resource {
+    match channel {
+        Channel::Message => Resource::Message,
+        Channel::Call => Resource::Call,
+    }
+}
 
-/// What is known of one SID: its furthest status, and its furthest error.
+/// Whether an event is about what an attempt of this channel creates. What a callee does moves no status, so that such
+/// an event has no resource.
+fn is_about(channel: Channel, heard: &Heard<'_>) -> bool {
+    let says_callee = channel == Channel::Call
+        && heard.resource.is_none()
+        && heard.callee.is_some()
+        && heard.sid.starts_with("CA");
+    !heard.sid.is_empty() && (heard.resource == Some(resource(channel)) || says_callee)
+}
+
+/// What is known of one SID: its furthest status, its furthest error, and of a call what else was heard of it.
 #[derive(Debug)]
-struct Message<'a> {
+struct Created<'a> {
     sid: &'a str,
     status: (u8, &'a str),
     error: Option<(u8, &'a str, &'a str)>,
+    was_answered: bool,
+    /// A bit for each [`Callee`].
+    callee: u8,
 }
 
-impl<'a> Message<'a> {
-    fn of(heard: &Heard<'a>) -> Self {
-        let status = (RESOURCE.rank(heard.status), heard.status);
+impl<'a> Created<'a> {
+    fn of(channel: Channel, heard: &Heard<'a>) -> Self {
+        // Of a request that is no status callback, the status is something else.
+        let status = if heard.resource.is_some() { heard.status } else { "" };
+        let rank = if status.is_empty() { 0 } else { resource(channel).rank(status) };
         let code = heard.error_code.filter(|code| !matches!(*code, "" | "0"));
-        Self { sid: heard.sid, status, error: code.map(|code| (status.0, status.1, code)) }
+        Self {
+            sid: heard.sid,
+            status: (rank, status),
+            error: code.map(|code| (rank, status, code)),
+            was_answered: matches!(status, "in-progress" | "completed"),
+            callee: heard.callee.map_or(0, bit),
+        }
     }
 
     /// The law of the store, as far as it can be applied without times: the further status wins, the error of a further
@@ -123,31 +163,58 @@ impl<'a> Message<'a> {
     fn merge(&mut self, other: Self) {
         self.status = self.status.max(other.status);
         self.error = self.error.max(other.error);
+        self.was_answered |= other.was_answered;
+        self.callee |= other.callee;
     }
 
-    fn outcome(&self) -> Outcome {
+    fn is_final(&self, channel: Channel) -> bool {
+        resource(channel).is_final(self.status.1)
+    }
+
+    fn outcome(&self, reach: Reach) -> Outcome {
         let (_, status) = self.status;
-        match (matches!(status, "delivered" | "read"), RESOURCE.is_final(status)) {
-            (true, _) => Outcome::Confirmed,
-            (false, true) => {
-                Outcome::Failed { code: self.error.map(|(_, _, code)| code.to_owned()) }
-            }
-            (false, false) => Outcome::Accepted,
+        let is_confirmed = match reach {
+            Reach::Message => matches!(status, "delivered" | "read"),
+            Reach::Call(Confirm::Digit) => self.has(Callee::PressedOne),
+            Reach::Call(Confirm::Human) => self.has(Callee::Human),
+            Reach::Call(Confirm::Answered) => self.was_answered,
+        };
+        if is_confirmed {
+            return Outcome::Confirmed;
+        }
+        match (reach.channel(), self.is_final(reach.channel())) {
+            (_, false) => Outcome::Accepted,
+            (Channel::Call, true) if status == "completed" => Outcome::Ended {
+                by: if self.has(Callee::Machine) { "machine" } else { "completed" },
+            },
+            (channel, true) => Outcome::Failed {
+                code: self.error.map(|(_, _, code)| code.to_owned()),
+                status: (channel == Channel::Call).then(|| status.to_owned()),
+            },
         }
     }
 
-    /// A message that can still arrive counts for more than one that has failed.
-    fn strength(&self) -> u8 {
-        match self.outcome() {
-            Outcome::Confirmed => 2,
-            Outcome::Accepted => 1,
+    fn has(&self, callee: Callee) -> bool {
+        self.callee & bit(callee) != 0
+    }
+
+    /// What can still arrive counts for more than what has failed.
+    fn strength(&self, reach: Reach) -> u8 {
+        match self.outcome(reach) {
+            Outcome::Confirmed => 3,
+            Outcome::Accepted => 2,
+            Outcome::Ended { .. } => 1,
             Outcome::Failed { .. } => 0,
         }
     }
 
-    fn into_proof(self) -> Proof {
-        Proof { sid: self.sid.to_owned(), outcome: self.outcome() }
+    fn into_proof(self, reach: Reach) -> Proof {
+        Proof { sid: self.sid.to_owned(), outcome: self.outcome(reach) }
     }
+}
+
+fn bit(callee: Callee) -> u8 {
+    1 << Label::place(callee)
 }
 
 #[cfg(test)]
@@ -158,18 +225,22 @@ mod tests {
 
     fn heard(sid: &'static str, status: &'static str) -> Heard<'static> {
         let resource = Some(Resource::Message);
-        Heard { sid, account: "AC1", resource, status, error_code: None }
+        Heard { sid, account: "AC1", resource, status, error_code: None, callee: None }
     }
 
     fn failed(code: &str) -> Outcome {
-        Outcome::Failed { code: Some(code.to_owned()) }
+        Outcome::Failed { code: Some(code.to_owned()), status: None }
     }
 
     #[test]
     fn the_furthest_status_counts_in_whatever_order_it_comes() {
         let check = |statuses: &[&'static str], expected: Option<Outcome>| {
             for statuses in [statuses.to_vec(), statuses.iter().rev().copied().collect()] {
-                let found = Evidence::of("AC1", statuses.iter().map(|status| heard("SM1", status)));
+                let found = Evidence::of(
+                    "AC1",
+                    Reach::Message,
+                    statuses.iter().map(|status| heard("SM1", status)),
+                );
                 assert_eq!(found.proof.map(|proof| proof.outcome), expected, "{statuses:?}");
                 assert_eq!((found.duplicates.len(), found.mismatches), (0, 0));
             }
@@ -181,15 +252,15 @@ mod tests {
         check(&["queued", "sent", "delivered"], Some(Outcome::Confirmed));
         check(&["read", "sent"], Some(Outcome::Confirmed));
         check(&["delivered", "undelivered"], Some(Outcome::Confirmed));
-        check(&["sent", "failed"], Some(Outcome::Failed { code: None }));
-        check(&["canceled"], Some(Outcome::Failed { code: None }));
+        check(&["sent", "failed"], Some(Outcome::Failed { code: None, status: None }));
+        check(&["canceled"], Some(Outcome::Failed { code: None, status: None }));
     }
 
     #[test]
     fn a_failure_has_the_code_of_its_furthest_event() {
         let coded = |status, code| Heard { error_code: Some(code), ..heard("SM1", status) };
         let check = |events: &[Heard<'_>], expected: &str| {
-            let proof = Evidence::of("AC1", events.iter().copied()).proof.unwrap();
+            let proof = Evidence::of("AC1", Reach::Message, events.iter().copied()).proof.unwrap();
             assert_eq!(proof.outcome, failed(expected));
         };
         check(&[coded("undelivered", "30003"), coded("sent", "30008")], "30003");
@@ -204,20 +275,108 @@ mod tests {
             Heard { resource: Some(Resource::Call), ..heard("CA1", "completed") },
             Heard { resource: None, ..heard("SM1", "delivered") },
         ];
-        let found = Evidence::of("AC1", strange);
+        let found = Evidence::of("AC1", Reach::Message, strange);
         assert_eq!(found, Evidence { mismatches: 3, ..Evidence::default() });
-        let found = Evidence::of("AC1", strange.into_iter().chain([heard("SM1", "sent")]));
+        let found =
+            Evidence::of("AC1", Reach::Message, strange.into_iter().chain([heard("SM1", "sent")]));
         let proof = Proof { sid: "SM1".to_owned(), outcome: Outcome::Accepted };
         assert_eq!(found, Evidence { proof: Some(proof), mismatches: 3, ..Evidence::default() });
     }
 
     #[test]
     fn a_second_sid_is_a_duplicate_and_the_one_that_came_counts() {
-        let found = Evidence::of("AC1", [heard("SM1", "failed"), heard("SM2", "delivered")]);
+        let found = Evidence::of(
+            "AC1",
+            Reach::Message,
+            [heard("SM1", "failed"), heard("SM2", "delivered")],
+        );
         let proof = Proof { sid: "SM2".to_owned(), outcome: Outcome::Confirmed };
         assert_eq!((found.proof, found.duplicates), (Some(proof), vec!["SM1".to_owned()]));
-        let found = Evidence::of("AC1", [heard("SM2", "sent"), heard("SM1", "failed")]);
+        let found =
+            Evidence::of("AC1", Reach::Message, [heard("SM2", "sent"), heard("SM1", "failed")]);
         assert_eq!(found.proof.unwrap().outcome, Outcome::Accepted);
+    }
+
+    const DIGIT: Reach = Reach::Call(Confirm::Digit);
+
+    fn call(status: &'static str) -> Heard<'static> {
+        Heard { resource: Some(Resource::Call), ..heard("CA1", status) }
+    }
+
+    fn says(callee: Callee) -> Heard<'static> {
+        Heard { resource: None, callee: Some(callee), ..heard("CA1", "") }
+    }
+
+    fn of_call(confirm: Confirm, events: &[Heard<'static>]) -> Evidence {
+        let reach = Reach::Call(confirm);
+        let found = Evidence::of("AC1", reach, events.iter().copied());
+        let reversed = Evidence::of("AC1", reach, events.iter().rev().copied());
+        assert_eq!(found, reversed, "{events:?}");
+        assert_eq!((found.duplicates.len(), found.mismatches), (0, 0));
+        found
+    }
+
+    #[test]
+    fn a_call_is_confirmed_by_what_is_asked_for_and_by_nothing_else() {
+        use Callee::{Human, Machine, PressedOne, PressedOther};
+        use Confirm::{Answered, Digit};
+        let check = |confirm, events: &[Heard<'static>], expected: Outcome| {
+            let found = of_call(confirm, events);
+            assert_eq!(found.proof.map(|proof| proof.outcome), Some(expected), "{events:?}");
+        };
+        let (ended, by_machine) =
+            (Outcome::Ended { by: "completed" }, Outcome::Ended { by: "machine" });
+        let talks = [call("queued"), call("ringing"), call("in-progress")];
+        check(Digit, &talks, Outcome::Accepted);
+        check(Digit, &[call("in-progress"), says(PressedOther)], Outcome::Accepted);
+        check(Digit, &[says(PressedOne)], Outcome::Confirmed);
+        check(Digit, &[call("completed"), says(PressedOne)], Outcome::Confirmed);
+        check(Digit, &[call("completed"), says(PressedOther)], ended.clone());
+        check(Digit, &[call("completed"), says(Human)], ended.clone());
+        check(Digit, &[Heard { callee: Some(Machine), ..call("completed") }], by_machine.clone());
+        check(Confirm::Human, &talks, Outcome::Accepted);
+        check(Confirm::Human, &[call("in-progress"), says(Human)], Outcome::Confirmed);
+        check(Confirm::Human, &[call("completed"), says(Machine)], by_machine);
+        check(Confirm::Human, &[call("completed"), says(PressedOne)], ended);
+        check(Answered, &[call("ringing")], Outcome::Accepted);
+        check(Answered, &talks, Outcome::Confirmed);
+        check(Answered, &[call("completed")], Outcome::Confirmed);
+    }
+
+    #[test]
+    fn a_call_that_is_not_answered_fails_with_its_status() {
+        for status in ["busy", "no-answer", "failed", "canceled"] {
+            for confirm in Confirm::ALL {
+                let found = of_call(confirm, &[call("ringing"), call(status)]);
+                let expected = Outcome::Failed { code: None, status: Some(status.to_owned()) };
+                assert_eq!(found.proof.map(|proof| proof.outcome), Some(expected));
+                assert!(found.is_over);
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_is_over_when_its_final_status_is_known_and_not_when_it_is_confirmed() {
+        let pressed = says(Callee::PressedOne);
+        assert!(!of_call(Confirm::Digit, &[call("in-progress"), pressed]).is_over);
+        assert!(of_call(Confirm::Digit, &[pressed, call("completed")]).is_over);
+        assert!(!of_call(Confirm::Digit, &[]).is_over);
+        let another = Heard { sid: "CA2", ..call("ringing") };
+        assert!(!Evidence::of("AC1", DIGIT, [call("busy"), another]).is_over);
+    }
+
+    #[test]
+    fn what_is_no_call_of_the_account_proves_nothing_about_a_call() {
+        let pressed = says(Callee::PressedOne);
+        let strange = [
+            heard("SM1", "delivered"),
+            Heard { account: "AC2", ..pressed },
+            Heard { sid: "SM1", ..pressed },
+            Heard { callee: None, ..pressed },
+        ];
+        let found = Evidence::of("AC1", DIGIT, strange);
+        assert_eq!(found, Evidence { mismatches: 4, ..Evidence::default() });
+        assert_eq!(Evidence::of("AC1", Reach::Message, [pressed]).mismatches, 1);
     }
 
     #[test]
@@ -230,6 +389,8 @@ mod tests {
             }
         };
         check(&Outcome::Accepted, &[Accepted, Confirmed, Failed, Unconfirmed], Accepted);
+        let ended = Outcome::Ended { by: "completed" };
+        check(&ended, &[Accepted, Confirmed, Failed, Unconfirmed], Accepted);
         check(&Outcome::Confirmed, &[Confirmed], Confirmed);
         check(&failed("30003"), &[Confirmed, Failed], Failed);
     }
@@ -257,17 +418,17 @@ mod tests {
                 (Just(events.clone()), Just(events).prop_shuffle())
             })
         ) {
-            let found = Evidence::of("AC1", events.iter().copied());
-            prop_assert_eq!(&found, &Evidence::of("AC1", shuffled));
-            let twice = Evidence::of("AC1", events.iter().chain(&events).copied());
+            let found = Evidence::of("AC1", Reach::Message, events.iter().copied());
+            prop_assert_eq!(&found, &Evidence::of("AC1", Reach::Message, shuffled));
+            let twice = Evidence::of("AC1", Reach::Message, events.iter().chain(&events).copied());
             prop_assert_eq!(twice.proof, found.proof);
             prop_assert_eq!(twice.duplicates, found.duplicates);
         }
 
         #[test]
         fn one_more_event_never_takes_a_confirmation_back(events in events(), more in events()) {
-            let before = Evidence::of("AC1", events.iter().copied());
-            let after = Evidence::of("AC1", events.iter().chain(&more).copied());
+            let before = Evidence::of("AC1", Reach::Message, events.iter().copied());
+            let after = Evidence::of("AC1", Reach::Message, events.iter().chain(&more).copied());
             let confirmed = |found: &Evidence| {
                 found.proof.as_ref().is_some_and(|proof| proof.outcome == Outcome::Confirmed)
             };

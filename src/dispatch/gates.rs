@@ -24,7 +24,7 @@ labels! {
         QuietHours = "quiet_hours",
         /// It would be of no use any more.
         Deadline = "deadline",
-        /// The recipient has had enough messages in the last hour.
+        /// The recipient has had enough messages, or enough calls, in the last hour.
         RecipientLimit = "recipient_limit",
         /// The deployment has sent enough today.
         DailyLimit = "daily_limit",
@@ -34,6 +34,8 @@ labels! {
         Account = "account",
         /// The whole deployment is held.
         Deployment = "deployment",
+        /// The account has as many open calls as it may.
+        CallsLimit = "calls_limit",
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Rules {
     pub only_to: Vec<Number>,
     /// Messages to one recipient in an hour.
     pub max_per_recipient_hour: u32,
+    /// How many of these may be calls.
+    pub max_calls_per_recipient_hour: u32,
     /// Messages of the deployment in a day, which begins at midnight UTC.
     pub max_per_day: u32,
     /// When recipients are not disturbed; `None` if at any hour.
@@ -96,6 +100,8 @@ pub struct Rules {
 
 /// Messages to one recipient in an hour, unless configured.
 pub const MAX_PER_RECIPIENT_HOUR: u32 = 5;
+/// Calls of one recipient in an hour, unless configured.
+pub const MAX_CALLS_PER_RECIPIENT_HOUR: u32 = 2;
 /// Messages of the deployment in a day, unless configured.
 pub const MAX_PER_DAY: u32 = 1_000;
 
@@ -114,6 +120,8 @@ pub struct Known<'a> {
     pub suppressed: bool,
     /// When messages were sent to the recipient, the newest first: of the last hour, or as many as the limit is.
     pub recent: &'a [Timestamp],
+    /// What is known of the calls, if it is one.
+    pub call: Option<KnownCalls<'a>>,
     /// What the deployment has sent since midnight UTC.
     pub sent_today: u32,
     /// Whether the sender may send.
@@ -123,6 +131,20 @@ pub struct Known<'a> {
     /// Whether the deployment may.
     pub deployment: Pause,
 }
+
+/// What is known of other calls when one is about to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KnownCalls<'a> {
+    /// When calls to the recipient were made, the newest first: of the last hour, or as many as the limit is.
+    pub recent: &'a [Timestamp],
+    /// The account's open calls.
+    pub open: u32,
+    /// How many there may be.
+    pub limit: u32,
+}
+
+/// How soon it is looked again whether one of the account's calls has ended.
+const LINES_AGAIN: Duration = Duration::from_secs(1);
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
@@ -170,26 +192,37 @@ impl Rules {
     }
 
     fn hold(&self, known: &Known<'_>, now: Timestamp) -> Option<(Gate, Timestamp)> {
+        let (calls, is_full) = (known.call, |calls: KnownCalls<'_>| calls.open >= calls.limit);
         let held = [
             (Gate::QuietHours, self.quiet_until(known, now)),
-            (Gate::RecipientLimit, self.recipient_free_at(known.recent, now)),
+            (Gate::RecipientLimit, self.recipient_free_at(known, now)),
             (Gate::DailyLimit, (known.sent_today >= self.max_per_day).then(|| midnight_after(now))),
             (Gate::Sender, known.sender.end(now)),
             (Gate::Account, known.account.end(now)),
             (Gate::Deployment, known.deployment.end(now)),
+            (Gate::CallsLimit, calls.is_some_and(is_full).then(|| after(now, LINES_AGAIN))),
         ];
         held.into_iter().find_map(|(gate, end)| Some((gate, end?)))
     }
 
-    /// When the recipient may be sent another message; `None` for now. A limit of 0 holds for an hour at a time.
-    fn recipient_free_at(&self, recent: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
-        let Some(place) = self.max_per_recipient_hour.checked_sub(1) else {
-            return Some(after(now, HOUR));
-        };
-        let oldest = recent.get(usize::try_from(place).ok()?)?;
-        let free_at = after(*oldest, HOUR);
-        (free_at > now).then_some(free_at)
+    /// When the recipient may be sent another message, or called again; `None` for now.
+    fn recipient_free_at(&self, known: &Known<'_>, now: Timestamp) -> Option<Timestamp> {
+        let of_all = free_at(self.max_per_recipient_hour, known.recent, now);
+        let of_calls = known
+            .call
+            .and_then(|calls| free_at(self.max_calls_per_recipient_hour, calls.recent, now));
+        of_all.max(of_calls)
     }
+}
+
+/// When there may be one more in an hour; `None` for now. A limit of 0 holds for an hour at a time.
+fn free_at(most: u32, recent: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
+    let Some(place) = most.checked_sub(1) else {
+        return Some(after(now, HOUR));
+    };
+    let oldest = recent.get(usize::try_from(place).ok()?)?;
+    let free_at = after(*oldest, HOUR);
+    (free_at > now).then_some(free_at)
 }
 
 /// The longest time that Twilio keeps trying, in seconds: the most that `ValidityPeriod` takes.
@@ -260,6 +293,7 @@ mod tests {
             countries: vec![Country::parse("US").unwrap()],
             only_to: Vec::new(),
             max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
+            max_calls_per_recipient_hour: MAX_CALLS_PER_RECIPIENT_HOUR,
             max_per_day: MAX_PER_DAY,
             quiet_hours: None,
         }
@@ -273,6 +307,7 @@ mod tests {
             deadline: at(36_000),
             suppressed: false,
             recent: &[],
+            call: None,
             sent_today: 0,
             sender: Pause::None,
             account: Pause::None,
@@ -349,6 +384,27 @@ mod tests {
     }
 
     #[test]
+    fn a_call_waits_for_a_free_line_and_a_recipient_is_called_twice_an_hour() {
+        let (to, recent) = (number("+12125550100"), [at(-10), at(-20), at(-30)]);
+        let call = KnownCalls { recent: &[], open: 0, limit: 1 };
+        let check = |recent, call, expected| {
+            let known = Known { recent, call: Some(call), ..known(&to) };
+            assert_eq!(rules().ask(&known, at(0)), expected);
+        };
+        check(&recent, call, Verdict::Pass);
+        check(&[], KnownCalls { open: 1, ..call }, hold(Gate::CallsLimit, at(1)));
+        check(&[], KnownCalls { open: 1, limit: 2, ..call }, Verdict::Pass);
+        let one = KnownCalls { recent: &recent[..1], ..call };
+        check(&recent, one, Verdict::Pass);
+        check(
+            &recent,
+            KnownCalls { recent: &recent[..2], ..call },
+            hold(Gate::RecipientLimit, at(3580)),
+        );
+        assert_eq!(rules().ask(&Known { recent: &recent, ..known(&to) }, at(0)), Verdict::Pass);
+    }
+
+    #[test]
     fn only_to_refuses_every_other_number() {
         let (one, other) = (number("+12125550100"), number("+12125550101"));
         let rules = Rules { only_to: vec![one.clone()], ..rules() };
@@ -404,7 +460,8 @@ mod tests {
             recent.sort_by(|a, b| b.cmp(a));
             let to = number("+12125550100");
             let asked = Known {
-                to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false, recent: &recent, sent_today,
+                to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false,
+                recent: &recent, call: None, sent_today,
                 sender, account, deployment,
             };
             let (mut now, mut known, mut holds) = (at(0), asked, 0);

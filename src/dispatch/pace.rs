@@ -16,6 +16,8 @@ labels! {
         ShortCode = "short_code",
         /// A WhatsApp sender.
         Whatsapp = "whatsapp",
+        /// A number that calls.
+        Voice = "voice",
         /// A Messaging Service, or a name: what stands behind it is not known.
         Other = "other",
     }
@@ -26,7 +28,7 @@ impl SenderKind {
     #[must_use]
     pub const fn usual_rate(self) -> f64 {
         match self {
-            Self::LongCode => 1.0,
+            Self::LongCode | Self::Voice => 1.0,
             Self::TollFree => 3.0,
             Self::ShortCode => 100.0,
             Self::Whatsapp => 80.0,
@@ -34,11 +36,11 @@ impl SenderKind {
         }
     }
 
-    /// What a text takes of the rate: its segments, or one message where there are none.
+    /// What a text takes of the rate: its segments, or one message or call where there are none.
     #[must_use]
     pub fn units(self, text: &str) -> u32 {
         match self {
-            Self::Whatsapp => 1,
+            Self::Whatsapp | Self::Voice => 1,
             Self::LongCode | Self::TollFree | Self::ShortCode | Self::Other => {
                 Segments::of(text).count
             }
@@ -175,7 +177,7 @@ mod tests {
     fn a_message_takes_its_segments_of_the_rate() {
         let long = "a".repeat(161);
         assert_eq!(SenderKind::LongCode.units(&long), 2);
-        assert_eq!(SenderKind::Whatsapp.units(&long), 1);
+        assert_eq!([SenderKind::Whatsapp, SenderKind::Voice].map(|kind| kind.units(&long)), [1, 1]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a provider's list of messages says of attempts whose outcome is unknown. The list cannot name an attempt, so
-//! only its absence of any candidate proves something; and it lags, so it is read several times.
+//! only its absence of any candidate proves something; and it lags, so it is read several times. A call has no text by
+//! which it could be told from others, so that no list ever says which one it is.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::event::AttemptId;
 pub struct Sought<'a> {
     /// Which attempt.
     pub attempt: AttemptId,
-    /// The text that it sent.
-    pub body: &'a str,
+    /// The text that it sent; `None` for a call.
+    pub body: Option<&'a str>,
     /// What it sent from.
     pub origin: Origin<'a>,
     /// When it entered `writing`.
@@ -31,13 +32,13 @@ pub enum Origin<'a> {
     Service(&'a str),
 }
 
-/// A message that the provider lists.
+/// A message, or a call, that the provider lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
     /// Its SID.
     pub sid: &'a str,
-    /// Its body, which a link shortener, a footer or SmartEncoding may have rewritten.
-    pub body: &'a str,
+    /// Its body, which a link shortener, a footer or SmartEncoding may have rewritten; `None` for a call.
+    pub body: Option<&'a str>,
     /// What it was sent from; `None` until a Messaging Service has chosen.
     pub from: Option<&'a str>,
     /// The Messaging Service, if it came from one.
@@ -91,8 +92,9 @@ pub fn look(
     let inferred: Vec<Option<&str>> = attempts
         .iter()
         .map(|attempt| {
-            let fits =
-                |message: &&Listed<'_>| attempt.may_be(message) && attempt.body == message.body;
+            let same_body =
+                |message: &&Listed<'_>| attempt.body.is_some() && attempt.body == message.body;
+            let fits = |message: &&Listed<'_>| attempt.may_be(message) && same_body(message);
             free.iter().position(fits).map(|place| free.remove(place).sid)
         })
         .collect();
@@ -168,12 +170,18 @@ mod tests {
     }
 
     fn sought(attempt: u128, body: &str, seconds: i64) -> Sought<'_> {
-        let attempt = AttemptId::new(attempt);
+        let (attempt, body) = (AttemptId::new(attempt), Some(body));
         Sought { attempt, body, origin: Origin::From("+15550100"), wrote_at: at(seconds) }
     }
 
     fn listed<'a>(sid: &'a str, body: &'a str, seconds: i64) -> Listed<'a> {
-        Listed { sid, body, from: Some("+15550100"), service: None, created_at: at(seconds) }
+        Listed {
+            sid,
+            body: Some(body),
+            from: Some("+15550100"),
+            service: None,
+            created_at: at(seconds),
+        }
     }
 
     fn looked(sought: &[Sought<'_>], listed: &[Listed<'_>], bound: &[&str]) -> Vec<Finding> {
@@ -233,6 +241,19 @@ mod tests {
         // A page that repeats a message is not two.
         let twice = [listed("SM1", "text", 1), listed("SM1", "text", 1)];
         assert_eq!(looked(&two, &twice, &[]), [inferred("SM1"), Finding::Absent]);
+    }
+
+    #[test]
+    fn a_call_is_never_inferred_and_none_is_absent() {
+        let attempt = Sought { body: None, ..sought(1, "", 0) };
+        let call = |sid| Listed { body: None, ..listed(sid, "", 1) };
+        let check = |calls: &[Listed<'_>], expected| {
+            assert_eq!(looked(&[attempt], calls, &["CA0"]), [expected]);
+        };
+        check(&[], Finding::Absent);
+        check(&[call("CA0")], Finding::Absent);
+        check(&[call("CA1")], Finding::Perhaps);
+        check(&[Listed { from: Some("+15550199"), ..call("CA1") }], Finding::Absent);
     }
 
     #[test]

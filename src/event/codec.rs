@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::{
-    AttemptId, Consent, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Resource,
-    Route, TraceContext,
+    AttemptId, Callee, Consent, Event, EventKey, Fingerprint, Format, Kind, Method, Request,
+    Resource, Route, TraceContext,
 };
 use crate::clock::Timestamp;
 use crate::labels::Label as _;
@@ -41,6 +41,9 @@ pub const TRACEPARENT: &str = "traceparent";
 /// Comes after that, and only where the event belongs to an attempt to send something.
 pub const ATTEMPT: &str = "attempt";
 
+/// Comes after that, and only where the event says what the callee of an attempt's call has done.
+pub const CALLEE: &str = "callee";
+
 /// Comes last, and only where an incoming message says something about being reached.
 pub const CONSENT: &str = "consent";
 
@@ -53,7 +56,7 @@ pub struct Malformed {
 }
 
 /// Hands each field's name and value to `write`, in the order of [`FIELDS`]. Times are
-/// microseconds since the epoch. [`TRACEPARENT`], [`ATTEMPT`] and [`CONSENT`] come after them where there is
+/// microseconds since the epoch. [`TRACEPARENT`], [`ATTEMPT`], [`CALLEE`] and [`CONSENT`] come after them where there is
 /// one.
 pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
@@ -83,6 +86,9 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
     if let Some(attempt) = event.attempt {
         write(ATTEMPT, attempt.to_string().as_bytes());
     }
+    if let Some(callee) = event.callee {
+        write(CALLEE, callee.as_str().as_bytes());
+    }
     if let Some(consent) = &event.consent {
         write(CONSENT, consent.to_string().as_bytes());
     }
@@ -94,7 +100,7 @@ pub fn encode(event: &Event, mut write: impl FnMut(&'static str, &[u8])) {
 /// [`Malformed`] names the first field that is missing or that cannot be read.
 pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event, Malformed> {
     let mut values: [Option<Bytes>; FIELDS.len()] = Default::default();
-    let (mut trace, mut attempt, mut consent) = (None, None, None);
+    let (mut trace, mut attempt, mut callee, mut consent) = (None, None, None, None);
     for (name, value) in fields {
         if let Some(place) = FIELDS.iter().position(|field| field.as_bytes() == name) {
             values[place] = Some(value);
@@ -103,6 +109,9 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
             trace = TraceContext::parse(&value);
         } else if name == ATTEMPT {
             attempt = std::str::from_utf8(&value).ok().and_then(AttemptId::parse);
+        } else if name == CALLEE {
+            // Neither for what a later version knows.
+            callee = std::str::from_utf8(&value).ok().and_then(Callee::parse);
         } else if name == CONSENT {
             consent = std::str::from_utf8(&value).ok().and_then(Consent::parse);
         }
@@ -149,6 +158,7 @@ pub fn decode(fields: impl IntoIterator<Item = (Bytes, Bytes)>) -> Result<Event,
         fingerprint: later_parsed("fingerprint", fingerprint, Fingerprint::parse)?,
         request,
         attempt,
+        callee,
         consent,
         trace,
     };
@@ -245,6 +255,7 @@ mod tests {
             (
                 prop::option::of((1..=u128::MAX, 1..=u64::MAX)),
                 prop::option::of(any::<u128>()),
+                prop::option::of(prop::sample::select(Callee::ALL.to_vec())),
                 consent,
             ),
             (prop::option::of(word()), prop::option::of(any::<i64>()), prop::option::of(request())),
@@ -255,7 +266,7 @@ mod tests {
                     (sid, resource),
                     (status, sequence, occurred_at),
                     rest,
-                    (trace, attempt, consent),
+                    (trace, attempt, callee, consent),
                     (about_account, fingerprint, request),
                 )| {
                     let (received_at, form, query, body) = rest;
@@ -276,6 +287,7 @@ mod tests {
                         query,
                         body: body.into(),
                         attempt: attempt.map(AttemptId::new),
+                        callee,
                         consent,
                         trace: trace.map(|(trace, span)| TraceContext { trace, span }),
                     }
@@ -305,6 +317,7 @@ mod tests {
                 fingerprint: None,
                 request: None,
                 attempt: None,
+                callee: None,
                 consent: None,
                 trace: None,
                 ..event

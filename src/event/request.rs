@@ -43,6 +43,8 @@ labels! {
         VoiceFallback = "voice-fallback",
         /// The fallback URL of messages.
         SmsFallback = "sms-fallback",
+        /// What the callee of a call that offhook made has keyed in.
+        VoiceConfirm = "voice-confirm",
     }
 }
 

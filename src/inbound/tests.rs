@@ -8,3 +8,4 @@ mod refusals;
 mod request;
 mod server;
 mod signatures;
+mod voice_confirm;

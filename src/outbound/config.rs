@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::dispatch::Channel;
+use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::dispatch::pace::{Rate, SenderKind};
@@ -15,6 +17,8 @@ pub struct Config {
     pub api_url: String,
     /// The URL that Twilio is given for status callbacks, without a query and a fragment.
     pub callback_url: String,
+    /// The URL that Twilio is given for the keys that callees press, without a query and a fragment.
+    pub confirm_url: String,
     /// What is sent from, in the order of the configuration; at least one.
     pub senders: Vec<Sender>,
     /// The accounts that the senders belong to, each once.
@@ -37,6 +41,8 @@ pub struct Config {
     pub timeout: Duration,
     /// When a status that says nothing final is asked for at Twilio.
     pub follow_up: Times,
+    /// How long a call that offhook has not made counts as open before its final callback is presumed lost.
+    pub calls_max_age: Duration,
     /// When an attempt is looked up at Twilio, counted from when its outcome became unknown; ascending, at least one.
     pub looks: Vec<Duration>,
 }
@@ -48,6 +54,8 @@ pub struct Account {
     pub sid: String,
     /// Its name in metrics, where a SID must not be.
     pub name: String,
+    /// How many open calls it may have.
+    pub calls_limit: u32,
 }
 
 /// What is sent from and paid for.
@@ -65,6 +73,8 @@ pub struct Sender {
     pub credentials: Credentials,
     /// The name of its pace.
     pub pace: String,
+    /// How it calls; `None` if it sends messages.
+    pub call: Option<CallPlan>,
 }
 
 /// What Twilio is given as the sender.
@@ -110,7 +120,11 @@ impl Config {
         let sids = |config: &Self| -> Vec<String> {
             config.accounts.iter().map(|account| account.sid.clone()).collect()
         };
+        let limited = self.accounts.iter().zip(&next.accounts);
+        let accounts =
+            limited.map(|(of, next)| Account { calls_limit: next.calls_limit, ..of.clone() });
         (sids(self) == sids(next)).then(|| Self {
+            accounts: accounts.collect(),
             senders: next.senders.clone(),
             paces: next.paces.clone(),
             rules: next.rules.clone(),
@@ -123,6 +137,14 @@ impl Config {
     #[must_use]
     pub fn sender(&self, name: &str) -> Option<&Sender> {
         self.senders.iter().find(|sender| sender.name == name)
+    }
+
+    /// How many calls each account may have open.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        let limit = |account: &Account| (account.sid.clone(), account.calls_limit);
+        let limits = self.accounts.iter().map(limit).collect();
+        Lines { limits, max_age: self.calls_max_age }
     }
 
     /// When what is unknown is looked for the first time.
@@ -143,6 +165,15 @@ impl Config {
 }
 
 impl Sender {
+    /// How it reaches a recipient.
+    #[must_use]
+    pub const fn channel(&self) -> Channel {
+        match self.call {
+            Some(_) => Channel::Call,
+            None => Channel::Message,
+        }
+    }
+
     /// A number as this sender reaches it: on its channel.
     #[must_use]
     pub fn address(&self, number: &str) -> String {
@@ -151,6 +182,7 @@ impl Sender {
             SenderKind::LongCode
             | SenderKind::TollFree
             | SenderKind::ShortCode
+            | SenderKind::Voice
             | SenderKind::Other => number.to_owned(),
         }
     }
@@ -159,7 +191,9 @@ impl Sender {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::dispatch::gates::{MAX_PER_DAY, MAX_PER_RECIPIENT_HOUR};
+    use crate::dispatch::gates::{
+        MAX_CALLS_PER_RECIPIENT_HOUR, MAX_PER_DAY, MAX_PER_RECIPIENT_HOUR,
+    };
 
     /// One sender, `alerts`, of the account `AC1`, whose name is `main`.
     pub(crate) fn config() -> Config {
@@ -167,6 +201,7 @@ pub(crate) mod testing {
             countries: Vec::new(),
             only_to: Vec::new(),
             max_per_recipient_hour: MAX_PER_RECIPIENT_HOUR,
+            max_calls_per_recipient_hour: MAX_CALLS_PER_RECIPIENT_HOUR,
             max_per_day: MAX_PER_DAY,
             quiet_hours: None,
         };
@@ -174,6 +209,7 @@ pub(crate) mod testing {
         Config {
             api_url: "http://127.0.0.1:1".to_owned(),
             callback_url: "http://127.0.0.1:2/status".to_owned(),
+            confirm_url: "http://127.0.0.1:2/voice-confirm".to_owned(),
             senders: vec![Sender {
                 name: "alerts".to_owned(),
                 origin: Origin::From("+12125550100".to_owned()),
@@ -181,8 +217,13 @@ pub(crate) mod testing {
                 account: "AC1".to_owned(),
                 credentials,
                 pace: "alerts".to_owned(),
+                call: None,
             }],
-            accounts: vec![Account { sid: "AC1".to_owned(), name: "main".to_owned() }],
+            accounts: vec![Account {
+                sid: "AC1".to_owned(),
+                name: "main".to_owned(),
+                calls_limit: 1,
+            }],
             paces: vec![Pace {
                 name: "alerts".to_owned(),
                 rate: Rate::per_second(1.0).expect("it is a rate"),
@@ -195,6 +236,7 @@ pub(crate) mod testing {
             writing_lease: Duration::from_secs(45),
             timeout: Duration::from_secs(30),
             follow_up: Times::default(),
+            calls_max_age: Duration::from_secs(14_400),
             looks: vec![Duration::from_secs(60)],
         }
     }

@@ -19,17 +19,21 @@ use crate::backend::outbox::{
     Answered, Back, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written,
 };
 use crate::crash_points::{self, Point, Sabotage};
-use crate::dispatch::NotificationState;
+use crate::dispatch::call::CallPlan;
 use crate::dispatch::gates::{self, Gate};
 use crate::dispatch::pace::Lateness;
 use crate::dispatch::quiet_hours::{Quiet, Zone};
+use crate::dispatch::{Confirm, NotificationState};
 use crate::event::{AttemptId, Event};
 use crate::labels::Label as _;
 use crate::outage::Outage;
 use crate::retry::Backoff;
 use crate::spans::Role;
-use crate::twilio::answer::MessageAnswer;
-use crate::twilio::rest::{CreateAnswer, Doubt, Message, NewMessage, SentBy, status_callback};
+use crate::twilio::answer::RestAnswer;
+use crate::twilio::rest::{
+    self, CreateAnswer, Doubt, Message, NewCall, NewMessage, SentBy, Spoken, status_callback,
+    voice_confirm,
+};
 
 /// How far ahead slots are taken, and the time by which an attempt may miss its own where the store is fast enough.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -50,6 +54,7 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
         late_after: AHEAD,
         lease: config.writing_lease,
         max_in_flight: config.max_in_flight,
+        lines: config.lines(),
     };
     let lateness = Lateness::new(AHEAD, config.claim_lease / 2);
     let (writes, write) = group::writes(outbound, ask, lateness);
@@ -172,6 +177,7 @@ impl Lane {
             ahead: AHEAD,
             max_in_flight: config.max_in_flight,
             limit: MOST_SLOTS,
+            lines: sender.call.is_some().then(|| config.lines()),
             holder: self.holder.clone(),
             lease: config.claim_lease,
         })
@@ -204,7 +210,7 @@ impl Lane {
         let outcome = match late > self.outbound.config.now().claim_lease {
             // It stood still: it sends no burst of what it has in hand, and another process may think it is gone.
             true => {
-                info!(attempt = %id, late_ms = late.as_millis(), "a message is due again: this process stood still past its slot");
+                info!(attempt = %id, late_ms = late.as_millis(), "an attempt is due again: this process stood still past its slot");
                 Outcome::Back { after: Duration::ZERO, why: Back::Unsent, stop: None }
             }
             false => self.create(id, &letter, &mut trace).await,
@@ -252,19 +258,12 @@ impl Lane {
             // A reload or another process's configuration: another process may have it.
             return held();
         };
-        let Some(validity) = self.validity(&config, letter) else {
-            return held();
-        };
-        let callback = status_callback(&config.callback_url, id);
-        let message = NewMessage {
-            to: &letter.to,
-            by: sent_by(sender),
-            body: &letter.body,
-            status_callback: &callback,
-            validity_period: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
-        };
+        let made = self
+            .validity(&config, letter)
+            .and_then(|validity| form(&config, sender, id, letter, validity));
+        let Some((what, form)) = made else { return held() };
         let began = Instant::now();
-        let create = || rest.create(&letter.account, &sender.credentials, message.form());
+        let create = || rest.create(what, &letter.account, &sender.credentials, form.clone());
         let mut created = tokio::select! {
             created = create() => created,
             () = self.gives_up() => Created::Answered(CreateAnswer::Unknown(Doubt::ProcessLost)),
@@ -283,7 +282,8 @@ impl Lane {
         log(id, sender, &created);
         let jitter = rand::random_range(-1.0..=1.0);
         let look_after = config.first_look();
-        let event = |message: &Message| self.outbound.event(message, &letter.account, Some(id));
+        let event =
+            |message: &Message| self.outbound.event(what, message, &letter.account, Some(id));
         verdict::outcome(created, letter.throttled, jitter, look_after, event)
     }
 }
@@ -304,6 +304,45 @@ fn held() -> Outcome {
     Outcome::Back { after: Duration::from_secs(5), why: Back::Held, stop: None }
 }
 
+/// What is created, and from which form; `validity`: how long Twilio may try. `None` if its sender is another one now.
+fn form(
+    config: &Config,
+    sender: &Sender,
+    id: AttemptId,
+    letter: &Letter,
+    validity: Duration,
+) -> Option<(rest::Created, String)> {
+    let callback = status_callback(&config.callback_url, id);
+    let Some(plan) = &letter.call else {
+        let message = NewMessage {
+            to: &letter.to,
+            by: sent_by(sender),
+            body: &letter.body,
+            status_callback: &callback,
+            validity_period: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
+        };
+        return Some((rest::Created::Message, message.form()));
+    };
+    let Origin::From(from) = &sender.origin else { return None };
+    let call = NewCall {
+        to: &letter.to,
+        from,
+        twiml: &twiml(config, plan, &letter.body, id),
+        timeout_s: plan.timeout_s,
+        time_limit_s: plan.time_limit_s,
+        status_callback: &callback,
+        detects_machines: plan.confirm == Confirm::Human,
+    };
+    Some((rest::Created::Call, call.form()))
+}
+
+/// The TwiML of a call.
+pub(super) fn twiml(config: &Config, plan: &CallPlan, text: &str, id: AttemptId) -> String {
+    let spoken = Spoken { text, language: plan.language.as_deref(), voice: plan.voice.as_deref() };
+    let action = (plan.confirm == Confirm::Digit).then(|| voice_confirm(&config.confirm_url, id));
+    spoken.twiml(action.as_deref())
+}
+
 fn sent_by(sender: &Sender) -> SentBy<'_> {
     match &sender.origin {
         Origin::From(from) => SentBy::From(from),
@@ -316,33 +355,35 @@ fn log(id: AttemptId, sender: &Sender, created: &Created) {
     let (attempt, sender, outcome) = (id, &sender.name, sent(created).as_str());
     match created {
         Created::Answered(CreateAnswer::Accepted(message)) => {
-            debug!(attempt = %attempt, sender, sid = message.sid, outcome, "a message is sent");
+            debug!(attempt = %attempt, sender, sid = message.sid, outcome, "an attempt is accepted");
         }
         Created::Answered(CreateAnswer::Rejected { code }) => {
-            info!(attempt = %attempt, sender, code, outcome, "Twilio refused a message");
+            info!(attempt = %attempt, sender, code, outcome, "Twilio refused an attempt");
         }
         Created::Answered(CreateAnswer::Unknown(doubt)) => {
-            warn!(attempt = %attempt, sender, doubt = doubt.as_str(), outcome, "the outcome of a message is not known: it is looked for");
+            warn!(attempt = %attempt, sender, doubt = doubt.as_str(), outcome, "the outcome of an attempt is not known: it is looked for");
         }
         Created::Answered(CreateAnswer::Foreign { status }) => {
             warn!(attempt = %attempt, sender, status, outcome, "something else than Twilio's API answered: the account is paused");
         }
         Created::Answered(CreateAnswer::Throttled { .. }) | Created::Unsent => {
-            debug!(attempt = %attempt, sender, outcome, "a message was not sent, and is due again");
+            debug!(attempt = %attempt, sender, outcome, "an attempt was not sent, and is due again");
         }
     }
 }
 
 impl Outbound {
-    /// A message that Twilio described, as an event of its own.
+    /// A message or a call that Twilio described, as an event of its own.
     pub(super) fn event(
         &self,
+        created: rest::Created,
         message: &Message,
         account: &str,
         attempt: Option<AttemptId>,
     ) -> Option<Event> {
-        let answer = MessageAnswer {
+        let answer = RestAnswer {
             account,
+            created,
             sid: &message.sid,
             status: &message.status,
             error_code: message.error_code.as_deref().and_then(|code| code.parse().ok()),

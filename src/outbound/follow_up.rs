@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::dispatch::country::Number;
 use crate::event::Resource;
 use crate::retry::Backoff;
-use crate::twilio::rest::{Message, ReadAnswer};
+use crate::twilio::rest::{Created, Message, ReadAnswer};
 
 /// What is asked for.
 pub(super) const FOLLOWED: [Resource; 1] = [Resource::Message];
@@ -142,7 +142,9 @@ async fn ask(outbound: &Outbound, one: &FollowUp, by: &Credentials) {
             (None, Followed::Again(now.after(AGAIN)))
         }
     };
-    let event = said.as_ref().and_then(|message| outbound.event(message, &one.account, None));
+    let event = said
+        .as_ref()
+        .and_then(|message| outbound.event(Created::Message, message, &one.account, None));
     if let Err(error) = outbound.outbox.followed_up(one, event, &followed).await {
         debug!(message.sid = one.sid, error = %error, "what Twilio said of it cannot be stored");
         return;

@@ -37,6 +37,11 @@ impl Gates {
             deadline: known.deadline,
             suppressed: known.suppressed,
             recent: &known.recent,
+            call: known.calls.as_ref().map(|calls| gates::KnownCalls {
+                recent: &calls.recent,
+                open: u32::try_from(calls.open).unwrap_or(u32::MAX),
+                limit: calls.limit,
+            }),
             sent_today: u32::try_from(known.today).unwrap_or(u32::MAX),
             sender: known.sender_pause,
             account: known.account_pause,

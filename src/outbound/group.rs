@@ -86,8 +86,14 @@ pub(super) fn writes(
             let mut parts = vec![std::mem::take(&mut group)];
             while let Some(mut part) = parts.pop() {
                 let claims = part.iter().map(|one| one.claim).collect();
-                let ask = WriteAsk { claims, late_after: lateness.allowed(), ..ask.clone() };
-                let (gates, began) = (Gates::new(config.now().rules.clone()), Instant::now());
+                let config = config.now();
+                let ask = WriteAsk {
+                    claims,
+                    late_after: lateness.allowed(),
+                    lines: config.lines(),
+                    ..ask.clone()
+                };
+                let (gates, began) = (Gates::new(config.rules.clone()), Instant::now());
                 match outbox.write(&ask, &|known, now| ask_again(&gates, known, now)).await {
                     Ok(written) => {
                         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
+use crate::backend::outbox::HungUp;
 use crate::dispatch::gates::Gate;
 use crate::dispatch::rejection::Reason;
 use crate::dispatch::{NotificationState, Purpose};
@@ -71,6 +72,12 @@ metrics! {
         mismatches: IntCounter = "offhook_send_mismatches_total",
         /// Messages that Twilio has twice for one attempt
         duplicates: IntCounter = "offhook_send_duplicates_total",
+        /// Cancellations of calls that were ringing, by what came of them
+        hung_up: Counters<HungUp> = "offhook_send_calls_cancelled_total" by ["outcome"],
+        /// Open calls that count towards the limit of an account
+        calls: IntGaugeVec = "offhook_send_calls_open" by ["account"],
+        /// How many there may be
+        calls_limit: IntGaugeVec = "offhook_send_calls_limit" by ["account"],
         /// Times that a pace was set back, because the store's clock had gone back
         clamped: IntCounter = "offhook_send_paces_clamped_total",
         /// Times that the store did not answer
@@ -108,6 +115,7 @@ pub struct SendMetrics {
     held: Counters<Gate>,
     refused: Counters<Gate>,
     disturbed: Counters<Purpose>,
+    hung_up: Counters<HungUp>,
 }
 
 /// The metrics of one account.
@@ -119,6 +127,8 @@ pub struct AccountMetrics {
     /// Requests by [`Sent`], in its order.
     requests: Vec<IntCounter>,
     writing: IntGauge,
+    calls: IntGauge,
+    calls_limit: IntGauge,
 }
 
 /// What stands in the store.
@@ -132,6 +142,8 @@ pub struct Standing {
     pub unknown: u64,
     /// The SIDs of accounts, each with the messages whose request is being made.
     pub writing: Vec<(String, u64)>,
+    /// The SIDs of accounts that call, each with its open calls.
+    pub calls: Vec<(String, u64)>,
     /// The names of the senders that are paused until a person resumes them.
     pub paused: Vec<String>,
 }
@@ -143,13 +155,15 @@ impl SendMetrics {
     /// A name is registered already.
     pub fn register(registry: &Registry, config: &Config) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry)?;
-        let account = |Account { sid, name }: &Account| AccountMetrics {
+        let account = |Account { sid, name, .. }: &Account| AccountMetrics {
             sid: sid.clone(),
             name: name.clone(),
             requests: Sent::ALL
                 .map(|sent| metrics.requests.with_label_values(&[name, sent.as_str()]))
                 .into(),
             writing: metrics.writing.with_label_values(&[name]),
+            calls: metrics.calls.with_label_values(&[name]),
+            calls_limit: metrics.calls_limit.with_label_values(&[name]),
         };
         let registered = Self {
             accounts: config.accounts.iter().map(account).collect(),
@@ -176,6 +190,7 @@ impl SendMetrics {
             held: metrics.held,
             refused: metrics.refused,
             disturbed: metrics.disturbed,
+            hung_up: metrics.hung_up,
         };
         registered.show_senders(config);
         Ok(registered)
@@ -183,6 +198,12 @@ impl SendMetrics {
 
     /// From now on there is a series for each sender of this configuration, and for no other.
     pub fn show_senders(&self, config: &Config) {
+        for account in &self.accounts {
+            let limit = config.accounts.iter().find(|of| of.sid == account.sid);
+            let calls =
+                config.senders.iter().any(|it| it.call.is_some() && it.account == account.sid);
+            account.calls_limit.set(limit.filter(|_| calls).map_or(0, |of| of.calls_limit.into()));
+        }
         let series = |name: &str| (name.to_owned(), self.paused.with_label_values(&[name]));
         let senders = config.senders.iter().map(|sender| series(&sender.name)).collect();
         for (name, _) in self.senders.swap(Arc::new(senders)).iter() {
@@ -240,6 +261,11 @@ impl SendMetrics {
         self.refused.of(gate).inc();
     }
 
+    /// A call was to be cancelled.
+    pub fn hung_up(&self, came: HungUp) {
+        self.hung_up.of(came).inc();
+    }
+
     /// Shows what stands in the store. An account and a sender that are not named stand at 0.
     pub fn stands(&self, standing: &Standing) {
         show(&self.due, standing.due);
@@ -248,6 +274,8 @@ impl SendMetrics {
         for account in &self.accounts {
             let writing = standing.writing.iter().find(|(sid, _)| *sid == account.sid);
             show(&account.writing, writing.map_or(0, |(_, many)| *many));
+            let calls = standing.calls.iter().find(|(sid, _)| *sid == account.sid);
+            show(&account.calls, calls.map_or(0, |(_, many)| *many));
         }
         for (name, paused) in self.senders.load().iter() {
             paused.set(standing.paused.contains(name).into());
@@ -295,16 +323,18 @@ mod tests {
             oldest_due: Duration::from_secs(2),
             unknown: 1,
             writing: vec![("AC1".to_owned(), 4)],
+            calls: vec![("AC1".to_owned(), 2)],
             paused: vec!["alerts".to_owned()],
         };
         metrics.stands(&standing);
         let seen = || {
-            let (paused, writing) = (&metrics.senders.load()[0].1, &metrics.accounts[0].writing);
-            [metrics.due.get(), metrics.unknown.get(), writing.get(), paused.get()]
+            let (paused, account) = (&metrics.senders.load()[0].1, &metrics.accounts[0]);
+            let of_account = [account.writing.get(), account.calls.get()];
+            [&[metrics.due.get(), metrics.unknown.get(), paused.get()][..], &of_account].concat()
         };
-        assert_eq!(seen(), [3, 1, 4, 1]);
+        assert_eq!(seen(), [3, 1, 1, 4, 2]);
         metrics.stands(&Standing::default());
-        assert_eq!(seen(), [0; 4]);
+        assert_eq!(seen(), [0; 5]);
     }
 
     #[test]

@@ -9,13 +9,13 @@ use tracing::{debug, info, warn};
 use super::Outbound;
 use super::config::{Config, Origin, Sender};
 use crate::backend::BackendError;
-use crate::backend::outbox::{Looked, Search, Unknown};
+use crate::backend::outbox::{HangUp, HungUp, Looked, Search, Unknown};
 use crate::crash_points::{self, Point};
-use crate::dispatch::OnUnknown;
 use crate::dispatch::reconcile::{self, Extent, Finding, Listed, Sought, Step};
+use crate::dispatch::{Channel, OnUnknown};
 use crate::event::AttemptId;
 use crate::retry::Backoff;
-use crate::twilio::rest::{Message, ReadAnswer};
+use crate::twilio::rest::{Created, Message, ReadAnswer};
 
 /// How often wakes are looked for where there were none.
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
@@ -25,6 +25,8 @@ const END_EVERY: Duration = Duration::from_millis(500);
 const REPACE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether something is to be looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a call is to be cancelled.
+const HANG_UP_EVERY: Duration = Duration::from_millis(500);
 /// For how many time-outs of a request one process looks for an attempt before another may.
 const BUSY: u32 = 4;
 /// Most searches at a time: two requests to an account are as many as it should notice.
@@ -112,6 +114,48 @@ async fn search(outbound: &Outbound) -> Result<bool, BackendError> {
         one(outbound, search).await?;
     }
     Ok(!searches.is_empty())
+}
+
+/// Cancels calls that ring and are not wanted any more.
+pub(super) async fn hang_up(outbound: &Outbound, stop: &CancellationToken) {
+    let mut rest = Rest::new(HANG_UP_EVERY, stop);
+    while !stop.is_cancelled() {
+        rest.after(hang_up_some(outbound).await).await;
+    }
+}
+
+async fn hang_up_some(outbound: &Outbound) -> Result<bool, BackendError> {
+    let config = outbound.config.now();
+    let calls = outbound.outbox.to_hang_up(config.timeout * BUSY).await?;
+    for call in &calls {
+        let came = outbound
+            .outbox
+            .hung_up(call.id, call.tries, one_call(outbound, &config, call).await)
+            .await?;
+        outbound.metrics.hung_up(came);
+        info!(attempt = %call.id, sid = call.sid, tries = call.tries, outcome = came.as_str(), "a call was to be cancelled");
+    }
+    Ok(!calls.is_empty())
+}
+
+/// Asks Twilio to cancel one call.
+async fn one_call(outbound: &Outbound, config: &Config, call: &HangUp) -> HungUp {
+    /// Twilio's code where the call is not in a state in which it can be changed so.
+    const WRONG_STATE: &str = "21220";
+    let sender = config.sender(&call.sender).filter(|sender| sender.account == call.account);
+    // A reload, or another process's configuration.
+    let Some(sender) = sender else { return HungUp::Again };
+    match outbound.rest.cancel_call(&call.account, &sender.credentials, &call.sid).await {
+        // It has a status that no longer can be changed, or the one that was asked for.
+        ReadAnswer::Found(found) if matches!(&*found.status, "in-progress" | "completed") => {
+            HungUp::TooLate
+        }
+        ReadAnswer::Found(_) => HungUp::Done,
+        ReadAnswer::Missing => HungUp::TooLate,
+        ReadAnswer::Failed { code: Some(code), .. } if code == WRONG_STATE => HungUp::TooLate,
+        ReadAnswer::Failed { status: 400..=499, code: Some(_) } => HungUp::GivenUp,
+        ReadAnswer::Throttled { .. } | ReadAnswer::Failed { .. } => HungUp::Again,
+    }
 }
 
 /// When to do some work again: at once if there is more, after a while if not, later if it failed.
@@ -224,7 +268,9 @@ fn looked(
     match reconcile::next(finding, nth, times, OnUnknown::Resend) {
         Step::Accept(sid) => {
             let message = messages.iter().find(|message| message.sid == sid);
-            let event = message.and_then(|it| outbound.event(it, &search.account, Some(id)));
+            let event = message.and_then(|it| {
+                outbound.event(created(search.channel), it, &search.account, Some(id))
+            });
             match event {
                 Some(event) => Looked::Inferred { sid, event: Box::new(event) },
                 None => Looked::Perhaps,
@@ -241,7 +287,15 @@ fn looked(
     }
 }
 
-/// The messages to the recipient, and whether that is all of them. `None`: they cannot be listed now.
+/// What is looked for on a channel.
+fn created(channel: Channel) -> Created {
+    match channel {
+        Channel::Message => Created::Message,
+        Channel::Call => Created::Call,
+    }
+}
+
+/// The messages or calls to the recipient, and whether that is all of them. `None`: they cannot be listed now.
 async fn list(
     outbound: &Outbound,
     config: &Config,
@@ -251,8 +305,9 @@ async fn list(
     let sender = config.senders.iter().find(of_account)?;
     let (mut messages, mut next) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
+        let (what, next_page) = (created(search.channel), next.as_deref());
         let page =
-            outbound.rest.list(&search.account, &sender.credentials, &search.to, next.as_deref());
+            outbound.rest.list(what, &search.account, &sender.credentials, &search.to, next_page);
         match page.await {
             ReadAnswer::Found(page) => {
                 messages.extend(page.messages);
@@ -275,14 +330,15 @@ fn sought<'a>(config: &'a Config, one: &'a Unknown) -> Option<Sought<'a>> {
         Origin::From(from) => reconcile::Origin::From(from),
         Origin::MessagingService(sid) => reconcile::Origin::Service(sid),
     };
-    Some(Sought { attempt: one.id, body: &one.body, origin, wrote_at: one.written_at })
+    let body = (one.channel == Channel::Message).then_some(&*one.body);
+    Some(Sought { attempt: one.id, body, origin, wrote_at: one.written_at })
 }
 
 fn listed(message: &Message) -> Option<Listed<'_>> {
     message.is_outgoing.then_some(())?;
     Some(Listed {
         sid: &message.sid,
-        body: message.body.as_deref().unwrap_or_default(),
+        body: message.body.as_deref(),
         from: message.from.as_deref(),
         service: None,
         created_at: message.created?,

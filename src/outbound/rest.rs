@@ -13,7 +13,9 @@ use secrecy::ExposeSecret as _;
 use super::config::Credentials;
 use crate::clock::Clock;
 use crate::http::client::{self, Unbuildable};
-use crate::twilio::rest::{Answer, CreateAnswer, Doubt, Message, Page, ReadAnswer, path};
+use crate::twilio::rest::{
+    Answer, CreateAnswer, Created as What, Doubt, Message, Page, ReadAnswer, cancel_form, path,
+};
 
 /// Most bytes of an answer. A page of a list has 100 messages of at most 1,600 characters.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -66,12 +68,20 @@ impl Rest {
         Ok(Self { client, base: base.trim_end_matches('/').to_owned(), clock })
     }
 
-    /// Creates a message from a form.
-    pub async fn create(&self, account: &str, by: &Credentials, form: String) -> Created {
-        let request = self.client.post(format!("{}{}", self.base, path::messages(account)));
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
-        match whole(authorized(request, by)).await {
-            Ok(whole) => Created::Answered(whole.answer().to_create(self.clock.now())),
+    /// Creates a message or a call from a form.
+    pub async fn create(
+        &self,
+        what: What,
+        account: &str,
+        by: &Credentials,
+        form: String,
+    ) -> Created {
+        let path = match what {
+            What::Message => path::messages(account),
+            What::Call => path::calls(account),
+        };
+        match whole(authorized(self.post(&path, form), by)).await {
+            Ok(whole) => Created::Answered(whole.answer().to_create(what, self.clock.now())),
             Err(error) if error.is_connect() => Created::Unsent,
             Err(error) if error.is_timeout() => {
                 Created::Answered(CreateAnswer::Unknown(Doubt::TimedOut))
@@ -80,18 +90,41 @@ impl Rest {
         }
     }
 
-    /// A page of the messages to an address: the first one, or one that another page names.
+    /// Cancels a call that is queued or rings. To try that again does no harm.
+    pub async fn cancel_call(
+        &self,
+        account: &str,
+        by: &Credentials,
+        sid: &str,
+    ) -> ReadAnswer<Message> {
+        let request = self.post(&path::call(account, sid), cancel_form().to_owned());
+        match whole(authorized(request, by)).await {
+            Ok(whole) => whole.answer().to_fetch(What::Call, self.clock.now()),
+            Err(_) => ReadAnswer::Failed { status: 0, code: None },
+        }
+    }
+
+    fn post(&self, path: &str, form: String) -> RequestBuilder {
+        let request = self.client.post(format!("{}{path}", self.base));
+        request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form)
+    }
+
+    /// A page of the messages, or of the calls, to an address: the first one, or one that another page names.
     pub async fn list(
         &self,
+        what: What,
         account: &str,
         by: &Credentials,
         to: &str,
         next: Option<&str>,
     ) -> ReadAnswer<Page> {
-        let first = || path::messages_to(account, to);
+        let first = || match what {
+            What::Message => path::messages_to(account, to),
+            What::Call => path::calls_to(account, to),
+        };
         let answer = self.get(by, &next.map_or_else(first, str::to_owned)).await;
         match answer {
-            Some(whole) => whole.answer().to_list(account, self.clock.now()),
+            Some(whole) => whole.answer().to_list(what, account, self.clock.now()),
             None => ReadAnswer::Failed { status: 0, code: None },
         }
     }
@@ -99,7 +132,7 @@ impl Rest {
     /// One message.
     pub async fn fetch(&self, account: &str, by: &Credentials, sid: &str) -> ReadAnswer<Message> {
         match self.get(by, &path::message(account, sid)).await {
-            Some(whole) => whole.answer().to_fetch(self.clock.now()),
+            Some(whole) => whole.answer().to_fetch(What::Message, self.clock.now()),
             None => ReadAnswer::Failed { status: 0, code: None },
         }
     }
@@ -114,7 +147,9 @@ impl Rest {
             false => (false, path::account(account)),
         };
         match self.get(by, &path).await {
-            Some(whole) if is_key => whole.answer().to_list(account, now).map(|_| None),
+            Some(whole) if is_key => {
+                whole.answer().to_list(What::Message, account, now).map(|_| None)
+            }
             Some(whole) => whole.answer().to_account(now).map(Some),
             None => ReadAnswer::Failed { status: 0, code: None },
         }

@@ -96,7 +96,8 @@ impl Standing {
             let of_account = account(&sender.name).and_then(|account| account.cooldown_until);
             [sender.cooldown_until, of_account].into_iter().flatten().any(|until| until > now)
         };
-        let mut standing = Self::default();
+        let calls = state.accounts.iter().map(|account| (account.account.clone(), account.calls));
+        let mut standing = Self { calls: calls.collect(), ..Self::default() };
         for sender in &state.senders {
             standing.unknown += sender.sought;
             if let Some(sid) = account_of(&sender.name) {
@@ -189,6 +190,7 @@ mod tests {
             paused,
             paused_at: None,
             cooldown_until: None,
+            calls: 0,
         };
         let accounts = vec![account.clone()];
         check(SendingState { accounts, ..senders(alerts()) }, &["alerts"]);

@@ -1,9 +1,10 @@
-//! [`MessageAnswer`]: what Twilio's REST API says of a message, as an event. It merges with those of callbacks.
+//! [`RestAnswer`]: what Twilio's REST API says of a message or a call, as an event. It merges with those of callbacks.
 
 use form_urlencoded::Serializer;
 
 use super::fields::{is_word, status_of};
 use super::privacy::Privacy;
+use super::rest::Created;
 use crate::clock::Timestamp;
 use crate::event::key::ContentHash;
 use crate::event::{AttemptId, Event, EventKey, Fingerprint, Kind, Resource};
@@ -11,12 +12,14 @@ use crate::event::{AttemptId, Event, EventKey, Fingerprint, Kind, Resource};
 /// The end of each key, which no callback's has: what is asked and what is reported are two facts.
 const KEYS_END: &str = "rest";
 
-/// What the answer to a create or a fetch says of a message.
+/// What the answer to a create or a fetch says of a message or a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MessageAnswer<'a> {
+pub struct RestAnswer<'a> {
     /// The account that was asked.
     pub account: &'a str,
-    /// The message.
+    /// Which of the two it is.
+    pub created: Created,
+    /// The message or the call.
     pub sid: &'a str,
     /// Its status.
     pub status: &'a str,
@@ -26,11 +29,11 @@ pub struct MessageAnswer<'a> {
     pub from: Option<&'a str>,
     /// The recipient.
     pub to: Option<&'a str>,
-    /// The attempt that made the message.
+    /// The attempt that made it.
     pub attempt: Option<AttemptId>,
 }
 
-impl MessageAnswer<'_> {
+impl RestAnswer<'_> {
     /// The event, `<SID>-<status>-rest` or `<SID>-<status>-<code>-rest`, of which as much is kept as `privacy` lets be
     /// kept. Twilio says no time of the status, so that the callback of the same status, which may, stands before it.
     /// `None` if its SID or its status cannot be one.
@@ -43,10 +46,17 @@ impl MessageAnswer<'_> {
         parts.extend(code.as_deref());
         parts.push(KEYS_END);
         let key = EventKey::of(&parts)?;
+        let (kind, resource, sid_name, status_name) = match self.created {
+            Created::Message => (Kind::Message, Resource::Message, "MessageSid", "MessageStatus"),
+            Created::Call => (Kind::Call, Resource::Call, "CallSid", "CallStatus"),
+        };
+        // A call says which way it goes, and one that an API request has made goes out.
+        let direction = (self.created == Created::Call).then_some("outbound-api");
         let said = [
             ("AccountSid", Some(self.account)),
-            ("MessageSid", Some(sid)),
-            ("MessageStatus", Some(&*status)),
+            (sid_name, Some(sid)),
+            (status_name, Some(&*status)),
+            ("Direction", direction),
             ("From", self.from),
             ("To", self.to),
             ("ErrorCode", code.as_deref()),
@@ -58,13 +68,13 @@ impl MessageAnswer<'_> {
         let body = Serializer::new(String::new()).extend_pairs(said).finish();
         let mut event = Event {
             sid: Some(sid.to_owned()),
-            resource: Some(Resource::Message),
+            resource: Some(resource),
             status: Some(status),
             received_at,
             body: body.into(),
             fingerprint: Some(Fingerprint::of(&hash.finish())),
             attempt: self.attempt,
-            ..Event::new(key, Kind::Message, self.account)
+            ..Event::new(key, kind, self.account)
         };
         privacy.apply(&mut event);
         Some(event)
@@ -79,8 +89,9 @@ mod tests {
     use crate::twilio::details::EventDetails;
     use crate::twilio::privacy::{Treatment, Treatments};
 
-    const ANSWER: MessageAnswer<'_> = MessageAnswer {
+    const ANSWER: RestAnswer<'_> = RestAnswer {
         account: "AC1",
+        created: Created::Message,
         sid: "SM1",
         status: "queued",
         error_code: None,
@@ -93,7 +104,7 @@ mod tests {
         Timestamp::from_micros(1_700_000_000_000_000)
     }
 
-    fn event(answer: MessageAnswer<'_>) -> Event {
+    fn event(answer: RestAnswer<'_>) -> Event {
         answer.event(at(), &Privacy::default()).expect("it can be one")
     }
 
@@ -113,26 +124,35 @@ mod tests {
     }
 
     fn event_details(status: &str) -> crate::event::CurrentStatus {
-        let event = event(MessageAnswer { status, ..ANSWER });
+        let event = event(RestAnswer { status, ..ANSWER });
         EventDetails::of(&event).current.expect("it has a status")
     }
 
     #[test]
+    fn a_call_is_one_and_goes_out() {
+        let event = event(RestAnswer { created: Created::Call, sid: "CA1", ..ANSWER });
+        assert_eq!((event.key.as_str(), event.kind), ("CA1-queued-rest", Kind::Call));
+        let row = EventDetails::of(&event).current.expect("it has a status");
+        assert_eq!(
+            (row.resource, row.direction.as_deref()),
+            (Resource::Call, Some("outbound-api"))
+        );
+    }
+
+    #[test]
     fn another_error_code_is_another_fact_and_zero_is_none() {
-        let key = |error_code| event(MessageAnswer { error_code, status: "failed", ..ANSWER }).key;
+        let key = |error_code| event(RestAnswer { error_code, status: "failed", ..ANSWER }).key;
         assert_eq!(key(Some(30007)).as_str(), "SM1-failed-30007-rest");
         assert_eq!(key(Some(0)), key(None));
-        let failed = event(MessageAnswer { error_code: Some(30007), ..ANSWER });
+        let failed = event(RestAnswer { error_code: Some(30007), ..ANSWER });
         assert_eq!(EventDetails::of(&failed).error_code.as_deref(), Some("30007"));
     }
 
     #[test]
     fn what_cannot_be_a_key_is_no_event() {
         for wrong in ["", "SM 1", "SM1\n", "ä"] {
-            assert!(
-                MessageAnswer { sid: wrong, ..ANSWER }.event(at(), &Privacy::default()).is_none()
-            );
-            let answer = MessageAnswer { status: wrong, ..ANSWER };
+            assert!(RestAnswer { sid: wrong, ..ANSWER }.event(at(), &Privacy::default()).is_none());
+            let answer = RestAnswer { status: wrong, ..ANSWER };
             assert!(answer.event(at(), &Privacy::default()).is_none());
         }
     }

@@ -14,14 +14,16 @@ use serde_json::value::RawValue;
 
 use super::fields::{Fields, is_sid};
 use super::json;
-use super::kind::{self, Identity, Recognised, event_stream, fallback};
+use super::kind::{self, Identity, Recognised, event_stream, fallback, other, twiml_request};
 use super::params::Params;
 use super::privacy::Privacy;
 use super::signature::{BODY_HASH, Content, SignedRequest, Verified};
 use crate::clock::Timestamp;
 use crate::event::attempt::ATTEMPT_PARAMETER;
 use crate::event::key::ContentHash;
-use crate::event::{AttemptId, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Route};
+use crate::event::{
+    AttemptId, Callee, Event, EventKey, Fingerprint, Format, Kind, Method, Request, Route,
+};
 
 /// Most events of one request. 64 KiB hold 1,191 of the shortest CloudEvents that the specification
 /// allows, and some 300 of Twilio's.
@@ -90,6 +92,19 @@ pub fn fallback_event(
     source.form(recognised, request)
 }
 
+/// The event of a request that says what the callee has keyed in. Never fails, as that of a fallback URL.
+#[must_use]
+pub fn voice_confirm_event(
+    request: &SignedRequest<'_, Verified<'_>>,
+    arrival: Arrival<'_>,
+    privacy: &Privacy,
+) -> Event {
+    let source = Source::of(request, arrival, privacy);
+    let fields = Fields::Form(request.params());
+    let recognised = twiml_request::recognise(&fields);
+    source.form(recognised.unwrap_or_else(|| other::recognise(&fields)), request)
+}
+
 /// Whether there is no SID and no `AccountSid` in any spelling: every kind that Twilio sends has one. JSON that is
 /// there at all was not lost.
 fn is_empty(request: &SignedRequest<'_, Verified<'_>>) -> bool {
@@ -103,6 +118,20 @@ fn is_empty(request: &SignedRequest<'_, Verified<'_>>) -> bool {
     };
     let mut all = request.params().iter().chain(query.iter());
     !all.any(|(name, value)| account(name) || is_sid(value))
+}
+
+/// What the callee has done, read before the event is treated. Nothing, if the event is about an account for which its
+/// signer may not speak.
+fn callee(event: &Event) -> Option<Callee> {
+    if event.about_account.is_some() {
+        return None;
+    }
+    let params = Params::parse(&event.body);
+    match event.kind {
+        Kind::TwimlRequest => Callee::of_digits(&params.get("Digits")?),
+        Kind::Call | Kind::Amd => Callee::of_answered_by(&params.get("AnsweredBy")?),
+        _ => None,
+    }
 }
 
 /// What the events of one request have in common.
@@ -221,6 +250,7 @@ impl<'r> Source<'r> {
             event.resource = None;
         }
         event.attempt = self.attempt(&event);
+        event.callee = event.attempt.and_then(|_| callee(&event));
         self.privacy.apply(&mut event);
         event
     }
@@ -228,8 +258,11 @@ impl<'r> Source<'r> {
     /// The attempt that the callback URL names, which must be read before the event is treated. A callback without a
     /// query, as most are, costs nothing.
     fn attempt(&self, event: &Event) -> Option<AttemptId> {
-        let may_have_one =
-            self.arrival.route == Route::Status && matches!(event.kind, Kind::Call | Kind::Message);
+        let may_have_one = match self.arrival.route {
+            Route::Status => matches!(event.kind, Kind::Call | Kind::Message | Kind::Amd),
+            Route::VoiceConfirm => event.kind == Kind::TwimlRequest,
+            _ => false,
+        };
         let query = match self.method {
             Method::Get => &event.body[..],
             Method::Post => event.query.as_bytes(),

@@ -81,7 +81,7 @@ use Class::{
 use Resource::{Call, Message};
 
 /// The known errors, in the order of their codes.
-const TABLE: [Known; 105] = [
+const TABLE: [Known; 109] = [
     Known::new("10004", TooFast, "Too many calls at once"),
     Known::new("11200", Endpoint, "HTTP retrieval failure: your URL answered with an error"),
     Known::new("11205", Endpoint, "HTTP connection failure: your URL could not be reached"),
@@ -107,6 +107,9 @@ const TABLE: [Known; 105] = [
     Known::new("20008", Account, "Test credentials cannot do this"),
     Known::new("20429", Throttled, "Too many requests"),
     Known::new("20500", Unclear, "Internal error at Twilio"),
+    Known::new("21202", Recipient, "'To' is a premium number"),
+    Known::new("21203", Recipient, "Calls abroad are not enabled"),
+    Known::new("21205", Account, "Invalid URL"),
     Known::new("21210", Sender, "'From' is not a verified number"),
     Known::new("21211", Recipient, "Invalid 'To' number"),
     Known::new("21212", Sender, "Invalid 'From' number"),
@@ -114,6 +117,7 @@ const TABLE: [Known; 105] = [
     Known::new("21215", Recipient, "No permission to call this region"),
     Known::new("21216", Recipient, "The account may not call this number"),
     Known::new("21217", Recipient, "The number does not appear to be valid"),
+    Known::new("21219", Account, "A trial account calls verified numbers only"),
     Known::new("21408", Recipient, "No permission for this region"),
     Known::new("21602", Content, "The message has no body"),
     Known::new("21603", Sender, "'From' is missing"),

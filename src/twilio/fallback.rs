@@ -26,6 +26,22 @@ pub struct PerNumber {
     pub sms: Option<Twiml>,
 }
 
+/// What a callee hears after pressing a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VoiceConfirm {
+    /// After the digit 1, which confirms the call.
+    pub confirmed: Twiml,
+    /// After any other key, which does not.
+    pub not_confirmed: Twiml,
+}
+
+/// Without words: the call ends.
+impl Default for VoiceConfirm {
+    fn default() -> Self {
+        Self { confirmed: Twiml::EMPTY, not_confirmed: Twiml::EMPTY }
+    }
+}
+
 impl Fallback {
     /// The answer to a request of this medium, by the number that was called.
     #[must_use]

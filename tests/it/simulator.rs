@@ -76,7 +76,8 @@ impl<'s> Asker<'s> {
         let retry_after = response.headers().get(RETRY_AFTER).cloned();
         let body = response.bytes().await.expect("it is whole");
         let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
-        rest::Answer { status, retry_after, body: &body }.to_create(Clock::System.now())
+        rest::Answer { status, retry_after, body: &body }
+            .to_create(rest::Created::Message, Clock::System.now())
     }
 }
 

@@ -79,7 +79,15 @@ fn senders(admin: &Admin, state: &SendingState) -> Markup {
                     @let configured = of(name);
                     tr {
                         td { (name) @if let Some(it) = configured { " " span class="note" { (it.kind) } } }
-                        td { @if let Some(it) = configured { (it.pace) ", " (it.rate) "/s" } }
+                        td {
+                            @if let Some(it) = configured {
+                                (it.pace) ", " (it.rate) "/s"
+                                @if let Some(limit) = it.calls_limit {
+                                    @let open = account(state, configured).map_or(0, |account| account.calls);
+                                    ", " (count(open)) " of " (number_of(limit.into(), "call", "calls")) " open"
+                                }
+                            }
+                        }
                         td { (count(sender.due.saturating_sub(sender.held))) }
                         td { (count(sender.held)) }
                         td { (count(sender.writing)) }

@@ -13,6 +13,7 @@ use crate::backend::outbox::{
     Answered, Asked, ClaimAsk, Gated, NewNotification, NewSuppression, Outcome, WriteAsk, Written,
 };
 use crate::clock::Timestamp;
+use crate::dispatch::call::Lines;
 use crate::dispatch::suppression::Source;
 use crate::dispatch::{OnUnknown, Purpose};
 use crate::event::{AttemptId, Batch, Event};
@@ -361,6 +362,7 @@ fn alerts() -> ConfiguredSender {
         account: "AC1".to_owned(),
         pace: "alerts".to_owned(),
         rate: 1.0,
+        calls_limit: None,
     }
 }
 
@@ -379,6 +381,7 @@ fn notification(attempt: AttemptId) -> NewNotification {
         to_hash: "to".to_owned(),
         body: "text".to_owned(),
         segments: 1,
+        call: None,
         reference: Some("order-7".to_owned()),
         // The year 2100: the store measures it by its own clock.
         deadline: Timestamp::from_micros(4_102_444_800_000_000),
@@ -417,6 +420,7 @@ async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
         ahead: Duration::from_millis(100),
         max_in_flight: 10,
         limit: 1,
+        lines: None,
         holder: "test".to_owned(),
         lease: Duration::from_secs(3600),
     };
@@ -430,6 +434,7 @@ async fn a_sender_is_shown_as_it_stands_and_what_is_unknown_below() {
         late_after: Duration::from_secs(3600),
         lease: Duration::from_secs(3600),
         max_in_flight: 10,
+        lines: Lines::default(),
     };
     let written = outbox.write(&write, &|_, _| Gated::Pass).await.expect("the store is there");
     assert!(matches!(&written[..], [Written::Send(_)]), "{written:?}");

@@ -138,9 +138,10 @@ fn attempt(asked: &AskedFor, now: Timestamp) -> Markup {
                 li class="plain" {
                     div class="head" {
                         (format::time(written_at, now))
-                        span class="status plain" { "sent" }
+                        span class="status plain" { @if attempt.confirm.is_some() { "called" } @else { "sent" } }
                         span class="note" {
                             "attempt " (attempt.number) " is " (attempt.state.as_str())
+                            @if let Some(confirm) = attempt.confirm { ", confirmed by: " (confirm.as_str()) }
                             @if attempt.tries > 1 { ", after " (number_of(attempt.tries, "request", "requests")) }
                         }
                     }

@@ -50,7 +50,7 @@ pub struct CarriedEvent(Vec<Cell>);
 
 impl CarriedEvent {
     /// The columns of an event, of which the last is when it was stored.
-    pub(crate) const COLUMNS: [&'static str; 23] = [
+    pub(crate) const COLUMNS: [&'static str; 24] = [
         "key",
         "kind",
         "account",
@@ -73,6 +73,7 @@ impl CarriedEvent {
         "idempotency_token",
         "own",
         "attempt",
+        "callee",
         "stored_at",
     ];
     const JSON: [&'static str; 2] = ["params", "own"];
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn it_has_the_columns_of_an_event_and_when_it_was_stored() {
-        assert_eq!(CarriedEvent::COLUMNS[..22], columns::EVENTS);
+        assert_eq!(CarriedEvent::COLUMNS[..23], columns::EVENTS);
         assert_eq!(CarriedEvent::of(vec![Cell::Null]), None);
     }
 

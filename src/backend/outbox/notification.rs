@@ -1,7 +1,8 @@
 //! Notifications: kept, looked at, cancelled.
 
 use crate::clock::Timestamp;
-use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use crate::dispatch::call::CallPlan;
+use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown, Purpose};
 use crate::event::AttemptId;
 
 /// A notification to be kept.
@@ -31,8 +32,10 @@ pub struct NewNotification {
     pub to_hash: String,
     /// The text.
     pub body: String,
-    /// How many segments the text has.
+    /// How many segments the text has; a call counts as one.
     pub segments: u32,
+    /// How it is called; `None` if it is sent a message.
+    pub call: Option<CallPlan>,
     /// The application's own reference.
     pub reference: Option<String>,
     /// After this nothing is sent any more.
@@ -111,6 +114,12 @@ pub struct Attempt {
     pub id: AttemptId,
     /// Which of the notification's it is, from 1.
     pub number: u64,
+    /// Which step of the notification it is of, from 1.
+    pub step: u64,
+    /// How it reaches its recipient.
+    pub channel: Channel,
+    /// What confirms it, if it is a call.
+    pub confirm: Option<Confirm>,
     /// When it was planned.
     pub created_at: Timestamp,
     /// Where it stands.
@@ -153,4 +162,6 @@ pub struct CancelOutcome {
     pub state: NotificationState,
     /// How many of its attempts are on their way: they may still arrive.
     pub in_writing: u64,
+    /// How many of its calls are cancelled at Twilio, unless they are answered before.
+    pub hanging_up: u64,
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::calling::KnownCalls;
 use crate::clock::Timestamp;
 use crate::dispatch::Purpose;
+use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::gates::Pause;
 use crate::dispatch::rejection::Effect;
 use crate::event::{AttemptId, Event};
@@ -26,6 +28,8 @@ pub struct ClaimAsk {
     pub max_in_flight: u32,
     /// Most attempts.
     pub limit: u32,
+    /// How many calls there may be, if it is a pace of calls.
+    pub lines: Option<Lines>,
     /// The process.
     pub holder: String,
     /// How long after its slot an attempt may stay claimed.
@@ -68,6 +72,8 @@ pub struct WriteAsk {
     pub lease: Duration,
     /// Most requests in flight, per account.
     pub max_in_flight: u32,
+    /// How many calls there may be.
+    pub lines: Lines,
 }
 
 /// What an attempt says, to be sent now.
@@ -85,6 +91,8 @@ pub struct Letter {
     pub purpose: Purpose,
     /// The recipient's own zone, if it is known.
     pub time_zone: Option<String>,
+    /// How it is called; `None` if it is sent a message.
+    pub call: Option<CallPlan>,
     /// After this it must not be delivered.
     pub deadline: Timestamp,
     /// POSTs that it took, this one included.
@@ -222,6 +230,8 @@ pub struct Known {
     pub suppressed: bool,
     /// When messages to the recipient were written in the last hour, the newest first.
     pub recent: Vec<Timestamp>,
+    /// What is known of calls, if it is one.
+    pub calls: Option<KnownCalls>,
     /// Messages of the deployment on this day, in UTC.
     pub today: u64,
     /// Whether the sender may send.

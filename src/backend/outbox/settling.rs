@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::dispatch::NotificationState;
+use crate::dispatch::{Channel, NotificationState};
 use crate::event::{AttemptId, Event};
 
 /// An attempt whose outcome is not known, to be looked up.
@@ -17,6 +17,8 @@ pub struct Unknown {
     pub account: String,
     /// The sender.
     pub sender: String,
+    /// How it reaches its recipient.
+    pub channel: Channel,
     /// The address.
     pub to: String,
     /// The text.
@@ -29,11 +31,13 @@ pub struct Unknown {
     pub reason: Option<String>,
 }
 
-/// What is to be looked for among the messages to one recipient.
+/// What is to be looked for among the messages, or the calls, to one recipient.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Search {
     /// The account.
     pub account: String,
+    /// Among which of the two.
+    pub channel: Channel,
     /// The address.
     pub to: String,
     /// The attempts that are to be settled by it.

@@ -39,6 +39,8 @@ pub struct AccountState {
     pub paused_at: Option<Timestamp>,
     /// Until when it waits.
     pub cooldown_until: Option<Timestamp>,
+    /// The calls that attempts hold a permit for.
+    pub calls: u64,
 }
 
 /// The whole of it.

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::backend::sql::changes::NewChange;
-use crate::event::{CurrentStatus, Event, Fingerprint, Own, Resource};
+use crate::event::{Callee, CurrentStatus, Event, Fingerprint, Own, Resource};
 use crate::twilio::details::EventDetails;
 
 /// See the files for what they do, and why they cannot deadlock.
@@ -39,6 +39,7 @@ pub(super) struct EventColumns<'a> {
     idempotency_token: Vec<Option<&'a str>>,
     own: Vec<Option<&'a str>>,
     attempt: Vec<Option<String>>,
+    callee: Vec<Option<&'static str>>,
 }
 
 impl<'a> EventColumns<'a> {
@@ -75,6 +76,7 @@ impl<'a> EventColumns<'a> {
         self.idempotency_token.push(token);
         self.own.push(details.own.as_ref().map(Own::as_str));
         self.attempt.push(event.attempt.map(|attempt| attempt.to_string()));
+        self.callee.push(event.callee.map(Callee::as_str));
     }
 
     pub(super) fn bind(&self) -> Statement<'_> {
@@ -101,6 +103,7 @@ impl<'a> EventColumns<'a> {
             .bind(&self.idempotency_token)
             .bind(&self.own)
             .bind(&self.attempt)
+            .bind(&self.callee)
     }
 }
 

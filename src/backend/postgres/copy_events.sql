@@ -3,18 +3,20 @@
 WITH new AS (
     INSERT INTO events (key, kind, account, sid, resource, status, rank, sequence, occurred_at,
                         received_at, format, query, params, body, about_account, call_sid, fingerprint,
-                        method, route, idempotency_token, own, attempt, stored_at)
+                        method, route, idempotency_token, own, attempt, callee, stored_at)
     SELECT key, kind, account, sid, resource, status, rank::smallint, sequence::bigint, occurred_at::timestamptz,
            received_at::timestamptz, format, query, params::jsonb, body, about_account, call_sid, fingerprint::bigint,
-           method, route, idempotency_token, own::jsonb, attempt, stored_at::timestamptz
+           method, route, idempotency_token, own::jsonb, attempt, callee, stored_at::timestamptz
     FROM unnest(
         $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::text[],
-        $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[]
+        $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
+        $24::text[]
     ) AS input (
         key, kind, account, sid, resource, status, rank,
         sequence, occurred_at, received_at, format, query, params,
-        body, about_account, call_sid, fingerprint, method, route, idempotency_token, own, attempt, stored_at
+        body, about_account, call_sid, fingerprint, method, route, idempotency_token, own, attempt,
+        callee, stored_at
     )
     ON CONFLICT (key, account) DO NOTHING
     RETURNING sid, account, resource, attempt
@@ -24,7 +26,7 @@ WITH new AS (
     UNION ALL
     SELECT s.attempt, new.sid, new.account
     FROM new CROSS JOIN LATERAL (SELECT attempt FROM attempt_sids WHERE sid = new.sid OFFSET 0) AS s
-    WHERE new.attempt IS NULL AND new.resource = 'message'
+    WHERE new.attempt IS NULL AND new.resource IN ('message', 'call')
     AND new.account = (SELECT account FROM attempts WHERE id = s.attempt)
 )
 SELECT count(*) FROM new

@@ -4,7 +4,7 @@ use super::dialect::Dialect;
 
 /// The columns of `events` that a commit fills, in the order in which the values are bound. `insert.sql`
 /// of Postgres names the same.
-pub(in crate::backend) const EVENTS: [&str; 22] = [
+pub(in crate::backend) const EVENTS: [&str; 23] = [
     "key",
     "kind",
     "account",
@@ -27,6 +27,7 @@ pub(in crate::backend) const EVENTS: [&str; 22] = [
     "idempotency_token",
     "own",
     "attempt",
+    "callee",
 ];
 
 /// The columns of `statuses` that a commit fills, in the order in which the values are bound. `insert_statuses.sql`

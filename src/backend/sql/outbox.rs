@@ -5,6 +5,7 @@
 
 pub(in crate::backend) mod answer;
 pub(in crate::backend) mod ask;
+pub(in crate::backend) mod calls;
 pub(in crate::backend) mod claim;
 pub(in crate::backend) mod follow_ups;
 pub(in crate::backend) mod forget;

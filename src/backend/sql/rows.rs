@@ -8,8 +8,8 @@ use crate::backend::copy::{CarriedEvent, Cell};
 use crate::clock::Timestamp;
 use crate::event::status::LatestError;
 use crate::event::{
-    AttemptId, Change, CurrentStatus, Event, EventKey, Fingerprint, Format, Kind, LatestOwn,
-    Method, Own, Position, Request, Resource, Route,
+    AttemptId, Callee, Change, CurrentStatus, Event, EventKey, Fingerprint, Format, Kind,
+    LatestOwn, Method, Own, Position, Request, Resource, Route,
 };
 use crate::labels::Label as _;
 
@@ -70,9 +70,11 @@ where
     let (method, route) = (method.as_deref(), route.as_deref());
     let request = method.and_then(Method::parse).zip(route.and_then(Route::parse));
     let idempotency_token: Option<String> = row.try_get("idempotency_token")?;
-    let attempt: Option<String> = row.try_get("attempt")?;
+    let (attempt, callee): (Option<String>, Option<String>) =
+        (row.try_get("attempt")?, row.try_get("callee")?);
     let event = Event {
         attempt: attempt.as_deref().and_then(AttemptId::parse),
+        callee: callee.as_deref().and_then(Callee::parse),
         about_account: row.try_get("about_account")?,
         fingerprint: row.try_get::<Option<i64>, _>("fingerprint")?.map(Fingerprint::from_i64),
         request: request.map(|(method, route)| Request { method, route, idempotency_token }),

@@ -3,7 +3,7 @@
 
 use super::writer::Statement;
 use crate::backend::sql::changes::NewChange;
-use crate::event::{CurrentStatus, Event, Fingerprint, Own, Resource};
+use crate::event::{Callee, CurrentStatus, Event, Fingerprint, Own, Resource};
 use crate::twilio::details::EventDetails;
 
 pub(super) fn bind_event<'q>(
@@ -35,6 +35,7 @@ pub(super) fn bind_event<'q>(
         .bind(request.and_then(|request| request.idempotency_token.as_deref()))
         .bind(details.own.as_ref().map(Own::as_str))
         .bind(event.attempt.map(|attempt| attempt.to_string()))
+        .bind(event.callee.map(Callee::as_str))
 }
 
 pub(super) fn bind_status<'q>(query: Statement<'q>, row: &'q CurrentStatus) -> Statement<'q> {

@@ -116,18 +116,19 @@ struct Stored {
     differing: Vec<Differing>,
     /// The rows of their SIDs.
     statuses: Statuses,
-    /// The attempts to which the messages belong whose events carry none.
+    /// The attempts to which the messages and calls belong whose events carry none.
     attempts: Attempts,
 }
 
 /// Attempts by SID and account.
 type Attempts = BTreeMap<(String, String), Vec<String>>;
 
-/// The message of an event that carries no attempt: Twilio sent it elsewhere than to the attempt's own callback URL, as
+/// The message or the call of an event that carries no attempt: Twilio sent it elsewhere than to the attempt's own callback URL, as
 /// to that of a number or of a Messaging Service, or as an event stream.
-fn message_elsewhere(event: &Event) -> Option<(&str, &str)> {
-    let is_message = event.attempt.is_none() && event.resource == Some(Resource::Message);
-    Some((event.sid.as_deref().filter(|_| is_message)?, &event.account))
+fn sent_elsewhere(event: &Event) -> Option<(&str, &str)> {
+    let is_sent = event.attempt.is_none()
+        && matches!(event.resource, Some(Resource::Message | Resource::Call));
+    Some((event.sid.as_deref().filter(|_| is_sent)?, &event.account))
 }
 
 async fn look(
@@ -139,12 +140,12 @@ async fn look(
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
     let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).collect();
-    let messages: BTreeSet<_> = batch.events().iter().filter_map(message_elsewhere).collect();
+    let sent: BTreeSet<_> = batch.events().iter().filter_map(sent_elsewhere).collect();
     let begin = if transaction == Transaction::Own { "BEGIN IMMEDIATE; " } else { "" };
     let look = sqlx::query(AssertSqlSafe(format!("{begin}{LOOK}")))
         .bind(keys)
         .bind(pairs(sids.into_iter()))
-        .bind(pairs(messages.into_iter()));
+        .bind(pairs(sent.into_iter()));
     let mut fresh = vec![true; batch.events().len()];
     // By position: the database gives rows in the order of its plan, which changes as tables grow.
     let mut differing = BTreeMap::new();
@@ -200,7 +201,7 @@ async fn insert_wakes(
     let mut wakes = Vec::new();
     for (event, _) in events.iter().zip(fresh).filter(|(_, fresh)| **fresh) {
         wakes.extend(event.attempt.map(|attempt| (attempt.to_string(), event)));
-        let message = message_elsewhere(event).filter(|_| !attempts.is_empty());
+        let message = sent_elsewhere(event).filter(|_| !attempts.is_empty());
         let of_sid = message.and_then(|(sid, of)| attempts.get(&(sid.to_owned(), of.to_owned())));
         wakes.extend(of_sid.into_iter().flatten().map(|attempt| (attempt.clone(), event)));
     }

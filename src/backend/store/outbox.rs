@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::{Store, on_store};
 use crate::backend::outbox::{
     Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, FollowUp,
-    FollowUpAsk, Followed, Gated, Identity, Known, Looked, NewNotification, NewSuppression,
-    Notification, NotificationSearch, Outcome, Overdue, Search, SendingState, Settled, Suppression,
-    Unknown, WriteAsk, Written,
+    FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked, NewNotification,
+    NewSuppression, Notification, NotificationSearch, Outcome, Overdue, Search, SendingState,
+    Settled, Suppression, Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
-    answer, ask, claim, failed, follow_ups, forget, look, settle, state, suppressions, write,
+    answer, ask, calls, claim, failed, follow_ups, forget, look, settle, state, suppressions, write,
 };
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
@@ -157,6 +157,24 @@ impl Outbox {
     ) -> Result<Vec<Search>, BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| look::to_look_for(on, limit, busy).await)
+            .await)
+    }
+
+    /// Calls that are to be cancelled now, which no other process is handed for as long as `busy`.
+    pub async fn to_hang_up(&self, busy: Duration) -> Result<Vec<HangUp>, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| calls::to_hang_up(on, busy).await).await)
+    }
+
+    /// Stores what came of the cancellation of a call after so many tries, and returns it: one that was tried often enough
+    /// is given up.
+    pub async fn hung_up(
+        &self,
+        id: AttemptId,
+        tries: u32,
+        came: HungUp,
+    ) -> Result<HungUp, BackendError> {
+        on_store!(self, outbox => outbox
+            .transact(async |on| calls::hung_up(on, id, tries, came).await)
             .await)
     }
 

@@ -11,6 +11,7 @@ use super::NOT_A_NAME;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, read, trimmed};
+use crate::dispatch::pace::Rate;
 use crate::labels::Label as _;
 use crate::twilio::keyring::{Account, Algorithm, Keyring, Secret, SharedKey};
 
@@ -28,6 +29,29 @@ pub(crate) struct RawAccount {
     pub(crate) retiring: Vec<String>,
     #[serde(default)]
     pub(crate) subaccounts: Vec<String>,
+    pub(crate) calls_limit: Option<u32>,
+    pub(crate) calls_per_second: Option<f64>,
+}
+
+/// Open calls of an account unless it says more, as of a number that Twilio lets call one at a time.
+const CALLS_LIMIT: u32 = 1;
+
+/// The entry of an account, which its sub-accounts share.
+fn entry<'l>(loaded: &'l Loaded, sid: &str) -> Option<&'l RawAccount> {
+    let is = |raw: &&RawAccount| {
+        raw.sid.trim() == sid || raw.subaccounts.iter().any(|other| other.trim() == sid)
+    };
+    loaded.raw.account.iter().find(is)
+}
+
+/// How many open calls an account may have.
+pub(super) fn calls_limit(loaded: &Loaded, sid: &str) -> u32 {
+    entry(loaded, sid).and_then(|raw| raw.calls_limit).unwrap_or(CALLS_LIMIT)
+}
+
+/// How many calls an account may begin per second, if it says so. It was checked.
+pub(super) fn calls_rate(loaded: &Loaded, sid: &str) -> Option<Rate> {
+    entry(loaded, sid).and_then(|raw| raw.calls_per_second).and_then(Rate::per_second)
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,6 +162,14 @@ fn account(
         let problem = "the account has no secret: set TWILIO_AUTH_TOKEN, or auth_tokens in the \
                        file, to its auth token";
         return Err(wrong("auth_tokens", problem.to_owned()));
+    }
+    if raw.calls_limit == Some(0) {
+        let problem = "with 0 no call is ever made: give it a value, or leave it out";
+        return Err(wrong("calls_limit", problem.to_owned()));
+    }
+    if raw.calls_per_second.is_some_and(|rate| Rate::per_second(rate).is_none()) {
+        let problem = "it must be more than 0 and at most 10000";
+        return Err(wrong("calls_per_second", problem.to_owned()));
     }
     let name = raw.name.clone().unwrap_or_else(|| format!("account_{}", place + 1));
     let warnings = of_account(&sid, &auth_tokens, &shared_keys);

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::sender::{self, Senders, same};
-use super::{quiet_hours, twilio};
+use super::{account, quiet_hours, twilio};
 use crate::admin;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
@@ -16,14 +16,17 @@ use crate::config::secrets::{is_blank, one_of, trimmed};
 use crate::dispatch::country::{Country, Number};
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
+use crate::event::Route;
 use crate::event::consent::AddressKey;
 use crate::inbound;
 use crate::outbound::Config;
 use crate::outbound::config::{Account, Sender, Token};
 use crate::twilio::consent::Listening;
+use crate::twilio::fallback::VoiceConfirm;
 use crate::twilio::keyring::{self, Keyring};
 use crate::twilio::privacy::{Treatment, Treatments};
 use crate::twilio::public_url::PublicUrl;
+use crate::twilio::twiml::{Medium, Twiml};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ pub(crate) struct RawOutbound {
     pub(crate) only_to: Vec<String>,
     pub(crate) max_per_day: u32,
     pub(crate) max_per_recipient_hour: u32,
+    pub(crate) max_calls_per_recipient_hour: u32,
+    pub(crate) call_confirmed: String,
+    pub(crate) call_not_confirmed: String,
     pub(crate) max_in_flight: u32,
     pub(crate) suppression_key: Option<SecretString>,
     pub(crate) suppression_key_file: Option<PathBuf>,
@@ -79,12 +85,15 @@ pub(crate) fn resolve(
     }
     warnings.extend(twilio::warning(loaded, &api_url));
     warnings.extend(unreachable(loaded, around.public_url, &api_url));
-    let accounts = accounts(&senders, around.keyring);
+    let accounts = accounts(loaded, &senders, around.keyring);
+    let url = |route: Route| {
+        let prefix = around.inbound.path_prefix.as_str();
+        around.public_url.join(&format!("{prefix}/{}", route.as_str()))
+    };
     let config = Config {
         api_url,
-        callback_url: around
-            .public_url
-            .join(&format!("{}/status", around.inbound.path_prefix.as_str())),
+        callback_url: url(Route::Status),
+        confirm_url: url(Route::VoiceConfirm),
         senders,
         accounts,
         paces,
@@ -96,15 +105,30 @@ pub(crate) fn resolve(
         writing_lease: Duration::from_millis(raw.writing_lease_ms),
         timeout: Duration::from_millis(raw.timeout_ms),
         follow_up,
+        calls_max_age: Duration::from_secs(loaded.raw.calls.max_age_s),
         looks,
     };
     Ok((Some(config), warnings))
 }
 
+/// What a callee hears after pressing a key.
+pub(crate) fn voice_confirm(loaded: &Loaded) -> Result<VoiceConfirm, ConfigError> {
+    let raw = &loaded.raw.outbound;
+    let twiml = |name: &str, text: &str| {
+        let twiml = Twiml::parse(text, Medium::Voice);
+        twiml.map_err(|error| loaded.error(&format!("outbound.{name}"), error.to_string()))
+    };
+    Ok(VoiceConfirm {
+        confirmed: twiml("call_confirmed", &raw.call_confirmed)?,
+        not_confirmed: twiml("call_not_confirmed", &raw.call_not_confirmed)?,
+    })
+}
+
 /// The accounts of the senders, by their names in metrics.
-fn accounts(senders: &[Sender], keyring: &Keyring) -> Vec<Account> {
+fn accounts(loaded: &Loaded, senders: &[Sender], keyring: &Keyring) -> Vec<Account> {
     let account = |sender: &Sender| Account {
         sid: sender.account.clone(),
+        calls_limit: account::calls_limit(loaded, &sender.account),
         name: account_name(keyring, &sender.account).expect("a sender's account is in the keyring"),
     };
     let mut accounts: Vec<Account> = senders.iter().map(account).collect();
@@ -206,6 +230,11 @@ fn rules(loaded: &Loaded, senders: &[Sender]) -> Result<Rules, ConfigError> {
             loaded,
             "max_per_recipient_hour",
             raw.max_per_recipient_hour,
+        )?,
+        max_calls_per_recipient_hour: positive(
+            loaded,
+            "max_calls_per_recipient_hour",
+            raw.max_calls_per_recipient_hour,
         )?,
         max_per_day: positive(loaded, "max_per_day", raw.max_per_day)?,
         quiet_hours: quiet_hours::resolve(loaded)?,

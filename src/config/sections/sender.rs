@@ -1,6 +1,7 @@
 //! `[[sender]]`: what messages are sent from, how fast, and with which credentials.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,6 +12,8 @@ use super::{NOT_A_NAME, account};
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
+use crate::dispatch::Confirm;
+use crate::dispatch::call::CallPlan;
 use crate::dispatch::country::{Country, Number};
 use crate::dispatch::pace::{Rate, SenderKind};
 use crate::labels::Label as _;
@@ -29,6 +32,12 @@ pub(crate) struct RawSender {
     pub(crate) rate: Option<f64>,
     pub(crate) pool: Option<RawPool>,
     pub(crate) pace: Option<String>,
+    #[serde(default, deserialize_with = "confirm")]
+    pub(crate) confirm: Option<Confirm>,
+    pub(crate) language: Option<String>,
+    pub(crate) voice: Option<String>,
+    pub(crate) timeout_s: Option<u32>,
+    pub(crate) time_limit_s: Option<u32>,
     pub(crate) api_key_sid: Option<String>,
     pub(crate) api_key_secret: Option<SecretString>,
     pub(crate) api_key_secret_file: Option<PathBuf>,
@@ -54,6 +63,20 @@ fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SenderKind>, D::Err
         D::Error::custom(format!("{NOT_A_NAME}{}", names.join(", ")))
     })
 }
+
+/// What confirms a call, by its name.
+fn confirm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Confirm>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
+    Confirm::parse(&name.to_lowercase()).map(Some).ok_or_else(|| {
+        let names = Confirm::ALL.map(|confirm| format!("`{}`", confirm.as_str()));
+        D::Error::custom(format!("{NOT_A_NAME}{}", names.join(", ")))
+    })
+}
+
+/// How long a call rings unless configured, in seconds: most voicemails answer later.
+const TIMEOUT_S: u32 = 20;
+/// How long a call lasts at most unless configured, in seconds.
+const TIME_LIMIT_S: u32 = 120;
 
 /// Every sender in the order of the configuration, and the paces.
 #[derive(Debug, Default)]
@@ -110,7 +133,10 @@ pub(crate) fn resolve(loaded: &Loaded, keyring: &Keyring) -> Result<Senders, Con
         if found.paces.iter().any(|pace| pace.name == sender.pace) {
             continue;
         }
-        let rate = rates.get(&sender.pace).map(|(rate, _)| *rate);
+        let rate = match &sender.call {
+            Some(_) => account::calls_rate(loaded, &sender.account),
+            None => rates.get(&sender.pace).map(|(rate, _)| *rate),
+        };
         if rate.is_none() && sender.kind == SenderKind::Other {
             let problem = format!(
                 "without it {} units are sent per second, which may be too fast or too slow: set it, or pool, to what \
@@ -153,14 +179,72 @@ fn sender(loaded: &Loaded, raw: &RawSender, keyring: &Keyring) -> Result<Sender,
     let origin = origin(raw)?;
     let kind = match &origin {
         Origin::From(from) => from_kind(from, raw.kind)?,
+        Origin::MessagingService(_) if raw.kind == Some(SenderKind::Voice) => {
+            let problem =
+                "a Messaging Service cannot call: set from to a number of the account instead";
+            return Err(("messaging_service_sid", problem.to_owned()));
+        }
         Origin::MessagingService(_) => raw.kind.unwrap_or(SenderKind::Other),
     };
     let account = account_of(raw, keyring)?;
     let (sid, entry) = account;
     let credentials = credentials(loaded, raw, entry)?;
-    let pace =
-        raw.pace.as_deref().map_or_else(|| Ok(name.clone()), |pace| self::name("pace", pace))?;
-    Ok(Sender { name, origin, kind, account: sid, credentials, pace })
+    let call = call(raw, kind)?;
+    let pace = match (&raw.pace, &call) {
+        // No name of a pace has a colon.
+        (_, Some(_)) => format!("calls:{sid}"),
+        (Some(pace), None) => self::name("pace", pace)?,
+        (None, None) => name.clone(),
+    };
+    Ok(Sender { name, origin, kind, account: sid, credentials, pace, call })
+}
+
+/// How a sender of calls calls; `None` for one of messages.
+fn call(raw: &RawSender, kind: SenderKind) -> Result<Option<CallPlan>, Wrong> {
+    /// Twilio's longest time to ring is 600 s; a call that rings for less than 5 s is hardly heard.
+    const RINGS: RangeInclusive<u32> = 5..=600;
+    /// Twilio ends a call after 4 h by itself.
+    const LASTS: RangeInclusive<u32> = 10..=14_400;
+    let of_calls = [
+        ("confirm", raw.confirm.is_some()),
+        ("language", raw.language.is_some()),
+        ("voice", raw.voice.is_some()),
+        ("timeout_s", raw.timeout_s.is_some()),
+        ("time_limit_s", raw.time_limit_s.is_some()),
+    ];
+    if kind != SenderKind::Voice {
+        let problem = "it is of a sender that calls: leave it out, or set kind = \"voice\"";
+        let set = of_calls.into_iter().find(|(_, is_set)| *is_set);
+        return set.map_or(Ok(None), |(key, _)| Err((key, problem.to_owned())));
+    }
+    let of_messages =
+        [("rate", raw.rate.is_some()), ("pool", raw.pool.is_some()), ("pace", raw.pace.is_some())];
+    if let Some((key, _)) = of_messages.into_iter().find(|(_, is_set)| *is_set) {
+        let problem = "all calls of an account share one pace: leave it out, and set calls_per_second at the [[account]]";
+        return Err((key, problem.to_owned()));
+    }
+    let within = |key, value: Option<u32>, default: u32, range: RangeInclusive<u32>| {
+        let problem = format!("it is not from {} to {}", range.start(), range.end());
+        Some(value.unwrap_or(default)).filter(|it| range.contains(it)).ok_or((key, problem))
+    };
+    Ok(Some(CallPlan {
+        confirm: raw.confirm.unwrap_or(Confirm::Digit),
+        language: word("language", raw.language.as_deref())?,
+        voice: word("voice", raw.voice.as_deref())?,
+        timeout_s: within("timeout_s", raw.timeout_s, TIMEOUT_S, RINGS)?,
+        time_limit_s: within("time_limit_s", raw.time_limit_s, TIME_LIMIT_S, LASTS)?,
+    }))
+}
+
+/// A language or a voice, as Twilio calls it.
+fn word(key: &'static str, value: Option<&str>) -> Result<Option<String>, Wrong> {
+    const LONGEST: usize = 80;
+    let Some(value) = value.map(str::trim) else { return Ok(None) };
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if (1..=LONGEST).contains(&value.len()) && value.bytes().all(fits) {
+        return Ok(Some(value.to_owned()));
+    }
+    Err((key, "it is not a name of Twilio's, such as en-GB or Polly.Amy".to_owned()))
 }
 
 pub(super) fn name(key: &'static str, name: &str) -> Result<String, Wrong> {
@@ -205,7 +289,7 @@ fn from_kind(from: &str, said: Option<SenderKind>) -> Result<SenderKind, Wrong> 
     let number = from.strip_prefix("whatsapp:").unwrap_or(from);
     let seen = SenderKind::of(from);
     let is_right = match seen {
-        SenderKind::LongCode | SenderKind::TollFree | SenderKind::Whatsapp => {
+        SenderKind::LongCode | SenderKind::TollFree | SenderKind::Whatsapp | SenderKind::Voice => {
             Number::parse(number).is_some()
         }
         SenderKind::ShortCode => (3..=8).contains(&from.len()),
@@ -220,6 +304,13 @@ fn from_kind(from: &str, said: Option<SenderKind>) -> Result<SenderKind, Wrong> 
     if !is_right {
         let problem = "it is not a sender: a number in E.164 such as +15550100, a short code, a name of at most 11 \
                        characters, or whatsapp: and a number";
+        return Err(("from", problem.to_owned()));
+    }
+    if said == Some(SenderKind::Voice)
+        && !matches!(seen, SenderKind::LongCode | SenderKind::TollFree)
+    {
+        let problem =
+            "it cannot call: set it to a number of the account in E.164, such as +15550100";
         return Err(("from", problem.to_owned()));
     }
     let on_whatsapp = |kind: SenderKind| kind == SenderKind::Whatsapp;

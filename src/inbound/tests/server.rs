@@ -30,13 +30,17 @@ use crate::policy::{InboundPolicy, Policy, PolicyInForce};
 use crate::recent::refusals::{RecentRefusal, RecentRefusals};
 use crate::spans::Spans;
 use crate::twilio::consent::Listening;
-use crate::twilio::fallback::Fallback;
+use crate::twilio::fallback::{Fallback, VoiceConfirm};
 use crate::twilio::keyring::{Account, Keyring, SharedKey};
 use crate::twilio::public_url::PublicUrl;
-use crate::twilio::twiml::Twiml;
+use crate::twilio::twiml::{Medium, Twiml};
 
 /// No test waits for longer.
 pub(super) const LONG: Duration = Duration::from_secs(30);
+
+/// What a callee hears after pressing 1, and after another key.
+pub(super) const CONFIRMED: &str = "<Response><Say>Thank you</Say></Response>";
+pub(super) const NOT_CONFIRMED: &str = "<Response><Say>Press 1</Say></Response>";
 
 /// What is behind the listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,9 +107,13 @@ impl Setup {
         let keyring = Arc::new(keyring);
         let metrics = Arc::new(Metrics::register(registry).expect("no name is taken"));
         metrics.show_secrets(&keyring);
+        let voice = |text| Twiml::parse(text, Medium::Voice).expect("it is TwiML");
+        let voice_confirm =
+            VoiceConfirm { confirmed: voice(CONFIRMED), not_confirmed: voice(NOT_CONFIRMED) };
         let Self { fallback, incoming, listening, .. } = self;
+        let privacy = Arc::default();
         let policy =
-            InboundPolicy { keyring, fallback, incoming, listening, privacy: Arc::default() };
+            InboundPolicy { keyring, fallback, voice_confirm, incoming, listening, privacy };
         let policy = PolicyInForce::new(Policy::new(policy));
         Inbound {
             config: self.config,

@@ -16,6 +16,7 @@ use crate::backend::outbox::{
     Asked, CancelOutcome, Gated, Known, NewNotification, NotificationSearch, ROWS_PER_PAGE,
 };
 use crate::clock::Timestamp;
+use crate::dispatch::call::CallPlan;
 use crate::dispatch::gates::{self, Pause};
 use crate::dispatch::quiet_hours::Zone;
 use crate::dispatch::segments::MOST_CHARACTERS;
@@ -24,8 +25,10 @@ use crate::event::AttemptId;
 use crate::http::problem::Problem;
 use crate::outbound::Gates;
 use crate::outbound::config::{Config, Sender};
+use crate::outbound::dispatcher::twiml;
 use crate::outbound::gate::number;
 use crate::outbound::trace::Trace;
+use crate::twilio::rest::MOST_TWIML;
 
 /// Longest key of a request, and longest reference.
 const LONGEST_NAME: usize = 255;
@@ -40,6 +43,7 @@ pub(super) struct NotificationAsk {
     text: String,
     sender: Option<String>,
     purpose: String,
+    confirm: Option<String>,
     deadline: Option<String>,
     on_unknown: Option<String>,
     reference: Option<String>,
@@ -114,12 +118,44 @@ impl NotificationAsk {
         Ok(at)
     }
 
+    /// How the sender calls, if it does, with what the request says of it.
+    fn call(
+        &self,
+        config: &Config,
+        sender: &Sender,
+        attempt: AttemptId,
+    ) -> Result<Option<CallPlan>, Problem> {
+        let Some(plan) = &sender.call else {
+            if self.confirm.is_some() {
+                let problem = "the sender sends messages, which their delivery confirms: leave it out, or name a sender \
+                               that calls";
+                return Err(wrong("confirm", problem));
+            }
+            if self.text.chars().count() > MOST_CHARACTERS {
+                return Err(wrong(
+                    "text",
+                    format!("it has more than {MOST_CHARACTERS} characters"),
+                ));
+            }
+            return Ok(None);
+        };
+        let mut plan = plan.clone();
+        if let Some(name) = self.confirm.as_deref() {
+            plan.confirm = named("confirm", name)?;
+        }
+        let long = twiml(config, &plan, &self.text, attempt).chars().count();
+        if long > MOST_TWIML {
+            let problem = format!(
+                "the TwiML that says it has {long} characters, and Twilio takes at most {MOST_TWIML}: shorten it"
+            );
+            return Err(wrong("text", problem));
+        }
+        Ok(Some(plan))
+    }
+
     fn check(&self) -> Result<(), Problem> {
         if self.text.trim().is_empty() {
             return Err(wrong("text", "it is empty"));
-        }
-        if self.text.chars().count() > MOST_CHARACTERS {
-            return Err(wrong("text", format!("it has more than {MOST_CHARACTERS} characters")));
         }
         if self.text.contains('\0') {
             return Err(wrong("text", "it has a NUL character"));
@@ -145,6 +181,7 @@ fn gated(config: &Config, new: &NewNotification, now: Timestamp) -> Gated {
         deadline: new.deadline,
         suppressed: false,
         recent: Vec::new(),
+        calls: None,
         today: 0,
         sender_pause: Pause::None,
         account_pause: Pause::None,
@@ -174,6 +211,8 @@ pub(super) async fn ask(
         None => purpose.on_unknown(),
     };
     let deadline = asked.deadline(purpose, now)?;
+    let attempt = AttemptId::new(rand::random());
+    let call = asked.call(&config, sender, attempt)?;
     let hashes = api.hashes().await?;
     let to = sender.address(to.as_str());
     // As it was written: a deadline that is a default differs at each request.
@@ -188,6 +227,7 @@ pub(super) async fn ask(
     ];
     // What a version before was asked has the same hash.
     said.extend(asked.time_zone.as_deref());
+    said.extend(asked.confirm.as_deref());
     let request_hash = hashes.request(&said);
     let mut new = NewNotification {
         id: format!("ntf_{:032x}", rand::random::<u128>()),
@@ -202,12 +242,13 @@ pub(super) async fn ask(
         to_hash: hashes.address(&to),
         to,
         segments: sender.kind.units(&asked.text),
+        call,
         body: asked.text,
         reference: asked.reference,
         deadline,
         time_zone: asked.time_zone,
         held: None,
-        attempt: AttemptId::new(rand::random()),
+        attempt,
     };
     match gated(&config, &new, now) {
         Gated::Refuse { gate } => {
@@ -320,6 +361,8 @@ pub(super) struct CancelView {
     state: NotificationState,
     /// How many attempts are on their way: they may still arrive.
     in_writing: u64,
+    /// How many calls are cancelled at Twilio, unless they are answered before.
+    hanging_up: u64,
 }
 
 /// `POST /api/notifications/{id}/cancel`
@@ -330,15 +373,16 @@ pub(super) async fn cancel(
 ) -> Result<Json<CancelView>, Problem> {
     let Path(id) = id?;
     let cancelled = api.outbox.cancel(&id).await.map_err(unavailable)?;
-    let CancelOutcome { state, in_writing } = cancelled.ok_or_else(missing)?;
+    let CancelOutcome { state, in_writing, hanging_up } = cancelled.ok_or_else(missing)?;
     info!(
         notification = id,
         token,
         state = state.as_str(),
         in_writing,
+        hanging_up,
         "a notification is cancelled"
     );
-    Ok(Json(CancelView { state, in_writing }))
+    Ok(Json(CancelView { state, in_writing, hanging_up }))
 }
 
 /// What is unknown.

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{Api, TokenId, unavailable};
 use crate::clock::Timestamp;
+use crate::dispatch::{Channel, Confirm};
 use crate::http::problem::Problem;
 use crate::outbound::config::{Config, Sender};
 use crate::outbound::identity;
@@ -22,6 +23,13 @@ const BY_HAND: &str = "by hand";
 pub(super) struct SenderView {
     name: String,
     account: String,
+    /// How it reaches a recipient.
+    channel: Channel,
+    /// What confirms its calls, unless a request says it.
+    confirm: Option<Confirm>,
+    /// The account's open calls, and how many there may be; null if it sends messages.
+    calls: Option<u64>,
+    calls_limit: Option<u32>,
     pace: String,
     /// Units per second.
     rate: f64,
@@ -58,6 +66,10 @@ pub(super) async fn list(
         SenderView {
             name: sender.name.clone(),
             account: sender.account.clone(),
+            channel: sender.channel(),
+            confirm: sender.call.as_ref().map(|call| call.confirm),
+            calls: sender.call.as_ref().map(|_| account.map_or(0, |account| account.calls)),
+            calls_limit: sender.call.as_ref().map(|_| config.lines().limit(&sender.account)),
             pace: sender.pace.clone(),
             rate: 1e6 / config.pace(sender).rate.micros(1).max(1) as f64,
             paused: known.paused,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::backend::outbox::{Attempt, Notification, Unknown};
 use crate::clock::Timestamp;
-use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown, Purpose};
 
 /// A notification.
 #[derive(Debug, Serialize)]
@@ -51,6 +51,11 @@ impl NotificationView {
 pub(super) struct AttemptView {
     id: String,
     number: u64,
+    /// Which step of the notification it is of.
+    step: u64,
+    channel: Channel,
+    /// What confirms it, if it is a call.
+    confirm: Option<Confirm>,
     state: AttemptState,
     reason: Option<String>,
     created_at: Timestamp,
@@ -71,6 +76,9 @@ impl AttemptView {
         Self {
             id: it.id.to_string(),
             number: it.number,
+            step: it.step,
+            channel: it.channel,
+            confirm: it.confirm,
             state: it.state,
             reason: it.reason,
             created_at: it.created_at,

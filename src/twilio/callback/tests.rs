@@ -133,6 +133,24 @@ fn the_attempt_is_read_from_what_was_signed_and_privacy_does_not_touch_it() {
 }
 
 #[test]
+fn what_a_callee_did_is_read_from_what_was_signed_and_only_of_an_attempt() {
+    let query = format!("{ATTEMPT_PARAMETER}={}", AttemptId::new(0xfeed));
+    let status = format!("AccountSid=AC1&CallSid=CA1&CallStatus=completed&{PROGRESS}");
+    let (human, machine) =
+        (format!("{status}&AnsweredBy=human"), format!("{status}&AnsweredBy=machine_start"));
+    let detected = "AccountSid=AC1&CallSid=CA1&AnsweredBy=human&MachineDetectionDuration=3000";
+    let check = |body: &str, expected: Option<Callee>| {
+        let event = Sent::form(body).with_query(&query).event();
+        assert_eq!((event.callee, event.attempt.is_some()), (expected, true), "{body}");
+        assert_eq!(Sent::form(body).event().callee, None, "{body}");
+    };
+    check(&status, None);
+    check(&human, Some(Callee::Human));
+    check(&machine, Some(Callee::Machine));
+    check(detected, Some(Callee::Human));
+}
+
+#[test]
 fn what_is_no_callback_of_an_attempt_has_none() {
     let id = AttemptId::new(0xfeed);
     let query = format!("{ATTEMPT_PARAMETER}={id}");

@@ -40,7 +40,7 @@ const CONTAINERS: [&str; 8] = [
 ];
 
 /// What nothing else recognises.
-pub(super) fn recognise(fields: &Fields<'_>) -> Recognised {
+pub(in crate::twilio) fn recognise(fields: &Fields<'_>) -> Recognised {
     Recognised::mention(Kind::Other, subject(fields))
 }
 

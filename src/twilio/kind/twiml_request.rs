@@ -125,7 +125,7 @@ pub(super) fn verb_by_its_fields(fields: &Fields<'_>) -> Option<Verb> {
 }
 
 /// After [`call`](super::call), which takes what is a status callback.
-pub(super) fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
+pub(in crate::twilio) fn recognise(fields: &Fields<'_>) -> Option<Recognised> {
     let sid = fields.word("CallSid")?;
     fields.status("CallStatus")?;
     Some(Recognised::mention(Kind::TwimlRequest, Some(sid)))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::message::{self, Message, Page};
+use super::message::{self, Created, Message, Page};
 use crate::clock::Timestamp;
 use crate::labels::labels;
 use crate::twilio::json;
@@ -27,7 +27,7 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
-/// What came of creating a message.
+/// What came of creating a message or a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CreateAnswer {
     /// Twilio has created it. Its status may be final already, and may be `failed`.
@@ -53,7 +53,7 @@ pub enum CreateAnswer {
 }
 
 labels! {
-    /// Why it is not known whether a message was created.
+    /// Why it is not known whether a message or a call was created.
     pub enum Doubt {
         /// No answer came in time.
         TimedOut = "timed_out",
@@ -105,11 +105,13 @@ impl<T> ReadAnswer<T> {
 }
 
 impl Answer<'_> {
-    /// The meaning of the answer to a create. `now` is for a `Retry-After` that names a time.
+    /// The meaning of the answer to a request that creates a message or a call. `now` is for a `Retry-After` that names a
+    /// time.
     #[must_use]
-    pub fn to_create(self, now: Timestamp) -> CreateAnswer {
+    pub fn to_create(self, created: Created, now: Timestamp) -> CreateAnswer {
+        let read = |json: Value| Message::read(&json, created);
         match self.status {
-            200..=299 => match self.json().as_ref().and_then(Message::read) {
+            200..=299 => match self.json().and_then(read) {
                 Some(message) => CreateAnswer::Accepted(message),
                 None => CreateAnswer::Unknown(Doubt::Unreadable),
             },
@@ -131,16 +133,16 @@ impl Answer<'_> {
         }
     }
 
-    /// The meaning of the answer to a fetch of one message.
+    /// The meaning of the answer to a fetch or a change of one message or call.
     #[must_use]
-    pub fn to_fetch(self, now: Timestamp) -> ReadAnswer<Message> {
-        self.to_get(now, Message::read)
+    pub fn to_fetch(self, created: Created, now: Timestamp) -> ReadAnswer<Message> {
+        self.to_get(now, |json| Message::read(json, created))
     }
 
     /// The meaning of the answer to a page of the account's list.
     #[must_use]
-    pub fn to_list(self, account: &str, now: Timestamp) -> ReadAnswer<Page> {
-        self.to_get(now, |json| Page::read(json, account))
+    pub fn to_list(self, created: Created, account: &str, now: Timestamp) -> ReadAnswer<Page> {
+        self.to_get(now, |json| Page::read(json, account, created))
     }
 
     /// The meaning of the answer to a fetch of an account: its status.

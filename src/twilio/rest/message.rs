@@ -1,14 +1,40 @@
-//! [`Message`]: the resource as Twilio describes it, and a [`Page`] of a list of them.
+//! [`Message`]: a message or a call as Twilio describes it, and a [`Page`] of a list of them.
 
 use serde_json::Value;
 
 use super::path;
 use crate::clock::Timestamp;
 
-/// A message that Twilio has.
+/// What a request creates, and a list lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Created {
+    /// A message.
+    Message,
+    /// A call.
+    Call,
+}
+
+impl Created {
+    fn is_sid(self, sid: &str) -> bool {
+        match self {
+            Self::Message => is_sid(sid, "SM") || is_sid(sid, "MM"),
+            Self::Call => is_sid(sid, "CA"),
+        }
+    }
+
+    /// The path of the account's list, and what a page of it calls its entries.
+    fn list(self, account: &str) -> (String, &'static str) {
+        match self {
+            Self::Message => (path::messages(account), "messages"),
+            Self::Call => (path::calls(account), "calls"),
+        }
+    }
+}
+
+/// A message that Twilio has; or a call, which has no segments and no text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// `SM` or `MM`, and 32 hexadecimal digits.
+    /// `SM` or `MM`, of a call `CA`, and 32 hexadecimal digits.
     pub sid: String,
     /// The account that it belongs to.
     pub account: String,
@@ -26,15 +52,15 @@ pub struct Message {
     pub body: Option<String>,
     /// When Twilio created it, by its clock, to the second.
     pub created: Option<Timestamp>,
-    /// Whether an API request sent it. A list by recipient also has what was received on that number.
+    /// Whether an API request made it. A list by recipient also has what was received on that number.
     pub is_outgoing: bool,
 }
 
 impl Message {
     /// Reads the resource. `None` if it has no SID, account or status.
-    pub(super) fn read(json: &Value) -> Option<Self> {
+    pub(super) fn read(json: &Value, created: Created) -> Option<Self> {
         let status = text(&json["status"])?.to_ascii_lowercase();
-        let sid = text(&json["sid"]).filter(|sid| is_message_sid(sid))?;
+        let sid = text(&json["sid"]).filter(|sid| created.is_sid(sid))?;
         Some(Self {
             sid,
             account: text(&json["account_sid"])?,
@@ -50,10 +76,10 @@ impl Message {
     }
 }
 
-/// Some of the messages of a list.
+/// Some of the messages, or of the calls, of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page {
-    /// The messages, the newest first.
+    /// They, the newest first.
     pub messages: Vec<Message>,
     /// The path of the next page; `None` after the last one.
     pub next: Option<String>,
@@ -62,22 +88,16 @@ pub struct Page {
 impl Page {
     /// Reads a page of the account's list. `None` if any of it cannot be read: a message that is left out would be
     /// taken for one that was never created, and so would those of a page that is not requested.
-    pub(super) fn read(json: &Value, account: &str) -> Option<Self> {
-        let messages = json.get("messages")?.as_array()?.iter().map(Message::read);
+    pub(super) fn read(json: &Value, account: &str, created: Created) -> Option<Self> {
+        let (list, name) = created.list(account);
+        let entries = json.get(name)?.as_array()?.iter();
+        let messages = entries.map(|entry| Message::read(entry, created));
         let next = match json.get("next_page_uri")? {
             Value::Null => None,
-            next => Some(
-                next.as_str()
-                    .filter(|next| path::continues(&path::messages(account), next))?
-                    .to_owned(),
-            ),
+            next => Some(next.as_str().filter(|next| path::continues(&list, next))?.to_owned()),
         };
         Some(Self { messages: messages.collect::<Option<_>>()?, next })
     }
-}
-
-fn is_message_sid(sid: &str) -> bool {
-    is_sid(sid, "SM") || is_sid(sid, "MM")
 }
 
 /// Two letters and 32 hexadecimal digits.

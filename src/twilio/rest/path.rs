@@ -33,9 +33,31 @@ pub fn message(account: &str, sid: &str) -> String {
 /// Service has chosen one.
 #[must_use]
 pub fn messages_to(account: &str, to: &str) -> String {
+    format!("{}?{}", messages(account), to_number(to))
+}
+
+/// Of all calls of an account: a POST creates one.
+#[must_use]
+pub fn calls(account: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/Calls.json", segment(account))
+}
+
+/// Of one call: a POST changes it.
+#[must_use]
+pub fn call(account: &str, sid: &str) -> String {
+    format!("/2010-04-01/Accounts/{}/Calls/{}.json", segment(account), segment(sid))
+}
+
+/// Of the first page of an account's calls to a number, the newest first.
+#[must_use]
+pub fn calls_to(account: &str, to: &str) -> String {
+    format!("{}?{}", calls(account), to_number(to))
+}
+
+fn to_number(to: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("To", to).append_pair("PageSize", &PAGE_SIZE.to_string());
-    format!("{}?{}", messages(account), query.finish())
+    query.finish()
 }
 
 /// Of all Messaging Services of the account that asks, at the URL of [`messaging`].
@@ -116,6 +138,14 @@ mod tests {
             messages_to("AC1", "whatsapp:+15550100"),
             "/2010-04-01/Accounts/AC1/Messages.json?To=whatsapp%3A%2B15550100&PageSize=100"
         );
+    }
+
+    #[test]
+    fn calls_have_paths_as_messages_have() {
+        assert_eq!(calls("AC1"), "/2010-04-01/Accounts/AC1/Calls.json");
+        assert_eq!(call("AC1", "../x"), "/2010-04-01/Accounts/AC1/Calls/%2E%2E%2Fx.json");
+        let list = "/2010-04-01/Accounts/AC1/Calls.json?To=%2B15550100&PageSize=100";
+        assert_eq!(calls_to("AC1", "+15550100"), list);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::event::attempt::ATTEMPT_PARAMETER;
 
 /// Connection overrides for a status callback: Twilio tries five times more, and after every kind of failure, not only
 /// if it cannot connect. They are the URL's fragment, which Twilio neither sends nor signs.
-const OVERRIDES: &str = "rc=5&rp=all";
+pub(super) const OVERRIDES: &str = "rc=5&rp=all";
 
 /// What a message is sent from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

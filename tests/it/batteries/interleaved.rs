@@ -90,6 +90,7 @@ fn gates() -> Gates {
         countries,
         only_to: Vec::new(),
         max_per_recipient_hour: 100,
+        max_calls_per_recipient_hour: 100,
         max_per_day: 100,
         quiet_hours: None,
     })

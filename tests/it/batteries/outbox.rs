@@ -1,5 +1,6 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
+mod calls;
 mod cancelled;
 mod consent;
 mod cooling;
@@ -23,6 +24,7 @@ use offhook::backend::purge::{Found, Mode, Place, Purge, Selection};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::backend::{self, Outbox};
 use offhook::clock::Timestamp;
+use offhook::dispatch::call::Lines;
 use offhook::dispatch::gates::Pause;
 use offhook::dispatch::suppression::Source;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
@@ -33,6 +35,11 @@ use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
+use self::calls::{
+    a_call_is_confirmed_by_what_was_asked_for,
+    a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
+    a_cancelled_call_is_hung_up_while_it_rings, there_are_never_more_open_calls_than_lines,
+};
 use self::cancelled::{
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
@@ -156,6 +163,10 @@ both_stores![
     callbacks_before_the_answer_settle_after_it,
     what_was_not_sent_is_due_again_even_late,
     answers_and_commits_do_not_wait_for_each_other,
+    there_are_never_more_open_calls_than_lines,
+    a_call_is_confirmed_by_what_was_asked_for,
+    a_cancelled_call_is_hung_up_while_it_rings,
+    a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,
@@ -176,6 +187,7 @@ pub(super) fn new(n: u128) -> NewNotification {
         to_hash: format!("hash-{n}"),
         body: "Your order has left.".to_owned(),
         segments: 1,
+        call: None,
         reference: None,
         deadline: Timestamp::parse_rfc3339("2090-01-01T00:00:00Z").expect("a time"),
         time_zone: None,
@@ -193,6 +205,7 @@ pub(super) fn claim_ask(holder: &str) -> ClaimAsk {
         ahead: Duration::from_millis(100),
         max_in_flight: 100,
         limit: 100,
+        lines: None,
         holder: holder.to_owned(),
         lease: HOUR,
     }
@@ -220,6 +233,7 @@ pub(super) async fn write_ask(outbox: &Outbox, holder: &str, ids: &[AttemptId]) 
         late_after: HOUR,
         lease: HOUR,
         max_in_flight: 100,
+        lines: Lines { limits: [(ACCOUNT.to_owned(), 100)].into(), max_age: HOUR },
     }
 }
 

@@ -80,6 +80,7 @@ fn endpoint(url: &str, more: &str) -> Endpoint {
         keyring: Arc::clone(&config.keyring),
         fallback: config.fallback.clone(),
         incoming: config.incoming.clone(),
+        voice_confirm: config.voice_confirm.clone(),
         listening: config.listening.clone(),
         privacy,
     });

@@ -55,7 +55,7 @@ async fn what_is_cancelled_is_not_sent(mode: Mode) {
     let (status, cancelled) =
         sending.post(&format!("/api/notifications/{id}/cancel"), &json!({})).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(cancelled, json!({ "state": "cancelled", "in_writing": 0 }));
+    assert_eq!(cancelled, json!({ "state": "cancelled", "in_writing": 0, "hanging_up": 0 }));
     sending.post("/api/senders/shop/resume", &json!({})).await;
     let last = sending.ask(&message(3)).await;
     sending.reaches(&last, "confirmed").await;

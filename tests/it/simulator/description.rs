@@ -128,8 +128,8 @@ async fn what_the_simulator_answers_is_what_twilio_describes_and_offhook_reads()
         description.check(&schema, &page);
         let body = page.to_string();
         let answer = rest::Answer { status, retry_after: None, body: body.as_bytes() };
-        let rest::ReadAnswer::Found(page) = answer.to_list(&account, Timestamp::from_micros(0))
-        else {
+        let (created, now) = (rest::Created::Message, Timestamp::from_micros(0));
+        let rest::ReadAnswer::Found(page) = answer.to_list(created, &account, now) else {
             panic!("offhook cannot read {body}");
         };
         read.extend(page.messages);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::state::wait_for_writes;
-use super::{CANCELLED, conclude, lock_notifications, lock_standing};
+use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
@@ -153,6 +153,7 @@ async fn one<S: Session>(
             let counts = is_writing || (waits && row.number("looked_for")? != 0);
             if counts {
                 back(session, id, *after, *why).await?;
+                calls::release(session, &[id]).await?;
             }
             stops(session, row, stop.as_ref()).await?;
             Ok(counts)
@@ -160,6 +161,7 @@ async fn one<S: Session>(
         Outcome::Failed { reason, stop } => {
             if waits {
                 fail(session, id, reason).await?;
+                calls::release(session, &[id]).await?;
             }
             stops(session, row, stop.as_ref()).await?;
             Ok(waits)
@@ -210,13 +212,16 @@ pub(super) async fn accept<S: Session>(
     if attempts.is_empty() {
         return Ok(());
     }
+    // A call may last beyond that.
     let sql = format!(
         "UPDATE attempts SET state = 'accepted', sid = pairs.b, reason = NULL, throttled = 0, holder = NULL, \
-         lease_until = NULL, look_at = {} FROM {} WHERE attempts.id = pairs.a",
-        S::later("deadline", CONFIRMED_WITHIN),
-        S::pairs(1, 2)
+         lease_until = NULL, look_at = CASE WHEN permit_until > {within} THEN permit_until ELSE {within} END FROM {} \
+         WHERE attempts.id = pairs.a",
+        S::pairs(1, 2),
+        within = S::later("deadline", CONFIRMED_WITHIN),
     );
-    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await.map(|_| ())
+    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await?;
+    calls::hang_up_late(session, attempts, CANCELLED).await
 }
 
 /// Withdraws the other attempts of these notifications that have not been sent: one is proven.

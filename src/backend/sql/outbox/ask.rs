@@ -1,11 +1,11 @@
 //! Keeping a notification, looking at it, and cancelling it.
 
-use super::{CANCELLED, attempt_id, conclude, purpose};
+use super::{CANCELLED, attempt_id, calls, conclude, purpose};
 use crate::backend::outbox::{
     Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, ROWS_PER_PAGE,
 };
 use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
-use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
+use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
@@ -55,10 +55,15 @@ pub(in crate::backend) async fn ask<S: Session>(
     }
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at, held) \
-         VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', coalesce($10{time}, {now}), $11{text})"
+         deadline, state, due_at, held, {}) \
+         VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', coalesce($10{time}, {now}), $11{text}, \
+         $12, $13{text}, $14{text}, $15{text}, CASE WHEN $16 > 0 THEN $16 END, CASE WHEN $17 > 0 THEN $17 END)",
+        calls::COLUMNS,
+        text = S::TEXT,
     );
     let (gate, until) = new.held.unzip();
+    let call = new.call.as_ref();
+    let channel = if call.is_some() { Channel::Call } else { Channel::Message };
     session
         .execute(
             &sql,
@@ -74,6 +79,12 @@ pub(in crate::backend) async fn ask<S: Session>(
                 new.deadline,
                 until,
                 gate,
+                channel.as_str(),
+                call.map(|call| call.confirm.as_str()),
+                call.and_then(|call| call.language.as_deref()),
+                call.and_then(|call| call.voice.as_deref()),
+                call.map_or(0, |call| call.timeout_s),
+                call.map_or(0, |call| call.time_limit_s),
             ],
         )
         .await?;
@@ -117,7 +128,7 @@ pub(in crate::backend) async fn find<S: Session>(
     let found = notification(&row)?;
     let times = ["created_at", "due_at", "send_at", "written_at"].map(S::time).join(", ");
     let sql = format!(
-        "SELECT id, number, state, held, tries, sid, reason, {times} FROM attempts WHERE notification = $1 ORDER BY number"
+        "SELECT id, number, step, channel, confirm, state, held, tries, sid, reason, {times} FROM attempts WHERE notification = $1 ORDER BY number"
     );
     let rows = session.rows(&sql, params![id]).await?;
     let sql = "SELECT s.attempt, s.sid FROM attempt_sids AS s JOIN attempts AS a ON a.id = s.attempt \
@@ -135,6 +146,9 @@ pub(in crate::backend) async fn find<S: Session>(
         Ok(Attempt {
             id,
             number: row.count("number")?,
+            step: row.count("step")?,
+            channel: row.parsed("channel", Channel::parse)?,
+            confirm: row.optional("confirm")?.as_deref().and_then(Confirm::parse),
             created_at: time("created_at")?,
             state: row.parsed("state", AttemptState::parse)?,
             due_at: time("due_at")?,
@@ -215,14 +229,17 @@ pub(in crate::backend) async fn cancel<S: Session>(
     // It is not sent again either.
     let sql = "UPDATE attempts SET look_at = NULL WHERE notification = $1 AND state = 'unknown'";
     session.execute(sql, params![id]).await?;
+    let hanging_up = calls::hang_up(session, id).await?;
     conclude(session, &[id.to_owned()]).await?;
-    // What is on its way cannot be called back, but whatever its answer is, it is not requested again.
+    // What is on its way cannot be called back, but whatever its answer is, it is not requested again; and a call that
+    // Twilio turns out to have is cancelled while it rings.
     let sql = "UPDATE notifications SET reason = $2 WHERE id = $1 AND state = 'open' \
-               AND EXISTS (SELECT 1 FROM attempts WHERE notification = $1 AND state = 'writing')";
+               AND EXISTS (SELECT 1 FROM attempts WHERE notification = $1 \
+               AND (state = 'writing' OR hang_up_at IS NOT NULL OR channel = 'call' AND state = 'unknown'))";
     session.execute(sql, params![id, CANCELLED]).await?;
     let sql = "SELECT state, (SELECT count(*) FROM attempts WHERE notification = $1 AND state = 'writing') AS writing \
                FROM notifications WHERE id = $1";
     let row = session.row(sql, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;
     let state = row.parsed("state", NotificationState::parse)?;
-    Ok(Some(CancelOutcome { state, in_writing: row.count("writing")? }))
+    Ok(Some(CancelOutcome { state, in_writing: row.count("writing")?, hanging_up }))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::attempt_id;
+use super::{attempt_id, calls};
 use crate::backend::outbox::{ClaimAsk, Claimed, Claims, PRIORITIES};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
@@ -52,7 +52,12 @@ pub(in crate::backend) async fn claim<S: Session>(
         return Ok(nothing);
     }
     let room = u64::from(ask.max_in_flight).saturating_sub(account.in_flight);
-    let limit = room.min(ask.limit.into());
+    let mut limit = room.min(ask.limit.into());
+    if let Some(lines) = &ask.lines {
+        let taken = calls::open(session, &ask.account, lines, now).await?
+            + calls::claimed(session, &ask.account, now).await?;
+        limit = limit.min(u64::from(lines.limit(&ask.account)).saturating_sub(taken));
+    }
     if limit == 0 {
         return Ok(nothing);
     }

@@ -80,11 +80,11 @@ fn condition<S: Session>(selection: &Selection, after: &str) -> (String, Vec<Par
     (condition, bound)
 }
 
-/// Deletes notifications with their attempts, those excepted that are being written.
+/// Deletes notifications with their attempts, those excepted that are being written, or whose call is to be cancelled.
 async fn delete<S: Session>(session: &mut S, ids: &[String]) -> Result<u64, sqlx::Error> {
     let sql = format!(
         "DELETE FROM notifications WHERE {} AND NOT EXISTS (SELECT 1 FROM attempts \
-         WHERE attempts.notification = notifications.id AND attempts.state = 'writing')",
+         WHERE attempts.notification = notifications.id AND (attempts.state = 'writing' OR attempts.hang_up_at IS NOT NULL))",
         S::among("id", 1)
     );
     session.execute(&sql, params![ids.to_vec()]).await

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::answer::{accept, prove, unknown, withdraw_others};
-use super::{CANCELLED, attempt_id, conclude, lock_notifications, settle};
+use super::{CANCELLED, attempt_id, calls, conclude, lock_notifications, settle};
 use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
-use crate::dispatch::{AttemptState, NotificationState, OnUnknown};
+use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
@@ -45,7 +45,7 @@ pub(in crate::backend) async fn overdue<S: Session>(
     let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
     // Read again: a process may have gone on meanwhile.
     let sql = format!(
-        "SELECT id, state, lease_until < {now} AS late, deadline < {now} AS over FROM attempts WHERE {} ORDER BY id{}",
+        "SELECT id, state, lease_until < {now} AS late, deadline < {now} AS over, look_at < {now} AS waited FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
@@ -56,7 +56,7 @@ pub(in crate::backend) async fn overdue<S: Session>(
             AttemptState::Claimed if late => released.push(row.text("id")?),
             AttemptState::Writing if late => lost.push(row.text("id")?),
             AttemptState::Due if over => expired.push(row.text("id")?),
-            AttemptState::Accepted if over => accepted.push(row.text("id")?),
+            AttemptState::Accepted if row.number("waited")? != 0 => accepted.push(row.text("id")?),
             _ => {}
         }
     }
@@ -113,22 +113,26 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
     let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
     let mut searches: Vec<Search> = Vec::new();
     for one in unknowns(session, &S::among("a.id", 1), ids).await? {
-        let same = |search: &&mut Search| search.account == one.account && search.to == one.to;
+        let same = |search: &&mut Search| {
+            (&search.account, search.channel, &search.to) == (&one.account, one.channel, &one.to)
+        };
         match searches.iter_mut().find(same) {
             Some(search) => search.due.push(one.id),
             None => {
                 let (account, to) = (one.account.clone(), one.to.clone());
-                searches.push(Search { account, to, due: vec![one.id], sought: Vec::new() });
+                let (channel, due) = (one.channel, vec![one.id]);
+                searches.push(Search { account, channel, to, due, sought: Vec::new() });
             }
         }
     }
     for search in &mut searches {
         // By the hash, of which there is an index.
         let of = "a.to_hash = (SELECT to_hash FROM attempts WHERE id = $3) AND a.written_at IS NOT NULL \
-                  AND a.account = $1 AND n.\"to\" = $2 AND a.state IN ('unknown', 'writing')";
+                  AND a.account = $1 AND n.\"to\" = $2 AND a.channel = $4 AND a.state IN ('unknown', 'writing')";
         let sql = unknowns_sql::<S>(of);
         let due = search.due.first().map(ToString::to_string);
-        let params = params![search.account.as_str(), search.to.as_str(), due];
+        let params =
+            params![search.account.as_str(), search.to.as_str(), due, search.channel.as_str()];
         let rows = session.rows(&sql, params).await?;
         search.sought = rows.iter().map(unknown_row).collect::<Result<_, _>>()?;
     }
@@ -137,7 +141,7 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 
 fn unknowns_sql<S: Session>(condition: &str) -> String {
     format!(
-        "SELECT a.id, a.notification, a.account, a.sender, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
+        "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
          JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
         S::time("a.written_at")
     )
@@ -159,6 +163,7 @@ fn unknown_row(row: &Cells) -> Result<Unknown, sqlx::Error> {
         notification: row.text("notification")?,
         account: row.text("account")?,
         sender: row.text("sender")?,
+        channel: row.parsed("channel", Channel::parse)?,
         to: row.text("to")?,
         body: row.text("body")?,
         written_at: row.time("written_at")?.ok_or_else(|| malformed("written_at"))?,
@@ -206,6 +211,7 @@ pub(in crate::backend) async fn looked<S: Session>(
         Looked::Perhaps => ends(session, &id, "perhaps").await?,
         Looked::Absent { last: true, .. } => {
             ends(session, &id, "absent").await?;
+            calls::release(session, &[&id]).await?;
             let on_unknown = row.parsed("on_unknown", OnUnknown::parse)?;
             let state = row.parsed("notification_state", NotificationState::parse)?;
             let is_cancelled = row.optional("reason")?.as_deref() == Some(CANCELLED);
@@ -255,9 +261,10 @@ async fn plan_again<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at) SELECT $2, notification, number + 1, {now}, sender, account, pace, to_hash, units, \
-         priority, deadline, 'due', {now} FROM attempts WHERE id = $1",
-        now = S::NOW
+         deadline, state, due_at, step, {reach}) SELECT $2, notification, number + 1, {now}, sender, account, pace, \
+         to_hash, units, priority, deadline, 'due', {now}, step, {reach} FROM attempts WHERE id = $1",
+        now = S::NOW,
+        reach = calls::COLUMNS
     );
     session.execute(&sql, params![id, again.to_string()]).await.map(|_| ())
 }

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::{accept, fail, prove, stops, withdraw_others};
-use super::{conclude, lock_notifications, lock_standing};
+use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
-use crate::dispatch::AttemptState;
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
 use crate::dispatch::rejection;
-use crate::event::Resource;
+use crate::dispatch::{AttemptState, Channel};
+use crate::event::{Callee, Resource};
 use crate::labels::Label as _;
 
 /// Most wakes of one transaction.
@@ -37,39 +37,50 @@ pub(in crate::backend) async fn settle<S: Session>(
         return Ok(settled);
     }
     let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
-    let accounts = by_events(session, &attempts, &mut settled).await?;
+    let known = by_events(session, &attempts, &mut settled).await?;
     for wake in &wakes {
         let Some(attempt) = wake.optional("attempt")? else { continue };
-        let account = accounts.get(&attempt).map(String::as_str);
-        settled.mismatches += u64::from(!fits(wake, account)?);
+        settled.mismatches += u64::from(!fits(wake, known.get(&attempt))?);
     }
     settled.outcomes = conclude(session, &notifications).await?;
     Ok(settled)
 }
 
-/// Whether an event may be about an attempt of this account, by who signed it and what it is about.
-fn fits(wake: &Cells, account: Option<&str>) -> Result<bool, sqlx::Error> {
+/// Whether an event may be about an attempt, by who signed it and what it is about.
+fn fits(wake: &Cells, of: Option<&Of>) -> Result<bool, sqlx::Error> {
+    let Some(of) = of else { return Ok(false) };
     let sid = wake.optional("sid")?.unwrap_or_default();
-    let is_message = sid.starts_with("SM") || sid.starts_with("MM");
-    Ok(account.is_some() && wake.optional("account")?.as_deref() == account && is_message)
+    let is_about = match of.channel {
+        Channel::Message => sid.starts_with("SM") || sid.starts_with("MM"),
+        Channel::Call => sid.starts_with("CA"),
+    };
+    Ok(is_about && wake.optional("account")?.as_ref() == Some(&of.account))
 }
 
-/// Decides about attempts by their events, and returns the account of each attempt that the store has. Their notifications
+/// Whose attempt it is, and how it reaches its recipient.
+pub(super) struct Of {
+    account: String,
+    channel: Channel,
+}
+
+/// Decides about attempts by their events, and returns what each attempt is that the store has. Their notifications
 /// must be locked.
 pub(super) async fn by_events<S: Session>(
     session: &mut S,
     attempts: &[String],
     settled: &mut Settled,
-) -> Result<BTreeMap<String, String>, sqlx::Error> {
+) -> Result<BTreeMap<String, Of>, sqlx::Error> {
     let sql = format!(
-        "SELECT id, state, account, sender, to_hash, notification, sid, written_at IS NOT NULL AS written \
+        "SELECT id, state, account, sender, to_hash, notification, sid, channel, confirm, hang_ups, \
+         written_at IS NOT NULL AS written \
          FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
     let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
     let events = events(session, attempts).await?;
-    let (mut accounts, mut proofs, mut proven) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut known, mut proofs, mut proven) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut over = Vec::new();
     for row in &rows {
         let (id, account) = (row.text("id")?, row.text("account")?);
         let heard = events.get(&id).into_iter().flatten().map(Event::heard);
@@ -79,17 +90,22 @@ pub(super) async fn by_events<S: Session>(
                 true => Heard { account: &account, ..heard },
                 false => heard,
             });
-        let Evidence { proof, duplicates, mismatches: _ } = Evidence::of(&account, heard);
+        let reach = calls::reach(row)?;
+        let (found, channel) = (Evidence::of(&account, reach, heard), reach.channel());
+        let Evidence { proof, duplicates, mismatches: _, is_over } = found;
         // What was never written cannot have been accepted: the id was guessed, or copied.
         if row.number("written")? == 0 {
             settled.mismatches += u64::from(proof.is_some());
-            accounts.insert(id, account);
+            known.insert(id, Of { account, channel });
             continue;
         }
         let sids = proof.iter().map(|proof| proof.sid.clone()).chain(duplicates);
         proven.extend(sids.map(|sid| (id.clone(), sid)));
         proofs.extend(proof.map(|proof| (id.clone(), row, proof)));
-        accounts.insert(id, account);
+        if is_over && channel == Channel::Call {
+            over.push(id.clone());
+        }
+        known.insert(id, Of { account, channel });
     }
     let proven: Vec<(&str, &str)> = proven.iter().map(|(id, sid)| (&**id, &**sid)).collect();
     settled.duplicates += prove(session, &proven, "callback").await?;
@@ -100,14 +116,17 @@ pub(super) async fn by_events<S: Session>(
     if !failures.is_empty() {
         lock_standing(session, &failures).await?;
     }
+    let mut ended = Vec::new();
     for (id, row, proof) in proofs {
         let state = row.parsed("state", AttemptState::parse)?;
+        if let Outcome::Ended { by } = &proof.outcome {
+            ended.push((id.clone(), *by));
+        }
         match evidence::settled(state, &proof.outcome) {
             Some(AttemptState::Accepted) => accepted.add(id, row, proof.sid)?,
             Some(AttemptState::Confirmed) => confirmed.add(id, row, proof.sid)?,
             Some(AttemptState::Failed) => {
-                let Outcome::Failed { code } = &proof.outcome else { continue };
-                failed(session, &id, row, &proof.sid, code.as_deref()).await?;
+                failed(session, &id, row, &proof).await?;
                 settled.failed += 1;
             }
             _ => {}
@@ -119,7 +138,11 @@ pub(super) async fn by_events<S: Session>(
     for one in [accepted, confirmed] {
         withdraw_others(session, &one.notifications, &one.attempts).await?;
     }
-    Ok(accounts)
+    for (id, by) in ended {
+        calls::ended(session, &id, by).await?;
+    }
+    calls::over(session, &over).await?;
+    Ok(known)
 }
 
 /// Attempts of which the same is proven, each with its SID.
@@ -146,6 +169,7 @@ struct Event {
     resource: Option<Resource>,
     status: String,
     error_code: Option<String>,
+    callee: Option<Callee>,
 }
 
 impl Event {
@@ -156,18 +180,19 @@ impl Event {
             resource: self.resource,
             status: &self.status,
             error_code: self.error_code.as_deref(),
+            callee: self.callee,
         }
     }
 }
 
-/// The events of each attempt: those that carry its id, then those that carry none and are about a message that is
-/// proven to be its own.
+/// The events of each attempt: those that carry its id, then those that carry none and are about a message or a call that
+/// is proven to be its own.
 async fn events<S: Session>(
     session: &mut S,
     attempts: &[String],
 ) -> Result<BTreeMap<String, Vec<Event>>, sqlx::Error> {
     // The error is looked up for each event: joined, a planner that knows little of young tables reads all of them.
-    let columns = "e.attempt, e.sid, e.account, e.resource, e.status, (SELECT s.error_code FROM statuses AS s \
+    let columns = "e.attempt, e.sid, e.account, e.resource, e.status, e.callee, (SELECT s.error_code FROM statuses AS s \
                    WHERE s.sid = e.sid AND s.account = e.account) AS error_code FROM events AS e";
     let most = MOST_EVENTS * attempts.len();
     let sql = format!("SELECT {columns} WHERE {} LIMIT {most}", S::among("e.attempt", 1));
@@ -186,7 +211,7 @@ async fn events<S: Session>(
     // By the SID alone, and not by the account: that of an account may be all events that there are.
     let sids: Vec<String> = owners.keys().map(|(sid, _)| sid.clone()).collect();
     let sql = format!(
-        "SELECT {columns} WHERE {} AND e.attempt IS NULL AND e.resource = 'message' LIMIT {most}",
+        "SELECT {columns} WHERE {} AND e.attempt IS NULL AND e.resource IN ('message', 'call') LIMIT {most}",
         S::among("e.sid", 1)
     );
     for row in session.rows(&sql, params![sids]).await? {
@@ -203,6 +228,7 @@ async fn events<S: Session>(
             resource: row.optional("resource")?.as_deref().and_then(Resource::parse),
             status: text("status")?,
             error_code: row.optional("error_code")?,
+            callee: row.optional("callee")?.as_deref().and_then(Callee::parse),
         });
     }
     Ok(events)
@@ -212,14 +238,19 @@ async fn failed<S: Session>(
     session: &mut S,
     attempt: &str,
     row: &Cells,
-    sid: &str,
-    code: Option<&str>,
+    proof: &Proof,
 ) -> Result<(), sqlx::Error> {
-    let follows = rejection::follows(code, rejection::Heard::Message);
-    let why = code.unwrap_or(follows.reason.as_str());
-    fail(session, attempt, why).await?;
+    let Outcome::Failed { code, status } = &proof.outcome else { return Ok(()) };
+    let follows = rejection::follows(code.as_deref(), rejection::Heard::Message);
+    let why = code.as_deref().unwrap_or(follows.reason.as_str());
+    fail(session, attempt, status.as_deref().unwrap_or(why)).await?;
     let sql = "UPDATE attempts SET sid = $2 WHERE id = $1";
-    session.execute(sql, params![attempt, sid]).await?;
+    session.execute(sql, params![attempt, proof.sid.as_str()]).await?;
+    if status.as_deref() == Some("canceled") && row.number("hang_ups")? > 0 {
+        // By the cancellation of its notification.
+        let sql = "UPDATE attempts SET state = 'cancelled', reason = $2 WHERE id = $1";
+        session.execute(sql, params![attempt, CANCELLED]).await?;
+    }
     if let Some(stop) = Stop::of(follows.effect, why) {
         stops(session, row, Some(&stop)).await?;
     }

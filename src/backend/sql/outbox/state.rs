@@ -190,9 +190,11 @@ pub(in crate::backend) async fn sending<S: Session>(
         sender.oldest_due = row.time("oldest_due")?;
     }
     let sql = format!(
-        "SELECT account, paused, {}, {} FROM sending_accounts ORDER BY account",
+        "SELECT account, paused, {}, {}, (SELECT count(*) FROM attempts AS a WHERE a.account = of.account \
+         AND a.permit_until > {}) AS calls FROM sending_accounts AS of ORDER BY account",
         S::time("paused_at"),
-        S::time("cooldown_until")
+        S::time("cooldown_until"),
+        S::NOW
     );
     let account = |row: &Cells| {
         Ok(AccountState {
@@ -200,6 +202,7 @@ pub(in crate::backend) async fn sending<S: Session>(
             paused: row.optional("paused")?,
             paused_at: row.time("paused_at")?,
             cooldown_until: row.time("cooldown_until")?,
+            calls: row.count("calls")?,
         })
     };
     let rows = session.rows(&sql, params![]).await?;

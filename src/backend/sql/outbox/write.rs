@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::suppressions::in_force;
-use super::{attempt_id, conclude, lock_notifications, purpose};
-use crate::backend::outbox::{Claimed, Gated, Known, Letter, WriteAsk, Written};
+use super::{attempt_id, calls, conclude, lock_notifications, purpose};
+use crate::backend::outbox::{Claimed, Gated, Known, KnownCalls, Letter, WriteAsk, Written};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
-use crate::dispatch::NotificationState;
+use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::gates::Pause;
+use crate::dispatch::{Channel, NotificationState};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
@@ -40,6 +41,8 @@ pub(in crate::backend) async fn write<S: Session>(
     let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
     let mut recipients = recipients(session, &rows, now).await?;
     let mut today = today(session, now).await?;
+    open_calls(session, &mut accounts, &rows, &ask.lines, now).await?;
+    let mut permits = BTreeMap::new();
     let mut outcomes: BTreeMap<(AttemptId, Timestamp), Written> = BTreeMap::new();
     let (mut writing, mut ended) = (Vec::new(), BTreeSet::new());
     for row in &rows {
@@ -49,6 +52,12 @@ pub(in crate::backend) async fn write<S: Session>(
         let sender = senders.get(&row.text("sender")?).copied().unwrap_or_default();
         let to_hash = row.text("to_hash")?;
         let send_at = row.time("send_at")?.ok_or_else(|| malformed("send_at"))?;
+        let (call, recent) = (calls::plan(row)?, recipients.entry(to_hash.clone()).or_default());
+        let calls = call.as_ref().map(|_| KnownCalls {
+            recent: recent.calls.clone(),
+            open: account.calls,
+            limit: ask.lines.limit(&account.name),
+        });
         let known = Known {
             sender: row.text("sender")?,
             to: row.text("to")?,
@@ -56,7 +65,8 @@ pub(in crate::backend) async fn write<S: Session>(
             time_zone: row.optional("time_zone")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
             suppressed: suppressed.contains_key(&to_hash),
-            recent: recipients.get(&to_hash).cloned().unwrap_or_default(),
+            recent: recent.all.clone(),
+            calls,
             today,
             sender_pause: sender,
             account_pause: account.pause,
@@ -84,9 +94,14 @@ pub(in crate::backend) async fn write<S: Session>(
                     account.sent += 1;
                     today += 1;
                 }
-                recipients.entry(to_hash).or_default().insert(0, now);
+                recent.all.insert(0, now);
+                if let Some(call) = &call {
+                    account.calls += 1;
+                    recent.calls.insert(0, now);
+                    permits.insert(row.text("id")?, now.after(call.permit()));
+                }
                 writing.push(row.text("id")?);
-                Written::Send(letter(row, known, now)?)
+                Written::Send(letter(row, known, call, now)?)
             }
             Gated::Hold { gate, until } => {
                 back(session, row, until, Some(gate)).await?;
@@ -105,6 +120,7 @@ pub(in crate::backend) async fn write<S: Session>(
         outcomes.insert((id, send_at), outcome);
     }
     commit(session, &writing, now, ask.lease).await?;
+    calls::permit(session, &permits).await?;
     count(session, &accounts, now).await?;
     let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
     conclude(session, &ended).await?;
@@ -122,8 +138,11 @@ fn pause(paused: Option<&str>, cooldown_until: Option<Timestamp>) -> Pause {
 
 #[derive(Default)]
 struct Account {
+    name: String,
     pause: Pause,
     writing: u64,
+    /// Its open calls, if calls are to be made.
+    calls: u64,
     /// How many more there are now.
     sent: u64,
 }
@@ -154,6 +173,8 @@ async fn lock_accounts<S: Session>(
         let row =
             session.row(sql, params![name.as_str()]).await?.ok_or(sqlx::Error::RowNotFound)?;
         let account = Account {
+            name: name.clone(),
+            calls: 0,
             pause: pause(found.optional("paused")?.as_deref(), found.time("cooldown_until")?),
             writing: row.count("writing")?,
             sent: 0,
@@ -161,6 +182,27 @@ async fn lock_accounts<S: Session>(
         accounts.insert(name, account);
     }
     Ok(accounts)
+}
+
+/// Counts the open calls of the accounts of which one is to be made. Their rows are locked.
+async fn open_calls<S: Session>(
+    session: &mut S,
+    accounts: &mut BTreeMap<String, Account>,
+    rows: &[Cells],
+    lines: &Lines,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut calling = BTreeSet::new();
+    for row in rows {
+        if row.parsed("channel", Channel::parse)? == Channel::Call {
+            calling.insert(row.text("account")?);
+        }
+    }
+    for account in calling {
+        let open = calls::open(session, &account, lines, now).await?;
+        accounts.entry(account).or_default().calls = open;
+    }
+    Ok(())
 }
 
 /// Locks them by id, as all that lock several do, and returns them by slot.
@@ -172,9 +214,11 @@ async fn lock_attempts<S: Session>(
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
-        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, n.purpose, n.time_zone, \
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, n.purpose, \
+         n.time_zone, {}, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",
+        calls::COLUMNS,
         S::among("a.id", 1)
     );
     let rows = session.rows(&sql, params![attempts.to_vec(), ask.holder.as_str()]).await?;
@@ -222,25 +266,35 @@ async fn lock_senders<S: Session>(
     found.iter().map(sender).collect()
 }
 
-/// When messages to these addresses were written in the last hour, the newest first. An attempt that is due again, or
-/// ended as such, sent nothing.
+/// When a recipient was reached in the last hour, the newest first.
+#[derive(Default)]
+struct Recent {
+    all: Vec<Timestamp>,
+    calls: Vec<Timestamp>,
+}
+
+/// When these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
 async fn recipients<S: Session>(
     session: &mut S,
     rows: &[Cells],
     now: Timestamp,
-) -> Result<BTreeMap<String, Vec<Timestamp>>, sqlx::Error> {
+) -> Result<BTreeMap<String, Recent>, sqlx::Error> {
     let sql = format!(
-        "SELECT to_hash, {} FROM attempts WHERE {} AND written_at > $2{} \
+        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > $2{} \
          AND state NOT IN ('due', 'claimed', 'refused', 'expired', 'cancelled') ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
         S::time("written_at"),
         S::among("to_hash", 1),
         S::TIME
     );
     let since = now.before(RECIPIENT_WINDOW);
-    let mut recent: BTreeMap<String, Vec<Timestamp>> = BTreeMap::new();
+    let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
     for row in session.rows(&sql, params![texts(rows, "to_hash")?, since]).await? {
         let at = row.time("written_at")?.ok_or_else(|| malformed("written_at"))?;
-        recent.entry(row.text("to_hash")?).or_default().push(at);
+        let of = recent.entry(row.text("to_hash")?).or_default();
+        of.all.push(at);
+        if row.parsed("channel", Channel::parse)? == Channel::Call {
+            of.calls.push(at);
+        }
     }
     Ok(recent)
 }
@@ -268,7 +322,12 @@ async fn count<S: Session>(
     Ok(())
 }
 
-fn letter(row: &Cells, known: Known, now: Timestamp) -> Result<Letter, sqlx::Error> {
+fn letter(
+    row: &Cells,
+    known: Known,
+    call: Option<CallPlan>,
+    now: Timestamp,
+) -> Result<Letter, sqlx::Error> {
     let number = |column| Ok::<_, sqlx::Error>(u32::try_from(row.number(column)?).unwrap_or(0));
     Ok(Letter {
         sender: known.sender,
@@ -277,6 +336,7 @@ fn letter(row: &Cells, known: Known, now: Timestamp) -> Result<Letter, sqlx::Err
         purpose: known.purpose,
         time_zone: known.time_zone,
         body: row.text("body")?,
+        call,
         deadline: known.deadline,
         tries: number("tries")? + 1,
         throttled: number("throttled")?,

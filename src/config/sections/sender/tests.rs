@@ -42,12 +42,14 @@ fn a_name_and_a_number_are_enough() {
     );
     assert_eq!(sender.origin, Origin::From("+12125550100".to_owned()));
     assert_eq!(&*sender.credentials.user, "AC1");
-    let account = Account { sid: "AC1".to_owned(), name: "account_1".to_owned() };
+    let (sid, name) = ("AC1".to_owned(), "account_1".to_owned());
+    let account = Account { sid, name, calls_limit: 1 };
     assert_eq!(config.accounts, [account]);
     assert_eq!(sender.credentials.password.expose_secret(), "t0ken");
     let rate = Rate::per_second(1.0).expect("a rate");
     assert_eq!(config.paces, [Pace { name: "alerts".to_owned(), rate }]);
     assert_eq!(config.callback_url, "https://hooks.example.com/status");
+    assert_eq!(config.confirm_url, "https://hooks.example.com/voice-confirm");
     assert_eq!(config.rules.countries.iter().map(|it| it.as_str()).collect::<Vec<_>>(), ["US"]);
     check_wrong(
         &NUMBER.replace("name = 'alerts'\n", ""),
@@ -201,7 +203,7 @@ fn the_keys_that_are_documented_are_those_that_are_read() {
     let section = section.split("\n[").next().expect("it ends");
     let keys = section.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
     let keys: Vec<&str> = keys.map(|(key, _)| key).filter(|key| !key.starts_with(' ')).collect();
-    assert_eq!(keys.len(), 10, "{keys:?}");
+    assert_eq!(keys.len(), 15, "{keys:?}");
     let error = load(&MINIMAL, "[[sender]]\nnonsense = 1").expect_err("it is not a key");
     assert!(keys.iter().all(|key| error.contains(&format!("`{key}`"))), "{error}");
 }

@@ -12,7 +12,7 @@ fn answer(status: u16, body: &str) -> Answer<'_> {
 }
 
 fn created(status: u16, body: &str) -> CreateAnswer {
-    answer(status, body).to_create(now())
+    answer(status, body).to_create(Created::Message, now())
 }
 
 fn resource(more: &str) -> String {
@@ -90,7 +90,11 @@ fn a_wait_is_in_seconds_or_until_a_time_and_never_absurd() {
     let check = |header: &str, expected: Option<u64>| {
         let answer = Answer { retry_after: Some(header), ..answer(429, "") };
         let retry_after = expected.map(Duration::from_secs);
-        assert_eq!(answer.to_create(now()), CreateAnswer::Throttled { retry_after }, "{header}");
+        assert_eq!(
+            answer.to_create(Created::Message, now()),
+            CreateAnswer::Throttled { retry_after },
+            "{header}"
+        );
     };
     check(" 2 ", Some(2));
     check("0", Some(0));
@@ -104,7 +108,7 @@ fn a_wait_is_in_seconds_or_until_a_time_and_never_absurd() {
 
 #[test]
 fn a_message_is_missing_only_if_twilio_says_so() {
-    let fetched = |status, body: &str| answer(status, body).to_fetch(now());
+    let fetched = |status, body: &str| answer(status, body).to_fetch(Created::Message, now());
     assert!(matches!(fetched(200, &resource("")), ReadAnswer::Found(_)));
     assert_eq!(fetched(404, r#"{"code":20404}"#), ReadAnswer::Missing);
     assert_eq!(fetched(404, "<html>"), ReadAnswer::Failed { status: 404, code: None });
@@ -120,7 +124,7 @@ fn a_message_is_missing_only_if_twilio_says_so() {
 fn a_page_is_read_whole_or_not_at_all() {
     let page = |messages: &str, next: &str| {
         let body = format!(r#"{{"messages":[{messages}],"next_page_uri":{next}}}"#);
-        answer(200, &body).to_list("AC1", now())
+        answer(200, &body).to_list(Created::Message, "AC1", now())
     };
     let (one, received) = (resource(""), resource(r#","direction":"inbound""#));
     let next = "/2010-04-01/Accounts/AC1/Messages.json?PageSize=100&Page=1&PageToken=PASM1";
@@ -141,6 +145,24 @@ fn a_page_is_read_whole_or_not_at_all() {
     ] {
         assert_eq!(page(messages, next), unreadable, "{messages} {next}");
     }
-    let without_next = answer(200, r#"{"messages":[]}"#).to_list("AC1", now());
+    let without_next = answer(200, r#"{"messages":[]}"#).to_list(Created::Message, "AC1", now());
     assert_eq!(without_next, unreadable);
+}
+
+#[test]
+fn a_call_is_read_as_a_message_is_and_neither_is_taken_for_the_other() {
+    let sid = SID.replace("SM", "CA");
+    let call = resource("").replace(SID, &sid);
+    let created = |body: &str, created| answer(201, body).to_create(created, now());
+    let CreateAnswer::Accepted(found) = created(&call, Created::Call) else {
+        panic!("it was created");
+    };
+    assert_eq!((found.sid, found.body, found.num_segments), (sid, None, None));
+    let unreadable = CreateAnswer::Unknown(Doubt::Unreadable);
+    assert_eq!(created(&call, Created::Message), unreadable);
+    assert_eq!(created(&resource(""), Created::Call), unreadable);
+    let page = format!(r#"{{"calls":[{call}],"next_page_uri":null}}"#);
+    let list = |created| answer(200, &page).to_list(created, "AC1", now());
+    assert!(matches!(list(Created::Call), ReadAnswer::Found(page) if page.messages.len() == 1));
+    assert!(matches!(list(Created::Message), ReadAnswer::Failed { .. }));
 }
