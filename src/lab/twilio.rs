@@ -1,5 +1,5 @@
-//! [`Simulator`]: a pretend Twilio. It creates, fetches and lists messages as Twilio's REST API does, reports their
-//! statuses by signed callbacks, and misbehaves as its [`Behaviour`] says. It has numbers and Messaging Services, whose
+//! [`Simulator`]: a pretend Twilio. It creates, fetches and lists messages and calls as Twilio's REST API does, reports
+//! their statuses by signed callbacks, presses a key where a call asks for one, and misbehaves as its [`Behaviour`] says. It has numbers and Messaging Services, whose
 //! URLs can be listed and changed; it requests none of them.
 //!
 //! It keeps its own [`Ledger`] of what it was asked and what it made of it, whatever it answered. So a test can
@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use self::behaviour::Fate;
 pub use self::behaviour::{Behaviour, Share};
 use self::books::Books;
-pub use self::ledger::{Entry, Ledger, Post, Report, Update};
+pub use self::ledger::{CallEntry, Entry, Ledger, Post, Report, Update};
+use self::lives::CallLife;
 use self::numbers::Numbers;
 use self::reply::Reply;
 use self::request::Request;
@@ -37,7 +38,10 @@ use crate::twilio::rest::path;
 
 mod behaviour;
 mod books;
+mod calls;
 mod ledger;
+mod listing;
+mod lives;
 mod numbers;
 mod reply;
 mod request;
@@ -89,7 +93,7 @@ struct Shared {
     /// Requests that have arrived and are not answered.
     in_flight: AtomicUsize,
     deliveries: Semaphore,
-    /// Messages on their way.
+    /// Messages and calls on their way.
     journeys: TaskTracker,
     stop: CancellationToken,
 }
@@ -187,7 +191,7 @@ impl Simulator {
         *self.shared.reach() = Some((public_url.to_owned(), addresses));
     }
 
-    /// Waits until every message has its last status and every callback was answered or given up.
+    /// Waits until every message and call has its last status and every callback was answered or given up.
     pub async fn settled(&self) {
         self.shared.journeys.close();
         self.shared.journeys.wait().await;
@@ -246,12 +250,17 @@ impl Shared {
         if self.numbers().have(&request.path) {
             return self.incoming(request, body, in_flight).into();
         }
-        let messages = path::messages(account);
+        let (messages, calls) = (path::messages(account), path::calls(account));
         match (&*request.method, &*request.path) {
             ("GET", LEDGER) => Reply::of(200, json(self.books().ledger())).into(),
             ("GET", BEHAVIOUR) => Reply::of(200, json(&self.books().behaviour)).into(),
             ("POST", BEHAVIOUR) => self.change(body).into(),
             ("POST", path) if path == messages => self.create(body, in_flight),
+            ("POST", path) if path == calls => self.create_call(body, in_flight),
+            ("POST", path) => match of_one(path, &calls) {
+                Some(sid) => self.change_call(sid, body, in_flight).into(),
+                None => Reply::refusal(20404).into(),
+            },
             ("GET", path) if path == path::account(account) => {
                 let account = serde_json::json!({
                     "sid": account,
@@ -292,6 +301,25 @@ impl Shared {
         Answer { reply: decision.reply, fate: decision.fate, first }
     }
 
+    fn create_call(self: &Arc<Self>, body: &[u8], in_flight: usize) -> Answer {
+        let decision = self.books().create_call(body, in_flight, Clock::System.now());
+        let first = decision.created.and_then(|created| {
+            let (life, first) = CallLife::new(self, created);
+            let shared = Arc::clone(self);
+            self.journeys.spawn(async move {
+                shared.stop.run_until_cancelled(life.run(&shared)).await;
+            });
+            first
+        });
+        Answer { reply: decision.reply, fate: decision.fate, first }
+    }
+
+    fn change_call(&self, sid: &str, body: &[u8], in_flight: usize) -> Reply {
+        let mut books = self.books();
+        let refusal = books.throttle(in_flight);
+        refusal.unwrap_or_else(|| books.change_call(sid, body, Clock::System.now()))
+    }
+
     fn incoming(&self, request: &Request, body: &[u8], in_flight: usize) -> Reply {
         let mut books = self.books();
         if let Some(refusal) = books.throttle(in_flight) {
@@ -309,16 +337,26 @@ impl Shared {
         if let Some(refusal) = books.throttle(in_flight) {
             return refusal;
         }
-        let messages = path::messages(&self.identity.account);
+        let account = &self.identity.account;
+        let (messages, calls) = (path::messages(account), path::calls(account));
         if path == messages {
             return books.list(query, Clock::System.now());
         }
-        let of_one = path.strip_prefix(messages.trim_end_matches(".json"));
-        match of_one.and_then(|rest| rest.strip_prefix('/')?.strip_suffix(".json")) {
-            Some(sid) => books.fetch(sid),
-            None => Reply::refusal(20404),
+        if path == calls {
+            return books.list_calls(query, Clock::System.now());
+        }
+        match (of_one(path, &messages), of_one(path, &calls)) {
+            (Some(sid), _) => books.fetch(sid),
+            (_, Some(sid)) => books.fetch_call(sid),
+            (None, None) => Reply::refusal(20404),
         }
     }
+}
+
+/// The SID of an entry of this list.
+fn of_one<'p>(path: &'p str, list: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(list.trim_end_matches(".json"))?;
+    rest.strip_prefix('/')?.strip_suffix(".json")
 }
 
 fn json(value: &impl serde::Serialize) -> serde_json::Value {

@@ -1,6 +1,7 @@
 //! Messages that offhook sends, against a pretend Twilio that keeps its own ledger.
 
 mod asking;
+mod calls;
 mod description;
 mod feed;
 mod flow;

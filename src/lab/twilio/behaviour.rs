@@ -15,9 +15,10 @@ const SENDER_QUEUE: u32 = 36_000;
 /// `queued`, `sent`, and the last one.
 const CALLBACKS: u8 = 3;
 
-/// The switches. By default it behaves: it accepts every message, delivers it at once, and reports it.
+/// The switches. By default it behaves: it accepts every message, delivers it at once, and reports it; a call is answered
+/// by a person who presses 1 where the call asks for a key.
 #[derive(Clone, PartialEq, Debug, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Behaviour (a SHARE is from 0 to 1, of the messages)")]
+#[command(next_help_heading = "Behaviour (a SHARE is from 0 to 1, of the messages and calls)")]
 #[serde(default, deny_unknown_fields)]
 pub struct Behaviour {
     /// Answer each request after N ms
@@ -90,6 +91,21 @@ pub struct Behaviour {
     /// Report nothing of the message
     #[arg(long, value_name = "SHARE", default_value_t)]
     pub callbacks_missing: Share,
+    /// How long a call rings
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub ring_ms: u64,
+    /// End a call as busy
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub calls_busy: Share,
+    /// End a call as not answered
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub calls_unanswered: Share,
+    /// Have a call answered by a voicemail
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub calls_voicemail: Share,
+    /// Have a call answered by a person who presses no key; the others press 1
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub calls_silent: Share,
     /// Refuse this recipient as one that has opted out (21610); may be repeated
     #[arg(long, value_name = "NUMBER")]
     pub opted_out: Vec<String>,
@@ -125,6 +141,11 @@ impl Default for Behaviour {
             callbacks_twice: never,
             callbacks_contradict: never,
             callbacks_missing: never,
+            ring_ms: 0,
+            calls_busy: never,
+            calls_unanswered: never,
+            calls_voicemail: never,
+            calls_silent: never,
             opted_out: Vec::new(),
             bad_number: Vec::new(),
         }
@@ -199,7 +220,33 @@ pub(super) struct Plan {
     pub(super) unreported: bool,
 }
 
+/// What becomes of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// A person answers, and presses 1.
+    Pressed,
+    /// A person answers, and presses nothing.
+    Silent,
+    /// A voicemail answers.
+    Voicemail,
+    /// The line is busy.
+    Busy,
+    /// Nothing answers.
+    NoAnswer,
+}
+
 impl Behaviour {
+    /// What becomes of a call: the same of the same random numbers.
+    pub(super) fn life(&self, rng: &mut StdRng) -> Life {
+        let lives = [
+            (self.calls_busy, Life::Busy),
+            (self.calls_unanswered, Life::NoAnswer),
+            (self.calls_voicemail, Life::Voicemail),
+            (self.calls_silent, Life::Silent),
+        ];
+        one_of(rng.random(), lives).unwrap_or(Life::Pressed)
+    }
+
     /// What happens to a message: the same of the same random numbers.
     pub(super) fn plan(&self, rng: &mut StdRng) -> Plan {
         Plan {
@@ -214,7 +261,7 @@ impl Behaviour {
     }
 
     /// One of the fates, each as often as its share says.
-    fn fate(&self, mut at: f64) -> Fate {
+    fn fate(&self, at: f64) -> Fate {
         let shares = [
             (self.drop_answers, Fate::Dropped),
             (self.late_answers, Fate::AnsweredLate),
@@ -222,13 +269,7 @@ impl Behaviour {
             (self.fail_uncreated, Fate::FailedUncreated),
             (self.reset, Fate::Reset),
         ];
-        for (Share(share), fate) in shares {
-            if at < share {
-                return fate;
-            }
-            at -= share;
-        }
-        Fate::Answered
+        one_of(at, shares).unwrap_or(Fate::Answered)
     }
 
     /// With these switches set, by their names.
@@ -243,6 +284,17 @@ impl Behaviour {
         }
         serde_json::from_value(all)
     }
+}
+
+/// One of several, each as often as its share says; `None` for the rest.
+fn one_of<T>(mut at: f64, shares: impl IntoIterator<Item = (Share, T)>) -> Option<T> {
+    for (Share(share), one) in shares {
+        if at < share {
+            return Some(one);
+        }
+        at -= share;
+    }
+    None
 }
 
 #[cfg(test)]

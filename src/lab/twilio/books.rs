@@ -1,4 +1,4 @@
-//! [`Books`]: the messages of the simulated account and what may be asked of them. No I/O, and the time is an argument.
+//! [`Books`]: what the simulated account has, of which this file has the messages, and what may be asked of them. No I/O, and the time is an argument.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, Fate, Plan};
 use super::ledger::{Entry, Ledger, Post, Report, Update};
+use super::listing::Listing;
 use super::reply::Reply;
 use crate::clock::Timestamp;
 use crate::event::AttemptId;
@@ -19,8 +21,6 @@ use crate::twilio::rest::path;
 
 /// Most characters of a text.
 const LONGEST_BODY: usize = 1_600;
-/// Messages of a page where none is asked for, and at most.
-const PAGE_SIZES: (usize, usize) = (50, 1_000);
 
 /// What is known, and how to behave.
 #[derive(Debug)]
@@ -28,7 +28,9 @@ pub(super) struct Books {
     pub(super) behaviour: Behaviour,
     account: String,
     seed: u64,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    /// Each is cancelled when the call at its place is.
+    pub(super) hang_ups: Vec<CancellationToken>,
     /// Where a message is in the ledger.
     places: HashMap<String, usize>,
     /// When the queue of each sender is empty.
@@ -66,11 +68,16 @@ struct Asked {
 impl Books {
     pub(super) fn new(account: &str, seed: u64, behaviour: Behaviour) -> Self {
         let (ledger, places, empty_at) = (Ledger::default(), HashMap::new(), HashMap::new());
-        Self { behaviour, account: account.to_owned(), seed, ledger, places, empty_at }
+        let (account, hang_ups) = (account.to_owned(), Vec::new());
+        Self { behaviour, account, seed, ledger, hang_ups, places, empty_at }
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub(super) fn account(&self) -> &str {
@@ -94,15 +101,7 @@ impl Books {
         let mut decision = self.decide(&form, in_flight, now);
         let callback = form.get("StatusCallback");
         let created = decision.created.as_ref().map(|created| created.place);
-        let answered = match decision.fate {
-            Fate::Dropped | Fate::Reset => None,
-            Fate::Answered | Fate::AnsweredLate => Some(decision.reply.status),
-            Fate::FailedCreated | Fate::FailedUncreated => {
-                let code = if decision.fate.creates() { 20500 } else { 20503 };
-                decision.reply = Reply::refusal(code);
-                Some(decision.reply.status)
-            }
-        };
+        let answered = self.answered(decision.fate, &mut decision.reply);
         self.ledger.posts.push(Post {
             at: now,
             to: form.get("To").map(|to| to.into_owned()),
@@ -112,6 +111,18 @@ impl Books {
             code: decision.reply.code.filter(|_| answered.is_some()),
         });
         decision
+    }
+
+    /// The HTTP status that a create is answered with, whose reply becomes that of its fate; `None` if it is not answered.
+    pub(super) fn answered(&self, fate: Fate, reply: &mut Reply) -> Option<u16> {
+        match fate {
+            Fate::Dropped | Fate::Reset => None,
+            Fate::Answered | Fate::AnsweredLate => Some(reply.status),
+            Fate::FailedCreated | Fate::FailedUncreated => {
+                *reply = Reply::refusal(if fate.creates() { 20500 } else { 20503 });
+                Some(reply.status)
+            }
+        }
     }
 
     fn decide(&mut self, form: &Params<'_>, in_flight: usize, now: Timestamp) -> Decision {
@@ -263,62 +274,18 @@ impl Books {
 
     /// A GET of a page of messages, the newest first.
     pub(super) fn list(&self, query: &str, now: Timestamp) -> Reply {
-        let params = Params::parse(query.as_bytes());
-        let number = |name| params.get(name).and_then(|text| text.parse::<usize>().ok());
-        let (usual, most) = PAGE_SIZES;
-        let size = number("PageSize").unwrap_or(usual).clamp(1, most);
-        let page = number("Page").unwrap_or(0);
         let lag = Duration::from_millis(self.behaviour.list_lag_ms);
-        let before = params.get("PageToken").and_then(|token| self.place_of_token(&token));
-        let is_wanted = |entry: &Entry| {
-            let of = |name, value: Option<&str>| {
-                params.get(name).is_none_or(|wanted| value == Some(&*wanted))
-            };
-            of("To", Some(&entry.to)) && of("From", entry.from.as_deref())
+        let listing = Listing {
+            path: path::messages(&self.account),
+            name: "messages",
+            query: Params::parse(query.as_bytes()),
         };
-        let all = self.ledger.messages[..before.unwrap_or(self.ledger.messages.len())].iter();
-        let is_listed = |entry: &Entry| now.since(entry.created_at) >= lag;
-        let all = all.enumerate().rev().filter(|(_, entry)| is_listed(entry) && is_wanted(entry));
-        let mut places: Vec<usize> = all.map(|(place, _)| place).take(size + 1).collect();
-        let more = places.len() > size;
-        places.truncate(size);
-
-        let messages: Vec<Value> = places.iter().map(|place| self.resource(*place)).collect();
-        let uri = |page: usize, token: Option<&str>| {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            for name in ["To", "From"] {
-                if let Some(value) = params.get(name) {
-                    query.append_pair(name, &value);
-                }
-            }
-            query.append_pair("PageSize", &size.to_string());
-            query.append_pair("Page", &page.to_string());
-            if let Some(token) = token {
-                query.append_pair("PageToken", token);
-            }
-            format!("{}?{}", path::messages(&self.account), query.finish())
-        };
-        let last = places.last().map(|place| format!("PA{}", self.entry(*place).sid));
-        let start = page * size;
-        let next = last.filter(|_| more).map(|token| uri(page + 1, Some(&token)));
-        Reply::of(
-            200,
-            json!({
-                "first_page_uri": uri(0, None),
-                "previous_page_uri": (page > 0).then(|| uri(page - 1, None)),
-                "next_page_uri": next,
-                "uri": uri(page, params.get("PageToken").as_deref()),
-                "page": page,
-                "page_size": size,
-                "start": start,
-                "end": start + places.len().saturating_sub(1),
-                "messages": messages,
-            }),
-        )
-    }
-
-    fn place_of_token(&self, token: &str) -> Option<usize> {
-        self.places.get(token.strip_prefix("PA")?).copied()
+        let all = self.ledger.messages.iter();
+        let listed = all.map(|entry| {
+            let is_listed = now.since(entry.created_at) >= lag;
+            (entry.sid.as_str(), is_listed && listing.wants((&entry.to, entry.from.as_deref())))
+        });
+        listing.page(listed.collect(), |place| self.resource(place))
     }
 
     /// The message as Twilio describes it.
@@ -380,7 +347,7 @@ fn after(at: Timestamp, wait: Duration) -> Timestamp {
 }
 
 /// E.164, with or without a channel before it.
-fn is_address(to: &str) -> bool {
+pub(super) fn is_address(to: &str) -> bool {
     let number = to.split_once(':').map_or(to, |(_, number)| number);
     let digits = number.strip_prefix('+').unwrap_or_default();
     (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -392,7 +359,7 @@ fn is_sid(text: &str, prefix: &str) -> bool {
 }
 
 /// The attempt that the URL of a callback names.
-fn attempt_of(url: &str) -> Option<String> {
+pub(super) fn attempt_of(url: &str) -> Option<String> {
     let (_, query) = url.split('#').next()?.split_once('?')?;
     let params = Params::parse(query.as_bytes());
     AttemptId::parse(&params.get(ATTEMPT_PARAMETER)?).map(|attempt| attempt.to_string())

@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// All messages and all requests for one, in the order in which they came.
+/// All messages and calls and all requests for one, in the order in which they came.
 #[derive(Clone, Default, Debug, Serialize)]
 pub struct Ledger {
     /// The messages that exist.
     pub messages: Vec<Entry>,
-    /// The POSTs that would create one.
+    /// The calls that exist.
+    pub calls: Vec<CallEntry>,
+    /// The POSTs that would create a message or a call.
     pub posts: Vec<Post>,
     /// What was changed of numbers and Messaging Services.
     pub updates: Vec<Update>,
@@ -63,6 +65,43 @@ pub struct Entry {
     pub reports: Vec<Report>,
 }
 
+/// A call.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallEntry {
+    /// Its SID.
+    pub sid: String,
+    /// The callee.
+    pub to: String,
+    /// The caller.
+    pub from: String,
+    /// What it says.
+    pub twiml: String,
+    /// Where its statuses are reported.
+    pub status_callback: Option<String>,
+    /// Which of them.
+    pub events: Vec<String>,
+    /// Whether it is found out if a person has answered.
+    pub detects_machines: bool,
+    /// The attempt that the URL names.
+    pub attempt: Option<String>,
+    /// How long it may ring, in seconds.
+    pub timeout_s: u32,
+    /// How long it may last, in seconds.
+    pub time_limit_s: Option<u32>,
+    /// When the request for it had arrived.
+    pub created_at: Timestamp,
+    /// When it had its last status.
+    pub over_at: Option<Timestamp>,
+    /// Its status now.
+    pub status: &'static str,
+    /// Who answered, if it was found out.
+    pub answered_by: Option<&'static str>,
+    /// The answer to the key that the callee pressed: the HTTP status, and what the callee heard.
+    pub pressed: Option<(u16, String)>,
+    /// What was reported of it.
+    pub reports: Vec<Report>,
+}
+
 /// A status that was reported, or could not be.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -74,7 +113,7 @@ pub struct Report {
     pub answered: Option<u16>,
 }
 
-/// A POST that would create a message.
+/// A POST that would create a message or a call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Post {
     /// When it had arrived.
@@ -83,7 +122,7 @@ pub struct Post {
     pub to: Option<String>,
     /// The attempt that its callback's URL names.
     pub attempt: Option<String>,
-    /// The message that it created.
+    /// The message or the call that it created.
     pub sid: Option<String>,
     /// The HTTP status that it is answered with; `None` if it is not answered.
     pub answered: Option<u16>,

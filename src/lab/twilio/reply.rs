@@ -13,15 +13,20 @@ pub(super) struct Reply {
 }
 
 /// What is refused: code, HTTP status, and the reason in a few words.
-const REFUSALS: [(u32, u16, &str); 17] = [
+const REFUSALS: [(u32, u16, &str); 22] = [
     (20001, 400, "A parameter is not valid"),
     (20003, 401, "The credentials are not those of the account"),
     (20404, 404, "There is no such resource"),
     (20429, 429, "Too many requests at once"),
     (20500, 500, "An internal error"),
     (20503, 503, "The service is not available"),
+    (21201, 400, "The call has no 'To'"),
+    (21205, 400, "The call has neither 'Url' nor 'Twiml'"),
     (21211, 400, "The 'To' number is not valid"),
     (21212, 400, "The 'From' number is not valid"),
+    (21213, 400, "The call has no 'From'"),
+    (21217, 400, "The 'To' number cannot be called"),
+    (21220, 400, "The call is not in a state in which it can be changed so"),
     (21602, 400, "The message has no body"),
     (21603, 400, "The message has neither 'From' nor 'MessagingServiceSid'"),
     (21604, 400, "The message has no 'To'"),

@@ -10,7 +10,7 @@ use super::behaviour::Plan;
 use super::books::Created;
 use super::ledger::Report;
 use crate::clock::{Clock, Timestamp};
-use crate::lab::sample::{self, Parties};
+use crate::lab::sample::{self, Callback, Parties};
 use crate::lab::sender;
 
 /// The wait before the first repetition of a callback; each further one is twice as long.
@@ -139,24 +139,42 @@ impl Journey {
             let code = code.map(|code| ("ErrorCode".to_owned(), code.to_string()));
             (callback.with(code.as_slice()), url)
         };
-        let signed = callback.post(&url, &shared.secret);
-        let overrides = Overrides::of(&url);
-        let mut report = Report { status, tries: 0, answered: None };
+        let Delivery { tries, answer } = Delivery::of(shared, self.place, &callback, &url).await;
+        let answered = answer.map(|(status, _)| status);
+        shared.books().reported(self.place, Report { status, tries, answered });
+    }
+}
+
+/// What came of a request that Twilio made.
+pub(super) struct Delivery {
+    /// How often it was tried.
+    pub(super) tries: u32,
+    /// The HTTP status and the body of the last answer, if there was one.
+    pub(super) answer: Option<(u16, String)>,
+}
+
+impl Delivery {
+    /// Of a request to this URL, signed for it, and made again as its fragment says. `turn` chooses the way.
+    pub(super) async fn of(shared: &Shared, turn: usize, callback: &Callback, url: &str) -> Self {
+        let signed = callback.post(url, &shared.secret);
+        let overrides = Overrides::of(url);
+        let mut delivery = Self { tries: 0, answer: None };
         loop {
             let place = shared.deliveries.acquire().await;
-            let way = shared.way_to(&signed.url, self.place + report.tries as usize);
+            let way = shared.way_to(&signed.url, turn + delivery.tries as usize);
             let answer =
                 sender::deliver(&shared.client, &way, &signed, Some(&signed.signature)).await;
             drop(place);
-            report.answered = answer.as_ref().ok().map(|answer| answer.status.as_u16());
+            let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+            let answered = answer.as_ref().ok();
+            delivery.answer = answered.map(|it| (it.status.as_u16(), text(&it.body)));
             let again = overrides.try_again(&answer.map(|answer| answer.status.as_u16()));
-            report.tries += 1;
-            if !again || report.tries > overrides.retries {
-                break;
+            delivery.tries += 1;
+            if !again || delivery.tries > overrides.retries {
+                return delivery;
             }
-            sleep(FIRST_WAIT * 2_u32.pow(report.tries - 1)).await;
+            sleep(FIRST_WAIT * 2_u32.pow(delivery.tries - 1)).await;
         }
-        shared.books().reported(self.place, report);
     }
 }
 

@@ -1,10 +1,12 @@
 //! Twilio's own description of its API holds for what offhook asks, and for what the simulator answers.
 
-use offhook::twilio::rest::{Field, What, update_form};
+use offhook::twilio::rest::{
+    Field, NewCall, Spoken, What, cancel_form, update_form, voice_confirm,
+};
 
 use super::*;
 
-/// The part of the description that is about messages and numbers.
+/// The part of the description that is about messages, calls and numbers.
 struct Description(Value);
 
 impl Description {
@@ -56,15 +58,121 @@ fn as_json_schema(value: &mut Value) {
     }
 }
 
-/// The pairs of a form or a query, numbers where the schema has numbers.
+/// The pairs of a form or a query, numbers where the schema has numbers, and lists where it has lists.
 fn object(encoded: &str, schema: impl Fn(&str) -> Value) -> Value {
-    let pairs = form_urlencoded::parse(encoded.as_bytes()).into_owned();
-    let typed = pairs.map(|(name, value)| {
-        let is_number = schema(&name)["type"] == "integer";
-        let number = value.parse::<i64>().ok().filter(|_| is_number);
-        (name, number.map_or(Value::String(value), Value::from))
-    });
-    Value::Object(typed.collect())
+    let mut object = serde_json::Map::new();
+    for (name, value) in form_urlencoded::parse(encoded.as_bytes()).into_owned() {
+        let schema = schema(&name);
+        let number = value.parse::<i64>().ok().filter(|_| schema["type"] == "integer");
+        let value = number.map_or(Value::String(value), Value::from);
+        if schema["type"] == "array" {
+            let list = object.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut().expect("it is one").push(value);
+        } else {
+            object.insert(name, value);
+        }
+    }
+    Value::Object(object)
+}
+
+/// The form of a call.
+fn call(callback: &str) -> String {
+    let spoken = Spoken { text: "The pump has stopped", language: Some("en-GB"), voice: None };
+    let action = voice_confirm("https://h.example/voice-confirm", AttemptId::new(1));
+    let twiml = spoken.twiml(Some(&action));
+    let from = "+15005550006";
+    NewCall {
+        to: TO,
+        from,
+        twiml: &twiml,
+        timeout_s: 20,
+        time_limit_s: 120,
+        status_callback: callback,
+        detects_machines: true,
+    }
+    .form()
+}
+
+#[test]
+fn what_offhook_asks_of_calls_is_what_twilio_describes() {
+    let description = Description::read();
+    let form_of = |path: &str| {
+        let operation = description.operation(path, "post");
+        operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"].clone()
+    };
+    let schema = form_of("Calls.json");
+    let callback = status_callback("https://h.example/status", AttemptId::new(u128::MAX));
+    let asked = object(&call(&callback), |name| schema["properties"][name].clone());
+    assert_eq!(asked.as_object().map(serde_json::Map::len), Some(8));
+    assert_eq!(asked["StatusCallbackEvent"].as_array().map(Vec::len), Some(4));
+    description.check(&schema, &asked);
+
+    let list = description.operation("Calls.json", "get");
+    let asked = path::calls_to("AC00000000000000000000000000000001", TO);
+    let (_, query) = asked.split_once('?').expect("it has a query");
+    let asked = object(query, |name| description.parameter(list, name));
+    for (name, value) in asked.as_object().expect("it is one") {
+        description.check(&description.parameter(list, name), value);
+    }
+    let schema = form_of("Calls/{Sid}.json");
+    description.check(&schema, &object(cancel_form(), |_| Value::Null));
+}
+
+#[tokio::test]
+async fn calls_are_created_listed_and_cancelled_as_twilio_describes() {
+    let description = Description::read();
+    let rings = Behaviour { ring_ms: 600_000, ..Behaviour::default() };
+    let simulator = start(rings).await;
+    let asker = Asker::new(&simulator);
+    let account = asker.account().to_owned();
+    let answer = |path: &str, method: &str, status: &str| {
+        let operation = description.operation(path, method);
+        operation["responses"][status]["content"]["application/json"]["schema"].clone()
+    };
+    let posted = async |path: &str, form: String| {
+        let response = asker.post(path, form).await.expect("an answer");
+        let status = response.status().as_u16();
+        let body: Bytes = response.bytes().await.expect("it is whole");
+        (status, serde_json::from_slice::<Value>(&body).expect("it is JSON"))
+    };
+    let mut sids = Vec::new();
+    for _ in 0..2 {
+        let form = call("http://127.0.0.1:9/status#rc=0");
+        let (status, created) = posted(&path::calls(&account), form).await;
+        assert_eq!(status, 201);
+        description.check(&answer("Calls.json", "post", "201"), &created);
+        sids.push(created["sid"].as_str().expect("it has one").to_owned());
+    }
+    let of_one = path::call(&account, &sids[0]);
+    let (_, fetched) = asker.get(&of_one).await;
+    description.check(&answer("Calls/{Sid}.json", "get", "200"), &fetched);
+
+    let mut next = Some(path::calls_to(&account, TO).replace("PageSize=100", "PageSize=1"));
+    let mut read = Vec::new();
+    while let Some(path) = next {
+        let (status, page) = asker.get(&path).await;
+        description.check(&answer("Calls.json", "get", "200"), &page);
+        let body = page.to_string();
+        let answer = rest::Answer { status, retry_after: None, body: body.as_bytes() };
+        let (created, now) = (rest::Created::Call, Timestamp::from_micros(0));
+        let rest::ReadAnswer::Found(page) = answer.to_list(created, &account, now) else {
+            panic!("offhook cannot read {body}");
+        };
+        read.extend(page.messages);
+        next = page.next;
+    }
+    assert_eq!(read.iter().map(|call| &call.sid).collect::<Vec<_>>(), [&sids[1], &sids[0]]);
+    assert!(read.iter().all(|it| it.created.is_some() && it.is_outgoing && it.from.is_some()));
+
+    for sid in &sids {
+        let (status, cancelled) =
+            posted(&path::call(&account, sid), cancel_form().to_owned()).await;
+        assert_eq!((status, &cancelled["status"]), (200, &"canceled".into()));
+        description.check(&answer("Calls/{Sid}.json", "post", "200"), &cancelled);
+    }
+    simulator.settled().await;
+    let (status, _) = posted(&of_one, cancel_form().to_owned()).await;
+    assert_eq!(status, 400, "it is over");
 }
 
 #[test]
