@@ -34,7 +34,7 @@ pub(super) enum Command {
     },
     /// Send nothing to a number any more, on any channel
     Add(Which),
-    /// Let messages to a number go on, whoever has stopped them
+    /// Let messages to a number go on again
     Remove(Which),
     /// Suppress every number of a list
     ///
@@ -49,7 +49,7 @@ pub(super) enum Command {
     },
     /// Print every address that must not be reached, as CSV
     ///
-    /// Without --json it prints CSV, whatever the output is.
+    /// Without --json it prints CSV, also where the output is not a terminal.
     Export(All),
 }
 

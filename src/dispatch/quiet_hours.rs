@@ -84,7 +84,7 @@ impl Zone {
     /// The zone of a name: `America/New_York`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        // POSIX's texts and `Etc/Unknown` are zones as well, and nobody lives there.
+        // POSIX's texts and `Etc/Unknown` are zones as well, and are no place.
         let is_place = name.contains('/') && !name.starts_with("Etc/");
         is_place.then(|| DATABASE.get(name).ok().map(Self))?
     }

@@ -1,7 +1,7 @@
 //! Who must not be reached: what counts of an address's entries in the log of suppressions. Of values alone.
 //!
 //! A recipient says STOP and START; a person enters and lifts. A START lifts what a STOP made, never what a person has
-//! entered. What a person lifts is lifted, whoever made it, until it is said again.
+//! entered. What a person lifts is lifted, from every source, until it is said again.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A message came in: recorded, and answered with the TwiML of the configuration, whatever state the stores are in.
+//! A message came in: recorded, and answered with the TwiML of the configuration, also while the stores are down.
 
 use super::record::RequestRecord;
 use super::{Inbound, Refusal, fallback, status};

@@ -1,5 +1,5 @@
-//! What a callee has keyed in, whom offhook called. Answered from memory with fixed words, whatever state the stores are
-//! in.
+//! What a callee has keyed in, whom offhook called. Answered from memory with fixed words, also while the stores are
+//! down.
 
 use super::Inbound;
 use super::fallback::record;

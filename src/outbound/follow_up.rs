@@ -1,5 +1,5 @@
-//! Asks Twilio for statuses that say nothing final for long: of everything in the accounts that it sends for, whoever sent
-//! it. What Twilio says is an event of its own, and merges with those of callbacks.
+//! Asks Twilio for statuses that say nothing final for long: of everything in the accounts that it sends for, also
+//! of what another program sent. What Twilio says is an event of its own, and merges with those of callbacks.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::retry::Backoff;
 use crate::twilio::rest::{Created, Message, ReadAnswer};
 
 /// What is asked for.
-pub(super) const FOLLOWED: [Resource; 1] = [Resource::Message];
+pub(super) const FOLLOWED: [Resource; 2] = [Resource::Message, Resource::Call];
 /// How often it is looked for what nothing final was said about, at most.
 const PLAN_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether something is to be asked for.
@@ -121,7 +121,8 @@ async fn of_account(
 /// any more.
 async fn ask(outbound: &Outbound, one: &FollowUp, by: &Credentials) {
     let now = outbound.clock.now();
-    let (said, followed) = match outbound.rest.fetch(&one.account, by, &one.sid).await {
+    let what = if one.resource == Resource::Call { Created::Call } else { Created::Message };
+    let (said, followed) = match outbound.rest.fetch(what, &one.account, by, &one.sid).await {
         ReadAnswer::Found(message) => {
             let is_final = one.resource.is_final(&message.status);
             let next = outbound.config.now().follow_up.next(one.resource, one.first_seen, now);
@@ -138,15 +139,14 @@ async fn ask(outbound: &Outbound, one: &FollowUp, by: &Credentials) {
             (None, Followed::Again(now.after(retry_after.unwrap_or(AGAIN).max(AGAIN))))
         }
         ReadAnswer::Failed { status, code } => {
-            debug!(message.sid = one.sid, status, code, "Twilio does not say what became of it");
+            debug!(sid = one.sid, status, code, "Twilio does not say what became of it");
             (None, Followed::Again(now.after(AGAIN)))
         }
     };
-    let event = said
-        .as_ref()
-        .and_then(|message| outbound.event(Created::Message, message, &one.account, None));
+    let event = said.as_ref();
+    let event = event.and_then(|message| outbound.event(what, message, &one.account, None));
     if let Err(error) = outbound.outbox.followed_up(one, event, &followed).await {
-        debug!(message.sid = one.sid, error = %error, "what Twilio said of it cannot be stored");
+        debug!(sid = one.sid, error = %error, "what Twilio said of it cannot be stored");
         return;
     }
     count(outbound, one, said.as_ref(), &followed);
@@ -158,7 +158,7 @@ fn count(outbound: &Outbound, one: &FollowUp, said: Option<&Message>, followed: 
         (Some(message), Followed::Ended) => {
             metrics.missed.inc();
             info!(
-                message.sid = one.sid,
+                sid = one.sid,
                 status = message.status,
                 "no callback said how it ended: Twilio was asked"
             );

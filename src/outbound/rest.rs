@@ -129,10 +129,20 @@ impl Rest {
         }
     }
 
-    /// One message.
-    pub async fn fetch(&self, account: &str, by: &Credentials, sid: &str) -> ReadAnswer<Message> {
-        match self.get(by, &path::message(account, sid)).await {
-            Some(whole) => whole.answer().to_fetch(What::Message, self.clock.now()),
+    /// One message, or one call.
+    pub async fn fetch(
+        &self,
+        what: What,
+        account: &str,
+        by: &Credentials,
+        sid: &str,
+    ) -> ReadAnswer<Message> {
+        let path = match what {
+            What::Message => path::message(account, sid),
+            What::Call => path::call(account, sid),
+        };
+        match self.get(by, &path).await {
+            Some(whole) => whole.answer().to_fetch(what, self.clock.now()),
             None => ReadAnswer::Failed { status: 0, code: None },
         }
     }

@@ -1,4 +1,4 @@
-//! The URL of incoming messages: recorded, and answered whatever happens.
+//! The URL of incoming messages: recorded, and answered in any case.
 
 use super::refusals::fill;
 use super::request::{ACCOUNT, CALL, Request, token};
