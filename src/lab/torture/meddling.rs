@@ -76,7 +76,7 @@ impl Meddler {
         let from = now();
         // What is asked for while the sender is paused waits, so that it is sure to be stopped.
         let waiting = self.asked_from_now_on().await?;
-        let [.., cancelled, suppressed] = &waiting[..] else {
+        let [reported, .., cancelled, suppressed] = &waiting[..] else {
             bail!("too few notifications wait");
         };
         self.cancel(cancelled, meddled).await?;
@@ -89,7 +89,8 @@ impl Meddler {
         // One that may be on its way.
         let last = self.all().last().cloned().context("some were acknowledged")?;
         self.cancel(&last, meddled).await?;
-        self.report(&last, meddled).await?;
+        // One that is sent, so that its own callbacks have it decided about again.
+        self.report(reported, meddled).await?;
 
         self.until_ended(suppressed).await?;
         let what = Stopped::Recipient(suppressed.to.clone());
