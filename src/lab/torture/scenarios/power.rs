@@ -123,9 +123,12 @@ fn cut_once(testbed: &mut Testbed, log: Unsynced) -> anyhow::Result<()> {
     testbed.receivers[0].start()
 }
 
+/// Longest wait for it: a disk in a file, on a machine that does other things, syncs slowly.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(120);
+
 /// How many of those that are there now.
 async fn until_a_file_is_gone(log: &Path, server: &Server, after: After) -> anyhow::Result<usize> {
-    let (before, deadline) = (files(log)?, Instant::now() + Duration::from_secs(60));
+    let (before, deadline) = (files(log)?, Instant::now() + LETS_GO_WITHIN);
     loop {
         if after == After::Purge {
             server.purge()?;
