@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use secrecy::SecretString;
 
+use crate::backend::outbox::new_secret;
 use crate::backend::{BackendError, Outbox};
 use crate::event::consent::AddressKey;
 
@@ -32,8 +33,7 @@ impl SendDoors {
         if let Some(key) = &self.address_key {
             return Ok(key.addresses(number).into());
         }
-        let new = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        let identity = self.outbox.identity(&new).await?;
+        let identity = self.outbox.identity(&new_secret()).await?;
         Ok(AddressKey::new(&SecretString::from(identity.secret)).addresses(number).into())
     }
 }

@@ -19,8 +19,9 @@ pub use self::sending::{
     Written,
 };
 pub use self::settling::{AnswersStored, Looked, Overdue, Search, Settled, Unknown};
-pub use self::standing::NewSuppression;
-pub use self::standing::{AccountState, Identity, SenderState, SendingState, Suppression};
+pub use self::standing::{
+    AccountState, Identity, NewSuppression, SenderState, SendingState, Suppression, new_secret,
+};
 
 /// Most rows of one page of a list.
 pub const ROWS_PER_PAGE: u32 = 1000;

@@ -55,7 +55,7 @@ impl CallPlan {
     }
 }
 
-/// When to try again to cancel a call after so many tries; `None`: no more.
+/// How long to wait before the next try to cancel a call, after this number of them; `None` after the last one.
 #[must_use]
 pub fn hang_up_again(tries: u32) -> Option<Duration> {
     const FIRST: Duration = Duration::from_secs(1);

@@ -133,8 +133,8 @@ async fn ask(outbound: &Outbound, one: &FollowUp, by: &Credentials) {
             };
             (Some(message), followed)
         }
-        // Deleted there, or never of this account.
-        ReadAnswer::Missing => (None, Followed::Ended),
+        // Deleted there, or never of this account. It stays open here, so that it must not be planned again.
+        ReadAnswer::Missing => (None, Followed::Never),
         ReadAnswer::Throttled { retry_after } => {
             (None, Followed::Again(now.after(retry_after.unwrap_or(AGAIN).max(AGAIN))))
         }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Config;
-use crate::backend::outbox::Identity;
+use crate::backend::outbox::{Identity, new_secret};
 use crate::backend::{BackendError, Outbox};
 use crate::event::consent::{AddressKey, keyed, secret};
 use crate::event::key::Secret;
@@ -37,8 +37,7 @@ impl Hashes {
     /// # Errors
     /// The store does not answer.
     pub async fn of(config: &Config, outbox: &Outbox) -> Result<(Self, Identity), BackendError> {
-        let new = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        let identity = outbox.identity(&new).await?;
+        let identity = outbox.identity(&new_secret()).await?;
         let own = SecretString::from(identity.secret.clone());
         let addresses = AddressKey::new(config.suppression_key.as_ref().unwrap_or(&own));
         Ok((Self { addresses, requests: secret(&own) }, identity))

@@ -1,6 +1,7 @@
 //! What becomes of attempts without their process: by callbacks, by time, and by looking for them at Twilio.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(200);
 const END_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether what is due has the pace of its sender.
 const REPACE_EVERY: Duration = Duration::from_secs(10);
+/// The same while there was some.
+const REPACE_PAGE_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether something is to be looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether a call is to be cancelled.
@@ -80,20 +83,24 @@ pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationTok
 pub(super) async fn repace(outbound: &Outbound, stop: &CancellationToken) {
     let mut changes = outbound.config.changes();
     while !stop.is_cancelled() {
-        let config = std::sync::Arc::clone(&changes.borrow_and_update());
+        let config = Arc::clone(&changes.borrow_and_update());
         let pace = |sender: &Sender| (sender.name.clone(), sender.pace.clone());
         let paces: Vec<_> = config.senders.iter().map(pace).collect();
-        match outbound.outbox.repace(&paces).await {
-            Ok(0) => {}
+        let pause = match outbound.outbox.repace(&paces).await {
+            Ok(0) => REPACE_EVERY,
             Ok(attempts) => {
                 info!(attempts, "messages that wait have the pace that their sender has now");
-                continue;
+                // Not at once: a process that has another configuration may give them theirs again.
+                REPACE_PAGE_EVERY
             }
-            Err(error) => debug!(error = %error, "the outbox does not answer"),
-        }
+            Err(error) => {
+                debug!(error = %error, "the outbox does not answer");
+                REPACE_EVERY
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(REPACE_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
             changed = changes.changed() => if changed.is_err() { return },
         }
     }

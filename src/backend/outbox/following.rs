@@ -32,10 +32,10 @@ pub struct FollowUpAsk {
 /// What came of asking for a status.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Followed {
-    /// Twilio said something final, or has no such thing.
+    /// Twilio said something final.
     Ended,
     /// It is asked for again at this time.
     Again(Timestamp),
-    /// Twilio never said anything final.
+    /// Twilio never said anything final, or has no such thing: it is not asked for again.
     Never,
 }

@@ -80,6 +80,12 @@ pub struct Suppression {
     pub at: Timestamp,
 }
 
+/// A key of hashes for a store that has none yet.
+#[must_use]
+pub fn new_secret() -> String {
+    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
+}
+
 /// What a deployment is, as the store remembers it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {

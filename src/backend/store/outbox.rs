@@ -165,8 +165,8 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact(async |on| calls::to_hang_up(on, busy).await).await)
     }
 
-    /// Stores what came of the cancellation of a call after so many tries, and returns it: one that was tried often enough
-    /// is given up.
+    /// Stores what came of the cancellation of a call, of which this was the `tries`th try, and returns it: after the last
+    /// one, the cancellation is given up.
     pub async fn hung_up(
         &self,
         id: AttemptId,
@@ -218,7 +218,7 @@ impl Outbox {
     pub async fn plan_follow_ups(&self, asked: &FollowUpAsk) -> Result<u64, BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| {
-                follow_ups::tidy(on).await?;
+                follow_ups::tidy(on, asked.since).await?;
                 follow_ups::plan(on, asked).await
             })
             .await)

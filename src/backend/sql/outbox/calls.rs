@@ -198,8 +198,8 @@ pub(in crate::backend) async fn to_hang_up<S: Session>(
     session.rows(&sql, params![at]).await?.iter().map(one).collect()
 }
 
-/// Stores what came of the cancellation of a call after so many tries, and returns it: one that is tried again often
-/// enough is given up.
+/// Stores what came of the cancellation of a call, of which this was the `tries`th try, and returns it: after the last one,
+/// the cancellation is given up.
 pub(in crate::backend) async fn hung_up<S: Session>(
     session: &mut S,
     id: AttemptId,

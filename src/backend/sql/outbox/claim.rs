@@ -88,8 +88,9 @@ pub(in crate::backend) async fn claim<S: Session>(
     Ok(Claims { claimed, now: Some(now), again, clamped })
 }
 
-/// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate has held until now,
-/// priority by priority, each from its index: what is held, or belongs to a sender that is paused, costs nothing.
+/// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate
+/// has held until now, priority by priority, each from its index: what is held, or belongs to a sender that is paused,
+/// costs nothing.
 async fn due<S: Session>(
     session: &mut S,
     ask: &ClaimAsk,

@@ -13,23 +13,19 @@ const AT_ONCE: u32 = 500;
 
 /// The statuses `s` that are asked about. Only what is indexed as open is read.
 fn open<S: Session>(ask: &FollowUpAsk) -> (String, Vec<Param>) {
-    // As the condition of the index has it.
-    let open = match S::TRUE {
-        "true" => "NOT s.final",
-        _ => "s.final = 0",
-    };
     // Of what came in, nothing else is ever said than that it did.
     let sql = format!(
-        "s.resource = '{}' AND {open} AND s.status <> 'received' AND s.first_seen < $1{time} AND s.first_seen >= $2{time} AND {}",
+        "s.resource = '{}' AND s.final = {} AND s.status <> 'received' AND s.first_seen < $1{time} \
+         AND s.first_seen >= $2{time} AND {}",
         ask.resource.as_str(),
+        S::FALSE,
         S::among("s.account", 3),
         time = S::TIME
     );
     (sql, params![ask.before, ask.since, ask.accounts.clone()])
 }
 
-/// Plans to ask for a page of what is not planned yet; `at`: when. Returns how many there were. What the store has no
-/// status of any more is forgotten.
+/// Plans to ask for a page of what is not planned yet, and returns how many there were.
 pub(in crate::backend) async fn plan<S: Session>(
     session: &mut S,
     ask: &FollowUpAsk,
@@ -45,18 +41,23 @@ pub(in crate::backend) async fn plan<S: Session>(
     session.execute(&sql, bound).await
 }
 
-/// Forgets a page of what the store has no status of any more, or a final one.
-pub(in crate::backend) async fn tidy<S: Session>(session: &mut S) -> Result<u64, sqlx::Error> {
+/// Forgets a page of what the store has no status of any more, or a final one, and of what is from before `since`, which
+/// is not planned again.
+pub(in crate::backend) async fn tidy<S: Session>(
+    session: &mut S,
+    since: Timestamp,
+) -> Result<u64, sqlx::Error> {
     let sql = format!(
         "DELETE FROM follow_ups WHERE (account, sid) IN (SELECT f.account, f.sid FROM follow_ups AS f \
          LEFT JOIN statuses AS s ON s.sid = f.sid AND s.account = f.account \
-         WHERE s.sid IS NULL OR s.final = {} LIMIT {AT_ONCE})",
-        S::TRUE
+         WHERE s.sid IS NULL OR s.final = {} OR f.ask_at IS NULL AND f.first_seen < $1{} LIMIT {AT_ONCE})",
+        S::TRUE,
+        S::TIME
     );
-    session.execute(&sql, params![]).await
+    session.execute(&sql, params![since]).await
 }
 
-/// How many statuses are asked about, and a page of them, the oldest first.
+/// A page of the statuses that are asked about, the oldest first.
 pub(in crate::backend) async fn list<S: Session>(
     session: &mut S,
     ask: &FollowUpAsk,

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::random;
 use secrecy::SecretString;
 
 use super::state::{identity, wait_for_writes};
-use crate::backend::outbox::{NewSuppression, Suppression};
+use crate::backend::outbox::{NewSuppression, Suppression, new_secret};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::suppression::{self, Latest, Source};
@@ -83,8 +82,7 @@ pub(in crate::backend) async fn hear<S: Session>(
 
 /// The key of hashes where none is configured: a secret of the store. If it has none yet, it makes one, as what sends does.
 async fn own_key<S: Session>(session: &mut S) -> Result<AddressKey, sqlx::Error> {
-    let secret = format!("{:032x}{:032x}", random::<u128>(), random::<u128>());
-    let identity = identity(session, &secret).await?;
+    let identity = identity(session, &new_secret()).await?;
     Ok(AddressKey::new(&SecretString::from(identity.secret)))
 }
 

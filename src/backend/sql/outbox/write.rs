@@ -147,7 +147,8 @@ struct Account {
     sent: u64,
 }
 
-/// Locks the rows of the accounts, each of which has one then: what counts their requests in flight is then exact over all processes.
+/// Locks the rows of the accounts, each of which has one then: the count of their requests in flight is exact over all
+/// processes.
 async fn lock_accounts<S: Session>(
     session: &mut S,
     rows: &[Cells],

@@ -23,8 +23,8 @@ async fn taken(store: &Store) -> Vec<FollowUp> {
     taken.expect("the store")
 }
 
-/// Of three messages one ends by a callback, one by what Twilio says, and one never. That of another account is none of
-/// this deployment's business.
+/// Of three messages one ends by a callback, one by what Twilio says, and one never. The deployment
+/// does not send for the account of another one.
 pub(super) async fn what_no_callback_ends_is_asked_for_until_it_ends(store: Store) {
     let outbox = &store.outbox;
     for sid in ["SM1", "SM2", "SM3"] {
@@ -52,7 +52,13 @@ pub(super) async fn what_no_callback_ends_is_asked_for_until_it_ends(store: Stor
     assert_eq!(sids(taken(&store).await), ["SM3"], "what is ended is forgotten");
     outbox.followed_up(three, None, &Followed::Never).await.expect("the store");
     assert_eq!(taken(&store).await, []);
-    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(1), "SM2 is open still");
+    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(1), "SM2 is open still, SM3 not asked for");
     assert_eq!(outbox.hurry_follow_ups(&ask()).await, Ok(2), "a person asks for all again");
-    assert_eq!(sids(taken(&store).await), ["SM2", "SM3"]);
+    let again = taken(&store).await;
+    outbox.followed_up(&again[1], None, &Followed::Never).await.expect("the store");
+    assert_eq!(sids(again), ["SM2", "SM3"]);
+    // What is too old to be planned is forgotten once it is not asked for any more.
+    let later = FollowUpAsk { since: Clock::System.now(), ..ask() };
+    assert_eq!(outbox.plan_follow_ups(&later).await, Ok(0));
+    assert_eq!(outbox.plan_follow_ups(&ask()).await, Ok(1), "SM3 was forgotten, SM2 waits");
 }

@@ -33,7 +33,7 @@ pub(super) async fn what_is_planned_at_night_is_claimed_in_the_morning(store: St
     let seen = seen.into_inner().expect("no panic");
     assert_eq!(seen, Some((Purpose::Transactional, by_day.time_zone.clone())));
 
-    // Where somebody lives is kept as names and places are.
+    // A zone says where a person lives: it is kept as names and places are.
     let treatments = Treatments { names: Treatment::Drop, ..Treatments::default() };
     let privacy = Privacy::new(treatments, [], Some(&"k".repeat(32).into())).expect("a key");
     let zone = async || outbox.find("ntf_2").await.expect("the store").expect("kept").0.time_zone;
