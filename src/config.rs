@@ -127,8 +127,9 @@ impl Config {
         };
         let (outbound, of_sending) = sections::outbound::resolve(loaded, &around)?;
         of_accounts.extend(of_sending);
-        let listening =
+        let (listening, warning) =
             sections::outbound::listening(loaded, outbound.as_ref(), privacy.treatments())?;
+        of_accounts.extend(warning);
         let config = Self {
             keyring: Arc::new(keyring),
             public_url,

@@ -329,22 +329,24 @@ fn suppression_key(loaded: &Loaded) -> Result<Option<SecretString>, ConfigError>
 }
 
 /// How what recipients say in incoming messages reaches the store: by the hashes of the configured key, which every process
-/// that receives needs, or else by their numbers. Without a sender and a key it is not heeded.
+/// that receives needs, or else by their numbers. Without a sender and a key it is not heeded, nor where neither numbers
+/// nor a key may say who it is: that is a warning, because a key cannot be added once there are hashes.
 pub(crate) fn listening(
     loaded: &Loaded,
     outbound: Option<&Config>,
     privacy: Treatments,
-) -> Result<Listening, ConfigError> {
-    match (suppression_key(loaded)?, outbound) {
-        (Some(key), _) => Ok(Listening::Hashing(AddressKey::new(&key))),
-        (None, None) => Ok(Listening::Deaf),
-        (None, Some(_)) if privacy.numbers == Treatment::Plain => Ok(Listening::Plain),
+) -> Result<(Listening, Option<ConfigError>), ConfigError> {
+    Ok(match (suppression_key(loaded)?, outbound) {
+        (Some(key), _) => (Listening::Hashing(AddressKey::new(&key)), None),
+        (None, None) => (Listening::Deaf, None),
+        (None, Some(_)) if privacy.numbers == Treatment::Plain => (Listening::Plain, None),
         (None, Some(_)) => {
-            let problem = "privacy.numbers keeps no number, so that the STOP of a recipient can reach the store only as a \
-                           hash: set it, or suppression_key_file, to what `openssl rand -hex 32` prints";
-            Err(loaded.error("outbound.suppression_key", problem))
+            let problem = "privacy.numbers keeps no number, so that without this key a STOP in an incoming message is not \
+                           heeded until Twilio answers 21610: before the first message is sent, set it to what \
+                           `openssl rand -hex 32` prints";
+            (Listening::Deaf, Some(loaded.error("outbound.suppression_key", problem)))
         }
-    }
+    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::testing::{MINIMAL, check_error, load, minimal};
 use crate::dispatch::country::{Country, Number};
 use crate::outbound;
+use crate::twilio::consent::Listening;
 
 const SENDER: &str = "[[sender]]\nname = 'alerts'\nfrom = '+12125550100'\n";
 const TOKEN: &str = "0123456789abcdef01234567";
@@ -118,6 +119,22 @@ fn bounds_of_0_and_times_that_contradict_each_other_are_refused() {
     assert_eq!(sending(pretend).looks, [1, 3].map(Duration::from_secs));
     // They are checked without a sender, too.
     check_error(load(&MINIMAL, "[outbound]\nmax_per_day = 0\n"), &["outbound.max_per_day"]);
+}
+
+/// It must not be an error: an existing deployment cannot add a key, by which no suppression would be found.
+#[test]
+fn without_a_key_and_numbers_a_stop_is_not_heeded_and_that_is_said() {
+    let check = |more: &str, heeds: bool| {
+        let config = load(&MINIMAL, &format!("{SENDER}{more}")).expect("it is right");
+        let warns = config.warnings.iter().any(|it| it.key == "outbound.suppression_key");
+        let is_deaf = matches!(config.listening, Listening::Deaf);
+        assert_eq!((is_deaf, warns), (!heeds, !heeds), "{more}");
+    };
+    check("", true);
+    let key = "0123456789abcdef0123456789abcdef";
+    let dropped = format!("[privacy]\nnumbers = 'drop'\nkey = '{key}'\n");
+    check(&dropped, false);
+    check(&format!("{dropped}[outbound]\nsuppression_key = '{key}'\n"), true);
 }
 
 #[test]
