@@ -59,6 +59,8 @@ pub struct CommitResult<I> {
     pub settled: Settled<I>,
     /// The events that never will be.
     pub refused: Vec<Refused<I>>,
+    /// Whether the sink took too long for the batch as a whole.
+    pub was_late: bool,
 }
 
 impl<I: Clone> Pending<I> {
@@ -118,7 +120,8 @@ impl<I: Clone> Pending<I> {
     /// # Errors
     /// The sink's, with which nothing is settled: commit again. What was committed of it is then a duplicate.
     pub async fn commit(&self, sink: &impl Sink) -> Result<CommitResult<I>, CommitError> {
-        let mut commit = CommitResult { settled: Settled(Vec::new()), refused: Vec::new() };
+        let mut commit =
+            CommitResult { settled: Settled(Vec::new()), refused: Vec::new(), was_late: false };
         let mut stack = vec![self.batch.clone()];
         while let Some(batch) = stack.pop() {
             match sink.commit(&batch).await {
@@ -135,7 +138,10 @@ impl<I: Clone> Pending<I> {
                     })),
                 },
                 Err(CommitError::Late(why)) => match batch.halves() {
-                    Some((left, right)) => stack.extend([right, left]),
+                    Some((left, right)) => {
+                        commit.was_late = true;
+                        stack.extend([right, left]);
+                    }
                     None => return Err(CommitError::Late(why)),
                 },
                 Err(error @ (CommitError::Transient(_) | CommitError::Full(_))) => {
@@ -215,6 +221,7 @@ mod tests {
         settled.sort_unstable();
         assert_eq!(settled, (0..8).collect::<Vec<_>>());
         assert!(commit.refused.is_empty());
+        assert!(commit.was_late);
         assert_eq!(slow.tried.into_inner().expect("as above"), [8, 4, 2, 2, 4, 2, 2]);
     }
 

@@ -18,7 +18,7 @@ use crate::retry::Backoff;
 /// How a pump works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Most events of one commit.
+    /// Most events of one commit; fewer for a while where a commit took too long.
     pub batch: usize,
     /// How long what comes is left to gather into one commit, where a commit of one event costs as much as
     /// one of ten.
@@ -56,8 +56,9 @@ pub async fn pump<S: Source>(
 ) -> S {
     let mut backoff = Backoff::default();
     let mut last_claim: Option<Instant> = None;
+    let batch = options.batch;
+    let mut pump = Pump { source: &mut source, sink: &sink, observer: &*observer, options, batch };
     while !stop.is_cancelled() {
-        let mut pump = Pump { source: &mut source, sink: &sink, observer: &*observer, options };
         let due = last_claim.is_none_or(|at| at.elapsed() >= options.claim_every);
         let turn = if due { pump.claim().await } else { pump.read(&stop).await };
         let step = match turn {
@@ -65,7 +66,7 @@ pub async fn pump<S: Source>(
                 if !deliveries.is_empty() {
                     crash_points::point(if due { Point::Claimed } else { Point::Read });
                 }
-                if due && deliveries.len() < options.batch {
+                if due && deliveries.len() < pump.batch {
                     last_claim = Some(Instant::now());
                 }
                 pump.work_off(deliveries, &stop).await
@@ -86,11 +87,22 @@ pub async fn pump<S: Source>(
     source
 }
 
+/// How many events the next commit may have. What takes too long costs all of its time for nothing: where that has
+/// happened, the next batches are smaller until some were in time.
+fn next_batch(now: usize, most: usize, was_late: bool) -> usize {
+    match was_late {
+        true => (now / 2).max(1),
+        false => (now * 2).min(most),
+    }
+}
+
 struct Pump<'a, S, K, O> {
     source: &'a mut S,
     sink: &'a K,
     observer: &'a O,
     options: Options,
+    /// Most events of the next commit.
+    batch: usize,
 }
 
 impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
@@ -107,11 +119,11 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             // Whether it was cut short makes no difference.
             let _ = stop.run_until_cancelled(sleep(self.options.gather)).await;
         }
-        self.source.read(self.options.batch).await
+        self.source.read(self.batch).await
     }
 
     async fn claim(&mut self) -> Result<Vec<Delivery<S::Id>>, SourceError> {
-        let Claimed { deliveries, vanished } = self.source.claim(self.options.batch).await?;
+        let Claimed { deliveries, vanished } = self.source.claim(self.batch).await?;
         if vanished > 0 {
             self.observer.vanished(vanished);
         }
@@ -204,6 +216,7 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             // The sink's observer has reported an error.
             if let Ok(commit) = committed {
                 crash_points::point(Point::Committed);
+                self.batch = next_batch(self.batch, self.options.batch, commit.was_late);
                 for refused in commit.refused {
                     for (id, count) in &refused.deliveries {
                         self.source.dead_letter(id, *count, &refused.why).await?;
@@ -251,5 +264,21 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         self.source.ack(settled).await?;
         crash_points::point(Point::Acked);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_was_late_is_halved_and_grows_again_once_some_are_in_time() {
+        let mut batch = 512;
+        let mut next = |was_late| {
+            batch = next_batch(batch, 512, was_late);
+            batch
+        };
+        assert_eq!([true, true, false, false, false].map(&mut next), [256, 128, 256, 512, 512]);
+        assert_eq!([true; 12].map(next).last(), Some(&1));
     }
 }

@@ -89,6 +89,8 @@ struct Shared {
     tally: Mutex<Tally>,
     /// Latencies count while it is set.
     fault: AtomicBool,
+    /// Nothing more is sent while it is set.
+    rests: AtomicBool,
 }
 
 impl Load {
@@ -112,6 +114,7 @@ impl Load {
             ledger,
             tally: Mutex::default(),
             fault: AtomicBool::new(false),
+            rests: AtomicBool::new(false),
         });
         let lanes = std::iter::repeat_n(Sender(Arc::clone(&shared)), AT_ONCE);
         let mut task = JoinSet::new();
@@ -122,6 +125,11 @@ impl Load {
     /// Whether a fault is there now: latencies are those of the fault.
     pub(super) fn in_fault(&self, fault: bool) {
         self.shared.fault.store(fault, Ordering::Relaxed);
+    }
+
+    /// Whether nothing more is sent for now, so that a slow machine catches up.
+    pub(super) fn rest(&self, rests: bool) {
+        self.shared.rests.store(rests, Ordering::Relaxed);
     }
 
     /// What has been answered so far.
@@ -150,9 +158,10 @@ struct Sender(Arc<Shared>);
 
 impl Lane for Sender {
     async fn send(&mut self, turn: Turn) -> anyhow::Result<()> {
-        // While no receiver runs, a balancer would not even ask.
+        // While no receiver runs, a balancer would not even ask. What is due during a rest is sent after it.
         while !self.0.schedule.is_stopped() {
-            if let Some(target) = self.0.targets.next(turn.number as usize) {
+            let target = self.0.targets.next(turn.number as usize);
+            if let Some(target) = target.filter(|_| !self.0.rests.load(Ordering::Relaxed)) {
                 return self.0.send(target).await;
             }
             sleep(LOOK).await;

@@ -21,8 +21,10 @@ use crate::lab::torture::trial::Trial;
 const START_WITHIN: Duration = Duration::from_secs(60);
 /// A point that is not passed within this time by a process that runs is given up, and the next one taken.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often each point is tried that was not met when the time was over.
-const LATE_TURNS: usize = 5;
+/// How often that may happen when the time is over.
+const LATE_MISSES: usize = 10;
+/// Longest wait until everything is settled, without load.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
 /// What a process that aborts is ended by.
 const ABORTED: i32 = rustix::process::Signal::ABORT.as_raw();
 const POLL: Duration = Duration::from_millis(5);
@@ -116,12 +118,16 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
         // Only the first of these is sure to come soon.
         let once = matches!(point, Point::Begun | Point::Released | Point::LetGo);
         let passes = if once { 1 } else { turns.passes(trial.any(4)) };
+        let lets_go = matches!(point, Point::Released | Point::LetGo);
         let server = &mut trial.testbed.receivers[0];
         arm(server, point, passes)?;
-        if matches!(point, Point::Released | Point::LetGo) {
+        if lets_go {
+            // Everything has to be settled, which a machine that does other things never does under this load.
+            trial.load.rest(true);
             until_it_lets_go(server).await?;
         }
         turns.wait(server, point).await?;
+        trial.load.rest(false);
     }
     disarm(&mut trial.testbed.receivers[0])?;
     turns.tell(&mut trial.facts);
@@ -170,16 +176,18 @@ fn disarm(server: &mut Server) -> anyhow::Result<()> {
 /// until it has met each. How long a start or a batch takes on a slow machine changes only how often each is met.
 struct Turns {
     points: &'static [Point],
-    /// How many turns have begun, and how many of them when the time was over.
+    /// How many turns have begun.
     begun: usize,
-    late: usize,
+    /// Whether the time is over, and how many turns since then have met nothing.
+    late: bool,
+    late_misses: usize,
     /// How often the process has aborted at each point.
     aborts: BTreeMap<&'static str, usize>,
 }
 
 impl Turns {
     fn of(points: &'static [Point]) -> Self {
-        Self { points, begun: 0, late: 0, aborts: BTreeMap::new() }
+        Self { points, begun: 0, late: false, late_misses: 0, aborts: BTreeMap::new() }
     }
 
     /// Where to abort next; nowhere once the time is over and each point was met, or was tried often enough.
@@ -189,15 +197,15 @@ impl Turns {
         if in_time {
             return Some(self.points[turn % self.points.len()]);
         }
-        self.late += 1;
+        self.late = true;
         let left = self.not_met();
-        let tried = self.late > LATE_TURNS * self.points.len();
-        (!tried && !left.is_empty()).then(|| left[turn % left.len()])
+        let gives_up = self.late_misses >= LATE_MISSES;
+        (!gives_up && !left.is_empty()).then(|| left[turn % left.len()])
     }
 
     /// How often a point is passed before the process aborts: the first time that it can, once the time is over.
     fn passes(&self, more: usize) -> usize {
-        if self.late == 0 { 1 + more } else { 1 }
+        if self.late { 1 } else { 1 + more }
     }
 
     /// Waits until the process has aborted. From when it runs, it has [`PATIENCE`].
@@ -209,10 +217,12 @@ impl Turns {
                 let (name, log) = (&server.name, server.log());
                 ensure!(ended.signal() == Some(ABORTED), "{name} ended with {ended}:\n{log}");
                 *self.aborts.entry(point.as_str()).or_default() += 1;
-                break;
+                server.kill();
+                return Ok(());
             }
             sleep(POLL).await;
         }
+        self.late_misses += usize::from(self.late);
         server.kill();
         Ok(())
     }
@@ -236,7 +246,7 @@ impl Turns {
 /// of that is no failure.
 async fn until_it_lets_go(server: &mut Server) -> anyhow::Result<()> {
     runs_or_ended(server).await?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LETS_GO_WITHIN;
     while server.ended().is_none() && Instant::now() < deadline {
         let _ = server.purge();
         sleep(POLL).await;
