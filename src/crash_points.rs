@@ -157,6 +157,8 @@ labels! {
         PaceInMemory = "pace-in-memory",
         /// A callback proves an attempt, whichever account has signed it.
         SidWithoutAccount = "sid-without-account",
+        /// The next step of a route begins when no callback has come in time, without asking Twilio.
+        EscalatesOnSilence = "escalates-on-silence",
     }
 }
 

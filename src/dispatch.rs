@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod country;
+pub mod decision;
 pub mod evidence;
 pub mod follow_up;
 pub mod gates;

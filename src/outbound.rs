@@ -6,13 +6,14 @@
 //! ```
 //!
 //! [`dispatcher`] takes an attempt from its slot to the answer, [`reconciler`] looks for what is unknown and ends what
-//! time has ended, [`verdict`] says what follows from an answer, `follow_up` asks Twilio for statuses whose callbacks do
-//! not come.
+//! time has ended, `escalation` asks Twilio before the next step of a route begins, [`verdict`] says what follows from an
+//! answer, `follow_up` asks Twilio for statuses whose callbacks do not come.
 
 pub mod api;
 pub mod asks;
 pub mod config;
 pub mod dispatcher;
+mod escalation;
 mod follow_up;
 pub mod gate;
 mod group;
@@ -36,6 +37,7 @@ pub use self::in_force::InForce;
 pub use self::metrics::SendMetrics;
 pub use self::rest::Rest;
 use crate::backend::Outbox;
+use crate::backend::outbox::Concluded;
 use crate::clock::Clock;
 use crate::spans::Spans;
 use crate::twilio::privacy::Privacy;
@@ -73,8 +75,17 @@ impl Outbound {
             reconciler::end_what_is_over(&self, &stop),
             reconciler::look(&self, &stop),
             reconciler::repace(&self, &stop),
+            escalation::run(&self, &stop),
             follow_up::run(&self, &stop),
             reconciler::hang_up(&self, &stop),
         );
+    }
+
+    /// Counts how notifications went on, and has steps that have begun sent at once.
+    fn concluded(&self, concluded: &Concluded) {
+        self.metrics.concluded(concluded);
+        if !concluded.begun.is_empty() {
+            self.news.send_replace(());
+        }
     }
 }

@@ -195,6 +195,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookSenderPaused", Warning, SENDERS, "sender-paused", sending::paused),
     row("OffhookSentTwice", Warning, SENDERS, "sent-twice", sending::duplicates),
     row("OffhookAttemptMismatch", Warning, None, "attempt-mismatch", sending::mismatches),
+    row("OffhookEscalatedBlind", Warning, None, "escalated-blind", sending::escalated_blind),
     row("OffhookCallbacksMissed", Warning, None, "callbacks-missed", sending::missed),
     row("OffhookSendThrottled", Warning, SENDERS, "sending-throttled", sending::throttled),
     row("OffhookForwardDown", Warning, FORWARDS, "forward-down", forwards::down),

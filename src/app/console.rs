@@ -3,6 +3,7 @@
 use crate::admin::{
     AccountHandles, ConfiguredSender, ForwardHandles, Handles, Receiving, SendHandles, TableHandles,
 };
+use crate::dispatch::decision::Escalation;
 use crate::forward::ForwardMetrics;
 use crate::inbound;
 use crate::outbound::metrics::{AccountMetrics, Sent};
@@ -83,6 +84,7 @@ pub(super) fn sending(metrics: &SendMetrics) -> SendHandles {
         unknown: metrics.unknown.clone(),
         mismatches: metrics.mismatches.clone(),
         missed: metrics.missed.clone(),
+        escalated_blind: metrics.escalated(Escalation::Blind),
         duplicates: metrics.duplicates.clone(),
     }
 }

@@ -41,6 +41,9 @@ struct Message {
     /// The sender; not needed if there is one
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
+    /// The route, in place of a sender: its steps, until one is confirmed
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["sender", "confirm"])]
+    route: Option<String>,
     /// What confirms a call: digit, human or answered; default: what the sender says
     #[arg(long, value_name = "WHAT")]
     confirm: Option<String>,
@@ -78,6 +81,9 @@ enum Command {
         /// Only those with this reference
         #[arg(long, value_name = "TEXT")]
         reference: Option<String>,
+        /// Only those by this route
+        #[arg(long, value_name = "NAME")]
+        route: Option<String>,
         #[command(flatten)]
         admin: SendingArgs,
     },
@@ -121,8 +127,9 @@ pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Resu
             }
             Ok(())
         }
-        Some(Command::List { state, reference, admin }) => {
-            let query: Vec<(&str, &str)> = [("state", &state), ("reference", &reference)]
+        Some(Command::List { state, reference, route, admin }) => {
+            let filters = [("state", &state), ("reference", &reference), ("route", &route)];
+            let query: Vec<(&str, &str)> = filters
                 .into_iter()
                 .filter_map(|(name, value)| Some((name, value.as_deref()?)))
                 .collect();
@@ -143,11 +150,13 @@ fn path(id: &str, rest: &str) -> String {
 
 async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> anyhow::Result<()> {
     let client = admin.client(config)?;
-    let Message { to, text: body, purpose, sender, confirm, deadline, on_unknown, .. } = message;
+    let Message { to, text: body, purpose, sender, route, confirm, deadline, on_unknown, .. } =
+        message;
     let (time_zone, reference) = (message.time_zone, message.reference);
     let (key, wait) = (message.key, message.wait);
     let optional = [
         ("sender", sender),
+        ("route", route),
         ("confirm", confirm),
         ("deadline", deadline),
         ("time_zone", time_zone),
@@ -180,8 +189,12 @@ async fn follow(client: &AdminClient, id: &str, admin: &SendingArgs) -> anyhow::
         let now = client.json(&path(id, ""), &[]).await?;
         let state = text(&now["state"]);
         let attempt = now["attempts"].as_array().and_then(|attempts| attempts.last());
+        let has_steps = now["steps"].as_array().is_some_and(|steps| !steps.is_empty());
         let attempt = attempt.map_or_else(String::new, |attempt| {
-            let parts = ["state", "held", "reason", "sid"].map(|key| text(&attempt[key]));
+            let channel = if has_steps { text(&attempt["channel"]) } else { String::new() };
+            let [state, held, reason, sid] =
+                ["state", "held", "reason", "sid"].map(|key| text(&attempt[key]));
+            let parts = [channel, state, held, reason, sid];
             parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ")
         });
         let line = format!("{state}: {attempt}");
@@ -205,10 +218,26 @@ fn shown(answer: &Value, admin: &SendingArgs) -> String {
         return format!("{answer}\n");
     }
     let mut shown = String::new();
-    for key in
-        ["id", "state", "reason", "purpose", "sender", "to", "reference", "created_at", "deadline"]
-    {
+    for key in [
+        "id",
+        "state",
+        "reason",
+        "purpose",
+        "route",
+        "sender",
+        "to",
+        "reference",
+        "created_at",
+        "deadline",
+    ] {
         shown.push_str(&format!("{key:11} {}\n", text(&answer[key])));
+    }
+    let step = |step: &Value| {
+        ["number", "channel", "sender", "state", "wait_s", "over_at"].map(|key| text(&step[key]))
+    };
+    let steps: Vec<_> = answer["steps"].as_array().into_iter().flatten().map(step).collect();
+    if !steps.is_empty() {
+        shown += &table(["step", "by", "sender", "state", "wait_s", "over at"], &steps);
     }
     let row = |attempt: &Value| {
         ["number", "channel", "state", "held", "reason", "tries", "sid", "id"]

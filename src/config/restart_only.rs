@@ -6,12 +6,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 14] = [
+const RELOADED: [&str; 15] = [
     "account",
     "fallback",
     "incoming_message",
     "privacy",
     "quiet_hours",
+    "route",
     "sender",
     "outbound.tokens",
     "outbound.countries",

@@ -14,6 +14,7 @@ pub(crate) mod privacy;
 pub(crate) mod public_url;
 pub(crate) mod quiet_hours;
 pub(crate) mod retention;
+pub(crate) mod route;
 pub(crate) mod sender;
 pub(crate) mod spool;
 pub(crate) mod store;
@@ -48,6 +49,8 @@ pub(crate) struct Raw {
     pub(crate) twilio: twilio::RawTwilio,
     #[serde(default)]
     pub(crate) sender: Vec<sender::RawSender>,
+    #[serde(default)]
+    pub(crate) route: Vec<route::RawRoute>,
     pub(crate) outbound: outbound::RawOutbound,
     pub(crate) privacy: privacy::RawPrivacy,
     pub(crate) log: log::RawLog,

@@ -39,15 +39,27 @@ impl Lines {
 
 /// How much longer than it may ring and last a call counts as open whose end was not reported.
 const MARGIN: Duration = Duration::from_secs(60);
+/// How soon the end of a call is reported.
+const REPORTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long after its end a call is still confirmed by what the callee has done, before it counts as unconfirmed. What
 /// comes later still confirms it.
 pub const CONFIRMED_AFTER_END: Duration = Duration::from_secs(3);
 
+/// The same of a call of which Twilio, asked, has said that it is over, and no callback has: what the callee has done may
+/// be in the same delay as that callback.
+pub const CONFIRMED_AFTER_UNHEARD_END: Duration = Duration::from_secs(60);
+
 /// Most tries to cancel a call that rings.
 pub const MOST_HANG_UPS: u32 = 5;
 
 impl CallPlan {
+    /// How long it rings and lasts at most, and a little until its end is reported.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.permit() - MARGIN + REPORTED_WITHIN
+    }
+
     /// How long it counts as one of the account's open calls, unless its end is reported earlier.
     #[must_use]
     pub fn permit(&self) -> Duration {

@@ -52,7 +52,9 @@ pub struct Latest {
 }
 
 impl Latest {
-    fn is_recipients(&self) -> bool {
+    /// Whether the recipient said it.
+    #[must_use]
+    pub fn is_recipients(&self) -> bool {
         self.source.is_some_and(Source::is_recipient)
     }
 
@@ -67,13 +69,13 @@ impl Latest {
     }
 }
 
-/// Which entry stops messages to an address, given the latest of each kind of its entries; the last one in the log, if
-/// there are several.
+/// Which entry stops messages to an address, given the latest of each kind of its entries; if there are several, one that a
+/// person has entered before one of the recipient, and of these the last one in the log.
 #[must_use]
 pub fn in_force(entries: &[Latest]) -> Option<&Latest> {
     let stops = entries.iter().filter(|entry| entry.stop);
     let in_force = stops.filter(|stop| !entries.iter().any(|entry| entry.lifts(stop)));
-    in_force.max_by_key(|stop| stop.id)
+    in_force.max_by_key(|stop| (!stop.is_recipients(), stop.id))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod ask;
 mod reconcile;
+mod request;
 mod senders;
 mod suppressions;
 mod view;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::dispatch::Channel;
 use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::dispatch::pace::{Rate, SenderKind};
+use crate::dispatch::{Channel, Confirm};
 
 /// Everything that sending needs.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub confirm_url: String,
     /// What is sent from, in the order of the configuration; at least one.
     pub senders: Vec<Sender>,
+    /// The routes by which a notification may go, in the order of the configuration.
+    pub routes: Vec<Route>,
     /// The accounts that the senders belong to, each once.
     pub accounts: Vec<Account>,
     /// What senders are paced by, each once.
@@ -86,6 +88,28 @@ pub enum Origin {
     MessagingService(String),
 }
 
+/// Senders by which a recipient is reached, one after the other, until one is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in requests, commands and the store.
+    pub name: String,
+    /// Its steps, in their order; at least one.
+    pub steps: Vec<RouteStep>,
+    /// Whether an alert calls a recipient who has said STOP all the same.
+    pub despite_stop: bool,
+}
+
+/// A step of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteStep {
+    /// The name of its sender.
+    pub sender: String,
+    /// How long it is waited for after it was sent; `None` for a call, which ends by itself.
+    pub wait: Option<Duration>,
+    /// What confirms its call, if not what the sender says.
+    pub confirm: Option<Confirm>,
+}
+
 /// The user and password of requests to the API.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -126,6 +150,7 @@ impl Config {
         (sids(self) == sids(next)).then(|| Self {
             accounts: accounts.collect(),
             senders: next.senders.clone(),
+            routes: next.routes.clone(),
             paces: next.paces.clone(),
             rules: next.rules.clone(),
             tokens: next.tokens.clone(),
@@ -137,6 +162,12 @@ impl Config {
     #[must_use]
     pub fn sender(&self, name: &str) -> Option<&Sender> {
         self.senders.iter().find(|sender| sender.name == name)
+    }
+
+    /// The route of this name.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.name == name)
     }
 
     /// How many calls each account may have open.
@@ -174,11 +205,13 @@ impl Sender {
         }
     }
 
-    /// A number as this sender reaches it: on its channel.
+    /// A number as this sender reaches it: on its channel. An address on its channel stays as it is.
     #[must_use]
     pub fn address(&self, number: &str) -> String {
+        const WHATSAPP: &str = "whatsapp:";
         match self.kind {
-            SenderKind::Whatsapp => format!("whatsapp:{number}"),
+            SenderKind::Whatsapp if number.starts_with(WHATSAPP) => number.to_owned(),
+            SenderKind::Whatsapp => format!("{WHATSAPP}{number}"),
             SenderKind::LongCode
             | SenderKind::TollFree
             | SenderKind::ShortCode
@@ -219,6 +252,7 @@ pub(crate) mod testing {
                 pace: "alerts".to_owned(),
                 call: None,
             }],
+            routes: Vec::new(),
             accounts: vec![Account {
                 sid: "AC1".to_owned(),
                 name: "main".to_owned(),

@@ -313,9 +313,11 @@ fn form(
     validity: Duration,
 ) -> Option<(rest::Created, String)> {
     let callback = status_callback(&config.callback_url, id);
+    // A notification that goes by a route has the number as it is.
+    let to = sender.address(&letter.to);
     let Some(plan) = &letter.call else {
         let message = NewMessage {
-            to: &letter.to,
+            to: &to,
             by: sent_by(sender),
             body: &letter.body,
             status_callback: &callback,
@@ -325,7 +327,7 @@ fn form(
     };
     let Origin::From(from) = &sender.origin else { return None };
     let call = NewCall {
-        to: &letter.to,
+        to: &to,
         from,
         twiml: &twiml(config, plan, &letter.body, id),
         timeout_s: plan.timeout_s,

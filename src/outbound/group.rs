@@ -231,7 +231,7 @@ impl Storing {
 
     fn count(&self, stored: &AnswersStored) {
         self.outbound.metrics.duplicates.inc_by(stored.duplicates);
-        stored.outcomes.iter().for_each(|state| self.outbound.metrics.settled(*state));
+        self.outbound.concluded(&stored.concluded);
         if stored.late > 0 {
             debug!(late = stored.late, "answers came after their attempts were settled");
         }

@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
-use crate::backend::outbox::HungUp;
+use crate::backend::outbox::{Concluded, HungUp};
+use crate::dispatch::decision::Escalation;
 use crate::dispatch::gates::Gate;
 use crate::dispatch::rejection::Reason;
 use crate::dispatch::{NotificationState, Purpose};
@@ -72,6 +73,8 @@ metrics! {
         mismatches: IntCounter = "offhook_send_mismatches_total",
         /// Messages that Twilio has twice for one attempt
         duplicates: IntCounter = "offhook_send_duplicates_total",
+        /// Steps of routes that have begun after another one, by why
+        escalations: Counters<Escalation> = "offhook_send_escalations_total" by ["reason"],
         /// Cancellations of calls that were ringing, by what came of them
         hung_up: Counters<HungUp> = "offhook_send_calls_cancelled_total" by ["outcome"],
         /// Open calls that count towards the limit of an account
@@ -116,6 +119,7 @@ pub struct SendMetrics {
     refused: Counters<Gate>,
     disturbed: Counters<Purpose>,
     hung_up: Counters<HungUp>,
+    escalations: Counters<Escalation>,
 }
 
 /// The metrics of one account.
@@ -191,6 +195,7 @@ impl SendMetrics {
             refused: metrics.refused,
             disturbed: metrics.disturbed,
             hung_up: metrics.hung_up,
+            escalations: metrics.escalations,
         };
         registered.show_senders(config);
         Ok(registered)
@@ -234,6 +239,18 @@ impl SendMetrics {
         if let Some((_, counter)) = of.or(self.never_final.last()) {
             counter.inc();
         }
+    }
+
+    /// Notifications went on so.
+    pub fn concluded(&self, concluded: &Concluded) {
+        concluded.outcomes.iter().for_each(|state| self.settled(*state));
+        concluded.begun.iter().for_each(|why| self.escalations.of(*why).inc());
+    }
+
+    /// Counts steps that have begun for this reason.
+    #[must_use]
+    pub fn escalated(&self, why: Escalation) -> IntCounter {
+        self.escalations.of(why).clone()
     }
 
     /// A notification was settled.

@@ -19,7 +19,7 @@ use crate::retry::Backoff;
 use crate::twilio::rest::{Created, Message, ReadAnswer};
 
 /// How often wakes are looked for where there were none.
-const SETTLE_EVERY: Duration = Duration::from_millis(200);
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
 /// How often leases and deadlines are looked at.
 const END_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether what is due has the pace of its sender.
@@ -48,7 +48,7 @@ pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
             let metrics = &outbound.metrics;
             metrics.mismatches.inc_by(settled.mismatches);
             metrics.duplicates.inc_by(settled.duplicates);
-            settled.outcomes.iter().for_each(|state| metrics.settled(*state));
+            outbound.concluded(&settled.concluded);
         }
         let found_some = settled.map(|settled| settled.wakes > 0);
         if matches!(found_some, Ok(true)) {
@@ -66,7 +66,7 @@ pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationTok
     while !stop.is_cancelled() {
         let over = outbound.outbox.overdue(look_after).await;
         if let Ok(over) = &over {
-            over.outcomes.iter().for_each(|state| outbound.metrics.settled(*state));
+            outbound.concluded(&over.concluded);
             if over.unknown > 0 {
                 warn!(
                     attempts = over.unknown,
@@ -166,18 +166,18 @@ async fn one_call(outbound: &Outbound, config: &Config, call: &HangUp) -> HungUp
 }
 
 /// When to do some work again: at once if there is more, after a while if not, later if it failed.
-struct Rest<'s> {
+pub(super) struct Rest<'s> {
     every: Duration,
     stop: &'s CancellationToken,
     backoff: Backoff,
 }
 
 impl<'s> Rest<'s> {
-    fn new(every: Duration, stop: &'s CancellationToken) -> Self {
+    pub(super) fn new(every: Duration, stop: &'s CancellationToken) -> Self {
         Self { every, stop, backoff: Backoff::default() }
     }
 
-    async fn after(&mut self, done: Result<bool, BackendError>) {
+    pub(super) async fn after(&mut self, done: Result<bool, BackendError>) {
         let pause = match done {
             Ok(found_some) => {
                 self.backoff.reset();
@@ -295,7 +295,7 @@ fn looked(
 }
 
 /// What is looked for on a channel.
-fn created(channel: Channel) -> Created {
+pub(super) fn created(channel: Channel) -> Created {
     match channel {
         Channel::Message => Created::Message,
         Channel::Call => Created::Call,
@@ -310,11 +310,14 @@ async fn list(
 ) -> Option<(Vec<Message>, Extent)> {
     let of_account = |sender: &&super::config::Sender| sender.account == search.account;
     let sender = config.senders.iter().find(of_account)?;
+    // What goes by a route has the number, and is listed as its sender reached it.
+    let reached_by = search.sought.iter().find(|one| search.due.contains(&one.id));
+    let reached_by = reached_by.and_then(|one| config.sender(&one.sender));
+    let to = reached_by.map_or_else(|| search.to.clone(), |it| it.address(&search.to));
     let (mut messages, mut next) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
         let (what, next_page) = (created(search.channel), next.as_deref());
-        let page =
-            outbound.rest.list(what, &search.account, &sender.credentials, &search.to, next_page);
+        let page = outbound.rest.list(what, &search.account, &sender.credentials, &to, next_page);
         match page.await {
             ReadAnswer::Found(page) => {
                 messages.extend(page.messages);

@@ -12,6 +12,12 @@ use crate::event::{AttemptId, Event, EventKey, Fingerprint, Kind, Resource};
 /// The end of each key, which no callback's has: what is asked and what is reported are two facts.
 const KEYS_END: &str = "rest";
 
+/// Whether the event of this key is what the REST API said, and no callback.
+#[must_use]
+pub fn is_answer(key: &str) -> bool {
+    key.rsplit('-').next() == Some(KEYS_END)
+}
+
 /// What the answer to a create or a fetch says of a message or a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RestAnswer<'a> {

@@ -8,16 +8,19 @@ mod flow;
 mod holding;
 mod moving;
 mod operating;
+mod routes;
 mod still;
 #[cfg(feature = "otel")]
 mod traces;
 mod unknown;
 
 use offhook::lab::twilio::{Behaviour, Simulator};
+use offhook::twilio::keyring::Secret;
+use offhook::twilio::signature::{Content, sign};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Mode, Offhook, Testbed, install_cryptography, until};
+use crate::harness::{Callback, Mode, Offhook, Signature, Testbed, install_cryptography, until};
 use crate::services::free_port;
 
 /// Who may ask to send.
@@ -121,10 +124,31 @@ impl Sending {
         answer["id"].as_str().expect("an id").to_owned()
     }
 
+    /// A recipient sends a message to the sender; `number` without its plus, `body` as a form has it.
+    async fn hears(&self, number: &str, body: &str) {
+        let account = &self.simulator.identity().account;
+        let form = format!(
+            "SmsSid=SM{number:0>32}&MessageSid=SM{number:0>32}&SmsStatus=received&NumMedia=0&Body={body}\
+             &From=%2B{number}&To=%2B15005550006&AccountSid={account}"
+        );
+        let url = &self.testbed.settings.environment()["OFFHOOK_PUBLIC_URL"];
+        let (url, token) = (format!("{url}/incoming-message"), &self.simulator.identity().token);
+        let token = Secret::auth_token(&token.as_str().into());
+        let signature = sign(&token, &url, Content::Form, form.as_bytes());
+        let incoming = Callback::form(form).to("/incoming-message");
+        self.offhook().client.accepts(&incoming.signed(Signature::Own(signature))).await;
+    }
+
     /// Waits until a notification is in this state, and returns it.
     async fn reaches(&self, id: &str, state: &str) -> Value {
+        // What is printed is shown if the test fails.
+        let mut last = Value::Null;
         until(&format!("{id} is {state}"), async || {
             let now = self.get(&format!("/api/notifications/{id}")).await;
+            if now != last {
+                println!("{now}");
+                last = now.clone();
+            }
             (now["state"] == state).then_some(now)
         })
         .await

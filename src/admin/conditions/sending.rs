@@ -75,6 +75,18 @@ pub(super) fn mismatches(evidence: &Evidence<'_>) -> Vec<Sign> {
     (rose > 0).then(sign).into_iter().collect()
 }
 
+pub(super) fn escalated_blind(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let rose = evidence.rose(minutes(15), |sample| sample.sending.escalated_blind);
+    let text = number_of(rose, "notification", "notifications");
+    let sign = || {
+        Sign::new(format!(
+            "{text} went on to the next step within the last 15 minutes, and Twilio could not be asked how the step before \
+             stands. Recipients may be called whose message arrived."
+        ))
+    };
+    (rose > 0).then(sign).into_iter().collect()
+}
+
 /// One or two may get lost anywhere; more have a cause.
 const MISSED: u64 = 5;
 

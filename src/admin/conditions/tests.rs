@@ -138,6 +138,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookSenderPaused", counted(|now| now.sending.paused.push("alerts".to_owned()))),
         ("OffhookSentTwice", counted_once(|now| &mut now.sending.duplicates)),
         ("OffhookAttemptMismatch", counted_once(|now| &mut now.sending.mismatches)),
+        ("OffhookEscalatedBlind", counted(|now| now.sending.escalated_blind = 1)),
         ("OffhookCallbacksMissed", counted(|now| now.sending.missed = 5)),
         ("OffhookSendThrottled", requested(20, 2)),
         ("OffhookRetentionHeld", counted(|now| now.retention_held.push("events"))),

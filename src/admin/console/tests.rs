@@ -368,6 +368,7 @@ fn alerts() -> ConfiguredSender {
 
 fn notification(attempt: AttemptId) -> NewNotification {
     NewNotification {
+        route: None,
         id: "NT1".to_owned(),
         token: "shop".to_owned(),
         idempotency_key: None,

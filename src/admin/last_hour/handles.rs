@@ -113,6 +113,8 @@ pub struct SendHandles {
     pub unknown: IntGauge,
     pub mismatches: IntCounter,
     pub missed: IntCounter,
+    /// Steps that began although Twilio could not be asked.
+    pub escalated_blind: IntCounter,
     pub duplicates: IntCounter,
 }
 

@@ -77,6 +77,7 @@ pub(crate) struct SendSample {
     pub(crate) unknown: u64,
     pub(crate) mismatches: u64,
     pub(crate) missed: u64,
+    pub(crate) escalated_blind: u64,
     pub(crate) duplicates: u64,
 }
 
@@ -96,6 +97,7 @@ impl SendSample {
             unknown: whole(&handles.unknown),
             mismatches: handles.mismatches.get(),
             missed: handles.missed.get(),
+            escalated_blind: handles.escalated_blind.get(),
             duplicates: handles.duplicates.get(),
         }
     }

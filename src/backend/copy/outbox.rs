@@ -18,6 +18,8 @@ labels! {
         Suppressions = "suppressions",
         /// What was asked for.
         Notifications = "notifications",
+        /// The steps of what goes by a route.
+        Steps = "steps",
         /// Each request to a provider.
         Attempts = "attempts",
         /// The SIDs of attempts.
@@ -29,7 +31,7 @@ impl OutboxTable {
     /// Whether the target must have each of its rows. The other tables go on by themselves.
     #[must_use]
     pub fn is_compared(self) -> bool {
-        matches!(self, Self::Suppressions | Self::Notifications | Self::Attempts)
+        matches!(self, Self::Suppressions | Self::Notifications | Self::Steps | Self::Attempts)
     }
 }
 

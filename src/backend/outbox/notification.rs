@@ -1,5 +1,6 @@
 //! Notifications: kept, looked at, cancelled.
 
+use super::stepping::NewRoute;
 use crate::clock::Timestamp;
 use crate::dispatch::call::CallPlan;
 use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown, Purpose};
@@ -20,6 +21,9 @@ pub struct NewNotification {
     pub purpose: Purpose,
     /// On which side to err.
     pub on_unknown: OnUnknown,
+    /// The route by which it goes; `None` if it goes by its sender alone. The sender, the account, the pace and the call
+    /// are those of its first step.
+    pub route: Option<NewRoute>,
     /// The name of the sender.
     pub sender: String,
     /// The sender's account.
@@ -99,6 +103,8 @@ pub struct Notification {
     pub deadline: Timestamp,
     /// The recipient's own zone, if it is known and may be kept.
     pub time_zone: Option<String>,
+    /// The route by which it goes; its sender and segments are those of its first step.
+    pub route: Option<String>,
     /// Where it stands.
     pub state: NotificationState,
     /// Why it ended so.
@@ -149,6 +155,8 @@ pub struct NotificationSearch {
     pub state: Option<NotificationState>,
     /// With this reference.
     pub reference: Option<String>,
+    /// By this route.
+    pub route: Option<String>,
     /// Behind this place of the list, from the newest back.
     pub after: Option<(Timestamp, String)>,
     /// At most this many.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::stepping::Concluded;
 use crate::clock::Timestamp;
-use crate::dispatch::{Channel, NotificationState};
+use crate::dispatch::Channel;
 use crate::event::{AttemptId, Event};
 
 /// An attempt whose outcome is not known, to be looked up.
@@ -85,8 +86,8 @@ pub struct Settled {
     pub mismatches: u64,
     /// Second SIDs of an attempt.
     pub duplicates: u64,
-    /// Where notifications stand now that stood elsewhere before.
-    pub outcomes: Vec<NotificationState>,
+    /// How notifications have gone on.
+    pub concluded: Concluded,
 }
 
 /// What time has done.
@@ -102,8 +103,8 @@ pub struct Overdue {
     pub unconfirmed: u64,
     /// Whether there may be more of them.
     pub is_cut: bool,
-    /// Where notifications stand now that stood elsewhere before.
-    pub outcomes: Vec<NotificationState>,
+    /// How notifications have gone on.
+    pub concluded: Concluded,
 }
 
 /// What storing answers has changed.
@@ -113,6 +114,6 @@ pub struct AnswersStored {
     pub late: u64,
     /// Second SIDs of an attempt.
     pub duplicates: u64,
-    /// Where notifications stand now that stood elsewhere before.
-    pub outcomes: Vec<NotificationState>,
+    /// How notifications have gone on.
+    pub concluded: Concluded,
 }

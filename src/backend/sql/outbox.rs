@@ -1,7 +1,8 @@
 //! The outbox, in a transaction of either database: what is asked, claimed, written, answered and settled.
 //!
 //! Locks are taken in one order: notifications, attempts, senders, accounts, the outbox's row, and of each table by key. A
-//! claim takes the pace's row and skips attempts that are locked.
+//! claim takes the pace's row and skips attempts that are locked. Steps are changed with the lock of their notification, or
+//! skipped where they are locked.
 
 pub(in crate::backend) mod answer;
 pub(in crate::backend) mod ask;
@@ -12,6 +13,7 @@ pub(in crate::backend) mod forget;
 pub(in crate::backend) mod look;
 pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
+pub(in crate::backend) mod steps;
 pub(in crate::backend) mod suppressions;
 pub(in crate::backend) mod write;
 
@@ -19,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Cells, Session, params};
 use crate::backend::BackendError;
+use crate::backend::outbox::Concluded;
 use crate::dispatch::outcome::{self, Standing};
 use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
 use crate::event::AttemptId;
@@ -81,15 +84,17 @@ async fn lock_standing<S: Session>(
     Ok(())
 }
 
-/// Brings notifications to where their attempts stand, and returns where those stand now that stood elsewhere. They must
-/// be locked.
+/// Brings notifications to where their attempts stand: the next step of one begins, or it is settled. They must be
+/// locked.
 async fn conclude<S: Session>(
     session: &mut S,
     notifications: &[String],
-) -> Result<Vec<NotificationState>, sqlx::Error> {
+) -> Result<Concluded, sqlx::Error> {
     let sql = format!(
-        "SELECT n.id, n.state AS now, n.on_unknown, a.state, a.reason, a.look_at IS NOT NULL AS looked_for \
+        "SELECT n.id, n.state AS now, n.on_unknown, n.route IS NOT NULL AS has_steps, a.state, a.reason, \
+         a.look_at IS NOT NULL AS looked_for, a.step, {} \
          FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE {} ORDER BY n.id, a.number",
+        S::time("a.written_at"),
         S::among("n.id", 1)
     );
     let rows = session.rows(&sql, params![notifications.to_vec()]).await?;
@@ -97,7 +102,7 @@ async fn conclude<S: Session>(
     for row in &rows {
         all.entry(row.text("id")?).or_default().push(row);
     }
-    let (mut outcomes, mut changed) = (Vec::new(), BTreeMap::<_, Vec<String>>::new());
+    let (mut concluded, mut changed) = (Concluded::default(), BTreeMap::<_, Vec<String>>::new());
     for (id, rows) in all {
         let standing = |row: &&Cells| {
             Ok(Standing {
@@ -109,9 +114,16 @@ async fn conclude<S: Session>(
         let standings = rows.iter().map(standing).collect::<Result<Vec<_>, sqlx::Error>>()?;
         let now = rows[0].parsed("now", NotificationState::parse)?;
         let on_unknown = rows[0].parsed("on_unknown", OnUnknown::parse)?;
-        let outcome = outcome::of(&standings, on_unknown);
+        let outcome = if rows[0].number("has_steps")? == 0 {
+            outcome::of(&standings, on_unknown)
+        } else {
+            let attempts: Vec<_> = rows.iter().copied().zip(standings).collect();
+            let (outcome, begun) = steps::go_on(session, &id, &attempts, now, on_unknown).await?;
+            concluded.begun.extend(begun);
+            outcome
+        };
         if outcome.state != now {
-            outcomes.push(outcome.state);
+            concluded.outcomes.push(outcome.state);
             changed.entry((outcome.state.as_str(), outcome.reason)).or_default().push(id);
         }
     }
@@ -123,5 +135,5 @@ async fn conclude<S: Session>(
         );
         session.execute(&sql, params![ids, state, reason]).await?;
     }
-    Ok(outcomes)
+    Ok(concluded)
 }

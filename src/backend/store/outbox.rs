@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use super::{Store, on_store};
 use crate::backend::outbox::{
-    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, FollowUp,
+    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Concluded, FollowUp,
     FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked, NewNotification,
-    NewSuppression, Notification, NotificationSearch, Outcome, Overdue, Search, SendingState,
-    Settled, Suppression, Unknown, WriteAsk, Written,
+    NewSuppression, Notification, NotificationSearch, Outcome, OverStep, Overdue, Search,
+    SendingState, Settled, StepRow, Suppression, Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
-    answer, ask, calls, claim, failed, follow_ups, forget, look, settle, state, suppressions, write,
+    answer, ask, calls, claim, failed, follow_ups, forget, look, settle, state, steps,
+    suppressions, write,
 };
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
+use crate::dispatch::decision::Said;
 use crate::event::{AttemptId, Batch, Event};
 use crate::pipeline::CommitError;
 use crate::twilio::privacy::Privacy;
@@ -176,6 +178,34 @@ impl Outbox {
         on_store!(self, outbox => outbox
             .transact(async |on| calls::hung_up(on, id, tries, came).await)
             .await)
+    }
+
+    /// Steps whose time is over, for which Twilio is to be asked now, and which no other process is handed for as long as
+    /// `busy`.
+    pub async fn steps_to_ask(&self, busy: Duration) -> Result<Vec<OverStep>, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| steps::to_ask(on, busy).await).await)
+    }
+
+    /// Decides about a step for which Twilio was asked; `event`: how it says that the message or the call stands.
+    pub async fn asked_for(
+        &self,
+        step: &OverStep,
+        said: Said,
+        event: Option<Event>,
+    ) -> Result<Concluded, CommitError> {
+        // First, in a transaction of its own: the decision reads what is stored. A process that dies between the two has
+        // the step asked for again.
+        if let Some(event) = event {
+            on_store!(self, outbox => outbox
+                .store(&Batch::from(event), async |_| Ok(()))
+                .await)?;
+        }
+        on_store!(self, outbox => outbox.commit(async |on| steps::asked(on, step, said).await).await)
+    }
+
+    /// The steps of a notification, in their order; none if it goes by its sender alone.
+    pub async fn steps(&self, notification: &str) -> Result<Vec<StepRow>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| steps::list(on, notification).await).await)
     }
 
     /// Which of these SIDs are proven to be of an attempt.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::sender::{self, Senders, same};
-use super::{account, quiet_hours, twilio};
+use super::{account, quiet_hours, route, twilio};
 use crate::admin;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
@@ -73,6 +73,7 @@ pub(crate) fn resolve(
     // Checked even if nothing is sent: a mistake is found when it is made.
     let api_url = twilio::api_url(loaded)?;
     let Senders { senders, paces, mut warnings } = sender::resolve(loaded, around.keyring)?;
+    let routes = route::resolve(loaded, &senders)?;
     let tokens = tokens(loaded, around.admin)?;
     let rules = rules(loaded, &senders)?;
     let raw = &loaded.raw.outbound;
@@ -95,6 +96,7 @@ pub(crate) fn resolve(
         callback_url: url(Route::Status),
         confirm_url: url(Route::VoiceConfirm),
         senders,
+        routes,
         accounts,
         paces,
         rules,

@@ -65,7 +65,7 @@ fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SenderKind>, D::Err
 }
 
 /// What confirms a call, by its name.
-fn confirm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Confirm>, D::Error> {
+pub(super) fn confirm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Confirm>, D::Error> {
     let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
     Confirm::parse(&name.to_lowercase()).map(Some).ok_or_else(|| {
         let names = Confirm::ALL.map(|confirm| format!("`{}`", confirm.as_str()));

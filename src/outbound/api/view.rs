@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::backend::outbox::{Attempt, Notification, Unknown};
+use crate::backend::outbox::{Attempt, Notification, StepRow, Unknown};
 use crate::clock::Timestamp;
+use crate::dispatch::decision::StepState;
 use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown, Purpose};
 
 /// A notification.
@@ -15,6 +16,8 @@ pub(super) struct NotificationView {
     reason: Option<String>,
     purpose: Purpose,
     on_unknown: OnUnknown,
+    /// The route by which it goes; the sender and the segments are those of its first step.
+    route: Option<String>,
     sender: String,
     account: String,
     to: String,
@@ -34,6 +37,7 @@ impl NotificationView {
             reason: it.reason,
             purpose: it.purpose,
             on_unknown: it.on_unknown,
+            route: it.route,
             sender: it.sender,
             account: it.account,
             to: it.to,
@@ -42,6 +46,37 @@ impl NotificationView {
             deadline: it.deadline,
             time_zone: it.time_zone,
             settled_at: it.settled_at,
+        }
+    }
+}
+
+/// A step of a route.
+#[derive(Debug, Serialize)]
+pub(super) struct StepView {
+    number: u64,
+    channel: Channel,
+    sender: String,
+    state: StepState,
+    /// How long it is waited for after it was sent.
+    wait_s: u64,
+    begun_at: Option<Timestamp>,
+    /// When its time is over, once it was sent.
+    over_at: Option<Timestamp>,
+    /// When it was decided that its time is over.
+    ended_at: Option<Timestamp>,
+}
+
+impl StepView {
+    pub(super) fn of(it: StepRow) -> Self {
+        Self {
+            number: it.number,
+            channel: it.channel,
+            sender: it.sender,
+            state: it.state,
+            wait_s: it.wait_s,
+            begun_at: it.begun_at,
+            over_at: it.over_at,
+            ended_at: it.ended_at,
         }
     }
 }

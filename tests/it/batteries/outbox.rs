@@ -9,6 +9,7 @@ mod follow_ups;
 mod lanes;
 mod late;
 mod quiet;
+mod routes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,10 @@ use self::late::{
     what_was_not_sent_is_due_again_even_late,
 };
 use self::quiet::what_is_planned_at_night_is_claimed_in_the_morning;
+use self::routes::{
+    the_next_step_begins_once_when_the_one_before_has_failed_or_is_over,
+    who_has_said_stop_and_what_is_cancelled_is_not_called,
+};
 use crate::services::{Durability, Postgres, needs};
 
 pub(super) const ACCOUNT: &str = "AC00000000000000000000000000000001";
@@ -167,6 +172,8 @@ both_stores![
     a_call_is_confirmed_by_what_was_asked_for,
     a_cancelled_call_is_hung_up_while_it_rings,
     a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
+    the_next_step_begins_once_when_the_one_before_has_failed_or_is_over,
+    who_has_said_stop_and_what_is_cancelled_is_not_called,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,
@@ -174,6 +181,7 @@ both_stores![
 
 pub(super) fn new(n: u128) -> NewNotification {
     NewNotification {
+        route: None,
         id: format!("ntf_{n}"),
         token: "t".to_owned(),
         idempotency_key: None,

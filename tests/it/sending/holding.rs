@@ -2,13 +2,11 @@
 
 use offhook::clock::Clock;
 use offhook::lab::twilio::Behaviour;
-use offhook::twilio::keyring::Secret;
-use offhook::twilio::signature::{Content, sign};
 use reqwest::StatusCode;
 use serde_json::json;
 
 use super::{Sending, both_stores, message};
-use crate::harness::{Callback, Mode, Signature, until};
+use crate::harness::{Mode, until};
 
 both_stores![
     what_is_paused_is_sent_when_it_is_resumed,
@@ -90,17 +88,7 @@ async fn who_says_stop_before_a_message_is_sent_is_not_sent_it(mode: Mode) {
     sending.reaches(&first, "confirmed").await;
     sending.post("/api/senders/shop/pause", &json!({})).await;
     let id = sending.ask(&message(1)).await;
-    let (sid, account) = (format!("SM{}", "7".repeat(32)), &sending.simulator.identity().account);
-    let form = format!(
-        "SmsSid={sid}&MessageSid={sid}&SmsStatus=received&NumMedia=0&Body=+stop+&From=%2B14155550001\
-         &To=%2B15005550006&AccountSid={account}"
-    );
-    let url = &sending.testbed.settings.environment()["OFFHOOK_PUBLIC_URL"];
-    let (url, token) = (format!("{url}/incoming-message"), &sending.simulator.identity().token);
-    let token = Secret::auth_token(&token.as_str().into());
-    let signature = sign(&token, &url, Content::Form, form.as_bytes());
-    let stop = Callback::form(form).to("/incoming-message").signed(Signature::Own(signature));
-    sending.offhook().client.accepts(&stop).await;
+    sending.hears("14155550001", "+stop+").await;
     until("it is heard", async || {
         let suppressed = sending.get("/api/suppressions").await;
         (suppressed["suppressions"].as_array()?.len() == 2).then_some(())

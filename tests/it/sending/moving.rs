@@ -4,6 +4,7 @@ use offhook::lab::twilio::Behaviour;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::routes::{ROUTE, urgent};
 use super::{SENDING_TOKEN, Sending, message};
 use crate::harness::{Mode, Testbed, run, until};
 use crate::services::{Durability, needs};
@@ -39,14 +40,19 @@ async fn held(sending: &Sending, why: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     needs!(Postgres);
-    let mut sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
-    let first = sending.ask(&message(1)).await;
+    let mut sending = Sending::with(Mode::Embedded, Behaviour::default(), ROUTE).await;
+    let by_sender = |number| {
+        let mut ask = message(number);
+        ask["sender"] = json!("shop");
+        ask
+    };
+    let first = sending.ask(&by_sender(1)).await;
     sending.reaches(&first, "confirmed").await;
     sending.post("/api/suppressions", &json!({ "to": "+14155550002" })).await;
     sending.post("/api/senders/shop/pause", &json!({})).await;
-    let (_, due) = ask_again(&sending, "key", &message(3)).await;
+    let (_, due) = ask_again(&sending, "key", &urgent(3)).await;
     let due = due["id"].as_str().expect("an id").to_owned();
-    let written = sending.ask(&message(4)).await;
+    let written = sending.ask(&by_sender(4)).await;
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
     // Its process was killed while it waited for the answer.
     let kill = "UPDATE attempts SET state = 'writing', written_at = created_at, lease_until = created_at, \
@@ -61,8 +67,8 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     assert!(said.contains("the target does not have all of it"), "{said}");
     for _ in 0..2 {
         let printed = run(&target.settings, &copy).well();
-        // 3 notifications, 3 attempts, and an entry of the log of suppressions for each channel.
-        for part in ["8 sending rows compared: the target has all of them", "resume-all"] {
+        // 3 notifications, 3 attempts, 2 steps, and an entry of the log of suppressions for each channel.
+        for part in ["10 sending rows compared: the target has all of them", "resume-all"] {
             assert!(printed.contains(part), "`{part}` is not in: {printed}");
         }
         assert!(!printed.contains("+1415"), "a number: {printed}");
@@ -73,14 +79,14 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let source = std::mem::replace(&mut sending.testbed, target);
     sending.offhook = Some(sending.testbed.start());
     held(&sending, "copied").await;
-    let again = ask_again(&sending, "key", &message(3)).await;
+    let again = ask_again(&sending, "key", &urgent(3)).await;
     assert_eq!(again.1["id"], json!(due), "the key of a request is known: {again:?}");
-    let suppressed = sending.ask(&message(2)).await;
+    let suppressed = sending.ask(&by_sender(2)).await;
     sending.reaches(&written, "unknown").await;
     assert_eq!(sending.simulator.created(), 1, "nothing is sent until a person says so");
     sending.post("/api/senders/shop/resume", &json!({})).await;
     assert_eq!(sending.post("/api/senders/resume-all", &json!({})).await.0, StatusCode::OK);
-    sending.reaches(&due, "confirmed").await;
+    assert_eq!(sending.reaches(&due, "confirmed").await["steps"][1]["state"], "skipped");
     assert_eq!(sending.reaches(&suppressed, "refused").await["reason"], "suppression");
     sending.reaches(&first, "confirmed").await;
 
@@ -90,9 +96,11 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     sending.offhook = Some(sending.testbed.start());
     held(&sending, "copied").await;
     sending.post("/api/senders/shop/resume", &json!({})).await;
-    let late = sending.ask(&message(5)).await;
+    let late = sending.ask(&by_sender(5)).await;
     let senders = sending.get("/api/senders").await;
-    assert_eq!(senders["senders"][0]["due"], 2, "{senders}");
+    let mut all = senders["senders"].as_array().expect("an array").iter();
+    let shop = all.find(|it| it["name"] == "shop").expect("it is configured");
+    assert_eq!(shop["due"], 2, "{senders}");
     assert_eq!(sending.simulator.created(), 2);
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
 

@@ -27,7 +27,7 @@ fn put(table: OutboxTable) -> String {
              DO UPDATE SET free_at = greatest(paces.free_at, excluded.free_at)"
         ),
         // Retention may have deleted a notification, or the target has one of its own by the same key.
-        OutboxTable::Attempts => {
+        OutboxTable::Steps | OutboxTable::Attempts => {
             all("EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification)")
         }
         OutboxTable::AttemptSids => {
@@ -56,6 +56,12 @@ fn missing(table: OutboxTable) -> Option<String> {
         OutboxTable::Attempts => {
             "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
              AND NOT EXISTS (SELECT 1 FROM attempts AS there WHERE there.id = row.id)"
+                .to_owned()
+        }
+        OutboxTable::Steps => {
+            "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
+             AND NOT EXISTS (SELECT 1 FROM steps AS there WHERE there.notification = row.notification \
+             AND there.number = row.number)"
                 .to_owned()
         }
         OutboxTable::Suppressions => {

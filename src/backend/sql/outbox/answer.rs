@@ -55,7 +55,7 @@ pub(in crate::backend) async fn answer<S: Session>(
     for (id, answer, row) in others {
         stored.late += u64::from(!one(session, &id, answer, row).await?);
     }
-    stored.outcomes = conclude(session, &notifications).await?;
+    stored.concluded = conclude(session, &notifications).await?;
     Ok(stored)
 }
 
@@ -224,7 +224,7 @@ pub(super) async fn accept<S: Session>(
     calls::hang_up_late(session, attempts, CANCELLED).await
 }
 
-/// Withdraws the other attempts of these notifications that have not been sent: one is proven.
+/// Withdraws the other attempts of the same steps of these notifications that have not been sent: one is proven.
 pub(super) async fn withdraw_others<S: Session>(
     session: &mut S,
     notifications: &[String],
@@ -235,10 +235,12 @@ pub(super) async fn withdraw_others<S: Session>(
     }
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, holder = NULL, lease_until = NULL, \
-         settled_at = {} WHERE {} AND NOT {} AND state IN ('due', 'claimed')",
+         settled_at = {} WHERE {} AND NOT {} AND state IN ('due', 'claimed') AND EXISTS (SELECT 1 FROM attempts AS o \
+         WHERE o.notification = attempts.notification AND o.step = attempts.step AND {})",
         S::NOW,
         S::among("notification", 1),
-        S::among("id", 2)
+        S::among("id", 2),
+        S::among("o.id", 2)
     );
     session.execute(&sql, params![notifications.to_vec(), but.to_vec()]).await.map(|_| ())
 }
@@ -297,7 +299,7 @@ async fn back<S: Session>(
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, settled_at = {} WHERE id = $1 \
          AND EXISTS (SELECT 1 FROM attempts AS o WHERE o.notification = attempts.notification \
-         AND o.id <> attempts.id AND o.state IN ('accepted', 'confirmed'))",
+         AND o.id <> attempts.id AND (o.state = 'confirmed' OR o.state = 'accepted' AND o.step = attempts.step))",
         S::NOW
     );
     session.execute(&sql, params![id]).await.map(|_| ())

@@ -1,6 +1,6 @@
 //! Keeping a notification, looking at it, and cancelling it.
 
-use super::{CANCELLED, attempt_id, calls, conclude, purpose};
+use super::{CANCELLED, attempt_id, calls, conclude, purpose, steps};
 use crate::backend::outbox::{
     Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, ROWS_PER_PAGE,
 };
@@ -18,8 +18,8 @@ pub(in crate::backend) async fn ask<S: Session>(
     // Two processes may be asked at once with one key: the second waits for the first.
     let sql = format!(
         "INSERT INTO notifications (id, created_at, token, idempotency_key, request_hash, purpose, on_unknown, \
-         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, state) \
-         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, 'open') \
+         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, route, state) \
+         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, $16{text}, 'open') \
          ON CONFLICT (token, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     );
     let kept = session.execute(
@@ -40,6 +40,7 @@ pub(in crate::backend) async fn ask<S: Session>(
             new.reference.as_deref(),
             new.deadline,
             new.time_zone.as_deref(),
+            new.route.as_ref().map(|route| route.name.as_str()),
         ],
     );
     if kept.await? == 0 {
@@ -88,13 +89,16 @@ pub(in crate::backend) async fn ask<S: Session>(
             ],
         )
         .await?;
+    if let Some(route) = &new.route {
+        steps::plan(session, new, route).await?;
+    }
     Ok(Asked::Kept)
 }
 
 fn columns<S: Session>() -> String {
     let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
     format!(
-        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, time_zone, state, reason, {times}"
+        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, time_zone, route, state, reason, {times}"
     )
 }
 
@@ -112,6 +116,7 @@ fn notification(row: &Cells) -> Result<Notification, sqlx::Error> {
         reference: row.optional("reference")?,
         deadline: time("deadline")?,
         time_zone: row.optional("time_zone")?,
+        route: row.optional("route")?,
         state: row.parsed("state", NotificationState::parse)?,
         reason: row.optional("reason")?,
         settled_at: row.time("settled_at")?,
@@ -193,6 +198,9 @@ pub(in crate::backend) async fn list<S: Session>(
     if let Some(reference) = &search.reference {
         add(&mut sql, "reference = ?", reference.as_str().into());
     }
+    if let Some(route) = &search.route {
+        add(&mut sql, "route = ?", route.as_str().into());
+    }
     if let Some((at, id)) = &search.after {
         add(&mut sql, &format!("created_at <= ?{}", S::TIME), (*at).into());
         add(
@@ -208,7 +216,8 @@ pub(in crate::backend) async fn list<S: Session>(
 
 /// The number of the parameter that holds the time of the place after which a page begins.
 fn bound_len(search: &NotificationSearch) -> usize {
-    1 + usize::from(search.state.is_some()) + usize::from(search.reference.is_some())
+    let filters = [search.state.is_some(), search.reference.is_some(), search.route.is_some()];
+    1 + filters.into_iter().filter(|is_set| *is_set).count()
 }
 
 /// Cancels what has not been sent. The row's lock waits for commits to writing that hold it, so the answer counts them.
@@ -230,6 +239,7 @@ pub(in crate::backend) async fn cancel<S: Session>(
     let sql = "UPDATE attempts SET look_at = NULL WHERE notification = $1 AND state = 'unknown'";
     session.execute(sql, params![id]).await?;
     let hanging_up = calls::hang_up(session, id).await?;
+    steps::skip(session, id).await?;
     conclude(session, &[id.to_owned()]).await?;
     // What is on its way cannot be called back, but whatever its answer is, it is not requested again; and a call that
     // Twilio turns out to have is cancelled while it rings.

@@ -7,7 +7,7 @@ use super::attempt_id;
 use crate::backend::outbox::{HangUp, HungUp};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::clock::Timestamp;
-use crate::dispatch::call::{self, CONFIRMED_AFTER_END, CallPlan, Lines};
+use crate::dispatch::call::{self, CallPlan, Lines};
 use crate::dispatch::{Channel, Confirm, Reach};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
@@ -130,16 +130,18 @@ pub(super) async fn over<S: Session>(
     session.execute(&sql, params![attempts.to_vec()]).await.map(|_| ())
 }
 
-/// The call of this attempt was answered and is over, and what confirms it is waited for a little longer. The first time
-/// counts.
+/// The call of this attempt was answered and is over, and what confirms it is waited for a little longer: for as long as
+/// the first that says so lets it.
 pub(super) async fn ended<S: Session>(
     session: &mut S,
     attempt: &str,
     by: &str,
+    within: Duration,
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
-        "UPDATE attempts SET reason = $2, look_at = {} WHERE id = $1 AND state = 'accepted' AND over_at IS NULL",
-        S::later(S::NOW, CONFIRMED_AFTER_END)
+        "UPDATE attempts SET reason = $2, look_at = CASE WHEN look_at < {end} THEN look_at ELSE {end} END \
+         WHERE id = $1 AND state = 'accepted'",
+        end = S::later(S::NOW, within)
     );
     session.execute(&sql, params![attempt, by]).await.map(|_| ())
 }
@@ -157,7 +159,8 @@ pub(super) async fn hang_up<S: Session>(
     session.execute(&sql, params![notification]).await
 }
 
-/// The same of attempts that Twilio has accepted just now, and whose notifications were cancelled meanwhile.
+/// The same of attempts that Twilio has accepted just now, and whose notifications were cancelled meanwhile, or confirmed
+/// by another step.
 pub(super) async fn hang_up_late<S: Session>(
     session: &mut S,
     attempts: &[String],
@@ -165,8 +168,8 @@ pub(super) async fn hang_up_late<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "UPDATE attempts SET hang_up_at = {} WHERE {} AND channel = 'call' AND state = 'accepted' AND over_at IS NULL \
-         AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND n.state = 'open' \
-         AND n.reason = $2)",
+         AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND (n.state = 'confirmed' \
+         OR n.state = 'open' AND n.reason = $2))",
         S::NOW,
         S::among("id", 1)
     );

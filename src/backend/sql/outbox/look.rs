@@ -79,7 +79,7 @@ pub(in crate::backend) async fn overdue<S: Session>(
         );
         overdue.unconfirmed = session.execute(&sql, params![accepted]).await?;
     }
-    overdue.outcomes = conclude(session, &notifications).await?;
+    overdue.concluded = conclude(session, &notifications).await?;
     Ok(overdue)
 }
 
@@ -193,7 +193,9 @@ pub(in crate::backend) async fn looked<S: Session>(
     let notifications =
         lock_notifications(session, std::slice::from_ref(&id), S::FOR_UPDATE).await?;
     let sql = "SELECT a.state, a.notification, n.state AS notification_state, n.reason, n.on_unknown, \
-         (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.number > a.number) AS later \
+         (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.step = a.step AND o.number > a.number) AS later, \
+         (SELECT count(*) FROM steps AS s WHERE s.notification = a.notification AND s.number = a.step \
+         AND s.state <> 'begun') AS over \
          FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1";
     let Some(row) = session.row(sql, params![id.as_str()]).await? else { return Ok(false) };
     // A callback or a late answer has settled it.
@@ -218,7 +220,8 @@ pub(in crate::backend) async fn looked<S: Session>(
             let may = state == NotificationState::Open
                 && on_unknown == OnUnknown::Resend
                 && !is_cancelled;
-            if may && row.number("later")? == 0 {
+            // Nor is a step that the next one has followed.
+            if may && row.number("later")? == 0 && row.number("over")? == 0 {
                 plan_again(session, &id, again).await?;
                 resent = true;
             }
@@ -261,8 +264,9 @@ async fn plan_again<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at, step, {reach}) SELECT $2, notification, number + 1, {now}, sender, account, pace, \
-         to_hash, units, priority, deadline, 'due', {now}, step, {reach} FROM attempts WHERE id = $1",
+         deadline, state, due_at, step, despite_stop, {reach}) SELECT $2, notification, (SELECT max(o.number) + 1 \
+         FROM attempts AS o WHERE o.notification = attempts.notification), {now}, sender, account, \
+         pace, to_hash, units, priority, deadline, 'due', {now}, step, despite_stop, {reach} FROM attempts WHERE id = $1",
         now = S::NOW,
         reach = calls::COLUMNS
     );

@@ -8,11 +8,13 @@ use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Settled, Stop};
 use crate::backend::sql::session::{Cells, Session, params};
 use crate::crash_points::{self, Sabotage};
+use crate::dispatch::call::{CONFIRMED_AFTER_END, CONFIRMED_AFTER_UNHEARD_END};
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
 use crate::dispatch::rejection;
 use crate::dispatch::{AttemptState, Channel};
 use crate::event::{Callee, Resource};
 use crate::labels::Label as _;
+use crate::twilio::answer;
 
 /// Most wakes of one transaction.
 const WAKES_AT_ONCE: u32 = 200;
@@ -42,7 +44,7 @@ pub(in crate::backend) async fn settle<S: Session>(
         let Some(attempt) = wake.optional("attempt")? else { continue };
         settled.mismatches += u64::from(!fits(wake, known.get(&attempt))?);
     }
-    settled.outcomes = conclude(session, &notifications).await?;
+    settled.concluded = conclude(session, &notifications).await?;
     Ok(settled)
 }
 
@@ -120,7 +122,9 @@ pub(super) async fn by_events<S: Session>(
     for (id, row, proof) in proofs {
         let state = row.parsed("state", AttemptState::parse)?;
         if let Outcome::Ended { by } = &proof.outcome {
-            ended.push((id.clone(), *by));
+            let heard = events.get(&id).into_iter().flatten().any(Event::is_heard_end);
+            let within = if heard { CONFIRMED_AFTER_END } else { CONFIRMED_AFTER_UNHEARD_END };
+            ended.push((id.clone(), *by, within));
         }
         match evidence::settled(state, &proof.outcome) {
             Some(AttemptState::Accepted) => accepted.add(id, row, proof.sid)?,
@@ -138,8 +142,8 @@ pub(super) async fn by_events<S: Session>(
     for one in [accepted, confirmed] {
         withdraw_others(session, &one.notifications, &one.attempts).await?;
     }
-    for (id, by) in ended {
-        calls::ended(session, &id, by).await?;
+    for (id, by, within) in ended {
+        calls::ended(session, &id, by, within).await?;
     }
     calls::over(session, &over).await?;
     Ok(known)
@@ -170,9 +174,16 @@ struct Event {
     status: String,
     error_code: Option<String>,
     callee: Option<Callee>,
+    /// Whether it is a callback, and not what Twilio said when it was asked.
+    is_callback: bool,
 }
 
 impl Event {
+    /// Whether it is a callback that reports the end of a call.
+    fn is_heard_end(&self) -> bool {
+        self.is_callback && Resource::Call.is_final(&self.status)
+    }
+
     fn heard(&self) -> Heard<'_> {
         Heard {
             sid: &self.sid,
@@ -192,7 +203,7 @@ async fn events<S: Session>(
     attempts: &[String],
 ) -> Result<BTreeMap<String, Vec<Event>>, sqlx::Error> {
     // The error is looked up for each event: joined, a planner that knows little of young tables reads all of them.
-    let columns = "e.attempt, e.sid, e.account, e.resource, e.status, e.callee, (SELECT s.error_code FROM statuses AS s \
+    let columns = "e.key, e.attempt, e.sid, e.account, e.resource, e.status, e.callee, (SELECT s.error_code FROM statuses AS s \
                    WHERE s.sid = e.sid AND s.account = e.account) AS error_code FROM events AS e";
     let most = MOST_EVENTS * attempts.len();
     let sql = format!("SELECT {columns} WHERE {} LIMIT {most}", S::among("e.attempt", 1));
@@ -229,6 +240,7 @@ async fn events<S: Session>(
             status: text("status")?,
             error_code: row.optional("error_code")?,
             callee: row.optional("callee")?.as_deref().and_then(Callee::parse),
+            is_callback: !answer::is_answer(&row.text("key")?),
         });
     }
     Ok(events)

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::gates::Pause;
+use crate::dispatch::suppression::Latest;
 use crate::dispatch::{Channel, NotificationState};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
@@ -64,7 +65,7 @@ pub(in crate::backend) async fn write<S: Session>(
             purpose: purpose(row, "purpose")?,
             time_zone: row.optional("time_zone")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
-            suppressed: suppressed.contains_key(&to_hash),
+            suppressed: is_suppressed(row, suppressed.get(&to_hash))?,
             recent: recent.all.clone(),
             calls,
             today,
@@ -134,6 +135,13 @@ fn pause(paused: Option<&str>, cooldown_until: Option<Timestamp>) -> Pause {
         (None, Some(until)) => Pause::Until(until),
         (None, None) => Pause::None,
     }
+}
+
+/// Whether the recipient must not be reached. What a person has entered counts for every attempt, what the recipient has
+/// said not for one that is sent despite that.
+fn is_suppressed(row: &Cells, stop: Option<&Latest>) -> Result<bool, sqlx::Error> {
+    let despite_stop = row.number("despite_stop")? != 0;
+    Ok(stop.is_some_and(|stop| !(despite_stop && stop.is_recipients())))
 }
 
 #[derive(Default)]
@@ -215,7 +223,7 @@ async fn lock_attempts<S: Session>(
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
-        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, n.\"to\", n.body, n.purpose, \
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, a.despite_stop, n.\"to\", n.body, n.purpose, \
          n.time_zone, {}, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",

@@ -200,7 +200,7 @@ fn a_whatsapp_sender_reaches_a_number_on_whatsapp() {
 #[test]
 fn the_keys_that_are_documented_are_those_that_are_read() {
     let section = DEFAULTS.split("# [[sender]]\n").nth(1).expect("it is there");
-    let section = section.split("\n[").next().expect("it ends");
+    let section = section.split("\n\n").next().expect("it ends");
     let keys = section.lines().filter_map(|line| line.strip_prefix("# ")?.split_once(" = "));
     let keys: Vec<&str> = keys.map(|(key, _)| key).filter(|key| !key.starts_with(' ')).collect();
     assert_eq!(keys.len(), 15, "{keys:?}");

@@ -10,7 +10,7 @@ use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge, stop};
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "attempt_sids",
     "attempts",
     "changes",
@@ -28,6 +28,7 @@ const TABLES: [&str; 19] = [
     "senders",
     "sending_accounts",
     "statuses",
+    "steps",
     "suppressions",
     "wakes",
 ];

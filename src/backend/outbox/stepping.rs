@@ -1,0 +1,95 @@
+//! The steps of a notification that goes by a route: as they are asked for, as they are kept, and as Twilio is asked for
+//! them.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::dispatch::call::CallPlan;
+use crate::dispatch::decision::{Escalation, StepState};
+use crate::dispatch::{Channel, NotificationState, Purpose};
+use crate::event::AttemptId;
+
+/// The route of a notification to be kept.
+#[derive(Clone, Debug)]
+pub struct NewRoute {
+    /// Its name.
+    pub name: String,
+    /// Its steps, in their order; at least one.
+    pub steps: Vec<NewStep>,
+}
+
+/// A step of a notification to be kept.
+#[derive(Clone, Debug)]
+pub struct NewStep {
+    /// The name of the sender.
+    pub sender: String,
+    /// The sender's account.
+    pub account: String,
+    /// The name of the pace that the sender shares.
+    pub pace: String,
+    /// The keyed hash of the address, as this sender reaches it.
+    pub to_hash: String,
+    /// How many segments the text has; a call counts as one.
+    pub units: u32,
+    /// How it is called; `None` if it is sent a message.
+    pub call: Option<CallPlan>,
+    /// How long it is waited for after it was sent.
+    pub wait: Duration,
+    /// Whether it goes on after the recipient has said STOP.
+    pub despite_stop: bool,
+}
+
+/// A step as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepRow {
+    /// Its place among the steps, from 1.
+    pub number: u64,
+    /// The name of the sender.
+    pub sender: String,
+    /// How it reaches its recipient.
+    pub channel: Channel,
+    /// How long it is waited for after it was sent, in seconds.
+    pub wait_s: u64,
+    /// Where it stands.
+    pub state: StepState,
+    /// When it began.
+    pub begun_at: Option<Timestamp>,
+    /// When its time is over, once it was sent.
+    pub over_at: Option<Timestamp>,
+    /// When it was decided that its time is over.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A step whose time is over, for which Twilio is to be asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OverStep {
+    /// The notification.
+    pub notification: String,
+    /// The number of the step.
+    pub number: u32,
+    /// Its latest attempt.
+    pub attempt: AttemptId,
+    /// The attempt's account.
+    pub account: String,
+    /// The attempt's sender.
+    pub sender: String,
+    /// How it reaches its recipient.
+    pub channel: Channel,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// The attempt's SID, if it is known.
+    pub sid: Option<String>,
+    /// When its time was over.
+    pub over_at: Timestamp,
+    /// For how long it is by now.
+    pub over_for: Duration,
+}
+
+/// How notifications have gone on.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Concluded {
+    /// Where those stand now that stood elsewhere before.
+    pub outcomes: Vec<NotificationState>,
+    /// Steps that have begun, each for this reason.
+    pub begun: Vec<Escalation>,
+}

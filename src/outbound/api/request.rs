@@ -1,0 +1,341 @@
+//! What is asked for, read into a notification: every field is checked, and everything that is sent is frozen.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::backend::outbox::{Gated, Known, NewNotification, NewRoute, NewStep};
+use crate::clock::Timestamp;
+use crate::dispatch::call::CallPlan;
+use crate::dispatch::country::Number;
+use crate::dispatch::decision::WAIT;
+use crate::dispatch::gates::{self, Pause};
+use crate::dispatch::quiet_hours::Zone;
+use crate::dispatch::segments::MOST_CHARACTERS;
+use crate::dispatch::{Confirm, OnUnknown, Purpose};
+use crate::event::AttemptId;
+use crate::http::problem::Problem;
+use crate::outbound::config::{Config, Route, RouteStep, Sender};
+use crate::outbound::dispatcher::twiml;
+use crate::outbound::gate::number;
+use crate::outbound::{Gates, Hashes};
+use crate::twilio::rest::MOST_TWIML;
+
+/// Longest key of a request, and longest reference.
+const LONGEST_NAME: usize = 255;
+/// The furthest deadline.
+const FURTHEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The body of `POST /api/notifications`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotificationAsk {
+    to: String,
+    text: String,
+    sender: Option<String>,
+    route: Option<String>,
+    purpose: String,
+    confirm: Option<String>,
+    deadline: Option<String>,
+    on_unknown: Option<String>,
+    reference: Option<String>,
+    time_zone: Option<String>,
+}
+
+pub(super) fn wrong(field: &str, problem: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("`{field}`: {problem}"))
+}
+
+/// One of a closed set.
+pub(super) fn named<L: crate::labels::Label>(field: &str, name: &str) -> Result<L, Problem> {
+    L::parse(name).ok_or_else(|| {
+        let names: Vec<_> = L::all().map(L::name).collect();
+        wrong(field, format!("it is not one of {}", names.join(", ")))
+    })
+}
+
+fn purpose(name: &str) -> Result<Purpose, Problem> {
+    if name == "marketing" {
+        let problem = "marketing is not sent: this version does not check consent and quiet hours";
+        return Err(wrong("purpose", problem));
+    }
+    named("purpose", name)
+}
+
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let fits = |key: &&str| (1..=LONGEST_NAME).contains(&key.len());
+    let key = key.to_str().ok().filter(fits);
+    let problem = format!("it is not 1 to {LONGEST_NAME} visible ASCII characters");
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| wrong("Idempotency-Key", problem))
+}
+
+/// A step as it is asked for: how long it is waited for, and how its sender calls, if it does.
+struct PlannedStep<'c> {
+    sender: &'c Sender,
+    call: Option<CallPlan>,
+    wait: Duration,
+    despite_stop: bool,
+}
+
+impl NotificationAsk {
+    /// What is asked for, as far as the store is not needed.
+    pub(super) fn plan<'c>(&self, config: &'c Config, now: Timestamp) -> Result<Plan<'c>, Problem> {
+        self.check()?;
+        let number = number(&self.to).ok_or_else(|| {
+            let problem =
+                "it is not a number in E.164, such as +15550100: the country is never guessed";
+            wrong("to", problem)
+        })?;
+        let purpose = purpose(&self.purpose)?;
+        let on_unknown = match self.on_unknown.as_deref() {
+            Some(name) => named("on_unknown", name)?,
+            None => purpose.on_unknown(),
+        };
+        let deadline = self.deadline(purpose, now)?;
+        let attempt = AttemptId::new(rand::random());
+        let steps = self.steps(config, purpose, attempt)?;
+        Ok(Plan { config, number, purpose, on_unknown, deadline, attempt, steps })
+    }
+
+    fn sender<'c>(&self, config: &'c Config) -> Result<&'c Sender, Problem> {
+        let senders = &config.senders;
+        let names = || senders.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (&self.sender, &senders[..]) {
+            (None, [only]) => Ok(only),
+            (None, _) => {
+                Err(wrong("sender", format!("there are several: name one of {}", names())))
+            }
+            (Some(name), _) => config.sender(name).ok_or_else(|| {
+                wrong("sender", format!("there is no such sender: name one of {}", names()))
+            }),
+        }
+    }
+
+    /// The route that the request names.
+    fn route<'c>(&self, config: &'c Config) -> Result<Option<&'c Route>, Problem> {
+        let Some(name) = &self.route else { return Ok(None) };
+        for (field, is_given) in
+            [("sender", self.sender.is_some()), ("confirm", self.confirm.is_some())]
+        {
+            if is_given {
+                return Err(wrong(field, "the route says it: leave it out, or name no route"));
+            }
+        }
+        let names =
+            || config.routes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let route = config.route(name).ok_or_else(|| match config.routes.is_empty() {
+            true => wrong("route", "there is none: configure a [[route]], or name a sender"),
+            false => wrong("route", format!("there is no such route: name one of {}", names())),
+        });
+        route.map(Some)
+    }
+
+    /// The steps of the route, or the one step of the sender.
+    fn steps<'c>(
+        &self,
+        config: &'c Config,
+        purpose: Purpose,
+        attempt: AttemptId,
+    ) -> Result<Vec<PlannedStep<'c>>, Problem> {
+        let Some(route) = self.route(config)? else {
+            let sender = self.sender(config)?;
+            let call = self.call(config, sender, None, attempt)?;
+            return Ok(vec![PlannedStep { sender, call, wait: WAIT, despite_stop: false }]);
+        };
+        let step = |step: &RouteStep| {
+            let sender = config.sender(&step.sender).expect("a route's senders are configured");
+            let call = self.call(config, sender, step.confirm, attempt)?;
+            let wait = step.wait.or_else(|| call.as_ref().map(CallPlan::longest)).unwrap_or(WAIT);
+            let despite_stop = route.despite_stop && purpose == Purpose::Alert && call.is_some();
+            Ok(PlannedStep { sender, call, wait, despite_stop })
+        };
+        route.steps.iter().map(step).collect()
+    }
+
+    fn deadline(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, Problem> {
+        let Some(text) = &self.deadline else {
+            return Ok(now.after(gates::default_deadline(purpose)));
+        };
+        let at = Timestamp::parse_rfc3339(text);
+        let at =
+            at.ok_or_else(|| wrong("deadline", "it is not a time such as 2026-11-24T08:00:00Z"))?;
+        if gates::validity(at, now).is_none() {
+            return Err(wrong("deadline", "it has passed, or is less than 5 s ahead"));
+        }
+        if at.since(now) > FURTHEST {
+            return Err(wrong("deadline", "it is more than 7 days ahead"));
+        }
+        Ok(at)
+    }
+
+    /// How the sender calls, if it does, with what the request or the step says of it.
+    fn call(
+        &self,
+        config: &Config,
+        sender: &Sender,
+        confirm: Option<Confirm>,
+        attempt: AttemptId,
+    ) -> Result<Option<CallPlan>, Problem> {
+        let Some(plan) = &sender.call else {
+            if self.confirm.is_some() {
+                let problem = "the sender sends messages, which their delivery confirms: leave it out, or name a sender \
+                               that calls";
+                return Err(wrong("confirm", problem));
+            }
+            if self.text.chars().count() > MOST_CHARACTERS {
+                return Err(wrong(
+                    "text",
+                    format!("it has more than {MOST_CHARACTERS} characters"),
+                ));
+            }
+            return Ok(None);
+        };
+        let mut plan = plan.clone();
+        if let Some(name) = self.confirm.as_deref() {
+            plan.confirm = named("confirm", name)?;
+        }
+        plan.confirm = confirm.unwrap_or(plan.confirm);
+        let long = twiml(config, &plan, &self.text, attempt).chars().count();
+        if long > MOST_TWIML {
+            let problem = format!(
+                "the TwiML that says it has {long} characters, and Twilio takes at most {MOST_TWIML}: shorten it"
+            );
+            return Err(wrong("text", problem));
+        }
+        Ok(Some(plan))
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        if self.text.trim().is_empty() {
+            return Err(wrong("text", "it is empty"));
+        }
+        if self.text.contains('\0') {
+            return Err(wrong("text", "it has a NUL character"));
+        }
+        if self.time_zone.as_deref().is_some_and(|name| Zone::parse(name).is_none()) {
+            return Err(wrong("time_zone", "it is not a place such as America/New_York"));
+        }
+        let reference = self.reference.as_deref().unwrap_or("-");
+        if !(1..=LONGEST_NAME).contains(&reference.len()) || reference.contains('\0') {
+            return Err(wrong("reference", format!("it is not 1 to {LONGEST_NAME} characters")));
+        }
+        Ok(())
+    }
+}
+
+/// What is asked for, read and checked.
+pub(super) struct Plan<'c> {
+    config: &'c Config,
+    number: Number,
+    purpose: Purpose,
+    on_unknown: OnUnknown,
+    deadline: Timestamp,
+    attempt: AttemptId,
+    /// At least one.
+    steps: Vec<PlannedStep<'c>>,
+}
+
+impl Plan<'_> {
+    /// The notification, with everything frozen that it sends; refused if a gate refuses its recipient already.
+    pub(super) fn notification(
+        self,
+        asked: NotificationAsk,
+        token: String,
+        idempotency_key: Option<String>,
+        hashes: &Hashes,
+        now: Timestamp,
+    ) -> Result<NewNotification, Problem> {
+        let first = self.steps.first().expect("a route has a step, and a sender is one");
+        let sender = first.sender;
+        // Each step of a route reaches the number as its sender does.
+        let to = match asked.route {
+            Some(_) => self.number.as_str().to_owned(),
+            None => sender.address(self.number.as_str()),
+        };
+        let mut new = NewNotification {
+            id: format!("ntf_{:032x}", rand::random::<u128>()),
+            token,
+            idempotency_key,
+            request_hash: hashes.request(&self.said(&asked, &to, &sender.name)),
+            purpose: self.purpose,
+            on_unknown: self.on_unknown,
+            route: self.route(&asked, hashes),
+            sender: sender.name.clone(),
+            account: sender.account.clone(),
+            pace: sender.pace.clone(),
+            to_hash: hashes.address(&sender.address(&to)),
+            to,
+            segments: sender.kind.units(&asked.text),
+            call: first.call.clone(),
+            body: asked.text,
+            reference: asked.reference,
+            deadline: self.deadline,
+            time_zone: asked.time_zone,
+            held: None,
+            attempt: self.attempt,
+        };
+        match gated(self.config, &new, now) {
+            Gated::Refuse { gate } => {
+                return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
+            }
+            Gated::Hold { gate, until } => new.held = Some((gate, until)),
+            Gated::Pass | Gated::Expire => {}
+        }
+        Ok(new)
+    }
+
+    /// The request as it was written, which its hash is of: a deadline that is a default differs at each request.
+    fn said<'a>(&self, asked: &'a NotificationAsk, to: &'a str, sender: &'a str) -> Vec<&'a str> {
+        let mut said = vec![
+            to,
+            &asked.text,
+            if asked.route.is_some() { "" } else { sender },
+            self.purpose.as_str(),
+            self.on_unknown.as_str(),
+            asked.deadline.as_deref().unwrap_or_default(),
+            asked.reference.as_deref().unwrap_or_default(),
+        ];
+        // What a version before was asked has the same hash.
+        said.extend(asked.time_zone.as_deref());
+        said.extend(asked.confirm.as_deref());
+        said.extend(asked.route.as_deref().into_iter().flat_map(|name| ["route", name]));
+        said
+    }
+
+    /// The route as it is kept.
+    fn route(&self, asked: &NotificationAsk, hashes: &Hashes) -> Option<NewRoute> {
+        let step = |step: &PlannedStep<'_>| NewStep {
+            sender: step.sender.name.clone(),
+            account: step.sender.account.clone(),
+            pace: step.sender.pace.clone(),
+            to_hash: hashes.address(&step.sender.address(self.number.as_str())),
+            units: step.sender.kind.units(&asked.text),
+            call: step.call.clone(),
+            wait: step.wait,
+            despite_stop: step.despite_stop,
+        };
+        let name = asked.route.clone()?;
+        Some(NewRoute { name, steps: self.steps.iter().map(step).collect() })
+    }
+}
+
+/// What the gates say of a recipient without the store: the same ones are asked again before it is sent.
+fn gated(config: &Config, new: &NewNotification, now: Timestamp) -> Gated {
+    let known = Known {
+        sender: new.sender.clone(),
+        to: new.to.clone(),
+        purpose: new.purpose,
+        time_zone: new.time_zone.clone(),
+        deadline: new.deadline,
+        suppressed: false,
+        recent: Vec::new(),
+        calls: None,
+        today: 0,
+        sender_pause: Pause::None,
+        account_pause: Pause::None,
+        deployment_pause: Pause::None,
+    };
+    Gates::new(config.rules.clone()).ask(&known, now)
+}
