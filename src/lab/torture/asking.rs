@@ -28,8 +28,18 @@ const AREAS: [u16; 40] = [
     301, 302,
 ];
 
+/// By what messages are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// By a sender.
+    Sender(&'static str),
+    /// By a route.
+    Route(&'static str),
+}
+
 /// Asks to send until there is no more to do, each request until it is acknowledged, by any process.
 pub(super) async fn ask(
+    by: By,
     admin: Vec<SocketAddr>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     no_more: CancellationToken,
@@ -45,7 +55,12 @@ pub(super) async fn ask(
         let on_unknown = [OnUnknown::Report, OnUnknown::Resend][number % 2];
         let area = AREAS[number / 100 % AREAS.len()];
         let to = format!("+1{area}55501{:02}", number % 100);
+        let (by, name) = match by {
+            By::Sender(name) => ("sender", name),
+            By::Route(name) => ("route", name),
+        };
         let body = json!({
+            by: name,
             "to": to,
             "text": format!("Message {number}"),
             "purpose": "transactional",

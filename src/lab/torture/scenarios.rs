@@ -116,6 +116,11 @@ pub enum Scenario {
     SendThrottled,
     /// one of two processes that send stands still, now and then for longer than its leases last
     SendFrozen,
+    /// messages that ring if they do not arrive, while what sends is killed and stands still, and callbacks come late, twice,
+    /// contradicting or not at all
+    Chain,
+    /// one callback in twenty is never sent, and Twilio is asked for what is left open
+    CallbacksLost,
 }
 
 impl Scenario {
@@ -136,12 +141,14 @@ impl Scenario {
             | Self::SendCrash
             | Self::SendUnknown
             | Self::SendThrottled
+            | Self::CallbacksLost
             | Self::EmbeddedPowerCut => &[],
             Self::DirectKill
             | Self::DirectOutage
             | Self::DirectPowerCut
             | Self::SendKill
-            | Self::SendFrozen => &[Need::Postgres],
+            | Self::SendFrozen
+            | Self::Chain => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
     }
@@ -201,6 +208,8 @@ impl Scenario {
             Self::SendUnknown => send::unknown(name, run).await,
             Self::SendThrottled => send::throttled(name, run).await,
             Self::SendFrozen => send::frozen(name, run).await,
+            Self::Chain => send::chain(name, run).await,
+            Self::CallbacksLost => send::callbacks_lost(name, run).await,
         }
     }
 }

@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
-use super::asking::{ASKER, ask};
+use super::asking::{ASKER, By, ask};
 use super::meddling::{Meddler, STRANGER};
 use super::report::{Facts, Report};
-use super::sent::{Acknowledged, Kept, KeptAttempt, KeptSid, Meddled, judge};
+use super::sent::{self, Acknowledged, Check, Kept, KeptAttempt, KeptSid, Meddled};
 use super::testbed::{ACCOUNT, PUBLIC_URL, TOKEN, Testbed};
 use super::verdict::Store;
 use crate::clock::Timestamp;
@@ -39,14 +39,27 @@ const POLL: Duration = Duration::from_millis(250);
 const CALM: Duration = Duration::from_millis(500);
 
 const NOTIFICATIONS: &str = "SELECT id, state FROM notifications";
-const SIDS: &str = "SELECT attempt, sid, proof FROM attempt_sids";
+const FINALS: &str = "SELECT sid FROM statuses WHERE final";
+
+fn sids(time: impl Fn(&str) -> String) -> String {
+    format!("SELECT attempt, sid, proof, {} FROM attempt_sids", time("at"))
+}
+
+/// When the first step of each was over.
+fn over(time: impl Fn(&str) -> String) -> String {
+    format!(
+        "SELECT notification, {} FROM steps WHERE number = 1 AND ended_at IS NOT NULL",
+        time("ended_at")
+    )
+}
+
 const WAKES: &str = "SELECT count(*) FROM wakes";
 
 /// Every attempt; `time`: a column with a time, as text.
 fn attempts(time: impl Fn(&str) -> String) -> String {
     let times = ["created_at", "send_at", "written_at", "settled_at"].map(time).join(", ");
     let numbers =
-        ["number", "units", "tries", "looks"].map(|name| format!("CAST({name} AS bigint)"));
+        ["number", "step", "units", "tries", "looks"].map(|name| format!("CAST({name} AS bigint)"));
     format!(
         "SELECT id, notification, state, reason, {}, \
          CAST(CASE WHEN state = 'unknown' AND look_at IS NOT NULL THEN 1 ELSE 0 END AS bigint), {times} FROM attempts",
@@ -58,6 +71,35 @@ fn in_postgres(column: &str) -> String {
     format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
 }
 
+/// What is asked about what was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    /// Each message by itself.
+    Sending,
+    /// A message, and a call if that is not confirmed.
+    Chain,
+    /// Whether each has a final status in the end, although callbacks are lost.
+    Finals,
+}
+
+impl Question {
+    fn by(self) -> By {
+        match self {
+            Self::Sending | Self::Finals => By::Sender("alerts"),
+            Self::Chain => By::Route("urgent"),
+        }
+    }
+
+    /// Whether what has to come by itself has come.
+    fn is_over(self, kept: &Kept) -> bool {
+        match self {
+            Self::Sending => true,
+            Self::Chain => kept.notifications.values().all(|state| state != "open"),
+            Self::Finals => kept.sids.iter().all(|it| kept.finals.contains(&it.sid)),
+        }
+    }
+}
+
 /// A testbed that sends.
 pub(super) struct Sending {
     pub(super) testbed: Testbed,
@@ -65,6 +107,7 @@ pub(super) struct Sending {
     pub(super) facts: Facts,
     rng: StdRng,
     name: String,
+    question: Question,
     run: Run,
     store: Store,
     until: Instant,
@@ -106,6 +149,7 @@ impl Sending {
         run: &Run,
         mut testbed: Testbed,
         behaviour: Behaviour,
+        question: Question,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a provider")?;
         let identity = Identity { account: ACCOUNT.to_owned(), token: TOKEN.to_owned() };
@@ -126,7 +170,7 @@ impl Sending {
         let acknowledged: Arc<Mutex<Vec<Acknowledged>>> = Arc::default();
         let meddler = Meddler::new(admin.clone(), receivers, Arc::clone(&acknowledged), run.seed)?;
         let mut asker = JoinSet::new();
-        asker.spawn(ask(admin, Arc::clone(&acknowledged), no_more.clone()));
+        asker.spawn(ask(question.by(), admin, Arc::clone(&acknowledged), no_more.clone()));
         sleep(CALM).await;
         let mut meddling = JoinSet::new();
         meddling.spawn(meddler.run(enough.clone()));
@@ -137,6 +181,7 @@ impl Sending {
             facts: Facts::default(),
             rng: StdRng::seed_from_u64(run.seed),
             name,
+            question,
             run: run.clone(),
             until: Instant::now() + run.duration,
             acknowledged,
@@ -183,9 +228,7 @@ impl Sending {
         let ledger = self.simulator.ledger();
         let acknowledged =
             std::mem::take(&mut *self.acknowledged.lock().expect("nothing panics with it"));
-        let mut checks = judge(&acknowledged, &kept, &ledger, &meddled, PER_UNIT);
-        // Only where what is unknown stays so long enough; that scenario sees to it itself.
-        checks.retain(|it| it.name != "explained" || it.judged > 0);
+        let checks = self.judge(&acknowledged, &kept, &ledger, &meddled);
         let LookedUp { resent, inferred, perhaps } = LookedUp::of(&kept);
         self.tell(
             "looked_up",
@@ -203,6 +246,25 @@ impl Sending {
         Ok(Report::of_sending(self.name, &self.run, asked, &checks, facts))
     }
 
+    fn judge(
+        &self,
+        acknowledged: &[Acknowledged],
+        kept: &Kept,
+        ledger: &Ledger,
+        meddled: &Meddled,
+    ) -> Vec<Check> {
+        match self.question {
+            Question::Sending => {
+                let mut checks = sent::judge(acknowledged, kept, ledger, meddled, PER_UNIT);
+                // Only where what is unknown stays so long enough; that scenario sees to it itself.
+                checks.retain(|it| it.name != "explained" || it.judged > 0);
+                checks
+            }
+            Question::Chain => sent::chain::judge(acknowledged, kept, ledger),
+            Question::Finals => sent::lost::judge(acknowledged, kept, ledger),
+        }
+    }
+
     /// Something that only this scenario has to tell.
     pub(super) fn tell(&mut self, name: &str, value: impl Into<Value>) {
         self.facts.details.insert(name.to_owned(), value.into());
@@ -215,6 +277,7 @@ impl Sending {
             // A store that was just killed may not answer yet.
             let kept = self.kept().await.unwrap_or_default();
             let are_settled = kept.attempts.iter().all(KeptAttempt::is_settled);
+            let are_settled = are_settled && self.question.is_over(&kept);
             if !kept.attempts.is_empty() && are_settled && kept.wakes == 0 {
                 if are_reported {
                     return Ok(Some(began.elapsed()));
@@ -235,15 +298,24 @@ impl Sending {
 
     async fn kept(&self) -> anyhow::Result<Kept> {
         type Text = Option<String>;
-        type Row = (String, String, String, Text, i64, i64, i64, i64, i64, Text, Text, Text, Text);
-        let (notifications, attempts, sids, wakes) = match &self.store {
+        type Row =
+            (String, String, String, Text, i64, i64, i64, i64, i64, i64, Text, Text, Text, Text);
+        type Sid = (String, String, String, Text);
+        type Over = (String, Text);
+        let (notifications, attempts, sids, over, finals, wakes) = match &self.store {
             Store::Sqlite(path) => {
                 let mut on = SqliteConnectOptions::new().filename(path).connect().await?;
                 let attempts = AssertSqlSafe(attempts(str::to_owned));
                 (
                     sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
                     sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
-                    sqlx::query_as(SIDS).fetch_all(&mut on).await?,
+                    sqlx::query_as::<_, Sid>(AssertSqlSafe(sids(str::to_owned)))
+                        .fetch_all(&mut on)
+                        .await?,
+                    sqlx::query_as::<_, Over>(AssertSqlSafe(over(str::to_owned)))
+                        .fetch_all(&mut on)
+                        .await?,
+                    sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
                     sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
                 )
             }
@@ -253,13 +325,19 @@ impl Sending {
                 (
                     sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
                     sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
-                    sqlx::query_as(SIDS).fetch_all(&mut on).await?,
+                    sqlx::query_as::<_, Sid>(AssertSqlSafe(sids(in_postgres)))
+                        .fetch_all(&mut on)
+                        .await?,
+                    sqlx::query_as::<_, Over>(AssertSqlSafe(over(in_postgres)))
+                        .fetch_all(&mut on)
+                        .await?,
+                    sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
                     sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
                 )
             }
         };
         let notifications: Vec<(String, String)> = notifications;
-        let sids: Vec<(String, String, String)> = sids;
+        let finals: Vec<String> = finals;
         let time = |text: Text| Some(Timestamp::parse_rfc3339(text.as_deref()?)?.micros());
         let attempt = |row: Row| {
             let (
@@ -268,6 +346,7 @@ impl Sending {
                 state,
                 reason,
                 number,
+                step,
                 units,
                 tries,
                 looks,
@@ -281,6 +360,7 @@ impl Sending {
                 id,
                 notification,
                 number,
+                step,
                 state,
                 reason,
                 created_at: time(created_at),
@@ -298,8 +378,10 @@ impl Sending {
             attempts: attempts.into_iter().map(attempt).collect(),
             sids: sids
                 .into_iter()
-                .map(|(attempt, sid, proof)| KeptSid { attempt, sid, proof })
+                .map(|(attempt, sid, proof, at)| KeptSid { attempt, sid, proof, at: time(at) })
                 .collect(),
+            over: over.into_iter().filter_map(|(id, at)| Some((id, time(at)?))).collect(),
+            finals: finals.into_iter().collect(),
             wakes,
         })
     }
@@ -339,12 +421,18 @@ fn states<'s>(all: impl Iterator<Item = &'s str>) -> Value {
 fn configure(testbed: &mut Testbed, api_url: &str) -> anyhow::Result<()> {
     let file = testbed.directory().join("sending.toml");
     let text = format!(
-        "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\nsubaccounts = [\"{STRANGER}\"]\n\n\
+        "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\nsubaccounts = [\"{STRANGER}\"]\n\
+         calls_limit = 1000\ncalls_per_second = 50.0\n\n\
          [[sender]]\nname = \"alerts\"\nfrom = \"+12015550199\"\nrate = {RATE}.0\n\n\
+         [[sender]]\nname = \"calls\"\nfrom = \"+12015550199\"\nkind = \"voice\"\ntimeout_s = 5\n\
+         time_limit_s = 10\n\n\
+         [[route]]\nname = \"urgent\"\n[[route.step]]\nsender = \"alerts\"\nwait_s = 1\n\
+         [[route.step]]\nsender = \"calls\"\n\n\
          [twilio]\napi_url = \"{api_url}\"\n\n\
          [outbound]\ntokens = [{{ id = \"torture\", token = \"{ASKER}\" }}]\n\
-         max_per_day = 1000000\nmax_per_recipient_hour = 1000000\nmax_in_flight = 64\n\
-         timeout_ms = 2000\nwriting_lease_ms = 7000\nlook_after_s = [1, 3]\n"
+         max_per_day = 1000000\nmax_per_recipient_hour = 1000000\nmax_calls_per_recipient_hour = 1000000\n\
+         max_in_flight = 64\ntimeout_ms = 2000\nwriting_lease_ms = 7000\nlook_after_s = [1, 3]\n\
+         reconcile_after_s = [2, 4, 8]\n"
     );
     std::fs::write(&file, text).context("the configuration")?;
     testbed.set("OFFHOOK_CONFIG", &file.display().to_string());

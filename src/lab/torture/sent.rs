@@ -22,6 +22,10 @@ pub(super) struct Kept {
     pub(super) notifications: HashMap<String, String>,
     pub(super) attempts: Vec<KeptAttempt>,
     pub(super) sids: Vec<KeptSid>,
+    /// When it was decided that the time of each notification's first step is over, in microseconds.
+    pub(super) over: HashMap<String, i64>,
+    /// The messages and calls of which the store has a final status.
+    pub(super) finals: HashSet<String>,
     /// Callbacks about which nothing was decided yet.
     pub(super) wakes: i64,
 }
@@ -32,6 +36,8 @@ pub(super) struct KeptSid {
     pub(super) attempt: String,
     pub(super) sid: String,
     pub(super) proof: String,
+    /// When it was proven, in microseconds.
+    pub(super) at: Option<i64>,
 }
 
 /// An attempt as it is stored. Times are in microseconds.
@@ -40,6 +46,7 @@ pub(super) struct KeptAttempt {
     pub(super) id: String,
     pub(super) notification: String,
     pub(super) number: i64,
+    pub(super) step: i64,
     pub(super) state: String,
     pub(super) reason: Option<String>,
     pub(super) created_at: Option<i64>,
@@ -287,5 +294,7 @@ fn paced(attempts: &[KeptAttempt], per_unit: i64) -> Vec<bool> {
     slots.windows(2).map(|pair| pair[1].0 - pair[0].0 >= pair[0].1 * per_unit).collect()
 }
 
+pub(super) mod chain;
+pub(super) mod lost;
 #[cfg(test)]
 mod tests;

@@ -106,6 +106,9 @@ pub struct Behaviour {
     /// Have a call answered by a person who presses no key; the others press 1
     #[arg(long, value_name = "SHARE", default_value_t)]
     pub calls_silent: Share,
+    /// Report no status of a call
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub calls_unreported: Share,
     /// Refuse this recipient as one that has opted out (21610); may be repeated
     #[arg(long, value_name = "NUMBER")]
     pub opted_out: Vec<String>,
@@ -146,6 +149,7 @@ impl Default for Behaviour {
             calls_unanswered: never,
             calls_voicemail: never,
             calls_silent: never,
+            calls_unreported: never,
             opted_out: Vec::new(),
             bad_number: Vec::new(),
         }
@@ -218,6 +222,7 @@ pub(super) struct Plan {
     pub(super) reported_twice: bool,
     pub(super) contradicted: bool,
     pub(super) unreported: bool,
+    pub(super) call_unreported: bool,
 }
 
 /// What becomes of a call.
@@ -257,6 +262,7 @@ impl Behaviour {
             reported_twice: self.callbacks_twice.takes(rng),
             contradicted: self.callbacks_contradict.takes(rng),
             unreported: self.callbacks_missing.takes(rng),
+            call_unreported: self.calls_unreported.takes(rng),
         }
     }
 

@@ -133,7 +133,7 @@ impl CallLife {
                 false => call.events.iter().any(|it| it == event),
             };
             let url = call.status_callback.clone();
-            let url = url.filter(|_| is_asked_for && !self.plan.unreported);
+            let url = url.filter(|_| is_asked_for && !self.plan.call_unreported);
             (call.sid.clone(), url, call.answered_by)
         };
         if let Some(url) = url {

@@ -79,6 +79,8 @@ scenarios! {
     send_unknown,
     send_throttled,
     send_frozen,
+    chain,
+    callbacks_lost,
 }
 
 fn nothing_is_lost(test: &str, path: &str) {
@@ -159,6 +161,7 @@ sabotages! {
     a_gate_that_is_not_read_again_is_found_out: GateNotReadAgain in "send-unknown" by "suppressed",
     a_pace_in_memory_is_found_out: PaceInMemory in "send-kill" by "paced",
     a_sid_without_its_account_is_found_out: SidWithoutAccount in "send-unknown" by "foreign",
+    an_escalation_on_silence_is_found_out: EscalatesOnSilence in "chain" by "not_called",
 }
 
 #[test]

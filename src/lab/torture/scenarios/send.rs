@@ -6,7 +6,7 @@ use super::crash;
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
 use crate::lab::torture::report::Report;
-use crate::lab::torture::sending::{LookedUp, Sending};
+use crate::lab::torture::sending::{LookedUp, Question, Sending};
 use crate::lab::torture::testbed::{Alone, Setup, Testbed};
 use crate::lab::twilio::{Behaviour, Share};
 
@@ -51,14 +51,15 @@ pub(super) async fn crash(name: String, run: &Run) -> anyhow::Result<Report> {
         return Ok(report);
     }
     let slow = Behaviour { answer_after_ms: ANSWERS_AFTER_MS, ..Behaviour::default() };
-    let mut sending = Sending::begin(name, run, alone(run)?, slow).await?;
+    let mut sending = Sending::begin(name, run, alone(run)?, slow, Question::Sending).await?;
     crash::abort_while_sending(&mut sending).await?;
     sending.end().await
 }
 
 /// kill -9 of one of two processes.
 pub(super) async fn kill(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut sending = Sending::begin(name, run, two(run)?, unreliable(0.005)).await?;
+    let mut sending =
+        Sending::begin(name, run, two(run)?, unreliable(0.005), Question::Sending).await?;
     while sending.goes_on() {
         sending.pause(300..1_500).await;
         let one = sending.any(2);
@@ -91,7 +92,8 @@ pub(super) async fn unknown(name: String, run: &Run) -> anyhow::Result<Report> {
         list_lag_ms: 1_500,
         ..Behaviour::default()
     };
-    let mut sending = Sending::begin(name, run, alone(run)?, odd.clone()).await?;
+    let mut sending =
+        Sending::begin(name, run, alone(run)?, odd.clone(), Question::Sending).await?;
     let (began, mut found) = (Instant::now(), LookedUp::default());
     while sending.goes_on() || (!found.has_all() && began.elapsed() < run.duration + LONGEST) {
         sending.simulator.behave(dark.clone());
@@ -110,7 +112,8 @@ pub(super) async fn unknown(name: String, run: &Run) -> anyhow::Result<Report> {
 /// The provider allows fewer requests at a time than it is sent, and then none for a while.
 pub(super) async fn throttled(name: String, run: &Run) -> anyhow::Result<Report> {
     let narrow = Behaviour { answer_after_ms: 100, max_in_flight: 4, ..Behaviour::default() };
-    let mut sending = Sending::begin(name, run, alone(run)?, narrow.clone()).await?;
+    let mut sending =
+        Sending::begin(name, run, alone(run)?, narrow.clone(), Question::Sending).await?;
     while sending.goes_on() {
         sending.pause(300..1_000).await;
         let next = 10 + sending.any(40) as u32;
@@ -128,7 +131,8 @@ pub(super) async fn throttled(name: String, run: &Run) -> anyhow::Result<Report>
 
 /// One of two processes stands still, now and then for longer than its leases last.
 pub(super) async fn frozen(name: String, run: &Run) -> anyhow::Result<Report> {
-    let mut sending = Sending::begin(name, run, two(run)?, unreliable(0.005)).await?;
+    let mut sending =
+        Sending::begin(name, run, two(run)?, unreliable(0.005), Question::Sending).await?;
     while sending.goes_on() {
         sending.pause(200..800).await;
         let (one, long) = (sending.any(2), sending.any(3) == 0);
@@ -140,5 +144,59 @@ pub(super) async fn frozen(name: String, run: &Run) -> anyhow::Result<Report> {
     }
     // What was frozen last has to notice.
     tokio::time::sleep(Duration::from_millis(500)).await;
+    sending.end().await
+}
+
+/// A message, and a call if that is not confirmed: callbacks come late, twice, contradicting or not at all, while one of two
+/// processes is killed or stands still.
+pub(super) async fn chain(name: String, run: &Run) -> anyhow::Result<Report> {
+    let odd = Behaviour {
+        undelivered: share(0.2),
+        callbacks_first: share(0.2),
+        callbacks_twice: share(0.2),
+        callbacks_contradict: share(0.05),
+        callbacks_missing: share(0.3),
+        calls_busy: share(0.3),
+        ..unreliable(0.005)
+    };
+    let late = Behaviour { callbacks_late_ms: 2_000, ..odd.clone() };
+    let mut sending = Sending::begin(name, run, two(run)?, odd.clone(), Question::Chain).await?;
+    let began = Instant::now();
+    let calls = |sending: &Sending| !sending.simulator.ledger().calls.is_empty();
+    while sending.goes_on() || (!calls(&sending) && began.elapsed() < run.duration + LONGEST) {
+        let behaviour = if sending.any(2) == 0 { late.clone() } else { odd.clone() };
+        sending.simulator.behave(behaviour);
+        sending.pause(300..1_000).await;
+        let one = sending.any(2);
+        if sending.any(2) == 0 {
+            sending.testbed.receivers[one].kill();
+            sending.pause(0..500).await;
+            sending.testbed.receivers[one].start()?;
+            sending.facts.kills += 1;
+        } else {
+            sending.testbed.receivers[one].signal(Signal::Stop);
+            let longest = if sending.any(3) == 0 { 9_000 } else { 2_500 };
+            sending.pause(100..longest).await;
+            sending.testbed.receivers[one].signal(Signal::Continue);
+            sending.facts.outages += 1;
+        }
+    }
+    // What was frozen last has to notice.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sending.end().await
+}
+
+/// One callback in twenty is never sent: Twilio is asked for what is left open.
+pub(super) async fn callbacks_lost(name: String, run: &Run) -> anyhow::Result<Report> {
+    let lossy = Behaviour { callbacks_missing: share(0.05), ..Behaviour::default() };
+    let mut sending = Sending::begin(name, run, alone(run)?, lossy, Question::Finals).await?;
+    let began = Instant::now();
+    let is_lost = |sending: &Sending| {
+        let ledger = sending.simulator.ledger();
+        ledger.messages.iter().any(|it| it.status == "delivered" && it.reports.is_empty())
+    };
+    while sending.goes_on() || (!is_lost(&sending) && began.elapsed() < run.duration + LONGEST) {
+        sending.pause(200..400).await;
+    }
     sending.end().await
 }

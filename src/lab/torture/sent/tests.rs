@@ -21,16 +21,16 @@ fn post(attempt: &str, at: i64) -> Post {
     }
 }
 
-fn kept_sid(attempt: &str, sid: &str) -> KeptSid {
+pub(super) fn kept_sid(attempt: &str, sid: &str) -> KeptSid {
     let [attempt, sid, proof] = [attempt, sid, "callback"].map(str::to_owned);
-    KeptSid { attempt, sid, proof }
+    KeptSid { attempt, sid, proof, at: Some(0) }
 }
 
 fn stop(what: Stopped, from: i64, until: i64) -> Stop {
     Stop { what, from, until }
 }
 
-fn entry(sid: &str, attempt: &str) -> Entry {
+pub(super) fn entry(sid: &str, attempt: &str) -> Entry {
     Entry {
         sid: sid.to_owned(),
         to: "+12015550100".to_owned(),
@@ -50,7 +50,7 @@ fn entry(sid: &str, attempt: &str) -> Entry {
     }
 }
 
-fn attempt(id: &str, notification: &str, state: &str, send_at: i64) -> KeptAttempt {
+pub(super) fn attempt(id: &str, notification: &str, state: &str, send_at: i64) -> KeptAttempt {
     let [id, notification, state] = [id, notification, state].map(str::to_owned);
     KeptAttempt {
         id,
@@ -103,6 +103,7 @@ fn good() -> Story {
         ],
         sids: vec![kept_sid("a1", "SM1"), kept_sid("a6", "SM6")],
         wakes: 0,
+        ..Kept::default()
     };
     let posts = [("a1", 0), ("a2", PER_UNIT), ("a3", 3 * PER_UNIT), ("a6", 5 * PER_UNIT)];
     let ledger = Ledger {

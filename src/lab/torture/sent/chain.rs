@@ -1,0 +1,187 @@
+//! What became of notifications that go by a route of a message and a call.
+
+use std::collections::HashMap;
+
+use super::{Acknowledged, Case, Check, Kept, KeptAttempt, check};
+use crate::dispatch::OnUnknown;
+use crate::lab::twilio::{CallEntry, Entry, Ledger};
+
+/// Every check.
+pub(in crate::lab::torture) fn judge(
+    acknowledged: &[Acknowledged],
+    kept: &Kept,
+    ledger: &Ledger,
+) -> Vec<Check> {
+    let case = Case::new(acknowledged, kept, &ledger.messages);
+    let chain = Chain::new(kept, ledger);
+    let once = || acknowledged.iter().filter(|it| it.on_unknown == OnUnknown::Report);
+    vec![
+        check("kept", acknowledged.iter().map(|it| case.is_kept(it))),
+        check("ended", acknowledged.iter().filter_map(|it| chain.has_ended(&it.id))),
+        check("settled", kept.attempts.iter().map(KeptAttempt::is_settled)),
+        check("begun", once().flat_map(|it| chain.began_once(case.attempts(&it.id)))),
+        check("once", once().map(|it| chain.reached_once(case.attempts(&it.id)))),
+        check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
+        check("withdrawn", case.withdrawn()),
+        check("not_called", ledger.calls.iter().filter_map(|call| chain.may_call(call))),
+    ]
+}
+
+struct Chain<'c> {
+    kept: &'c Kept,
+    attempts: HashMap<&'c str, &'c KeptAttempt>,
+    messages: HashMap<&'c str, Vec<&'c Entry>>,
+    calls: HashMap<&'c str, usize>,
+    /// When each SID was proven to be of its attempt.
+    proven: HashMap<&'c str, i64>,
+}
+
+impl<'c> Chain<'c> {
+    fn new(kept: &'c Kept, ledger: &'c Ledger) -> Self {
+        let mut messages: HashMap<&str, Vec<&Entry>> = HashMap::new();
+        for entry in &ledger.messages {
+            messages.entry(entry.attempt.as_deref().unwrap_or_default()).or_default().push(entry);
+        }
+        let mut calls: HashMap<&str, usize> = HashMap::new();
+        for call in &ledger.calls {
+            *calls.entry(call.attempt.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        Self {
+            kept,
+            attempts: kept.attempts.iter().map(|it| (&*it.id, it)).collect(),
+            messages,
+            calls,
+            proven: kept.sids.iter().filter_map(|it| Some((&*it.sid, it.at?))).collect(),
+        }
+    }
+
+    /// Of one that is in the store.
+    fn has_ended(&self, notification: &str) -> Option<bool> {
+        Some(self.kept.notifications.get(notification)? != "open")
+    }
+
+    /// Of each step that has begun, whether it has one attempt: it is not sent again.
+    fn began_once(&self, attempts: &[&KeptAttempt]) -> Vec<bool> {
+        let of_step = |step| attempts.iter().filter(|it| it.step == step).count();
+        [1, 2].map(of_step).into_iter().filter(|count| *count > 0).map(|count| count == 1).collect()
+    }
+
+    /// Whether the provider has a message and a call of it at most.
+    fn reached_once(&self, attempts: &[&KeptAttempt]) -> bool {
+        let messages = attempts.iter().map(|it| self.messages.get(&*it.id).map_or(0, Vec::len));
+        let calls = attempts.iter().map(|it| self.calls.get(&*it.id).copied().unwrap_or(0));
+        messages.sum::<usize>() <= 1 && calls.sum::<usize>() <= 1
+    }
+
+    /// Whether a call was right to be made: no message of its notification had been delivered that the store knew of when
+    /// it was decided. What was reported as undelivered as well may be followed at once.
+    fn may_call(&self, call: &CallEntry) -> Option<bool> {
+        let attempt = self.attempts.get(call.attempt.as_deref()?)?;
+        let over = self.kept.over.get(&attempt.notification).copied().unwrap_or(i64::MAX);
+        let of_it = self.kept.attempts.iter();
+        let of_it = of_it.filter(|it| it.notification == attempt.notification && it.step == 1);
+        let mut messages = of_it.filter_map(|it| self.messages.get(&*it.id)).flatten();
+        let had_arrived = messages.any(|entry| {
+            let was_known = self.proven.get(&*entry.sid).is_some_and(|at| *at <= over);
+            let is_contradicted = entry.reports.iter().any(|it| it.status == "undelivered");
+            entry.status == "delivered" && was_known && !is_contradicted
+        });
+        Some(!had_arrived)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{attempt, entry, kept_sid};
+    use super::*;
+    use crate::clock::Timestamp;
+
+    /// One whose message arrived, and one whose message did not, and that was called.
+    fn good() -> (Vec<Acknowledged>, Kept, Ledger) {
+        let asked = ["n1", "n2"].map(|id| Acknowledged {
+            id: id.to_owned(),
+            to: format!("to {id}"),
+            on_unknown: OnUnknown::Report,
+        });
+        let states = [("n1", "confirmed"), ("n2", "confirmed")];
+        let of = |step, number, attempt| KeptAttempt { step, number, ..attempt };
+        let kept = Kept {
+            notifications: states.map(|(id, it)| (id.to_owned(), it.to_owned())).into(),
+            attempts: vec![
+                of(1, 1, attempt("a1", "n1", "confirmed", 0)),
+                of(1, 1, attempt("a2", "n2", "unconfirmed", 10)),
+                of(2, 2, attempt("a3", "n2", "confirmed", 50_000)),
+            ],
+            sids: vec![kept_sid("a1", "SM1"), kept_sid("a2", "SM2")],
+            over: [("n2".to_owned(), 40_000)].into(),
+            ..Kept::default()
+        };
+        let undelivered = Entry { status: "sent", ..entry("SM2", "a2") };
+        let ledger = Ledger {
+            messages: vec![entry("SM1", "a1"), undelivered],
+            calls: vec![call("CA1", "a3")],
+            ..Ledger::default()
+        };
+        (asked.into(), kept, ledger)
+    }
+
+    fn call(sid: &str, attempt: &str) -> CallEntry {
+        CallEntry {
+            sid: sid.to_owned(),
+            to: "+12015550100".to_owned(),
+            from: "+12015550199".to_owned(),
+            twiml: String::new(),
+            status_callback: None,
+            events: Vec::new(),
+            detects_machines: false,
+            attempt: Some(attempt.to_owned()),
+            timeout_s: 5,
+            time_limit_s: None,
+            created_at: Timestamp::from_micros(50_000),
+            over_at: None,
+            status: "completed",
+            answered_by: None,
+            pressed: None,
+            reports: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn check(spoil: impl Fn(&mut Kept, &mut Ledger), expected: &[&str]) {
+        let (asked, mut kept, mut ledger) = good();
+        spoil(&mut kept, &mut ledger);
+        let wrong = judge(&asked, &kept, &ledger).into_iter().filter(|it| it.wrong > 0);
+        assert_eq!(wrong.map(|it| it.name).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_escalates_on_silence_is_found() {
+        check(|_, _| {}, &[]);
+        check(|_, ledger| ledger.messages[1].status = "delivered", &["not_called"]);
+        // Its SID was not known yet when the time of the step was over.
+        let late = |kept: &mut Kept, ledger: &mut Ledger| {
+            ledger.messages[1].status = "delivered";
+            kept.sids[1].at = Some(60_000);
+        };
+        check(late, &[]);
+    }
+
+    #[test]
+    fn what_begins_twice_or_never_ends_is_found() {
+        let twice = |kept: &mut Kept, ledger: &mut Ledger| {
+            let again =
+                KeptAttempt { step: 2, number: 3, ..attempt("a4", "n2", "accepted", 60_000) };
+            kept.attempts.push(again);
+            kept.attempts[2].state = "unconfirmed".to_owned();
+            ledger.calls.push(call("CA2", "a4"));
+        };
+        check(twice, &["begun", "once"]);
+        let open = |kept: &mut Kept, _: &mut Ledger| {
+            kept.notifications.insert("n1".to_owned(), "open".to_owned());
+        };
+        check(open, &["ended"]);
+        let late =
+            |kept: &mut Kept, _: &mut Ledger| kept.attempts[1].state = "confirmed".to_owned();
+        check(late, &["withdrawn"]);
+    }
+}
