@@ -23,7 +23,7 @@ pub(super) struct Simulate {
     /// The account's auth token; default: a made-up one
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
-    /// Repeat the SIDs and the misbehaviour of this seed, for requests in the same order
+    /// Repeat the account, and for requests in the same order the SIDs and the misbehaviour, of this seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// A number of the account, whose URLs are empty; may be repeated
@@ -60,12 +60,12 @@ pub(super) async fn run(simulate: Simulate) -> anyhow::Result<()> {
     );
     let listener = TcpListener::bind(listen);
     let listener = listener.await.with_context(|| format!("{listen} cannot be listened on"))?;
-    let made_up = Identity::random();
+    let seed = simulate.seed.unwrap_or_else(|| rand::random::<u32>().into());
+    let made_up = Identity::made_up(seed);
     let identity = Identity {
         account: simulate.account.unwrap_or(made_up.account),
         token: simulate.auth_token.unwrap_or(made_up.token),
     };
-    let seed = simulate.seed.unwrap_or_else(|| rand::random::<u32>().into());
     let simulator = Simulator::start(listener, identity, seed, simulate.behaviour)?;
     for number in &simulate.number {
         simulator.add_number(number);

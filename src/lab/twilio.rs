@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use secrecy::SecretString;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -66,10 +68,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A made-up one.
+    /// A made-up one, the same of the same seed.
     #[must_use]
-    pub fn random() -> Self {
-        let (account, token) = (sample::sid("AC", &mut rand::rng()), rand::random::<u128>());
+    pub fn made_up(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (account, token) = (sample::sid("AC", &mut rng), rng.random::<u128>());
         Self { account, token: format!("{token:032x}") }
     }
 }
@@ -137,7 +140,7 @@ impl Simulator {
     /// There is no port.
     pub async fn on_loopback(seed: u64, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        Self::start(listener, Identity::random(), seed, behaviour)
+        Self::start(listener, Identity::made_up(seed), seed, behaviour)
     }
 
     /// The URL of its API.

@@ -67,7 +67,7 @@ pub struct OverStep {
     pub notification: String,
     /// The number of the step.
     pub number: u32,
-    /// Its latest attempt.
+    /// Its attempt that Twilio has, or else the latest one that it may have.
     pub attempt: AttemptId,
     /// The attempt's account.
     pub account: String,

@@ -224,8 +224,9 @@ pub(in crate::backend) async fn to_ask<S: Session>(
     let sql = format!(
         "SELECT s.notification, s.number, {}, a.id, a.account, a.sender, a.channel, a.sid, n.purpose FROM steps AS s \
          JOIN notifications AS n ON n.id = s.notification \
-         JOIN attempts AS a ON a.notification = s.notification AND a.number = (SELECT max(o.number) FROM attempts AS o \
-         WHERE o.notification = s.notification AND o.step = s.number) \
+         JOIN attempts AS a ON a.notification = s.notification AND a.number = (SELECT o.number FROM attempts AS o \
+         WHERE o.notification = s.notification AND o.step = s.number AND o.state IN ('accepted', 'unknown') \
+         ORDER BY o.sid IS NULL, o.number DESC LIMIT 1) \
          WHERE {} AND s.ask_at IS NOT NULL",
         S::time("s.over_at"),
         S::among("s.notification", 1)
@@ -267,8 +268,12 @@ pub(in crate::backend) async fn asked<S: Session>(
     let of_step = params![notification, step.number, step.over_at];
     match decision::after_asking(step.channel, step.purpose, said, step.over_for) {
         AfterAsking::AskAgain(after) => {
-            let sql =
-                format!("UPDATE steps SET ask_at = {} WHERE {still}", S::later(S::NOW, after));
+            // Of a call that is over, nothing more is to be heard from Twilio.
+            let sql = format!(
+                "UPDATE steps SET ask_at = CASE WHEN EXISTS (SELECT 1 FROM attempts AS a WHERE a.notification = $1 \
+                 AND a.step = $2 AND a.over_at IS NOT NULL) THEN NULL ELSE {} END WHERE {still}",
+                S::later(S::NOW, after)
+            );
             session.execute(&sql, of_step).await?;
         }
         AfterAsking::Ends(state) => {

@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::crash_points::{CAN_CRASH, CRASH_AT, Point};
 use crate::lab::servers::Signal;
 use crate::lab::torture::Run;
+use crate::lab::torture::load::Volume;
 use crate::lab::torture::report::{Facts, Report};
 use crate::lab::torture::sending::Sending;
 use crate::lab::torture::server::Server;
@@ -19,12 +20,16 @@ use crate::lab::torture::trial::Trial;
 
 /// A start that takes longer than this never ends.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// A point that is not passed within this time by a process that runs is given up, and the next one taken.
+/// A point that is not passed within this time by a process that runs is given up, and the next one taken. When the time is
+/// over, it has twice as long at each further try.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often that may happen when the time is over.
-const LATE_MISSES: usize = 10;
+const LONGEST_PATIENCE: Duration = Duration::from_secs(30);
+/// For how long points are tried that were not met when the time was over.
+const LATE: Duration = Duration::from_secs(60);
 /// Longest wait until everything is settled, without load.
 const LETS_GO_WITHIN: Duration = Duration::from_secs(10);
+/// Callbacks at a pace that a slow machine keeps up with: what counts is that a process comes to each point.
+pub(super) const GENTLE: Volume = Volume { rate: 200, copies: 1, keep_alive: true };
 /// What a process that aborts is ended by.
 const ABORTED: i32 = rustix::process::Signal::ABORT.as_raw();
 const POLL: Duration = Duration::from_millis(5);
@@ -41,7 +46,8 @@ pub(super) async fn worker(name: String, run: &Run) -> anyhow::Result<Report> {
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let mut testbed = Testbed::prepare(run, &Setup { workers: Some(2), ..Setup::default() })?;
+    let mut testbed =
+        Testbed::prepare(run, &Setup { workers: Some(2), volume: GENTLE, ..Setup::default() })?;
     testbed.set("OFFHOOK_WORKER__MAX_DELIVERIES", "100000");
     testbed.set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "300");
     let mut trial = Trial::begin(name, run, testbed).await?;
@@ -76,7 +82,8 @@ pub(super) async fn receiver(name: String, run: &Run) -> anyhow::Result<Report> 
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let testbed = Testbed::prepare(run, &Setup { receivers: 2, ..Setup::default() })?;
+    let testbed =
+        Testbed::prepare(run, &Setup { receivers: 2, volume: GENTLE, ..Setup::default() })?;
     let mut trial = Trial::begin(name, run, testbed).await?;
     let mut turns = Turns::of(&Point::RECEIVER);
     while let Some(point) = turns.next(trial.goes_on()) {
@@ -110,7 +117,8 @@ pub(super) async fn embedded(name: String, run: &Run) -> anyhow::Result<Report> 
     if let Some(report) = skipped(&name) {
         return Ok(report);
     }
-    let mut testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let mut testbed =
+        Testbed::prepare(run, &Setup { workers: None, volume: GENTLE, ..Setup::default() })?;
     testbed.give_admin_port()?;
     let mut trial = Trial::begin(name, run, testbed).await?;
     let mut turns = Turns::of(&Point::LOCAL);
@@ -178,16 +186,16 @@ struct Turns {
     points: &'static [Point],
     /// How many turns have begun.
     begun: usize,
-    /// Whether the time is over, and how many turns since then have met nothing.
-    late: bool,
-    late_misses: usize,
+    /// When the time was over, and how long the next try of a point may take since then.
+    late: Option<Instant>,
+    patience: BTreeMap<&'static str, Duration>,
     /// How often the process has aborted at each point.
     aborts: BTreeMap<&'static str, usize>,
 }
 
 impl Turns {
     fn of(points: &'static [Point]) -> Self {
-        Self { points, begun: 0, late: false, late_misses: 0, aborts: BTreeMap::new() }
+        Self { points, begun: 0, late: None, patience: BTreeMap::new(), aborts: BTreeMap::new() }
     }
 
     /// Where to abort next; nowhere once the time is over and each point was met, or was tried often enough.
@@ -197,21 +205,22 @@ impl Turns {
         if in_time {
             return Some(self.points[turn % self.points.len()]);
         }
-        self.late = true;
+        let late = *self.late.get_or_insert_with(Instant::now);
         let left = self.not_met();
-        let gives_up = self.late_misses >= LATE_MISSES;
+        let gives_up = late.elapsed() > LATE;
         (!gives_up && !left.is_empty()).then(|| left[turn % left.len()])
     }
 
     /// How often a point is passed before the process aborts: the first time that it can, once the time is over.
     fn passes(&self, more: usize) -> usize {
-        if self.late { 1 } else { 1 + more }
+        if self.late.is_some() { 1 } else { 1 + more }
     }
 
-    /// Waits until the process has aborted. From when it runs, it has [`PATIENCE`].
+    /// Waits until the process has aborted, for as long as the point has from when the process runs.
     async fn wait(&mut self, server: &mut Server, point: Point) -> anyhow::Result<()> {
         runs_or_ended(server).await?;
-        let deadline = Instant::now() + PATIENCE;
+        let patience = self.patience.get(point.as_str()).copied().unwrap_or(PATIENCE);
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(ended) = server.ended() {
                 let (name, log) = (&server.name, server.log());
@@ -222,7 +231,9 @@ impl Turns {
             }
             sleep(POLL).await;
         }
-        self.late_misses += usize::from(self.late);
+        if self.late.is_some() {
+            self.patience.insert(point.as_str(), (patience * 2).min(LONGEST_PATIENCE));
+        }
         server.kill();
         Ok(())
     }

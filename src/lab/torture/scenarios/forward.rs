@@ -20,7 +20,8 @@ pub(super) async fn crash(name: String, run: &Run) -> anyhow::Result<Report> {
     if let Some(report) = crash::skipped(&name) {
         return Ok(report);
     }
-    let mut testbed = Testbed::prepare(run, &Setup { workers: None, ..Setup::default() })?;
+    let setup = Setup { workers: None, volume: crash::GENTLE, ..Setup::default() };
+    let mut testbed = Testbed::prepare(run, &setup)?;
     let forwarded = Forwarded::begin(&mut testbed, "").await?;
     let mut trial = Trial::begin(name, run, testbed).await?;
     crash::abort_while_forwarding(&mut trial).await?;

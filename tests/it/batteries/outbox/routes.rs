@@ -170,6 +170,17 @@ pub(super) async fn the_next_step_begins_once_when_the_one_before_has_failed_or_
     // Its callback comes in the end, and says nothing final: the call is made all the same.
     hear(&store, says(6, "sent", &[])).await;
     assert_eq!(stands(outbox, 6).await, (N::Open, vec![A::Accepted, A::Due], vec![Over, Begun]));
+
+    // It was to be sent again when proof of the first attempt came: that is the one to ask for.
+    let resend = NewNotification { on_unknown: OnUnknown::Resend, ..by_route(7) };
+    in_writing(outbox, &resend).await;
+    let unknown = Outcome::Unknown { reason: "timeout".to_owned(), look_after: HOUR };
+    answer(outbox, resend.attempt, unknown).await;
+    let resent = outbox.looked(resend.attempt, &absent, AttemptId::new(77)).await;
+    assert_eq!(resent, Ok(true));
+    hear(&store, says(7, "sent", &[])).await;
+    assert_eq!(stands(outbox, 7).await.1, [A::Accepted, A::Cancelled]);
+    assert_eq!(over(outbox, 7).await.sid, Some(sid(7)));
 }
 
 pub(super) async fn who_has_said_stop_and_what_is_cancelled_is_not_called(store: Store) {
