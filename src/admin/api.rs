@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use self::ask::EventAsk;
-pub(super) use self::ask::{AccountAsk, StatusAsk};
+pub(super) use self::ask::{AccountAsk, StatusAsk, one_of};
 pub(crate) use self::dead_letters::DeadLetterView;
 pub(super) use self::dead_letters::{Settled, settle};
 pub(super) use self::forwards::act as act_on_forward;

@@ -10,6 +10,7 @@ mod forwards;
 mod help;
 mod layout;
 mod login;
+mod notifications;
 mod now;
 mod plot;
 mod refusals;
@@ -48,6 +49,10 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/forwards", get(forwards::page))
         .route("/forwards/confirm", post(forwards::confirm))
         .route("/forwards/act", post(forwards::act))
+        .route("/notifications", get(notifications::list))
+        .route("/notifications/confirm", post(notifications::confirm))
+        .route("/notifications/cancel", post(notifications::cancel))
+        .route("/notifications/{id}", get(notifications::page))
         .route("/senders", get(senders::page))
         .route("/suppressions", get(suppressions::page))
         .route("/refusals", get(refusals::page))

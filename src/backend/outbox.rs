@@ -1,6 +1,6 @@
 //! What the outbox keeps, as values: [`notification`], what is asked for; [`sending`], from a slot to an answer;
 //! [`calling`], the calls among it; [`settling`], what becomes of it then; [`standing`], what holds senders;
-//! [`stepping`], the steps of a route; [`following`], what Twilio is asked back.
+//! [`stepping`], the steps of a route; [`following`], what Twilio is asked back; [`trail`], what people see of it.
 
 pub mod calling;
 pub mod following;
@@ -9,6 +9,7 @@ pub mod sending;
 pub mod settling;
 pub mod standing;
 pub mod stepping;
+pub mod trail;
 
 pub use self::calling::{HangUp, HungUp, KnownCalls};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
@@ -24,6 +25,7 @@ pub use self::standing::{
     AccountState, Identity, NewSuppression, SenderState, SendingState, Suppression, new_secret,
 };
 pub use self::stepping::{Concluded, NewRoute, NewStep, OverStep, StepRow};
+pub use self::trail::{Proven, Trail};
 
 /// Most rows of one page of a list.
 pub const ROWS_PER_PAGE: u32 = 1000;

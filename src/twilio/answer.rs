@@ -118,6 +118,8 @@ mod tests {
     fn it_moves_the_status_as_a_callback_does() {
         let event = event(ANSWER);
         assert_eq!((event.key.as_str(), event.attempt), ("SM1-queued-rest", ANSWER.attempt));
+        assert!(is_answer(event.key.as_str()));
+        assert!(!is_answer("SM1-queued"));
         let row = EventDetails::of(&event).current.expect("it has a status");
         assert_eq!((&*row.sid, &*row.account, &*row.position.status), ("SM1", "AC1", "queued"));
         assert_eq!(row.from.as_deref(), ANSWER.from);

@@ -8,6 +8,8 @@ use time::macros::format_description;
 
 use crate::clock::Timestamp;
 use crate::labels::labels;
+use crate::twilio::address;
+use crate::twilio::privacy::{Class, Privacy};
 
 const TIME: &[FormatItem<'_>] = format_description!("[hour]:[minute]:[second]");
 const MINUTE: &[FormatItem<'_>] = format_description!("[hour]:[minute]");
@@ -78,13 +80,31 @@ fn written(at: Timestamp, now: Timestamp, format: &[FormatItem<'_>]) -> String {
     format!("{} {}", write(DAY), write(format))
 }
 
+/// An address that the sending half keeps as it is sent to until it is settled, as `[privacy]` lets it be shown; it
+/// leads to all that was sent there.
+pub(in crate::admin) fn address(to: &str, privacy: &Privacy) -> Markup {
+    let (_, number) = address::channel(to).unwrap_or(("", to));
+    // What was treated before is no number any more.
+    let shown = match number.starts_with('+') {
+        true => privacy.value(Class::Numbers, to),
+        false => to.to_owned(),
+    };
+    html! {
+        @if shown.is_empty() {
+            span class="note" { "not kept" }
+        } @else {
+            a href={ "/search?q=" (in_path(&shown)) } { (shown) }
+        }
+    }
+}
+
 /// How a status looks. The word itself is always there: nobody has to see the colour.
 pub(in crate::admin) fn status(status: &str) -> Markup {
     html! { span class={ "status " (StatusTone::of(status).as_str()) } { (status) } }
 }
 
 labels! {
-    /// How a status of Twilio's looks, by its class in the style sheet.
+    /// How a status looks, Twilio's or that of a notification, by its class in the style sheet.
     pub(in crate::admin) enum StatusTone {
         /// It went as it should.
         Good = "good",
@@ -100,9 +120,10 @@ labels! {
 impl StatusTone {
     pub(in crate::admin) fn of(status: &str) -> Self {
         match status {
-            "completed" | "delivered" | "read" | "received" => Self::Good,
+            "completed" | "delivered" | "read" | "received" | "confirmed" => Self::Good,
             "failed" | "undelivered" | "transcription-error" => Self::Bad,
-            "busy" | "no-answer" | "canceled" | "absent" => Self::Odd,
+            "busy" | "no-answer" | "canceled" | "absent" | "unconfirmed" | "unknown"
+            | "refused" | "expired" | "cancelled" => Self::Odd,
             _ => Self::Plain,
         }
     }
@@ -111,6 +132,11 @@ impl StatusTone {
 /// A SID that leads to its timeline.
 pub(in crate::admin) fn sid(sid: &str) -> Markup {
     html! { a class="sid" href={ "/sid/" (in_path(sid)) } title=(sid) { (parts(sid)) } }
+}
+
+/// The id of a notification, which leads to its page.
+pub(in crate::admin) fn notification(id: &str) -> Markup {
+    html! { a class="sid" href={ "/notifications/" (in_path(id)) } title=(id) { (parts(id)) } }
 }
 
 /// Text in two parts, of which a narrow place cuts the first: what tells SIDs apart is at their end.
@@ -141,6 +167,7 @@ pub(in crate::admin) fn error_code(code: &str) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::twilio::privacy::{Treatment, Treatments};
 
     #[test]
     fn numbers_are_short_and_easy_to_read() {
@@ -170,6 +197,28 @@ mod tests {
         assert_eq!(minute(at("2026-11-03T02:58:31Z"), now), "3 Nov 02:58");
         let markup = time(at("2026-11-24T02:58:31Z"), now).into_string();
         assert!(markup.ends_with(">02:58:31</time>"), "{markup}");
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_may_be_kept() {
+        let treated = |numbers| {
+            let treatments = Treatments { numbers, ..Treatments::default() };
+            Privacy::new(treatments, [], Some(&"k".repeat(32).into())).expect("a key")
+        };
+        let check = |privacy: &Privacy, to: &str, expected: &str| {
+            let shown = address(to, privacy).into_string();
+            assert!(shown.contains(&format!(">{expected}<")), "{shown}");
+        };
+        check(&Privacy::default(), "whatsapp:+12125550111", "whatsapp:+12125550111");
+        check(&treated(Treatment::Mask), "whatsapp:+12125550111", "whatsapp:****0111");
+        check(&treated(Treatment::Drop), "+12125550111", "not kept");
+        // Settled, and so treated already.
+        let hash = treated(Treatment::Hash);
+        let once = hash.value(Class::Numbers, "+12125550111");
+        for to in ["+12125550111", &once] {
+            check(&hash, to, &once);
+        }
+        check(&treated(Treatment::Drop), "", "not kept");
     }
 
     #[test]

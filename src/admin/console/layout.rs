@@ -16,6 +16,7 @@ pub(super) enum NavPage {
     Search,
     DeadLetters,
     Forwards,
+    Notifications,
     Senders,
     Refusals,
     Help,
@@ -23,11 +24,19 @@ pub(super) enum NavPage {
     Elsewhere,
 }
 
-const PAGES: [(NavPage, &str, &str); 7] = [
+impl NavPage {
+    /// Whether it has something to show only where something is sent.
+    fn is_of_sending(self) -> bool {
+        matches!(self, Self::Notifications | Self::Senders)
+    }
+}
+
+const PAGES: [(NavPage, &str, &str); 8] = [
     (NavPage::Now, "/", "Now"),
     (NavPage::Search, "/search", "Search"),
     (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
     (NavPage::Forwards, "/forwards", "Forwards"),
+    (NavPage::Notifications, "/notifications", "Notifications"),
     (NavPage::Senders, "/senders", "Senders"),
     (NavPage::Refusals, "/refusals", "Refusals"),
     (NavPage::Help, help::ROOT, "Help"),
@@ -44,7 +53,7 @@ pub(super) fn page(
     let top = html! {
         nav aria-label="Pages" {
             @for (page, path, name) in PAGES {
-                @if page != NavPage::Senders || admin.sends() {
+                @if !page.is_of_sending() || admin.sends() {
                     a href=(path) aria-current=[(page == current).then_some("page")] { (name) }
                 }
             }

@@ -29,7 +29,10 @@ pub(super) async fn page(
         Ok((state, unknown)) => {
             html! {
                 (senders(&admin, &state))
-                p { a href="/suppressions" { "Who must not be reached" } }
+                p {
+                    a href="/notifications" { "What was asked for" } ", and "
+                    a href="/suppressions" { "who must not be reached" } "."
+                }
                 (unknowns(&admin, &unknown))
             }
         }
@@ -145,7 +148,7 @@ fn unknowns(admin: &Admin, unknown: &[Unknown]) -> Markup {
     if unknown.is_empty() {
         return html! {};
     }
-    let now = admin.clock.now();
+    let (now, privacy) = (admin.clock.now(), admin.privacy.now());
     html! {
         h2 { (number_of(unknown.len() as u64, "message", "messages")) " of unknown outcome" }
         p {
@@ -158,9 +161,9 @@ fn unknowns(admin: &Admin, unknown: &[Unknown]) -> Markup {
                 @for one in unknown {
                     tr {
                         td { (format::time(one.written_at, now)) }
-                        td { a href={ "/search?q=" (format::in_path(&one.to)) } { (one.to) } }
+                        td { (format::address(&one.to, &privacy)) }
                         td { (one.sender) }
-                        td { code { (one.notification) } }
+                        td { (format::notification(&one.notification)) }
                         td { (number_of(one.looks.into(), "time", "times")) }
                         td { (one.reason.as_deref().unwrap_or_default().replace('_', " ")) }
                     }

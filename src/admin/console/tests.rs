@@ -1,6 +1,7 @@
 //! The console from outside, before a real store: who gets in, what gets out.
 
 mod contrast;
+mod notifications;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +22,15 @@ use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/",
     "/search",
     "/search?q=CA1",
     "/sid/CA9",
     "/dead-letters",
     "/forwards",
+    "/notifications",
+    "/notifications/NT1",
     "/senders",
     "/suppressions",
     "/refusals",

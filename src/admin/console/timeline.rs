@@ -120,38 +120,38 @@ fn whole(
 fn attempt(asked: &AskedFor, now: Timestamp) -> Markup {
     let AskedFor { notification, attempt } = asked;
     html! {
-        h2 { "Sent by offhook" }
-        ol class="timeline" {
-            li class="plain" {
-                div class="head" {
-                    (format::time(notification.created_at, now))
-                    span class="status plain" { "asked" }
-                    span class="note" { (notification.purpose.as_str()) " from " (notification.sender) }
-                }
-                p class="note" {
-                    "Notification " code { (notification.id) } " is " (notification.state.as_str())
-                    @if let Some(why) = &notification.reason { " (" (why) ")" }
-                    @if let Some(reference) = &notification.reference { ". Reference: " code { (reference) } }
-                }
-            }
-            @if let Some(written_at) = attempt.written_at {
-                li class="plain" {
-                    div class="head" {
-                        (format::time(written_at, now))
-                        span class="status plain" { @if attempt.confirm.is_some() { "called" } @else { "sent" } }
-                        span class="note" {
-                            "attempt " (attempt.number) " is " (attempt.state.as_str())
-                            @if let Some(confirm) = attempt.confirm { ", confirmed by: " (confirm.as_str()) }
-                            @if attempt.tries > 1 { ", after " (number_of(attempt.tries, "request", "requests")) }
-                        }
-                    }
-                    @if attempt.sids.len() > 1 {
-                        p class="odd" { "Twilio has it under several SIDs: " (attempt.sids.join(", ")) }
-                    }
-                }
-            }
-        }
-    }
+           h2 { "Sent by offhook" }
+           ol class="timeline" {
+               li class="plain" {
+                   div class="head" {
+                       (format::time(notification.created_at, now))
+                       span class="status plain" { "asked" }
+                       span class="note" { (notification.purpose.as_str()) " from " (notification.sender) }
+                   }
+                   p class="note" {
+    "Notification " (format::notification(&notification.id)) " is " (notification.state.as_str())
+                       @if let Some(why) = &notification.reason { " (" (why) ")" }
+                       @if let Some(reference) = &notification.reference { ". Reference: " code { (reference) } }
+                   }
+               }
+               @if let Some(written_at) = attempt.written_at {
+                   li class="plain" {
+                       div class="head" {
+                           (format::time(written_at, now))
+                           span class="status plain" { @if attempt.confirm.is_some() { "called" } @else { "sent" } }
+                           span class="note" {
+                               "attempt " (attempt.number) " is " (attempt.state.as_str())
+                               @if let Some(confirm) = attempt.confirm { ", confirmed by: " (confirm.as_str()) }
+                               @if attempt.tries > 1 { ", after " (number_of(attempt.tries, "request", "requests")) }
+                           }
+                       }
+                       @if attempt.sids.len() > 1 {
+                           p class="odd" { "Twilio has it under several SIDs: " (attempt.sids.join(", ")) }
+                       }
+                   }
+               }
+           }
+       }
 }
 
 fn summary(current: &CurrentStatus, now: Timestamp) -> Markup {
@@ -208,7 +208,7 @@ fn parameters_of_ones_own(own: &Own) -> Markup {
     }
 }
 
-fn error_line(code: &str) -> Markup {
+pub(super) fn error_line(code: &str) -> Markup {
     html! {
         p class="error-code" {
             "Error " (format::error_code(code))
@@ -258,7 +258,7 @@ fn event(entry: &Entry, now: Timestamp) -> Markup {
     }
 }
 
-fn again(times: &[Timestamp], now: Timestamp) -> Markup {
+pub(super) fn again(times: &[Timestamp], now: Timestamp) -> Markup {
     let last = times.last().map(|at| format::minute(*at, now)).unwrap_or_default();
     html! {
         span class="tag" title={ "Last at " (last) ", as far as this process remembers" } {

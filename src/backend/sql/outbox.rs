@@ -15,6 +15,7 @@ pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;
 pub(in crate::backend) mod steps;
 pub(in crate::backend) mod suppressions;
+pub(in crate::backend) mod trail;
 pub(in crate::backend) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};

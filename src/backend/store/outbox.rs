@@ -7,11 +7,11 @@ use crate::backend::outbox::{
     Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Concluded, FollowUp,
     FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked, NewNotification,
     NewSuppression, Notification, NotificationSearch, Outcome, OverStep, Overdue, Search,
-    SendingState, Settled, StepRow, Suppression, Unknown, WriteAsk, Written,
+    SendingState, Settled, StepRow, Suppression, Trail, Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
     answer, ask, calls, claim, failed, follow_ups, forget, look, settle, state, steps,
-    suppressions, write,
+    suppressions, trail, write,
 };
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
@@ -70,6 +70,13 @@ impl Outbox {
     ) -> Result<Option<(Notification, Vec<Attempt>)>, BackendError> {
         on_store!(self, outbox => outbox
             .read(async |on| ask::find_by_attempt(on, attempt).await)
+            .await)
+    }
+
+    /// What became of the attempts of a notification, in their order.
+    pub async fn trails(&self, notification: &str) -> Result<Vec<Trail>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| trail::trails(on, notification).await)
             .await)
     }
 
