@@ -1,6 +1,7 @@
 //! `offhook doctor`: examines a deployment, and says what to fix. Each check is bounded, and changes nothing; at the end it
 //! sends one made-up callback.
 
+mod calls;
 mod disk;
 mod files;
 mod finding;
@@ -101,7 +102,8 @@ impl Doctor {
         let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
         if let Some(sending) = sends {
             findings.extend(sending::look(sending, config.clock).await);
-            findings.push(numbers::look(file, config).await);
+            findings.extend(calls::look(sending).await);
+            findings.extend(numbers::look(file, config).await);
         }
         // A callback that cannot arrive would only repeat a failure.
         let broken = findings.iter().any(|finding| finding.verdict == Verdict::Failure);

@@ -136,7 +136,8 @@ async fn a_list_goes_in_and_comes_out_and_its_bad_lines_are_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
-    let sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+    let calls = "[[sender]]\nname = \"night\"\nfrom = \"+15005550006\"\nkind = \"voice\"\n";
+    let sending = Sending::with(Mode::Embedded, Behaviour::default(), calls).await;
     let settings = sending.testbed.settings.clone();
     sending.simulator.add_number("+15550100");
     let said = run(&settings, &["doctor"]).well();
@@ -145,6 +146,9 @@ async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
         "active",
         "and is in the store",
         "1 of 1 numbers and Messaging Services lack a fallback URL or a status callback (+15550100)",
+        "/voice-confirm, which takes the keys",
+        "may have 1 call open at a time",
+        "the number of sender night is not one of its account",
     ] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
