@@ -273,7 +273,7 @@ fn watch_feed(
 fn count_calls(config: &Config, reader: Reads, metrics: Metrics, tasks: &mut Tasks) {
     metrics.show_calls_limit(config.calls.limit);
     let (max_age, clock) = (config.calls.max_age, config.clock);
-    let show = move |calls| metrics.show_calls(calls);
+    let show = move |in_progress| metrics.show_in_progress(in_progress);
     let calls = CallsInProgress { reader, max_age, clock, show };
     tasks.spawn("watch of calls", calls.run(tasks.stop()));
 }

@@ -191,6 +191,13 @@ pub(super) const CONDITIONS: &[Condition] = &[
         waiting::dead_letters,
     ),
     row("OffhookSendLate", Warning, SENDERS, "sending-late", sending::late),
+    row(
+        "OffhookCallsNearLimit",
+        Warning,
+        SENDERS,
+        "calls-near-their-limit",
+        sending::calls_near_limit,
+    ),
     row("OffhookSendUnknown", Warning, SENDERS, "outcome-unknown", sending::unknown),
     row("OffhookSenderPaused", Warning, SENDERS, "sender-paused", sending::paused),
     row("OffhookSentTwice", Warning, SENDERS, "sent-twice", sending::duplicates),
@@ -226,6 +233,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
         outcomes::delivery_failures,
     ),
     row("OffhookConcurrentCalls", Warning, None, "concurrent-calls", outcomes::concurrent_calls),
+    row("OffhookFullConference", Warning, None, "full-conference", outcomes::full_conference),
     row("OffhookContradictedStatuses", Info, None, "contradicted-statuses", outcomes::contradicted),
     row(
         "OffhookRetiringSecretStillMatches",

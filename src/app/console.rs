@@ -43,6 +43,7 @@ pub(super) fn handles(
         below: metrics.durability().below.clone(),
         calls_in_progress: metrics.calls().in_progress.clone(),
         calls_limit: metrics.calls().limit.clone(),
+        participants: metrics.calls().participants.clone(),
         reload_successful: reloads.last_successful.clone(),
         retention: Table::ALL.into_iter().map(|table| of_table(retention, table)).collect(),
         forwards: Vec::new(),
@@ -55,6 +56,8 @@ fn account(metrics: &AccountMetrics) -> AccountHandles {
         name: metrics.name.clone(),
         requests: Sent::ALL.map(|sent| metrics.of(sent).clone()).into(),
         throttled: metrics.of(Sent::Throttled).clone(),
+        calls: metrics.calls.clone(),
+        calls_limit: metrics.calls_limit.clone(),
     }
 }
 

@@ -12,12 +12,15 @@ use crate::backend::outbox::{Concluded, HungUp};
 use crate::dispatch::decision::Escalation;
 use crate::dispatch::gates::Gate;
 use crate::dispatch::rejection::Reason;
-use crate::dispatch::{NotificationState, Purpose};
+use crate::dispatch::{Channel, NotificationState, Purpose};
 use crate::labels::{Label as _, labels};
-use crate::metrics::{Counters, metrics, show};
+use crate::metrics::{Counters, Histograms, metrics, show};
 
 /// Buckets in seconds, from a slot that was met to one that an outage has delayed for minutes.
 const LATENESS: &[f64] = &[0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0];
+/// Buckets in seconds, from a delivery report that comes at once to a phone that was off for days.
+const CONFIRMED: &[f64] =
+    &[1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0];
 /// Buckets in seconds, up to the time-out of a request.
 const REQUESTS: &[f64] = &[0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
@@ -51,6 +54,8 @@ metrics! {
         lateness: Histogram = "offhook_send_lateness_seconds" in LATENESS,
         /// Notifications that were settled, by how
         outcomes: Counters<NotificationState> = "offhook_notifications_total" by ["outcome"],
+        /// Time from the request for a notification until it was confirmed, by what confirmed it
+        confirmed: Histograms<Channel> = "offhook_notification_confirmed_seconds" by ["channel"] in CONFIRMED,
         /// Errors of messages, by what they mean
         errors: Counters<Reason> = "offhook_send_errors_total" by ["reason"],
         /// Times that a gate held a message
@@ -114,6 +119,7 @@ pub struct SendMetrics {
     duration: Histogram,
     lateness: Histogram,
     outcomes: Counters<NotificationState>,
+    confirmed: Histograms<Channel>,
     errors: Counters<Reason>,
     held: Counters<Gate>,
     refused: Counters<Gate>,
@@ -131,8 +137,10 @@ pub struct AccountMetrics {
     /// Requests by [`Sent`], in its order.
     requests: Vec<IntCounter>,
     writing: IntGauge,
-    calls: IntGauge,
-    calls_limit: IntGauge,
+    /// Its open calls, each with a permit.
+    pub calls: IntGauge,
+    /// How many calls it may have open; 0 if no sender calls.
+    pub calls_limit: IntGauge,
 }
 
 /// What stands in the store.
@@ -190,6 +198,7 @@ impl SendMetrics {
             duration: metrics.duration,
             lateness: metrics.lateness,
             outcomes: metrics.outcomes,
+            confirmed: metrics.confirmed,
             errors: metrics.errors,
             held: metrics.held,
             refused: metrics.refused,
@@ -245,6 +254,9 @@ impl SendMetrics {
     pub fn concluded(&self, concluded: &Concluded) {
         concluded.outcomes.iter().for_each(|state| self.settled(*state));
         concluded.begun.iter().for_each(|why| self.escalations.of(*why).inc());
+        for (channel, took) in &concluded.confirmed {
+            self.confirmed.of(*channel).observe(took.as_secs_f64());
+        }
     }
 
     /// Counts steps that have begun for this reason.
@@ -329,6 +341,21 @@ mod tests {
         metrics.requested("AC9", Sent::Accepted, Duration::from_millis(100));
         assert_eq!(Sent::ALL.map(|sent| metrics.accounts[0].of(sent).get()), [1; 6]);
         assert_eq!(metrics.duration.get_sample_count(), 7);
+    }
+
+    #[test]
+    fn a_confirmation_is_timed_by_its_channel() {
+        let metrics = SendMetrics::register(&Registry::new(), &testing::config());
+        let metrics = metrics.expect("new names");
+        metrics.concluded(&Concluded {
+            outcomes: vec![NotificationState::Confirmed],
+            confirmed: vec![(Channel::Call, Duration::from_secs(40))],
+            begun: Vec::new(),
+        });
+        let of = |channel| metrics.confirmed.of(channel);
+        let sums = [of(Channel::Call).get_sample_sum(), of(Channel::Message).get_sample_sum()];
+        assert_eq!(sums, [40.0, 0.0]);
+        assert_eq!(metrics.outcomes.of(NotificationState::Confirmed).get(), 1);
     }
 
     #[test]

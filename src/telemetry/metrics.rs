@@ -19,6 +19,7 @@ use crate::metrics::{Counters, metrics, show};
 use crate::outage::Outage;
 use crate::pipeline::{CommitError, CommitFailure, Observed, Observer, Outcome, SourceError};
 use crate::spans::{self, Role, Spans};
+use crate::upkeep::calls::InProgress;
 
 /// From half a millisecond, a commit on a fast disk, to the longest wait there is.
 const SECONDS: [f64; 14] =
@@ -73,6 +74,8 @@ metrics! {
     pub struct Calls {
         /// Calls in the store whose status is not final, the very old ones left out
         pub in_progress: IntGauge = "offhook_calls_in_progress",
+        /// Participants of the open conference that has most of them, by the joins and leaves in the store
+        pub participants: IntGauge = "offhook_conference_participants",
         /// How many calls there may be, as configured; 0 if unknown
         pub limit: IntGauge = "offhook_calls_limit",
     }
@@ -190,9 +193,10 @@ impl Metrics {
         show(&self.0.calls.limit, limit);
     }
 
-    /// Shows how many calls are in progress.
-    pub fn show_calls(&self, in_progress: u64) {
-        show(&self.0.calls.in_progress, in_progress);
+    /// Shows how many calls are in progress, and how full conferences are.
+    pub fn show_in_progress(&self, InProgress { calls, participants }: InProgress) {
+        show(&self.0.calls.in_progress, calls);
+        show(&self.0.calls.participants, participants);
     }
 
     /// Shows how many events wait behind the stream.

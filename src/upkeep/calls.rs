@@ -1,5 +1,5 @@
-//! [`CallsInProgress`]: periodically reads from the store how many calls are in progress. So the number is right after
-//! a restart, whichever process stored the events and whichever callback was lost.
+//! [`CallsInProgress`]: periodically reads from the store how many calls are in progress, and how many participants the
+//! fullest conference has. So the numbers are right after a restart, whichever process stored the events.
 
 use std::time::Duration;
 
@@ -7,12 +7,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::rest;
-use crate::backend::Reads;
+use crate::backend::{BackendError, Reads};
 use crate::clock::Clock;
 use crate::outage::Outage;
 
 /// The interval of the counts: shorter than that of scrapes. The store answers from an index of open calls.
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a conference counts as open before its last callback is presumed lost: no call lasts longer.
+const CONFERENCE_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is in progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InProgress {
+    /// Calls.
+    pub calls: u64,
+    /// Participants of the conference that has most of them.
+    pub participants: u64,
+}
 
 /// Counts the calls in progress.
 #[derive(Debug)]
@@ -23,17 +35,16 @@ pub struct CallsInProgress<S> {
     pub max_age: Duration,
     /// What the age of a call is measured by.
     pub clock: Clock,
-    /// Takes the number. While the store does not answer, the last one stays.
+    /// Takes the numbers. While the store does not answer, the last ones stay.
     pub show: S,
 }
 
-impl<S: Fn(u64) + Send> CallsInProgress<S> {
+impl<S: Fn(InProgress) + Send> CallsInProgress<S> {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let outage = Outage::default();
         loop {
-            let since = self.clock.now().before(self.max_age);
-            match self.reader.calls_in_progress(since).await {
+            match self.count().await {
                 Ok(in_progress) => {
                     (self.show)(in_progress);
                     if let Some(over) = outage.ends() {
@@ -51,6 +62,16 @@ impl<S: Fn(u64) + Send> CallsInProgress<S> {
                 return;
             }
         }
+    }
+}
+
+impl<S> CallsInProgress<S> {
+    async fn count(&self) -> Result<InProgress, BackendError> {
+        let now = self.clock.now();
+        Ok(InProgress {
+            calls: self.reader.calls_in_progress(now.before(self.max_age)).await?,
+            participants: self.reader.participants(now.before(CONFERENCE_MAX_AGE)).await?,
+        })
     }
 }
 
@@ -93,7 +114,7 @@ mod tests {
             reader: Store::Sqlite(Handles::new(&store)).reads(),
             max_age: Duration::from_secs(60),
             clock: Clock::Fixed(at(100)),
-            show: move |calls| show.send(calls).expect("it is awaited"),
+            show: move |counted| show.send(counted).expect("it is awaited"),
         };
         let stop = CancellationToken::new();
         let counted = async {
@@ -102,6 +123,6 @@ mod tests {
             counted
         };
         let ((), counted) = tokio::join!(calls.run(stop.clone()), counted);
-        assert_eq!(counted, Some(1));
+        assert_eq!(counted, Some(InProgress { calls: 1, participants: 0 }));
     }
 }

@@ -40,6 +40,20 @@ pub(super) fn concurrent_calls(evidence: &Evidence<'_>) -> Vec<Sign> {
     ))]
 }
 
+/// Twilio takes no more of them into a conference.
+/// <https://www.twilio.com/docs/voice/twiml/conference#attributes-maxParticipants>
+const MOST_PARTICIPANTS: u64 = 250;
+
+pub(super) fn full_conference(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let participants = evidence.vitals.now.participants;
+    let text = format!(
+        "A conference has {} participants. At {MOST_PARTICIPANTS}, Twilio refuses further ones.",
+        count(participants)
+    );
+    // More than 80 %.
+    (participants * 5 > MOST_PARTICIPANTS * 4).then(|| Sign::new(text)).into_iter().collect()
+}
+
 pub(super) fn contradicted(evidence: &Evidence<'_>) -> Vec<Sign> {
     let times = evidence.rose(minutes(60), |sample| sample.contradicted);
     let text = format!(

@@ -1,7 +1,8 @@
 //! What is not sent, or not as it should be.
 
 use super::{Evidence, Sign, minutes};
-use crate::admin::console::format::{number_of, seconds};
+use crate::admin::console::format::{count, number_of, seconds};
+use crate::admin::last_hour::Sample;
 
 /// What may be sent leaves within seconds.
 const LATE_S: f64 = 60.0;
@@ -30,6 +31,35 @@ pub(super) fn throttled(evidence: &Evidence<'_>) -> Vec<Sign> {
         )))
     });
     signs.collect()
+}
+
+/// Whether more than 80 % of the calls of an account are open, of as many as there may be.
+fn is_near_limit(sample: &Sample, name: &str) -> bool {
+    let mut accounts = sample.sending.calls.iter();
+    accounts.any(|(known, open, limit)| known == name && open * 5 > limit * 4)
+}
+
+/// A limit that is reached for a moment is used; one that stays reached holds calls up.
+pub(super) fn calls_near_limit(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let (vitals, window) = (evidence.vitals, minutes(5));
+    let (now, since) = (&vitals.now, vitals.before(window));
+    if now.at.since(since.at) < window {
+        return Vec::new();
+    }
+    let samples = vitals.samples.iter().filter(|sample| sample.at >= since.at);
+    let window: Vec<&Sample> = samples.chain([now]).collect();
+    let accounts = now.sending.calls.iter();
+    let signs = accounts.filter(|(name, ..)| window.iter().all(|it| is_near_limit(it, name)));
+    signs
+        .map(|(name, open, limit)| {
+            Sign::new(format!(
+                "{} of the {} that account {name} may have are open, and as many have been for 5 minutes. At the limit, \
+                 calls wait for one to end, at most until their deadlines.",
+                count(*open),
+                number_of(*limit, "call", "calls"),
+            ))
+        })
+        .collect()
 }
 
 pub(super) fn late(evidence: &Evidence<'_>) -> Vec<Sign> {

@@ -47,6 +47,28 @@ fn requested(all: u64, throttled: u64) -> Vitals {
     counted(|now| now.sending.requests.push(("main".to_owned(), all, throttled)))
 }
 
+/// This many calls of an account are open, of 10 that there may be, for as many minutes.
+fn calling(open: u64, minutes: usize) -> Vitals {
+    changed(|vitals| {
+        let calls = vec![("main".to_owned(), open, 10)];
+        vitals.samples[60 - minutes..].iter_mut().for_each(|it| it.sending.calls = calls.clone());
+        vitals.now.sending.calls = calls;
+    })
+}
+
+#[test]
+fn calls_are_near_their_limit_once_they_have_been_for_5_minutes() {
+    let is_named = |vitals: &Vitals| {
+        verdict(vitals, &[]).iter().any(|found| found.alert == Some("OffhookCallsNearLimit"))
+    };
+    assert!(is_named(&calling(9, 5)));
+    assert!(!is_named(&calling(9, 4)), "for less");
+    assert!(!is_named(&calling(8, 5)), "80 % is not more than that");
+    let mut young = calling(9, 5);
+    young.samples.drain(..58);
+    assert!(!is_named(&young), "a process does not know what was before it");
+}
+
 /// Each alert, and the least that it is about.
 fn scenes() -> Vec<(&'static str, Vitals)> {
     let refused = |reason| counted(|now| now.refusals.add(reason, 1));
@@ -120,6 +142,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             "OffhookConcurrentCalls",
             counted(|now| (now.calls_in_progress, now.calls_limit) = (41, 50)),
         ),
+        ("OffhookFullConference", counted(|now| now.participants = 201)),
         ("OffhookContradictedStatuses", counted_once(|now| &mut now.contradicted)),
         (
             "OffhookRetiringSecretStillMatches",
@@ -134,6 +157,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookForwardLate", forwarded(|forward| forward.lag = 601.0)),
         ("OffhookForwardGivenUp", forwarded(|forward| forward.given_up = 1)),
         ("OffhookSendLate", counted(|now| (now.sending.due, now.sending.oldest_due) = (1, 60.1))),
+        ("OffhookCallsNearLimit", calling(9, 5)),
         ("OffhookSendUnknown", counted_once(|now| &mut now.sending.unknown)),
         ("OffhookSenderPaused", counted(|now| now.sending.paused.push("alerts".to_owned()))),
         ("OffhookSentTwice", counted_once(|now| &mut now.sending.duplicates)),
@@ -228,12 +252,14 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookForwardDown",
             "OffhookForwardLate",
             "OffhookRetentionHeld",
+            "OffhookCallsNearLimit",
             "OffhookSendUnknown",
             "OffhookSenderPaused",
             "OffhookDeadLetters",
             "OffhookBlockedByAnotherGroup",
             "OffhookReloadFailed",
             "OffhookConcurrentCalls",
+            "OffhookFullConference",
         ];
         assert_eq!(named(&later), gauge.contains(&alert), "{alert}");
     }

@@ -44,6 +44,7 @@ pub struct Handles {
     pub below: GaugeVec,
     pub calls_in_progress: IntGauge,
     pub calls_limit: IntGauge,
+    pub participants: IntGauge,
     pub reload_successful: IntGauge,
     /// One of each table.
     pub retention: Vec<TableHandles>,
@@ -91,7 +92,7 @@ pub struct ForwardHandles {
     pub disabled: Vec<(Disabled, IntGauge)>,
 }
 
-/// Metrics of the requests of one account.
+/// Metrics of what is sent for one account.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is described where it is declared")]
 pub struct AccountHandles {
@@ -99,6 +100,8 @@ pub struct AccountHandles {
     /// By what came of them, all of them together.
     pub requests: Vec<IntCounter>,
     pub throttled: IntCounter,
+    pub calls: IntGauge,
+    pub calls_limit: IntGauge,
 }
 
 /// Metrics of sending.

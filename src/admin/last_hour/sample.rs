@@ -54,6 +54,8 @@ pub(crate) struct Sample {
     pub(crate) below: Vec<Backend>,
     pub(crate) calls_in_progress: u64,
     pub(crate) calls_limit: u64,
+    /// Of the fullest conference.
+    pub(crate) participants: u64,
     /// Whether what was written last is wrong, so that an older configuration is in force.
     pub(crate) reload_failed: bool,
     /// By table.
@@ -70,6 +72,8 @@ pub(crate) struct Sample {
 pub(crate) struct SendSample {
     /// Each account with its requests, and those of them that were throttled.
     pub(crate) requests: Vec<(String, u64, u64)>,
+    /// Each account that calls with its open calls, and how many there may be.
+    pub(crate) calls: Vec<(String, u64, u64)>,
     pub(crate) paused: Vec<String>,
     pub(crate) due: u64,
     /// Seconds.
@@ -89,8 +93,12 @@ impl SendSample {
             let all = account.requests.iter().map(IntCounter::get).sum();
             (account.name.clone(), all, account.throttled.get())
         });
+        let calls = handles.accounts.iter().map(|account| {
+            (account.name.clone(), whole(&account.calls), whole(&account.calls_limit))
+        });
         Self {
             requests: requests.collect(),
+            calls: calls.filter(|(.., limit)| *limit > 0).collect(),
             paused: paused.map(|(name, _)| name.clone()).collect(),
             due: whole(&handles.due),
             oldest_due: handles.oldest_due.get(),
@@ -170,6 +178,7 @@ impl Sample {
             circuit_open: handles.circuit_open.get() > 0,
             below: below(handles),
             calls_in_progress: whole(&handles.calls_in_progress),
+            participants: whole(&handles.participants),
             calls_limit: whole(&handles.calls_limit),
             reload_failed: handles.reload_successful.get() == 0,
             retention_errors: Counts::of(retention.map(|table| (table.name, table.errors.get()))),

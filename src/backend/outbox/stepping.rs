@@ -90,6 +90,8 @@ pub struct OverStep {
 pub struct Concluded {
     /// Where those stand now that stood elsewhere before.
     pub outcomes: Vec<NotificationState>,
+    /// What confirmed those that are confirmed now, and how long after they were asked for.
+    pub confirmed: Vec<(Channel, Duration)>,
     /// Steps that have begun, each for this reason.
     pub begun: Vec<Escalation>,
 }

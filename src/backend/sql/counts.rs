@@ -31,6 +31,27 @@ pub(in crate::backend) fn calls_in_progress<DB: Dialect>(
     sql
 }
 
+/// How many participants the fullest conference has that began after `since` and has no final status, by those of its
+/// events that say that one joined or left; no more than `most` conferences are looked at, the latest.
+pub(in crate::backend) fn participants<DB: Dialect>(
+    since: Timestamp,
+    most: u32,
+) -> QueryBuilder<DB> {
+    let mut sql = QueryBuilder::new(
+        "SELECT coalesce(max(CASE WHEN present > 0 THEN present ELSE 0 END), 0) FROM (SELECT \
+         sum(CASE events.status WHEN 'participant-join' THEN 1 ELSE -1 END) AS present FROM (SELECT sid, account \
+         FROM statuses",
+    );
+    sql.push(format_args!(" WHERE resource = 'conference' AND {}", DB::NOT_FINAL));
+    DB::push_time(sql.push(" AND first_seen > "), since);
+    sql.push(format_args!(
+        " ORDER BY first_seen DESC LIMIT {most}) AS open JOIN events ON events.sid = open.sid \
+         AND events.account = open.account WHERE events.kind = 'conference' \
+         AND events.status IN ('participant-join', 'participant-leave') GROUP BY open.sid, open.account) AS conferences"
+    ));
+    sql
+}
+
 /// Events by kind, as [`Counts::events`] has them.
 pub(in crate::backend) fn events<DB: Dialect>(since: Timestamp) -> QueryBuilder<DB> {
     let mut sql = QueryBuilder::new("SELECT kind, count(*) FROM events WHERE received_at >= ");

@@ -19,12 +19,13 @@ pub(in crate::backend) mod trail;
 pub(in crate::backend) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::session::{Cells, Session, params};
 use crate::backend::BackendError;
 use crate::backend::outbox::Concluded;
 use crate::dispatch::outcome::{self, Standing};
-use crate::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown, Purpose};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 use crate::pipeline::CommitError;
@@ -85,6 +86,18 @@ async fn lock_standing<S: Session>(
     Ok(())
 }
 
+/// Which of these attempts of a notification confirms it, by its channel, and how long after it was asked for.
+fn confirmed(attempts: &[&Cells]) -> Result<Option<(Channel, Duration)>, sqlx::Error> {
+    for row in attempts.iter().rev() {
+        if row.parsed("state", AttemptState::parse)? == AttemptState::Confirmed {
+            let times = row.time("clock")?.zip(row.time("created_at")?);
+            let took = times.map(|(now, asked)| now.since(asked)).unwrap_or_default();
+            return Ok(Some((row.parsed("channel", Channel::parse)?, took)));
+        }
+    }
+    Ok(None)
+}
+
 /// Brings notifications to where their attempts stand: the next step of one begins, or it is settled. They must be
 /// locked.
 async fn conclude<S: Session>(
@@ -93,9 +106,11 @@ async fn conclude<S: Session>(
 ) -> Result<Concluded, sqlx::Error> {
     let sql = format!(
         "SELECT n.id, n.state AS now, n.on_unknown, n.route IS NOT NULL AS has_steps, a.state, a.reason, \
-         a.look_at IS NOT NULL AS looked_for, a.step, {} \
+         a.look_at IS NOT NULL AS looked_for, a.step, a.channel, {}, {}, {} AS clock \
          FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE {} ORDER BY n.id, a.number",
         S::time("a.written_at"),
+        S::time("n.created_at"),
+        S::time_of(S::NOW),
         S::among("n.id", 1)
     );
     let rows = session.rows(&sql, params![notifications.to_vec()]).await?;
@@ -124,6 +139,9 @@ async fn conclude<S: Session>(
             outcome
         };
         if outcome.state != now {
+            if outcome.state == NotificationState::Confirmed {
+                concluded.confirmed.extend(confirmed(&rows)?);
+            }
             concluded.outcomes.push(outcome.state);
             changed.entry((outcome.state.as_str(), outcome.reason)).or_default().push(id);
         }

@@ -81,6 +81,14 @@ impl Query {
         self.count(counts::calls_in_progress(since, most)).await
     }
 
+    pub(in crate::backend) async fn participants(
+        &self,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<u64, BackendError> {
+        self.count(counts::participants(since, most)).await
+    }
+
     pub(in crate::backend) async fn received(
         &self,
         from: Timestamp,

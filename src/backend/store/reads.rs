@@ -13,6 +13,9 @@ impl Reads {
     /// Far more calls than an account may have at a time, and milliseconds to count.
     pub const MOST_CALLS: u32 = 100_000;
 
+    /// Open conferences of which the participants are counted: of a full one, some hundred events are read.
+    pub const MOST_CONFERENCES: u32 = 200;
+
     /// The current status of a SID in each account that has reported it, at most
     /// [`ACCOUNTS`](crate::backend::search::ACCOUNTS).
     pub async fn statuses_of(&self, sid: &str) -> Result<Vec<CurrentStatus>, BackendError> {
@@ -34,6 +37,13 @@ impl Reads {
     /// than [`Reads::MOST_CALLS`] are counted.
     pub async fn calls_in_progress(&self, since: Timestamp) -> Result<u64, BackendError> {
         on_store!(self, query => query.calls_in_progress(since, Self::MOST_CALLS).await)
+    }
+
+    /// How many participants the fullest conference has of which the first event came after `since`, by those of its
+    /// events that say that one joined or left; 0 if none is open. No more than [`Reads::MOST_CONFERENCES`] are looked
+    /// at, the latest.
+    pub async fn participants(&self, since: Timestamp) -> Result<u64, BackendError> {
+        on_store!(self, query => query.participants(since, Self::MOST_CONFERENCES).await)
     }
 
     /// How many events were received from `from` on and before `to`; no more than `most` are counted.

@@ -288,6 +288,27 @@ async fn counts_are_of_what_came_since_then(store: Store<impl Sink>) {
     let status = |resource: &str, status: &str, n| (resource.to_owned(), status.to_owned(), n);
     assert_eq!(counts.statuses, [status("call", "busy", 1), status("message", "failed", 3)]);
     assert_eq!(counts.errors, [("30005".to_owned(), 2), ("30003".to_owned(), 1)]);
+
+    // Of three conferences one is over and one is old. Sequence numbers tell participants apart.
+    let numbered = |sid: &str, number: usize, status: &str, seconds: i64| Event {
+        key: EventKey::of(&[sid, &number.to_string(), status]).expect("printable"),
+        ..event(Resource::Conference, sid, status, seconds, "")
+    };
+    let joins = |sid: &'static str, many: usize, seconds: i64| {
+        (0..many).map(move |number| numbered(sid, number, "participant-join", seconds))
+    };
+    let of_old = joins("CF1", 9, -100).collect::<Vec<_>>();
+    let over = joins("CF2", 7, 1).chain([numbered("CF2", 8, "conference-end", 2)]);
+    let open = joins("CF3", 5, 1).chain([
+        numbered("CF3", 6, "participant-leave", 2),
+        numbered("CF3", 7, "participant-mute", 2),
+    ]);
+    // Of another account, and of one that has lost its joins.
+    let theirs = joins("CF3", 3, 1).map(|event| Event { account: "AC2".to_owned(), ..event });
+    let lost = [numbered("CF4", 1, "participant-leave", 1)];
+    assert_eq!(store.reader.participants(at(0)).await, Ok(0), "none is open");
+    store.store(of_old.into_iter().chain(over).chain(open).chain(theirs).chain(lost)).await;
+    assert_eq!(store.reader.participants(at(0)).await, Ok(4));
 }
 
 async fn nothing_that_is_typed_breaks_a_search(store: Store<impl Sink>) {

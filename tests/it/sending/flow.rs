@@ -22,6 +22,11 @@ async fn a_message_is_confirmed_by_its_callbacks(mode: Mode) {
     ask["reference"] = json!("order-1");
     let id = sending.ask(&ask).await;
     let confirmed = sending.reaches(&id, "confirmed").await;
+    let timed = "offhook_notification_confirmed_seconds_count{channel=\"message\"}";
+    until("it is timed", async || {
+        (sending.offhook().client.metric(timed).await == 1.0).then_some(())
+    })
+    .await;
     let attempt = &confirmed["attempts"][0];
     assert_eq!((&attempt["state"], &attempt["tries"]), (&json!("confirmed"), &json!(1)));
     let ledger = sending.simulator.ledger();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use offhook::backend::outbox::{
-    Answered, Back, ClaimAsk, Looked, Outcome, Stop, WriteAsk, Written,
+    Answered, Back, ClaimAsk, Concluded, Looked, Outcome, Stop, Trail, WriteAsk, Written,
 };
-use offhook::dispatch::{AttemptState, NotificationState};
+use offhook::dispatch::{AttemptState, Channel, NotificationState};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 
 use super::{
@@ -19,7 +19,18 @@ pub(super) async fn callbacks_before_the_answer_settle_after_it(store: Store) {
     in_writing(outbox, &new(1)).await;
     without_an_id(&store, "SM1", ACCOUNT, "delivered").await;
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
-    assert_eq!(outbox.settle().await.expect("the store").confirmed, 1);
+    let settled = outbox.settle().await.expect("the store");
+    assert_eq!(settled.confirmed, 1);
+    let Concluded { outcomes, confirmed, .. } = settled.concluded;
+    assert_eq!(outcomes, [NotificationState::Confirmed]);
+    assert!(matches!(confirmed[..], [(Channel::Message, took)] if took < HOUR), "{confirmed:?}");
+    let trails = outbox.trails("ntf_1").await.expect("the store");
+    let [Trail { id, account, settled_at: Some(_), proven, .. }] = &trails[..] else {
+        panic!("{trails:?}")
+    };
+    assert_eq!((*id, account.as_str()), (AttemptId::new(1), ACCOUNT));
+    let proofs = proven.iter().map(|it| (it.sid.as_str(), it.by.as_str())).collect::<Vec<_>>();
+    assert_eq!(proofs, [("SM1", "answer")]);
     let confirmed = (NotificationState::Confirmed, vec![AttemptState::Confirmed]);
     assert_eq!(state(outbox, "ntf_1").await, confirmed);
 
