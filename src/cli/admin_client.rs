@@ -65,7 +65,7 @@ impl AdminArgs {
         };
         let token =
             self.token.clone().or_else(|| variable("OFFHOOK_ADMIN__TOKEN").map(SecretString::from));
-        Ok(AdminClient { base, token: token.or(configured) })
+        Ok(AdminClient { base, token: token.or(configured), token_in: "OFFHOOK_ADMIN__TOKEN" })
     }
 }
 
@@ -103,7 +103,8 @@ impl SendingArgs {
             let config = Config::load(&Sources::of_process(config), Role::All).ok()?;
             Some(config.outbound?.tokens.first()?.token.clone())
         };
-        Ok(AdminClient { token: given.or_else(configured), ..client })
+        let token = given.or_else(configured);
+        Ok(AdminClient { token, token_in: "OFFHOOK_SENDING_TOKEN", ..client })
     }
 }
 
@@ -119,6 +120,8 @@ fn with_scheme(url: &str) -> String {
 pub(super) struct AdminClient {
     base: String,
     token: Option<SecretString>,
+    /// The variable that the token may be in.
+    token_in: &'static str,
 }
 
 impl AdminClient {
@@ -206,10 +209,8 @@ impl AdminClient {
         match answer.status() {
             status if status.is_success() => Ok(answer),
             status @ StatusCode::UNAUTHORIZED => {
-                let detail = format!(
-                    "{} wants its token: set OFFHOOK_ADMIN__TOKEN, or add --token",
-                    self.base
-                );
+                let (base, token_in) = (&self.base, self.token_in);
+                let detail = format!("{base} wants its token: set {token_in}, or add --token");
                 Err(Refused { status, detail }.into())
             }
             status => {
