@@ -266,7 +266,11 @@ pub(in crate::backend) async fn asked<S: Session>(
         "notification = $1 AND number = $2 AND state = 'begun' AND over_at = $3{time} AND ask_at IS NOT NULL"
     );
     let of_step = params![notification, step.number, step.over_at];
-    match decision::after_asking(step.channel, step.purpose, said, step.over_for) {
+    let after = match is_known_since(session, step).await? {
+        true => AfterAsking::AskAgain(Duration::ZERO),
+        false => decision::after_asking(step.channel, step.purpose, said, step.over_for),
+    };
+    match after {
         AfterAsking::AskAgain(after) => {
             // Of a call that is over, nothing more is to be heard from Twilio.
             let sql = format!(
@@ -293,6 +297,17 @@ pub(in crate::backend) async fn asked<S: Session>(
         }
     }
     conclude(session, std::slice::from_ref(&step.notification)).await
+}
+
+/// Whether there was no SID to ask for, and there is one now: its callbacks are coming in.
+async fn is_known_since<S: Session>(session: &mut S, step: &OverStep) -> Result<bool, sqlx::Error> {
+    if step.sid.is_some() {
+        return Ok(false);
+    }
+    let sql = "SELECT id FROM attempts WHERE notification = $1 AND step = $2 AND sid IS NOT NULL \
+               AND state IN ('accepted', 'unknown')";
+    let known = session.row(sql, params![step.notification.as_str(), step.number]).await?;
+    Ok(known.is_some())
 }
 
 /// The steps of a notification, in their order.

@@ -162,6 +162,16 @@ pub(super) async fn the_next_step_begins_once_when_the_one_before_has_failed_or_
     answer(outbox, resend.attempt, unknown).await;
     let step = over(outbox, 6).await;
     assert_eq!(step.sid, None);
+    // Of another one a callback comes meanwhile, so that there is something to ask for.
+    let late = NewNotification { attempt: AttemptId::new(8), ..by_route(8) };
+    in_writing(outbox, &late).await;
+    let unknown = Outcome::Unknown { reason: "timeout".to_owned(), look_after: HOUR };
+    answer(outbox, late.attempt, unknown).await;
+    let of_late = over(outbox, 8).await;
+    hear(&store, says(8, "sent", &[])).await;
+    let said = outbox.asked_for(&of_late, Said::Answer, None).await.expect("the store");
+    assert_eq!(said.begun, []);
+    assert_eq!(over(outbox, 8).await.sid, Some(sid(8)));
     let said = outbox.asked_for(&step, Said::Answer, None).await.expect("the store");
     assert_eq!(said.begun, [Escalation::Time]);
     let absent = Looked::Absent { last: true, look_after: Duration::ZERO };
