@@ -1,4 +1,4 @@
-//! Asks Twilio before the next step of a route begins: a callback that is late, or lost, must not ring somebody whose
+//! Asks Twilio before the next step of a route begins: a callback that is late, or lost, must not ring a recipient whose
 //! message arrived.
 
 use std::time::Duration;

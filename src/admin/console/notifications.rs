@@ -173,7 +173,7 @@ fn row(admin: &Admin, one: &Notification) -> Markup {
     }
 }
 
-/// A reason: Twilio's code, which leads to Twilio's page about it, or a word of ours.
+/// A reason: Twilio's code, which leads to Twilio's page about it, or one of offhook's words.
 fn why(reason: &str) -> Markup {
     html! {
         @if meaning(reason).is_some() { (format::error_code(reason)) } @else { (reason.replace('_', " ")) }

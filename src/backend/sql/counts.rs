@@ -37,18 +37,18 @@ pub(in crate::backend) fn participants<DB: Dialect>(
     since: Timestamp,
     most: u32,
 ) -> QueryBuilder<DB> {
+    // The events are looked up for each, by its SID: by the account, a planner that knows little of young tables reads all of
+    // the account's.
     let mut sql = QueryBuilder::new(
-        "SELECT coalesce(max(CASE WHEN present > 0 THEN present ELSE 0 END), 0) FROM (SELECT \
-         sum(CASE events.status WHEN 'participant-join' THEN 1 ELSE -1 END) AS present FROM (SELECT sid, account \
+        "SELECT coalesce(max(CASE WHEN present > 0 THEN present ELSE 0 END), 0) FROM (SELECT (SELECT \
+         sum(CASE WHEN events.account <> open.account THEN 0 WHEN events.status = 'participant-join' THEN 1 ELSE -1 END) \
+         FROM events WHERE events.sid = open.sid AND events.kind = 'conference' \
+         AND events.status IN ('participant-join', 'participant-leave')) AS present FROM (SELECT sid, account \
          FROM statuses",
     );
     sql.push(format_args!(" WHERE resource = 'conference' AND {}", DB::NOT_FINAL));
     DB::push_time(sql.push(" AND first_seen > "), since);
-    sql.push(format_args!(
-        " ORDER BY first_seen DESC LIMIT {most}) AS open JOIN events ON events.sid = open.sid \
-         AND events.account = open.account WHERE events.kind = 'conference' \
-         AND events.status IN ('participant-join', 'participant-leave') GROUP BY open.sid, open.account) AS conferences"
-    ));
+    sql.push(format_args!(" ORDER BY first_seen DESC LIMIT {most}) AS open) AS conferences"));
     sql
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Asks as anybody on the internet may ask: without a signature, which offhook refuses in its own way.
+/// Asks as any client on the internet may ask: without a signature, which offhook refuses in its own way.
 async fn confirming(config: &Config, callers: &[&Sender]) -> Finding {
     let url = without_password(&config.confirm_url);
     let answer = match client::new(ANSWER_TIMEOUT) {

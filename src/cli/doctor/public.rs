@@ -14,7 +14,7 @@ const SUBJECT: &str = "public URL";
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks as anybody on the internet may ask: without a signature, which offhook refuses in its own way.
+/// Asks as any client on the internet may ask: without a signature, which offhook refuses in its own way.
 pub(super) async fn look(config: &Config, balancer_idle_s: Option<u32>) -> Vec<Finding> {
     let urls = Urls::of(config);
     let mut findings = vec![host(&without_password(config.public_url.as_str()))];

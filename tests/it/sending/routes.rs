@@ -54,7 +54,7 @@ async fn a_message_rings_only_if_it_did_not_arrive(mode: Mode) {
     assert_eq!(steps(&confirmed), ["begun", "skipped"]);
     assert_eq!(attempts(&confirmed), [("message", "confirmed")]);
 
-    // It arrives, and no callback says so: Twilio is asked before anybody is called.
+    // It arrives, and no callback says so: Twilio is asked before a call is made.
     simulator.behave(Behaviour { callbacks_missing: Share::ALWAYS, ..Behaviour::default() });
     let id = sending.ask(&urgent(2)).await;
     let confirmed = sending.reaches(&id, "confirmed").await;

@@ -110,7 +110,7 @@ pub(super) async fn the_next_step_begins_once_when_the_one_before_has_failed_or_
     let call = &attempts[1];
     assert_eq!((call.channel, call.confirm, call.step), (Channel::Call, Some(Confirm::Digit), 2));
     assert_eq!(hear(&store, says(1, "failed", &[])).await, Concluded::default());
-    // The carrier has delivered it nevertheless: nobody is called.
+    // The carrier has delivered it nevertheless: no call is made.
     assert_eq!(hear(&store, says(1, "delivered", &[])).await.outcomes, [N::Confirmed]);
     let after = (N::Confirmed, vec![A::Confirmed, A::Cancelled], vec![Begun, Begun]);
     assert_eq!(stands(outbox, 1).await, after);
@@ -244,7 +244,7 @@ pub(super) async fn who_has_said_stop_and_what_is_cancelled_is_not_called(store:
         (N::Refused, vec![A::Failed, A::Refused], vec![Begun, Begun])
     );
 
-    // Cancelled while its message is on its way: whatever comes of that, nobody is called.
+    // Cancelled while its message is on its way: no call follows, also if it fails.
     sent(&store, &by_route(4), 4).await;
     outbox.cancel("ntf_4").await.expect("the store").expect("it is kept");
     assert_eq!(steps(outbox, 4).await, [Begun, Skipped]);
