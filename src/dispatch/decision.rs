@@ -161,8 +161,10 @@ const URGENT_WAITS: Duration = Duration::from_secs(60);
 /// What Twilio said of a step whose time is over, when it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Said {
-    /// How it stands, or that it does not have it, or there was nothing to ask for.
+    /// How it stands, or that it does not have it.
     Answer,
+    /// It has no SID to ask for: it is looked for in Twilio's list.
+    NoSid,
     /// It could not be asked; how soon it may be asked again.
     Nothing {
         /// At the earliest.
@@ -179,7 +181,8 @@ pub enum AfterAsking {
     AskAgain(Duration),
 }
 
-/// What follows for a step. A call ends by itself, so that it is asked for until it has ended.
+/// What follows for a step. A call ends by itself, so that it is asked for until it has ended; one without a SID may never be
+/// heard of.
 #[must_use]
 pub fn after_asking(
     channel: Channel,
@@ -190,7 +193,7 @@ pub fn after_asking(
     let is_urgent = matches!(purpose, Purpose::Alert | Purpose::Otp);
     match (channel, said) {
         (Channel::Call, Said::Answer) => AfterAsking::AskAgain(ASK_AGAIN),
-        (Channel::Message, Said::Answer) => AfterAsking::Ends(StepState::Over),
+        (Channel::Message, Said::Answer) | (_, Said::NoSid) => AfterAsking::Ends(StepState::Over),
         (Channel::Message, Said::Nothing { .. }) if is_urgent && over_for >= URGENT_WAITS => {
             AfterAsking::Ends(StepState::OverBlind)
         }
@@ -287,6 +290,10 @@ mod tests {
         check((A::Failed, "30003"), (A::Unconfirmed, "machine"), N::Unconfirmed);
         check((A::Unconfirmed, ""), (A::Expired, "deadline"), N::Unconfirmed);
         check((A::Unconfirmed, ""), (A::Refused, "suppression"), N::Unconfirmed);
+        // It may have rung, and nothing more is heard of it.
+        let perhaps =
+            vec![step(1, Over, &[(A::Failed, "30003")]), step(2, Over, &[(A::Unknown, "perhaps")])];
+        assert_eq!(settled(&decide(&perhaps, OnUnknown::Resend)), N::Unknown);
     }
 
     #[test]
@@ -326,6 +333,9 @@ mod tests {
         check(message, Alert, nothing, Duration::from_secs(40), AskAgain(Duration::from_secs(20)));
         check(message, Alert, nothing, Duration::from_secs(60), Ends(StepState::OverBlind));
         check(call, Alert, Said::Answer, soon, AskAgain(ASK_AGAIN));
+        for channel in [message, call] {
+            check(channel, Transactional, Said::NoSid, soon, Ends(StepState::Over));
+        }
         check(call, Alert, nothing, Duration::from_secs(60), AskAgain(Duration::from_secs(1)));
     }
 

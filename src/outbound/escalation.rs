@@ -12,7 +12,7 @@ use super::reconciler::{Rest, created};
 use crate::backend::BackendError;
 use crate::backend::outbox::OverStep;
 use crate::crash_points::{self, Sabotage};
-use crate::dispatch::decision::{ASK_AGAIN, Escalation, Said};
+use crate::dispatch::decision::{ASK_AGAIN, Said};
 use crate::twilio::rest::{Message, ReadAnswer};
 
 /// How often it is looked whether the time of a step is over.
@@ -46,14 +46,15 @@ async fn one(outbound: &Outbound, step: &OverStep) {
     match outbound.outbox.asked_for(step, said, event).await {
         Ok(concluded) => {
             outbound.concluded(&concluded);
-            let next = concluded.begun.first().copied().map_or("none", Escalation::as_str);
+            // It may be asked for again and again.
+            let Some(why) = concluded.begun.first() else { return };
             info!(
                 notification = step.notification,
                 step = step.number,
                 sid = step.sid,
                 asked = matches!(said, Said::Answer),
-                next,
-                "the time of a step is over"
+                reason = why.as_str(),
+                "the time of a step is over: the next one begins"
             );
         }
         Err(error) => {
@@ -64,8 +65,7 @@ async fn one(outbound: &Outbound, step: &OverStep) {
 
 /// What Twilio says of the message or the call.
 async fn ask(outbound: &Outbound, step: &OverStep) -> (Said, Option<Message>) {
-    // Of what has no SID there is nothing to ask: it is looked for in Twilio's list.
-    let Some(sid) = step.sid.as_deref() else { return (Said::Answer, None) };
+    let Some(sid) = step.sid.as_deref() else { return (Said::NoSid, None) };
     if crash_points::is_sabotaged(Sabotage::EscalatesOnSilence) {
         return (Said::Answer, None);
     }

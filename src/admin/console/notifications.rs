@@ -223,7 +223,7 @@ pub(super) async fn page(
     layout::page(&admin, &visitor, NavPage::Notifications, &one.id, &body)
 }
 
-/// There is none of this id.
+/// There is no notification of this id.
 fn missing() -> Problem {
     Problem::missing(
         "There is no such notification. It may be deleted: [retention] and a purge delete notifications, too.",

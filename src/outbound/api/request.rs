@@ -126,7 +126,7 @@ impl NotificationAsk {
         let names =
             || config.routes.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
         let route = config.route(name).ok_or_else(|| match config.routes.is_empty() {
-            true => wrong("route", "there is none: configure a [[route]], or name a sender"),
+            true => wrong("route", "no route is configured: add a [[route]], or name a sender"),
             false => wrong("route", format!("there is no such route: name one of {}", names())),
         });
         route.map(Some)

@@ -110,7 +110,7 @@ async fn what_was_asked_for_is_listed_by_state_and_reference() {
     for wrong in wrong {
         assert!(server.get(&wrong).await.body.contains("No answer: "), "{wrong}");
     }
-    // Behind a place of the year 2000 there is none.
+    // No notification is older than the year 2000.
     assert_eq!(listed("?after=2000-01-01T00%3A00%3A00Z%7ENT1").await, [false; 3]);
     assert_eq!(server.get("/notifications/NT9").await.status, 404);
     server.stop().await;

@@ -169,10 +169,10 @@ pub(super) async fn the_next_step_begins_once_when_the_one_before_has_failed_or_
     answer(outbox, late.attempt, unknown).await;
     let of_late = over(outbox, 8).await;
     hear(&store, says(8, "sent", &[])).await;
-    let said = outbox.asked_for(&of_late, Said::Answer, None).await.expect("the store");
+    let said = outbox.asked_for(&of_late, Said::NoSid, None).await.expect("the store");
     assert_eq!(said.begun, []);
     assert_eq!(over(outbox, 8).await.sid, Some(sid(8)));
-    let said = outbox.asked_for(&step, Said::Answer, None).await.expect("the store");
+    let said = outbox.asked_for(&step, Said::NoSid, None).await.expect("the store");
     assert_eq!(said.begun, [Escalation::Time]);
     let absent = Looked::Absent { last: true, look_after: Duration::ZERO };
     let resent = outbox.looked(resend.attempt, &absent, AttemptId::new(66)).await;
