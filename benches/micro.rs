@@ -189,6 +189,7 @@ fn inbound(c: &mut Criterion) {
     let mut tasks = JoinSet::new();
     tasks.spawn_on(batcher::run(queue, Nowhere), runtime.handle());
     let policy = Policy::new(InboundPolicy {
+        email_keys: std::sync::Arc::default(),
         keyring: Arc::clone(&fixture.config.keyring),
         fallback: fixture.config.fallback.clone(),
         incoming: fixture.config.incoming.clone(),

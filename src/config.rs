@@ -31,6 +31,7 @@ use self::sections::{
     stream, traces, worker,
 };
 use crate::clock::Clock;
+use crate::sendgrid::keys::VerificationKeys;
 use crate::twilio::consent::Listening;
 use crate::twilio::fallback::{Fallback, VoiceConfirm};
 use crate::twilio::keyring::Keyring;
@@ -72,6 +73,8 @@ pub struct Config {
     pub listening: Listening,
     /// What a callee hears after pressing a key.
     pub voice_confirm: VoiceConfirm,
+    /// The keys that email events may be signed with.
+    pub email_keys: Arc<VerificationKeys>,
     /// What of a callback may be kept.
     pub privacy: Arc<Privacy>,
     /// Where changes are sent on to.
@@ -138,6 +141,7 @@ impl Config {
             incoming: incoming_message::resolve(loaded)?,
             listening,
             voice_confirm: sections::outbound::voice_confirm(loaded)?,
+            email_keys: Arc::new(sections::sendgrid::verification_keys(loaded)?),
             privacy: Arc::new(privacy),
             forwards,
             outbound,
@@ -164,6 +168,7 @@ impl Config {
         found.extend(public_url::warning(loaded, &self.public_url));
         found.extend(self.warnings.iter().cloned());
         found.extend(sections::inbound::warnings(loaded, &self.public_url));
+        found.extend(sections::sendgrid::warnings(loaded));
         found.extend(sections::admin::warnings(loaded, &self.admin));
         found.extend(deployment::warning(loaded, &self.deployment));
         found.extend(sections::store::warning(loaded));

@@ -70,6 +70,8 @@ pub struct Config {
     pub health_path: HealthPath,
     /// Most bytes of a body.
     pub body_limit: usize,
+    /// Most bytes of a body of email events.
+    pub event_body_limit: usize,
     /// Longest that a body may take.
     pub body_timeout: Duration,
     /// Bytes of all bodies that are not verified yet.

@@ -5,7 +5,7 @@
 //!
 //! 0. Values, without I/O: [`clock`], [`retry`], [`crash_points`] (in no release), [`mod@labels`] (closed sets
 //!    of names), [`event`] (what happened, and which status wins), [`twilio`] (how a request is signed, and
-//!    what it says), [`dispatch`] (what may be sent, when, and what came of it).
+//!    what it says), [`sendgrid`] (the same of email events), [`dispatch`] (what may be sent, when, and what came of it).
 //! 1. [`pipeline`]: the contract, commit a batch; group commit before it, a pump behind it. Beside it
 //!    [`policy`] (what a reload may change), [`recent`] (what a process remembers for people), [`mod@metrics`] (how they
 //!    are declared), [`outage`] (what is logged once), [`spans`] (for traces), [`shutdown`] and [`tasks`], and [`http`],
@@ -45,6 +45,7 @@ mod process;
 pub mod properties;
 pub mod recent;
 pub mod retry;
+pub mod sendgrid;
 pub mod shutdown;
 pub mod spans;
 pub mod tasks;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use arc_swap::access::{Access as _, Map};
 
+use crate::sendgrid::keys::VerificationKeys;
 use crate::twilio::consent::Listening;
 use crate::twilio::fallback::{Fallback, VoiceConfirm};
 use crate::twilio::keyring::Keyring;
@@ -25,6 +26,8 @@ pub struct Policy {
 pub struct InboundPolicy {
     /// The accounts and secrets whose signatures are accepted.
     pub keyring: Arc<Keyring>,
+    /// The keys by which email events may be signed.
+    pub email_keys: Arc<VerificationKeys>,
     /// What the fallback URLs answer.
     pub fallback: Fallback,
     /// What a callee hears after pressing a key.
@@ -120,6 +123,7 @@ pub(crate) mod testing {
         let voice_confirm = VoiceConfirm::default();
         Policy::new(InboundPolicy {
             keyring,
+            email_keys: Arc::default(),
             fallback,
             voice_confirm,
             incoming,

@@ -101,6 +101,7 @@ impl Reloader {
 pub(super) fn policy(config: &Config) -> Policy {
     Policy::new(InboundPolicy {
         keyring: Arc::clone(&config.keyring),
+        email_keys: Arc::clone(&config.email_keys),
         fallback: config.fallback.clone(),
         incoming: config.incoming.clone(),
         voice_confirm: config.voice_confirm.clone(),

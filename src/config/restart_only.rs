@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 15] = [
+const RELOADED: [&str; 16] = [
     "account",
     "fallback",
     "incoming_message",
@@ -14,6 +14,7 @@ const RELOADED: [&str; 15] = [
     "quiet_hours",
     "route",
     "sender",
+    "sendgrid.verification_keys",
     "outbound.tokens",
     "outbound.countries",
     "outbound.only_to",

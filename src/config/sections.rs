@@ -16,6 +16,7 @@ pub(crate) mod quiet_hours;
 pub(crate) mod retention;
 pub(crate) mod route;
 pub(crate) mod sender;
+pub(crate) mod sendgrid;
 pub(crate) mod spool;
 pub(crate) mod store;
 pub(crate) mod stream;
@@ -47,6 +48,7 @@ pub(crate) struct Raw {
     #[serde(default)]
     pub(crate) forward: Vec<forward::RawForward>,
     pub(crate) twilio: twilio::RawTwilio,
+    pub(crate) sendgrid: sendgrid::RawSendgrid,
     #[serde(default)]
     pub(crate) sender: Vec<sender::RawSender>,
     #[serde(default)]

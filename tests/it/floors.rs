@@ -36,12 +36,13 @@ const FLOORS: &[Floor] = &[
     // The order of statuses is said where their kind is.
     Floor { module: "event", below: &["clock", "twilio::kind"], absent: PURE },
     Floor { module: "twilio", below: &["clock", "event"], absent: PURE },
+    Floor { module: "sendgrid", below: &["clock", "event", "twilio"], absent: PURE },
     // What is decided about sending; the stores keep its words.
     Floor { module: "dispatch", below: &["clock", "event", "twilio"], absent: PURE },
     // The one value that can wait: for a while, or until a token is cancelled.
     Floor { module: "retry", below: &[], absent: NEUTRAL },
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
-    Floor { module: "policy", below: &["twilio"], absent: PURE },
+    Floor { module: "policy", below: &["twilio", "sendgrid"], absent: PURE },
     Floor { module: "recent", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor { module: "metrics", below: &["labels"], absent: NEUTRAL },
     // Who tries knows what to say, so it logs nothing itself.
@@ -94,8 +95,8 @@ const FLOORS: &[Floor] = &[
     Floor {
         module: "inbound",
         below: &[
-            "clock", "retry", "event", "twilio", "pipeline", "metrics", "policy", "recent",
-            "spans", "http",
+            "clock", "retry", "event", "twilio", "sendgrid", "pipeline", "metrics", "policy",
+            "recent", "spans", "http",
         ],
         absent: NO_BACKEND,
     },

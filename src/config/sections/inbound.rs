@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::sendgrid;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::event::Route;
@@ -40,6 +41,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<Config, ConfigError> {
         path_prefix: raw.path_prefix.clone(),
         health_path: raw.health_path.clone(),
         body_limit: raw.body_limit,
+        event_body_limit: sendgrid::event_body_limit(loaded),
         body_timeout: millis(raw.body_timeout_ms),
         body_memory: raw.body_memory,
         limits: Limits {

@@ -75,6 +75,7 @@ impl Default for Setup {
             path_prefix: PathPrefix::default(),
             health_path: HealthPath::parse("/healthz").expect("a path"),
             body_limit: 64 * 1024,
+            event_body_limit: 1024 * 1024,
             body_timeout: LONG,
             body_memory: 1024 * 1024,
             limits: Limits {
@@ -112,8 +113,15 @@ impl Setup {
             VoiceConfirm { confirmed: voice(CONFIRMED), not_confirmed: voice(NOT_CONFIRMED) };
         let Self { fallback, incoming, listening, .. } = self;
         let privacy = Arc::default();
-        let policy =
-            InboundPolicy { keyring, fallback, voice_confirm, incoming, listening, privacy };
+        let policy = InboundPolicy {
+            keyring,
+            email_keys: Arc::default(),
+            fallback,
+            voice_confirm,
+            incoming,
+            listening,
+            privacy,
+        };
         let policy = PolicyInForce::new(Policy::new(policy));
         Inbound {
             config: self.config,

@@ -77,6 +77,7 @@ fn endpoint(url: &str, more: &str) -> Endpoint {
     let config = Config::load(&sources, Role::All).expect("the configuration is good");
     let privacy = Arc::clone(&config.privacy);
     let policy = Policy::new(InboundPolicy {
+        email_keys: Arc::default(),
         keyring: Arc::clone(&config.keyring),
         fallback: config.fallback.clone(),
         incoming: config.incoming.clone(),
