@@ -5,6 +5,7 @@ mod checkpoint;
 mod copy;
 mod feed;
 mod forwards;
+mod group;
 mod handles;
 mod outbox;
 mod purge;

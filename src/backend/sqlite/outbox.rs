@@ -1,24 +1,20 @@
 //! [`Outbox`]: what is to be sent, in the embedded store.
 //!
 //! Its transactions are synced before they return, unlike those of events, which the local log keeps until they are:
-//! a POST may follow each of them.
+//! a POST may follow each of them. Those that come at once share a sync.
 
 use std::sync::Arc;
 
-use sqlx::{Executor as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::query::Query;
 use super::store::store_within;
 use super::writer::Writer;
 use crate::backend::BackendError;
-use crate::backend::sql::error::cause;
-use crate::backend::sql::outbox::{failed, is_malformed};
+use crate::backend::sql::outbox::failed;
 use crate::backend::sql::session::SqliteSession;
 use crate::event::Batch;
 use crate::pipeline::CommitError;
-
-const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
-const COMMIT: &str = "COMMIT; PRAGMA synchronous = NORMAL";
 
 /// Keeps what is to be sent.
 #[derive(Clone, Debug)]
@@ -80,22 +76,10 @@ impl Outbox {
         Ok(done)
     }
 
-    /// On an error the connection is closed, which rolls back.
     async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let held = self.writer.hold().await?;
-        let mut malformed = None;
-        let run = async |connection: &mut SqliteConnection| {
-            connection.execute(BEGIN).await?;
-            let done = work(connection).await;
-            malformed = done.as_ref().err().filter(|error| is_malformed(error)).map(cause);
-            let done = done?;
-            connection.execute(COMMIT).await?;
-            Ok(done)
-        };
-        let done = held.run(run).await;
-        done.map_err(|error| malformed.map_or(error, CommitError::Refused))
+        self.writer.group.run(&self.writer, work).await
     }
 }

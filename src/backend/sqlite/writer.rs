@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
-use tokio::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Database;
+use super::group::Group;
 use crate::backend::sql::error::cause;
 use crate::backend::{BackendError, FeedWatch};
 use crate::pipeline::{Cause, CommitError};
@@ -27,7 +28,7 @@ pub(super) type Statement<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlit
 #[derive(Debug)]
 pub(super) struct Writer {
     /// Empty after a failure: what state it is in is then unknown.
-    connection: Mutex<Option<SqliteConnection>>,
+    connection: Arc<Mutex<Option<SqliteConnection>>>,
     database: Arc<Database>,
     /// Whether something was written since the last checkpoint.
     dirty: AtomicBool,
@@ -39,6 +40,8 @@ pub(super) struct Writer {
     /// from being copied, and the WAL from beginning anew; and readers of the feed, which each commit wakes, read all
     /// the time.
     feed_reads: RwLock<()>,
+    /// What is committed together.
+    pub(super) group: Group,
     /// Told of what was committed.
     pub(super) feed_watch: FeedWatch,
 }
@@ -46,7 +49,8 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
         Self {
-            connection: Mutex::new(None),
+            connection: Arc::default(),
+            group: Group::default(),
             database,
             synced: Mutex::new(0),
             dirty: AtomicBool::new(true),
@@ -65,8 +69,8 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be opened, or its disk has failed before.
-    pub(super) async fn hold(&self) -> Result<HeldConnection<'_>, CommitError> {
-        let mut slot = self.connection.lock().await;
+    pub(super) async fn hold(&self) -> Result<HeldConnection, CommitError> {
+        let mut slot = Arc::clone(&self.connection).lock_owned().await;
         if let Some(failure) = self.database.failure() {
             return Err(CommitError::Transient(failure.to_owned()));
         }
@@ -79,7 +83,7 @@ impl Writer {
         };
         self.dirty.store(true, Ordering::Release);
         self.behind.store(true, Ordering::Release);
-        Ok(HeldConnection { connection, slot, database: &self.database })
+        Ok(HeldConnection { connection, slot, database: Arc::clone(&self.database) })
     }
 
     /// The lock for one read of the feed, which ends in bounded time.
@@ -161,13 +165,14 @@ impl Writer {
 }
 
 /// A connection that is given back only after a success.
-pub(super) struct HeldConnection<'w> {
-    pub(super) connection: SqliteConnection,
-    slot: MutexGuard<'w, Option<SqliteConnection>>,
-    database: &'w Database,
+#[derive(Debug)]
+pub(super) struct HeldConnection {
+    connection: SqliteConnection,
+    slot: OwnedMutexGuard<Option<SqliteConnection>>,
+    database: Arc<Database>,
 }
 
-impl HeldConnection<'_> {
+impl HeldConnection {
     /// Runs a transaction, in bounded time.
     ///
     /// # Errors
@@ -177,15 +182,27 @@ impl HeldConnection<'_> {
         mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
+        let value = self.step(work).await?;
+        self.give_back();
+        Ok(value)
+    }
+
+    /// Does a part of a transaction, in bounded time.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); the connection is then to be dropped, or rolled back.
+    pub(super) async fn step<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, CommitError> {
         let late = |_| CommitError::Late("the disk took too long".to_owned());
         let done = timeout(DISK_TIMEOUT, work(&mut self.connection)).await.map_err(late)?;
-        match done {
-            Ok(value) => {
-                *self.slot = Some(self.connection);
-                Ok(value)
-            }
-            Err(error) => Err(self.classify(&error)),
-        }
+        done.map_err(|error| self.classify(&error))
+    }
+
+    /// For the next transaction.
+    pub(super) fn give_back(mut self) {
+        *self.slot = Some(self.connection);
     }
 
     fn classify(&self, error: &sqlx::Error) -> CommitError {

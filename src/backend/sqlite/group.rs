@@ -1,0 +1,279 @@
+//! [`Group`]: transactions of the outbox that come at once, as one of the file, so that one sync does for all of them.
+
+use std::sync::Arc;
+
+use sqlx::{Executor as _, SqliteConnection};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+
+use super::writer::{HeldConnection, Writer};
+use crate::backend::sql::error::cause;
+use crate::backend::sql::outbox::is_malformed;
+use crate::pipeline::CommitError;
+
+/// Synced before it returns, unlike transactions of events.
+const BEGIN: &str = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+const COMMIT: &str = "COMMIT; PRAGMA synchronous = NORMAL";
+/// What a part is rolled back to that is refused. The one before it needs its own no more.
+const SECOND: &str = "SAVEPOINT part";
+const NEXT: &str = "RELEASE part; SAVEPOINT part";
+const ROLL_BACK: &str = "ROLLBACK TO part";
+
+/// Most parts: each may take as long as a transaction of its own.
+const MOST_PARTS: usize = 64;
+
+/// What came of a commit.
+type Outcome = Option<Result<(), CommitError>>;
+
+/// The transaction that is open. Its lock is fair: those that wait for it when a part ends come before the commit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group(Arc<Mutex<Option<Open>>>);
+
+/// A transaction with the parts that are done.
+#[derive(Debug)]
+struct Open {
+    held: HeldConnection,
+    parts: usize,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Group {
+    /// Does some work in a transaction, and returns once that is committed and synced. Work that is refused takes
+    /// nothing of the others back; if the file fails, all of them fail.
+    pub(super) async fn run<T>(
+        &self,
+        writer: &Writer,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, CommitError> {
+        let mut turn = self.turn().await;
+        // Not in its place while it works: work that is given up takes the transaction along, which is rolled back.
+        let mut open = match turn.take() {
+            Some(open) if open.parts < MOST_PARTS => open,
+            full => {
+                if let Some(full) = full {
+                    full.commit().await;
+                }
+                Open::begin(writer).await?
+            }
+        };
+        let is_first = open.parts == 0;
+        match open.part(work).await {
+            Ok(value) => {
+                let mut outcome = open.outcome.subscribe();
+                *turn = Some(open);
+                drop(turn);
+                if is_first {
+                    // A task of its own, since what asked may be given up.
+                    tokio::spawn(self.clone().close());
+                }
+                let committed = outcome.wait_for(Option::is_some).await;
+                let committed = committed.ok().and_then(|outcome| outcome.clone());
+                committed.unwrap_or_else(given_up).map(|()| value)
+            }
+            // The connection goes with it, which rolls back.
+            Err(error) if is_first => Err(error),
+            Err(error) => {
+                match open.roll_back(&error).await {
+                    Ok(()) => *turn = Some(open),
+                    Err(failure) => open.fail(failure),
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn turn(&self) -> OwnedMutexGuard<Option<Open>> {
+        Arc::clone(&self.0).lock_owned().await
+    }
+
+    /// Commits what is open once those had their turn that waited for it.
+    async fn close(self) {
+        let mut turn = self.turn().await;
+        if let Some(open) = turn.take() {
+            open.commit().await;
+        }
+    }
+}
+
+/// A part that was stopped in the middle took the transaction along.
+fn given_up() -> Result<(), CommitError> {
+    Err(CommitError::Transient("what was written beside it was given up".to_owned()))
+}
+
+impl Open {
+    async fn begin(writer: &Writer) -> Result<Self, CommitError> {
+        let mut held = writer.hold().await?;
+        held.step(async |connection| connection.execute(BEGIN).await).await?;
+        Ok(Self { held, parts: 0, outcome: watch::Sender::new(None) })
+    }
+
+    /// Does its work, after which the transaction goes on.
+    async fn part<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, CommitError> {
+        let mut malformed = None;
+        let parts = self.parts;
+        let step = async |connection: &mut SqliteConnection| {
+            match parts {
+                0 => {}
+                1 => _ = connection.execute(SECOND).await?,
+                _ => _ = connection.execute(NEXT).await?,
+            }
+            let done = work(connection).await;
+            malformed = done.as_ref().err().filter(|error| is_malformed(error)).map(cause);
+            done
+        };
+        let done = self.held.step(step).await;
+        self.parts += 1;
+        done.map_err(|error| malformed.map_or(error, CommitError::Refused))
+    }
+
+    /// Takes back what a part wrote, if only that part is at fault.
+    async fn roll_back(&mut self, error: &CommitError) -> Result<(), CommitError> {
+        match error {
+            CommitError::Refused(_) => {
+                self.held.step(async |connection| connection.execute(ROLL_BACK).await).await?;
+                Ok(())
+            }
+            CommitError::Transient(_) | CommitError::Late(_) | CommitError::Full(_) => {
+                Err(error.clone())
+            }
+        }
+    }
+
+    async fn commit(mut self) {
+        match self.held.step(async |connection| connection.execute(COMMIT).await).await {
+            Ok(_) => {
+                self.held.give_back();
+                self.outcome.send_replace(Some(Ok(())));
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// On an error the connection is closed, which rolls back.
+    fn fail(self, error: CommitError) {
+        self.outcome.send_replace(Some(Err(error)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future as _, pending};
+    use std::ops::ControlFlow;
+
+    use sqlx::query_scalar;
+    use tempfile::TempDir;
+    use tokio::sync::oneshot;
+
+    use super::super::Database;
+    use super::*;
+
+    async fn writer() -> (Writer, TempDir) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
+        let writer = Writer::new(Arc::new(Database::lock(&url).expect("a file")));
+        let table = "CREATE TABLE numbers (number INTEGER PRIMARY KEY)";
+        put(&writer, async |connection| connection.execute(table).await.map(|_| ()))
+            .await
+            .expect("it is made");
+        (writer, directory)
+    }
+
+    async fn put(
+        writer: &Writer,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
+    ) -> Result<(), CommitError> {
+        writer.group.run(writer, work).await
+    }
+
+    async fn insert(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {
+        let insert = sqlx::query("INSERT INTO numbers VALUES (?)").bind(number);
+        insert.execute(connection).await.map(|_| ())
+    }
+
+    /// What is committed: on a connection of its own.
+    async fn committed(writer: &Writer) -> Vec<i64> {
+        let mut reader = writer.database().connect().await.expect("a connection");
+        let numbers = query_scalar("SELECT number FROM numbers ORDER BY number");
+        numbers.fetch_all(&mut reader).await.expect("numbers")
+    }
+
+    #[tokio::test]
+    async fn what_waits_while_one_works_is_committed_with_it_and_what_is_refused_is_not() {
+        let (writer, _directory) = writer().await;
+        let (begin, waits) = oneshot::channel();
+        let first = put(&writer, async |connection| {
+            waits.await.expect("it is told");
+            insert(connection, 1).await
+        });
+        let refused = put(&writer, async |connection| {
+            insert(connection, 2).await?;
+            insert(connection, 1).await
+        });
+        let third = put(&writer, async |connection| {
+            assert!(committed(&writer).await.is_empty(), "the first one is not committed yet");
+            let seen: Vec<i64> =
+                query_scalar("SELECT number FROM numbers").fetch_all(&mut *connection).await?;
+            assert_eq!(seen, [1], "it is in the same transaction, without what was refused");
+            insert(connection, 3).await
+        });
+        let tell = async { begin.send(()).expect("it waits") };
+        // Polled in this order, so that all wait when the first one goes on.
+        let (first, refused, third, ()) = tokio::join!(first, refused, third, tell);
+        assert_eq!((first, third), (Ok(()), Ok(())));
+        assert!(matches!(refused, Err(CommitError::Refused(_))), "{refused:?}");
+        assert_eq!(committed(&writer).await, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_in_the_middle_takes_back_what_was_written_beside_it() {
+        let (writer, _directory) = writer().await;
+        let (begin, waits) = oneshot::channel();
+        let first = put(&writer, async |connection| {
+            waits.await.expect("it is told");
+            insert(connection, 1).await
+        });
+        let (working, works) = oneshot::channel::<()>();
+        let given_up = async {
+            let put = put(&writer, async |connection| {
+                insert(connection, 2).await?;
+                drop(working);
+                pending().await
+            });
+            tokio::select! {
+                _ = put => ControlFlow::Continue(()),
+                _ = works => ControlFlow::Break(()),
+            }
+        };
+        let tell = async { begin.send(()).expect("it waits") };
+        let (first, given_up, ()) = tokio::join!(first, given_up, tell);
+        assert!(matches!(first, Err(CommitError::Transient(_))), "{first:?}");
+        assert!(given_up.is_break());
+        put(&writer, async |connection| insert(connection, 4).await).await.expect("a new one");
+        assert_eq!(committed(&writer).await, [4]);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_done_is_committed_although_its_asker_is_gone() {
+        let (writer, _directory) = writer().await;
+        let (done, is_done) = oneshot::channel::<()>();
+        let put = put(&writer, async |connection| {
+            insert(connection, 1).await?;
+            drop(done);
+            Ok(())
+        });
+        // The work ends, and what asked for it is gone before the commit.
+        let mut put = Box::pin(put);
+        let mut is_done = Box::pin(is_done);
+        std::future::poll_fn(|context| {
+            let _ = put.as_mut().poll(context);
+            is_done.as_mut().poll(context).map(|_| ())
+        })
+        .await;
+        drop(put);
+        // It waits for the connection, and so for the commit.
+        writer.hold().await.expect("the connection").give_back();
+        assert_eq!(committed(&writer).await, [1]);
+    }
+}
