@@ -61,6 +61,8 @@ pub struct Outbound {
     pub spans: Spans,
     /// Is sent when there may be more to send than a moment ago, so that it does not wait for the next look.
     pub news: tokio::sync::watch::Sender<()>,
+    /// Is sent when answers are stored, which makes room for requests in flight.
+    pub answered: tokio::sync::watch::Sender<()>,
 }
 
 impl Outbound {

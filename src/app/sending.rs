@@ -61,6 +61,7 @@ pub(super) fn start(
             metrics,
             spans: spans.clone(),
             news: news.clone(),
+            answered: watch::Sender::default(),
         };
         let stop = tasks.stop();
         tasks.spawn("sending", async move {

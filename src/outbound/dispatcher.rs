@@ -109,13 +109,15 @@ impl Lane {
         let (tasks, outage, mut backoff) =
             (TaskTracker::new(), Outage::default(), Backoff::default());
         let mut news = self.outbound.news.subscribe();
+        let mut answered = self.outbound.answered.subscribe();
         while !stop.is_cancelled() {
             news.mark_unchanged();
+            answered.mark_unchanged();
             let Some(ask) = self.ask(&self.outbound.config.now()) else {
                 stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
                 continue;
             };
-            let (pause, wakes) = match self.outbound.outbox.claim(&ask).await {
+            let (pause, wakes, waits_for_answers) = match self.outbound.outbox.claim(&ask).await {
                 Ok(claims) => {
                     backoff.reset();
                     if let Some(over) = outage.ends() {
@@ -144,6 +146,7 @@ impl Lane {
                     (
                         claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
                         claims.again.is_none(),
+                        claims.waits_for_answers,
                     )
                 }
                 Err(error) => {
@@ -151,13 +154,14 @@ impl Lane {
                     if outage.begins() {
                         warn!(error = %error, "the store cannot be asked for work: nothing is sent until it answers");
                     }
-                    (backoff.next_wait(), false)
+                    (backoff.next_wait(), false, false)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = sleep(pause) => {}
                 _ = news.changed(), if wakes => {}
+                _ = answered.changed(), if waits_for_answers => {}
             }
         }
         tasks.close();

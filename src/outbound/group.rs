@@ -162,8 +162,11 @@ pub(super) fn answers(outbound: &Outbound) -> (Answers, impl Future<Output = ()>
         while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
             storing.store(&group).await;
             crash_points::point(Point::Answered);
-            // There is room for others.
-            storing.outbound.news.send_replace(());
+            storing.outbound.answered.send_replace(());
+            // What was not sent is due again.
+            if !group.iter().all(|one| matches!(one.outcome, Outcome::Accepted { .. })) {
+                storing.outbound.news.send_replace(());
+            }
             group.clear();
         }
     };

@@ -52,9 +52,11 @@ pub struct Claims {
     pub claimed: Vec<Claimed>,
     /// The store's clock, when they were.
     pub now: Option<Timestamp>,
-    /// When the pace allows more; `None` where it is not the pace that is waited for: nothing is due, or the account has
-    /// as many requests in flight as it may, or is stopped.
+    /// When the pace allows more; `None` where it is not the pace that is waited for: nothing more is due, or the account
+    /// has as many requests in flight as it may, or is stopped.
     pub again: Option<Duration>,
+    /// Whether the account has as many requests in flight, or as many calls, as it may: answers make room.
+    pub waits_for_answers: bool,
     /// Whether the pace was so far ahead that the clock must have gone back.
     pub clamped: bool,
 }

@@ -28,7 +28,15 @@ impl Outbox {
         self.commit(work).await.map_err(failed)
     }
 
-    /// The same, and says whether trying again can help.
+    /// The same, for a client that waits for it. All transactions run beside each other here.
+    pub(in crate::backend) async fn transact_now<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        self.transact(work).await
+    }
+
+    /// Does some work in a transaction, and says whether trying again can help.
     pub(in crate::backend) async fn commit<T>(
         &self,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,

@@ -83,6 +83,13 @@ impl From<Vec<String>> for Param {
     }
 }
 
+/// A statement that returns no rows, with its parameters.
+#[derive(Clone, Debug)]
+pub(in crate::backend) struct Statement {
+    pub(in crate::backend) sql: String,
+    pub(in crate::backend) params: Vec<Param>,
+}
+
 /// The parameters of a statement, in order.
 macro_rules! params {
     ($($param:expr),* $(,)?) => { vec![$($crate::backend::sql::session::Param::from($param)),*] };
@@ -200,6 +207,19 @@ pub(in crate::backend) trait Session: Send {
         sql: &str,
         params: Vec<Param>,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// Runs statements of which it does not matter how many rows they change.
+    fn execute_all(
+        &mut self,
+        statements: Vec<Statement>,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        async move {
+            for Statement { sql, params } in statements {
+                self.execute(&sql, params).await?;
+            }
+            Ok(())
+        }
+    }
 
     /// The first row, if there is one.
     fn row(
@@ -370,6 +390,33 @@ impl Session for SqliteSession<'_> {
         let query = params.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), bind);
         Ok(query.execute(&mut *self.0).await?.rows_affected())
     }
+
+    /// As one: each is a trip to the thread of the connection and back.
+    async fn execute_all(&mut self, statements: Vec<Statement>) -> Result<(), sqlx::Error> {
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let (mut all, mut bound) = (String::new(), Vec::new());
+        for Statement { sql, params } in statements {
+            all.push_str(&numbered_from(&sql, bound.len()));
+            all.push_str("; ");
+            bound.extend(params);
+        }
+        self.execute(&all, bound).await.map(|_| ())
+    }
+}
+
+/// A statement whose parameters come after `before` others.
+fn numbered_from(sql: &str, before: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut numbered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        let number: usize = number.parse().expect("a parameter has a number");
+        numbered.push_str(&format!("${}{rest}", number + before));
+    }
+    numbered
 }
 
 type SqliteQuery<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
@@ -381,5 +428,36 @@ fn bind(query: SqliteQuery<'_>, param: Param) -> SqliteQuery<'_> {
         Param::Texts(texts) => {
             query.bind(serde_json::to_string(&texts).expect("strings always serialize"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn statements_that_are_run_as_one_have_their_own_parameters() {
+        let mut connection = SqliteConnectOptions::new().connect().await.expect("a database");
+        let mut session = SqliteSession(&mut connection);
+        session.execute("CREATE TABLE pairs (a TEXT, b INTEGER)", params![]).await.expect("made");
+        let insert = |a: &str, b: i64| Statement {
+            sql: "INSERT INTO pairs (b, a) VALUES ($2, $1)".to_owned(),
+            params: params![a, b],
+        };
+        let change = Statement {
+            sql: "UPDATE pairs SET a = $2 WHERE b = $1".to_owned(),
+            params: params![2_i64, "two"],
+        };
+        let all = vec![insert("$1", 1), insert("b", 2), change];
+        session.execute_all(all).await.expect("they run");
+        let rows = session.rows("SELECT a, b FROM pairs ORDER BY b", params![]).await;
+        let rows = rows.expect("rows");
+        let pairs: Vec<_> = rows
+            .iter()
+            .map(|row| (row.text("a").expect("a"), row.number("b").expect("b")))
+            .collect();
+        assert_eq!(pairs, [("$1".to_owned(), 1), ("two".to_owned(), 2)]);
     }
 }

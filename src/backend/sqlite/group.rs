@@ -1,6 +1,7 @@
 //! [`Group`]: transactions of the outbox that come at once, as one of the file, so that one sync does for all of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sqlx::{Executor as _, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
@@ -24,9 +25,38 @@ const MOST_PARTS: usize = 64;
 /// What came of a commit.
 type Outcome = Option<Result<(), CommitError>>;
 
+/// How soon work is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Urgency {
+    /// A client waits for it: it comes before all others, and is committed at once.
+    Asked,
+    /// It may share its commit with what comes after it.
+    Background,
+}
+
 /// The transaction that is open. Its lock is fair: those that wait for it when a part ends come before the commit.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Group(Arc<Mutex<Option<Open>>>);
+pub(super) struct Group {
+    open: Arc<Mutex<Option<Open>>>,
+    /// How much urgent work waits for its turn.
+    asked: Arc<AtomicUsize>,
+}
+
+/// Urgent work, as long as it waits for its turn.
+struct Waits<'g>(&'g AtomicUsize);
+
+impl<'g> Waits<'g> {
+    fn new(asked: &'g AtomicUsize) -> Self {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Self(asked)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A transaction with the parts that are done.
 #[derive(Debug)]
@@ -42,9 +72,10 @@ impl Group {
     pub(super) async fn run<T>(
         &self,
         writer: &Writer,
+        urgency: Urgency,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let mut turn = self.turn().await;
+        let mut turn = self.turn(urgency).await;
         // Not in its place while it works: work that is given up takes the transaction along, which is rolled back.
         let mut open = match turn.take() {
             Some(open) if open.parts < MOST_PARTS => open,
@@ -59,11 +90,13 @@ impl Group {
         match open.part(work).await {
             Ok(value) => {
                 let mut outcome = open.outcome.subscribe();
-                *turn = Some(open);
+                match urgency {
+                    Urgency::Asked => open.commit().await,
+                    Urgency::Background => *turn = Some(open),
+                }
                 drop(turn);
-                if is_first {
-                    // A task of its own, since what asked may be given up.
-                    tokio::spawn(self.clone().close());
+                if is_first && urgency == Urgency::Background {
+                    self.closes();
                 }
                 let committed = outcome.wait_for(Option::is_some).await;
                 let committed = committed.ok().and_then(|outcome| outcome.clone());
@@ -81,13 +114,29 @@ impl Group {
         }
     }
 
-    async fn turn(&self) -> OwnedMutexGuard<Option<Open>> {
-        Arc::clone(&self.0).lock_owned().await
+    /// Its turn: of urgent work before that of others, which let it by once.
+    async fn turn(&self, urgency: Urgency) -> OwnedMutexGuard<Option<Open>> {
+        let waits = (urgency == Urgency::Asked).then(|| Waits::new(&self.asked));
+        let turn = Arc::clone(&self.open).lock_owned().await;
+        if waits.is_some() || self.asked.load(Ordering::Relaxed) == 0 {
+            return turn;
+        }
+        drop(turn);
+        Arc::clone(&self.open).lock_owned().await
+    }
+
+    /// In a task of its own, since the work that began it may be given up while it waits.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is stopped waits for its commit, and so for this"
+    )]
+    fn closes(&self) {
+        tokio::spawn(self.clone().close());
     }
 
     /// Commits what is open once those had their turn that waited for it.
     async fn close(self) {
-        let mut turn = self.turn().await;
+        let mut turn = Arc::clone(&self.open).lock_owned().await;
         if let Some(open) = turn.take() {
             open.commit().await;
         }
@@ -184,7 +233,7 @@ mod tests {
         writer: &Writer,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
     ) -> Result<(), CommitError> {
-        writer.group.run(writer, work).await
+        writer.group.run(writer, Urgency::Background, work).await
     }
 
     async fn insert(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {

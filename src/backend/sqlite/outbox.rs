@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
+use super::group::Urgency;
 use super::query::Query;
 use super::store::store_within;
 use super::writer::Writer;
@@ -37,7 +38,17 @@ impl Outbox {
         self.commit(work).await.map_err(failed)
     }
 
-    /// The same, and says whether trying again can help.
+    /// The same, before all other work, and committed at once: a client waits for it.
+    pub(in crate::backend) async fn transact_now<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        let work =
+            async |connection: &mut SqliteConnection| work(&mut SqliteSession(connection)).await;
+        self.writer.group.run(&self.writer, Urgency::Asked, work).await.map_err(failed)
+    }
+
+    /// Does some work in a transaction, and says whether trying again can help.
     pub(in crate::backend) async fn commit<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
@@ -80,6 +91,6 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        self.writer.group.run(&self.writer, work).await
+        self.writer.group.run(&self.writer, Urgency::Background, work).await
     }
 }

@@ -39,13 +39,13 @@ impl Outbox {
 
     /// Keeps a notification, unless its key was used before.
     pub async fn ask(&self, new: &NewNotification) -> Result<Asked, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| ask::ask(on, new).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| ask::ask(on, new).await).await)
     }
 
     /// Keeps notifications in one transaction, each unless its key was used before; what came of each, in their order.
     pub async fn ask_all(&self, news: &[NewNotification]) -> Result<Vec<Asked>, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| {
+            .transact_now(async |on| {
                 let mut asked = Vec::with_capacity(news.len());
                 for new in news {
                     asked.push(ask::ask(on, new).await?);
@@ -90,7 +90,7 @@ impl Outbox {
 
     /// Cancels what has not been sent; `None` if there is no such notification.
     pub async fn cancel(&self, id: &str) -> Result<Option<CancelOutcome>, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| ask::cancel(on, id).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| ask::cancel(on, id).await).await)
     }
 
     /// Takes slots of a pace.
@@ -322,21 +322,21 @@ impl Outbox {
     /// Pauses a sender, and returns how many of its attempts are in writing.
     pub async fn pause(&self, sender: &str, why: &str) -> Result<u64, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| state::pause(on, sender, why).await)
+            .transact_now(async |on| state::pause(on, sender, why).await)
             .await)
     }
 
     /// Lets a sender and its account go on, and returns whether one was held.
     pub async fn resume(&self, sender: &str, account: &str) -> Result<bool, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| state::resume(on, sender, account).await)
+            .transact_now(async |on| state::resume(on, sender, account).await)
             .await)
     }
 
     /// Holds everything, or lets it go on, and returns how many attempts are in writing. What waits to be adopted stays
     /// held.
     pub async fn hold_all(&self, why: Option<&str>) -> Result<u64, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| state::hold_all(on, why).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| state::hold_all(on, why).await).await)
     }
 
     /// Adds entries to the log of suppressions.

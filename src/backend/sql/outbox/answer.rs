@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::state::wait_for_writes;
 use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
-use crate::backend::sql::session::{Cells, Session, params};
+use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
 use crate::dispatch::rejection::{self, UNCLASSIFIED_IN_A_ROW};
@@ -102,11 +102,12 @@ async fn accept_all<S: Session>(
             stored.late += 1;
         }
     }
-    accept(session, &waiting, &sids).await?;
     wake_for_earlier(session, &waiting, &sids).await?;
-    withdraw_others(session, &notifications, &waiting).await?;
     let rows: Vec<&Cells> = accepted.iter().map(|(_, _, row)| *row).collect();
-    succeeded(session, &rows).await
+    let mut statements = accepting::<S>(&waiting, &sids);
+    statements.extend(withdrawing_others::<S>(&notifications, &waiting));
+    statements.extend(succeeding::<S>(&rows)?);
+    session.execute_all(statements).await
 }
 
 /// Callbacks that do not carry an attempt's id, and came before its SID was known, belonged to no attempt: they are
@@ -209,8 +210,12 @@ pub(super) async fn accept<S: Session>(
     attempts: &[String],
     sids: &[String],
 ) -> Result<(), sqlx::Error> {
+    session.execute_all(accepting::<S>(attempts, sids)).await
+}
+
+fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec<Statement> {
     if attempts.is_empty() {
-        return Ok(());
+        return Vec::new();
     }
     // A call may last beyond that.
     let sql = format!(
@@ -220,8 +225,8 @@ pub(super) async fn accept<S: Session>(
         S::pairs(1, 2),
         within = S::later("deadline", CONFIRMED_WITHIN),
     );
-    session.execute(&sql, params![attempts.to_vec(), sids.to_vec()]).await?;
-    calls::hang_up_late(session, attempts, CANCELLED).await
+    let accept = Statement { sql, params: params![attempts.to_vec(), sids.to_vec()] };
+    vec![accept, calls::hanging_up_late::<S>(attempts, CANCELLED)]
 }
 
 /// Withdraws the other attempts of the same steps of these notifications that have not been sent: one is proven.
@@ -230,8 +235,12 @@ pub(super) async fn withdraw_others<S: Session>(
     notifications: &[String],
     but: &[String],
 ) -> Result<(), sqlx::Error> {
+    session.execute_all(withdrawing_others::<S>(notifications, but)).await
+}
+
+fn withdrawing_others<S: Session>(notifications: &[String], but: &[String]) -> Vec<Statement> {
     if notifications.is_empty() {
-        return Ok(());
+        return Vec::new();
     }
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'withdrawn', held = NULL, holder = NULL, lease_until = NULL, \
@@ -242,11 +251,11 @@ pub(super) async fn withdraw_others<S: Session>(
         S::among("id", 2),
         S::among("o.id", 2)
     );
-    session.execute(&sql, params![notifications.to_vec(), but.to_vec()]).await.map(|_| ())
+    vec![Statement { sql, params: params![notifications.to_vec(), but.to_vec()] }]
 }
 
 /// A success ends a row of failures of its sender and of its account.
-async fn succeeded<S: Session>(session: &mut S, attempts: &[&Cells]) -> Result<(), sqlx::Error> {
+fn succeeding<S: Session>(attempts: &[&Cells]) -> Result<Vec<Statement>, sqlx::Error> {
     let texts = |column| -> Result<Vec<String>, sqlx::Error> {
         let all: BTreeSet<String> =
             attempts.iter().map(|row| row.text(column)).collect::<Result<_, _>>()?;
@@ -262,15 +271,15 @@ async fn succeeded<S: Session>(session: &mut S, attempts: &[&Cells]) -> Result<(
         ),
         ("sending_accounts", "account", "account", "failures = 0", "failures > 0"),
     ];
-    for (table, key, column, set, had) in ends {
+    let ends = ends.into_iter().map(|(table, key, column, set, had)| {
         let sql = format!(
             "UPDATE {table} SET {set} WHERE {key} IN (SELECT {key} FROM {table} WHERE {} AND {had} ORDER BY {key}{})",
             S::among(key, 1),
             S::FOR_UPDATE
         );
-        session.execute(&sql, params![texts(column)?]).await?;
-    }
-    Ok(())
+        Ok(Statement { sql, params: params![texts(column)?] })
+    });
+    ends.collect()
 }
 
 async fn back<S: Session>(
@@ -342,7 +351,7 @@ pub(super) async fn stops<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let (sender, account) = (row.text("sender")?, row.text("account")?);
     match stop {
-        None => succeeded(session, &[row]).await?,
+        None => session.execute_all(succeeding::<S>(&[row])?).await?,
         Some(Stop::AccountCooldown(lasts)) => {
             // Never for less: of the requests that were on their way, one may report a shorter wait.
             let until = S::later(S::NOW, *lasts);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::attempt_id;
 use crate::backend::outbox::{HangUp, HungUp};
-use crate::backend::sql::session::{Cells, Session, params};
+use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::clock::Timestamp;
 use crate::dispatch::call::{self, CallPlan, Lines};
 use crate::dispatch::{Channel, Confirm, Reach};
@@ -80,12 +80,9 @@ pub(super) async fn claimed<S: Session>(
 }
 
 /// Gives each of these attempts its permit until then.
-pub(super) async fn permit<S: Session>(
-    session: &mut S,
-    permits: &BTreeMap<String, Timestamp>,
-) -> Result<(), sqlx::Error> {
+pub(super) fn permitting<S: Session>(permits: &BTreeMap<String, Timestamp>) -> Vec<Statement> {
     if permits.is_empty() {
-        return Ok(());
+        return Vec::new();
     }
     let sql = format!(
         "UPDATE attempts SET permit_until = pairs.b{}, over_at = NULL FROM {} WHERE attempts.id = pairs.a",
@@ -94,7 +91,7 @@ pub(super) async fn permit<S: Session>(
     );
     let ids: Vec<String> = permits.keys().cloned().collect();
     let until: Vec<String> = permits.values().map(ToString::to_string).collect();
-    session.execute(&sql, params![ids, until]).await.map(|_| ())
+    vec![Statement { sql, params: params![ids, until] }]
 }
 
 /// These attempts have no open call: they created none.
@@ -161,11 +158,7 @@ pub(super) async fn hang_up<S: Session>(
 
 /// The same of attempts that Twilio has accepted just now, and whose notifications were cancelled meanwhile, or confirmed
 /// by another step.
-pub(super) async fn hang_up_late<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-    why: &str,
-) -> Result<(), sqlx::Error> {
+pub(super) fn hanging_up_late<S: Session>(attempts: &[String], why: &str) -> Statement {
     let sql = format!(
         "UPDATE attempts SET hang_up_at = {} WHERE {} AND channel = 'call' AND state = 'accepted' AND over_at IS NULL \
          AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND (n.state = 'confirmed' \
@@ -173,7 +166,7 @@ pub(super) async fn hang_up_late<S: Session>(
         S::NOW,
         S::among("id", 1)
     );
-    session.execute(&sql, params![attempts.to_vec(), why]).await.map(|_| ())
+    Statement { sql, params: params![attempts.to_vec(), why] }
 }
 
 /// Calls that are to be cancelled now; `busy`: for how long no other process is handed one.

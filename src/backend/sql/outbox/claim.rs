@@ -59,10 +59,11 @@ pub(in crate::backend) async fn claim<S: Session>(
         limit = limit.min(u64::from(lines.limit(&ask.account)).saturating_sub(taken));
     }
     if limit == 0 {
-        return Ok(nothing);
+        return Ok(Claims { waits_for_answers: true, ..nothing });
     }
     let limit = limit.min(slots(ask));
     let rows = due(session, ask, now, limit).await?;
+    let is_all = (rows.len() as u64) < limit;
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
         let send_at = free_at.max(now);
@@ -81,11 +82,13 @@ pub(in crate::backend) async fn claim<S: Session>(
         let sql = format!("UPDATE paces SET free_at = $2{time} WHERE name = $1");
         session.execute(&sql, params![ask.pace.as_str(), free_at]).await?;
     }
-    let again = (!claimed.is_empty()).then(|| match free_at >= horizon {
+    // What is due is read at once, so that nothing is left of it where that was less than may be sent.
+    let is_all = is_all && claimed.len() == rows.len();
+    let again = (!is_all).then(|| match free_at >= horizon {
         true => free_at.since(horizon) + several(ask),
         false => Duration::ZERO,
     });
-    Ok(Claims { claimed, now: Some(now), again, clamped })
+    Ok(Claims { claimed, again, ..nothing })
 }
 
 /// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate

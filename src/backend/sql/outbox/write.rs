@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::suppressions::in_force;
 use super::{attempt_id, calls, conclude, lock_notifications, purpose};
 use crate::backend::outbox::{Claimed, Gated, Known, KnownCalls, Letter, WriteAsk, Written};
-use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CallPlan, Lines};
@@ -120,9 +120,10 @@ pub(in crate::backend) async fn write<S: Session>(
         };
         outcomes.insert((id, send_at), outcome);
     }
-    commit(session, &writing, now, ask.lease).await?;
-    calls::permit(session, &permits).await?;
-    count(session, &accounts, now).await?;
+    let mut statements = committing::<S>(&writing, now, ask.lease);
+    statements.extend(calls::permitting::<S>(&permits));
+    statements.extend(counting(&accounts, now));
+    session.execute_all(statements).await?;
     let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
     conclude(session, &ended).await?;
     let outcome = |claim: &Claimed| outcomes.remove(&(claim.id, claim.send_at));
@@ -317,18 +318,16 @@ async fn today<S: Session>(session: &mut S, now: Timestamp) -> Result<u64, sqlx:
     session.row(sql, params![day(now)]).await?.map_or(Ok(0), |row| row.count("sent"))
 }
 
-async fn count<S: Session>(
-    session: &mut S,
+fn counting(
     accounts: &BTreeMap<String, Account>,
     now: Timestamp,
-) -> Result<(), sqlx::Error> {
-    for (name, account) in accounts.iter().filter(|(_, account)| account.sent > 0) {
+) -> impl Iterator<Item = Statement> {
+    accounts.iter().filter(|(_, account)| account.sent > 0).map(move |(name, account)| {
         let sql = "UPDATE sending_accounts SET day = $2, \
                    day_count = CASE WHEN day = $2 THEN day_count ELSE 0 END + $3 WHERE account = $1";
         let sent = i64::try_from(account.sent).unwrap_or(i64::MAX);
-        session.execute(sql, params![name.as_str(), day(now), sent]).await?;
-    }
-    Ok(())
+        Statement { sql: sql.to_owned(), params: params![name.as_str(), day(now), sent] }
+    })
 }
 
 fn letter(
@@ -353,14 +352,9 @@ fn letter(
     })
 }
 
-async fn commit<S: Session>(
-    session: &mut S,
-    writing: &[String],
-    now: Timestamp,
-    lease: Duration,
-) -> Result<(), sqlx::Error> {
+fn committing<S: Session>(writing: &[String], now: Timestamp, lease: Duration) -> Vec<Statement> {
     if writing.is_empty() || crash_points::is_sabotaged(Sabotage::NoWriteAhead) {
-        return Ok(());
+        return Vec::new();
     }
     let time = S::TIME;
     let sql = format!(
@@ -368,7 +362,7 @@ async fn commit<S: Session>(
          WHERE {}",
         S::among("id", 1)
     );
-    session.execute(&sql, params![writing.to_vec(), now, now.after(lease)]).await.map(|_| ())
+    vec![Statement { sql, params: params![writing.to_vec(), now, now.after(lease)] }]
 }
 
 /// Due again, at a time, with a new slot then.
