@@ -213,6 +213,7 @@ fn inbound(c: &mut Criterion) {
         explanations: offhook::inbound::ExplanationBudget::default(),
         ration: offhook::inbound::Ration::default(),
         room: offhook::inbound::Room::of(1 << 20),
+        email: offhook::inbound::EmailCapacity::of(1 << 20),
     }
     .router();
     c.bench_function("inbound", |b| {

@@ -183,7 +183,7 @@ pub async fn start(
         Some((recorder, listener)) => {
             let (address, stop) = (listener.local_addr()?, tasks.stop());
             let metrics = Arc::new(inbound::Metrics::register(&registry)?);
-            metrics.show_secrets(&config.keyring);
+            metrics.show_secrets(&config.keyring, &config.email_keys);
             handles.receiving = Some(console::receiving(&metrics));
             reloader.inbound = Some(Arc::clone(&metrics));
             let (policy, refusals) = (policy.inbound(), Arc::clone(&refusals));
@@ -302,6 +302,7 @@ fn receiver(
         explanations: inbound::ExplanationBudget::default(),
         ration: inbound::Ration::default(),
         room: inbound::Room::of(config.inbound.body_memory),
+        email: inbound::EmailCapacity::of(config.inbound.event_body_limit),
     }
 }
 

@@ -1,4 +1,4 @@
-//! An [`Event`]: one signed fact from Twilio, as a value. No I/O, no parsing of requests.
+//! An [`Event`]: one signed fact from Twilio or SendGrid, as a value. No I/O, no parsing of requests.
 
 pub mod attempt;
 pub mod batch;
@@ -42,6 +42,8 @@ labels! {
         Conference = "conference",
         /// Asynchronous answering-machine detection.
         Amd = "amd",
+        /// What SendGrid reports of an email, or of its recipient.
+        Email = "email",
         /// A piece or the status of a transcription.
         Transcription = "transcription",
         /// Twilio's debugger webhook.
@@ -138,7 +140,7 @@ pub struct Event {
     /// Another account that it names, for which the one that signed it may not speak: it moves no
     /// status then.
     pub about_account: Option<String>,
-    /// The resource, if it names one: `CA…`, `SM…`, `RE…`, `CF…`, `GT…`, `NO…`.
+    /// The resource, if it names one: `CA…`, `SM…`, `RE…`, `CF…`, `GT…`, `NO…`; of an email, SendGrid's message id.
     pub sid: Option<String>,
     /// The resource whose current status this event moves; `None` is history only.
     pub resource: Option<Resource>,
@@ -166,7 +168,7 @@ pub struct Event {
     pub attempt: Option<AttemptId>,
     /// What the callee of a call of such an attempt has done, read from what was signed.
     pub callee: Option<Callee>,
-    /// What an incoming message says about being reached, read from what was signed. Not stored with the event: it is an
+    /// What an incoming message or an email event says about being reached, read from what was signed. Not stored with the event: it is an
     /// entry of the log of suppressions.
     pub consent: Option<Consent>,
     /// The trace of that request, if it is traced. Not stored.

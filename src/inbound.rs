@@ -1,10 +1,11 @@
-//! The public listener: Twilio's callbacks in, probes of a load balancer, and nothing else. Knows no Redis and no SQL,
+//! The public listener: Twilio's callbacks and SendGrid's events in, probes of a load balancer, and nothing else. Knows no Redis and no SQL,
 //! and makes nothing durable itself: it hands events to a [`Recorder`], and answers what comes back.
 //!
 //! Read in this order: [`Inbound::router`] (the public URL space), [`signed`] (a request becomes a
-//! verified one), [`status`], [`fallback`] and [`voice_confirm`] (what is answered), [`Refusal`] (what is not).
+//! verified one), [`status`], [`fallback`] and [`voice_confirm`] (what is answered), [`mod@email`] (SendGrid's events), [`Refusal`] (what is not).
 
 mod aftermath;
+mod email;
 mod explanation_budget;
 mod fallback;
 mod health;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+pub use self::email::EmailCapacity;
 pub use self::explanation_budget::ExplanationBudget;
 pub use self::health::{Health, HealthPath, HealthPathError};
 pub use self::metrics::Metrics;
@@ -115,6 +117,8 @@ pub struct Inbound {
     pub ration: Ration,
     /// The memory for bodies that are not verified yet.
     pub room: Room,
+    /// What email events may take.
+    pub email: EmailCapacity,
 }
 
 impl Inbound {
@@ -170,15 +174,24 @@ impl Inbound {
         let policy = self.policy.now();
         let mut record = RequestRecord::begin(&self, &policy, route, request.uri().clone());
         let body = if request.body().is_end_stream() { BodyRead::Yes } else { BodyRead::No };
-        match self.twiml(&policy, &mut record, route, request).await {
-            Ok(twiml) => {
-                record.accepted();
+        let answered = match route {
+            Some(Route::EmailEvents) => {
+                let taken = email::answer(&self, &policy, &mut record, request).await;
+                taken.map(|()| StatusCode::OK.into_response())
+            }
+            _ => self.twiml(&policy, &mut record, route, request).await.map(|twiml| {
                 ([(CONTENT_TYPE, HeaderValue::from_static("text/xml"))], twiml.bytes())
                     .into_response()
+            }),
+        };
+        match answered {
+            Ok(response) => {
+                record.accepted();
+                response
             }
             Err(refusal) => {
                 record.refused(refusal);
-                refusal.response(body)
+                refusal.response(route, body)
             }
         }
     }
@@ -213,7 +226,7 @@ impl Inbound {
             Route::VoiceConfirm => {
                 return Ok(voice_confirm::answer(self, policy, record, arrival, &signed).await);
             }
-            Route::Status | Route::EventStreams | Route::Debugger => {
+            Route::Status | Route::EventStreams | Route::Debugger | Route::EmailEvents => {
                 return status::answer(self, policy, record, arrival, &signed).await;
             }
         };

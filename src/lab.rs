@@ -4,6 +4,7 @@
 //! - `traffic`: an hour of them, and what must come of it.
 //! - [`wire`]: as much of HTTP as it takes to send bytes, right or wrong.
 //! - [`twilio`]: a pretend Twilio, which messages are sent through.
+//! - [`mod@email`]: the key of a pretend SendGrid.
 //! - [`endpoint`]: what is forwarded to, and remembers it.
 //! - `load`: the load generator: schedule, lanes, tally; `bench`, what the command of that name sends.
 //! - [`servers`]: private servers of Redis and Postgres.
@@ -11,6 +12,7 @@
 //! - [`torture`]: offhook under load and faults, and the proof that nothing was lost.
 
 pub(crate) mod bench;
+pub mod email;
 pub mod endpoint;
 pub(crate) mod load;
 pub mod sample;

@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::event::attempt::ATTEMPT_PARAMETER;
 use crate::event::{AttemptId, Event, Route, codec};
+use crate::sendgrid::events::{Elements, Reader};
+use crate::sendgrid::signature::Signed;
 use crate::twilio::callback::{self, Arrival};
+use crate::twilio::consent::Listening;
 use crate::twilio::details::EventDetails;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::params::Params;
@@ -171,6 +174,24 @@ pub fn callback(input: &[u8]) {
         assert!(events.iter().map(|event| event.body.len()).sum::<usize>() <= whole.len());
         events.iter().for_each(storable);
     }
+}
+
+/// Every signed body of email events becomes events that can be stored, whatever may be kept of them.
+pub fn email(input: &[u8]) {
+    let elements = Elements::of(&Signed::of_test(input));
+    let at = Timestamp::from_micros(1_764_000_000_000_000);
+    let (plain, hidden) = (Privacy::default(), hidden());
+    let events = |privacy: &Privacy| -> Vec<Event> {
+        let listening = Listening::Plain;
+        let reader = Reader { at, privacy, listening: &listening };
+        elements.parts().iter().map(|element| reader.event(element)).collect()
+    };
+    let (events, kept) = (events(&plain), events(&hidden));
+    for (kept, event) in kept.iter().zip(&events) {
+        assert_eq!((kept.kind, kept.position()), (event.kind, event.position()));
+    }
+    assert!(kept.len() == events.len(), "what is kept is as many events");
+    kept.iter().chain(&events).for_each(storable);
 }
 
 /// Nothing in it that Postgres refuses as data, or that is lost on the way through the stream.
@@ -455,6 +476,25 @@ mod tests {
         "\"/2010-04-01/Accounts/AC2/Messages.json?Page=1\"}",
     ];
 
+    const EMAIL: &[&str] = &[
+        "{\"event\":\"delivered\",\"sg_message_id\":\"M1.recvd-1\",\"email\":\"",
+        "{\"event\":\"bounce\",\"status\":\"5.1.1\",\"email\":\"ana@h.example\",\"sg_message_id\":\"",
+        "\",\"sg_event_id\":\"e1\",\"timestamp\":",
+        "\",\"offhook_attempt\":\"0123456789abcdef0123456789abcdef\",\"a\":",
+        "ana@h.example",
+        "\\u0000",
+        "\\ud800",
+        "1764000000",
+        "1e999",
+        "null",
+        "\"}",
+        "}",
+        "},",
+        ",",
+        "[",
+        "]",
+    ];
+
     proptest! {
         #[test]
         fn forms(input in of_words(FORM)) {
@@ -471,6 +511,12 @@ mod tests {
             callback(&[b"\0", &form[..]].concat());
             callback(&[b"\x01", &form[..]].concat());
             callback(&[b"\x02", &json[..]].concat());
+        }
+
+        #[test]
+        fn emails(input in of_words(EMAIL)) {
+            email(&input);
+            email(&[b"[", &input[..], b"]"].concat());
         }
 
         #[test]

@@ -1,5 +1,9 @@
 //! What SendGrid sends and how it signs, as pure functions. No I/O, no async, no clock.
 //!
-//! Read in this order: [`keys`] (by which a request may be signed).
+//! Read in this order: [`keys`] (by which a request may be signed), [`signature`] (a request becomes a signed one),
+//! [`kind`] (what an object of one says), [`events`] (a signed request becomes events).
 
+pub mod events;
 pub mod keys;
+pub(crate) mod kind;
+pub mod signature;

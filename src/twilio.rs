@@ -16,7 +16,7 @@ pub mod diagnosis;
 pub mod error;
 pub mod fallback;
 pub(crate) mod fields;
-mod json;
+pub(crate) mod json;
 pub mod keyring;
 pub mod kind;
 pub mod params;

@@ -49,6 +49,7 @@ pub const PAGES: &[Page] = pages![
     "consuming",
     "forwarding",
     "sending",
+    "email",
     "reference/configuration",
     "reference/commands",
     "reference/routes",

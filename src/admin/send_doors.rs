@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::backend::outbox::new_secret;
 use crate::backend::{BackendError, Outbox};
-use crate::event::consent::AddressKey;
+use crate::event::consent::{AddressKey, mailbox};
 
 /// What is sent, as people look at it.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct SendDoors {
 }
 
 impl SendDoors {
-    /// The keyed hashes of a number, as notifications have them; none where nothing is sent.
+    /// The keyed hashes of a number or of an email address, as notifications have them; none where nothing is sent.
     ///
     /// # Errors
     /// The store does not answer.
@@ -30,11 +30,17 @@ impl SendDoors {
         if self.configured.load().is_empty() {
             return Ok(Vec::new());
         }
-        if let Some(key) = &self.address_key {
-            return Ok(key.addresses(number).into());
-        }
-        let identity = self.outbox.identity(&new_secret()).await?;
-        Ok(AddressKey::new(&SecretString::from(identity.secret)).addresses(number).into())
+        let key = match &self.address_key {
+            Some(key) => key.clone(),
+            None => {
+                let identity = self.outbox.identity(&new_secret()).await?;
+                AddressKey::new(&SecretString::from(identity.secret))
+            }
+        };
+        Ok(match mailbox(number) {
+            Some(mailbox) => vec![key.address(&mailbox)],
+            None => key.addresses(number).into(),
+        })
     }
 }
 

@@ -85,12 +85,12 @@ impl Reloader {
         }
         // A new secret has its series before it can match, an old one until it no longer does.
         if let Some(metrics) = &self.inbound {
-            metrics.show_secrets(&config.keyring);
+            metrics.show_secrets(&config.keyring, &config.email_keys);
         }
         self.policy.replace(policy(config));
         self.sending.take(config.outbound.as_ref());
         if let Some(metrics) = &self.inbound {
-            metrics.forget_secrets_but(&config.keyring);
+            metrics.forget_secrets_but(&config.keyring, &config.email_keys);
         }
         self.metrics.taken(self.clock.now());
         info!(accounts = config.keyring.accounts().len(), "configuration reloaded");

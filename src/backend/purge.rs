@@ -8,6 +8,7 @@ mod selection;
 
 pub use self::place::Place;
 pub use self::selection::Selection;
+pub(in crate::backend) use self::selection::ignores_case;
 use super::local_log::LocalLog;
 use super::redis::{Connector, Housekeeping, Names};
 use super::{Action, BackendError, DeadLetters, RowPurge};

@@ -34,6 +34,7 @@ macro_rules! migrations {
             "0019_follow_ups",
             "0020_routes",
             "0021_open_conferences",
+            "0022_emails",
         )
     };
     ($directory:literal, $($name:literal),+ $(,)?) => {
@@ -94,7 +95,7 @@ mod tests {
 
     /// The first eight bytes of each file's checksum, in Postgres and in SQLite. A database remembers the whole one, and
     /// refuses to start with another: add a line here, never change one.
-    const RELEASED: [(&str, u64, u64); 20] = [
+    const RELEASED: [(&str, u64, u64); 21] = [
         ("0001_events_and_statuses", 0xaa019cbd_9e731002, 0xddf24e27_c8df9bc0),
         ("0002_open_calls", 0xb7a4f64d_6002a83f, 0x98186ff7_ee28b9b4),
         ("0003_search", 0x9aff9221_c9fc837e, 0xe08b2829_d8e4b024),
@@ -115,6 +116,7 @@ mod tests {
         ("0019_follow_ups", 0x82d66fec_6f001658, 0x798352c0_c5f79d1a),
         ("0020_routes", 0x65a95837_371c0fb2, 0x09704d73_af93d839),
         ("0021_open_conferences", 0x55642f88_7f32ad4b, 0xcb2e6ea2_da1d1da6),
+        ("0022_emails", 0x8049e0b7_3e587323, 0x328a114a_0d91675f),
     ];
 
     #[test]

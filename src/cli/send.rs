@@ -29,7 +29,7 @@ pub(super) struct Send {
     /// Where to send it
     url: String,
     /// The kind of event; an event-stream is sent as JSON, every other kind as a form
-    #[arg(long, default_value = "call", value_parser = kinds::parser())]
+    #[arg(long, default_value = "call", value_parser = kinds::signed_by_twilio())]
     kind: Kind,
     /// The resource's SID; default: a new one
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! `offhook verify`: why a signature is right or wrong, offline. Never prints a right one.
 
+mod sendgrid;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -19,9 +21,18 @@ use crate::twilio::signature::{BODY_HASH, Claim, Content, SignedRequest, Trial};
 #[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The URL that Twilio requested: scheme, host, path and query
-    #[arg(long)]
-    url: String,
-    /// The value of X-Twilio-Signature
+    #[arg(long, required_unless_present = "sendgrid")]
+    url: Option<String>,
+    /// The request is one of SendGrid's Event Webhook, which signs the timestamp and the body
+    #[arg(long, conflicts_with_all = ["url", "settings", "method", "json_body", "auth_token", "account"])]
+    sendgrid: bool,
+    /// The value of X-Twilio-Email-Event-Webhook-Timestamp
+    #[arg(long, requires = "sendgrid")]
+    timestamp: Option<String>,
+    /// A verification key of SendGrid's; may be repeated; default: those of the configuration
+    #[arg(long = "key", value_name = "BASE64", requires = "sendgrid")]
+    keys: Vec<String>,
+    /// The value of X-Twilio-Signature, or of X-Twilio-Email-Event-Webhook-Signature
     #[arg(long)]
     signature: String,
     /// The value of X-Twilio-Webhooks-Signature-Settings, if there was one
@@ -47,10 +58,13 @@ pub(super) struct Verify {
 /// # Errors
 /// The signature is wrong; the error is the reason.
 pub(super) fn run(config: Option<PathBuf>, verify: &Verify) -> anyhow::Result<()> {
+    if verify.sendgrid {
+        return sendgrid::run(config, verify);
+    }
+    let url = verify.url();
     ensure!(
-        verify.url.starts_with("https://") || verify.url.starts_with("http://"),
-        "--url must start with https:// or http://, as Twilio requested it; it is `{}`",
-        verify.url
+        url.starts_with("https://") || url.starts_with("http://"),
+        "--url must start with https:// or http://, as Twilio requested it; it is `{url}`"
     );
     let content = verify.content();
     let body = match (content, &verify.body) {
@@ -61,7 +75,7 @@ pub(super) fn run(config: Option<PathBuf>, verify: &Verify) -> anyhow::Result<()
     let keyring = verify.secret.keyring(config, names.as_deref())?;
     let settings = verify.settings.as_ref().map(String::as_bytes);
     let claim = Claim::parse([verify.signature.trim().as_bytes()], settings)?;
-    let found = Found::of(&verify.url, content, &body, &claim, &keyring);
+    let found = Found::of(url, content, &body, &claim, &keyring);
     // What is wrong is said once, on standard error.
     if found.right || verify.format.json {
         verify.format.print(&found, Found::describe);
@@ -107,8 +121,13 @@ impl From<Trial> for Matched {
 }
 
 impl Verify {
+    /// What was requested, of a request of Twilio's.
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or_default()
+    }
+
     fn content(&self) -> Content {
-        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let query = self.url().split_once('?').map_or("", |(_, query)| query);
         match self.method.as_str() {
             method if method.eq_ignore_ascii_case("GET") => Content::Query,
             _ if self.json_body || Params::parse(query.as_bytes()).has(BODY_HASH) => Content::Json,
@@ -119,7 +138,7 @@ impl Verify {
     /// The `AccountSid` of the request.
     fn account(&self, content: Content, body: &Bytes) -> Option<String> {
         let params = match content {
-            Content::Query => self.url.split_once('?')?.1.as_bytes(),
+            Content::Query => self.url().split_once('?')?.1.as_bytes(),
             Content::Form => body,
             Content::Json => return None,
         };

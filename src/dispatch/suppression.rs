@@ -1,7 +1,7 @@
 //! Who must not be reached: what counts of an address's entries in the log of suppressions. Of values alone.
 //!
 //! A recipient says STOP and START; a person enters and lifts. A START lifts what a STOP made, never what a person has
-//! entered. What a person lifts is lifted, from every source, until it is said again.
+//! entered, nor a complaint or a bounce of an email. What a person lifts is lifted, from every source, until it is said again.
 
 use std::time::Duration;
 
@@ -21,15 +21,22 @@ labels! {
         OptOutType = "opt_out_type",
         /// Twilio's answer that the recipient has opted out: error 21610.
         OptedOut = "21610",
+        /// The recipient of an email unsubscribed.
+        Unsubscribe = "unsubscribe",
+        /// The recipient of an email called it spam.
+        Complaint = "spamreport",
+        /// The recipient's mail server knows no such address.
+        Bounce = "bounce",
     }
 }
 
 impl Source {
-    /// Whether the recipient said it, who may then take it back.
+    /// Whether the recipient said it and may take it back.
     const fn is_recipient(self) -> bool {
         match self {
-            Self::StopWord | Self::OptOutType | Self::OptedOut => true,
-            Self::Hand | Self::Import => false,
+            Self::StopWord | Self::OptOutType | Self::OptedOut | Self::Unsubscribe => true,
+            // Nothing that a recipient says makes a complaint undone, nor an address exist.
+            Self::Hand | Self::Import | Self::Complaint | Self::Bounce => false,
         }
     }
 }
@@ -96,15 +103,19 @@ mod tests {
 
     #[test]
     fn a_start_lifts_what_a_stop_made_and_nothing_else() {
-        use Source::{Hand, Import, OptOutType, OptedOut, StopWord};
+        use Source::{
+            Bounce, Complaint, Hand, Import, OptOutType, OptedOut, StopWord, Unsubscribe,
+        };
         check(&[], None);
         for stop in [StopWord, OptOutType, OptedOut] {
             check(&[entry(stop, true, 1, 0)], Some(1));
             check(&[entry(stop, true, 1, 0), entry(StopWord, false, 2, 10)], None);
             check(&[entry(stop, true, 1, 10), entry(OptOutType, false, 2, 0)], Some(1));
         }
-        for stop in [Hand, Import] {
+        check(&[entry(Unsubscribe, true, 1, 0), entry(Unsubscribe, false, 2, 10)], None);
+        for stop in [Hand, Import, Complaint, Bounce] {
             check(&[entry(stop, true, 1, 0), entry(StopWord, false, 2, 10)], Some(1));
+            check(&[entry(stop, true, 1, 0), entry(Unsubscribe, false, 2, 10)], Some(1));
             check(&[entry(stop, true, 1, 0), entry(Hand, false, 2, 0)], None);
         }
         let unknown = Latest { source: None, ..entry(Hand, true, 1, 0) };

@@ -1,5 +1,5 @@
-//! [`Consent`]: what the sender of an incoming message says about being reached, as it travels with its event. It is read
-//! from what was signed, before `[privacy]` applies.
+//! [`Consent`]: what the sender of an incoming message or the recipient of an email says about being reached, as it travels
+//! with its event. It is read from what was signed, before `[privacy]` applies.
 
 use std::fmt;
 
@@ -26,6 +26,12 @@ labels! {
         OptOutType = "opt_out_type",
         /// The whole text of the message is one of the words that Twilio heeds.
         Word = "stop_word",
+        /// The recipient of an email follows its link for unsubscribing, or subscribes again.
+        Unsubscribe = "unsubscribe",
+        /// The recipient of an email calls it spam.
+        Complaint = "spamreport",
+        /// The recipient's server says that there is no such address.
+        Bounce = "bounce",
     }
 }
 
@@ -37,6 +43,10 @@ pub enum Whose {
     Number(String),
     /// The keyed hash of each address at which the number is reached, in the order of [`addresses`].
     Hashes([String; 2]),
+    /// An email address as [`mailbox`] writes it, of which the store makes the hash.
+    Email(String),
+    /// The keyed hash of an email address.
+    EmailHash(String),
 }
 
 /// What a recipient says about being reached.
@@ -61,6 +71,8 @@ impl Consent {
             ["hashes", first, second] if is_hash(first) && is_hash(second) => {
                 Whose::Hashes([first.to_owned(), second.to_owned()])
             }
+            ["email", address, ""] => Whose::Email(mailbox(address)?),
+            ["email_hash", hash, ""] if is_hash(hash) => Whose::EmailHash(hash.to_owned()),
             _ => return None,
         };
         words.next().is_none().then_some(Self { wish, by, whose })
@@ -73,6 +85,8 @@ impl fmt::Display for Consent {
         match &self.whose {
             Whose::Number(number) => write!(f, "number {number}"),
             Whose::Hashes([first, second]) => write!(f, "hashes {first} {second}"),
+            Whose::Email(address) => write!(f, "email {address}"),
+            Whose::EmailHash(hash) => write!(f, "email_hash {hash}"),
         }
     }
 }
@@ -89,6 +103,19 @@ pub fn is_hash(text: &str) -> bool {
 #[must_use]
 pub fn addresses(number: &str) -> [String; 2] {
     [number.to_owned(), format!("whatsapp:{number}")]
+}
+
+/// An email address in the one writing in which it is compared and hashed: without blanks around it, in lower case. `None` if
+/// it cannot be one.
+#[must_use]
+pub fn mailbox(text: &str) -> Option<String> {
+    /// What SMTP allows, with a margin for names beyond ASCII.
+    const LONGEST: usize = 400;
+    let text = text.trim();
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+    let (name, host) = text.rsplit_once('@')?;
+    let fits = !name.is_empty() && !host.is_empty() && text.len() <= LONGEST;
+    (fits && text.chars().all(is_plain)).then(|| text.to_lowercase())
 }
 
 /// Makes the keyed hashes of addresses. The same key makes the same hashes in every process.
@@ -154,7 +181,14 @@ mod tests {
     #[test]
     fn a_wish_is_read_as_it_is_written_and_nothing_else_is() {
         let hashes = AddressKey::new(&"k".into()).addresses("+12125550100");
-        for whose in [Whose::Number("+12125550100".to_owned()), Whose::Hashes(hashes)] {
+        let email = "ana@h.example".to_owned();
+        let hash = AddressKey::new(&"k".into()).address(&email);
+        for whose in [
+            Whose::Number("+12125550100".to_owned()),
+            Whose::Hashes(hashes),
+            Whose::Email(email),
+            Whose::EmailHash(hash),
+        ] {
             for wish in Wish::ALL {
                 for by in SaidBy::ALL {
                     let consent = Consent { wish, by, whose: whose.clone() };
@@ -170,8 +204,24 @@ mod tests {
             "stop stop_word number +1 +2",
             "stop stop_word hashes a b",
             "go stop_word number +1",
+            "stop spamreport email ana",
+            "stop spamreport email_hash 12",
         ] {
             assert_eq!(Consent::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_email_address_has_one_writing() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(mailbox(text).as_deref(), expected, "{text}");
+        };
+        check(" Ana.B+x@H.Example\r\n", Some("ana.b+x@h.example"));
+        check("\"a@b\"@h", Some("\"a@b\"@h"));
+        for none in
+            ["", "ana", "@h", "ana@", "ana b@h", "a\u{0}@h", &format!("{}@h", "a".repeat(400))]
+        {
+            check(none, None);
         }
     }
 

@@ -45,6 +45,8 @@ labels! {
         SmsFallback = "sms-fallback",
         /// What the callee of a call that offhook made has keyed in.
         VoiceConfirm = "voice-confirm",
+        /// SendGrid's signed Event Webhook.
+        EmailEvents = "email-events",
     }
 }
 

@@ -9,6 +9,7 @@
 use super::own::LatestOwn;
 use crate::clock::Timestamp;
 use crate::labels::labels;
+use crate::sendgrid::kind as email;
 use crate::twilio::kind::{call, conference, message, recording, transcription};
 
 labels! {
@@ -24,6 +25,8 @@ labels! {
         Conference = "conference",
         /// A transcription, `GT…` or `TR…`.
         Transcription = "transcription",
+        /// An email to one recipient, under SendGrid's message id.
+        Email = "email",
     }
 }
 
@@ -36,6 +39,7 @@ impl Resource {
             Self::Recording => &recording::LIFECYCLE,
             Self::Conference => &conference::LIFECYCLE,
             Self::Transcription => &transcription::LIFECYCLE,
+            Self::Email => &email::LIFECYCLE,
         }
     }
 
@@ -84,6 +88,12 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// An unknown status stands below all that are known, so that it never hides one.
     pub const UNKNOWN: u8 = 1;
+
+    /// Whether a status is one of them.
+    #[must_use]
+    pub fn knows(&self, status: &str) -> bool {
+        self.find(status).is_some()
+    }
 
     fn find(&self, status: &str) -> Option<&'static Status> {
         self.statuses.iter().find(|known| known.name == status)
@@ -384,6 +394,7 @@ mod tests {
             &["accepted", "scheduled", "queued", "sending", "sent", "failed", "delivered", "read"],
         );
         check(Resource::Recording, &["in-progress", "completed"]);
+        check(Resource::Email, &["?", "processed", "deferred", "dropped", "delivered", "bounce"]);
         check(Resource::Conference, &["participant-join", "conference-end"]);
         check(
             Resource::Transcription,
@@ -432,6 +443,7 @@ mod tests {
         };
         same(Resource::Call, &call[4..]);
         same(Resource::Message, &message[7..]);
+        same(Resource::Email, &["dropped", "delivered", "bounce"]);
         for resource in Resource::ALL {
             assert!(resource.terminals().all(|status| resource.is_final(status)));
         }
@@ -445,5 +457,8 @@ mod tests {
         assert!(!contradicts(bits(&["sent", "delivered", "read"])));
         assert!(contradicts(bits(&["delivered", "undelivered"])));
         assert!(contradicts(bits(&["read", "failed"])));
+        let of_email = |status| Resource::Email.terminal_bit(status);
+        assert!(!contradicts(of_email("delivered") | of_email("bounce")), "it came back later");
+        assert!(contradicts(of_email("delivered") | of_email("dropped")));
     }
 }

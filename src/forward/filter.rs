@@ -81,6 +81,6 @@ mod tests {
     fn every_kind_is_one_whose_answer_is_used_or_can_be_forwarded_as_it_is() {
         assert!(STATUS_KINDS.iter().all(|kind| !ANSWERED_KINDS.contains(kind)));
         let others = Kind::ALL.len() - STATUS_KINDS.len() - ANSWERED_KINDS.len();
-        assert_eq!(others, 4, "debugger, event_stream, incoming_message, other");
+        assert_eq!(others, 5, "debugger, email, event_stream, incoming_message, other");
     }
 }

@@ -69,7 +69,7 @@ impl Aftermath {
 
     fn tell(self, cause: Option<Diagnosis>) {
         let Self { inbound, refusal, route, account, body_bytes, took, urls, .. } = self;
-        let hint = cause.map_or(refusal.usual_cause(), Diagnosis::advice);
+        let hint = cause.map_or(refusal.usual_cause(route), Diagnosis::advice);
         let now = inbound.clock.now();
         let withheld = inbound.ration.refusal(now, refusal, account.is_some());
         let unwritten = withheld.filter(|count| *count > 0);

@@ -12,6 +12,8 @@ use super::Refusal;
 use crate::event::Route;
 use crate::http::{Cut, Observer, RequestOutcome};
 use crate::metrics::{Counters, Histograms, metrics, show};
+use crate::sendgrid::events::ACCOUNT;
+use crate::sendgrid::keys::{VerificationKey, VerificationKeys};
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::kind::twiml_request::Verb;
 
@@ -55,18 +57,22 @@ metrics! {
 }
 
 impl Metrics {
-    /// Shows the series of every secret of a keyring.
-    pub fn show_secrets(&self, keyring: &Keyring) {
+    /// Shows the series of every secret of a keyring, and of every key of email events.
+    pub fn show_secrets(&self, keyring: &Keyring, email_keys: &VerificationKeys) {
         for (labels, secret) in labelled(keyring) {
             self.secret_matches.with_label_values(&labels);
             self.secret_retiring.with_label_values(&labels).set(secret.is_retiring().into());
+        }
+        for key in email_keys.iter() {
+            self.secret_matches.with_label_values(&of_email(key));
         }
     }
 
     /// Removes the series of secrets that are not in this keyring: however often secrets change, there are no more
     /// series than secrets. A request in progress may bring one back, which the next call removes.
-    pub fn forget_secrets_but(&self, keyring: &Keyring) {
-        let known: HashSet<_> = labelled(keyring).map(|(labels, _)| labels).collect();
+    pub fn forget_secrets_but(&self, keyring: &Keyring, email_keys: &VerificationKeys) {
+        let known = labelled(keyring).map(|(labels, _)| labels);
+        let known: HashSet<_> = known.chain(email_keys.iter().map(of_email)).collect();
         for family in self.secret_matches.collect() {
             for series in family.get_metric() {
                 // In the order of their names, which is ours.
@@ -99,6 +105,11 @@ impl Metrics {
     /// A request was signed with this secret.
     pub(super) fn matched(&self, account: &Account, secret: &Secret) {
         self.secret_matches.with_label_values(&[account.name(), secret.id()]).inc();
+    }
+
+    /// Email events were signed with this key.
+    pub(super) fn email_matched(&self, key: &VerificationKey) {
+        self.secret_matches.with_label_values(&of_email(key)).inc();
     }
 
     /// A request of a call's TwiML came to where status callbacks belong.
@@ -137,6 +148,11 @@ impl Observer for Metrics {
     fn accept_failed(&self, _error: &io::Error) {
         self.accept_failures.inc();
     }
+}
+
+/// The labels of a key of email events.
+fn of_email(key: &VerificationKey) -> [&str; 2] {
+    [ACCOUNT, key.id()]
 }
 
 /// Each secret with its labels.

@@ -4,8 +4,10 @@ use axum::http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::event::Route;
 use crate::pipeline::RecordError;
 pub use crate::recent::Refusal;
+use crate::sendgrid::signature as sendgrid;
 use crate::twilio::callback::Lost;
 use crate::twilio::signature::{ClaimError, SignatureError};
 
@@ -22,6 +24,7 @@ impl Refusal {
         match self {
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, No),
             Self::UnknownRoute => (StatusCode::NOT_FOUND, No),
+            Self::NoVerificationKey => (StatusCode::NOT_FOUND, No),
             Self::SignedUnknownRoute => (StatusCode::NOT_FOUND, Yes),
             Self::UnsupportedContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, No),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, No),
@@ -50,12 +53,47 @@ impl Refusal {
     }
 
     /// The usual cause and what to do, for the people who run the server.
-    pub(super) fn usual_cause(self) -> &'static str {
+    pub(super) fn usual_cause(self, route: Option<Route>) -> &'static str {
+        let of_email = (route == Some(Route::EmailEvents)).then(|| self.usual_cause_of_email());
+        of_email.flatten().unwrap_or_else(|| self.usual_cause_of_callback())
+    }
+
+    /// What is different where SendGrid should have sent it.
+    fn usual_cause_of_email(self) -> Option<&'static str> {
+        Some(match self {
+            Self::MethodNotAllowed => "not SendGrid: it sends POST only",
+            Self::UnsupportedContentType => "not SendGrid: it sends JSON only",
+            Self::BodyTooLarge => "more than sendgrid.event_body_limit: raise it",
+            Self::MissingSignature => {
+                "not SendGrid, or its signed Event Webhook is not switched on, or a proxy in front removes the headers \
+                 X-Twilio-Email-Event-Webhook-Signature and …-Timestamp"
+            }
+            Self::MalformedSignature => {
+                "not SendGrid, or a proxy in front changes the headers X-Twilio-Email-Event-Webhook-Signature and \
+                 …-Timestamp"
+            }
+            Self::WrongSignature => {
+                "no key of sendgrid.verification_keys gives this signature: SendGrid makes another key when its signed \
+                 Event Webhook is switched off and on, something in front changes the body, or the request was forged"
+            }
+            Self::NoRoom => {
+                "bodies of email events that come slowly hold all of their memory: an attack, or a proxy in front that \
+                 passes them on as they come"
+            }
+            _ => return None,
+        })
+    }
+
+    fn usual_cause_of_callback(self) -> &'static str {
         match self {
             Self::MethodNotAllowed => "not Twilio: it sends GET and POST only",
             Self::UnknownRoute => {
                 "a scanner, or the URL at Twilio has a wrong path: compare it with the routes, and \
                  with inbound.path_prefix"
+            }
+            Self::NoVerificationKey => {
+                "email events come, and sendgrid.verification_keys is empty: copy the key of SendGrid's signed Event \
+                 Webhook there, or switch the webhook off"
             }
             Self::SignedUnknownRoute => {
                 "your account signed it, and the path is not a route, so that callbacks are being lost: \
@@ -115,14 +153,15 @@ impl Refusal {
     ///
     /// If the body of the request was not read, the connection cannot be used again. The answer says so, so that a load
     /// balancer does not send the next request into it.
-    pub(super) fn response(self, body: BodyRead) -> Response {
+    pub(super) fn response(self, route: Option<Route>, body: BodyRead) -> Response {
         let text = format!(r#"{{"error":"{}"}}"#, self.told());
         let mut response = (self.status(), text).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
+                let allowed = if route == Some(Route::EmailEvents) { "POST" } else { "GET, POST" };
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_S);
@@ -153,6 +192,15 @@ impl From<ClaimError> for Refusal {
         match error {
             ClaimError::Missing => Self::MissingSignature,
             ClaimError::Malformed(_) => Self::MalformedSignature,
+        }
+    }
+}
+
+impl From<sendgrid::ClaimError> for Refusal {
+    fn from(error: sendgrid::ClaimError) -> Self {
+        match error {
+            sendgrid::ClaimError::Missing(_) => Self::MissingSignature,
+            sendgrid::ClaimError::Malformed(_) => Self::MalformedSignature,
         }
     }
 }

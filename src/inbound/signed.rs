@@ -1,6 +1,8 @@
 //! From a request to a verified one, the cheapest checks first: nothing of a body is read before
 //! its head is one that Twilio could have sent.
 
+use std::time::Duration;
+
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 
 use super::record::RequestRecord;
 use super::room::Held;
-use super::{Inbound, Refusal};
+use super::{Config, Inbound, Refusal};
 use crate::http::Caller;
 use crate::policy::InboundPolicy;
 use crate::recent::refusals::shown;
@@ -78,7 +80,10 @@ impl Received {
         let body = match content {
             // Twilio sends none, and it would not be signed.
             Content::Query => Bytes::new(),
-            Content::Form | Content::Json => read(inbound, body, &held).await?,
+            Content::Form | Content::Json => {
+                let Config { body_timeout, body_limit, .. } = inbound.config;
+                read(body_timeout, body_limit, body, &held, b"").await?
+            }
         };
         record.body_bytes = body.len();
         let path_and_query = head.uri.path_and_query().map_or("/", |raw| raw.as_str());
@@ -196,7 +201,7 @@ fn content(head: &Parts) -> Result<Content, Refusal> {
     }
 }
 
-fn content_type(headers: &HeaderMap) -> Option<Content> {
+pub(super) fn content_type(headers: &HeaderMap) -> Option<Content> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let essence = value.to_str().ok()?.split(';').next()?.trim();
@@ -210,9 +215,18 @@ fn content_type(headers: &HeaderMap) -> Option<Content> {
     json.then_some(Content::Json)
 }
 
-async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refusal> {
-    let whole =
-        timeout(inbound.config.body_timeout, collect(inbound.config.body_limit, body, held));
+/// Reads a body behind a prefix, with which it is in one piece.
+pub(super) async fn read(
+    longest: Duration,
+    limit: usize,
+    body: Body,
+    held: &Held,
+    prefix: &[u8],
+) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::BodyTooLarge);
+    }
+    let whole = timeout(longest, collect(limit, body, held, prefix));
     tokio::select! {
         biased;
         read = whole => read.map_err(|_| Refusal::SlowBody)?,
@@ -223,11 +237,17 @@ async fn read(inbound: &Inbound, body: Body, held: &Held) -> Result<Bytes, Refus
 /// Reads the body into one piece: a piece for each chunk would take many times the memory.
 ///
 /// There is room for a read before it is done: what a connection has read and cannot pass on would count nowhere.
-async fn collect(limit: usize, mut body: Body, held: &Held) -> Result<Bytes, Refusal> {
+async fn collect(
+    limit: usize,
+    mut body: Body,
+    held: &Held,
+    prefix: &[u8],
+) -> Result<Bytes, Refusal> {
     let declared = body.size_hint().exact().map(|length| length as usize);
-    let (mut whole, mut chunks, mut reserved) = (BytesMut::new(), 0, 0);
+    let (mut whole, mut chunks, mut reserved) = (BytesMut::from(prefix), 0, 0);
     loop {
-        let next = declared.unwrap_or(limit).saturating_sub(whole.len()).min(MOST_READ);
+        let got = whole.len() - prefix.len();
+        let next = declared.unwrap_or(limit).saturating_sub(got).min(MOST_READ);
         if reserved < next {
             held.grow(next - reserved).await.map_err(|_| Refusal::NoRoom)?;
             reserved = next;
@@ -240,7 +260,7 @@ async fn collect(limit: usize, mut body: Body, held: &Held) -> Result<Bytes, Ref
         if declared.is_none() && chunks > MOST_CHUNKS {
             return Err(Refusal::BrokenBody);
         }
-        if whole.len() + data.len() > limit {
+        if got + data.len() > limit {
             return Err(Refusal::BodyTooLarge);
         }
         let more = data.len().saturating_sub(reserved);
@@ -248,7 +268,7 @@ async fn collect(limit: usize, mut body: Body, held: &Held) -> Result<Bytes, Ref
             held.grow(more).await.map_err(|_| Refusal::NoRoom)?;
         }
         reserved = reserved.saturating_sub(data.len());
-        if whole.is_empty() {
+        if got == 0 {
             whole.reserve(declared.unwrap_or(0));
         }
         whole.extend_from_slice(&data);
@@ -313,7 +333,7 @@ mod tests {
             reading.store(true, Ordering::Relaxed);
             Ok::<_, Infallible>(Bytes::from_static(b"A=1"))
         }));
-        let mut collecting = pin!(collect(9_000, body, &held));
+        let mut collecting = pin!(collect(9_000, body, &held, b""));
         assert!(collecting.as_mut().now_or_never().is_none());
         assert!(!is_read.load(Ordering::Relaxed));
         drop(other);

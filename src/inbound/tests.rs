@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod email;
 mod fallback;
 mod incoming;
 mod refusals;

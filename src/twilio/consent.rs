@@ -34,6 +34,18 @@ impl Listening {
         }
     }
 
+    /// What an event says of the recipient of an email, whose address is a [mailbox](crate::event::consent::mailbox);
+    /// `None` if it is not heeded.
+    #[must_use]
+    pub(crate) fn of_mailbox(&self, wish: Wish, by: SaidBy, address: String) -> Option<Consent> {
+        let whose = match self {
+            Self::Deaf => return None,
+            Self::Plain => Whose::Email(address),
+            Self::Hashing(key) => Whose::EmailHash(key.address(&address)),
+        };
+        Some(Consent { wish, by, whose })
+    }
+
     fn consent(&self, params: &Params<'_>) -> Option<Consent> {
         if matches!(self, Self::Deaf) {
             return None;

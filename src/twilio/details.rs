@@ -15,7 +15,8 @@ use super::json;
 use super::params::{Params, printable, start_of};
 use crate::event::own::RESERVED;
 use crate::event::status::{LatestError, Lifecycle};
-use crate::event::{CurrentStatus, Event, Format, LatestOwn, Method, Own, Resource};
+use crate::event::{CurrentStatus, Event, Format, Kind, LatestOwn, Method, Own, Resource};
+use crate::sendgrid::kind as email;
 
 /// What a store keeps of an event besides its header.
 #[derive(Clone, Debug)]
@@ -45,11 +46,40 @@ impl EventDetails {
             }
             Format::Json => {
                 let json = json::read(&event.body).unwrap_or(Value::Null);
+                if event.kind == Kind::Email {
+                    return Self::of_email(event, json);
+                }
                 let fields = Fields::of_cloud_data(&json["data"]);
                 // A copy, because the row needs it too.
                 Self::from(event, &fields, without_nul(json.clone()).to_string())
             }
         }
+    }
+
+    /// Of what SendGrid reports. Who the recipient is has one writing, so that a search finds every mail of an address.
+    fn of_email(event: &Event, object: Value) -> Self {
+        let error_code = email::error(&object);
+        let to = Fields::Json(&object).get("email").map(|address| address.trim().to_lowercase());
+        let to = to.filter(|address| !address.is_empty());
+        let to = to.map(|address| kept(&address).into_owned());
+        let current = event.resource.zip(event.sid.clone()).zip(event.position());
+        let current = current.map(|((resource, sid), position)| CurrentStatus {
+            sid,
+            resource,
+            account: event.account.clone(),
+            from: None,
+            to,
+            direction: Some("outbound".to_owned()),
+            duration: None,
+            error: error_code.clone().map(|code| LatestError { position: position.clone(), code }),
+            own: None,
+            terminals: CurrentStatus::terminal_bit(resource, &position.status),
+            position,
+            first_seen: event.received_at,
+            updated: event.received_at,
+        });
+        let params = without_nul(object).to_string();
+        Self { params, call_sid: None, error_code, own: own(event), current }
     }
 
     fn from(event: &Event, fields: &Fields<'_>, params: String) -> Self {
@@ -92,7 +122,9 @@ fn current(
     let duration = match resource {
         Resource::Call => fields.integer("CallDuration"),
         Resource::Recording => fields.integer("RecordingDuration"),
-        Resource::Message | Resource::Conference | Resource::Transcription => None,
+        Resource::Message | Resource::Conference | Resource::Transcription | Resource::Email => {
+            None
+        }
     };
     Some(CurrentStatus {
         sid,
@@ -123,7 +155,10 @@ fn direction(resource: Resource, status: &str, fields: &Fields<'_>) -> Option<St
             said().or(Some("outbound".to_owned()))
         }
         (Resource::Message, _) => said(),
-        (Resource::Recording | Resource::Conference | Resource::Transcription, _) => None,
+        (
+            Resource::Recording | Resource::Conference | Resource::Transcription | Resource::Email,
+            _,
+        ) => None,
     }
 }
 

@@ -6,7 +6,8 @@
 use super::fields::Fields;
 use super::json;
 use super::params::Params;
-use crate::event::{Event, Format, Resource};
+use crate::event::{Event, Format, Kind, Resource};
+use crate::sendgrid::kind as email;
 
 /// What a sender does about an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -236,6 +237,9 @@ pub fn of(event: &Event) -> Option<String> {
         }
         Format::Json => {
             let json = json::read(&event.body)?;
+            if event.kind == Kind::Email {
+                return email::error(&json);
+            }
             Fields::of_cloud_data(&json["data"]).error_code().map(|code| code.into_owned())
         }
     }
@@ -249,7 +253,7 @@ fn of_debugger(params: &Params<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKey, Kind};
+    use crate::event::EventKey;
 
     fn event(format: Format, body: &str) -> Event {
         let key = EventKey::of(&["SM1", "undelivered"]).expect("printable");
@@ -305,6 +309,6 @@ mod tests {
     fn no_code_is_there_twice_and_each_has_the_form_of_one() {
         assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
         assert!(TABLE.iter().all(|known| known.code.parse::<u32>().is_ok_and(|code| code > 9999)));
-        assert_eq!(Resource::ALL.map(|resource| labels(resource).count()), [9, 44, 2, 2, 2]);
+        assert_eq!(Resource::ALL.map(|resource| labels(resource).count()), [9, 44, 2, 2, 2, 2]);
     }
 }

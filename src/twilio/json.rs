@@ -10,12 +10,12 @@ use serde_json::Value;
 const DEEPEST: usize = 100;
 
 /// Reads JSON; `None` if it is not even that.
-pub(super) fn read(json: &[u8]) -> Option<Value> {
+pub(crate) fn read(json: &[u8]) -> Option<Value> {
     serde_json::from_slice(json).ok().or_else(|| serde_json::from_str(&readable(json)).ok())
 }
 
 /// The same JSON with what cannot be read replaced. What is not JSON stays that.
-fn readable(json: &[u8]) -> String {
+pub(crate) fn readable(json: &[u8]) -> String {
     let text = String::from_utf8_lossy(json);
     let mut written = String::with_capacity(text.len());
     let mut depth = 0;

@@ -22,7 +22,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 pub use self::class::Class;
-use crate::event::{Event, Format};
+use crate::event::consent::mailbox;
+use crate::event::{Event, Format, Route};
 use crate::twilio::address;
 
 /// What becomes of a value, the mildest first.
@@ -93,12 +94,14 @@ pub struct Privacy {
     also: HashMap<String, Class>,
     /// There is one unless all is plain.
     key: Option<Hmac<Sha256>>,
+    /// The same for email events, whose parameters have meanings of their own.
+    of_email: Option<Box<Self>>,
 }
 
 /// Shows everything except the key.
 impl fmt::Debug for Privacy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { treatments, also, key: _ } = self;
+        let Self { treatments, also, key: _, of_email: _ } = self;
         f.debug_struct("Privacy").field("treatments", treatments).field("also", also).finish()
     }
 }
@@ -125,12 +128,13 @@ impl Privacy {
             return Ok(Self::default());
         }
         let key = Hmac::new_from_slice(key.ok_or(KeyError::Missing)?);
+        let key = Some(key.expect("HMAC takes a key of any length"));
         let also = also.into_iter().map(|(name, class)| (class::plain_name(name), class));
-        Ok(Self {
-            treatments,
-            also: also.collect(),
-            key: Some(key.expect("HMAC takes a key of any length")),
-        })
+        let also: HashMap<String, Class> = also.collect();
+        let emails = class::OF_EMAIL.map(|(name, class)| (name.to_owned(), class));
+        let emails = emails.into_iter().chain(also.clone()).collect();
+        let of_email = Self { treatments, also: emails, key: key.clone(), of_email: None };
+        Ok(Self { treatments, also, key, of_email: Some(Box::new(of_email)) })
     }
 
     /// What becomes of each class.
@@ -145,6 +149,15 @@ impl Privacy {
         if self.is_plain() {
             return;
         }
+        let is_email =
+            event.request.as_ref().is_some_and(|request| request.route == Route::EmailEvents);
+        if let (true, Some(of_email)) = (is_email, &self.of_email) {
+            return of_email.reduce(event);
+        }
+        self.reduce(event);
+    }
+
+    fn reduce(&self, event: &mut Event) {
         if let Some(query) = self.form(event.query.as_bytes(), 0) {
             event.query = String::from_utf8_lossy(&query).into_owned();
         }
@@ -165,9 +178,14 @@ impl Privacy {
     #[must_use]
     pub fn forms(&self, sought: &str) -> Vec<String> {
         let mut forms = vec![sought.to_owned()];
-        let treated = self.treated(Class::Numbers, sought);
-        if !treated.is_empty() && treated != sought {
-            forms.push(treated);
+        // An email address is stored in its one writing, also as a hash.
+        let mailbox = mailbox(sought).filter(|mailbox| mailbox != sought);
+        forms.extend(mailbox);
+        for at in 0..forms.len() {
+            let treated = self.treated(Class::Numbers, &forms[at]);
+            if !treated.is_empty() && !forms.contains(&treated) {
+                forms.push(treated);
+            }
         }
         forms
     }
@@ -228,6 +246,11 @@ impl Privacy {
         };
         match treatment {
             Treatment::Drop => String::new(),
+            // What is left of a mailbox must not tell how it was written.
+            _ if class == Class::Numbers && self.of_email.is_none() => {
+                let address = mailbox(address).map_or(Cow::Borrowed(address), Cow::Owned);
+                format!("{channel}{}", self.treat(treatment, &address))
+            }
             _ => format!("{channel}{}", self.treat(treatment, address)),
         }
     }

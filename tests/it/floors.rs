@@ -34,8 +34,8 @@ const FLOORS: &[Floor] = &[
     Floor { module: "clock", below: &[], absent: PURE },
     Floor { module: "labels", below: &[], absent: PURE },
     // The order of statuses is said where their kind is.
-    Floor { module: "event", below: &["clock", "twilio::kind"], absent: PURE },
-    Floor { module: "twilio", below: &["clock", "event"], absent: PURE },
+    Floor { module: "event", below: &["clock", "twilio::kind", "sendgrid::kind"], absent: PURE },
+    Floor { module: "twilio", below: &["clock", "event", "sendgrid::kind"], absent: PURE },
     Floor { module: "sendgrid", below: &["clock", "event", "twilio"], absent: PURE },
     // What is decided about sending; the stores keep its words.
     Floor { module: "dispatch", below: &["clock", "event", "twilio"], absent: PURE },
@@ -52,13 +52,13 @@ const FLOORS: &[Floor] = &[
     Floor { module: "spans", below: &["clock", "event", "pipeline"], absent: NEUTRAL },
     Floor {
         module: "backend",
-        below: &["clock", "retry", "event", "twilio", "dispatch", "pipeline"],
+        below: &["clock", "retry", "event", "twilio", "sendgrid", "dispatch", "pipeline"],
         absent: NO_HTTP,
     },
     // What both databases share; it knows neither of them.
     Floor {
         module: "backend::sql",
-        below: &["clock", "event", "twilio", "dispatch", "pipeline", "backend"],
+        below: &["clock", "event", "twilio", "sendgrid", "dispatch", "pipeline", "backend"],
         absent: &[
             "redis",
             "crate::backend::redis",
@@ -169,7 +169,7 @@ const FLOORS: &[Floor] = &[
     // It tries the program out from outside: by HTTP, by signals, and by what the stores hold.
     Floor {
         module: "lab",
-        below: &["clock", "event", "twilio", "dispatch", "http::client", "backend"],
+        below: &["clock", "event", "twilio", "sendgrid", "dispatch", "http::client", "backend"],
         absent: &["axum", "hyper", "prometheus"],
     },
 ];

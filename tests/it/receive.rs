@@ -3,6 +3,7 @@
 mod bad_input;
 mod balancers;
 mod callback_kinds;
+mod email;
 mod fallback;
 mod identity;
 mod refusals;

@@ -95,6 +95,9 @@ fn by(source: &str) -> &str {
         Some(Source::StopWord) => "the recipient, by a word",
         Some(Source::OptOutType) => "the recipient, by Advanced Opt-Out",
         Some(Source::OptedOut) => "Twilio: opted out (21610)",
+        Some(Source::Unsubscribe) => "the recipient of an email, by unsubscribing",
+        Some(Source::Complaint) => "the recipient of an email, who calls it spam",
+        Some(Source::Bounce) => "the recipient's mail server: no such address",
         None => source,
     }
 }

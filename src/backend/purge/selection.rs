@@ -1,10 +1,13 @@
 //! [`Selection`]: what is to be purged.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::backend::search::Needle;
 use crate::clock::Timestamp;
 use crate::event::Event;
+use crate::event::consent::mailbox;
 use crate::twilio::details::EventDetails;
 use crate::twilio::privacy::Privacy;
 
@@ -55,7 +58,8 @@ impl Selection {
     /// the start of a longer name.
     fn is_in(&self, text: &str) -> bool {
         self.cores().any(|core| {
-            text.match_indices(core).any(|(at, _)| {
+            let (text, core) = (as_compared(core, text), as_compared(core, core));
+            text.match_indices(&*core).any(|(at, _)| {
                 let before = text[..at].chars().next_back();
                 let after = text[at + core.len()..].chars().next();
                 let digit = |c: char| c.is_ascii_digit();
@@ -67,7 +71,10 @@ impl Selection {
 
     /// Whether one of the addresses is a value among the parameters, which are JSON.
     fn is_value(&self, params: &str) -> bool {
-        self.addresses.iter().any(|form| params.contains(&format!("\"{form}\"")))
+        self.addresses.iter().any(|form| {
+            let value = format!("\"{}\"", as_compared(form, form));
+            as_compared(form, params).contains(&value)
+        })
     }
 
     /// Whether an event has one of the addresses. In one that has a status of its own it must be a
@@ -111,6 +118,19 @@ impl Selection {
     }
 }
 
+/// Whether an address is compared without regard to case: that of an email is, and senders write it as they like.
+pub(in crate::backend) fn ignores_case(address: &str) -> bool {
+    mailbox(address).is_some()
+}
+
+/// A text in which this address is looked for.
+fn as_compared<'t>(address: &str, text: &'t str) -> Cow<'t, str> {
+    match ignores_case(address) {
+        true => Cow::Owned(text.to_lowercase()),
+        false => Cow::Borrowed(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +154,13 @@ mod tests {
         check("+15550100", "+155501001, +15550100", true);
         check("client:ana", "{\"From\":\"client:ana\"}", true);
         check("client:ana", "{\"From\":\"client:anabel\"}", false);
+        for (text, expected) in [
+            ("{\"email\":\"Ana@H.example\"}", true),
+            ("{\"reason\":\"<ana@h.example> unknown\"}", true),
+            ("{\"email\":\"ana@h.examples\"}", false),
+        ] {
+            check("ANA@h.example", text, expected);
+        }
         for none in ["CA0123", " ", "****0100"] {
             assert_eq!(Selection::addresses(none, &plain), None, "{none}");
         }

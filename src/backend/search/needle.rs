@@ -44,6 +44,8 @@ impl Needle {
         let head = text.get(..2).filter(|head| head.bytes().all(|b| b.is_ascii_alphabetic()));
         let hexadecimal = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());
         Some(match head {
+            // An id of an email is no SID of Twilio's, and its case counts.
+            Some(_) if !hexadecimal(&text[2..]) => Self::Prefix(text.to_owned()),
             Some(head) if !hexadecimal(head) || head.bytes().all(|b| b.is_ascii_uppercase()) => {
                 Self::Prefix(format!("{}{}", head.to_ascii_uppercase(), &text[2..]))
             }
@@ -74,6 +76,11 @@ mod tests {
         check("0f3c", part("0f3c"));
         check("1234", part("1234"));
         check("é", part("é"));
+        check("qNwBLgPQQjW6", prefix("qNwBLgPQQjW6"));
+        check("Ana@H.example", {
+            let forms = ["Ana@H.example", "ana@h.example"].map(str::to_owned);
+            Some(Needle::Address(forms.into()))
+        });
         let number = |plus: &str, digits: &str| {
             let forms = [plus.to_owned(), digits.to_owned()];
             let whatsapp = forms.clone().map(|form| format!("whatsapp:{form}"));

@@ -6,7 +6,7 @@ use sqlx::{ColumnIndex, Decode, QueryBuilder, Row, Type};
 
 use super::dialect::Dialect;
 use super::page::{push_addresses, push_after};
-use crate::backend::purge::{ROWS_PER_STEP, Selection};
+use crate::backend::purge::{ROWS_PER_STEP, Selection, ignores_case};
 use crate::backend::search::Cursor;
 
 /// An event of a page.
@@ -90,7 +90,15 @@ fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection) {
     for (text, name) in [("CAST(page.params AS text)", "words"), ("page.query", "asked")] {
         sql.push(", CASE WHEN FALSE");
         for core in selection.cores() {
-            DB::push_text(sql.push(format_args!(" OR {}({text}, ", DB::POSITION)), core);
+            match ignores_case(core) {
+                false => {
+                    DB::push_text(sql.push(format_args!(" OR {}({text}, ", DB::POSITION)), core);
+                }
+                true => {
+                    sql.push(format_args!(" OR {}(lower({text}), ", DB::POSITION));
+                    DB::push_text(sql, &core.to_lowercase());
+                }
+            }
             sql.push(") > 0");
         }
         sql.push(format_args!(" THEN {text} END AS {name}"));

@@ -17,6 +17,7 @@ use crate::forward::filter::{ANSWERED_KINDS, STATUS_KINDS};
 use crate::forward::form::standard;
 use crate::forward::form::twilio::SignWith;
 use crate::forward::{Beginning, Config, Filter, Form, Target};
+use crate::sendgrid::events::ACCOUNT;
 use crate::twilio::keyring::{Account, Keyring, Secret};
 use crate::twilio::privacy::{Privacy, Treatments};
 
@@ -184,6 +185,11 @@ fn filter(raw: &RawForward, keyring: &Keyring) -> Result<Filter, Wrong> {
         );
         return Err(("kinds", problem));
     }
+    if raw.form == RawForm::Twilio && kinds.contains(&Kind::Email) {
+        let problem = "Twilio's signature is not what SendGrid signs email events with, and nobody but SendGrid can sign as it \
+                       does: forward them in form \"standard\"";
+        return Err(("kinds", problem.to_owned()));
+    }
     let kinds = match (raw.form, kinds.is_empty()) {
         (_, false) => kinds,
         (RawForm::Twilio, true) => STATUS_KINDS.to_vec(),
@@ -196,7 +202,10 @@ fn filter(raw: &RawForward, keyring: &Keyring) -> Result<Filter, Wrong> {
         return Err(("statuses", "one of them is empty".to_owned()));
     }
     let accounts: Vec<_> = raw.accounts.iter().map(|sid| sid.trim().to_owned()).collect();
-    let known = |sid: &String| keyring.accounts().iter().any(|account| account.speaks_for(sid));
+    let known = |sid: &String| {
+        let is_email = raw.form == RawForm::Standard && sid == ACCOUNT;
+        is_email || keyring.accounts().iter().any(|account| account.speaks_for(sid))
+    };
     if !accounts.iter().all(known) {
         let problem = "it names an account whose callbacks are not accepted: each must be the sid, or \
                        one of the subaccounts, of an [[account]]";

@@ -47,10 +47,11 @@ pub(crate) fn event_body_limit(loaded: &Loaded) -> usize {
 
 /// Bounds that nothing passes.
 pub(crate) fn warnings(loaded: &Loaded) -> impl Iterator<Item = ConfigError> {
+    const LARGE: usize = 16 * 1024 * 1024;
     const REFUSED: &str = "with 0 every email event is refused: give it a value, or leave it out";
     let limit = loaded.raw.sendgrid.event_body_limit;
-    let too_large = (loaded.raw.inbound.body_memory < limit).then(|| {
-        let problem = "it is more than inbound.body_memory, so that larger bodies are always refused: raise that, or lower this";
+    let too_large = (limit > LARGE).then(|| {
+        let problem = "SendGrid's requests have about 1 MiB, and four bodies of this size may be in memory at a time: lower it";
         loaded.error(LIMIT, problem)
     });
     loaded.zero(LIMIT, limit as u64, REFUSED).into_iter().chain(too_large)
@@ -96,7 +97,7 @@ mod tests {
             "sendgrid.event_body_limit",
             "with 0",
         );
-        let large = "[sendgrid]\nevent_body_limit = 67108865";
-        check_warning(&[], large, "sendgrid.event_body_limit", "inbound.body_memory");
+        let large = "[sendgrid]\nevent_body_limit = 67108864";
+        check_warning(&[], large, "sendgrid.event_body_limit", "in memory");
     }
 }

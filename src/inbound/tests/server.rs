@@ -18,16 +18,18 @@ use super::request::{ACCOUNT, BASE, Request, TOKEN};
 use crate::backend::sqlite::{Database, Handles, Query, SqliteStore};
 use crate::backend::{Outbox, Store};
 use crate::clock::Clock;
-use crate::event::{Event, EventKey};
+use crate::event::{CurrentStatus, Event, EventKey};
 use crate::http::Limits;
 use crate::inbound::{
-    Config, ExplanationBudget, Health, HealthPath, Inbound, Metrics, PathPrefix, Ration, Room,
+    Config, EmailCapacity, ExplanationBudget, Health, HealthPath, Inbound, Metrics, PathPrefix,
+    Ration, Room,
 };
 use crate::lab::test_client::{Client, Response};
 use crate::pipeline::Recorder;
 use crate::pipeline::batcher::{self, Queue};
 use crate::policy::{InboundPolicy, Policy, PolicyInForce};
 use crate::recent::refusals::{RecentRefusal, RecentRefusals};
+use crate::sendgrid::keys::VerificationKeys;
 use crate::spans::Spans;
 use crate::twilio::consent::Listening;
 use crate::twilio::fallback::{Fallback, VoiceConfirm};
@@ -61,6 +63,7 @@ pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) public_url: &'static str,
     pub(super) accounts: Vec<Account>,
+    pub(super) email_keys: VerificationKeys,
     pub(super) fallback: Fallback,
     pub(super) incoming: Twiml,
     pub(super) listening: Listening,
@@ -93,6 +96,7 @@ impl Default for Setup {
             config,
             public_url: BASE,
             accounts,
+            email_keys: VerificationKeys::default(),
             fallback,
             incoming: Twiml::EMPTY,
             listening: Listening::Deaf,
@@ -104,10 +108,11 @@ impl Default for Setup {
 impl Setup {
     pub(super) fn inbound(self, recorder: Recorder, registry: &Registry) -> Inbound {
         let room = Room::of(self.config.body_memory);
+        let email = EmailCapacity::of(self.config.event_body_limit);
         let keyring = Keyring::new(self.accounts).expect("the account has a secret");
         let keyring = Arc::new(keyring);
         let metrics = Arc::new(Metrics::register(registry).expect("no name is taken"));
-        metrics.show_secrets(&keyring);
+        metrics.show_secrets(&keyring, &self.email_keys);
         let voice = |text| Twiml::parse(text, Medium::Voice).expect("it is TwiML");
         let voice_confirm =
             VoiceConfirm { confirmed: voice(CONFIRMED), not_confirmed: voice(NOT_CONFIRMED) };
@@ -115,7 +120,7 @@ impl Setup {
         let privacy = Arc::default();
         let policy = InboundPolicy {
             keyring,
-            email_keys: Arc::default(),
+            email_keys: Arc::new(self.email_keys),
             fallback,
             voice_confirm,
             incoming,
@@ -138,6 +143,7 @@ impl Setup {
             explanations: ExplanationBudget::of(self.explaining),
             ration: Ration::default(),
             room,
+            email,
         }
     }
 }
@@ -235,6 +241,11 @@ impl Server {
 
     pub(super) async fn stored_keys(&self) -> Vec<EventKey> {
         self.stored().await.into_iter().map(|event| event.key).collect()
+    }
+
+    /// What is true now, by SID.
+    pub(super) async fn statuses(&self) -> Vec<CurrentStatus> {
+        self.store.all_statuses().await.expect("the store can be read")
     }
 
     /// What is kept of recipients.

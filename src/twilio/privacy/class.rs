@@ -91,6 +91,21 @@ impl Class {
     }
 }
 
+/// The parameters of email events that hold something else than a callback's of the same name, or are none of Twilio's, as
+/// [`plain_name`] writes them.
+pub(super) const OF_EMAIL: [(&str, Class); 10] = [
+    ("reason", Class::Bodies),
+    ("response", Class::Bodies),
+    ("subject", Class::Bodies),
+    ("url", Class::Bodies),
+    ("useragent", Class::Bodies),
+    ("certerrormsg", Class::Bodies),
+    ("bouncemessage", Class::Bodies),
+    ("replyto", Class::Numbers),
+    ("fromemail", Class::Numbers),
+    ("fromname", Class::Names),
+];
+
 /// A name however it is written: `MediaUrl0`, `media_url`, `mediaUrl` are one.
 pub(super) fn plain_name(name: &str) -> String {
     let name = name.trim_end_matches(|last: char| last.is_ascii_digit());

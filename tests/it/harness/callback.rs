@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use offhook::lab::email::EmailKey;
+use offhook::sendgrid::signature as sendgrid;
 use offhook::twilio::keyring::{Secret, SharedKey};
 use offhook::twilio::signature::{
     BODY_HASH, Content, SETTINGS_HEADER, SIGNATURE_HEADER, body_hash, sign,
@@ -9,6 +11,9 @@ use offhook::twilio::signature::{
 use reqwest::Method;
 
 use super::settings::{ACCOUNT, PUBLIC_URL, TOKEN};
+
+/// When SendGrid is said to have signed.
+const EMAIL_TIME: &str = "1764000000";
 
 /// A body from `tests/fixtures/callbacks`.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
@@ -30,6 +35,8 @@ pub(crate) enum Signature {
     Text(&'static str),
     /// One that a test has made.
     Own(String),
+    /// One of SendGrid's, for [`EMAIL_TIME`].
+    Email(String),
 }
 
 /// A request to an offhook.
@@ -80,6 +87,18 @@ impl Callback {
             content_type: Some("application/json"),
             content: Content::Json,
             ..Self::form(body)
+        }
+    }
+
+    /// Email events, POSTed to `/email-events` and signed by this key.
+    pub(crate) fn email(key: &EmailKey, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        let signature = Signature::Email(key.sign(EMAIL_TIME, &body));
+        Self {
+            path: "/email-events".to_owned(),
+            query: String::new(),
+            signature,
+            ..Self::json(body)
         }
     }
 
@@ -160,6 +179,10 @@ impl Callback {
             Signature::Missing => {}
             Signature::Text(text) => headers.push((SIGNATURE_HEADER, (*text).to_owned())),
             Signature::Own(text) => headers.push((SIGNATURE_HEADER, text.clone())),
+            Signature::Email(text) => {
+                headers.push((sendgrid::SIGNATURE_HEADER, text.clone()));
+                headers.push((sendgrid::TIMESTAMP_HEADER, EMAIL_TIME.to_owned()));
+            }
         }
         headers
     }

@@ -10,8 +10,9 @@ use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::suppression::{self, Latest, Source};
 use crate::event::consent::{AddressKey, Consent, SaidBy, Whose, Wish, addresses};
-use crate::event::{Batch, Event};
+use crate::event::{Batch, Event, Kind};
 use crate::labels::Label as _;
+use crate::sendgrid::kind;
 use crate::twilio::consent;
 use crate::twilio::params::Params;
 
@@ -62,14 +63,25 @@ pub(in crate::backend) async fn hear<S: Session>(
     }
     let (now, mut key) = (session.now().await?, None::<AddressKey>);
     for (event, consent) in said {
-        let hashes = match (&consent.whose, &key) {
-            (Whose::Hashes(hashes), _) => hashes.clone(),
-            (Whose::Number(number), Some(key)) => AddressKey::addresses(key, number),
-            (Whose::Number(number), None) => key.insert(own_key(session).await?).addresses(number),
+        if let (Whose::Number(_) | Whose::Email(_), None) = (&consent.whose, &key) {
+            key = Some(own_key(session).await?);
+        }
+        let hashes: Vec<String> = match (&consent.whose, &key) {
+            (Whose::Hashes(hashes), _) => hashes.to_vec(),
+            (Whose::EmailHash(hash), _) => vec![hash.clone()],
+            (Whose::Number(number), Some(key)) => key.addresses(number).to_vec(),
+            (Whose::Email(address), Some(key)) => vec![key.address(address)],
+            (Whose::Number(_) | Whose::Email(_), None) => Vec::new(),
         };
         // As `[privacy]` has left it: a hash, a mask or nothing is no address.
-        let kept = Params::parse(&event.body).get("From").and_then(|from| consent::number(&from));
-        let kept = kept.map_or([None, None], |number| addresses(&number).map(Some));
+        let kept = match event.kind {
+            Kind::Email => vec![kind::recipient(&event.body)],
+            _ => {
+                let from = Params::parse(&event.body);
+                let number = from.get("From").and_then(|from| consent::number(&from));
+                number.map_or([None, None], |number| addresses(&number).map(Some)).to_vec()
+            }
+        };
         for (to, to_hash) in kept.into_iter().zip(hashes) {
             let (stop, source) = (consent.wish == Wish::Stop, source(consent.by));
             // By the clock of who received it, which cannot be ahead: a START from the future could never be taken back.
@@ -90,6 +102,9 @@ fn source(by: SaidBy) -> Source {
     match by {
         SaidBy::OptOutType => Source::OptOutType,
         SaidBy::Word => Source::StopWord,
+        SaidBy::Unsubscribe => Source::Unsubscribe,
+        SaidBy::Complaint => Source::Complaint,
+        SaidBy::Bounce => Source::Bounce,
     }
 }
 
