@@ -41,7 +41,7 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let done = self.0.transact(async |connection: &mut PgConnection, keep| {
+        let done = self.0.transact_by_key(async |connection: &mut PgConnection, keep| {
             work(&mut PostgresSession { connection, keep }).await
         });
         done.await.map_err(|error| classify(&error))
@@ -64,7 +64,7 @@ impl Outbox {
         events: &Batch,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let done = self.0.transact(async |connection: &mut PgConnection, keep| {
+        let done = self.0.transact_by_key(async |connection: &mut PgConnection, keep| {
             let done = work(&mut PostgresSession { connection: &mut *connection, keep }).await?;
             // Last, since it takes the lock of the feed.
             store_within(connection, events, keep).await?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Executor, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use tokio::time::{Instant, timeout};
 
 use super::{CONNECT, Postgres, STATEMENT};
@@ -25,6 +25,11 @@ const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
 /// lock gives up after it, and begins anew.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
     SET LOCAL lock_timeout = '10s'";
+/// For statements that find all rows by their keys. Tables that were small when a plan was made, or not analyzed since they were,
+/// are read as a whole else, as long as the plan is kept: minutes after ten thousand rows have come. What has no index all the
+/// same looks so costly then that it would be compiled.
+const BY_KEY: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+    SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
 /// offhook never cancels a statement that took less.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
 
@@ -87,9 +92,27 @@ impl Postgres {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
+        self.transact_with("", work).await
+    }
+
+    /// The same for statements that find all rows by their keys.
+    pub(super) async fn transact_by_key<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        self.transact_with(BY_KEY, work).await
+    }
+
+    /// In a transaction with these settings.
+    async fn transact_with<T>(
+        &self,
+        settings: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
         self.run(async |connection: &mut PgConnection, keep| {
-            if keep {
-                connection.execute(BEGIN).await?;
+            let begin = if keep { format!("{BEGIN}; {settings}") } else { settings.to_owned() };
+            if !begin.is_empty() {
+                connection.execute(AssertSqlSafe(begin)).await?;
             }
             let done = work(&mut *connection, keep).await;
             if keep {

@@ -276,6 +276,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_asked_for_goes_before_what_waited_longer_and_is_committed_at_once() {
+        let (writer, _directory) = writer().await;
+        let (begin, waits) = oneshot::channel();
+        let first = put(&writer, async |connection| {
+            waits.await.expect("it is told");
+            insert(connection, 1).await
+        });
+        let second = put(&writer, async |connection| {
+            assert_eq!(committed(&writer).await, [1, 3]);
+            insert(connection, 2).await
+        });
+        let asked = writer.group.run(&writer, Urgency::Asked, async |connection| {
+            assert!(committed(&writer).await.is_empty());
+            insert(connection, 3).await
+        });
+        let tell = async { begin.send(()).expect("it waits") };
+        let done = tokio::join!(first, second, asked, tell);
+        assert_eq!(done, (Ok(()), Ok(()), Ok(()), ()));
+        assert_eq!(committed(&writer).await, [1, 2, 3]);
+    }
+
+    #[tokio::test]
     async fn what_is_given_up_in_the_middle_takes_back_what_was_written_beside_it() {
         let (writer, _directory) = writer().await;
         let (begin, waits) = oneshot::channel();

@@ -135,8 +135,9 @@ async fn due<S: Session>(
     }
     let parts: Vec<String> =
         parts.iter().map(|part| format!("SELECT id FROM ({part}) AS part")).collect();
+    // By the ids alone: an index of what is due would be read as a whole, where the planner believes that little is.
     let sql = format!(
-        "SELECT id, units FROM attempts WHERE id IN ({}) AND state = 'due' AND due_at <= $2{time} \
+        "SELECT id, units FROM attempts WHERE id IN ({}) AND state || '' = 'due' AND due_at <= $2{time} \
          ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
         parts.join(" UNION ALL "),
         S::SKIP_LOCKED
