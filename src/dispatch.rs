@@ -10,10 +10,12 @@ pub mod gates;
 pub mod outcome;
 pub mod pace;
 pub mod quiet_hours;
+pub mod recipient;
 pub mod reconcile;
 pub mod rejection;
 pub mod segments;
 pub mod suppression;
+pub mod template;
 pub mod throttle;
 
 use crate::labels::labels;
@@ -59,6 +61,8 @@ labels! {
         Message = "message",
         /// By a call that says the text.
         Call = "call",
+        /// By an email.
+        Email = "email",
     }
 }
 
@@ -81,6 +85,8 @@ pub enum Reach {
     Message,
     /// By a call, which this confirms.
     Call(Confirm),
+    /// By an email, which its delivery confirms.
+    Email,
 }
 
 impl Reach {
@@ -90,6 +96,7 @@ impl Reach {
         match self {
             Self::Message => Channel::Message,
             Self::Call(_) => Channel::Call,
+            Self::Email => Channel::Email,
         }
     }
 }

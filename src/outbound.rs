@@ -21,7 +21,9 @@ pub mod identity;
 pub mod in_force;
 pub mod metrics;
 pub mod reconciler;
+mod request;
 pub mod rest;
+pub mod sendgrid;
 mod trace;
 pub mod verdict;
 pub mod watch;
@@ -36,6 +38,7 @@ pub use self::identity::Hashes;
 pub use self::in_force::InForce;
 pub use self::metrics::SendMetrics;
 pub use self::rest::Rest;
+pub use self::sendgrid::SendGrid;
 use crate::backend::Outbox;
 use crate::backend::outbox::Concluded;
 use crate::clock::Clock;
@@ -51,6 +54,8 @@ pub struct Outbound {
     pub outbox: Outbox,
     /// Twilio.
     pub rest: Rest,
+    /// SendGrid; `None` if no sender sends emails.
+    pub sendgrid: Option<SendGrid>,
     /// What of an answer may be kept.
     pub privacy: Arc<Privacy>,
     /// Where the times of events come from; slots and leases have the store's clock.

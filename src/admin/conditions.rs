@@ -232,6 +232,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
         "delivery-failures",
         outcomes::delivery_failures,
     ),
+    row("OffhookEmailBounces", Warning, Some("/search"), "email-bounces", outcomes::email_bounces),
     row("OffhookConcurrentCalls", Warning, None, "concurrent-calls", outcomes::concurrent_calls),
     row("OffhookFullConference", Warning, None, "full-conference", outcomes::full_conference),
     row("OffhookContradictedStatuses", Info, None, "contradicted-statuses", outcomes::contradicted),

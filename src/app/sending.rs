@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::backend::postgres::{Handles, Postgres};
 use crate::backend::{Outbox, Store};
 use crate::config::{Config, StoreUrl};
-use crate::outbound::{InForce, Outbound, Rest, SendMetrics, api, asks};
+use crate::outbound::{InForce, Outbound, Rest, SendGrid, SendMetrics, api, asks};
 use crate::spans::Spans;
 use crate::tasks::Tasks;
 
@@ -50,12 +50,18 @@ pub(super) fn start(
         sending.max_in_flight as usize * sending.accounts.len(),
         config.clock,
     )?;
+    let sendgrid = sending.mail.as_ref().map(|mail| {
+        let in_flight = sending.max_in_flight as usize;
+        SendGrid::new(&mail.url, sending.timeout, in_flight, config.clock)
+    });
+    let sendgrid = sendgrid.transpose()?;
     let news = watch::Sender::new(());
     if let Some(metrics) = metrics {
         let service = Outbound {
             config: in_force.clone(),
             outbox: outbox.clone(),
             rest,
+            sendgrid,
             privacy: Arc::clone(&config.privacy),
             clock: config.clock,
             metrics,

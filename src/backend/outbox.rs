@@ -14,11 +14,12 @@ pub mod trail;
 pub use self::calling::{HangUp, HungUp, KnownCalls};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
-    Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, PRIORITIES,
+    Asked, Attempt, CancelOutcome, MailPart, NewNotification, Notification, NotificationSearch,
+    PRIORITIES,
 };
 pub use self::sending::{
-    Answered, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, Outcome, Stop, WriteAsk,
-    Written,
+    Answered, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, MailLetter, Outcome, Stop,
+    WriteAsk, Written,
 };
 pub use self::settling::{AnswersStored, Looked, Overdue, Search, Settled, Unknown};
 pub use self::standing::{

@@ -1,4 +1,4 @@
-//! `offhook notify`: asks a running server to send a message or to call, and follows it.
+//! `offhook notify`: asks a running server to send a message or an email, or to call, and follows it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,12 +29,24 @@ pub(super) struct Notify {
 
 #[derive(Debug, Args)]
 struct Message {
-    /// The number to reach, in E.164: +15550100
+    /// The number to reach, in E.164: +15550100; an email address where only emails are sent
     #[arg(long, value_name = "NUMBER", required = true)]
     to: Option<String>,
+    /// The email address, where a route sends an email beside messages or calls
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
     /// What it says
     #[arg(long, required = true)]
     text: Option<String>,
+    /// The subject of an email
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+    /// The file with an email's text as HTML
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// A value, by which text, subject and html become templates: NAME=VALUE, the value as JSON or a text; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = value)]
+    value: Vec<(String, Value)>,
     /// Why it is sent: alert, otp or transactional
     #[arg(long, required = true)]
     purpose: Option<String>,
@@ -143,6 +155,13 @@ pub(super) async fn run(config: Option<PathBuf>, notify: Notify) -> anyhow::Resu
     }
 }
 
+/// A value of a template by its name. What is not JSON is a text.
+fn value(text: &str) -> Result<(String, Value), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    Ok((name.to_owned(), value))
+}
+
 fn path(id: &str, rest: &str) -> String {
     let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
     format!("/api/notifications/{id}{rest}")
@@ -153,8 +172,14 @@ async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> 
     let Message { to, text: body, purpose, sender, route, confirm, deadline, on_unknown, .. } =
         message;
     let (time_zone, reference) = (message.time_zone, message.reference);
+    let html = message.html.as_ref().map(|path| {
+        std::fs::read_to_string(path).with_context(|| format!("--html {}", path.display()))
+    });
     let (key, wait) = (message.key, message.wait);
     let optional = [
+        ("email", message.email),
+        ("subject", message.subject),
+        ("html", html.transpose()?),
         ("sender", sender),
         ("route", route),
         ("confirm", confirm),
@@ -167,6 +192,9 @@ async fn ask(config: Option<PathBuf>, message: Message, admin: &SendingArgs) -> 
         if let Some(value) = value {
             asked[name] = value.into();
         }
+    }
+    if !message.value.is_empty() {
+        asked["values"] = Value::Object(message.value.into_iter().collect());
     }
     // Repeated by a person or a script after a failure, it must not be sent twice.
     let key = key.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));

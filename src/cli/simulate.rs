@@ -1,6 +1,7 @@
-//! `offhook simulate`: a pretend Twilio, to try out what sends.
+//! `offhook simulate`: a pretend Twilio and SendGrid, to try out what sends.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::output::Format;
-use crate::lab::twilio::{Behaviour, Identity, Simulator};
+use crate::lab::twilio::{Behaviour, Identity, MailKey, Simulator};
 use crate::shutdown;
 
 /// The arguments.
@@ -32,6 +33,12 @@ pub(super) struct Simulate {
     /// A Messaging Service of the account, whose URLs are empty; may be repeated
     #[arg(long, value_name = "NAME")]
     messaging_service: Vec<String>,
+    /// Report the events of emails to this URL: <public_url><path_prefix>/email-events
+    #[arg(long, value_name = "URL")]
+    mail_events: Option<String>,
+    /// Sign the events of emails with the key in this file (PKCS #8), which is made if it is not there; default: a new key
+    #[arg(long, value_name = "FILE")]
+    mail_key: Option<PathBuf>,
     #[command(flatten)]
     behaviour: Behaviour,
     #[command(flatten)]
@@ -45,6 +52,8 @@ struct Started {
     account: String,
     auth_token: String,
     seed: u64,
+    sendgrid_api_key: String,
+    sendgrid_verification_key: String,
 }
 
 /// Runs until a signal.
@@ -66,27 +75,59 @@ pub(super) async fn run(simulate: Simulate) -> anyhow::Result<()> {
         account: simulate.account.unwrap_or(made_up.account),
         token: simulate.auth_token.unwrap_or(made_up.token),
     };
-    let simulator = Simulator::start(listener, identity, seed, simulate.behaviour)?;
+    let mail_key = match &simulate.mail_key {
+        Some(path) => mail_key(path).with_context(|| format!("--mail-key {}", path.display()))?,
+        None => MailKey::generate()?,
+    };
+    let simulator = Simulator::start(listener, identity, mail_key, seed, simulate.behaviour)?;
+    if let Some(url) = &simulate.mail_events {
+        simulator.report_mails_to(url);
+    }
     for number in &simulate.number {
         simulator.add_number(number);
     }
     for name in &simulate.messaging_service {
         simulator.add_service(name);
     }
+    let sendgrid_api_key = simulator.identity().mail_key();
     let Identity { account, token } = simulator.identity().clone();
-    let started = Started { url: simulator.url(), account, auth_token: token, seed };
+    let started = Started {
+        url: simulator.url(),
+        account,
+        auth_token: token,
+        seed,
+        sendgrid_api_key,
+        sendgrid_verification_key: simulator.mail_public_key(),
+    };
     simulate.format.print(&started, describe);
     stop.cancelled().await;
     Ok(())
 }
 
+/// The key in a file, which is made if it is not there.
+fn mail_key(path: &Path) -> std::io::Result<MailKey> {
+    match std::fs::read(path) {
+        Ok(pkcs8) => MailKey::parse(&pkcs8),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = MailKey::generate()?;
+            std::fs::write(path, key.pkcs8())?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn describe(started: &Started) -> String {
-    let Started { url, account, auth_token, seed } = started;
+    let Started { url, account, auth_token, seed, .. } = started;
+    let (key, public) = (&started.sendgrid_api_key, &started.sendgrid_verification_key);
     format!(
         "A pretend Twilio (seed {seed}): it sends nothing. Ctrl-C stops it, and its messages are gone.\n\n  \
          API         {url}\n  \
          account     {account}\n  \
          auth token  {auth_token}\n\n\
+         As SendGrid, at the same URL, for [sendgrid]:\n\n  \
+         api_key = \"{key}\"\n  \
+         verification_keys = [\"{public}\"]\n\n\
          Send a message, and look at what happened:\n  \
          curl -u {account}:{auth_token} -d To=+15550100 -d From=+15550199 -d Body=Hello \\\n    \
          {url}/2010-04-01/Accounts/{account}/Messages.json\n  \

@@ -32,13 +32,13 @@ pub(super) enum Command {
         #[command(flatten)]
         admin: SendingArgs,
     },
-    /// Send nothing to a number any more, on any channel
+    /// Send nothing to a number any more, on any channel, or to an email address
     Add(Which),
-    /// Let messages to a number go on again
+    /// Let messages to a number or an email address go on again
     Remove(Which),
     /// Suppress every number of a list
     ///
-    /// The list is CSV, one entry a line, whose first line names the columns: `to` has numbers in E.164; where it is empty,
+    /// The list is CSV, one entry a line, whose first line names the columns: `to` has numbers in E.164 and email addresses; where it is empty,
     /// `hash` has what an export of the same store wrote. Other columns are left alone. Lines that are wrong are named, and
     /// the others are imported. A list may be imported again.
     Import {
@@ -61,7 +61,7 @@ pub(super) struct All {
 
 #[derive(Debug, Args)]
 pub(super) struct Which {
-    /// The number, in E.164: +15550100
+    /// The number, in E.164: +15550100, or the email address
     number: String,
     #[command(flatten)]
     admin: SendingArgs,

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 16] = [
+const RELOADED: [&str; 18] = [
     "account",
     "fallback",
     "incoming_message",
@@ -14,6 +14,8 @@ const RELOADED: [&str; 16] = [
     "quiet_hours",
     "route",
     "sender",
+    "sendgrid.api_key",
+    "sendgrid.api_key_file",
     "sendgrid.verification_keys",
     "outbound.tokens",
     "outbound.countries",

@@ -15,7 +15,7 @@ labels! {
         Waiting = "waiting",
         /// Its attempt was planned.
         Begun = "begun",
-        /// Its time is over, and Twilio, asked, did not say that it came.
+        /// Its time is over, and Twilio, asked, did not say that it came; nor did any event of an email.
         Over = "over",
         /// Its time is over, and Twilio could not be asked.
         OverBlind = "over_blind",
@@ -37,7 +37,7 @@ labels! {
     pub enum Escalation {
         /// The step before cannot be delivered.
         Failed = "failed",
-        /// The time of the step before is over, and Twilio was asked.
+        /// The time of the step before is over, and Twilio was asked, unless it is an email.
         Time = "time",
         /// The same, and Twilio could not be asked.
         Blind = "blind",
@@ -165,6 +165,8 @@ pub enum Said {
     Answer,
     /// It has no SID to ask for: it is looked for in Twilio's list.
     NoSid,
+    /// There is nothing to ask: of an email, only its events say how it stands.
+    EventsAlone,
     /// It could not be asked; how soon it may be asked again.
     Nothing {
         /// At the earliest.
@@ -193,8 +195,11 @@ pub fn after_asking(
     let is_urgent = matches!(purpose, Purpose::Alert | Purpose::Otp);
     match (channel, said) {
         (Channel::Call, Said::Answer) => AfterAsking::AskAgain(ASK_AGAIN),
-        (Channel::Message, Said::Answer) | (_, Said::NoSid) => AfterAsking::Ends(StepState::Over),
-        (Channel::Message, Said::Nothing { .. }) if is_urgent && over_for >= URGENT_WAITS => {
+        (Channel::Message | Channel::Email, Said::Answer)
+        | (_, Said::NoSid | Said::EventsAlone) => AfterAsking::Ends(StepState::Over),
+        (Channel::Message | Channel::Email, Said::Nothing { .. })
+            if is_urgent && over_for >= URGENT_WAITS =>
+        {
             AfterAsking::Ends(StepState::OverBlind)
         }
         (_, Said::Nothing { again }) => {

@@ -36,9 +36,10 @@ pub enum Outcome {
     Confirmed,
     /// It cannot be delivered.
     Failed {
-        /// Twilio's error code, if it gave one.
+        /// The provider's error code, if it gave one.
         code: Option<String>,
-        /// The final status of a call: `busy`, `no-answer`, `failed` or `canceled`; `None` for a message.
+        /// The final status of a call, `busy`, `no-answer`, `failed` or `canceled`, or of an email, `bounce` or `dropped`;
+        /// `None` for a message.
         status: Option<String>,
     },
 }
@@ -95,9 +96,10 @@ impl Evidence {
 
 /// What becomes of an attempt in this state by a proof; `None` if it stays. Proof overrides what was inferred, and
 /// what the sending half believes: that an attempt is due, has expired, or was cancelled. What is settled by proof goes
-/// on only from failed to confirmed, as a message does that a carrier reports both of.
+/// on only from failed to confirmed, as a message does that a carrier reports both of; of an email the other way, since a
+/// server that has taken it may still return it.
 #[must_use]
-pub fn settled(state: AttemptState, outcome: &Outcome) -> Option<AttemptState> {
+pub fn settled(state: AttemptState, channel: Channel, outcome: &Outcome) -> Option<AttemptState> {
     use AttemptState::{Accepted, Confirmed, Failed, Unconfirmed};
     let next = match outcome {
         // What confirms it may still be on its way: time ends it.
@@ -106,7 +108,7 @@ pub fn settled(state: AttemptState, outcome: &Outcome) -> Option<AttemptState> {
         Outcome::Failed { .. } => Failed,
     };
     let stays = match state {
-        Confirmed => true,
+        Confirmed => channel != Channel::Email || next != Failed,
         Failed => next != Confirmed,
         Accepted | Unconfirmed => next == Accepted,
         _ => false,
@@ -115,10 +117,12 @@ pub fn settled(state: AttemptState, outcome: &Outcome) -> Option<AttemptState> {
 }
 
 /// What an attempt creates.
-const fn resource(channel: Channel) -> Resource {
+#[must_use]
+pub const fn resource(channel: Channel) -> Resource {
     match channel {
         Channel::Message => Resource::Message,
         Channel::Call => Resource::Call,
+        Channel::Email => Resource::Email,
     }
 }
 
@@ -175,6 +179,7 @@ impl<'a> Created<'a> {
         let (_, status) = self.status;
         let is_confirmed = match reach {
             Reach::Message => matches!(status, "delivered" | "read"),
+            Reach::Email => status == "delivered",
             Reach::Call(Confirm::Digit) => self.has(Callee::PressedOne),
             Reach::Call(Confirm::Human) => self.has(Callee::Human),
             Reach::Call(Confirm::Answered) => self.was_answered,
@@ -189,7 +194,7 @@ impl<'a> Created<'a> {
             },
             (channel, true) => Outcome::Failed {
                 code: self.error.map(|(_, _, code)| code.to_owned()),
-                status: (channel == Channel::Call).then(|| status.to_owned()),
+                status: (channel != Channel::Message).then(|| status.to_owned()),
             },
         }
     }
@@ -380,12 +385,36 @@ mod tests {
     }
 
     #[test]
+    fn an_email_is_confirmed_by_its_delivery_until_it_is_returned() {
+        let email = |status| Heard { resource: Some(Resource::Email), ..heard("mail", status) };
+        let check = |statuses: &[&'static str], expected: Outcome| {
+            let events: Vec<_> = statuses.iter().map(|status| email(status)).collect();
+            let found = Evidence::of("AC1", Reach::Email, events.iter().copied());
+            let reversed = Evidence::of("AC1", Reach::Email, events.iter().rev().copied());
+            assert_eq!(found, reversed, "{statuses:?}");
+            assert_eq!(found.proof.map(|proof| proof.outcome), Some(expected), "{statuses:?}");
+        };
+        let failed = |status: &str| Outcome::Failed { code: None, status: Some(status.to_owned()) };
+        check(&["accepted"], Outcome::Accepted);
+        check(&["processed", "deferred"], Outcome::Accepted);
+        check(&["processed", "deferred", "delivered"], Outcome::Confirmed);
+        check(&["processed", "delivered", "bounce"], failed("bounce"));
+        check(&["dropped"], failed("dropped"));
+        let strange = [heard("SM1", "delivered"), Heard { account: "AC2", ..email("delivered") }];
+        assert_eq!(Evidence::of("AC1", Reach::Email, strange).mismatches, 2);
+        let returned = |channel| settled(AttemptState::Confirmed, channel, &failed("bounce"));
+        assert_eq!(returned(Channel::Email), Some(AttemptState::Failed));
+        assert_eq!(returned(Channel::Message), None);
+    }
+
+    #[test]
     fn proof_settles_every_state_and_never_takes_a_proof_back() {
         use AttemptState::*;
         let check = |outcome: &Outcome, stays: &[AttemptState], next: AttemptState| {
             for state in AttemptState::ALL {
                 let expected = (!stays.contains(&state)).then_some(next);
-                assert_eq!(settled(state, outcome), expected, "{state:?}");
+                let found = [Channel::Message, Channel::Call].map(|it| settled(state, it, outcome));
+                assert_eq!(found, [expected; 2], "{state:?}");
             }
         };
         check(&Outcome::Accepted, &[Accepted, Confirmed, Failed, Unconfirmed], Accepted);

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::Purpose;
-use super::country::{Country, Number};
+use super::country::Country;
 use super::quiet_hours::{Quiet, QuietHours, Zone};
+use super::recipient::Recipient;
 use crate::clock::Timestamp;
 use crate::labels::labels;
 
@@ -86,8 +87,8 @@ impl Pause {
 pub struct Rules {
     /// The countries to which messages go.
     pub countries: Vec<Country>,
-    /// The only numbers to which messages go; empty for all.
-    pub only_to: Vec<Number>,
+    /// The only numbers and email addresses to which messages go; empty for all.
+    pub only_to: Vec<Recipient>,
     /// Messages to one recipient in an hour.
     pub max_per_recipient_hour: u32,
     /// How many of these may be calls.
@@ -108,8 +109,8 @@ pub const MAX_PER_DAY: u32 = 1_000;
 /// What is known of one message, and of those who send it.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// The recipient, without the channel.
-    pub to: &'a Number,
+    /// The recipient, without the channel. An email address is in no country, and no mail rings at night.
+    pub to: &'a Recipient,
     /// Why it is sent.
     pub purpose: Purpose,
     /// The recipient's own zone, if the request said it.
@@ -163,20 +164,22 @@ impl Rules {
     }
 
     fn refusal(&self, known: &Known<'_>, now: Timestamp) -> Option<Gate> {
-        let may_be_there = known.to.country().is_some_and(|it| self.countries.contains(&it));
+        let is_elsewhere = known.to.number().is_some_and(|to| {
+            to.is_barred() || !to.country().is_some_and(|it| self.countries.contains(&it))
+        });
         let refused = [
             (Gate::Suppression, known.suppressed),
-            (Gate::Country, known.to.is_barred() || !may_be_there),
+            (Gate::Country, is_elsewhere),
             (Gate::OnlyTo, !self.only_to.is_empty() && !self.only_to.contains(known.to)),
             (Gate::Deadline, validity(known.deadline, now).is_none()),
         ];
         refused.into_iter().find(|(_, refused)| *refused).map(|(gate, _)| gate)
     }
 
-    /// Whether it is quiet at the recipient's; `None` if that is not asked.
+    /// Whether it is quiet at the recipient's; `None` if that is not asked, as of an email.
     #[must_use]
-    pub fn quiet(&self, to: &Number, zone: Option<&Zone>, now: Timestamp) -> Option<Quiet> {
-        Some(self.quiet_hours.as_ref()?.ask(to, zone, now))
+    pub fn quiet(&self, to: &Recipient, zone: Option<&Zone>, now: Timestamp) -> Option<Quiet> {
+        Some(self.quiet_hours.as_ref()?.ask(to.number()?, zone, now))
     }
 
     fn quiet_until(&self, known: &Known<'_>, now: Timestamp) -> Option<Timestamp> {

@@ -18,6 +18,8 @@ labels! {
         Whatsapp = "whatsapp",
         /// A number that calls.
         Voice = "voice",
+        /// An email address.
+        Email = "email",
         /// A Messaging Service, or a name: what stands behind it is not known.
         Other = "other",
     }
@@ -32,15 +34,15 @@ impl SenderKind {
             Self::TollFree => 3.0,
             Self::ShortCode => 100.0,
             Self::Whatsapp => 80.0,
-            Self::Other => 10.0,
+            Self::Email | Self::Other => 10.0,
         }
     }
 
-    /// What a text takes of the rate: its segments, or one message or call where there are none.
+    /// What a text takes of the rate: its segments, or one message, call or email where there are none.
     #[must_use]
     pub fn units(self, text: &str) -> u32 {
         match self {
-            Self::Whatsapp | Self::Voice => 1,
+            Self::Whatsapp | Self::Voice | Self::Email => 1,
             Self::LongCode | Self::TollFree | Self::ShortCode | Self::Other => {
                 Segments::of(text).count
             }
@@ -54,6 +56,7 @@ impl SenderKind {
         let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         match from.strip_prefix('+') {
             _ if from.starts_with("whatsapp:") => Self::Whatsapp,
+            _ if from.contains('@') => Self::Email,
             Some(digits) => {
                 let area = digits.strip_prefix('1').and_then(|rest| rest.get(..3));
                 if area.is_some_and(|area| TOLL_FREE.contains(&area)) {
@@ -171,6 +174,7 @@ mod tests {
         check("12345", SenderKind::ShortCode, 100.0);
         check("whatsapp:+12125550100", SenderKind::Whatsapp, 80.0);
         check("Example", SenderKind::Other, 10.0);
+        check("Example <alerts@example.com>", SenderKind::Email, 10.0);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What follows from an error: for the attempt, for the sender and for the account. Read off Twilio's code, never off
-//! the HTTP status: 63038 comes as a 429.
+//! the HTTP status: 63038 comes as a 429. SendGrid has no codes, so that of it there is a [`Refusal`].
 
 use std::time::Duration;
 
-use crate::labels::labels;
+use crate::labels::{Label as _, labels};
+use crate::sendgrid::error::Refusal;
 use crate::twilio::error::{self, Class};
 
 labels! {
@@ -99,7 +100,11 @@ pub fn follows(code: Option<&str>, heard: Heard) -> Consequence {
     let Some(code) = code else {
         return of_answer(heard, Fate::Due, Effect::PauseAccount, Reason::NoCode);
     };
-    let (fate, effect, reason) = match error::known(code).and_then(|known| known.class) {
+    let class = match Refusal::parse(code) {
+        Some(refusal) => Some(refusal.class()),
+        None => error::known(code).and_then(|known| known.class),
+    };
+    let (fate, effect, reason) = match class {
         Some(Throttled) => (Fate::Due, Effect::Backoff, Reason::Throttled),
         Some(AccountStopped) => {
             (Fate::Due, Effect::CoolAccount(ACCOUNT_STOPPED), Reason::AccountStopped)
@@ -188,6 +193,10 @@ mod tests {
             check(code, Reason::Later, (Failed, None), None);
         }
         check("20500", Reason::Unclassified, (Unknown, None), None);
+        check("sendgrid_unauthorized", Reason::Account, (Due, PauseAccount), PauseAccount);
+        check("sendgrid_from", Reason::Sender, (Due, PauseSender), PauseSender);
+        check("sendgrid_recipient", Reason::Recipient, (Failed, None), None);
+        check("sendgrid_too_large", Reason::Content, (Failed, None), None);
         for code in ["99999", "11200", "", "20429 "] {
             check(code, Reason::Unclassified, (Failed, CountUnclassified), None);
         }

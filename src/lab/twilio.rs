@@ -1,6 +1,6 @@
-//! [`Simulator`]: a pretend Twilio. It creates, fetches and lists messages and calls as Twilio's REST API does, reports
+//! [`Simulator`]: a pretend Twilio and SendGrid. It creates, fetches and lists messages and calls as Twilio's REST API does, reports
 //! their statuses by signed callbacks, presses a key where a call asks for one, and misbehaves as its [`Behaviour`] says. It has numbers and Messaging Services, whose
-//! URLs can be listed and changed; it requests none of them.
+//! URLs can be listed and changed; it requests none of them. As SendGrid it takes emails, and reports them by signed events.
 //!
 //! It keeps its own [`Ledger`] of what it was asked and what it made of it, whatever it answered. So a test can
 //! compare what offhook knows with what happened.
@@ -25,8 +25,10 @@ use tokio_util::task::TaskTracker;
 use self::behaviour::Fate;
 pub use self::behaviour::{Behaviour, Share};
 use self::books::Books;
-pub use self::ledger::{CallEntry, Entry, Ledger, Post, Report, Update};
+pub use self::ledger::{CallEntry, Entry, Ledger, MailEntry, Post, Report, Update};
 use self::lives::CallLife;
+use self::mail_events::MailJourney;
+pub use self::mail_key::MailKey;
 use self::numbers::Numbers;
 use self::reply::Reply;
 use self::request::Request;
@@ -35,6 +37,7 @@ use super::endpoint::read;
 use super::sample;
 use crate::clock::Clock;
 use crate::http::client;
+use crate::sendgrid::mail::{SCOPES, SEND, SEND_SCOPE};
 use crate::twilio::keyring::Secret;
 use crate::twilio::rest::path;
 
@@ -44,6 +47,9 @@ mod calls;
 mod ledger;
 mod listing;
 mod lives;
+mod mail_events;
+mod mail_key;
+mod mails;
 mod numbers;
 mod reply;
 mod request;
@@ -75,6 +81,12 @@ impl Identity {
         let (account, token) = (sample::sid("AC", &mut rng), rng.random::<u128>());
         Self { account, token: format!("{token:032x}") }
     }
+
+    /// The key of its SendGrid's API.
+    #[must_use]
+    pub fn mail_key(&self) -> String {
+        format!("SG.{}", self.token)
+    }
 }
 
 /// A pretend Twilio, until it is dropped.
@@ -89,6 +101,9 @@ struct Shared {
     books: Mutex<Books>,
     numbers: Mutex<Numbers>,
     identity: Identity,
+    /// Where events of emails are reported.
+    mail_events: Mutex<Option<String>>,
+    mail_key: MailKey,
     /// A public URL, and where it leads.
     reach: Mutex<Option<(String, Vec<SocketAddr>)>>,
     secret: Secret,
@@ -109,6 +124,7 @@ impl Simulator {
     pub fn start(
         listener: TcpListener,
         identity: Identity,
+        mail_key: MailKey,
         seed: u64,
         behaviour: Behaviour,
     ) -> io::Result<Self> {
@@ -122,6 +138,8 @@ impl Simulator {
             )),
             secret: Secret::auth_token(&SecretString::from(identity.token.as_str())),
             identity: identity.clone(),
+            mail_events: Mutex::default(),
+            mail_key,
             reach: Mutex::default(),
             client: client::new(ANSWER_TIMEOUT).map_err(io::Error::other)?,
             in_flight: AtomicUsize::new(0),
@@ -140,7 +158,7 @@ impl Simulator {
     /// There is no port.
     pub async fn on_loopback(seed: u64, behaviour: Behaviour) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        Self::start(listener, Identity::made_up(seed), seed, behaviour)
+        Self::start(listener, Identity::made_up(seed), MailKey::generate()?, seed, behaviour)
     }
 
     /// The URL of its API.
@@ -194,7 +212,18 @@ impl Simulator {
         *self.shared.reach() = Some((public_url.to_owned(), addresses));
     }
 
-    /// Waits until every message and call has its last status and every callback was answered or given up.
+    /// The public key of its events.
+    #[must_use]
+    pub fn mail_public_key(&self) -> String {
+        self.shared.mail_key.public()
+    }
+
+    /// Reports events of emails to this URL.
+    pub fn report_mails_to(&self, url: &str) {
+        *self.shared.mail_events() = Some(url.to_owned());
+    }
+
+    /// Waits until every message, call and email has its last status and every callback was answered or given up.
     pub async fn settled(&self) {
         self.shared.journeys.close();
         self.shared.journeys.wait().await;
@@ -234,6 +263,10 @@ impl Shared {
         self.reach.lock().expect("nothing panics while it is held")
     }
 
+    fn mail_events(&self) -> MutexGuard<'_, Option<String>> {
+        self.mail_events.lock().expect("nothing panics while it is held")
+    }
+
     /// Where a callback to this URL is sent, at this turn.
     fn way_to(&self, url: &str, turn: usize) -> String {
         let reach = self.reach();
@@ -246,6 +279,9 @@ impl Shared {
 
     fn answer(self: &Arc<Self>, request: &Request, body: &[u8], in_flight: usize) -> Answer {
         let Identity { account, token } = &self.identity;
+        if request.path.starts_with("/v3/") {
+            return self.as_sendgrid(request, body, in_flight);
+        }
         let credentials = request.basic.as_ref();
         if credentials.is_none_or(|(user, password)| (user, password) != (account, token)) {
             return Reply::refusal(20003).into();
@@ -311,6 +347,34 @@ impl Shared {
             let shared = Arc::clone(self);
             self.journeys.spawn(async move {
                 shared.stop.run_until_cancelled(life.run(&shared)).await;
+            });
+            first
+        });
+        Answer { reply: decision.reply, fate: decision.fate, first }
+    }
+
+    fn as_sendgrid(self: &Arc<Self>, request: &Request, body: &[u8], in_flight: usize) -> Answer {
+        if request.bearer.as_ref() != Some(&self.identity.mail_key()) {
+            let message = "The provided authorization grant is invalid, expired, or revoked";
+            return Reply::of_sendgrid(401, None, message).into();
+        }
+        match (&*request.method, &*request.path) {
+            ("POST", SEND) => self.create_mail(body, in_flight),
+            ("GET", SCOPES) => {
+                let scopes = serde_json::json!({ "scopes": [SEND_SCOPE, "user.profile.read"] });
+                Reply::of(200, scopes).into()
+            }
+            _ => Reply::of_sendgrid(404, None, "not found").into(),
+        }
+    }
+
+    fn create_mail(self: &Arc<Self>, body: &[u8], in_flight: usize) -> Answer {
+        let decision = self.books().create_mail(body, in_flight, Clock::System.now());
+        let first = decision.created.and_then(|created| {
+            let (journey, first) = MailJourney::new(self, &created);
+            let shared = Arc::clone(self);
+            self.journeys.spawn(async move {
+                shared.stop.run_until_cancelled(journey.run(&shared)).await;
             });
             first
         });

@@ -33,8 +33,8 @@ use crate::http::Caller;
 use crate::http::problem::Problem;
 use crate::spans::Spans;
 
-/// Most bytes of a request.
-const LONGEST_BODY: usize = 64 * 1024;
+/// Most bytes of a request: the longest HTML, with what it is escaped by, and a text.
+const LONGEST_BODY: usize = 256 * 1024;
 
 /// How long a wrong token waits, all of them one after the other: more connections guess no faster.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -8,6 +8,7 @@ use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::dispatch::pace::{Rate, SenderKind};
+use crate::dispatch::recipient::Mailbox;
 use crate::dispatch::{Channel, Confirm};
 
 /// Everything that sending needs.
@@ -19,6 +20,8 @@ pub struct Config {
     pub callback_url: String,
     /// The URL that Twilio is given for the keys that callees press, without a query and a fragment.
     pub confirm_url: String,
+    /// How emails are sent; `None` if no sender does.
+    pub mail: Option<MailApi>,
     /// What is sent from, in the order of the configuration; at least one.
     pub senders: Vec<Sender>,
     /// The routes by which a notification may go, in the order of the configuration.
@@ -49,6 +52,16 @@ pub struct Config {
     pub looks: Vec<Duration>,
 }
 
+/// SendGrid's API, and what is concluded from its silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailApi {
+    /// Its base, without a slash at its end.
+    pub url: String,
+    /// How long after it was sent an email of unknown outcome is waited for: without any event by then, it counts as not
+    /// sent.
+    pub silence: Duration,
+}
+
 /// An account that is charged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
@@ -75,7 +88,7 @@ pub struct Sender {
     pub credentials: Credentials,
     /// The name of its pace.
     pub pace: String,
-    /// How it calls; `None` if it sends messages.
+    /// How it calls; `None` if it sends messages or emails.
     pub call: Option<CallPlan>,
 }
 
@@ -86,6 +99,8 @@ pub enum Origin {
     From(String),
     /// The SID of a Messaging Service, which chooses a number.
     MessagingService(String),
+    /// An email address, which SendGrid is given.
+    Mailbox(Mailbox),
 }
 
 /// Senders by which a recipient is reached, one after the other, until one is confirmed.
@@ -113,9 +128,9 @@ pub struct RouteStep {
 /// The user and password of requests to the API.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// The SID of an API key, or of an account.
+    /// The SID of an API key, or of an account; of SendGrid's, [`crate::sendgrid::ACCOUNT`].
     pub user: String,
-    /// The key's secret, or the account's auth token.
+    /// The key's secret, or the account's auth token; SendGrid's API key.
     pub password: SecretString,
 }
 
@@ -184,6 +199,12 @@ impl Config {
         self.looks.first().copied().unwrap_or(Duration::from_secs(60))
     }
 
+    /// How long an email of unknown outcome is waited for.
+    #[must_use]
+    pub fn silence(&self) -> Duration {
+        self.mail.as_ref().map_or(Duration::from_secs(600), |mail| mail.silence)
+    }
+
     /// The pace of a sender.
     ///
     /// # Panics
@@ -199,9 +220,10 @@ impl Sender {
     /// How it reaches a recipient.
     #[must_use]
     pub const fn channel(&self) -> Channel {
-        match self.call {
-            Some(_) => Channel::Call,
-            None => Channel::Message,
+        match (&self.call, self.kind) {
+            (Some(_), _) => Channel::Call,
+            (None, SenderKind::Email) => Channel::Email,
+            (None, _) => Channel::Message,
         }
     }
 
@@ -216,6 +238,7 @@ impl Sender {
             | SenderKind::TollFree
             | SenderKind::ShortCode
             | SenderKind::Voice
+            | SenderKind::Email
             | SenderKind::Other => number.to_owned(),
         }
     }
@@ -243,6 +266,7 @@ pub(crate) mod testing {
             api_url: "http://127.0.0.1:1".to_owned(),
             callback_url: "http://127.0.0.1:2/status".to_owned(),
             confirm_url: "http://127.0.0.1:2/voice-confirm".to_owned(),
+            mail: None,
             senders: vec![Sender {
                 name: "alerts".to_owned(),
                 origin: Origin::From("+12125550100".to_owned()),

@@ -9,31 +9,29 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::config::{Config, Origin, Sender};
+use super::Outbound;
+use super::config::{Config, Sender};
 use super::group::{self, Answers, Writes};
+use super::request::Request;
 use super::rest::Created;
 use super::trace::Trace;
 use super::verdict::{self, sent};
-use super::{Outbound, gate};
 use crate::backend::outbox::{
     Answered, Back, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written,
 };
 use crate::crash_points::{self, Point, Sabotage};
-use crate::dispatch::call::CallPlan;
+use crate::dispatch::NotificationState;
 use crate::dispatch::gates::{self, Gate};
 use crate::dispatch::pace::Lateness;
 use crate::dispatch::quiet_hours::{Quiet, Zone};
-use crate::dispatch::{Confirm, NotificationState};
-use crate::event::{AttemptId, Event};
+use crate::dispatch::recipient::Recipient;
+use crate::event::{AttemptId, Event, Resource};
 use crate::labels::Label as _;
 use crate::outage::Outage;
 use crate::retry::Backoff;
 use crate::spans::Role;
 use crate::twilio::answer::RestAnswer;
-use crate::twilio::rest::{
-    self, CreateAnswer, Doubt, Message, NewCall, NewMessage, SentBy, Spoken, status_callback,
-    voice_confirm,
-};
+use crate::twilio::rest::{CreateAnswer, Doubt, Message};
 
 /// How far ahead slots are taken, and the time by which an attempt may miss its own where the store is fast enough.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -245,7 +243,7 @@ impl Lane {
     /// How long Twilio may try: not into the recipient's night. What goes at any hour is counted if it is night there.
     fn validity(&self, config: &Config, letter: &Letter) -> Option<Duration> {
         let Letter { purpose, deadline, written_at, .. } = *letter;
-        let (to, rules) = (gate::number(&letter.to)?, &config.rules);
+        let (to, rules) = (Recipient::parse(&letter.to)?, &config.rules);
         let zone = letter.time_zone.as_deref().and_then(Zone::parse);
         let quiet = rules.quiet(&to, zone.as_ref(), written_at);
         if matches!(quiet, Some(Quiet::Until(_) | Quiet::Always)) {
@@ -255,19 +253,18 @@ impl Lane {
     }
 
     async fn create(&self, id: AttemptId, letter: &Letter, trace: &mut Trace<'_>) -> Outcome {
-        let Outbound { config, rest, metrics, .. } = &self.outbound;
+        let Outbound { config, metrics, .. } = &self.outbound;
         let config = config.now();
         let sender = config.sender(&letter.sender);
         let Some(sender) = sender.filter(|sender| sender.account == letter.account) else {
             // A reload or another process's configuration: another process may have it.
             return held();
         };
-        let made = self
-            .validity(&config, letter)
-            .and_then(|validity| form(&config, sender, id, letter, validity));
-        let Some((what, form)) = made else { return held() };
+        let validity = self.validity(&config, letter);
+        let request = validity.and_then(|it| Request::of(&config, sender, id, letter, it));
+        let Some(request) = request else { return held() };
         let began = Instant::now();
-        let create = || rest.create(what, &letter.account, &sender.credentials, form.clone());
+        let create = || request.make(&self.outbound, letter, &sender.credentials);
         let mut created = tokio::select! {
             created = create() => created,
             () = self.gives_up() => Created::Answered(CreateAnswer::Unknown(Doubt::ProcessLost)),
@@ -285,9 +282,10 @@ impl Lane {
         }
         log(id, sender, &created);
         let jitter = rand::random_range(-1.0..=1.0);
-        let look_after = config.first_look();
-        let event =
-            |message: &Message| self.outbound.event(what, message, &letter.account, Some(id));
+        let look_after = request.look_after(&config);
+        let event = |message: &Message| {
+            self.outbound.event(request.resource(), message, &letter.account, Some(id))
+        };
         verdict::outcome(created, letter.throttled, jitter, look_after, event)
     }
 }
@@ -308,54 +306,6 @@ fn held() -> Outcome {
     Outcome::Back { after: Duration::from_secs(5), why: Back::Held, stop: None }
 }
 
-/// What is created, and from which form; `validity`: how long Twilio may try. `None` if its sender is another one now.
-fn form(
-    config: &Config,
-    sender: &Sender,
-    id: AttemptId,
-    letter: &Letter,
-    validity: Duration,
-) -> Option<(rest::Created, String)> {
-    let callback = status_callback(&config.callback_url, id);
-    // A notification that goes by a route has the number as it is.
-    let to = sender.address(&letter.to);
-    let Some(plan) = &letter.call else {
-        let message = NewMessage {
-            to: &to,
-            by: sent_by(sender),
-            body: &letter.body,
-            status_callback: &callback,
-            validity_period: u32::try_from(validity.as_secs()).unwrap_or(u32::MAX),
-        };
-        return Some((rest::Created::Message, message.form()));
-    };
-    let Origin::From(from) = &sender.origin else { return None };
-    let call = NewCall {
-        to: &to,
-        from,
-        twiml: &twiml(config, plan, &letter.body, id),
-        timeout_s: plan.timeout_s,
-        time_limit_s: plan.time_limit_s,
-        status_callback: &callback,
-        detects_machines: plan.confirm == Confirm::Human,
-    };
-    Some((rest::Created::Call, call.form()))
-}
-
-/// The TwiML of a call.
-pub(super) fn twiml(config: &Config, plan: &CallPlan, text: &str, id: AttemptId) -> String {
-    let spoken = Spoken { text, language: plan.language.as_deref(), voice: plan.voice.as_deref() };
-    let action = (plan.confirm == Confirm::Digit).then(|| voice_confirm(&config.confirm_url, id));
-    spoken.twiml(action.as_deref())
-}
-
-fn sent_by(sender: &Sender) -> SentBy<'_> {
-    match &sender.origin {
-        Origin::From(from) => SentBy::From(from),
-        Origin::MessagingService(sid) => SentBy::Service(sid),
-    }
-}
-
 /// What an operator looks for afterwards, without addresses and texts.
 fn log(id: AttemptId, sender: &Sender, created: &Created) {
     let (attempt, sender, outcome) = (id, &sender.name, sent(created).as_str());
@@ -364,13 +314,13 @@ fn log(id: AttemptId, sender: &Sender, created: &Created) {
             debug!(attempt = %attempt, sender, sid = message.sid, outcome, "an attempt is accepted");
         }
         Created::Answered(CreateAnswer::Rejected { code }) => {
-            info!(attempt = %attempt, sender, code, outcome, "Twilio refused an attempt");
+            info!(attempt = %attempt, sender, code, outcome, "the provider refused an attempt");
         }
         Created::Answered(CreateAnswer::Unknown(doubt)) => {
             warn!(attempt = %attempt, sender, doubt = doubt.as_str(), outcome, "the outcome of an attempt is not known: it is looked for");
         }
         Created::Answered(CreateAnswer::Foreign { status }) => {
-            warn!(attempt = %attempt, sender, status, outcome, "something else than Twilio's API answered: the account is paused");
+            warn!(attempt = %attempt, sender, status, outcome, "something else than the provider's API answered: the account is paused");
         }
         Created::Answered(CreateAnswer::Throttled { .. }) | Created::Unsent => {
             debug!(attempt = %attempt, sender, outcome, "an attempt was not sent, and is due again");
@@ -379,17 +329,17 @@ fn log(id: AttemptId, sender: &Sender, created: &Created) {
 }
 
 impl Outbound {
-    /// A message or a call that Twilio described, as an event of its own.
+    /// A message, a call or an email that its provider described, as an event of its own.
     pub(super) fn event(
         &self,
-        created: rest::Created,
+        resource: Resource,
         message: &Message,
         account: &str,
         attempt: Option<AttemptId>,
     ) -> Option<Event> {
         let answer = RestAnswer {
             account,
-            created,
+            resource,
             sid: &message.sid,
             status: &message.status,
             error_code: message.error_code.as_deref().and_then(|code| code.parse().ok()),

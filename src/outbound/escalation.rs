@@ -13,6 +13,7 @@ use crate::backend::BackendError;
 use crate::backend::outbox::OverStep;
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::decision::{ASK_AGAIN, Said};
+use crate::dispatch::evidence::resource;
 use crate::twilio::rest::{Message, ReadAnswer};
 
 /// How often it is looked whether the time of a step is over.
@@ -39,7 +40,7 @@ async fn some(outbound: &Outbound) -> Result<bool, BackendError> {
 /// it any more.
 async fn one(outbound: &Outbound, step: &OverStep) {
     let (said, message) = ask(outbound, step).await;
-    let what = created(step.channel);
+    let what = resource(step.channel);
     let event = message
         .as_ref()
         .and_then(|message| outbound.event(what, message, &step.account, Some(step.attempt)));
@@ -65,6 +66,7 @@ async fn one(outbound: &Outbound, step: &OverStep) {
 
 /// What Twilio says of the message or the call.
 async fn ask(outbound: &Outbound, step: &OverStep) -> (Said, Option<Message>) {
+    let Some(what) = created(step.channel) else { return (Said::EventsAlone, None) };
     let Some(sid) = step.sid.as_deref() else { return (Said::NoSid, None) };
     if crash_points::is_sabotaged(Sabotage::EscalatesOnSilence) {
         return (Said::Answer, None);
@@ -73,7 +75,6 @@ async fn ask(outbound: &Outbound, step: &OverStep) -> (Said, Option<Message>) {
     let sender = config.sender(&step.sender).filter(|sender| sender.account == step.account);
     // A reload, or another process's configuration.
     let Some(sender) = sender else { return (Said::Nothing { again: ASK_AGAIN }, None) };
-    let what = created(step.channel);
     match outbound.rest.fetch(what, &step.account, &sender.credentials, sid).await {
         ReadAnswer::Found(message) => (Said::Answer, Some(message)),
         ReadAnswer::Missing => (Said::Answer, None),

@@ -144,7 +144,7 @@ async fn ask(outbound: &Outbound, one: &FollowUp, by: &Credentials) {
         }
     };
     let event = said.as_ref();
-    let event = event.and_then(|message| outbound.event(what, message, &one.account, None));
+    let event = event.and_then(|message| outbound.event(one.resource, message, &one.account, None));
     if let Err(error) = outbound.outbox.followed_up(one, event, &followed).await {
         debug!(sid = one.sid, error = %error, "what Twilio said of it cannot be stored");
         return;

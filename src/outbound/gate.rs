@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::dispatch::country::Number;
 use crate::dispatch::gates::{self, Gate, Rules, Verdict};
 use crate::dispatch::quiet_hours::Zone;
+use crate::dispatch::recipient::Recipient;
 
 /// What may be sent.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ impl Gates {
     /// What they say of an attempt that is about to be sent.
     #[must_use]
     pub fn ask(&self, known: &Known, now: Timestamp) -> Gated {
-        let Some(to) = number(&known.to) else {
+        let Some(to) = Recipient::parse(&known.to) else {
             return Gated::Refuse { gate: Gate::Country.as_str() };
         };
         let zone = known.time_zone.as_deref().and_then(Zone::parse);

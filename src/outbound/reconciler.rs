@@ -12,6 +12,7 @@ use super::config::{Config, Origin, Sender};
 use crate::backend::BackendError;
 use crate::backend::outbox::{HangUp, HungUp, Looked, Search, Unknown};
 use crate::crash_points::{self, Point};
+use crate::dispatch::evidence::resource;
 use crate::dispatch::reconcile::{self, Extent, Finding, Listed, Sought, Step};
 use crate::dispatch::{Channel, OnUnknown};
 use crate::event::AttemptId;
@@ -197,6 +198,7 @@ impl<'s> Rest<'s> {
 
 /// Lists the messages to one recipient, and stores what that says of the attempts to reach it.
 async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
+    let Some(what) = created(search.channel) else { return silent(outbound, search).await };
     let config = outbound.config.now();
     let again = config.first_look();
     for one in orphans(&config, search) {
@@ -215,7 +217,7 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     if !sought.iter().any(|one| search.due.contains(&one.attempt)) {
         return Ok(());
     }
-    let Some((messages, extent)) = list(outbound, &config, search).await else {
+    let Some((messages, extent)) = list(outbound, &config, search, what).await else {
         for one in sought.iter().filter(|one| search.due.contains(&one.attempt)) {
             let failed = Looked::Failed { look_after: again };
             outbound.outbox.looked(one.attempt, &failed, AttemptId::new(rand::random())).await?;
@@ -276,7 +278,7 @@ fn looked(
         Step::Accept(sid) => {
             let message = messages.iter().find(|message| message.sid == sid);
             let event = message.and_then(|it| {
-                outbound.event(created(search.channel), it, &search.account, Some(id))
+                outbound.event(resource(search.channel), it, &search.account, Some(id))
             });
             match event {
                 Some(event) => Looked::Inferred { sid, event: Box::new(event) },
@@ -294,12 +296,31 @@ fn looked(
     }
 }
 
-/// What is looked for on a channel.
-pub(super) fn created(channel: Channel) -> Created {
+/// What can be asked for of a channel; `None`: nothing, as of emails, which only their events prove.
+pub(super) fn created(channel: Channel) -> Option<Created> {
     match channel {
-        Channel::Message => Created::Message,
-        Channel::Call => Created::Call,
+        Channel::Message => Some(Created::Message),
+        Channel::Call => Some(Created::Call),
+        Channel::Email => None,
     }
+}
+
+/// Emails of unknown outcome count as not sent once no event has come for long. One whose process has vanished is looked
+/// for earlier than that.
+async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
+    let silence = outbound.config.now().silence();
+    for one in search.sought.iter().filter(|one| search.due.contains(&one.id)) {
+        // By the store's clock alone: another one that is ahead would have it sent again too soon.
+        let look_after = silence.saturating_sub(search.now.since(one.written_at));
+        let last = look_after.is_zero();
+        let looked = Looked::Absent { last, look_after };
+        let again = AttemptId::new(rand::random());
+        let resent = outbound.outbox.looked(one.id, &looked, again).await?;
+        if last {
+            info!(attempt = %one.id, resent, "no event of an email has come: it counts as not sent");
+        }
+    }
+    Ok(())
 }
 
 /// The messages or calls to the recipient, and whether that is all of them. `None`: they cannot be listed now.
@@ -307,6 +328,7 @@ async fn list(
     outbound: &Outbound,
     config: &Config,
     search: &Search,
+    what: Created,
 ) -> Option<(Vec<Message>, Extent)> {
     let of_account = |sender: &&super::config::Sender| sender.account == search.account;
     let sender = config.senders.iter().find(of_account)?;
@@ -316,7 +338,7 @@ async fn list(
     let to = reached_by.map_or_else(|| search.to.clone(), |it| it.address(&search.to));
     let (mut messages, mut next) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
-        let (what, next_page) = (created(search.channel), next.as_deref());
+        let next_page = next.as_deref();
         let page = outbound.rest.list(what, &search.account, &sender.credentials, &to, next_page);
         match page.await {
             ReadAnswer::Found(page) => {
@@ -339,6 +361,7 @@ fn sought<'a>(config: &'a Config, one: &'a Unknown) -> Option<Sought<'a>> {
     let origin = match &sender.origin {
         Origin::From(from) => reconcile::Origin::From(from),
         Origin::MessagingService(sid) => reconcile::Origin::Service(sid),
+        Origin::Mailbox(_) => return None,
     };
     let body = (one.channel == Channel::Message).then_some(&*one.body);
     Some(Sought { attempt: one.id, body, origin, wrote_at: one.written_at })

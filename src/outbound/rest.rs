@@ -6,7 +6,7 @@ mod incoming;
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::ExposeSecret as _;
 
@@ -20,7 +20,7 @@ use crate::twilio::rest::{
 /// Most bytes of an answer. A page of a list has 100 messages of at most 1,600 characters.
 const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
 /// A connection that is idle for longer is not used again.
-const IDLE: Duration = Duration::from_secs(4);
+pub(super) const IDLE: Duration = Duration::from_secs(4);
 
 /// Asks Twilio. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,15 +40,32 @@ pub enum Created {
 }
 
 /// The whole of an answer.
-struct Whole {
-    status: u16,
-    retry_after: Option<String>,
-    body: Vec<u8>,
+pub(super) struct Whole {
+    pub(super) status: u16,
+    headers: HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
 impl Whole {
+    /// A header that is a text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     fn answer(&self) -> Answer<'_> {
-        Answer { status: self.status, retry_after: self.retry_after.as_deref(), body: &self.body }
+        let retry_after = self.header(RETRY_AFTER.as_str());
+        Answer { status: self.status, retry_after, body: &self.body }
+    }
+}
+
+impl Created {
+    /// What is known if there was no answer.
+    pub(super) fn unanswered(error: &reqwest::Error) -> Self {
+        match () {
+            () if error.is_connect() => Self::Unsent,
+            () if error.is_timeout() => Self::Answered(CreateAnswer::Unknown(Doubt::TimedOut)),
+            () => Self::Answered(CreateAnswer::Unknown(Doubt::Disconnected)),
+        }
     }
 }
 
@@ -82,11 +99,7 @@ impl Rest {
         };
         match whole(authorized(self.post(&path, form), by)).await {
             Ok(whole) => Created::Answered(whole.answer().to_create(what, self.clock.now())),
-            Err(error) if error.is_connect() => Created::Unsent,
-            Err(error) if error.is_timeout() => {
-                Created::Answered(CreateAnswer::Unknown(Doubt::TimedOut))
-            }
-            Err(_) => Created::Answered(CreateAnswer::Unknown(Doubt::Disconnected)),
+            Err(error) => Created::unanswered(&error),
         }
     }
 
@@ -176,10 +189,9 @@ fn authorized(request: RequestBuilder, by: &Credentials) -> RequestBuilder {
 }
 
 /// Sends it, and reads the answer. What is longer than it may be is cut off, and then cannot be read as JSON.
-async fn whole(request: RequestBuilder) -> Result<Whole, reqwest::Error> {
+pub(super) async fn whole(request: RequestBuilder) -> Result<Whole, reqwest::Error> {
     let mut response: Response = request.send().await?;
-    let retry_after = response.headers().get(RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let headers = response.headers().clone();
     let (status, mut body) = (response.status().as_u16(), Vec::new());
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
@@ -187,5 +199,5 @@ async fn whole(request: RequestBuilder) -> Result<Whole, reqwest::Error> {
             break;
         }
     }
-    Ok(Whole { status, retry_after, body })
+    Ok(Whole { status, headers, body })
 }

@@ -1,13 +1,13 @@
-//! [`RestAnswer`]: what Twilio's REST API says of a message or a call, as an event. It merges with those of callbacks.
+//! [`RestAnswer`]: what a provider's REST API says of a message, a call or an email, as an event. It merges with those of
+//! callbacks.
 
 use form_urlencoded::Serializer;
 
 use super::fields::{is_word, status_of};
 use super::privacy::Privacy;
-use super::rest::Created;
 use crate::clock::Timestamp;
 use crate::event::key::ContentHash;
-use crate::event::{AttemptId, Event, EventKey, Fingerprint, Kind, Resource};
+use crate::event::{AttemptId, Event, EventKey, Fingerprint, Format, Kind, Resource};
 
 /// The end of each key, which no callback's has: what is asked and what is reported are two facts.
 const KEYS_END: &str = "rest";
@@ -23,8 +23,8 @@ pub fn is_answer(key: &str) -> bool {
 pub struct RestAnswer<'a> {
     /// The account that was asked.
     pub account: &'a str,
-    /// Which of the two it is.
-    pub created: Created,
+    /// What it is: a message, a call or an email.
+    pub resource: Resource,
     /// The message or the call.
     pub sid: &'a str,
     /// Its status.
@@ -52,31 +52,29 @@ impl RestAnswer<'_> {
         parts.extend(code.as_deref());
         parts.push(KEYS_END);
         let key = EventKey::of(&parts)?;
-        let (kind, resource, sid_name, status_name) = match self.created {
-            Created::Message => (Kind::Message, Resource::Message, "MessageSid", "MessageStatus"),
-            Created::Call => (Kind::Call, Resource::Call, "CallSid", "CallStatus"),
+        let (kind, format, said) = match self.resource {
+            Resource::Message => (Kind::Message, Format::Form, self.form(sid, &status, &code)),
+            Resource::Call => (Kind::Call, Format::Form, self.form(sid, &status, &code)),
+            Resource::Email => (Kind::Email, Format::Json, self.object(sid, &status)),
+            Resource::Recording | Resource::Conference | Resource::Transcription => return None,
         };
-        // A call says which way it goes, and one that an API request has made goes out.
-        let direction = (self.created == Created::Call).then_some("outbound-api");
-        let said = [
-            ("AccountSid", Some(self.account)),
-            (sid_name, Some(sid)),
-            (status_name, Some(&*status)),
-            ("Direction", direction),
-            ("From", self.from),
-            ("To", self.to),
-            ("ErrorCode", code.as_deref()),
-        ];
         let said: Vec<(&str, &str)> =
-            said.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            said.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
         let mut hash = ContentHash::new(privacy.identity());
         hash.pairs(said.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
-        let body = Serializer::new(String::new()).extend_pairs(said).finish();
+        let body = match format {
+            Format::Form => Serializer::new(String::new()).extend_pairs(said).finish(),
+            Format::Json => {
+                let object = said.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+                serde_json::Value::Object(object.collect()).to_string()
+            }
+        };
         let mut event = Event {
             sid: Some(sid.to_owned()),
-            resource: Some(resource),
-            status: Some(status),
+            resource: Some(self.resource),
+            status: Some(status.clone()),
             received_at,
+            format,
             body: body.into(),
             fingerprint: Some(Fingerprint::of(&hash.finish())),
             attempt: self.attempt,
@@ -85,7 +83,34 @@ impl RestAnswer<'_> {
         privacy.apply(&mut event);
         Some(event)
     }
+
+    /// What a callback of a message or a call would say.
+    fn form<'a>(&'a self, sid: &'a str, status: &'a str, code: &'a Option<String>) -> Said<'a> {
+        let is_call = self.resource == Resource::Call;
+        let [sid_name, status_name] = match is_call {
+            true => ["CallSid", "CallStatus"],
+            false => ["MessageSid", "MessageStatus"],
+        };
+        vec![
+            ("AccountSid", Some(self.account)),
+            (sid_name, Some(sid)),
+            (status_name, Some(status)),
+            // A call says which way it goes, and one that an API request has made goes out.
+            ("Direction", is_call.then_some("outbound-api")),
+            ("From", self.from),
+            ("To", self.to),
+            ("ErrorCode", code.as_deref()),
+        ]
+    }
+
+    /// What an event of an email would say.
+    fn object<'a>(&'a self, sid: &'a str, status: &'a str) -> Said<'a> {
+        vec![("email", self.to), ("event", Some(status)), ("sg_message_id", Some(sid))]
+    }
 }
+
+/// What is said, by name.
+type Said<'a> = Vec<(&'static str, Option<&'a str>)>;
 
 #[cfg(test)]
 mod tests {
@@ -97,7 +122,7 @@ mod tests {
 
     const ANSWER: RestAnswer<'_> = RestAnswer {
         account: "AC1",
-        created: Created::Message,
+        resource: Resource::Message,
         sid: "SM1",
         status: "queued",
         error_code: None,
@@ -137,8 +162,31 @@ mod tests {
     }
 
     #[test]
+    fn an_email_is_one_and_its_events_stand_before_it() {
+        let answer = RestAnswer {
+            account: "sendgrid",
+            resource: Resource::Email,
+            sid: "14c5d75ce93_dfd-64b469",
+            status: "accepted",
+            from: Some("shop@example.com"),
+            to: Some("ana@example.com"),
+            ..ANSWER
+        };
+        let event = event(answer);
+        assert_eq!((event.kind, event.attempt), (Kind::Email, ANSWER.attempt));
+        assert_eq!(event.key.as_str(), "14c5d75ce93_dfd-64b469-accepted-rest");
+        let row = EventDetails::of(&event).current.expect("it has a status");
+        assert_eq!(
+            (&*row.sid, &*row.account, &*row.position.status),
+            (answer.sid, "sendgrid", "accepted")
+        );
+        assert_eq!(row.to.as_deref(), answer.to);
+        assert!(Resource::Email.rank("accepted") < Resource::Email.rank("processed"));
+    }
+
+    #[test]
     fn a_call_is_one_and_goes_out() {
-        let event = event(RestAnswer { created: Created::Call, sid: "CA1", ..ANSWER });
+        let event = event(RestAnswer { resource: Resource::Call, sid: "CA1", ..ANSWER });
         assert_eq!((event.key.as_str(), event.kind), ("CA1-queued-rest", Kind::Call));
         let row = EventDetails::of(&event).current.expect("it has a status");
         assert_eq!(

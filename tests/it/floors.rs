@@ -36,9 +36,17 @@ const FLOORS: &[Floor] = &[
     // The order of statuses is said where their kind is.
     Floor { module: "event", below: &["clock", "twilio::kind", "sendgrid::kind"], absent: PURE },
     Floor { module: "twilio", below: &["clock", "event", "sendgrid::kind"], absent: PURE },
-    Floor { module: "sendgrid", below: &["clock", "event", "twilio"], absent: PURE },
+    Floor {
+        module: "sendgrid",
+        below: &["clock", "event", "twilio", "dispatch::recipient"],
+        absent: PURE,
+    },
     // What is decided about sending; the stores keep its words.
-    Floor { module: "dispatch", below: &["clock", "event", "twilio"], absent: PURE },
+    Floor {
+        module: "dispatch",
+        below: &["clock", "event", "twilio", "sendgrid::error"],
+        absent: PURE,
+    },
     // The one value that can wait: for a while, or until a token is cancelled.
     Floor { module: "retry", below: &[], absent: NEUTRAL },
     Floor { module: "pipeline", below: &["clock", "retry", "event", "twilio"], absent: NEUTRAL },
@@ -124,8 +132,8 @@ const FLOORS: &[Floor] = &[
     Floor {
         module: "outbound",
         below: &[
-            "clock", "retry", "event", "twilio", "dispatch", "pipeline", "metrics", "outage",
-            "policy", "http", "spans", "backend",
+            "clock", "retry", "event", "twilio", "sendgrid", "dispatch", "pipeline", "metrics",
+            "outage", "policy", "http", "spans", "backend",
         ],
         absent: NO_BACKEND,
     },

@@ -3,6 +3,7 @@
 mod asking;
 mod calls;
 mod description;
+mod emails;
 mod feed;
 mod flow;
 mod holding;
@@ -42,13 +43,18 @@ impl Sending {
         Self::with(mode, behaviour, "").await
     }
 
-    /// With more lines of configuration, which begin in `[outbound]`.
+    /// With more lines of configuration, which begin in `[outbound]`; in them `<URL>`, `<API_KEY>` and `<PUBLIC_KEY>` are
+    /// those of the pretend SendGrid.
     async fn with(mode: Mode, behaviour: Behaviour, more: &str) -> Self {
         install_cryptography();
         let simulator = Simulator::on_loopback(7, behaviour).await.expect("a free port");
         let mut testbed = Testbed::of(mode);
         let (port, identity) = (free_port(), simulator.identity());
         let file = testbed.directory().join("offhook.toml");
+        simulator.report_mails_to(&format!("http://127.0.0.1:{port}/email-events"));
+        let more = more.replace("<URL>", &simulator.url());
+        let more = more.replace("<API_KEY>", &identity.mail_key());
+        let more = more.replace("<PUBLIC_KEY>", &simulator.mail_public_key());
         let config = format!(
             "[[account]]\nsid = \"{}\"\nauth_tokens = [\"{}\"]\n\
              [[sender]]\nname = \"shop\"\nfrom = \"{FROM}\"\nrate = 1000.0\n\

@@ -28,6 +28,27 @@ pub(super) fn delivery_failures(evidence: &Evidence<'_>) -> Vec<Sign> {
     ))]
 }
 
+pub(super) fn email_bounces(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let ended = |statuses: &[&str]| {
+        let of_emails = |(resource, status): &(Resource, &str)| {
+            *resource == Resource::Email && statuses.contains(status)
+        };
+        evidence.rose(minutes(60), |sample| sample.outcomes.sum(of_emails))
+    };
+    let failed = ended(&["bounce", "dropped"]);
+    let all = ended(&["delivered", "bounce", "dropped"]);
+    let share = failed as f64 / all.max(1) as f64;
+    if all <= ENOUGH || share <= 0.05 {
+        return Vec::new();
+    }
+    vec![Sign::new(format!(
+        "{:.0} % of the emails of the last hour were returned or dropped: {} of {}. Mail servers trust such a sender less.",
+        share * 100.0,
+        count(failed),
+        count(all)
+    ))]
+}
+
 pub(super) fn concurrent_calls(evidence: &Evidence<'_>) -> Vec<Sign> {
     let (calls, limit) = (evidence.vitals.now.calls_in_progress, evidence.vitals.now.calls_limit);
     if limit == 0 || calls as f64 / limit as f64 <= 0.8 {

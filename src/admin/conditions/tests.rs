@@ -139,6 +139,13 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
             }),
         ),
         (
+            "OffhookEmailBounces",
+            counted(|now| {
+                now.outcomes.add((Resource::Email, "bounce"), 3);
+                now.outcomes.add((Resource::Email, "delivered"), 50);
+            }),
+        ),
+        (
             "OffhookConcurrentCalls",
             counted(|now| (now.calls_in_progress, now.calls_limit) = (41, 50)),
         ),

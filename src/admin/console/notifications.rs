@@ -235,6 +235,9 @@ fn facts(admin: &Admin, one: &Notification) -> Markup {
     html! {
         dl class="facts" {
             div { dt { "To" } dd { (format::address(&one.to, &admin.privacy.now())) } }
+            @if let Some(email) = &one.email {
+                div { dt { "Email" } dd { (format::address(email, &admin.privacy.now())) } }
+            }
             @match &one.route {
                 Some(route) => {
                     @let all = format!("/notifications?route={}", format::in_path(route));

@@ -16,7 +16,7 @@ use crate::backend::outbox::{
 use crate::clock::Timestamp;
 use crate::dispatch::call::Lines;
 use crate::dispatch::suppression::Source;
-use crate::dispatch::{OnUnknown, Purpose};
+use crate::dispatch::{Channel, OnUnknown, Purpose};
 use crate::event::{AttemptId, Batch, Event};
 use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
@@ -384,7 +384,9 @@ fn notification(attempt: AttemptId) -> NewNotification {
         to: "+12125550111".to_owned(),
         to_hash: "to".to_owned(),
         body: "text".to_owned(),
+        mail: None,
         segments: 1,
+        channel: Channel::Message,
         call: None,
         reference: Some("order-7".to_owned()),
         // The year 2100: the store measures it by its own clock.

@@ -36,9 +36,13 @@ pub struct NewNotification {
     pub to_hash: String,
     /// The text.
     pub body: String,
-    /// How many segments the text has; a call counts as one.
+    /// What else an email says; `None` where none may be sent.
+    pub mail: Option<MailPart>,
+    /// How many segments the text has; a call and an email count as one.
     pub segments: u32,
-    /// How it is called; `None` if it is sent a message.
+    /// How it is reached, by its first step if it has several.
+    pub channel: Channel,
+    /// How it is called; `None` if it is sent a message or an email.
     pub call: Option<CallPlan>,
     /// The application's own reference.
     pub reference: Option<String>,
@@ -50,6 +54,17 @@ pub struct NewNotification {
     pub held: Option<(&'static str, Timestamp)>,
     /// The id of its first attempt.
     pub attempt: AttemptId,
+}
+
+/// What of a notification only its email has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MailPart {
+    /// The email address; `None` if it is the address of the notification, which has no number then.
+    pub to: Option<String>,
+    /// The subject.
+    pub subject: String,
+    /// The text as HTML.
+    pub html: Option<String>,
 }
 
 /// How many priorities there are: each is smaller than this.
@@ -95,6 +110,8 @@ pub struct Notification {
     pub account: String,
     /// The address.
     pub to: String,
+    /// The email address, if it has a number as well.
+    pub email: Option<String>,
     /// How many segments the text has.
     pub segments: u64,
     /// The application's own reference.

@@ -93,8 +93,10 @@ pub struct Letter {
     pub purpose: Purpose,
     /// The recipient's own zone, if it is known.
     pub time_zone: Option<String>,
-    /// How it is called; `None` if it is sent a message.
+    /// How it is called; `None` if it is sent a message or an email.
     pub call: Option<CallPlan>,
+    /// What else it says if it is an email.
+    pub mail: Option<Box<MailLetter>>,
     /// After this it must not be delivered.
     pub deadline: Timestamp,
     /// POSTs that it took, this one included.
@@ -105,8 +107,18 @@ pub struct Letter {
     pub written_at: Timestamp,
 }
 
+/// What of an attempt only an email has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MailLetter {
+    /// The subject.
+    pub subject: String,
+    /// The text as HTML.
+    pub html: Option<String>,
+}
+
 /// What came of the commit to writing, for one attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are sent, and a group has few")]
 pub enum Written {
     /// It is in writing: it must be sent now.
     Send(Letter),

@@ -37,10 +37,12 @@ pub struct Unknown {
 pub struct Search {
     /// The account.
     pub account: String,
-    /// Among which of the two.
+    /// Among which of them; emails can be found nowhere, and are proven by their events alone.
     pub channel: Channel,
     /// The address.
     pub to: String,
+    /// The store's clock.
+    pub now: Timestamp,
     /// The attempts that are to be settled by it.
     pub due: Vec<AttemptId>,
     /// Every attempt that may have a claim to one of the messages.

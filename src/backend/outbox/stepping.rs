@@ -29,9 +29,11 @@ pub struct NewStep {
     pub pace: String,
     /// The keyed hash of the address, as this sender reaches it.
     pub to_hash: String,
-    /// How many segments the text has; a call counts as one.
+    /// How many segments the text has; a call and an email count as one.
     pub units: u32,
-    /// How it is called; `None` if it is sent a message.
+    /// How it reaches its recipient.
+    pub channel: Channel,
+    /// How it is called; `None` if it is sent a message or an email.
     pub call: Option<CallPlan>,
     /// How long it is waited for after it was sent.
     pub wait: Duration,

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::http::client;
-use crate::lab::twilio::{Behaviour, Identity, Ledger, Share, Simulator};
+use crate::lab::twilio::{Behaviour, Identity, Ledger, MailKey, Share, Simulator};
 
 /// Messages: two seconds of them.
 const ASKED: usize = 40;
@@ -81,7 +81,8 @@ impl Twilio {
         };
         let identity = Identity { account: account.to_owned(), token: token.to_owned() };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let simulator = Simulator::start(listener, identity, seed, behaviour)?;
+        let simulator =
+            Simulator::start(listener, identity, MailKey::generate()?, seed, behaviour)?;
         Ok(Self { simulator, may_send: format!("{:032x}", rand::random::<u128>()) })
     }
 

@@ -1,9 +1,12 @@
-//! Twilio's API: whether it takes the credentials of each sender, which is asked by a request that costs nothing.
+//! Twilio's API, and SendGrid's: whether they take the credentials of each sender, which is asked by a request that costs
+//! nothing.
 
 use super::Finding;
 use crate::clock::Clock;
-use crate::outbound::config::{Config, Sender};
+use crate::dispatch::Channel;
+use crate::outbound::config::{Config, MailApi, Sender};
 use crate::outbound::rest::Rest;
+use crate::outbound::sendgrid::{KeySaid, SendGrid};
 use crate::twilio::rest::ReadAnswer;
 
 const SUBJECT: &str = "sending";
@@ -28,6 +31,15 @@ pub(super) async fn look(config: &Config, clock: Clock) -> Vec<Finding> {
             continue;
         }
         tried.push(which);
+        if let Some(mail) = config.mail.as_ref().filter(|_| sender.channel() == Channel::Email) {
+            findings.push(match SendGrid::new(&mail.url, config.timeout, 1, clock) {
+                Ok(sendgrid) => of_key(mail, sendgrid.try_out(&sender.credentials).await),
+                Err(error) => {
+                    Finding::failure(SUBJECT, error.to_string(), "install ca-certificates")
+                }
+            });
+            continue;
+        }
         let answer = rest.try_out(&sender.account, &sender.credentials).await;
         findings.push(finding(&Asked { place, sender, config }, answer));
     }
@@ -37,6 +49,38 @@ pub(super) async fn look(config: &Config, clock: Clock) -> Vec<Finding> {
         findings.push(Finding::warning(SUBJECT, "no token may ask to send", fix));
     }
     findings
+}
+
+/// What SendGrid says of its key.
+fn of_key(mail: &MailApi, said: KeySaid) -> Finding {
+    const REPLACE: &str =
+        "replace sendgrid.api_key by one with the scope mail.send, from SendGrid's console";
+    match said {
+        KeySaid::MaySend(true) => {
+            Finding::ok(SUBJECT, "SendGrid takes sendgrid.api_key, which may send".to_owned())
+        }
+        KeySaid::MaySend(false) => Finding::failure(
+            SUBJECT,
+            "SendGrid takes sendgrid.api_key, which may not send: no email would be sent"
+                .to_owned(),
+            REPLACE,
+        ),
+        KeySaid::Refused(401 | 403) => Finding::failure(
+            SUBJECT,
+            "SendGrid refuses sendgrid.api_key: no email would be sent".to_owned(),
+            REPLACE,
+        ),
+        KeySaid::Refused(status) => Finding::failure(
+            SUBJECT,
+            format!("{} answers with HTTP {status} to sendgrid.api_key", mail.url),
+            "look at what answers there: sendgrid.api_url must be SendGrid's API, without a path",
+        ),
+        KeySaid::Nothing => Finding::failure(
+            SUBJECT,
+            format!("{} (sendgrid.api_url) does not answer: no email would be sent", mail.url),
+            "let this machine connect to it: look at DNS and the firewall, or fix sendgrid.api_url",
+        ),
+    }
 }
 
 /// Whose credentials were tried.
@@ -127,6 +171,22 @@ mod tests {
     use super::super::Verdict;
     use super::*;
     use crate::outbound::config::testing;
+
+    #[test]
+    fn of_sendgrid_the_key_is_named() {
+        let silence = std::time::Duration::from_secs(600);
+        let mail = MailApi { url: "http://127.0.0.1:1".to_owned(), silence };
+        let check = |said, verdict: Verdict, part: &str| {
+            let found = of_key(&mail, said);
+            assert_eq!(found.verdict, verdict, "{found}");
+            assert!(found.to_string().contains(part), "{found}");
+        };
+        check(KeySaid::MaySend(true), Verdict::Ok, "may send");
+        check(KeySaid::MaySend(false), Verdict::Failure, "scope mail.send");
+        check(KeySaid::Refused(401), Verdict::Failure, "replace sendgrid.api_key");
+        check(KeySaid::Refused(502), Verdict::Failure, "HTTP 502");
+        check(KeySaid::Nothing, Verdict::Failure, "sendgrid.api_url");
+    }
 
     #[test]
     fn each_answer_names_what_is_wrong_and_the_key() {

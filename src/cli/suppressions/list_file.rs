@@ -1,4 +1,4 @@
-//! [`ListFile`]: a list of numbers as CSV, read a line at a time, so that its size does not matter.
+//! [`ListFile`]: a list of numbers and email addresses as CSV, read a line at a time, so that its size does not matter.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -8,9 +8,11 @@ use anyhow::{Context as _, bail};
 use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use serde_json::{Value, json};
 
-use crate::dispatch::country::Number;
+use crate::dispatch::recipient::Recipient;
 use crate::event::consent::is_hash;
 
+/// Why a line has neither a number nor an address.
+const NO_ADDRESS: &str = "`to` is not a number in E.164, such as +15550100, nor an email address";
 /// Most bytes of a line.
 const LONGEST_LINE: u64 = 16 * 1024;
 
@@ -112,10 +114,12 @@ impl ListFile {
         let [to, hash] = self.columns.map(|column| {
             column.and_then(|column| record.get(column)).unwrap_or_default().trim().to_owned()
         });
-        let number = to.rsplit(':').next().unwrap_or_default();
         match (to.is_empty(), hash.is_empty()) {
-            (false, _) if Number::parse(number).is_some() => Ok(Entry::To(number.to_owned())),
-            (false, _) => Err(self.bad("`to` is not a number in E.164, such as +15550100")),
+            (false, _) => match Recipient::parse(&to) {
+                Some(Recipient::Number(number)) => Ok(Entry::To(number.as_str().to_owned())),
+                Some(Recipient::Email(address)) => Ok(Entry::To(address.as_str().to_owned())),
+                None => Err(self.bad(NO_ADDRESS)),
+            },
             (true, false) if is_hash(&hash) => Ok(Entry::Hash(hash)),
             (true, false) => Err(self.bad("`hash` is not a hash of an export")),
             (true, true) => Err(self.bad("it has no number")),
@@ -177,17 +181,18 @@ mod tests {
         let hash = "0a".repeat(32);
         let list = format!(
             "\u{feff}name, To ,hash\r\n\"Doe, J.\",+12125550100,\r\n\r\nx,whatsapp:+12125550101,\n\
-             x,,{hash}\nx,5550100,\nx,,0a\nx\n\"x\",+12125550102"
+             x,,{hash}\nx,5550100,\nx,,0a\nx\n\"x\",+12125550102\nx,Ana@Example.com"
         );
         let wrong = |line, reason| Err(BadLine { line, reason });
         let expected = [
             to("+12125550100"),
             to("+12125550101"),
             Ok(Entry::Hash(hash)),
-            wrong(6, "`to` is not a number in E.164, such as +15550100"),
+            wrong(6, NO_ADDRESS),
             wrong(7, "`hash` is not a hash of an export"),
             wrong(8, "it has no number"),
             to("+12125550102"),
+            to("ana@example.com"),
         ];
         assert_eq!(read(list).expect("it names its columns"), expected);
     }

@@ -8,14 +8,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::sender::{self, Senders, same};
-use super::{account, quiet_hours, route, twilio};
+use super::{account, quiet_hours, route, sendgrid, twilio};
 use crate::admin;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
-use crate::dispatch::country::{Country, Number};
+use crate::dispatch::Channel;
+use crate::dispatch::country::Country;
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
+use crate::dispatch::recipient::Recipient;
 use crate::event::Route;
 use crate::event::consent::AddressKey;
 use crate::inbound;
@@ -72,6 +74,7 @@ pub(crate) fn resolve(
 ) -> Result<(Option<Config>, Vec<ConfigError>), ConfigError> {
     // Checked even if nothing is sent: a mistake is found when it is made.
     let api_url = twilio::api_url(loaded)?;
+    let mail = sendgrid::api(loaded)?;
     let Senders { senders, paces, mut warnings } = sender::resolve(loaded, around.keyring)?;
     let routes = route::resolve(loaded, &senders)?;
     let tokens = tokens(loaded, around.admin)?;
@@ -85,6 +88,9 @@ pub(crate) fn resolve(
         return Ok((None, Vec::new()));
     }
     warnings.extend(twilio::warning(loaded, &api_url));
+    let mails = senders.iter().any(|sender| sender.channel() == Channel::Email);
+    let mail = mails.then_some(mail);
+    warnings.extend(mail.as_ref().and_then(|mail| sendgrid::warning(loaded, &mail.url)));
     warnings.extend(unreachable(loaded, around.public_url, &api_url));
     let accounts = accounts(loaded, &senders, around.keyring);
     let url = |route: Route| {
@@ -95,6 +101,7 @@ pub(crate) fn resolve(
         api_url,
         callback_url: url(Route::Status),
         confirm_url: url(Route::VoiceConfirm),
+        mail,
         senders,
         routes,
         accounts,
@@ -131,7 +138,11 @@ fn accounts(loaded: &Loaded, senders: &[Sender], keyring: &Keyring) -> Vec<Accou
     let account = |sender: &Sender| Account {
         sid: sender.account.clone(),
         calls_limit: account::calls_limit(loaded, &sender.account),
-        name: account_name(keyring, &sender.account).expect("a sender's account is in the keyring"),
+        name: match sender.channel() {
+            Channel::Email => sender.account.clone(),
+            _ => account_name(keyring, &sender.account)
+                .expect("a sender's account is in the keyring"),
+        },
     };
     let mut accounts: Vec<Account> = senders.iter().map(account).collect();
     accounts.sort_unstable();
@@ -216,14 +227,19 @@ fn rules(loaded: &Loaded, senders: &[Sender]) -> Result<Rules, ConfigError> {
     if countries.is_empty() {
         countries = sender::countries(senders);
     }
-    if countries.is_empty() && !senders.is_empty() {
+    // An email address is in no country.
+    let is_in_one = |sender: &Sender| sender.channel() != Channel::Email;
+    if countries.is_empty() && senders.iter().any(is_in_one) {
         let problem = "no sender has a number that says in which country it is: list the countries to which messages \
                        may go, as in [\"US\"]";
         return Err(loaded.error("outbound.countries", problem));
     }
     let only_to = raw.only_to.iter().enumerate().map(|(place, number)| {
-        let problem = "it is not a number in E.164, such as +15550100";
-        Number::parse(number.trim()).ok_or_else(|| wrong("only_to", place, problem))
+        let problem = "it is not a number in E.164, such as +15550100, nor an email address";
+        let to = number.trim();
+        Recipient::parse(to)
+            .filter(|_| !to.contains(':'))
+            .ok_or_else(|| wrong("only_to", place, problem))
     });
     Ok(Rules {
         countries,

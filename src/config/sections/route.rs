@@ -76,16 +76,18 @@ fn step(raw: &RawStep, senders: &[Sender]) -> Result<RouteStep, (&'static str, S
             return Err(("wait_s", problem.to_owned()));
         }
         (Channel::Call, None) => None,
-        (Channel::Message, None) => Some(WAIT),
-        (Channel::Message, Some(wait_s)) if (1..=LONGEST_WAIT_S).contains(&wait_s) => {
+        (Channel::Message | Channel::Email, None) => Some(WAIT),
+        (Channel::Message | Channel::Email, Some(wait_s))
+            if (1..=LONGEST_WAIT_S).contains(&wait_s) =>
+        {
             Some(Duration::from_secs(wait_s))
         }
-        (Channel::Message, Some(_)) => {
+        (Channel::Message | Channel::Email, Some(_)) => {
             return Err(("wait_s", format!("it is not from 1 to {LONGEST_WAIT_S}")));
         }
     };
-    if raw.confirm.is_some() && sender.channel() == Channel::Message {
-        let problem = "its delivery confirms a message: leave it out, or name a sender that calls";
+    if raw.confirm.is_some() && sender.channel() != Channel::Call {
+        let problem = "its delivery confirms a message or an email: leave it out, or name a sender that calls";
         return Err(("confirm", problem.to_owned()));
     }
     Ok(RouteStep { sender: sender.name.clone(), wait, confirm: raw.confirm })

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::{NOT_A_NAME, account};
+use super::{NOT_A_NAME, account, sendgrid};
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, trimmed};
@@ -16,6 +16,7 @@ use crate::dispatch::Confirm;
 use crate::dispatch::call::CallPlan;
 use crate::dispatch::country::{Country, Number};
 use crate::dispatch::pace::{Rate, SenderKind};
+use crate::dispatch::recipient::Mailbox;
 use crate::labels::Label as _;
 use crate::outbound::config::{Credentials, Origin, Pace, Sender};
 use crate::twilio::keyring::{Account, Keyring};
@@ -176,6 +177,10 @@ fn pace_of_two_accounts(senders: &[Sender]) -> Option<(usize, &str)> {
 
 fn sender(loaded: &Loaded, raw: &RawSender, keyring: &Keyring) -> Result<Sender, Wrong> {
     let name = name("name", &raw.name)?;
+    let from = raw.from.as_deref().unwrap_or_default();
+    if raw.kind == Some(SenderKind::Email) || from.contains('@') {
+        return mail(loaded, raw, name);
+    }
     let origin = origin(raw)?;
     let kind = match &origin {
         Origin::From(from) => from_kind(from, raw.kind)?,
@@ -184,7 +189,7 @@ fn sender(loaded: &Loaded, raw: &RawSender, keyring: &Keyring) -> Result<Sender,
                 "a Messaging Service cannot call: set from to a number of the account instead";
             return Err(("messaging_service_sid", problem.to_owned()));
         }
-        Origin::MessagingService(_) => raw.kind.unwrap_or(SenderKind::Other),
+        Origin::MessagingService(_) | Origin::Mailbox(_) => raw.kind.unwrap_or(SenderKind::Other),
     };
     let account = account_of(raw, keyring)?;
     let (sid, entry) = account;
@@ -197,6 +202,49 @@ fn sender(loaded: &Loaded, raw: &RawSender, keyring: &Keyring) -> Result<Sender,
         (None, None) => name.clone(),
     };
     Ok(Sender { name, origin, kind, account: sid, credentials, pace, call })
+}
+
+/// A sender of emails, which belongs to no account of Twilio's.
+fn mail(loaded: &Loaded, raw: &RawSender, name: String) -> Result<Sender, Wrong> {
+    let of_twilio = [
+        ("messaging_service_sid", raw.messaging_service_sid.is_some()),
+        ("account", raw.account.is_some()),
+        ("pool", raw.pool.is_some()),
+        ("api_key_sid", raw.api_key_sid.is_some()),
+        ("api_key_secret", raw.api_key_secret.is_some()),
+        ("api_key_secret_file", raw.api_key_secret_file.is_some()),
+    ];
+    if let Some((key, _)) = of_twilio.into_iter().find(|(_, is_set)| *is_set) {
+        let problem =
+            "it is Twilio's, and emails go by SendGrid: leave it out; the key is sendgrid.api_key";
+        return Err((key, problem.to_owned()));
+    }
+    let kind = raw.kind.unwrap_or(SenderKind::Email);
+    if kind != SenderKind::Email {
+        let problem = "from is an email address: set kind to \"email\", or leave it out";
+        return Err(("kind", problem.to_owned()));
+    }
+    call(raw, kind)?;
+    let mailbox = raw.from.as_deref().and_then(Mailbox::parse).ok_or_else(|| {
+        let problem = "it is not an email address, such as alerts@example.com or Example <alerts@example.com>";
+        ("from", problem.to_owned())
+    })?;
+    let password = sendgrid::api_key(loaded).map_err(|problem| ("from", problem))?;
+    let pace = match &raw.pace {
+        Some(pace) => self::name("pace", pace)?,
+        None => name.clone(),
+    };
+    let account = crate::sendgrid::ACCOUNT.to_owned();
+    let credentials = Credentials { user: account.clone(), password };
+    Ok(Sender {
+        name,
+        origin: Origin::Mailbox(mailbox),
+        kind,
+        account,
+        credentials,
+        pace,
+        call: None,
+    })
 }
 
 /// How a sender of calls calls; `None` for one of messages.
@@ -293,6 +341,7 @@ fn from_kind(from: &str, said: Option<SenderKind>) -> Result<SenderKind, Wrong> 
             Number::parse(number).is_some()
         }
         SenderKind::ShortCode => (3..=8).contains(&from.len()),
+        SenderKind::Email => false,
         // A name, as some countries take it.
         SenderKind::Other => {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -_&+".contains(&byte);
@@ -414,7 +463,7 @@ pub(crate) fn countries(senders: &[Sender]) -> Vec<Country> {
             Origin::From(from) => {
                 Number::parse(from.strip_prefix("whatsapp:").unwrap_or(from))?.country()
             }
-            Origin::MessagingService(_) => None,
+            Origin::MessagingService(_) | Origin::Mailbox(_) => None,
         })
         .collect();
     found.sort_unstable();

@@ -1,9 +1,14 @@
-//! `[sendgrid]`: by whom email events may be signed, and how large a request of them may be.
+//! `[sendgrid]`: where its API is, by whom email events may be signed, and how large a request of them may be.
+
+mod api;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 
+use secrecy::SecretString;
 use serde::Deserialize;
 
+pub(crate) use self::api::{api, api_key, warning};
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::sendgrid::keys::{MOST, VerificationKey, VerificationKeys};
@@ -11,6 +16,10 @@ use crate::sendgrid::keys::{MOST, VerificationKey, VerificationKeys};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawSendgrid {
+    pub(crate) api_url: String,
+    pub(crate) api_key: Option<SecretString>,
+    pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) silence_s: u64,
     pub(crate) verification_keys: Vec<String>,
     pub(crate) event_body_limit: usize,
 }

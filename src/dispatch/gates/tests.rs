@@ -10,8 +10,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros((1_764_000_000 + seconds) * 1_000_000)
 }
 
-fn number(text: &str) -> Number {
-    Number::parse(text).unwrap()
+fn number(text: &str) -> Recipient {
+    Recipient::parse(text).unwrap()
 }
 
 fn rules() -> Rules {
@@ -25,7 +25,7 @@ fn rules() -> Rules {
     }
 }
 
-fn known(to: &Number) -> Known<'_> {
+fn known(to: &Recipient) -> Known<'_> {
     Known {
         to,
         purpose: Purpose::Transactional,
@@ -131,6 +131,25 @@ fn a_call_waits_for_a_free_line_and_a_recipient_is_called_twice_an_hour() {
 }
 
 #[test]
+fn an_email_has_no_country_and_no_night_and_every_other_gate() {
+    let hours = Hours::new(8 * 60, 9 * 60, [true; 7]).unwrap();
+    let quiet_hours = Some(QuietHours { hours, unknown: None });
+    let (one, other) = (number("ana@example.com"), number("bob@example.com"));
+    let rules = Rules { countries: Vec::new(), quiet_hours, ..rules() };
+    let zone = Zone::parse("Europe/Berlin");
+    let ask = |rules: &Rules, known: Known<'_>| rules.ask(&known, at(0));
+    assert_eq!(ask(&rules, Known { zone: zone.as_ref(), ..known(&one) }), Verdict::Pass);
+    let suppressed = Known { suppressed: true, ..known(&one) };
+    assert_eq!(ask(&rules, suppressed), refuse(Gate::Suppression));
+    let recent = [at(-1); 5];
+    let limited = Known { recent: &recent, ..known(&one) };
+    assert_eq!(ask(&rules, limited), hold(Gate::RecipientLimit, at(3599)));
+    let only = Rules { only_to: vec![one.clone()], ..rules };
+    assert_eq!(ask(&only, known(&one)), Verdict::Pass);
+    assert_eq!(ask(&only, known(&other)), refuse(Gate::OnlyTo));
+}
+
+#[test]
 fn only_to_refuses_every_other_number() {
     let (one, other) = (number("+12125550100"), number("+12125550101"));
     let rules = Rules { only_to: vec![one.clone()], ..rules() };
@@ -227,7 +246,8 @@ proptest! {
             ..rules()
         };
         let verdict = rules.ask(&Known { suppressed, ..known(&to) }, at(0));
-        let at_home = to.country() == Country::parse("US") && !to.is_barred();
+        let of = to.number().unwrap();
+        let at_home = of.country() == Country::parse("US") && !of.is_barred();
         prop_assert_eq!(verdict == Verdict::Pass, !suppressed && listed && at_home);
     }
 }

@@ -27,7 +27,7 @@ use super::testbed::{ACCOUNT, PUBLIC_URL, TOKEN, Testbed};
 use super::verdict::Store;
 use crate::clock::Timestamp;
 use crate::lab::servers::free_port;
-use crate::lab::twilio::{Behaviour, Identity, Ledger, Simulator};
+use crate::lab::twilio::{Behaviour, Identity, Ledger, MailKey, Simulator};
 
 /// Messages of one segment a second, and the time of one, in microseconds.
 const RATE: i64 = 100;
@@ -153,7 +153,8 @@ impl Sending {
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a provider")?;
         let identity = Identity { account: ACCOUNT.to_owned(), token: TOKEN.to_owned() };
-        let simulator = Simulator::start(listener, identity, run.seed, behaviour)?;
+        let simulator =
+            Simulator::start(listener, identity, MailKey::generate()?, run.seed, behaviour)?;
         configure(&mut testbed, &simulator.url())?;
         testbed.give_admin_port()?;
         let mut receivers = Vec::new();

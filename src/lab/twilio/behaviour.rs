@@ -109,6 +109,24 @@ pub struct Behaviour {
     /// Report no status of a call
     #[arg(long, value_name = "SHARE", default_value_t)]
     pub calls_unreported: Share,
+    /// Return an email (bounce)
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_bounced: Share,
+    /// Report an email as delivered, and return it afterwards (bounce)
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_returned: Share,
+    /// Do not send an email on (dropped)
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_dropped: Share,
+    /// Deliver an email at the second try (deferred)
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_deferred: Share,
+    /// Have the recipient of an email unsubscribe
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_unsubscribed: Share,
+    /// Report nothing of an email
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    pub mails_unreported: Share,
     /// Refuse this recipient as one that has opted out (21610); may be repeated
     #[arg(long, value_name = "NUMBER")]
     pub opted_out: Vec<String>,
@@ -150,6 +168,12 @@ impl Default for Behaviour {
             calls_voicemail: never,
             calls_silent: never,
             calls_unreported: never,
+            mails_bounced: never,
+            mails_returned: never,
+            mails_dropped: never,
+            mails_deferred: never,
+            mails_unsubscribed: never,
+            mails_unreported: never,
             opted_out: Vec::new(),
             bad_number: Vec::new(),
         }
@@ -240,7 +264,37 @@ pub(super) enum Life {
     NoAnswer,
 }
 
+/// What becomes of an email.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum MailLife {
+    /// It is delivered.
+    Delivered,
+    /// It is delivered at the second try.
+    Deferred,
+    /// It is delivered, and the recipient unsubscribes.
+    Unsubscribed,
+    /// It is returned.
+    Bounced,
+    /// It is delivered, and returned afterwards.
+    Returned,
+    /// It is not sent on.
+    Dropped,
+}
+
 impl Behaviour {
+    /// What becomes of an email, and whether that is reported: the same of the same random numbers.
+    pub(super) fn mail_life(&self, rng: &mut StdRng) -> (MailLife, bool) {
+        let lives = [
+            (self.mails_bounced, MailLife::Bounced),
+            (self.mails_returned, MailLife::Returned),
+            (self.mails_dropped, MailLife::Dropped),
+            (self.mails_deferred, MailLife::Deferred),
+            (self.mails_unsubscribed, MailLife::Unsubscribed),
+        ];
+        let life = one_of(rng.random(), lives).unwrap_or(MailLife::Delivered);
+        (life, !self.mails_unreported.takes(rng))
+    }
+
     /// What becomes of a call: the same of the same random numbers.
     pub(super) fn life(&self, rng: &mut StdRng) -> Life {
         let lives = [

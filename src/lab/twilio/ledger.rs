@@ -6,14 +6,16 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// All messages and calls and all requests for one, in the order in which they came.
+/// All messages, calls and emails and all requests for one, in the order in which they came.
 #[derive(Clone, Default, Debug, Serialize)]
 pub struct Ledger {
     /// The messages that exist.
     pub messages: Vec<Entry>,
     /// The calls that exist.
     pub calls: Vec<CallEntry>,
-    /// The POSTs that would create a message or a call.
+    /// The emails that were sent.
+    pub mails: Vec<MailEntry>,
+    /// The POSTs that would create a message, a call or an email.
     pub posts: Vec<Post>,
     /// What was changed of numbers and Messaging Services.
     pub updates: Vec<Update>,
@@ -102,6 +104,35 @@ pub struct CallEntry {
     pub reports: Vec<Report>,
 }
 
+/// An email.
+#[derive(Clone, Debug, Serialize)]
+pub struct MailEntry {
+    /// Its `X-Message-Id`.
+    pub id: String,
+    /// The recipient.
+    pub to: String,
+    /// The sender.
+    pub from: String,
+    /// The sender's name.
+    pub from_name: Option<String>,
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+    /// The attempt that its custom argument names.
+    pub attempt: Option<String>,
+    /// What it is counted under.
+    pub categories: Vec<String>,
+    /// When the request for it had arrived.
+    pub created_at: Timestamp,
+    /// Its latest event.
+    pub status: &'static str,
+    /// What was reported of it.
+    pub reports: Vec<Report>,
+}
+
 /// A status that was reported, or could not be.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -113,7 +144,7 @@ pub struct Report {
     pub answered: Option<u16>,
 }
 
-/// A POST that would create a message or a call.
+/// A POST that would create a message, a call or an email.
 #[derive(Clone, Debug, Serialize)]
 pub struct Post {
     /// When it had arrived.
@@ -122,7 +153,7 @@ pub struct Post {
     pub to: Option<String>,
     /// The attempt that its callback's URL names.
     pub attempt: Option<String>,
-    /// The message or the call that it created.
+    /// The message, the call or the email that it created.
     pub sid: Option<String>,
     /// The HTTP status that it is answered with; `None` if it is not answered.
     pub answered: Option<u16>,

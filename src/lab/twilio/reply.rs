@@ -10,6 +10,8 @@ pub(super) struct Reply {
     /// The code of an error.
     pub(super) code: Option<u32>,
     pub(super) retry_after: Option<u32>,
+    /// What else its head says.
+    pub(super) headers: Vec<(&'static str, String)>,
 }
 
 /// What is refused: code, HTTP status, and the reason in a few words.
@@ -41,7 +43,13 @@ const REFUSALS: [(u32, u16, &str); 22] = [
 impl Reply {
     /// A resource.
     pub(super) fn of(status: u16, body: Value) -> Self {
-        Self { status, body, code: None, retry_after: None }
+        Self { status, body, code: None, retry_after: None, headers: Vec::new() }
+    }
+
+    /// A refusal as SendGrid words it, which has no codes.
+    pub(super) fn of_sendgrid(status: u16, field: Option<&str>, message: &str) -> Self {
+        let error = json!({ "message": message, "field": field, "help": null });
+        Self::of(status, json!({ "errors": [error] }))
     }
 
     /// A refusal, of those above.
@@ -52,15 +60,19 @@ impl Reply {
         let body = json!({
             "code": code, "message": message, "more_info": more_info, "status": status,
         });
-        Self { status: *status, body, code: Some(code), retry_after: None }
+        Self { code: Some(code), ..Self::of(*status, body) }
     }
 
     /// As it goes over the wire. `in_flight` is what Twilio says of concurrency with each answer.
     pub(super) fn bytes(&self, in_flight: usize) -> Vec<u8> {
-        let body = self.body.to_string();
+        let body = if self.body.is_null() { String::new() } else { self.body.to_string() };
+        let mut headers = String::new();
+        for (name, value) in &self.headers {
+            headers.push_str(&format!("{name}: {value}\r\n"));
+        }
         let retry_after = self.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n"));
         format!(
-            "HTTP/1.1 {} -\r\ncontent-type: application/json\r\ntwilio-concurrent-requests: {in_flight}\r\n{}\
+            "HTTP/1.1 {} -\r\ncontent-type: application/json\r\ntwilio-concurrent-requests: {in_flight}\r\n{}{headers}\
              content-length: {}\r\n\r\n{body}",
             self.status,
             retry_after.unwrap_or_default(),

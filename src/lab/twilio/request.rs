@@ -12,6 +12,8 @@ pub(super) struct Request {
     pub(super) query: String,
     /// User and password.
     pub(super) basic: Option<(String, String)>,
+    /// A key.
+    pub(super) bearer: Option<String>,
 }
 
 impl Request {
@@ -21,11 +23,13 @@ impl Request {
         let mut first = lines.next()?.split(' ');
         let (method, target) = (first.next()?.to_owned(), first.next()?);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let basic = lines.find_map(|line| {
+        let authorization = lines.find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("authorization").then(|| basic(value.trim()))?
+            name.eq_ignore_ascii_case("authorization").then(|| value.trim())
         });
-        Some(Self { method, path: path.to_owned(), query: query.to_owned(), basic })
+        let bearer = authorization.and_then(|it| it.strip_prefix("Bearer ")).map(str::to_owned);
+        let basic = authorization.and_then(basic);
+        Some(Self { method, path: path.to_owned(), query: query.to_owned(), basic, bearer })
     }
 }
 
@@ -49,10 +53,12 @@ mod tests {
             path: "/a/b.json".to_owned(),
             query: "To=%2B1".to_owned(),
             basic: Some(("AC1".to_owned(), "to".to_owned())),
+            bearer: None,
         };
         assert_eq!(Request::parse(head), Some(expected));
         let without = Request::parse("POST / HTTP/1.1\r\nAuthorization: Bearer x\r\n");
-        assert_eq!(without.map(|request| request.basic), Some(None));
+        let (basic, bearer) = without.map(|request| (request.basic, request.bearer)).unzip();
+        assert_eq!((basic, bearer), (Some(None), Some(Some("x".to_owned()))));
         assert_eq!(Request::parse("SSH"), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::lab::sample::{self, Callback, Parties};
 use crate::lab::sender;
 
 /// The wait before the first repetition of a callback; each further one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// One message on its way.
 pub(super) struct Journey {

@@ -1,24 +1,28 @@
 //! What is asked for, read into a notification: every field is checked, and everything that is sent is frozen.
 
+mod reach;
+mod texts;
+
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::backend::outbox::{Gated, Known, NewNotification, NewRoute, NewStep};
+use self::reach::Reached;
+use self::texts::Texts;
+use crate::backend::outbox::{Gated, Known, MailPart, NewNotification, NewRoute, NewStep};
 use crate::clock::Timestamp;
 use crate::dispatch::call::CallPlan;
-use crate::dispatch::country::Number;
 use crate::dispatch::decision::WAIT;
 use crate::dispatch::gates::{self, Pause};
 use crate::dispatch::quiet_hours::Zone;
 use crate::dispatch::segments::MOST_CHARACTERS;
-use crate::dispatch::{Confirm, OnUnknown, Purpose};
+use crate::dispatch::{Channel, Confirm, OnUnknown, Purpose};
 use crate::event::AttemptId;
 use crate::http::problem::Problem;
 use crate::outbound::config::{Config, Route, RouteStep, Sender};
-use crate::outbound::dispatcher::twiml;
-use crate::outbound::gate::number;
+use crate::outbound::request::twiml;
 use crate::outbound::{Gates, Hashes};
 use crate::twilio::rest::MOST_TWIML;
 
@@ -32,7 +36,11 @@ const FURTHEST: Duration = Duration::from_secs(7 * 24 * 3600);
 #[serde(deny_unknown_fields)]
 pub(super) struct NotificationAsk {
     to: String,
+    email: Option<String>,
     text: String,
+    subject: Option<String>,
+    html: Option<String>,
+    values: Option<Map<String, Value>>,
     sender: Option<String>,
     route: Option<String>,
     purpose: String,
@@ -83,11 +91,7 @@ impl NotificationAsk {
     /// What is asked for, as far as the store is not needed.
     pub(super) fn plan<'c>(&self, config: &'c Config, now: Timestamp) -> Result<Plan<'c>, Problem> {
         self.check()?;
-        let number = number(&self.to).ok_or_else(|| {
-            let problem =
-                "it is not a number in E.164, such as +15550100: the country is never guessed";
-            wrong("to", problem)
-        })?;
+        let texts = Texts::of(self)?;
         let purpose = purpose(&self.purpose)?;
         let on_unknown = match self.on_unknown.as_deref() {
             Some(name) => named("on_unknown", name)?,
@@ -95,8 +99,11 @@ impl NotificationAsk {
         };
         let deadline = self.deadline(purpose, now)?;
         let attempt = AttemptId::new(rand::random());
-        let steps = self.steps(config, purpose, attempt)?;
-        Ok(Plan { config, number, purpose, on_unknown, deadline, attempt, steps })
+        let steps = self.steps(config, purpose, attempt, &texts)?;
+        let channels: Vec<Channel> = steps.iter().map(|step| step.sender.channel()).collect();
+        let reached = Reached::of(self, &channels)?;
+        texts.check(&channels)?;
+        Ok(Plan { config, reached, texts, purpose, on_unknown, deadline, attempt, steps })
     }
 
     fn sender<'c>(&self, config: &'c Config) -> Result<&'c Sender, Problem> {
@@ -138,17 +145,19 @@ impl NotificationAsk {
         config: &'c Config,
         purpose: Purpose,
         attempt: AttemptId,
+        texts: &Texts,
     ) -> Result<Vec<PlannedStep<'c>>, Problem> {
         let Some(route) = self.route(config)? else {
             let sender = self.sender(config)?;
-            let call = self.call(config, sender, None, attempt)?;
+            let call = self.call(config, sender, None, attempt, texts)?;
             return Ok(vec![PlannedStep { sender, call, wait: WAIT, despite_stop: false }]);
         };
         let step = |step: &RouteStep| {
             let sender = config.sender(&step.sender).expect("a route's senders are configured");
-            let call = self.call(config, sender, step.confirm, attempt)?;
+            let call = self.call(config, sender, step.confirm, attempt, texts)?;
             let wait = step.wait.or_else(|| call.as_ref().map(CallPlan::longest)).unwrap_or(WAIT);
-            let despite_stop = route.despite_stop && purpose == Purpose::Alert && call.is_some();
+            let is_message = sender.channel() == Channel::Message;
+            let despite_stop = route.despite_stop && purpose == Purpose::Alert && !is_message;
             Ok(PlannedStep { sender, call, wait, despite_stop })
         };
         route.steps.iter().map(step).collect()
@@ -177,14 +186,16 @@ impl NotificationAsk {
         sender: &Sender,
         confirm: Option<Confirm>,
         attempt: AttemptId,
+        texts: &Texts,
     ) -> Result<Option<CallPlan>, Problem> {
         let Some(plan) = &sender.call else {
             if self.confirm.is_some() {
-                let problem = "the sender sends messages, which their delivery confirms: leave it out, or name a sender \
-                               that calls";
+                let problem = "the sender does not call, and what it sends is confirmed by its delivery: leave it out, or name \
+                               a sender that calls";
                 return Err(wrong("confirm", problem));
             }
-            if self.text.chars().count() > MOST_CHARACTERS {
+            let is_message = sender.channel() == Channel::Message;
+            if is_message && texts.text.chars().count() > MOST_CHARACTERS {
                 return Err(wrong(
                     "text",
                     format!("it has more than {MOST_CHARACTERS} characters"),
@@ -197,7 +208,7 @@ impl NotificationAsk {
             plan.confirm = named("confirm", name)?;
         }
         plan.confirm = confirm.unwrap_or(plan.confirm);
-        let long = twiml(config, &plan, &self.text, attempt).chars().count();
+        let long = twiml(config, &plan, &texts.text, attempt).chars().count();
         if long > MOST_TWIML {
             let problem = format!(
                 "the TwiML that says it has {long} characters, and Twilio takes at most {MOST_TWIML}: shorten it"
@@ -208,12 +219,6 @@ impl NotificationAsk {
     }
 
     fn check(&self) -> Result<(), Problem> {
-        if self.text.trim().is_empty() {
-            return Err(wrong("text", "it is empty"));
-        }
-        if self.text.contains('\0') {
-            return Err(wrong("text", "it has a NUL character"));
-        }
         if self.time_zone.as_deref().is_some_and(|name| Zone::parse(name).is_none()) {
             return Err(wrong("time_zone", "it is not a place such as America/New_York"));
         }
@@ -228,7 +233,8 @@ impl NotificationAsk {
 /// What is asked for, read and checked.
 pub(super) struct Plan<'c> {
     config: &'c Config,
-    number: Number,
+    reached: Reached,
+    texts: Texts,
     purpose: Purpose,
     on_unknown: OnUnknown,
     deadline: Timestamp,
@@ -251,8 +257,8 @@ impl Plan<'_> {
         let sender = first.sender;
         // Each step of a route reaches the number as its sender does.
         let to = match asked.route {
-            Some(_) => self.number.as_str().to_owned(),
-            None => sender.address(self.number.as_str()),
+            Some(_) => self.reached.to().to_owned(),
+            None => self.reached.by(sender),
         };
         let mut new = NewNotification {
             id: format!("ntf_{:032x}", rand::random::<u128>()),
@@ -265,32 +271,56 @@ impl Plan<'_> {
             sender: sender.name.clone(),
             account: sender.account.clone(),
             pace: sender.pace.clone(),
-            to_hash: hashes.address(&sender.address(&to)),
+            to_hash: hashes.address(&self.reached.by(sender)),
             to,
-            segments: sender.kind.units(&asked.text),
+            segments: sender.kind.units(&self.texts.text),
+            channel: sender.channel(),
             call: first.call.clone(),
-            body: asked.text,
+            mail: self.mail(),
+            body: self.texts.text.clone(),
             reference: asked.reference,
             deadline: self.deadline,
             time_zone: asked.time_zone,
             held: None,
             attempt: self.attempt,
         };
-        match gated(self.config, &new, now) {
-            Gated::Refuse { gate } => {
-                return Err(wrong("to", format!("the gate `{gate}` refuses it; see [outbound]")));
+        let mails_first = sender.channel() == Channel::Email && self.reached.second().is_some();
+        let first = if mails_first { "email" } else { "to" };
+        for (field, to) in self.reached.addresses() {
+            match gated(self.config, &new, to, now) {
+                Gated::Refuse { gate } => {
+                    let problem = format!("the gate `{gate}` refuses it; see [outbound]");
+                    return Err(wrong(field, problem));
+                }
+                Gated::Hold { gate, until } if field == first => {
+                    new.held = Some((gate, until));
+                }
+                Gated::Hold { .. } | Gated::Pass | Gated::Expire => {}
             }
-            Gated::Hold { gate, until } => new.held = Some((gate, until)),
-            Gated::Pass | Gated::Expire => {}
         }
         Ok(new)
     }
 
+    /// What its email says beside the text, if one may be sent.
+    fn mail(&self) -> Option<MailPart> {
+        let mails = self.steps.iter().any(|step| step.sender.channel() == Channel::Email);
+        mails.then(|| MailPart {
+            to: self.reached.second().map(str::to_owned),
+            subject: self.texts.subject.clone().unwrap_or_default(),
+            html: self.texts.html.clone(),
+        })
+    }
+
     /// The request as it was written, which its hash is of: a deadline that is a default differs at each request.
-    fn said<'a>(&self, asked: &'a NotificationAsk, to: &'a str, sender: &'a str) -> Vec<&'a str> {
+    fn said<'a>(
+        &'a self,
+        asked: &'a NotificationAsk,
+        to: &'a str,
+        sender: &'a str,
+    ) -> Vec<&'a str> {
         let mut said = vec![
             to,
-            &asked.text,
+            &self.texts.text,
             if asked.route.is_some() { "" } else { sender },
             self.purpose.as_str(),
             self.on_unknown.as_str(),
@@ -301,6 +331,12 @@ impl Plan<'_> {
         said.extend(asked.time_zone.as_deref());
         said.extend(asked.confirm.as_deref());
         said.extend(asked.route.as_deref().into_iter().flat_map(|name| ["route", name]));
+        let of_mail = [
+            ("email", self.reached.second()),
+            ("subject", self.texts.subject.as_deref()),
+            ("html", self.texts.html.as_deref()),
+        ];
+        said.extend(of_mail.into_iter().filter_map(|(name, it)| Some([name, it?])).flatten());
         said
     }
 
@@ -310,8 +346,9 @@ impl Plan<'_> {
             sender: step.sender.name.clone(),
             account: step.sender.account.clone(),
             pace: step.sender.pace.clone(),
-            to_hash: hashes.address(&step.sender.address(self.number.as_str())),
-            units: step.sender.kind.units(&asked.text),
+            to_hash: hashes.address(&self.reached.by(step.sender)),
+            units: step.sender.kind.units(&self.texts.text),
+            channel: step.sender.channel(),
             call: step.call.clone(),
             wait: step.wait,
             despite_stop: step.despite_stop,
@@ -322,10 +359,10 @@ impl Plan<'_> {
 }
 
 /// What the gates say of a recipient without the store: the same ones are asked again before it is sent.
-fn gated(config: &Config, new: &NewNotification, now: Timestamp) -> Gated {
+fn gated(config: &Config, new: &NewNotification, to: &str, now: Timestamp) -> Gated {
     let known = Known {
         sender: new.sender.clone(),
-        to: new.to.clone(),
+        to: to.to_owned(),
         purpose: new.purpose,
         time_zone: new.time_zone.clone(),
         deadline: new.deadline,

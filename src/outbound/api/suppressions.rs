@@ -12,11 +12,11 @@ use tracing::info;
 use super::{Api, TokenId, unavailable};
 use crate::backend::outbox::{NewSuppression, ROWS_PER_PAGE, Suppression};
 use crate::clock::Timestamp;
+use crate::dispatch::recipient::Recipient;
 use crate::dispatch::suppression::Source;
 use crate::event::consent::{addresses, is_hash};
 use crate::http::problem::Problem;
 use crate::outbound::Hashes;
-use crate::outbound::gate::number;
 
 /// Most entries of one request to import: each is two rows of one transaction, which holds up what is sent.
 const MOST_IMPORTED: usize = 500;
@@ -77,13 +77,17 @@ pub(super) struct Done {
     suppressed: bool,
 }
 
-/// The entries of a number, one for each channel.
-fn entries(hashes: &Hashes, to: &str, stop: bool, source: Source) -> Option<[NewSuppression; 2]> {
-    let to = number(to)?;
-    Some(addresses(to.as_str()).map(|to| {
+/// The entries of a number, one for each channel, or the one of an email address.
+fn entries(hashes: &Hashes, to: &str, stop: bool, source: Source) -> Option<Vec<NewSuppression>> {
+    let addresses = match Recipient::parse(to)? {
+        Recipient::Number(number) => addresses(number.as_str()).to_vec(),
+        Recipient::Email(address) => vec![address.as_str().to_owned()],
+    };
+    let entry = |to: String| {
         let to_hash = hashes.address(&to);
         NewSuppression { to: Some(to), to_hash, stop, source }
-    }))
+    };
+    Some(addresses.into_iter().map(entry).collect())
 }
 
 fn unprocessable(detail: impl Into<String>) -> Problem {
@@ -98,8 +102,9 @@ async fn enter(
 ) -> Result<Json<Done>, Problem> {
     let Json(asked) = asked?;
     let entries = entries(api.hashes().await?, &asked.to, stop, Source::Hand);
-    let entries = entries
-        .ok_or_else(|| unprocessable("`to`: it is not a number in E.164, such as +15550100"))?;
+    let entries = entries.ok_or_else(|| {
+        unprocessable("`to`: it is not a number in E.164, such as +15550100, nor an email address")
+    })?;
     api.outbox.suppress(&entries).await.map_err(unavailable)?;
     info!(token, suppressed = stop, "an entry of the suppressions is made by hand");
     Ok(Json(Done { suppressed: stop }))
@@ -130,7 +135,7 @@ pub(super) struct ImportAsk {
     entries: Vec<ImportedEntry>,
 }
 
-/// A number, or an address of which only the hash is left.
+/// A number, an email address, or one of both of which only the hash is left.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportedEntry {
@@ -141,7 +146,7 @@ pub(super) struct ImportedEntry {
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Imported {
-    /// Addresses that are suppressed now: two of each number.
+    /// Addresses that are suppressed now: two of each number, and one of each email.
     added: u64,
     /// Addresses that a person has suppressed before.
     known: u64,
@@ -165,7 +170,9 @@ pub(super) async fn import(
         let source = Source::Import;
         match (&entry.to, &entry.hash) {
             (Some(to), None) => new.extend(entries(hashes, to, true, source).ok_or_else(|| {
-                unprocessable(format!("`entries[{place}].to`: it is not a number in E.164"))
+                unprocessable(format!(
+                    "`entries[{place}].to`: it is not a number in E.164, nor an email address"
+                ))
             })?),
             (None, Some(hash)) if is_hash(hash) => {
                 new.push(NewSuppression { to: None, to_hash: hash.clone(), stop: true, source });

@@ -21,6 +21,8 @@ pub(super) struct NotificationView {
     sender: String,
     account: String,
     to: String,
+    /// The email address, if it has a number as well.
+    email: Option<String>,
     segments: u64,
     reference: Option<String>,
     deadline: Timestamp,
@@ -41,6 +43,7 @@ impl NotificationView {
             sender: it.sender,
             account: it.account,
             to: it.to,
+            email: it.email,
             segments: it.segments,
             reference: it.reference,
             deadline: it.deadline,

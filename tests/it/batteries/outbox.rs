@@ -4,6 +4,7 @@ mod calls;
 mod cancelled;
 mod consent;
 mod cooling;
+mod emails;
 mod everywhere;
 mod follow_ups;
 mod lanes;
@@ -28,7 +29,7 @@ use offhook::clock::Timestamp;
 use offhook::dispatch::call::Lines;
 use offhook::dispatch::gates::Pause;
 use offhook::dispatch::suppression::Source;
-use offhook::dispatch::{AttemptState, NotificationState, OnUnknown, Purpose};
+use offhook::dispatch::{AttemptState, Channel, NotificationState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Batch, Event, EventKey, Kind, Resource};
 use offhook::pipeline::expiry::Expire as _;
 use offhook::pipeline::{CommitError, Sink as _};
@@ -52,6 +53,10 @@ use self::consent::{
 use self::cooling::{
     a_burst_that_is_too_fast_cools_a_sender_down_once,
     a_shorter_wait_of_an_account_ends_no_longer_one,
+};
+use self::emails::{
+    an_email_goes_to_its_address_and_its_events_confirm_it,
+    an_email_that_no_event_proves_is_sent_again_only_if_asked,
 };
 use self::everywhere::{
     after_a_purge_no_table_has_the_number_or_the_text, each_table_is_known_here,
@@ -174,6 +179,8 @@ both_stores![
     a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
     the_next_step_begins_once_when_the_one_before_has_failed_or_is_over,
     who_has_said_stop_and_what_is_cancelled_is_not_called,
+    an_email_goes_to_its_address_and_its_events_confirm_it,
+    an_email_that_no_event_proves_is_sent_again_only_if_asked,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,
@@ -194,7 +201,9 @@ pub(super) fn new(n: u128) -> NewNotification {
         to: format!("+1555010{n:04}"),
         to_hash: format!("hash-{n}"),
         body: "Your order has left.".to_owned(),
+        mail: None,
         segments: 1,
+        channel: Channel::Message,
         call: None,
         reference: None,
         deadline: Timestamp::parse_rfc3339("2090-01-01T00:00:00Z").expect("a time"),

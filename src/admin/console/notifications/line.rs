@@ -220,6 +220,7 @@ fn written(attempt: &Attempt, trail: Option<&Trail>) -> Option<Moment> {
     let at = attempt.written_at?;
     let sent = match attempt.channel {
         Channel::Message => "sent",
+        Channel::Email => "mailed",
         Channel::Call => "called",
     };
     let shown = html! {

@@ -94,11 +94,21 @@ fn waits(last: Option<&Attempt>, now: Timestamp) -> String {
             "Its request is being made: it cannot be called back any more.".to_owned()
         }
         AttemptState::Unknown => {
-            "It is not known whether Twilio has it. offhook looks for it, and sends it again if there is no trace."
-                .to_owned()
+            let looks = match last.channel {
+                Channel::Email => {
+                    "It is not known whether SendGrid has it. offhook waits for its events, and sends it again if none comes."
+                }
+                Channel::Message | Channel::Call => {
+                    "It is not known whether Twilio has it. offhook looks for it, and sends it again if there is no trace."
+                }
+            };
+            looks.to_owned()
         }
         _ if last.channel == Channel::Call => {
             "Twilio has the call. What confirms it is waited for.".to_owned()
+        }
+        _ if last.channel == Channel::Email => {
+            "SendGrid has it. Its delivery has not been reported so far.".to_owned()
         }
         _ => "Twilio has it. Its delivery has not been reported so far.".to_owned(),
     }

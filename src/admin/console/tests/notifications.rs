@@ -10,8 +10,8 @@ use crate::backend::outbox::{
     Written,
 };
 use crate::clock::{Clock, Timestamp};
-use crate::dispatch::Confirm;
 use crate::dispatch::call::{CallPlan, Lines};
+use crate::dispatch::{Channel, Confirm};
 use crate::event::{AttemptId, Callee, Event, EventKey, Kind, Resource};
 
 async fn keep(server: &Server, new: &NewNotification) {
@@ -176,6 +176,7 @@ async fn the_steps_of_a_route_are_on_the_line() {
         pace: sender.to_owned(),
         to_hash: "to".to_owned(),
         units: 1,
+        channel: if call.is_some() { Channel::Call } else { Channel::Message },
         call,
         wait: Duration::from_secs(300),
         despite_stop: false,

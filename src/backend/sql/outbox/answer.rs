@@ -383,11 +383,12 @@ pub(super) async fn stops<S: Session>(
             wait_for_writes(session).await?;
             let sql = format!(
                 "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) \
-                 SELECT n.to_hash, n.\"to\", {}, $2, {} FROM notifications AS n WHERE n.id = $1",
+                 SELECT a.to_hash, n.\"to\", {}, $2, {} FROM attempts AS a \
+                 JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1",
                 S::TRUE,
                 S::NOW
             );
-            let params = params![row.text("notification")?, Source::OptedOut.as_str()];
+            let params = params![row.text("id")?, Source::OptedOut.as_str()];
             session.execute(&sql, params).await?;
         }
         Some(Stop::Disconnected) => disconnect(session, &account).await?,

@@ -18,8 +18,9 @@ pub(in crate::backend) async fn ask<S: Session>(
     // Two processes may be asked at once with one key: the second waits for the first.
     let sql = format!(
         "INSERT INTO notifications (id, created_at, token, idempotency_key, request_hash, purpose, on_unknown, \
-         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, route, state) \
-         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, $16{text}, 'open') \
+         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, route, email, subject, html, state) \
+         VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, $16{text}, \
+         $17{text}, $18{text}, $19{text}, 'open') \
          ON CONFLICT (token, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     );
     let kept = session.execute(
@@ -41,6 +42,9 @@ pub(in crate::backend) async fn ask<S: Session>(
             new.deadline,
             new.time_zone.as_deref(),
             new.route.as_ref().map(|route| route.name.as_str()),
+            new.mail.as_ref().and_then(|mail| mail.to.as_deref()),
+            new.mail.as_ref().map(|mail| mail.subject.as_str()),
+            new.mail.as_ref().and_then(|mail| mail.html.as_deref()),
         ],
     );
     if kept.await? == 0 {
@@ -64,7 +68,6 @@ pub(in crate::backend) async fn ask<S: Session>(
     );
     let (gate, until) = new.held.unzip();
     let call = new.call.as_ref();
-    let channel = if call.is_some() { Channel::Call } else { Channel::Message };
     session
         .execute(
             &sql,
@@ -80,7 +83,7 @@ pub(in crate::backend) async fn ask<S: Session>(
                 new.deadline,
                 until,
                 gate,
-                channel.as_str(),
+                new.channel.as_str(),
                 call.map(|call| call.confirm.as_str()),
                 call.and_then(|call| call.language.as_deref()),
                 call.and_then(|call| call.voice.as_deref()),
@@ -98,7 +101,7 @@ pub(in crate::backend) async fn ask<S: Session>(
 fn columns<S: Session>() -> String {
     let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
     format!(
-        "id, purpose, on_unknown, sender, account, \"to\", segments, reference, time_zone, route, state, reason, {times}"
+        "id, purpose, on_unknown, sender, account, \"to\", email, segments, reference, time_zone, route, state, reason, {times}"
     )
 }
 
@@ -112,6 +115,7 @@ fn notification(row: &Cells) -> Result<Notification, sqlx::Error> {
         sender: row.text("sender")?,
         account: row.text("account")?,
         to: row.text("to")?,
+        email: row.optional("email")?,
         segments: row.count("segments")?,
         reference: row.optional("reference")?,
         deadline: time("deadline")?,

@@ -19,11 +19,12 @@ const AT_ONCE: u32 = 20;
 pub(super) fn reach(row: &Cells) -> Result<Reach, sqlx::Error> {
     match row.parsed("channel", Channel::parse)? {
         Channel::Message => Ok(Reach::Message),
+        Channel::Email => Ok(Reach::Email),
         Channel::Call => Ok(Reach::Call(row.parsed("confirm", Confirm::parse)?)),
     }
 }
 
-/// How an attempt's call is made; `None` for a message. The row has [`COLUMNS`].
+/// How an attempt's call is made; `None` for a message and an email. The row has [`COLUMNS`].
 pub(super) fn plan(row: &Cells) -> Result<Option<CallPlan>, sqlx::Error> {
     let Reach::Call(confirm) = reach(row)? else { return Ok(None) };
     let seconds = |column| Ok::<_, sqlx::Error>(u32::try_from(row.count(column)?).unwrap_or(0));

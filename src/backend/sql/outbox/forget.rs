@@ -56,7 +56,13 @@ fn condition<S: Session>(selection: &Selection, after: &str) -> (String, Vec<Par
         false => {
             bound.push(selection.addresses.clone().into());
             bound.push(selection.to_hashes.clone().into());
-            format!("({} OR {})", S::among("n.\"to\"", 2), S::among("n.to_hash", 3))
+            format!(
+                "({} OR {} OR {} OR EXISTS (SELECT 1 FROM steps WHERE steps.notification = n.id AND {}))",
+                S::among("n.\"to\"", 2),
+                S::among("n.email", 2),
+                S::among("n.to_hash", 3),
+                S::among("steps.to_hash", 3)
+            )
         }
     };
     let mut add = |sql: &str, param: Param| {
@@ -129,7 +135,7 @@ pub(in crate::backend) async fn treat<S: Session>(
         return Ok(0);
     }
     let sql = format!(
-        "SELECT id, to_hash, \"to\", body FROM notifications AS n \
+        "SELECT id, to_hash, \"to\", body, email, subject, html FROM notifications AS n \
          WHERE state <> 'open' AND NOT treated AND NOT EXISTS (SELECT 1 FROM attempts AS a \
          WHERE a.notification = n.id AND (a.look_at IS NOT NULL OR a.state IN ('writing', 'accepted'))) \
          ORDER BY settled_at LIMIT {ROWS_PER_STEP}{}",
@@ -150,14 +156,25 @@ async fn treat_one<S: Session>(
     let (id, to_hash, plain) = (row.text("id")?, row.text("to_hash")?, row.text("to")?);
     let to = privacy.value(Class::Numbers, &plain);
     let body = privacy.value(Class::Bodies, &row.text("body")?);
+    let plain_email = row.optional("email")?;
+    let treated = |class, plain: Option<&String>| plain.map(|plain| privacy.value(class, plain));
+    let email = treated(Class::Numbers, plain_email.as_ref());
+    let subject = treated(Class::Bodies, row.optional("subject")?.as_ref());
+    let html = treated(Class::Bodies, row.optional("html")?.as_ref());
+    let text = S::TEXT;
     let sql = format!(
-        "UPDATE notifications SET \"to\" = $2, body = $3, time_zone = CASE WHEN {} THEN time_zone END, treated = {} \
-         WHERE id = $1",
+        "UPDATE notifications SET \"to\" = $2, body = $3, email = $4{text}, subject = $5{text}, html = $6{text}, \
+         time_zone = CASE WHEN {} THEN time_zone END, treated = {} WHERE id = $1",
         if privacy.treatments().names == Treatment::Plain { S::TRUE } else { S::FALSE },
         S::TRUE
     );
-    session.execute(&sql, params![id, to.as_str(), body]).await?;
-    let sql = "UPDATE suppressions SET \"to\" = $3 WHERE to_hash = $1 AND \"to\" = $2";
-    session.execute(sql, params![to_hash, plain, to]).await?;
+    let params = params![id.as_str(), to.as_str(), body, email.as_deref(), subject, html];
+    session.execute(&sql, params).await?;
+    let sql = "UPDATE suppressions SET \"to\" = $4 WHERE \"to\" = $3 \
+               AND (to_hash = $2 OR to_hash IN (SELECT to_hash FROM steps WHERE notification = $1))";
+    for (plain, treated) in [Some((plain, to)), plain_email.zip(email)].into_iter().flatten() {
+        let params = params![id.as_str(), to_hash.as_str(), plain, treated];
+        session.execute(sql, params).await?;
+    }
     Ok(())
 }

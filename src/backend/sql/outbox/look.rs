@@ -121,14 +121,15 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
             None => {
                 let (account, to) = (one.account.clone(), one.to.clone());
                 let (channel, due) = (one.channel, vec![one.id]);
-                searches.push(Search { account, channel, to, due, sought: Vec::new() });
+                searches.push(Search { account, channel, to, now: at, due, sought: Vec::new() });
             }
         }
     }
     for search in &mut searches {
         // By the hash, of which there is an index.
         let of = "a.to_hash = (SELECT to_hash FROM attempts WHERE id = $3) AND a.written_at IS NOT NULL \
-                  AND a.account = $1 AND n.\"to\" = $2 AND a.channel = $4 AND a.state IN ('unknown', 'writing')";
+                  AND a.account = $1 AND CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END = $2 \
+                  AND a.channel = $4 AND a.state IN ('unknown', 'writing')";
         let sql = unknowns_sql::<S>(of);
         let due = search.due.first().map(ToString::to_string);
         let params =
@@ -141,7 +142,8 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 
 fn unknowns_sql<S: Session>(condition: &str) -> String {
     format!(
-        "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, n.\"to\", n.body, {} FROM attempts AS a \
+        "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, \
+         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, {} FROM attempts AS a \
          JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
         S::time("a.written_at")
     )

@@ -55,6 +55,8 @@ fn fits(wake: &Cells, of: Option<&Of>) -> Result<bool, sqlx::Error> {
     let is_about = match of.channel {
         Channel::Message => sid.starts_with("SM") || sid.starts_with("MM"),
         Channel::Call => sid.starts_with("CA"),
+        // Of its account nothing else is.
+        Channel::Email => !sid.is_empty(),
     };
     Ok(is_about && wake.optional("account")?.as_ref() == Some(&of.account))
 }
@@ -126,7 +128,8 @@ pub(super) async fn by_events<S: Session>(
             let within = if heard { CONFIRMED_AFTER_END } else { CONFIRMED_AFTER_UNHEARD_END };
             ended.push((id.clone(), *by, within));
         }
-        match evidence::settled(state, &proof.outcome) {
+        let channel = row.parsed("channel", Channel::parse)?;
+        match evidence::settled(state, channel, &proof.outcome) {
             Some(AttemptState::Accepted) => accepted.add(id, row, proof.sid)?,
             Some(AttemptState::Confirmed) => confirmed.add(id, row, proof.sid)?,
             Some(AttemptState::Failed) => {
@@ -196,8 +199,8 @@ impl Event {
     }
 }
 
-/// The events of each attempt: those that carry its id, then those that carry none and are about a message or a call that
-/// is proven to be its own.
+/// The events of each attempt: those that carry its id, then those that carry none and are about a message, a call or
+/// an email that is proven to be its own.
 async fn events<S: Session>(
     session: &mut S,
     attempts: &[String],
@@ -222,7 +225,7 @@ async fn events<S: Session>(
     // By the SID alone, and not by the account: that of an account may be all events that there are.
     let sids: Vec<String> = owners.keys().map(|(sid, _)| sid.clone()).collect();
     let sql = format!(
-        "SELECT {columns} WHERE {} AND e.attempt IS NULL AND e.resource IN ('message', 'call') LIMIT {most}",
+        "SELECT {columns} WHERE {} AND e.attempt IS NULL AND e.resource IN ('message', 'call', 'email') LIMIT {most}",
         S::among("e.sid", 1)
     );
     for row in session.rows(&sql, params![sids]).await? {
@@ -253,7 +256,11 @@ async fn failed<S: Session>(
     proof: &Proof,
 ) -> Result<(), sqlx::Error> {
     let Outcome::Failed { code, status } = &proof.outcome else { return Ok(()) };
-    let follows = rejection::follows(code.as_deref(), rejection::Heard::Message);
+    let mut follows = rejection::follows(code.as_deref(), rejection::Heard::Message);
+    if row.parsed("channel", Channel::parse)? == Channel::Email {
+        // What a mail server says of one recipient is nothing about the sender, and no code of Twilio's.
+        follows.effect = rejection::Effect::None;
+    }
     let why = code.as_deref().unwrap_or(follows.reason.as_str());
     fail(session, attempt, status.as_deref().unwrap_or(why)).await?;
     let sql = "UPDATE attempts SET sid = $2 WHERE id = $1";

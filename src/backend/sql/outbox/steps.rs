@@ -33,7 +33,6 @@ pub(super) async fn plan<S: Session>(
     );
     for (place, step) in route.steps.iter().enumerate() {
         let call = step.call.as_ref();
-        let channel = if call.is_some() { Channel::Call } else { Channel::Message };
         let params = params![
             new.id.as_str(),
             place + 1,
@@ -44,7 +43,7 @@ pub(super) async fn plan<S: Session>(
             step.units,
             usize::try_from(step.wait.as_secs()).unwrap_or(usize::MAX),
             u32::from(step.despite_stop),
-            channel.as_str(),
+            step.channel.as_str(),
             call.map(|call| call.confirm.as_str()),
             call.and_then(|call| call.language.as_deref()),
             call.and_then(|call| call.voice.as_deref()),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::suppressions::in_force;
 use super::{attempt_id, calls, conclude, lock_notifications, purpose};
-use crate::backend::outbox::{Claimed, Gated, Known, KnownCalls, Letter, WriteAsk, Written};
+use crate::backend::outbox::{
+    Claimed, Gated, Known, KnownCalls, Letter, MailLetter, WriteAsk, Written,
+};
 use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
@@ -139,9 +141,10 @@ fn pause(paused: Option<&str>, cooldown_until: Option<Timestamp>) -> Pause {
 }
 
 /// Whether the recipient must not be reached. What a person has entered counts for every attempt, what the recipient has
-/// said not for one that is sent despite that.
+/// said not for a call that is made despite that. An email follows a STOP to the number, and not one to its own address.
 fn is_suppressed(row: &Cells, stop: Option<&Latest>) -> Result<bool, sqlx::Error> {
-    let despite_stop = row.number("despite_stop")? != 0;
+    let is_email = row.parsed("channel", Channel::parse)? == Channel::Email;
+    let despite_stop = row.number("despite_stop")? != 0 && !is_email;
     Ok(stop.is_some_and(|stop| !(despite_stop && stop.is_recipients())))
 }
 
@@ -224,8 +227,9 @@ async fn lock_attempts<S: Session>(
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
-        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, a.despite_stop, n.\"to\", n.body, n.purpose, \
-         n.time_zone, {}, \
+        "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, a.despite_stop, \
+         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.subject, \
+         n.html, n.purpose, n.time_zone, {}, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",
         calls::COLUMNS,
@@ -345,11 +349,21 @@ fn letter(
         time_zone: known.time_zone,
         body: row.text("body")?,
         call,
+        mail: mail(row)?,
         deadline: known.deadline,
         tries: number("tries")? + 1,
         throttled: number("throttled")?,
         written_at: now,
     })
+}
+
+fn mail(row: &Cells) -> Result<Option<Box<MailLetter>>, sqlx::Error> {
+    if row.parsed("channel", Channel::parse)? != Channel::Email {
+        return Ok(None);
+    }
+    let (subject, html) = (row.optional("subject")?, row.optional("html")?);
+    let subject = subject.ok_or_else(|| malformed("subject"))?;
+    Ok(Some(Box::new(MailLetter { subject, html })))
 }
 
 fn committing<S: Session>(writing: &[String], now: Timestamp, lease: Duration) -> Vec<Statement> {

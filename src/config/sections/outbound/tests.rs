@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::config::testing::{MINIMAL, check_error, load, minimal};
-use crate::dispatch::country::{Country, Number};
+use crate::dispatch::country::Country;
+use crate::dispatch::recipient::Recipient;
 use crate::outbound;
 use crate::twilio::consent::Listening;
 
@@ -83,9 +84,11 @@ fn countries_are_those_of_the_senders_unless_they_are_listed() {
 }
 
 #[test]
-fn only_to_has_numbers() {
-    let number = Number::parse("+12125550111").expect("a number");
+fn only_to_has_numbers_and_addresses() {
+    let number = Recipient::parse("+12125550111").expect("a number");
     assert_eq!(sending("[outbound]\nonly_to = ['+12125550111']\n").rules.only_to, [number]);
+    let address = Recipient::parse("ana@example.com").unwrap();
+    assert_eq!(sending("[outbound]\nonly_to = ['Ana@Example.com']\n").rules.only_to, [address]);
     let wrong = "[outbound]\nonly_to = ['12125550111']\n";
     check_wrong(wrong, &["outbound.only_to[0] (", "my.toml", "E.164"]);
 }

@@ -107,6 +107,7 @@ fn good() -> Story {
     };
     let posts = [("a1", 0), ("a2", PER_UNIT), ("a3", 3 * PER_UNIT), ("a6", 5 * PER_UNIT)];
     let ledger = Ledger {
+        mails: Vec::new(),
         calls: Vec::new(),
         messages: vec![entry("SM1", "a1"), entry("SM3", "a3"), entry("SM6", "a6")],
         posts: posts.map(|(attempt, at)| post(attempt, at + 5)).into(),

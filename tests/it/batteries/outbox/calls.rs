@@ -21,7 +21,7 @@ fn call(n: u128, confirm: Confirm) -> NewNotification {
         timeout_s: 30,
         time_limit_s: 120,
     };
-    NewNotification { pace: CALLS.to_owned(), call: Some(call), ..new(n) }
+    NewNotification { pace: CALLS.to_owned(), channel: Channel::Call, call: Some(call), ..new(n) }
 }
 
 fn claim(limit: Option<u32>) -> ClaimAsk {

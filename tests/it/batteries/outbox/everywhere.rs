@@ -1,5 +1,6 @@
 //! What is forgotten is in no table. Every table of the schema is looked at, so that a new one is not left out.
 
+use offhook::backend::outbox::{MailPart, NewNotification};
 use offhook::backend::purge::{Mode, Selection};
 use offhook::dispatch::suppression::Source;
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
@@ -83,11 +84,20 @@ async fn holding(store: &Store, text: &str) -> Vec<String> {
     tables.filter(|(_, rows)| rows.iter().any(is_in)).map(|(name, _)| name).collect()
 }
 
+/// What an email says, and to whom.
+const OF_EMAIL: [&str; 3] = ["ana@example.com", "About your order", "<p>It has left</p>"];
+
+/// A message that an email would have followed.
+fn with_an_email() -> NewNotification {
+    let [to, subject, html] = OF_EMAIL.map(str::to_owned);
+    NewNotification { mail: Some(MailPart { to: Some(to), subject, html: Some(html) }), ..new(1) }
+}
+
 /// What offhook has of a message that was sent to the first number, in every table that can have something.
 async fn a_message_with_all_that_comes_of_it(store: &Store) {
     let outbox = &store.outbox;
     outbox.identity("secret").await.expect("the store is there");
-    in_writing(outbox, &new(1)).await;
+    in_writing(outbox, &with_an_email()).await;
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
     stop(outbox, &new(1).to, &new(1).to_hash, Source::Hand).await;
     outbox.pause("shop", "by hand").await.expect("the store is there");
@@ -118,12 +128,16 @@ pub(super) async fn after_a_purge_no_table_has_the_number_or_the_text(store: Sto
     store.store(callback).await;
     let before = holding(&store, number).await;
     assert_eq!(before, ["events", "notifications", "statuses", "suppressions"]);
-    assert_eq!(holding(&store, text).await, ["notifications"]);
+    for text in OF_EMAIL.into_iter().chain([&**text]) {
+        assert_eq!(holding(&store, text).await, ["notifications"]);
+    }
     assert!(holding(&store, "SM1").await.contains(&"wakes".to_owned()));
 
     purge(&store, &of(1), Mode::Delete).await;
     assert_eq!(holding(&store, number).await, [""; 0]);
-    assert_eq!(holding(&store, text).await, [""; 0]);
+    for text in OF_EMAIL.into_iter().chain([&**text]) {
+        assert_eq!(holding(&store, text).await, [""; 0]);
+    }
     let id = format!("ntf_{}", 1);
     assert_eq!(holding(&store, &id).await, [""; 0], "nor its attempts, which name it");
 }
@@ -151,7 +165,9 @@ pub(super) async fn once_treated_no_table_has_the_number_or_the_text(store: Stor
     assert_eq!(store.outbox.settle().await.expect("the store is there").confirmed, 1);
     assert_eq!(store.outbox.treat(&privacy).await, Ok(1));
     assert_eq!(holding(&store, number).await, [""; 0]);
-    assert_eq!(holding(&store, text).await, [""; 0]);
+    for text in OF_EMAIL.into_iter().chain([&**text]) {
+        assert_eq!(holding(&store, text).await, [""; 0]);
+    }
     // Its address is gone, and a purge of the person finds it.
     assert_eq!(purge(&store, &of(1), Mode::Count).await.notifications, 0);
     let selection = Selection { to_hashes: vec![new(1).to_hash], ..of(1) };

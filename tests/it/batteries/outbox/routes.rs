@@ -20,12 +20,13 @@ fn by_route(n: u128) -> NewNotification {
         timeout_s: 20,
         time_limit_s: 60,
     };
-    let step = |sender: &str, pace: &str, call| NewStep {
+    let step = |sender: &str, pace: &str, call: Option<CallPlan>| NewStep {
         sender: sender.to_owned(),
         account: ACCOUNT.to_owned(),
         pace: pace.to_owned(),
         to_hash: format!("hash-{n}"),
         units: 1,
+        channel: if call.is_some() { Channel::Call } else { Channel::Message },
         call,
         wait: Duration::from_secs(1),
         despite_stop: false,
