@@ -210,6 +210,27 @@ async fn what_cannot_be_made_durable_is_sent_again_by_sendgrid() {
     }
 }
 
+/// SendGrid repeats what it could not deliver for a day, so that an older word may come last.
+#[tokio::test]
+async fn of_unsubscribing_and_coming_back_the_later_counts_whichever_is_received_last() {
+    let key = EmailKey::default();
+    for (first, last, suppressed) in [
+        (("group_resubscribe", 100), ("unsubscribe", 0), 0),
+        (("unsubscribe", 100), ("group_resubscribe", 0), 1),
+    ] {
+        let (email_keys, listening) = (keys(&[&key]), Listening::Plain);
+        let server = Server::start_with(Setup { email_keys, listening, ..Setup::default() }).await;
+        for (name, at) in [first, last] {
+            let said = event(name, "ana@h.example", name, "");
+            let said = said.replace("1764000000", &(1_764_000_000 + at).to_string());
+            assert_eq!(server.ask(&signed(&key, &said)).await.status, 200);
+        }
+        let (found, _) = server.outbox().suppressions("", 10).await.expect("the store");
+        assert_eq!(found.len(), suppressed, "{last:?}");
+        server.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn who_unsubscribes_complains_or_does_not_exist_is_suppressed() {
     let key = EmailKey::default();

@@ -84,9 +84,8 @@ pub(in crate::backend) async fn hear<S: Session>(
         };
         for (to, to_hash) in kept.into_iter().zip(hashes) {
             let (stop, source) = (consent.wish == Wish::Stop, source(consent.by));
-            // By the clock of who received it, which cannot be ahead: a START from the future could never be taken back.
             let entry = NewSuppression { to, to_hash, stop, source };
-            append(session, &entry, event.received_at.min(now)).await?;
+            append(session, &entry, said_at(event).min(now)).await?;
         }
     }
     Ok(())
@@ -96,6 +95,13 @@ pub(in crate::backend) async fn hear<S: Session>(
 async fn own_key<S: Session>(session: &mut S) -> Result<AddressKey, sqlx::Error> {
     let identity = identity(session, &new_secret()).await?;
     Ok(AddressKey::new(&SecretString::from(identity.secret)))
+}
+
+/// When a recipient said it, by the clock of who received it, which cannot be ahead: a START from the future could never be
+/// taken back. An email event may be received a day later than another that was said after it, so it counts by its own time.
+fn said_at(event: &Event) -> Timestamp {
+    let own = event.occurred_at.filter(|_| event.kind == Kind::Email);
+    own.unwrap_or(event.received_at).min(event.received_at)
 }
 
 fn source(by: SaidBy) -> Source {
