@@ -227,7 +227,7 @@ pub struct ClaimedKey<'a> {
     pub algorithm: Algorithm,
 }
 
-/// All configured accounts, at least one.
+/// All configured accounts. There may be none where only email events are taken.
 pub struct Keyring {
     accounts: Vec<Account>,
     decoys: [Secret; 2],
@@ -256,6 +256,16 @@ impl Keyring {
         if accounts.iter().all(|account| account.secrets.is_empty()) {
             return Err(NoSecret);
         }
+        Ok(Self::of(accounts))
+    }
+
+    /// A keyring by which no callback is verified.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::of(Vec::new())
+    }
+
+    fn of(accounts: Vec<Account>) -> Self {
         let decoy = |algorithm| {
             Secret::new(String::new(), false, algorithm, &SecretString::from("no account has this"))
         };
@@ -265,7 +275,7 @@ impl Keyring {
             };
             accounts.iter().map(of).max().unwrap_or_default()
         });
-        Ok(Self { accounts, decoys: Algorithm::ALL.map(decoy), most })
+        Self { accounts, decoys: Algorithm::ALL.map(decoy), most }
     }
 
     /// The accounts, in the order of the configuration.

@@ -73,15 +73,20 @@ fn algorithm<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Algorithm>, D:
     })
 }
 
-/// Every account with its secrets, and what is most likely not meant.
+/// Every account with its secrets, and what is most likely not meant. Without one only email events can be verified.
 pub(crate) fn resolve(loaded: &Loaded) -> Result<(Keyring, Vec<ConfigError>), ConfigError> {
     let raw = &loaded.raw.account;
-    if raw.is_empty() {
-        return Err(loaded.error(
-            "account",
-            "without an account no callback can be verified: set TWILIO_ACCOUNT_SID and \
-             TWILIO_AUTH_TOKEN, or add an [[account]] with sid and auth_tokens to the file",
-        ));
+    match (raw.is_empty(), loaded.raw.sendgrid.verification_keys.is_empty()) {
+        (false, _) => {}
+        // It takes email events alone.
+        (true, false) => return Ok((Keyring::none(), Vec::new())),
+        (true, true) => {
+            return Err(loaded.error(
+                "account",
+                "without an account no callback can be verified: set TWILIO_ACCOUNT_SID and \
+                 TWILIO_AUTH_TOKEN, or add an [[account]] with sid and auth_tokens to the file",
+            ));
+        }
     }
     let (mut accounts, mut warnings) = (Vec::with_capacity(raw.len()), Vec::new());
     for (place, raw) in raw.iter().enumerate() {

@@ -378,6 +378,10 @@ fn account_of<'k>(raw: &RawSender, keyring: &'k Keyring) -> Result<(String, &'k 
     let Some(sid) = raw.account.as_deref().map(str::trim) else {
         return match keyring.accounts() {
             [only] => Ok((only.sid().to_owned(), only)),
+            [] => {
+                let problem = "there is no [[account]] that could sign callbacks, so that no message would ever be confirmed: add one";
+                Err(("account", problem.to_owned()))
+            }
             _ => {
                 let problem = "there are several accounts: set it to the sid of the one that the sender belongs to";
                 Err(("account", problem.to_owned()))

@@ -15,6 +15,19 @@ fn without_an_account_it_says_what_to_set() {
 }
 
 #[test]
+fn email_events_need_no_account_and_messages_do() {
+    let keys = "[sendgrid]\nverification_keys = ['MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmp\
+                qIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==']\n";
+    let config = load(&MINIMAL[2..], keys).expect("complete");
+    assert!(config.keyring.accounts().is_empty());
+    let sender = "[[sender]]\nname = 'alerts'\nfrom = '+15550100001'\n[outbound]\ntokens = [{ id = 'm', token = '0123456789abcdef0123456789' }]";
+    check_error(
+        load(&MINIMAL[2..], &format!("{keys}{sender}")),
+        &["sender[0].account", "my.toml", "[[account]]", "add one"],
+    );
+}
+
+#[test]
 fn a_secret_that_is_retiring_must_be_one_of_the_account() {
     let account = |retiring: &str| {
         let file = format!(
