@@ -59,13 +59,17 @@ pub(super) async fn ask(
             By::Sender(name) => ("sender", name),
             By::Route(name) => ("route", name),
         };
-        let body = json!({
+        let mut body = json!({
             by: name,
             "to": to,
             "text": format!("Message {number}"),
             "purpose": "transactional",
             "on_unknown": on_unknown,
         });
+        if by == "route" {
+            body["email"] = format!("recipient{number}@example.com").into();
+            body["subject"] = "Please read".into();
+        }
         for turn in number.. {
             let url = format!("http://{}/api/notifications", admin[turn % admin.len()]);
             let request =

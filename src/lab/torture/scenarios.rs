@@ -116,7 +116,7 @@ pub enum Scenario {
     SendThrottled,
     /// one of two processes that send stands still, now and then for longer than its leases last
     SendFrozen,
-    /// messages that ring if they do not arrive, while what sends is killed and stands still, and callbacks come late, twice,
+    /// messages that ring if they do not arrive, and emails after both, while what sends is killed and stands still, and callbacks come late, twice,
     /// contradicting or not at all
     Chain,
     /// one callback in twenty is never sent, and Twilio is asked for what is left open

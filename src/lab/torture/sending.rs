@@ -76,7 +76,7 @@ fn in_postgres(column: &str) -> String {
 pub(super) enum Question {
     /// Each message by itself.
     Sending,
-    /// A message, and a call if that is not confirmed.
+    /// A message, a call if that is not confirmed, and an email after both.
     Chain,
     /// Whether each has a final status in the end, although callbacks are lost.
     Finals,
@@ -153,9 +153,15 @@ impl Sending {
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a provider")?;
         let identity = Identity { account: ACCOUNT.to_owned(), token: TOKEN.to_owned() };
-        let simulator =
-            Simulator::start(listener, identity, MailKey::generate()?, run.seed, behaviour)?;
-        configure(&mut testbed, &simulator.url())?;
+        let simulator = Simulator::start(
+            listener,
+            identity.clone(),
+            MailKey::generate()?,
+            run.seed,
+            behaviour,
+        )?;
+        simulator.report_mails_to(&format!("{PUBLIC_URL}/email-events"));
+        configure(&mut testbed, &simulator, &identity.mail_key())?;
         testbed.give_admin_port()?;
         let mut receivers = Vec::new();
         for server in testbed.servers() {
@@ -239,6 +245,8 @@ impl Sending {
         self.tell("late_ms", late(&ledger, &kept));
         self.tell("posts", ledger.posts.len());
         self.tell("messages", ledger.messages.len());
+        self.tell("calls", ledger.calls.len());
+        self.tell("mails", ledger.mails.len());
         self.tell("attempts", states(kept.attempts.iter().map(|attempt| &*attempt.state)));
         self.tell("notifications", states(kept.notifications.values().map(String::as_str)));
         self.tell("drain_ms", drained.map(|took| took.as_millis() as u64));
@@ -419,7 +427,8 @@ fn states<'s>(all: impl Iterator<Item = &'s str>) -> Value {
 }
 
 /// Every process sends through this provider. What is left open by a process that is gone counts as unknown soon.
-fn configure(testbed: &mut Testbed, api_url: &str) -> anyhow::Result<()> {
+fn configure(testbed: &mut Testbed, simulator: &Simulator, mail_key: &str) -> anyhow::Result<()> {
+    let (api_url, verification_key) = (simulator.url(), simulator.mail_public_key());
     let file = testbed.directory().join("sending.toml");
     let text = format!(
         "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\nsubaccounts = [\"{STRANGER}\"]\n\
@@ -427,8 +436,12 @@ fn configure(testbed: &mut Testbed, api_url: &str) -> anyhow::Result<()> {
          [[sender]]\nname = \"alerts\"\nfrom = \"+12015550199\"\nrate = {RATE}.0\n\n\
          [[sender]]\nname = \"calls\"\nfrom = \"+12015550199\"\nkind = \"voice\"\ntimeout_s = 5\n\
          time_limit_s = 10\n\n\
+         [[sender]]\nname = \"mails\"\nkind = \"email\"\nfrom = \"Alerts <alerts@example.com>\"\nrate = {RATE}.0\n\n\
+         [sendgrid]\napi_url = \"{api_url}\"\napi_key = \"{mail_key}\"\nsilence_s = 5\n\
+         verification_keys = [\"{verification_key}\"]\n\n\
          [[route]]\nname = \"urgent\"\n[[route.step]]\nsender = \"alerts\"\nwait_s = 1\n\
-         [[route.step]]\nsender = \"calls\"\n\n\
+         [[route.step]]\nsender = \"calls\"\n\
+         [[route.step]]\nsender = \"mails\"\n\n\
          [twilio]\napi_url = \"{api_url}\"\n\n\
          [outbound]\ntokens = [{{ id = \"torture\", token = \"{ASKER}\" }}]\n\
          max_per_day = 1000000\nmax_per_recipient_hour = 1000000\nmax_calls_per_recipient_hour = 1000000\n\

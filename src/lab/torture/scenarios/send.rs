@@ -150,7 +150,7 @@ pub(super) async fn frozen(name: String, run: &Run) -> anyhow::Result<Report> {
     sending.end().await
 }
 
-/// A message, and a call if that is not confirmed: callbacks come late, twice, contradicting or not at all, while one of two
+/// A message, a call if that is not confirmed, and an email if neither is: callbacks come late, twice, contradicting or not at all, while one of two
 /// processes is killed or stands still.
 pub(super) async fn chain(name: String, run: &Run) -> anyhow::Result<Report> {
     let odd = Behaviour {
@@ -160,6 +160,9 @@ pub(super) async fn chain(name: String, run: &Run) -> anyhow::Result<Report> {
         callbacks_contradict: share(0.05),
         callbacks_missing: share(0.3),
         calls_busy: share(0.3),
+        mails_bounced: share(0.2),
+        mails_deferred: share(0.2),
+        mails_unreported: share(0.1),
         ..unreliable(0.005)
     };
     let late = Behaviour { callbacks_late_ms: 2_000, ..odd.clone() };
@@ -171,7 +174,7 @@ pub(super) async fn chain(name: String, run: &Run) -> anyhow::Result<Report> {
         let silent = ledger.messages.iter().filter(|it| {
             it.status == "delivered" && it.reports.is_empty() && it.created_at < before
         });
-        silent.count() >= 3 && !ledger.calls.is_empty()
+        silent.count() >= 3 && !ledger.calls.is_empty() && !ledger.mails.is_empty()
     };
     while sending.goes_on() || (!is_shown(&sending) && began.elapsed() < run.duration + LONGEST) {
         let behaviour = if sending.any(2) == 0 { late.clone() } else { odd.clone() };

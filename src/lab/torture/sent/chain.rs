@@ -1,10 +1,10 @@
-//! What became of notifications that go by a route of a message and a call.
+//! What became of notifications that go by a route of a message, a call and an email.
 
 use std::collections::HashMap;
 
 use super::{Acknowledged, Case, Check, Kept, KeptAttempt, check};
 use crate::dispatch::OnUnknown;
-use crate::lab::twilio::{CallEntry, Entry, Ledger};
+use crate::lab::twilio::{Entry, Ledger};
 
 /// Every check.
 pub(in crate::lab::torture) fn judge(
@@ -14,6 +14,8 @@ pub(in crate::lab::torture) fn judge(
 ) -> Vec<Check> {
     let case = Case::new(acknowledged, kept, &ledger.messages);
     let chain = Chain::new(kept, ledger);
+    let called = ledger.calls.iter().filter_map(|call| call.attempt.as_deref());
+    let mailed = ledger.mails.iter().filter_map(|mail| mail.attempt.as_deref());
     let once = || acknowledged.iter().filter(|it| it.on_unknown == OnUnknown::Report);
     vec![
         check("kept", acknowledged.iter().map(|it| case.is_kept(it))),
@@ -23,7 +25,8 @@ pub(in crate::lab::torture) fn judge(
         check("once", once().map(|it| chain.reached_once(case.attempts(&it.id)))),
         check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
         check("withdrawn", case.withdrawn()),
-        check("not_called", ledger.calls.iter().filter_map(|call| chain.may_call(call))),
+        check("not_called", called.filter_map(|attempt| chain.may_follow(attempt))),
+        check("not_mailed", mailed.filter_map(|attempt| chain.may_follow(attempt))),
     ]
 }
 
@@ -32,6 +35,7 @@ struct Chain<'c> {
     attempts: HashMap<&'c str, &'c KeptAttempt>,
     messages: HashMap<&'c str, Vec<&'c Entry>>,
     calls: HashMap<&'c str, usize>,
+    mails: HashMap<&'c str, usize>,
     /// When each SID was proven to be of its attempt.
     proven: HashMap<&'c str, i64>,
 }
@@ -46,11 +50,16 @@ impl<'c> Chain<'c> {
         for call in &ledger.calls {
             *calls.entry(call.attempt.as_deref().unwrap_or_default()).or_default() += 1;
         }
+        let mut mails: HashMap<&str, usize> = HashMap::new();
+        for mail in &ledger.mails {
+            *mails.entry(mail.attempt.as_deref().unwrap_or_default()).or_default() += 1;
+        }
         Self {
             kept,
             attempts: kept.attempts.iter().map(|it| (&*it.id, it)).collect(),
             messages,
             calls,
+            mails,
             proven: kept.sids.iter().filter_map(|it| Some((&*it.sid, it.at?))).collect(),
         }
     }
@@ -63,20 +72,26 @@ impl<'c> Chain<'c> {
     /// Of each step that has begun, whether it has one attempt: it is not sent again.
     fn began_once(&self, attempts: &[&KeptAttempt]) -> Vec<bool> {
         let of_step = |step| attempts.iter().filter(|it| it.step == step).count();
-        [1, 2].map(of_step).into_iter().filter(|count| *count > 0).map(|count| count == 1).collect()
+        [1, 2, 3]
+            .map(of_step)
+            .into_iter()
+            .filter(|count| *count > 0)
+            .map(|count| count == 1)
+            .collect()
     }
 
-    /// Whether the provider has a message and a call of it at most.
+    /// Whether the provider has a message, a call and an email of it at most.
     fn reached_once(&self, attempts: &[&KeptAttempt]) -> bool {
         let messages = attempts.iter().map(|it| self.messages.get(&*it.id).map_or(0, Vec::len));
         let calls = attempts.iter().map(|it| self.calls.get(&*it.id).copied().unwrap_or(0));
-        messages.sum::<usize>() <= 1 && calls.sum::<usize>() <= 1
+        let mails = attempts.iter().map(|it| self.mails.get(&*it.id).copied().unwrap_or(0));
+        messages.sum::<usize>() <= 1 && calls.sum::<usize>() <= 1 && mails.sum::<usize>() <= 1
     }
 
-    /// Whether a call was right to be made: no message of its notification had been delivered that the store knew of when
-    /// it was decided. What was reported as undelivered as well may be followed at once.
-    fn may_call(&self, call: &CallEntry) -> Option<bool> {
-        let attempt = self.attempts.get(call.attempt.as_deref()?)?;
+    /// Whether a call or an email was right to be made: no message of its notification had been delivered that the store knew
+    /// of when it was decided. What was reported as undelivered as well may be followed at once.
+    fn may_follow(&self, attempt: &str) -> Option<bool> {
+        let attempt = self.attempts.get(attempt)?;
         let over = self.kept.over.get(&attempt.notification).copied().unwrap_or(i64::MAX);
         let of_it = self.kept.attempts.iter();
         let of_it = of_it.filter(|it| it.notification == attempt.notification && it.step == 1);
@@ -95,6 +110,7 @@ mod tests {
     use super::super::tests::{attempt, entry, kept_sid};
     use super::*;
     use crate::clock::Timestamp;
+    use crate::lab::twilio::{CallEntry, MailEntry};
 
     /// One whose message arrived, and one whose message did not, and that was called.
     fn good() -> (Vec<Acknowledged>, Kept, Ledger) {
@@ -123,6 +139,23 @@ mod tests {
             ..Ledger::default()
         };
         (asked.into(), kept, ledger)
+    }
+
+    fn mail(attempt: &str) -> MailEntry {
+        MailEntry {
+            id: "mail".to_owned(),
+            to: "recipient@example.com".to_owned(),
+            from: "alerts@example.com".to_owned(),
+            from_name: None,
+            subject: String::new(),
+            text: String::new(),
+            html: None,
+            attempt: Some(attempt.to_owned()),
+            categories: Vec::new(),
+            created_at: Timestamp::from_micros(70_000),
+            status: "delivered",
+            reports: Vec::new(),
+        }
     }
 
     fn call(sid: &str, attempt: &str) -> CallEntry {
@@ -164,6 +197,27 @@ mod tests {
             kept.sids[1].at = Some(60_000);
         };
         check(late, &[]);
+    }
+
+    #[test]
+    fn an_email_after_a_message_that_arrived_is_found_and_a_second_one() {
+        let mailed = |kept: &mut Kept, ledger: &mut Ledger| {
+            let attempt = attempt("a4", "n2", "accepted", 70_000);
+            kept.attempts[2].state = "unconfirmed".to_owned();
+            kept.attempts.push(KeptAttempt { step: 3, number: 3, ..attempt });
+            ledger.mails.push(mail("a4"));
+        };
+        check(mailed, &[]);
+        let arrived = |kept: &mut Kept, ledger: &mut Ledger| {
+            mailed(kept, ledger);
+            ledger.messages[1].status = "delivered";
+        };
+        check(arrived, &["not_called", "not_mailed"]);
+        let twice = |kept: &mut Kept, ledger: &mut Ledger| {
+            mailed(kept, ledger);
+            ledger.mails.push(mail("a4"));
+        };
+        check(twice, &["once"]);
     }
 
     #[test]
