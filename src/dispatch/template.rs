@@ -33,7 +33,7 @@ pub enum Unrenderable {
     /// A value is missing.
     #[error("the value {0} is missing: add it to `values`")]
     Missing(String),
-    /// It is none.
+    /// It is not a template.
     #[error("line {line}: it is not a template: {why}")]
     Syntax {
         /// The line, from 1.
@@ -197,7 +197,7 @@ fn unrenderable(error: &minijinja::Error, template: &str) -> Unrenderable {
     Unrenderable::Syntax { line: error.line().unwrap_or(1), why }
 }
 
-/// Takes so many bytes and no more.
+/// Takes up to `most` bytes, and notes whether there were more.
 struct Bounded {
     bytes: Vec<u8>,
     most: usize,

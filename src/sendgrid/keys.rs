@@ -107,7 +107,7 @@ impl VerificationKeys {
         self.0.iter()
     }
 
-    /// Whether there is none, so that no email event is accepted.
+    /// Whether no key is configured, so that no email event is accepted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -413,8 +413,11 @@ fn numbered_from(sql: &str, before: usize) -> String {
     for part in parts {
         let end = part.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(part.len());
         let (number, rest) = part.split_at(end);
-        let number: usize = number.parse().expect("a parameter has a number");
-        numbered.push_str(&format!("${}{rest}", number + before));
+        match number.parse::<usize>() {
+            Ok(number) => numbered.push_str(&format!("${}{rest}", number + before)),
+            // No parameter: the path of a value in JSON.
+            Err(_) => numbered.push_str(&format!("${part}")),
+        }
     }
     numbered
 }
@@ -447,8 +450,8 @@ mod tests {
             params: params![a, b],
         };
         let change = Statement {
-            sql: "UPDATE pairs SET a = $2 WHERE b = $1".to_owned(),
-            params: params![2_i64, "two"],
+            sql: "UPDATE pairs SET a = json_extract($2, '$.a') WHERE b = $1".to_owned(),
+            params: params![2_i64, r#"{"a":"two"}"#],
         };
         let all = vec![insert("$1", 1), insert("b", 2), change];
         session.execute_all(all).await.expect("they run");

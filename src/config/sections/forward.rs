@@ -186,7 +186,7 @@ fn filter(raw: &RawForward, keyring: &Keyring) -> Result<Filter, Wrong> {
         return Err(("kinds", problem));
     }
     if raw.form == RawForm::Twilio && kinds.contains(&Kind::Email) {
-        let problem = "Twilio's signature is not what SendGrid signs email events with, and nobody but SendGrid can sign as it \
+        let problem = "Twilio's signature is not what SendGrid signs email events with, and only SendGrid can sign as it \
                        does: forward them in form \"standard\"";
         return Err(("kinds", problem.to_owned()));
     }

@@ -186,7 +186,7 @@ async fn whatever_is_sent_to_the_route_is_answered_by_the_right_code() {
             Some("wrong_signature"),
         ),
         (
-            "with a time that is none",
+            "with a time that is not a number",
             whole(5).replacen("timestamp: 1", "timestamp: x", 1),
             "403",
             Some("malformed_signature"),
