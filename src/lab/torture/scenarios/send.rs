@@ -162,7 +162,6 @@ pub(super) async fn chain(name: String, run: &Run) -> anyhow::Result<Report> {
         calls_busy: share(0.3),
         mails_bounced: share(0.2),
         mails_deferred: share(0.2),
-        mails_unreported: share(0.1),
         ..unreliable(0.005)
     };
     let late = Behaviour { callbacks_late_ms: 2_000, ..odd.clone() };
