@@ -92,14 +92,18 @@ impl<'c> Chain<'c> {
     /// of when it was decided. What was reported as undelivered as well may be followed at once.
     fn may_follow(&self, attempt: &str) -> Option<bool> {
         let attempt = self.attempts.get(attempt)?;
-        let over = self.kept.over.get(&attempt.notification).copied().unwrap_or(i64::MAX);
+        // A step that failed was not over by time: what followed was decided as it was planned.
+        let over = self.kept.over.get(&attempt.notification).copied();
+        let over = over.or(attempt.created_at).unwrap_or(i64::MAX);
         let of_it = self.kept.attempts.iter();
         let of_it = of_it.filter(|it| it.notification == attempt.notification && it.step == 1);
         let mut messages = of_it.filter_map(|it| self.messages.get(&*it.id)).flatten();
         let had_arrived = messages.any(|entry| {
             let was_known = self.proven.get(&*entry.sid).is_some_and(|at| *at <= over);
             let is_contradicted = entry.reports.iter().any(|it| it.status == "undelivered");
-            entry.status == "delivered" && was_known && !is_contradicted
+            // A provider that is slow may have it in its queue when the time is over.
+            let had_left = entry.sent_at.is_none_or(|at| at.micros() <= over);
+            entry.status == "delivered" && had_left && was_known && !is_contradicted
         });
         Some(!had_arrived)
     }
@@ -197,6 +201,26 @@ mod tests {
             kept.sids[1].at = Some(60_000);
         };
         check(late, &[]);
+        // It was in the provider's queue until then.
+        let slow = |sent_at: i64| {
+            move |_: &mut Kept, ledger: &mut Ledger| {
+                ledger.messages[1].status = "delivered";
+                ledger.messages[1].sent_at = Some(Timestamp::from_micros(sent_at));
+            }
+        };
+        check(slow(50_000), &[]);
+        check(slow(30_000), &["not_called"]);
+        // Another message of its step had failed, and this one was heard of after the call was planned.
+        let failed = |proven_at: i64| {
+            move |kept: &mut Kept, ledger: &mut Ledger| {
+                kept.over.clear();
+                kept.attempts[2].created_at = Some(45_000);
+                kept.sids[1].at = Some(proven_at);
+                ledger.messages[1].status = "delivered";
+            }
+        };
+        check(failed(50_000), &[]);
+        check(failed(44_000), &["not_called"]);
     }
 
     #[test]
