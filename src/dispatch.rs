@@ -2,6 +2,7 @@
 //! argument.
 
 pub mod call;
+pub mod campaign;
 pub mod country;
 pub mod decision;
 pub mod evidence;

@@ -1,0 +1,3 @@
+//! Campaigns, of values alone: when one stops itself.
+
+pub mod brake;
