@@ -30,6 +30,8 @@ labels! {
         Otp = "otp",
         /// An order, a booking or an account of the recipient has caused it.
         Transactional = "transactional",
+        /// The sender wants the recipient to buy something. It takes consent, and waits for hours that are not quiet.
+        Marketing = "marketing",
     }
 }
 
@@ -40,7 +42,7 @@ impl Purpose {
     pub const fn on_unknown(self) -> OnUnknown {
         match self {
             Self::Alert | Self::Otp => OnUnknown::Resend,
-            Self::Transactional => OnUnknown::Report,
+            Self::Transactional | Self::Marketing => OnUnknown::Report,
         }
     }
 }

@@ -261,7 +261,7 @@ pub const fn default_deadline(purpose: Purpose) -> Duration {
     match purpose {
         Purpose::Otp => Duration::from_secs(600),
         Purpose::Alert => HOUR,
-        Purpose::Transactional => Duration::from_secs(24 * 3600),
+        Purpose::Transactional | Purpose::Marketing => Duration::from_secs(24 * 3600),
     }
 }
 

@@ -177,7 +177,7 @@ impl QuietHours {
     pub const fn hold(purpose: Purpose) -> bool {
         match purpose {
             Purpose::Alert | Purpose::Otp => false,
-            Purpose::Transactional => true,
+            Purpose::Transactional | Purpose::Marketing => true,
         }
     }
 

@@ -68,7 +68,7 @@ pub struct MailPart {
 }
 
 /// How many priorities there are: each is smaller than this.
-pub const PRIORITIES: u32 = 3;
+pub const PRIORITIES: u32 = 4;
 
 impl NewNotification {
     /// Smaller is sent earlier.
@@ -78,6 +78,7 @@ impl NewNotification {
             Purpose::Otp => 0,
             Purpose::Alert => 1,
             Purpose::Transactional => 2,
+            Purpose::Marketing => 3,
         }
     }
 }

@@ -181,7 +181,7 @@ fn a_message_is_valid_until_its_deadline_for_10_hours_at_most() {
     let almost = Timestamp::from_micros(at(7).micros() - 1);
     assert_eq!(validity(almost, at(0)), Some(Duration::from_secs(6)));
     let hours = Purpose::ALL.map(|purpose| default_deadline(purpose).as_secs());
-    assert_eq!(hours, [3600, 600, 86_400]);
+    assert_eq!(hours, [3600, 600, 86_400, 86_400]);
 }
 
 fn pause() -> impl Strategy<Value = Pause> {
