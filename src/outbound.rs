@@ -7,10 +7,11 @@
 //!
 //! [`dispatcher`] takes an attempt from its slot to the answer, [`reconciler`] looks for what is unknown and ends what
 //! time has ended, `escalation` asks Twilio before the next step of a route begins, [`verdict`] says what follows from an
-//! answer, `follow_up` asks Twilio for statuses whose callbacks do not come.
+//! answer, `follow_up` asks Twilio for statuses whose callbacks do not come, `campaigns` hands recipients over.
 
 pub mod api;
 pub mod asks;
+mod campaigns;
 pub mod config;
 pub mod dispatcher;
 mod escalation;
@@ -83,6 +84,7 @@ impl Outbound {
             reconciler::look(&self, &stop),
             reconciler::repace(&self, &stop),
             escalation::run(&self, &stop),
+            campaigns::run(&self, &stop),
             follow_up::run(&self, &stop),
             reconciler::hang_up(&self, &stop),
         );

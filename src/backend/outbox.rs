@@ -1,8 +1,9 @@
 //! What the outbox keeps, as values: [`notification`], what is asked for; [`sending`], from a slot to an answer;
 //! [`calling`], the calls among it; [`settling`], what becomes of it then; [`standing`], what holds senders;
-//! [`stepping`], the steps of a route; [`following`], what Twilio is asked back; [`trail`], what people see of it.
+//! [`stepping`], the steps of a route; [`campaign`], many of them at once; [`following`], what Twilio is asked back; [`trail`], what people see of it.
 
 pub mod calling;
+pub mod campaign;
 pub mod following;
 pub mod notification;
 pub mod sending;
@@ -12,6 +13,12 @@ pub mod stepping;
 pub mod trail;
 
 pub use self::calling::{HangUp, HungUp, KnownCalls};
+pub use self::campaign::{
+    Campaign, CampaignOutcome, CampaignSearch, CampaignState, CampaignStep, HandOverAsk,
+    HandedOver, InvalidRow, Kept, NewCampaign, NewRecipient, OpenCampaign, PlannedRecipient,
+    Progress, RECIPIENTS_AT_ONCE, RecipientOutcome, RecipientResult, RecipientState, Started,
+    StepCost,
+};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
     Asked, Attempt, CancelOutcome, MailPart, NewNotification, Notification, NotificationSearch,

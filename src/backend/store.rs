@@ -1,5 +1,6 @@
 //! [`Store`]: the truth, in one of two databases, and the facets of it that services are handed.
 
+mod campaigns;
 mod feed;
 mod forwards;
 mod health;

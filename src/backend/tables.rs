@@ -36,6 +36,7 @@ macro_rules! migrations {
             "0021_open_conferences",
             "0022_emails",
             "0023_sent_emails",
+            "0024_campaigns",
         )
     };
     ($directory:literal, $($name:literal),+ $(,)?) => {
@@ -96,7 +97,7 @@ mod tests {
 
     /// The first eight bytes of each file's checksum, in Postgres and in SQLite. A database remembers the whole one, and
     /// refuses to start with another: add a line here, never change one.
-    const RELEASED: [(&str, u64, u64); 22] = [
+    const RELEASED: [(&str, u64, u64); 23] = [
         ("0001_events_and_statuses", 0xaa019cbd_9e731002, 0xddf24e27_c8df9bc0),
         ("0002_open_calls", 0xb7a4f64d_6002a83f, 0x98186ff7_ee28b9b4),
         ("0003_search", 0x9aff9221_c9fc837e, 0xe08b2829_d8e4b024),
@@ -119,6 +120,7 @@ mod tests {
         ("0021_open_conferences", 0x55642f88_7f32ad4b, 0xcb2e6ea2_da1d1da6),
         ("0022_emails", 0x8049e0b7_3e587323, 0x328a114a_0d91675f),
         ("0023_sent_emails", 0xd872d953_30135cd6, 0x33f593b2_ecab7c55),
+        ("0024_campaigns", 0x005e9c12_b89ef6d0, 0xf5e1fa51_fec03ebd),
     ];
 
     #[test]

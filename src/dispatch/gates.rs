@@ -29,6 +29,10 @@ labels! {
         RecipientLimit = "recipient_limit",
         /// The deployment has sent enough today.
         DailyLimit = "daily_limit",
+        /// Its campaign is paused, or has stopped itself.
+        Campaign = "campaign",
+        /// Its campaign would cost more than it may.
+        CostCap = "cost_cap",
         /// The sender is paused, or cools down.
         Sender = "sender",
         /// The account is paused, or cools down.
@@ -125,6 +129,10 @@ pub struct Known<'a> {
     pub call: Option<KnownCalls<'a>>,
     /// What the deployment has sent since midnight UTC.
     pub sent_today: u32,
+    /// Whether its campaign may send.
+    pub campaign: Pause,
+    /// Whether its campaign would cost more than it may.
+    pub is_over_cap: bool,
     /// Whether the sender may send.
     pub sender: Pause,
     /// Whether the account may.
@@ -172,6 +180,7 @@ impl Rules {
             (Gate::Country, is_elsewhere),
             (Gate::OnlyTo, !self.only_to.is_empty() && !self.only_to.contains(known.to)),
             (Gate::Deadline, validity(known.deadline, now).is_none()),
+            (Gate::CostCap, known.is_over_cap),
         ];
         refused.into_iter().find(|(_, refused)| *refused).map(|(gate, _)| gate)
     }
@@ -200,6 +209,7 @@ impl Rules {
             (Gate::QuietHours, self.quiet_until(known, now)),
             (Gate::RecipientLimit, self.recipient_free_at(known, now)),
             (Gate::DailyLimit, (known.sent_today >= self.max_per_day).then(|| midnight_after(now))),
+            (Gate::Campaign, known.campaign.end(now)),
             (Gate::Sender, known.sender.end(now)),
             (Gate::Account, known.account.end(now)),
             (Gate::Deployment, known.deployment.end(now)),

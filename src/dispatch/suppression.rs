@@ -39,6 +39,19 @@ impl Source {
             Self::Hand | Self::Import | Self::Complaint | Self::Bounce => false,
         }
     }
+
+    /// Whether the recipient said it by what was sent to them: that they want no more, or that it is spam.
+    #[must_use]
+    pub const fn is_told_by_recipient(self) -> bool {
+        match self {
+            Self::StopWord
+            | Self::OptOutType
+            | Self::OptedOut
+            | Self::Unsubscribe
+            | Self::Complaint => true,
+            Self::Hand | Self::Import | Self::Bounce => false,
+        }
+    }
 }
 
 /// Within this a STOP wins over a START, whichever came first: they were received by processes whose clocks differ, and

@@ -44,6 +44,8 @@ impl Gates {
                 limit: calls.limit,
             }),
             sent_today: u32::try_from(known.today).unwrap_or(u32::MAX),
+            campaign: known.campaign_pause,
+            is_over_cap: known.is_over_cap,
             sender: known.sender_pause,
             account: known.account_pause,
             deployment: known.deployment_pause,

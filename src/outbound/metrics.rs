@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
-use crate::backend::outbox::{Concluded, HungUp};
+use crate::backend::outbox::{Concluded, HandedOver, HungUp};
+use crate::dispatch::campaign::brake::Brake;
 use crate::dispatch::decision::Escalation;
 use crate::dispatch::gates::Gate;
 use crate::dispatch::rejection::Reason;
@@ -80,6 +81,10 @@ metrics! {
         duplicates: IntCounter = "offhook_send_duplicates_total",
         /// Steps of routes that have begun after another one, by why
         escalations: Counters<Escalation> = "offhook_send_escalations_total" by ["reason"],
+        /// Recipients of campaigns that were handed over
+        handed_over: IntCounter = "offhook_campaign_recipients_total",
+        /// Times that a campaign stopped itself, by why
+        campaign_stops: Counters<Brake> = "offhook_campaign_stops_total" by ["reason"],
         /// Cancellations of calls that were ringing, by what came of them
         hung_up: Counters<HungUp> = "offhook_send_calls_cancelled_total" by ["outcome"],
         /// Open calls that count towards the limit of an account
@@ -126,6 +131,8 @@ pub struct SendMetrics {
     disturbed: Counters<Purpose>,
     hung_up: Counters<HungUp>,
     escalations: Counters<Escalation>,
+    handed_over: IntCounter,
+    campaign_stops: Counters<Brake>,
 }
 
 /// The metrics of one account.
@@ -205,6 +212,8 @@ impl SendMetrics {
             disturbed: metrics.disturbed,
             hung_up: metrics.hung_up,
             escalations: metrics.escalations,
+            handed_over: metrics.handed_over,
+            campaign_stops: metrics.campaign_stops,
         };
         registered.show_senders(config);
         Ok(registered)
@@ -288,6 +297,23 @@ impl SendMetrics {
     /// A gate refused a message.
     pub fn refused(&self, gate: Gate) {
         self.refused.of(gate).inc();
+    }
+
+    /// Recipients of a campaign were handed over, or gates held or refused them.
+    pub fn handed_over(&self, came: &HandedOver) {
+        self.handed_over.inc_by(came.handed_over);
+        for (counted, gates) in [(&self.held, &came.held), (&self.refused, &came.refused)] {
+            for (gate, many) in gates {
+                if let Some(gate) = Gate::parse(gate) {
+                    counted.of(gate).inc_by(*many);
+                }
+            }
+        }
+    }
+
+    /// A campaign has stopped itself.
+    pub fn campaign_stopped(&self, why: Brake) {
+        self.campaign_stops.of(why).inc();
     }
 
     /// A call was to be cancelled.

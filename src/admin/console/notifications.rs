@@ -37,6 +37,7 @@ pub(super) struct Ask {
     state: String,
     reference: String,
     route: String,
+    campaign: String,
     after: String,
 }
 
@@ -66,6 +67,7 @@ async fn find(admin: &Admin, ask: &Ask) -> Result<Vec<Notification>, Problem> {
         state: one_of("state", &ask.state, NotificationState::parse, &states)?,
         reference: given(&ask.reference),
         route: given(&ask.route),
+        campaign: given(&ask.campaign),
         after: place(&ask.after)?,
         limit: PER_PAGE,
     };

@@ -394,6 +394,8 @@ fn notification(attempt: AttemptId) -> NewNotification {
         time_zone: None,
         held: None,
         attempt,
+        campaign: None,
+        price: None,
     }
 }
 

@@ -54,6 +54,10 @@ pub struct NewNotification {
     pub held: Option<(&'static str, Timestamp)>,
     /// The id of its first attempt.
     pub attempt: AttemptId,
+    /// The campaign that asks for it; `None` if it is asked for alone.
+    pub campaign: Option<String>,
+    /// What its first attempt costs, in millionths of the currency; `None` if no price is known.
+    pub price: Option<u64>,
 }
 
 /// What of a notification only its email has.
@@ -77,6 +81,8 @@ impl NewNotification {
         match self.purpose {
             Purpose::Otp => 0,
             Purpose::Alert => 1,
+            // One that was asked for alone is not behind a thousand of a campaign.
+            Purpose::Transactional if self.campaign.is_some() => 3,
             Purpose::Transactional => 2,
             Purpose::Marketing => 3,
         }
@@ -123,6 +129,8 @@ pub struct Notification {
     pub time_zone: Option<String>,
     /// The route by which it goes; its sender and segments are those of its first step.
     pub route: Option<String>,
+    /// The campaign that asked for it; `None` if it was asked for alone.
+    pub campaign: Option<String>,
     /// Where it stands.
     pub state: NotificationState,
     /// Why it ended so.
@@ -175,6 +183,8 @@ pub struct NotificationSearch {
     pub reference: Option<String>,
     /// By this route.
     pub route: Option<String>,
+    /// Of this campaign.
+    pub campaign: Option<String>,
     /// Behind this place of the list, from the newest back.
     pub after: Option<(Timestamp, String)>,
     /// At most this many.

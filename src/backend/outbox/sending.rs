@@ -248,6 +248,10 @@ pub struct Known {
     pub calls: Option<KnownCalls>,
     /// Messages of the deployment on this day, in UTC.
     pub today: u64,
+    /// Whether its campaign may send; if it is of none, it may.
+    pub campaign_pause: Pause,
+    /// Whether its campaign would cost more than it may.
+    pub is_over_cap: bool,
     /// Whether the sender may send.
     pub sender_pause: Pause,
     /// Whether the account may.

@@ -39,6 +39,8 @@ pub struct NewStep {
     pub wait: Duration,
     /// Whether it goes on after the recipient has said STOP.
     pub despite_stop: bool,
+    /// What it costs, in millionths of the currency; `None` if no price is known.
+    pub price: Option<u64>,
 }
 
 /// A step as it is kept.

@@ -1,12 +1,13 @@
 //! The outbox, in a transaction of either database: what is asked, claimed, written, answered and settled.
 //!
-//! Locks are taken in one order: notifications, attempts, senders, accounts, the outbox's row, and of each table by key. A
+//! Locks are taken in one order: campaigns, notifications, attempts, senders, accounts, the outbox's row, and of each table by key. A
 //! claim takes the pace's row and skips attempts that are locked. Steps are changed with the lock of their notification, or
 //! skipped where they are locked.
 
 pub(in crate::backend) mod answer;
 pub(in crate::backend) mod ask;
 pub(in crate::backend) mod calls;
+pub(in crate::backend) mod campaigns;
 pub(in crate::backend) mod claim;
 pub(in crate::backend) mod follow_ups;
 pub(in crate::backend) mod forget;

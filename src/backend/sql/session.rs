@@ -137,6 +137,17 @@ impl Cells {
         }
     }
 
+    /// A number, or NULL.
+    pub(in crate::backend) fn number_or_null(
+        &self,
+        column: &str,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        match self.cell(column)? {
+            Cell::Null => Ok(None),
+            _ => self.number(column).map(Some),
+        }
+    }
+
     /// A number that is not negative.
     pub(in crate::backend) fn count(&self, column: &str) -> Result<u64, sqlx::Error> {
         Ok(u64::try_from(self.number(column)?).unwrap_or_default())

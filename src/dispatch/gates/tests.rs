@@ -35,6 +35,8 @@ fn known(to: &Recipient) -> Known<'_> {
         recent: &[],
         call: None,
         sent_today: 0,
+        campaign: Pause::None,
+        is_over_cap: false,
         sender: Pause::None,
         account: Pause::None,
         deployment: Pause::None,
@@ -207,7 +209,7 @@ proptest! {
         let asked = Known {
             to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false,
             recent: &recent, call: None, sent_today,
-            sender, account, deployment,
+            campaign: Pause::None, is_over_cap: false, sender, account, deployment,
         };
         let (mut now, mut known, mut holds) = (at(0), asked, 0);
         loop {

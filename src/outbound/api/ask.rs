@@ -107,6 +107,7 @@ pub(super) struct ListQuery {
     state: Option<String>,
     reference: Option<String>,
     route: Option<String>,
+    campaign: Option<String>,
     after: Option<String>,
     limit: Option<u32>,
 }
@@ -119,7 +120,7 @@ pub(super) struct ListPage {
     next: Option<String>,
 }
 
-/// `GET /api/notifications?state=…&reference=…&route=…&after=…&limit=…`, the newest first.
+/// `GET /api/notifications?state=…&reference=…&route=…&campaign=…&after=…&limit=…`, the newest first.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -139,6 +140,7 @@ pub(super) async fn list(
         state: state.transpose()?,
         reference: query.reference,
         route: query.route,
+        campaign: query.campaign,
         after: after.transpose()?,
         limit,
     };

@@ -283,6 +283,8 @@ impl Plan<'_> {
             time_zone: asked.time_zone,
             held: None,
             attempt: self.attempt,
+            campaign: None,
+            price: None,
         };
         let mails_first = sender.channel() == Channel::Email && self.reached.second().is_some();
         let first = if mails_first { "email" } else { "to" };
@@ -352,6 +354,7 @@ impl Plan<'_> {
             call: step.call.clone(),
             wait: step.wait,
             despite_stop: step.despite_stop,
+            price: None,
         };
         let name = asked.route.clone()?;
         Some(NewRoute { name, steps: self.steps.iter().map(step).collect() })
@@ -370,6 +373,8 @@ fn gated(config: &Config, new: &NewNotification, to: &str, now: Timestamp) -> Ga
         recent: Vec::new(),
         calls: None,
         today: 0,
+        campaign_pause: Pause::None,
+        is_over_cap: false,
         sender_pause: Pause::None,
         account_pause: Pause::None,
         deployment_pause: Pause::None,

@@ -18,6 +18,8 @@ pub(super) struct NotificationView {
     on_unknown: OnUnknown,
     /// The route by which it goes; the sender and the segments are those of its first step.
     route: Option<String>,
+    /// The campaign that asked for it; null if it was asked for alone.
+    campaign: Option<String>,
     sender: String,
     account: String,
     to: String,
@@ -40,6 +42,7 @@ impl NotificationView {
             purpose: it.purpose,
             on_unknown: it.on_unknown,
             route: it.route,
+            campaign: it.campaign,
             sender: it.sender,
             account: it.account,
             to: it.to,

@@ -1,6 +1,7 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
 mod calls;
+mod campaigns;
 mod cancelled;
 mod consent;
 mod cooling;
@@ -41,6 +42,11 @@ use self::calls::{
     a_call_is_confirmed_by_what_was_asked_for,
     a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
     a_cancelled_call_is_hung_up_while_it_rings, there_are_never_more_open_calls_than_lines,
+};
+use self::campaigns::{
+    a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
+    a_campaign_reaches_each_recipient_once_and_accounts_for_all,
+    after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
 };
 use self::cancelled::{
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
@@ -181,6 +187,9 @@ both_stores![
     who_has_said_stop_and_what_is_cancelled_is_not_called,
     an_email_goes_to_its_address_and_its_events_confirm_it,
     an_email_that_no_event_proves_is_sent_again_only_if_asked,
+    a_campaign_reaches_each_recipient_once_and_accounts_for_all,
+    after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
+    a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,
@@ -210,6 +219,8 @@ pub(super) fn new(n: u128) -> NewNotification {
         time_zone: None,
         held: None,
         attempt: AttemptId::new(n),
+        campaign: None,
+        price: None,
     }
 }
 

@@ -180,6 +180,7 @@ async fn the_steps_of_a_route_are_on_the_line() {
         call,
         wait: Duration::from_secs(300),
         despite_stop: false,
+        price: None,
     };
     let plan = CallPlan {
         confirm: Confirm::Digit,

@@ -18,9 +18,9 @@ pub(in crate::backend) async fn ask<S: Session>(
     // Two processes may be asked at once with one key: the second waits for the first.
     let sql = format!(
         "INSERT INTO notifications (id, created_at, token, idempotency_key, request_hash, purpose, on_unknown, \
-         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, route, email, subject, html, state) \
+         sender, account, \"to\", to_hash, body, segments, reference, deadline, time_zone, route, email, subject, html, campaign, state) \
          VALUES ($1, {now}, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14{time}, $15{text}, $16{text}, \
-         $17{text}, $18{text}, $19{text}, 'open') \
+         $17{text}, $18{text}, $19{text}, $20{text}, 'open') \
          ON CONFLICT (token, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING"
     );
     let kept = session.execute(
@@ -45,6 +45,7 @@ pub(in crate::backend) async fn ask<S: Session>(
             new.mail.as_ref().and_then(|mail| mail.to.as_deref()),
             new.mail.as_ref().map(|mail| mail.subject.as_str()),
             new.mail.as_ref().and_then(|mail| mail.html.as_deref()),
+            new.campaign.as_deref(),
         ],
     );
     if kept.await? == 0 {
@@ -60,9 +61,10 @@ pub(in crate::backend) async fn ask<S: Session>(
     }
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at, held, {}) \
+         deadline, state, due_at, held, campaign, price, {}) \
          VALUES ($1, $2, 1, {now}, $3, $4, $5, $6, $7, $8, $9{time}, 'due', coalesce($10{time}, {now}), $11{text}, \
-         $12, $13{text}, $14{text}, $15{text}, CASE WHEN $16 > 0 THEN $16 END, CASE WHEN $17 > 0 THEN $17 END)",
+         $12{text}, CASE WHEN $13 >= 0 THEN $13 END, $14, $15{text}, $16{text}, $17{text}, CASE WHEN $18 > 0 THEN $18 END, \
+         CASE WHEN $19 > 0 THEN $19 END)",
         calls::COLUMNS,
         text = S::TEXT,
     );
@@ -83,6 +85,8 @@ pub(in crate::backend) async fn ask<S: Session>(
                 new.deadline,
                 until,
                 gate,
+                new.campaign.as_deref(),
+                price(new.price),
                 new.channel.as_str(),
                 call.map(|call| call.confirm.as_str()),
                 call.and_then(|call| call.language.as_deref()),
@@ -98,10 +102,15 @@ pub(in crate::backend) async fn ask<S: Session>(
     Ok(Asked::Kept)
 }
 
+/// A price as a parameter: negative where there is none.
+pub(super) fn price(price: Option<u64>) -> i64 {
+    price.map_or(-1, |price| i64::try_from(price).unwrap_or(i64::MAX))
+}
+
 fn columns<S: Session>() -> String {
     let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
     format!(
-        "id, purpose, on_unknown, sender, account, \"to\", email, segments, reference, time_zone, route, state, reason, {times}"
+        "id, purpose, on_unknown, sender, account, \"to\", email, segments, reference, time_zone, route, campaign, state, reason, {times}"
     )
 }
 
@@ -121,6 +130,7 @@ fn notification(row: &Cells) -> Result<Notification, sqlx::Error> {
         deadline: time("deadline")?,
         time_zone: row.optional("time_zone")?,
         route: row.optional("route")?,
+        campaign: row.optional("campaign")?,
         state: row.parsed("state", NotificationState::parse)?,
         reason: row.optional("reason")?,
         settled_at: row.time("settled_at")?,
@@ -205,6 +215,9 @@ pub(in crate::backend) async fn list<S: Session>(
     if let Some(route) = &search.route {
         add(&mut sql, "route = ?", route.as_str().into());
     }
+    if let Some(campaign) = &search.campaign {
+        add(&mut sql, "campaign = ?", campaign.as_str().into());
+    }
     if let Some((at, id)) = &search.after {
         add(&mut sql, &format!("created_at <= ?{}", S::TIME), (*at).into());
         add(
@@ -220,7 +233,12 @@ pub(in crate::backend) async fn list<S: Session>(
 
 /// The number of the parameter that holds the time of the place after which a page begins.
 fn bound_len(search: &NotificationSearch) -> usize {
-    let filters = [search.state.is_some(), search.reference.is_some(), search.route.is_some()];
+    let filters = [
+        search.state.is_some(),
+        search.reference.is_some(),
+        search.route.is_some(),
+        search.campaign.is_some(),
+    ];
     1 + filters.into_iter().filter(|is_set| *is_set).count()
 }
 

@@ -266,9 +266,10 @@ async fn plan_again<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at, step, despite_stop, {reach}) SELECT $2, notification, (SELECT max(o.number) + 1 \
+         deadline, state, due_at, step, despite_stop, price, campaign, {reach}) SELECT $2, notification, (SELECT max(o.number) + 1 \
          FROM attempts AS o WHERE o.notification = attempts.notification), {now}, sender, account, \
-         pace, to_hash, units, priority, deadline, 'due', {now}, step, despite_stop, {reach} FROM attempts WHERE id = $1",
+         pace, to_hash, units, priority, deadline, 'due', {now}, step, despite_stop, price, campaign, {reach} \
+         FROM attempts WHERE id = $1",
         now = S::NOW,
         reach = calls::COLUMNS
     );

@@ -88,7 +88,7 @@ async fn in_writing<S: Session>(
 }
 
 /// Lets go on what a gate holds that is open now.
-async fn release<S: Session>(
+pub(super) async fn release<S: Session>(
     session: &mut S,
     condition: &str,
     param: &str,

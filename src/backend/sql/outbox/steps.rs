@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ask::price;
 use super::{attempt_id, calls, conclude, purpose, settle};
 use crate::backend::outbox::{Concluded, NewNotification, NewRoute, OverStep, Settled, StepRow};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
@@ -24,9 +25,9 @@ pub(super) async fn plan<S: Session>(
 ) -> Result<(), sqlx::Error> {
     let sql = format!(
         "INSERT INTO steps (notification, number, sender, account, pace, to_hash, units, wait_s, despite_stop, state, \
-         begun_at, {}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 > 0, CASE WHEN $2 = 1 THEN 'begun' ELSE 'waiting' END, \
+         begun_at, {}, price) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9 > 0, CASE WHEN $2 = 1 THEN 'begun' ELSE 'waiting' END, \
          CASE WHEN $2 = 1 THEN {} END, $10, $11{text}, $12{text}, $13{text}, CASE WHEN $14 > 0 THEN $14 END, \
-         CASE WHEN $15 > 0 THEN $15 END)",
+         CASE WHEN $15 > 0 THEN $15 END, CASE WHEN $16 >= 0 THEN $16 END)",
         calls::COLUMNS,
         S::NOW,
         text = S::TEXT,
@@ -49,6 +50,7 @@ pub(super) async fn plan<S: Session>(
             call.and_then(|call| call.voice.as_deref()),
             call.map_or(0, |call| call.timeout_s),
             call.map_or(0, |call| call.time_limit_s),
+            price(step.price),
         ];
         session.execute(&sql, params).await?;
     }
@@ -158,11 +160,11 @@ async fn begin<S: Session>(
     session.execute(sql, params![notification, number]).await?;
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
-         deadline, state, due_at, step, despite_stop, {columns}) \
+         deadline, state, due_at, step, despite_stop, price, campaign, {columns}) \
          SELECT $3, notification, (SELECT max(a.number) + 1 FROM attempts AS a WHERE a.notification = $1), {now}, sender, \
          account, pace, to_hash, units, (SELECT max(a.priority) FROM attempts AS a WHERE a.notification = $1), \
-         (SELECT n.deadline FROM notifications AS n WHERE n.id = $1), 'due', {now}, number, despite_stop, {columns} \
-         FROM steps WHERE notification = $1 AND number = $2",
+         (SELECT n.deadline FROM notifications AS n WHERE n.id = $1), 'due', {now}, number, despite_stop, price, \
+         (SELECT n.campaign FROM notifications AS n WHERE n.id = $1), {columns} FROM steps WHERE notification = $1 AND number = $2",
         now = S::NOW,
         columns = calls::COLUMNS,
     );

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::campaigns::{self, money};
 use super::suppressions::in_force;
 use super::{attempt_id, calls, conclude, lock_notifications, purpose};
 use crate::backend::outbox::{
@@ -34,6 +35,7 @@ pub(in crate::backend) async fn write<S: Session>(
     gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
 ) -> Result<Vec<Written>, sqlx::Error> {
     let all: Vec<String> = ask.claims.iter().map(|claim| claim.id.to_string()).collect();
+    let mut campaigns = campaigns::lock_all(session, &all).await?;
     let notifications = lock_notifications(session, &all, S::FOR_SHARE).await?;
     let rows = lock_attempts(session, &all, ask).await?;
     let senders = lock_senders(session, &rows).await?;
@@ -42,8 +44,8 @@ pub(in crate::backend) async fn write<S: Session>(
     let held = held.map(|row| row.optional("held")).transpose()?.flatten();
     let now = session.now().await?;
     let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
-    let mut recipients = recipients(session, &rows, now).await?;
-    let mut today = today(session, now).await?;
+    let mut recipients = recent(session, texts(&rows, "to_hash")?, now).await?;
+    let mut today = today(session, &day(now)).await?;
     open_calls(session, &mut accounts, &rows, &ask.lines, now).await?;
     let mut permits = BTreeMap::new();
     let mut outcomes: BTreeMap<(AttemptId, Timestamp), Written> = BTreeMap::new();
@@ -55,6 +57,12 @@ pub(in crate::backend) async fn write<S: Session>(
         let sender = senders.get(&row.text("sender")?).copied().unwrap_or_default();
         let to_hash = row.text("to_hash")?;
         let send_at = row.time("send_at")?.ok_or_else(|| malformed("send_at"))?;
+        let price =
+            money(row, "price")?.filter(|_| row.number("tries").is_ok_and(|tries| tries == 0));
+        let mut campaign = match row.optional("campaign")? {
+            Some(campaign) => campaigns.get_mut(&campaign),
+            None => None,
+        };
         let (call, recent) = (calls::plan(row)?, recipients.entry(to_hash.clone()).or_default());
         let calls = call.as_ref().map(|_| KnownCalls {
             recent: recent.calls.clone(),
@@ -71,12 +79,15 @@ pub(in crate::backend) async fn write<S: Session>(
             recent: recent.all.clone(),
             calls,
             today,
+            campaign_pause: campaign.as_ref().map_or(Pause::None, |it| it.pause()),
+            is_over_cap: campaign.as_ref().is_some_and(|it| it.is_over(price.unwrap_or(0))),
             sender_pause: sender,
             account_pause: account.pause,
             deployment_pause: pause(held.as_deref(), None),
         };
-        let is_open =
-            row.parsed("notification_state", NotificationState::parse)? == NotificationState::Open;
+        let is_open = row.parsed("notification_state", NotificationState::parse)?
+            == NotificationState::Open
+            && !campaign.as_ref().is_some_and(|it| it.is_cancelled());
         let gated = match is_open {
             true => gates(&known, now),
             false => Gated::Refuse { gate: "cancelled" },
@@ -96,6 +107,9 @@ pub(in crate::backend) async fn write<S: Session>(
                 if row.number("tries")? == 0 {
                     account.sent += 1;
                     today += 1;
+                }
+                if let (Some(campaign), Some(price)) = (&mut campaign, price) {
+                    campaign.spend(price);
                 }
                 recent.all.insert(0, now);
                 if let Some(call) = &call {
@@ -125,6 +139,7 @@ pub(in crate::backend) async fn write<S: Session>(
     let mut statements = committing::<S>(&writing, now, ask.lease);
     statements.extend(calls::permitting::<S>(&permits));
     statements.extend(counting(&accounts, now));
+    statements.extend(campaigns::spending(&campaigns));
     session.execute_all(statements).await?;
     let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
     conclude(session, &ended).await?;
@@ -228,7 +243,7 @@ async fn lock_attempts<S: Session>(
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
         "SELECT a.id, a.notification, a.sender, a.account, a.to_hash, a.tries, a.throttled, a.despite_stop, \
-         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.subject, \
+         a.campaign, a.price, CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.subject, \
          n.html, n.purpose, n.time_zone, {}, \
          n.state AS notification_state, {times} FROM attempts AS a JOIN notifications AS n ON n.id = a.notification \
          WHERE {} AND a.state = 'claimed' AND a.holder = $2 ORDER BY a.id{lock}",
@@ -282,15 +297,15 @@ async fn lock_senders<S: Session>(
 
 /// When a recipient was reached in the last hour, the newest first.
 #[derive(Default)]
-struct Recent {
-    all: Vec<Timestamp>,
+pub(super) struct Recent {
+    pub(super) all: Vec<Timestamp>,
     calls: Vec<Timestamp>,
 }
 
 /// When these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
-async fn recipients<S: Session>(
+pub(super) async fn recent<S: Session>(
     session: &mut S,
-    rows: &[Cells],
+    to_hashes: Vec<String>,
     now: Timestamp,
 ) -> Result<BTreeMap<String, Recent>, sqlx::Error> {
     let sql = format!(
@@ -302,7 +317,7 @@ async fn recipients<S: Session>(
     );
     let since = now.before(RECIPIENT_WINDOW);
     let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
-    for row in session.rows(&sql, params![texts(rows, "to_hash")?, since]).await? {
+    for row in session.rows(&sql, params![to_hashes, since]).await? {
         let at = row.time("written_at")?.ok_or_else(|| malformed("written_at"))?;
         let of = recent.entry(row.text("to_hash")?).or_default();
         of.all.push(at);
@@ -313,13 +328,14 @@ async fn recipients<S: Session>(
     Ok(recent)
 }
 
-fn day(now: Timestamp) -> String {
+pub(super) fn day(now: Timestamp) -> String {
     now.to_string()[..10].to_owned()
 }
 
-async fn today<S: Session>(session: &mut S, now: Timestamp) -> Result<u64, sqlx::Error> {
+/// What the deployment has sent on a day.
+pub(super) async fn today<S: Session>(session: &mut S, day: &str) -> Result<u64, sqlx::Error> {
     let sql = "SELECT CAST(sum(day_count) AS bigint) AS sent FROM sending_accounts WHERE day = $1";
-    session.row(sql, params![day(now)]).await?.map_or(Ok(0), |row| row.count("sent"))
+    session.row(sql, params![day]).await?.map_or(Ok(0), |row| row.count("sent"))
 }
 
 fn counting(

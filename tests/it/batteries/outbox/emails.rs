@@ -36,6 +36,7 @@ fn then_a_message(n: u128) -> NewNotification {
         call: None,
         wait: HOUR,
         despite_stop: false,
+        price: None,
     };
     let steps = vec![step(Channel::Email, SENDGRID), step(Channel::Message, ACCOUNT)];
     let mut by_route = email(n);

@@ -11,9 +11,10 @@ use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge, stop};
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 23] = [
     "attempt_sids",
     "attempts",
+    "campaigns",
     "changes",
     "copies",
     "events",
@@ -22,9 +23,11 @@ const TABLES: [&str; 20] = [
     "forward_given_up",
     "forward_waiting",
     "forwards",
+    "invalid_rows",
     "notifications",
     "outbox",
     "paces",
+    "recipients",
     "retention",
     "senders",
     "sending_accounts",

@@ -30,6 +30,7 @@ fn by_route(n: u128) -> NewNotification {
         call,
         wait: Duration::from_secs(1),
         despite_stop: false,
+        price: None,
     };
     let steps = vec![step("shop", "shop", None), step("calls", CALLS, Some(call))];
     NewNotification { route: Some(NewRoute { name: "urgent".to_owned(), steps }), ..new(n) }

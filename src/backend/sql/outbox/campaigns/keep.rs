@@ -1,0 +1,128 @@
+//! What becomes of a campaign by itself: it stops when it goes badly, what it had planned is cancelled with it, and it is
+//! finished once each recipient has an outcome.
+
+use super::{frozen, hold, lock, run};
+use crate::backend::outbox::{CampaignState, Kept, OpenCampaign};
+use crate::backend::sql::outbox::ask;
+use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::clock::Timestamp;
+use crate::dispatch::campaign::brake::{self, Outcomes, WINDOW};
+use crate::dispatch::suppression::Source;
+use crate::labels::Label as _;
+
+/// Most campaigns that are worked on at a time; the oldest come first.
+const AT_ONCE: u32 = 100;
+/// Most notifications of one transaction that are cancelled with their campaign.
+const CANCELLED_AT_ONCE: u32 = 50;
+/// Behind every notification.
+const END: &str = "~";
+
+/// The campaigns that run, or are cancelled and not over.
+pub(in crate::backend) async fn open<S: Session>(
+    session: &mut S,
+) -> Result<Vec<OpenCampaign>, sqlx::Error> {
+    let sql = format!(
+        "SELECT id, state, sender FROM campaigns WHERE finished_at IS NULL AND state IN ('running', 'cancelled') \
+         ORDER BY id LIMIT {AT_ONCE}"
+    );
+    let open = |row: &Cells| {
+        Ok(OpenCampaign {
+            id: row.text("id")?,
+            state: row.parsed("state", CampaignState::parse)?,
+            sender: row.text("sender")?,
+        })
+    };
+    session.rows(&sql, params![]).await?.iter().map(open).collect()
+}
+
+/// Stops a campaign whose last outcomes say that it must, and finishes one whose recipients all have an outcome.
+pub(in crate::backend) async fn keep<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<Kept, sqlx::Error> {
+    match lock(session, id).await? {
+        Some(CampaignState::Running) => {
+            let outcomes = outcomes(session, id).await?;
+            if let Some(why) = brake::judge(&outcomes) {
+                let sql = "UPDATE campaigns SET state = 'stopped', reason = $2, evidence = $3 WHERE id = $1";
+                let params = params![id, why.as_str(), frozen::evidence(&outcomes)];
+                session.execute(sql, params).await?;
+                hold(session, id).await?;
+                return Ok(Kept::Stopped(why, outcomes));
+            }
+            finish(session, id, "state = 'finished', ").await
+        }
+        Some(CampaignState::Cancelled) => finish(session, id, "").await,
+        _ => Ok(Kept::Open),
+    }
+}
+
+/// What came of the last recipients that were sent something and have an outcome, since a person has let the campaign go on.
+async fn outcomes<S: Session>(session: &mut S, id: &str) -> Result<Outcomes, sqlx::Error> {
+    let from = format!("SELECT {} FROM campaigns WHERE id = $1", S::time("judged_from"));
+    let row = session.row(&from, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let from = row.time("judged_from")?.unwrap_or_else(|| Timestamp::from_micros(0));
+    let own = Source::ALL.into_iter().filter(|source| source.is_told_by_recipient());
+    let own = own.map(|source| format!("'{}'", source.as_str())).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT count(*) AS outcomes, \
+         coalesce(sum(CASE WHEN state = 'failed' THEN 1 ELSE 0 END), 0) AS failed, \
+         coalesce(sum(CASE WHEN EXISTS (SELECT 1 FROM suppressions AS s WHERE s.to_hash = last.to_hash AND s.stop \
+         AND s.source IN ({own}) AND s.at >= last.created_at) THEN 1 ELSE 0 END), 0) AS opted_out, \
+         coalesce(sum(CASE WHEN EXISTS (SELECT 1 FROM attempts AS a WHERE a.notification = last.id AND a.state = 'failed' \
+         AND a.reason IN ('30007', '30450')) THEN 1 ELSE 0 END), 0) AS filtered \
+         FROM (SELECT id, state, to_hash, created_at FROM notifications WHERE campaign = $1 AND settled_at > $2{} \
+         AND state IN ('confirmed', 'failed', 'unconfirmed', 'unknown') ORDER BY settled_at DESC LIMIT {WINDOW}) AS last",
+        S::TIME
+    );
+    let row = session.row(&sql, params![id, from]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let count = |column| u32::try_from(row.count(column)?).map_err(|_| malformed(column));
+    Ok(Outcomes {
+        of: count("outcomes")?,
+        failed: count("failed")?,
+        opted_out: count("opted_out")?,
+        filtered: count("filtered")?,
+    })
+}
+
+async fn finish<S: Session>(session: &mut S, id: &str, state: &str) -> Result<Kept, sqlx::Error> {
+    let sql = format!(
+        "UPDATE campaigns SET {state}finished_at = {} WHERE id = $1 AND finished_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM notifications AS n WHERE n.campaign = $1 AND n.settled_at IS NULL) \
+         AND (state = 'cancelled' AND swept = '{END}' OR state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM recipients AS r \
+         WHERE r.campaign = $1 AND r.state = 'waiting'))",
+        S::NOW
+    );
+    let finished = session.execute(&sql, params![id]).await? > 0;
+    Ok(if finished { Kept::Finished } else { Kept::Open })
+}
+
+/// Cancels a page of the notifications of a cancelled campaign, and returns whether there may be more. In the order of their
+/// ids, each once: what begins later is not let into writing.
+pub(in crate::backend) async fn sweep<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<bool, sqlx::Error> {
+    if lock(session, id).await? != Some(CampaignState::Cancelled) {
+        return Ok(false);
+    }
+    let sql = "SELECT swept FROM campaigns WHERE id = $1";
+    let row = session.row(sql, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let swept = row.text("swept")?;
+    if swept == END {
+        return Ok(false);
+    }
+    let sql = format!(
+        "SELECT id FROM notifications WHERE campaign = $1 AND settled_at IS NULL AND id > $2 ORDER BY id \
+         LIMIT {CANCELLED_AT_ONCE}"
+    );
+    let rows = session.rows(&sql, params![id, swept]).await?;
+    let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
+    for notification in &ids {
+        ask::cancel(session, notification).await?;
+    }
+    let more = ids.len() == CANCELLED_AT_ONCE as usize;
+    let last = ids.last().filter(|_| more).map_or(END, String::as_str);
+    run::set(session, "swept = $2", params![id, last]).await?;
+    Ok(more)
+}
