@@ -51,7 +51,7 @@ COMMENT ON COLUMN campaigns.reason IS 'Why it has stopped itself';
 COMMENT ON COLUMN campaigns.evidence IS 'What it has stopped itself for, as JSON';
 COMMENT ON COLUMN campaigns.judged_from IS 'Outcomes before this do not stop it: a person has resumed it';
 COMMENT ON COLUMN campaigns.trial_until IS 'When it goes on beyond its first recipients, if too few of them have an outcome before';
-COMMENT ON COLUMN campaigns.swept IS 'The last notification that was cancelled with it; ~ once all are';
+COMMENT ON COLUMN campaigns.swept IS 'The last notification that was cancelled with it; ~ once all are, and all recipients that waited';
 
 CREATE TABLE recipients (
     campaign     text COLLATE "C" NOT NULL REFERENCES campaigns ON DELETE CASCADE,
@@ -72,6 +72,7 @@ CREATE TABLE recipients (
     reason       text COLLATE "C",
     notification text COLLATE "C",
     settled_at   timestamptz,
+    treated      boolean NOT NULL DEFAULT false,
     PRIMARY KEY (campaign, number),
     CHECK ((state = 'handed_over') = (notification IS NOT NULL)),
     CHECK (state <> 'waiting' OR "to" IS NOT NULL AND body IS NOT NULL)
@@ -79,6 +80,7 @@ CREATE TABLE recipients (
 CREATE UNIQUE INDEX recipients_address ON recipients (to_hash, campaign);
 CREATE INDEX recipients_email ON recipients (email_hash) WHERE email_hash IS NOT NULL;
 CREATE INDEX recipients_waiting ON recipients (campaign, due_at, number) WHERE state = 'waiting';
+CREATE INDEX recipients_untreated ON recipients (settled_at) WHERE state IN ('refused', 'expired', 'cancelled') AND NOT treated;
 COMMENT ON TABLE recipients IS 'Who a campaign is to reach, each once; what is sent is with the notification once there is one';
 COMMENT ON COLUMN recipients.number IS 'The line of the list';
 COMMENT ON COLUMN recipients.key IS 'The application''s own name for it';
@@ -86,6 +88,7 @@ COMMENT ON COLUMN recipients.costs IS 'For each step its units and its price, in
 COMMENT ON COLUMN recipients.due_at IS 'When it is handed over at the earliest';
 COMMENT ON COLUMN recipients.held IS 'The gate that said not now, until due_at';
 COMMENT ON COLUMN recipients.reason IS 'The gate that said never';
+COMMENT ON COLUMN recipients.treated IS 'Whether [privacy] was applied to one that ended before it was handed over';
 
 CREATE TABLE invalid_rows (
     campaign text COLLATE "C" NOT NULL REFERENCES campaigns ON DELETE CASCADE,

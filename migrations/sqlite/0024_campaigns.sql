@@ -7,7 +7,8 @@
 -- invalid: rows of the list that cannot be sent to; handed_over: recipients that have become notifications; reason:
 -- why it has stopped itself; evidence: what it has stopped itself for, as JSON; judged_from: outcomes before this do
 -- not stop it: a person has resumed it; trial_until: when it goes on beyond its first recipients, if too few of them
--- have an outcome before; swept: the last notification that was cancelled with it; ~ once all are.
+-- have an outcome before; swept: the last notification that was cancelled with it; ~ once all are,
+-- and all recipients that waited.
 CREATE TABLE campaigns (
     id           TEXT PRIMARY KEY,
     created_at   TEXT NOT NULL,
@@ -48,7 +49,8 @@ CREATE INDEX campaigns_open ON campaigns (id) WHERE finished_at IS NULL;
 
 -- number: the line of the list; key: the application's own name for it; costs: for each step its units and its price,
 -- in millionths of the currency, as JSON; due_at: when it is handed over at the earliest; held: the gate that said
--- not now, until due_at; reason: the gate that said never.
+-- not now, until due_at; reason: the gate that said never; treated: whether [privacy] was
+-- applied to one that ended before it was handed over.
 CREATE TABLE recipients (
     campaign     TEXT NOT NULL REFERENCES campaigns ON DELETE CASCADE,
     number       INTEGER NOT NULL CHECK (number > 0),
@@ -68,6 +70,7 @@ CREATE TABLE recipients (
     reason       TEXT,
     notification TEXT,
     settled_at   TEXT,
+    treated      INTEGER NOT NULL DEFAULT 0 CHECK (treated IN (0, 1)),
     PRIMARY KEY (campaign, number),
     CHECK ((state = 'handed_over') = (notification IS NOT NULL)),
     CHECK (state <> 'waiting' OR "to" IS NOT NULL AND body IS NOT NULL)
@@ -75,6 +78,7 @@ CREATE TABLE recipients (
 CREATE UNIQUE INDEX recipients_address ON recipients (to_hash, campaign);
 CREATE INDEX recipients_email ON recipients (email_hash) WHERE email_hash IS NOT NULL;
 CREATE INDEX recipients_waiting ON recipients (campaign, due_at, number) WHERE state = 'waiting';
+CREATE INDEX recipients_untreated ON recipients (settled_at) WHERE state IN ('refused', 'expired', 'cancelled') AND NOT treated;
 
 -- Rows of the list of a campaign that cannot be sent to, and why; not what they said.
 CREATE TABLE invalid_rows (

@@ -120,7 +120,7 @@ mod tests {
         ("0021_open_conferences", 0x55642f88_7f32ad4b, 0xcb2e6ea2_da1d1da6),
         ("0022_emails", 0x8049e0b7_3e587323, 0x328a114a_0d91675f),
         ("0023_sent_emails", 0xd872d953_30135cd6, 0x33f593b2_ecab7c55),
-        ("0024_campaigns", 0x005e9c12_b89ef6d0, 0xf5e1fa51_fec03ebd),
+        ("0024_campaigns", 0x077644b0_111c4a2c, 0xea3f7dcd_641852ba),
     ];
 
     #[test]

@@ -16,6 +16,12 @@ labels! {
         SendingAccounts = "sending_accounts",
         /// Who must not be reached.
         Suppressions = "suppressions",
+        /// What was asked for at once.
+        Campaigns = "campaigns",
+        /// Who is to be reached by it.
+        Recipients = "recipients",
+        /// What of its list cannot be sent to.
+        InvalidRows = "invalid_rows",
         /// What was asked for.
         Notifications = "notifications",
         /// The steps of what goes by a route.
@@ -31,7 +37,19 @@ impl OutboxTable {
     /// Whether the target must have each of its rows. The other tables go on by themselves.
     #[must_use]
     pub fn is_compared(self) -> bool {
-        matches!(self, Self::Suppressions | Self::Notifications | Self::Steps | Self::Attempts)
+        match self {
+            Self::Suppressions
+            | Self::Campaigns
+            | Self::Recipients
+            | Self::Notifications
+            | Self::Steps
+            | Self::Attempts => true,
+            Self::Paces
+            | Self::Senders
+            | Self::SendingAccounts
+            | Self::InvalidRows
+            | Self::AttemptSids => false,
+        }
     }
 }
 

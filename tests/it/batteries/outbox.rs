@@ -783,7 +783,7 @@ async fn is_kept(outbox: &Outbox, n: u128) -> bool {
     outbox.find(&format!("ntf_{n}")).await.expect("the store").is_some()
 }
 
-async fn execute(store: &Store, sql: &str) {
+pub(super) async fn execute(store: &Store, sql: &str) {
     match &store._home {
         (Some(directory), ..) => {
             let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
@@ -858,6 +858,20 @@ async fn what_is_settled_is_kept_as_privacy_says(store: Store) {
     assert_eq!(purge(&store, &selection, Mode::Delete).await.notifications, 1);
 }
 
+/// Deletes a page of what is older.
+pub(super) async fn retain(store: &Store, cutoff: Timestamp) {
+    match &store._home {
+        (_, Some(server), _) => {
+            let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
+            postgres::Retention::of_events(pool).step(cutoff).await.expect("the store");
+        }
+        (.., Some(sink)) => {
+            sqlite::Retention::of_events(sink).step(cutoff).await.expect("the store");
+        }
+        _ => unreachable!("a store is one of the two"),
+    }
+}
+
 async fn what_was_sent_goes_when_it_is_old(store: Store) {
     let outbox = &store.outbox;
     for n in 1..5 {
@@ -874,16 +888,7 @@ async fn what_was_sent_goes_when_it_is_old(store: Store) {
         format!("UPDATE notifications SET created_at = '{at}' WHERE id IN ('ntf_1', 'ntf_4')");
     execute(&store, &asked).await;
     let cutoff = Timestamp::parse_rfc3339("2021-01-01T00:00:00Z").expect("a time");
-    match &store._home {
-        (_, Some(server), _) => {
-            let pool = postgres::Postgres::new(&server.url()).expect("a good URL");
-            postgres::Retention::of_events(pool).step(cutoff).await.expect("the store");
-        }
-        (.., Some(sink)) => {
-            sqlite::Retention::of_events(sink).step(cutoff).await.expect("the store");
-        }
-        _ => unreachable!("a store is one of the two"),
-    }
+    retain(&store, cutoff).await;
     assert!(!is_kept(outbox, 1).await);
     assert!(is_kept(outbox, 2).await, "the key of a request is good for 7 days");
     assert!(is_kept(outbox, 3).await && is_kept(outbox, 4).await);

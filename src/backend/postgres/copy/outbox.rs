@@ -26,6 +26,25 @@ fn put(table: OutboxTable) -> String {
             "INSERT INTO paces SELECT row.* FROM {rows} ON CONFLICT (name) \
              DO UPDATE SET free_at = greatest(paces.free_at, excluded.free_at)"
         ),
+        OutboxTable::InvalidRows => {
+            all("EXISTS (SELECT 1 FROM campaigns AS c WHERE c.id = row.campaign)")
+        }
+        // The source may have run since it was copied before: what it has handed over must not be handed over here again.
+        OutboxTable::Campaigns => format!(
+            "INSERT INTO campaigns SELECT row.* FROM {rows} ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
+             deadline = excluded.deadline, spent = excluded.spent, recipients = excluded.recipients, \
+             doubles = excluded.doubles, invalid = excluded.invalid, handed_over = excluded.handed_over, \
+             reason = excluded.reason, evidence = excluded.evidence, started_at = excluded.started_at, \
+             judged_from = excluded.judged_from, trial_until = excluded.trial_until, trial_over = excluded.trial_over, \
+             swept = excluded.swept, finished_at = excluded.finished_at WHERE EXISTS (SELECT 1 FROM outbox WHERE held = '{COPIED}')"
+        ),
+        OutboxTable::Recipients => format!(
+            "INSERT INTO recipients SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM campaigns AS c \
+             WHERE c.id = row.campaign) ON CONFLICT (campaign, number) DO UPDATE SET state = excluded.state, \
+             \"to\" = excluded.\"to\", email = excluded.email, body = excluded.body, subject = excluded.subject, \
+             html = excluded.html, due_at = excluded.due_at, held = excluded.held, reason = excluded.reason, \
+             notification = excluded.notification, settled_at = excluded.settled_at WHERE recipients.state = 'waiting'"
+        ),
         // Retention may have deleted a notification, or the target has one of its own by the same key.
         OutboxTable::Steps | OutboxTable::Attempts => {
             all("EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification)")
@@ -61,6 +80,14 @@ fn missing(table: OutboxTable) -> Option<String> {
         OutboxTable::Steps => {
             "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
              AND NOT EXISTS (SELECT 1 FROM steps AS there WHERE there.notification = row.notification \
+             AND there.number = row.number)"
+                .to_owned()
+        }
+        OutboxTable::Campaigns => {
+            "NOT EXISTS (SELECT 1 FROM campaigns AS there WHERE there.id = row.id)".to_owned()
+        }
+        OutboxTable::Recipients => {
+            "NOT EXISTS (SELECT 1 FROM recipients AS there WHERE there.campaign = row.campaign \
              AND there.number = row.number)"
                 .to_owned()
         }

@@ -1,10 +1,11 @@
 //! Campaigns, in a transaction of either database. [`plan`] keeps what a list says; [`run`] starts, pauses, resumes and
 //! cancels; [`hand_over`] makes notifications of recipients shortly before their turn; [`keep`] stops what must be stopped
-//! and finishes what is over; [`look`] is for who asks how it goes.
+//! and finishes what is over; [`look`] is for who asks how it goes; [`forget`] deletes.
 //!
 //! The row of a campaign is locked before notifications and attempts: by what changes where it stands, by what hands over,
 //! and by commits to writing, so that after a pause none of its attempts enters writing.
 
+pub(in crate::backend) mod forget;
 pub(in crate::backend) mod frozen;
 pub(in crate::backend) mod hand_over;
 pub(in crate::backend) mod keep;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ask::cancel;
+use super::campaigns;
 use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::sql::session::{Cells, Param, Session, params};
 use crate::clock::Timestamp;
@@ -42,6 +43,7 @@ pub(in crate::backend) async fn purge<S: Session>(
     if mode == Mode::Delete && after.is_empty() && !selection.addresses.is_empty() {
         let sql = format!("UPDATE suppressions SET \"to\" = NULL WHERE {}", S::among("\"to\"", 1));
         session.execute(&sql, params![selection.addresses.clone()]).await?;
+        campaigns::forget::person(session, selection).await?;
     }
     let last = rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize);
     let last = last.map(|row| row.text("id")).transpose()?;
@@ -122,7 +124,7 @@ pub(in crate::backend) async fn expire<S: Session>(
             deleted += delete(session, &ids).await?;
         }
     }
-    Ok(deleted)
+    Ok(deleted + campaigns::forget::expire(session, cutoff).await?)
 }
 
 /// Reduces a page of notifications that are settled, and of which nothing is looked for any more, to what may be kept;
@@ -145,7 +147,7 @@ pub(in crate::backend) async fn treat<S: Session>(
     for row in &rows {
         treat_one(session, privacy, row).await?;
     }
-    Ok(rows.len() as u64)
+    Ok(rows.len() as u64 + campaigns::forget::treat(session, privacy).await?)
 }
 
 async fn treat_one<S: Session>(

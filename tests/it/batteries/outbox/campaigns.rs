@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use offhook::backend::Outbox;
 use offhook::backend::outbox::{
     CampaignOutcome, CampaignState, CampaignStep, Gated, HandOverAsk, HandedOver, Kept, Known,
-    NewCampaign, NewRecipient, Outcome, RecipientOutcome, Started, StepCost, Written,
+    NewCampaign, NewNotification, NewRecipient, Outcome, RecipientOutcome, Started, StepCost,
+    Written,
 };
 use offhook::clock::{Clock, Timestamp};
 use offhook::dispatch::campaign::brake::{Brake, Outcomes};
 use offhook::dispatch::{Channel, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 
-use super::{ACCOUNT, HOUR, Store, accepted, answer, claim_ask, claimed, pass, write, write_ask};
+use super::{
+    ACCOUNT, HOUR, Store, accepted, answer, claim_ask, claimed, execute, pass, retain, write,
+    write_ask,
+};
 
 const ID: &str = "cmp_1";
 
@@ -69,6 +73,40 @@ async fn started(outbox: &Outbox, recipients: u64, cost_cap: Option<u64>) {
     let deadline = Clock::System.now().after(HOUR);
     let started = outbox.start_campaign(ID, recipients, deadline).await;
     assert_eq!(started, Ok(Some(Started::Running)));
+}
+
+/// A recipient with everything that a notification says of one.
+fn recipient_of(new: &NewNotification) -> NewRecipient {
+    let mail = new.mail.clone().expect("it has an email");
+    NewRecipient {
+        to: new.to.clone(),
+        to_hash: new.to_hash.clone(),
+        email_hash: Some("of-an-email".to_owned()),
+        email: mail.to,
+        text: new.body.clone(),
+        subject: Some(mail.subject),
+        html: mail.html,
+        ..recipient(1)
+    }
+}
+
+/// Leaves what a campaign has of a recipient that a gate refused.
+pub(super) async fn one_that_refuses(outbox: &Outbox, new: &NewNotification) {
+    outbox.create_campaign(&campaign(None)).await.expect("the store is there");
+    outbox.add_recipients(ID, &[recipient_of(new)]).await.expect("the store is there");
+    outbox.planned(ID, 0, 0).await.expect("the store is there");
+    let deadline = Clock::System.now().after(HOUR);
+    outbox.start_campaign(ID, 1, deadline).await.expect("the store is there");
+    let refuse = |_: &Known, _: Timestamp| Gated::Refuse { gate: "country" };
+    assert_eq!(hand_over(outbox, 9, &refuse).await.refused["country"], 1);
+}
+
+/// Leaves what another campaign has of a recipient that waits.
+pub(super) async fn a_draft(outbox: &Outbox, new: &NewNotification) {
+    let campaign = NewCampaign { id: "cmp_2".to_owned(), ..campaign(None) };
+    outbox.create_campaign(&campaign).await.expect("the store is there");
+    outbox.add_recipients("cmp_2", &[recipient_of(new)]).await.expect("the store is there");
+    outbox.planned("cmp_2", 0, 0).await.expect("the store is there");
 }
 
 async fn hand_over(
@@ -160,7 +198,9 @@ pub(super) async fn a_campaign_reaches_each_recipient_once_and_accounts_for_all(
 
     let cancelled = outbox.cancel_campaign(ID).await.expect("the store").expect("it is kept");
     assert_eq!((cancelled.state, cancelled.in_writing), (CampaignState::Cancelled, 0));
-    assert_eq!(outbox.sweep_campaign(ID).await, Ok(false));
+    assert_eq!(results(outbox).await[2].0, RecipientOutcome::Cancelled, "from now on");
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Open), "it is not swept");
+    while outbox.sweep_campaign(ID).await.expect("the store is there") {}
     assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
     let reason = |text: &str| Some(text.to_owned());
     let mut expected = [
@@ -214,6 +254,17 @@ pub(super) async fn after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_wri
     let all = results(outbox).await;
     let of = |outcome| all.iter().filter(|(it, _)| *it == outcome).count();
     assert_eq!((of(RecipientOutcome::Confirmed), of(RecipientOutcome::Cancelled)), (1, 5));
+
+    let cutoff = Timestamp::parse_rfc3339("2021-01-01T00:00:00Z").expect("a time");
+    retain(&store, cutoff).await;
+    assert_eq!(results(outbox).await.len(), 6, "it is not old");
+    execute(&store, "UPDATE campaigns SET finished_at = '2020-01-01T00:00:00.000000Z'").await;
+    // Its recipients, then itself.
+    for _ in 0..2 {
+        retain(&store, cutoff).await;
+    }
+    assert_eq!(outbox.campaign(ID).await, Ok(None));
+    assert_eq!(results(outbox).await, []);
 }
 
 pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly(store: Store) {

@@ -7,7 +7,7 @@ use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
-use super::{ACCOUNT, Store, accepted, answer, in_writing, new, of, purge, stop};
+use super::{ACCOUNT, Store, accepted, answer, campaigns, in_writing, new, of, purge, stop};
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
@@ -104,6 +104,7 @@ async fn a_message_with_all_that_comes_of_it(store: &Store) {
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
     stop(outbox, &new(1).to, &new(1).to_hash, Source::Hand).await;
     outbox.pause("shop", "by hand").await.expect("the store is there");
+    campaigns::one_that_refuses(outbox, &with_an_email()).await;
 }
 
 pub(super) async fn each_table_is_known_here(store: Store) {
@@ -129,10 +130,11 @@ pub(super) async fn after_a_purge_no_table_has_the_number_or_the_text(store: Sto
         ..Event::new(EventKey::of(&["SM1", "sent"]).expect("printable"), Kind::Message, ACCOUNT)
     };
     store.store(callback).await;
+    campaigns::a_draft(&store.outbox, &with_an_email()).await;
     let before = holding(&store, number).await;
-    assert_eq!(before, ["events", "notifications", "statuses", "suppressions"]);
+    assert_eq!(before, ["events", "notifications", "recipients", "statuses", "suppressions"]);
     for text in OF_EMAIL.into_iter().chain([&**text]) {
-        assert_eq!(holding(&store, text).await, ["notifications"]);
+        assert_eq!(holding(&store, text).await, ["notifications", "recipients"]);
     }
     assert!(holding(&store, "SM1").await.contains(&"wakes".to_owned()));
 
@@ -151,7 +153,7 @@ pub(super) async fn once_treated_no_table_has_the_number_or_the_text(store: Stor
     let treatments =
         Treatments { numbers: Treatment::Hash, bodies: Treatment::Drop, ..Treatments::default() };
     let privacy = Privacy::new(treatments, [], Some(&"k".repeat(32).into())).expect("a key");
-    assert_eq!(store.outbox.treat(&privacy).await, Ok(0), "its confirmation is awaited");
+    assert_eq!(store.outbox.treat(&privacy).await, Ok(1), "its confirmation is awaited");
     assert_eq!(holding(&store, number).await, ["notifications", "suppressions"]);
     let confirmed = Event {
         sid: Some("SM1".to_owned()),

@@ -27,6 +27,11 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     if lock(session, id).await? != Some(CampaignState::Running) {
         return Ok(HandedOver::default());
     }
+    // Nothing is planned where nothing is sent: the outbox may have been copied, and its recipients with it.
+    let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
+    if held.map(|row| row.optional("held")).transpose()?.flatten().is_some() {
+        return Ok(HandedOver::default());
+    }
     let now = session.now().await?;
     let campaign = Campaign::read(session, id).await?;
     let room = room(session, id, &campaign, asked, now).await?;
@@ -153,10 +158,10 @@ async fn room<S: Session>(
             room = room.min(left);
         }
     }
-    // What a gate holds is not about to be sent, and makes no room for itself.
+    // What a gate holds is not about to be sent, and the next steps of a route have paces of their own.
     let sql = format!(
         "SELECT count(*) AS soon FROM attempts WHERE campaign = $1 AND settled_at IS NULL \
-         AND state IN ('due', 'claimed') AND (held IS NULL OR due_at <= $2{})",
+         AND state IN ('due', 'claimed') AND step = 1 AND (held IS NULL OR due_at <= $2{})",
         S::TIME
     );
     let soon = session.row(&sql, params![id, now]).await?.map_or(Ok(0), |row| row.count("soon"))?;

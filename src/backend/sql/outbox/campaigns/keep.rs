@@ -14,6 +14,8 @@ use crate::labels::Label as _;
 const AT_ONCE: u32 = 100;
 /// Most notifications of one transaction that are cancelled with their campaign.
 const CANCELLED_AT_ONCE: u32 = 50;
+/// The same of recipients.
+const RECIPIENTS_CANCELLED_AT_ONCE: u32 = 1000;
 /// Behind every notification.
 const END: &str = "~";
 
@@ -89,16 +91,15 @@ async fn finish<S: Session>(session: &mut S, id: &str, state: &str) -> Result<Ke
     let sql = format!(
         "UPDATE campaigns SET {state}finished_at = {} WHERE id = $1 AND finished_at IS NULL \
          AND NOT EXISTS (SELECT 1 FROM notifications AS n WHERE n.campaign = $1 AND n.settled_at IS NULL) \
-         AND (state = 'cancelled' AND swept = '{END}' OR state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM recipients AS r \
-         WHERE r.campaign = $1 AND r.state = 'waiting'))",
+         AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.campaign = $1 AND r.state = 'waiting')",
         S::NOW
     );
     let finished = session.execute(&sql, params![id]).await? > 0;
     Ok(if finished { Kept::Finished } else { Kept::Open })
 }
 
-/// Cancels a page of the notifications of a cancelled campaign, and returns whether there may be more. In the order of their
-/// ids, each once: what begins later is not let into writing.
+/// Cancels a page of the notifications of a cancelled campaign, or of the recipients that wait, and returns whether there may
+/// be more. Notifications in the order of their ids, each once: what begins later is not let into writing.
 pub(in crate::backend) async fn sweep<S: Session>(
     session: &mut S,
     id: &str,
@@ -121,8 +122,25 @@ pub(in crate::backend) async fn sweep<S: Session>(
     for notification in &ids {
         ask::cancel(session, notification).await?;
     }
-    let more = ids.len() == CANCELLED_AT_ONCE as usize;
-    let last = ids.last().filter(|_| more).map_or(END, String::as_str);
-    run::set(session, "swept = $2", params![id, last]).await?;
+    if let Some(last) = ids.last() {
+        run::set(session, "swept = $2", params![id, last.as_str()]).await?;
+        return Ok(true);
+    }
+    let waited = cancel_waiting(session, id).await?;
+    let more = waited == u64::from(RECIPIENTS_CANCELLED_AT_ONCE);
+    if !more {
+        run::set(session, "swept = $2", params![id, END]).await?;
+    }
     Ok(more)
+}
+
+/// What was to be sent to them is not kept.
+async fn cancel_waiting<S: Session>(session: &mut S, id: &str) -> Result<u64, sqlx::Error> {
+    let sql = format!(
+        "UPDATE recipients SET state = 'cancelled', reason = 'cancelled', held = NULL, body = NULL, subject = NULL, \
+         html = NULL, settled_at = {} WHERE campaign = $1 AND number IN (SELECT number FROM recipients WHERE campaign = $1 \
+         AND state = 'waiting' ORDER BY due_at, number LIMIT {RECIPIENTS_CANCELLED_AT_ONCE})",
+        S::NOW
+    );
+    session.execute(&sql, params![id]).await
 }

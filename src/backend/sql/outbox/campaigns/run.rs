@@ -77,18 +77,10 @@ pub(in crate::backend) async fn cancel<S: Session>(
 ) -> Result<Option<CampaignOutcome>, sqlx::Error> {
     use CampaignState as C;
     let Some(state) = lock(session, id).await? else { return Ok(None) };
-    match state {
-        C::Planning | C::Cancelled | C::Finished => {
-            return unchanged(session, id, state).await.map(Some);
-        }
-        C::Draft => {
-            let over = format!("state = 'cancelled', swept = '~', finished_at = {}", S::NOW);
-            set(session, &over, params![id]).await?;
-        }
-        C::Running | C::Paused | C::Stopped => {
-            set(session, "state = 'cancelled'", params![id]).await?
-        }
+    if matches!(state, C::Planning | C::Cancelled | C::Finished) {
+        return unchanged(session, id, state).await.map(Some);
     }
+    set(session, "state = 'cancelled'", params![id]).await?;
     let in_writing = in_writing(session, id).await?;
     Ok(Some(CampaignOutcome { state: C::Cancelled, changed: true, in_writing }))
 }
