@@ -45,7 +45,7 @@ impl Request {
                 subject: &mail.subject,
                 text: &letter.body,
                 html: mail.html.as_deref(),
-                categories: &[],
+                category: letter.campaign.as_deref(),
                 attempt: id,
             };
             return Some(Self::Send { json: json.json(), from: from.clone() });

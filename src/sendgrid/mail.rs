@@ -42,8 +42,8 @@ pub struct NewMail<'a> {
     pub text: &'a str,
     /// The same as HTML.
     pub html: Option<&'a str>,
-    /// What SendGrid counts it under.
-    pub categories: &'a [&'a str],
+    /// What SendGrid counts it under in its statistics: the campaign.
+    pub category: Option<&'a str>,
     /// The attempt, which each event of the email says again.
     pub attempt: AttemptId,
 }
@@ -97,7 +97,7 @@ impl NewMail<'_> {
             from: Address { email: self.from.address.as_str(), name: self.from.name.as_deref() },
             subject: self.subject,
             content: [text].into_iter().chain(html).collect(),
-            categories: self.categories,
+            categories: self.category.as_slice(),
         };
         serde_json::to_string(&body).expect("it has keys of text and no failing parts")
     }
@@ -211,7 +211,7 @@ mod tests {
             subject: "Late \u{2713}",
             text: "It is \"late\"",
             html: Some("<p>It is late</p>"),
-            categories: &[],
+            category: None,
             attempt: AttemptId::new(7),
         }
     }
@@ -242,7 +242,7 @@ mod tests {
             ],
         });
         assert_eq!(body, expected);
-        let plain = NewMail { html: None, categories: &["spring"], ..mail(&from) };
+        let plain = NewMail { html: None, category: Some("spring"), ..mail(&from) };
         let body: Value = serde_json::from_str(&plain.json()).expect("it is JSON");
         assert_eq!(body["content"].as_array().map(Vec::len), Some(1));
         assert_eq!(body["categories"], json!(["spring"]));

@@ -97,6 +97,8 @@ pub struct Letter {
     pub call: Option<CallPlan>,
     /// What else it says if it is an email.
     pub mail: Option<Box<MailLetter>>,
+    /// The campaign that it is of; `None` if it was asked for alone.
+    pub campaign: Option<String>,
     /// After this it must not be delivered.
     pub deadline: Timestamp,
     /// POSTs that it took, this one included.

@@ -366,6 +366,7 @@ fn letter(
         body: row.text("body")?,
         call,
         mail: mail(row)?,
+        campaign: row.optional("campaign")?,
         deadline: known.deadline,
         tries: number("tries")? + 1,
         throttled: number("throttled")?,
