@@ -8,6 +8,7 @@ pub mod decision;
 pub mod evidence;
 pub mod follow_up;
 pub mod gates;
+pub mod not_a_number;
 pub mod outcome;
 pub mod pace;
 pub mod quiet_hours;

@@ -49,6 +49,7 @@ pub const PAGES: &[Page] = pages![
     "consuming",
     "forwarding",
     "sending",
+    "campaigns",
     "email",
     "reference/configuration",
     "reference/commands",

@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 18] = [
+const RELOADED: [&str; 19] = [
     "account",
+    "campaigns",
     "fallback",
     "incoming_message",
     "privacy",

@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod calls;
+pub(crate) mod campaigns;
 pub(crate) mod fallback;
 pub(crate) mod forward;
 pub(crate) mod inbound;
@@ -45,6 +46,7 @@ pub(crate) struct Raw {
     pub(crate) fallback: fallback::RawFallback,
     pub(crate) incoming_message: incoming_message::RawIncomingMessage,
     pub(crate) quiet_hours: quiet_hours::RawQuietHours,
+    pub(crate) campaigns: campaigns::RawCampaigns,
     #[serde(default)]
     pub(crate) forward: Vec<forward::RawForward>,
     pub(crate) twilio: twilio::RawTwilio,

@@ -52,6 +52,17 @@ pub enum Unrenderable {
     TooLong(usize),
 }
 
+/// Whether a text is a template, whatever its values are.
+///
+/// # Errors
+/// It is not one.
+pub fn examine(template: &str) -> Result<(), Unrenderable> {
+    check(template)?;
+    let environment = environment(Escape::Nothing);
+    let read = environment.template_from_str(template).map(|_| ());
+    read.map_err(|error| unrenderable(&error, template))
+}
+
 /// What templates are rendered with.
 #[derive(Clone, Debug)]
 pub struct Values(Value);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::dispatch::call::{CallPlan, Lines};
+use crate::dispatch::campaign::price::{Price, Prices};
 use crate::dispatch::follow_up::Times;
 use crate::dispatch::gates::Rules;
 use crate::dispatch::pace::{Rate, SenderKind};
@@ -32,6 +33,8 @@ pub struct Config {
     pub paces: Vec<Pace>,
     /// What the gates allow.
     pub rules: Rules,
+    /// What a campaign may do at most.
+    pub campaigns: Campaigns,
     /// Who may ask to send.
     pub tokens: Vec<Token>,
     /// Keys the hashes of suppressed addresses; every process that sends needs the same.
@@ -50,6 +53,19 @@ pub struct Config {
     pub calls_max_age: Duration,
     /// When an attempt is looked up at Twilio, counted from when its outcome became unknown; ascending, at least one.
     pub looks: Vec<Duration>,
+}
+
+/// What one mistake can do at most, and what sending costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Campaigns {
+    /// Most recipients of a campaign.
+    pub max_recipients: u64,
+    /// The currency of all prices, as people read it.
+    pub currency: String,
+    /// Most that a campaign may cost, unless it asks for less.
+    pub max_cost: Option<Price>,
+    /// What sending costs, as far as it is known.
+    pub prices: Prices,
 }
 
 /// SendGrid's API, and what is concluded from its silence.
@@ -153,7 +169,7 @@ pub struct Token {
 }
 
 impl Config {
-    /// This, with the senders, paces, rules and tokens of another one; `None` if that sends for other accounts, by
+    /// This, with the senders, paces, rules, limits of campaigns and tokens of another one; `None` if that sends for other accounts, by
     /// which the store recognizes the deployment.
     pub(super) fn reloaded(&self, next: &Self) -> Option<Self> {
         let sids = |config: &Self| -> Vec<String> {
@@ -168,6 +184,7 @@ impl Config {
             routes: next.routes.clone(),
             paces: next.paces.clone(),
             rules: next.rules.clone(),
+            campaigns: next.campaigns.clone(),
             tokens: next.tokens.clone(),
             ..self.clone()
         })
@@ -287,6 +304,12 @@ pub(crate) mod testing {
                 rate: Rate::per_second(1.0).expect("it is a rate"),
             }],
             rules,
+            campaigns: Campaigns {
+                max_recipients: 1_000,
+                currency: "USD".to_owned(),
+                max_cost: None,
+                prices: Prices::default(),
+            },
             tokens: Vec::new(),
             suppression_key: None,
             max_in_flight: 10,

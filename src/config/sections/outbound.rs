@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::sender::{self, Senders, same};
-use super::{account, quiet_hours, route, sendgrid, twilio};
+use super::{account, campaigns, quiet_hours, route, sendgrid, twilio};
 use crate::admin;
 use crate::config::ConfigError;
 use crate::config::layers::Loaded;
@@ -79,6 +79,7 @@ pub(crate) fn resolve(
     let routes = route::resolve(loaded, &senders)?;
     let tokens = tokens(loaded, around.admin)?;
     let rules = rules(loaded, &senders)?;
+    let campaigns = campaigns::resolve(loaded, &senders)?;
     let raw = &loaded.raw.outbound;
     let looks = looks(loaded, &api_url)?;
     let follow_up = follow_up(loaded, &api_url)?;
@@ -107,6 +108,7 @@ pub(crate) fn resolve(
         accounts,
         paces,
         rules,
+        campaigns,
         tokens,
         suppression_key,
         max_in_flight: raw.max_in_flight,

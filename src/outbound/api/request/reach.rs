@@ -3,6 +3,7 @@
 use super::{NotificationAsk, wrong};
 use crate::dispatch::Channel;
 use crate::dispatch::country::Number;
+use crate::dispatch::not_a_number::NotANumber;
 use crate::dispatch::recipient::EmailAddress;
 use crate::http::problem::Problem;
 use crate::outbound::config::Sender;
@@ -73,11 +74,7 @@ impl Reached {
 }
 
 fn phone(to: &str) -> Result<Number, Problem> {
-    number(to).ok_or_else(|| {
-        let problem =
-            "it is not a number in E.164, such as +15550100: the country is never guessed";
-        wrong("to", problem)
-    })
+    number(to).ok_or_else(|| wrong("to", NotANumber::of(to)))
 }
 
 fn mail(field: &str, to: &str) -> Result<EmailAddress, Problem> {
