@@ -3,6 +3,7 @@
 mod admin_client;
 mod bench;
 mod callback_url;
+mod campaign;
 mod changes;
 mod check;
 mod copy;
@@ -107,6 +108,9 @@ enum Other {
     /// Ask the server to send a message, and follow it until it is confirmed
     #[command(after_help = help::NOTIFY)]
     Notify(Box<notify::Notify>),
+    /// Send one text to a list of recipients: plan, start, pause, watch, and what became of each
+    #[command(subcommand, after_help = help::CAMPAIGN)]
+    Campaign(campaign::Command),
     /// Show what holds each sender; pause, resume, hold all, adopt
     #[command(after_help = help::SENDERS)]
     Senders(Box<senders::Senders>),
@@ -231,6 +235,7 @@ impl Other {
             Self::DeadLetters(command) => dead_letters::run(config, command).await,
             Self::Forwards(forwards) => forwards::run(config, *forwards).await,
             Self::Notify(notify) => notify::run(config, *notify).await,
+            Self::Campaign(command) => campaign::run(config, command).await,
             Self::Senders(senders) => senders::run(config, *senders).await,
             Self::Suppressions(command) => suppressions::run(config, command).await,
             Self::LocalLog(command) => local_log::run(config, command).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use reqwest::multipart::Form;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -25,6 +26,9 @@ pub(super) struct Refused {
 
 /// Longest wait for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The same for what may last as long as the server grants it.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(400);
 
 /// Which server, and how its answer is shown.
 #[derive(Debug, Args)]
@@ -65,7 +69,8 @@ impl AdminArgs {
         };
         let token =
             self.token.clone().or_else(|| variable("OFFHOOK_ADMIN__TOKEN").map(SecretString::from));
-        Ok(AdminClient { base, token: token.or(configured), token_in: "OFFHOOK_ADMIN__TOKEN" })
+        let (token, token_in) = (token.or(configured), "OFFHOOK_ADMIN__TOKEN");
+        Ok(AdminClient { base, token, token_in, patience: ANSWER_TIMEOUT })
     }
 }
 
@@ -122,15 +127,22 @@ pub(super) struct AdminClient {
     token: Option<SecretString>,
     /// The variable that the token may be in.
     token_in: &'static str,
+    /// Longest wait for an answer.
+    patience: Duration,
 }
 
 impl AdminClient {
+    /// The same for what takes the server long: each recipient of a campaign is read.
+    pub(super) fn patient(self) -> Self {
+        Self { patience: LONGEST_TIMEOUT, ..self }
+    }
+
     /// JSON of one of its routes.
     ///
     /// # Errors
     /// There is no answer, or it is a problem, whose detail the error is.
     pub(super) async fn json(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = client::new(ANSWER_TIMEOUT)?.get(self.url(path, query));
+        let request = client::new(self.patience)?.get(self.url(path, query));
         let text = self.send(request).await?.text().await?;
         serde_json::from_str(&text).with_context(|| self.other())
     }
@@ -159,7 +171,7 @@ impl AdminClient {
     /// # Errors
     /// The same.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
+        let request = client::new(self.patience)?.post(self.url(path, &[]));
         let request = request.header("content-type", "application/json").body(body.to_string());
         let text = self.send(request).await?.text().await?;
         serde_json::from_str(&text).with_context(|| self.other())
@@ -175,9 +187,19 @@ impl AdminClient {
         body: &Value,
         key: &str,
     ) -> anyhow::Result<Value> {
-        let request = client::new(ANSWER_TIMEOUT)?.post(self.url(path, &[]));
+        let request = client::new(self.patience)?.post(self.url(path, &[]));
         let request = request.header("content-type", "application/json").body(body.to_string());
         let text = self.send(request.header("idempotency-key", key)).await?.text().await?;
+        serde_json::from_str(&text).with_context(|| self.other())
+    }
+
+    /// JSON that one of its routes answers to a form, which may be long.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) async fn post_form(&self, path: &str, form: Form) -> anyhow::Result<Value> {
+        let request = client::new(self.patience)?.post(self.url(path, &[]));
+        let text = self.send(request.multipart(form)).await?.text().await?;
         serde_json::from_str(&text).with_context(|| self.other())
     }
 

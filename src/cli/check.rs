@@ -75,6 +75,8 @@ struct Meaning {
     traced_share: Option<f64>,
     forwards: Vec<Forward>,
     senders: Vec<SenderLine>,
+    /// Where a sender is configured.
+    campaigns: Option<Limits>,
 }
 
 /// What is wrong, or most likely not meant.
@@ -140,6 +142,22 @@ struct SenderLine {
     pace: String,
     /// Units per second of the pace.
     rate: f64,
+}
+
+/// What a campaign may be at most.
+#[derive(Serialize)]
+struct Limits {
+    max_recipients: u64,
+    /// With its currency.
+    max_cost: Option<String>,
+}
+
+impl Limits {
+    fn of(config: &outbound::Config) -> Self {
+        let limits = &config.campaigns;
+        let max_cost = limits.max_cost.map(|cost| format!("{cost} {}", limits.currency));
+        Self { max_recipients: limits.max_recipients, max_cost }
+    }
 }
 
 impl SenderLine {
@@ -241,6 +259,7 @@ impl Meaning {
             traced_share: config.traces.as_ref().map(|traces| traces.sample_ratio),
             forwards: forwards.collect(),
             senders: config.outbound.as_ref().map(SenderLine::of).unwrap_or_default(),
+            campaigns: config.outbound.as_ref().map(Limits::of),
         }
     }
 
@@ -322,6 +341,10 @@ impl Meaning {
         }
         for SenderLine { name, kind, account, pace, rate } in &self.senders {
             fact("sender", format!("{name} ({kind}) of {account}, pace {pace}: {rate}/s"));
+        }
+        if let Some(Limits { max_recipients, max_cost }) = &self.campaigns {
+            let cost = max_cost.as_ref().map(|cost| format!(", {cost}")).unwrap_or_default();
+            fact("campaigns", format!("at most {max_recipients} recipients{cost} each"));
         }
         lines.join("\n") + "\n"
     }

@@ -118,6 +118,23 @@ pub(super) const NOTIFY: &str = help!(
     "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
 );
 
+pub(super) const CAMPAIGN: &str = help!(
+    "offhook campaign create customers.csv --name autumn --purpose transactional --text \"Hello {{ name }}\""
+    "offhook campaign preflight cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign start cmp_0123456789abcdef0123456789abcdef --recipients 1000"
+    "offhook campaign watch cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign pause cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign resume cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign cancel cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign results cmp_0123456789abcdef0123456789abcdef > results.csv"
+    "offhook campaign invalid cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign show cmp_0123456789abcdef0123456789abcdef"
+    "offhook campaign list --state running";
+    0: "it was done; of watch, each recipient has an outcome";
+    1: "the server does not answer or refuses; of watch, the campaign has stopped itself";
+    "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
+);
+
 pub(super) const RECONCILE: &str = help!(
     "offhook reconcile --dry-run"
     "offhook reconcile --older-than 30m";

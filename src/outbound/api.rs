@@ -1,7 +1,8 @@
-//! What is asked of the sending half over HTTP, on the private listener: notifications, senders and suppressions. Its
+//! What is asked of the sending half over HTTP, on the private listener: notifications, campaigns, senders and suppressions. Its
 //! tokens are its own, because asking costs money.
 
 mod ask;
+mod campaigns;
 mod reconcile;
 mod request;
 mod senders;
@@ -21,7 +22,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::ExposeSecret as _;
 use sha2::Sha256;
-use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -58,6 +59,8 @@ pub struct Api {
     refusals: Mutex<()>,
     /// The store's keys never change.
     hashes: OnceCell<Hashes>,
+    /// How many lists may be read at a time.
+    lists: Semaphore,
 }
 
 impl Api {
@@ -72,7 +75,8 @@ impl Api {
         news: watch::Sender<()>,
     ) -> Self {
         let (refusals, hashes) = (Mutex::new(()), OnceCell::new());
-        Self { config, outbox, asks, clock, spans, news, refusals, hashes }
+        let lists = Semaphore::new(campaigns::LISTS_AT_ONCE);
+        Self { config, outbox, asks, clock, spans, news, refusals, hashes, lists }
     }
 }
 
@@ -83,11 +87,24 @@ pub(super) struct TokenId(pub(super) String);
 type Route = (&'static str, fn() -> MethodRouter<Arc<Api>>);
 
 /// Every route.
-pub const ROUTES: [Route; 14] = [
+pub const ROUTES: [Route; 23] = [
     ("/api/notifications", || get(ask::list).post(ask::ask)),
     ("/api/notifications/{id}", || get(ask::show)),
     ("/api/notifications/{id}/cancel", || post(ask::cancel)),
     ("/api/attempts/unknown", || get(ask::unknown)),
+    ("/api/campaigns", || {
+        // A list is longer than any other body.
+        let create = post(campaigns::create).layer(DefaultBodyLimit::max(campaigns::LONGEST_LIST));
+        get(campaigns::list).merge(create)
+    }),
+    ("/api/campaigns/{id}", || get(campaigns::show)),
+    ("/api/campaigns/{id}/preflight", || get(campaigns::preflight)),
+    ("/api/campaigns/{id}/invalid", || get(campaigns::invalid)),
+    ("/api/campaigns/{id}/results", || get(campaigns::results)),
+    ("/api/campaigns/{id}/start", || post(campaigns::start)),
+    ("/api/campaigns/{id}/pause", || post(campaigns::pause)),
+    ("/api/campaigns/{id}/resume", || post(campaigns::resume)),
+    ("/api/campaigns/{id}/cancel", || post(campaigns::cancel)),
     ("/api/senders", || get(senders::list)),
     ("/api/senders/hold-all", || post(senders::hold_all)),
     ("/api/senders/resume-all", || post(senders::resume_all)),

@@ -2,6 +2,7 @@
 
 mod asking;
 mod calls;
+mod campaigns;
 mod description;
 mod emails;
 mod feed;

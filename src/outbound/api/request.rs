@@ -1,5 +1,6 @@
 //! What is asked for, read into a notification: every field is checked, and everything that is sent is frozen.
 
+mod campaign;
 mod reach;
 mod texts;
 
@@ -9,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub(super) use self::campaign::Common;
 use self::reach::Reached;
 use self::texts::Texts;
 use crate::backend::outbox::{Gated, Known, MailPart, NewNotification, NewRoute, NewStep};
@@ -32,23 +34,23 @@ const LONGEST_NAME: usize = 255;
 const FURTHEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The body of `POST /api/notifications`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NotificationAsk {
-    to: String,
-    email: Option<String>,
-    text: String,
-    subject: Option<String>,
-    html: Option<String>,
-    values: Option<Map<String, Value>>,
-    sender: Option<String>,
-    route: Option<String>,
-    purpose: String,
-    confirm: Option<String>,
-    deadline: Option<String>,
-    on_unknown: Option<String>,
-    reference: Option<String>,
-    time_zone: Option<String>,
+    pub(super) to: String,
+    pub(super) email: Option<String>,
+    pub(super) text: String,
+    pub(super) subject: Option<String>,
+    pub(super) html: Option<String>,
+    pub(super) values: Option<Map<String, Value>>,
+    pub(super) sender: Option<String>,
+    pub(super) route: Option<String>,
+    pub(super) purpose: String,
+    pub(super) confirm: Option<String>,
+    pub(super) deadline: Option<String>,
+    pub(super) on_unknown: Option<String>,
+    pub(super) reference: Option<String>,
+    pub(super) time_zone: Option<String>,
 }
 
 pub(super) fn wrong(field: &str, problem: impl std::fmt::Display) -> Problem {
@@ -90,9 +92,18 @@ struct PlannedStep<'c> {
 impl NotificationAsk {
     /// What is asked for, as far as the store is not needed.
     pub(super) fn plan<'c>(&self, config: &'c Config, now: Timestamp) -> Result<Plan<'c>, Problem> {
+        self.plan_for(purpose(&self.purpose)?, config, now)
+    }
+
+    /// The same for a purpose that is read already.
+    fn plan_for<'c>(
+        &self,
+        purpose: Purpose,
+        config: &'c Config,
+        now: Timestamp,
+    ) -> Result<Plan<'c>, Problem> {
         self.check()?;
         let texts = Texts::of(self)?;
-        let purpose = purpose(&self.purpose)?;
         let on_unknown = match self.on_unknown.as_deref() {
             Some(name) => named("on_unknown", name)?,
             None => purpose.on_unknown(),

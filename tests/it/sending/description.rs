@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use super::{SENDING_TOKEN, Sending, message};
 use crate::harness::Mode;
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin/api/openapi.json");
     serde_json::from_str(&std::fs::read_to_string(file).expect("it is there")).expect("JSON")
 }
 
 /// Of an answer.
-fn validator(document: &Value, path: &str, method: &Method, status: u16) -> Validator {
+pub(super) fn validator(document: &Value, path: &str, method: &Method, status: u16) -> Validator {
     let method = method.as_str().to_lowercase();
     let answers = &document["paths"][path][method]["responses"];
     let schema = match answers.get(status.to_string()) {

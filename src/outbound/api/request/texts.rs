@@ -2,7 +2,7 @@
 
 use super::{NotificationAsk, wrong};
 use crate::dispatch::Channel;
-use crate::dispatch::template::{Escape, Values};
+use crate::dispatch::template::{Escape, Values, examine};
 use crate::http::problem::Problem;
 
 /// Longest text of an email, in bytes. Of a message and a call, others hold.
@@ -44,6 +44,23 @@ impl Texts {
         let subject = subject.map(|it| rendered("subject", it, Escape::Nothing, MOST_SUBJECT));
         let html = asked.html.as_deref().map(|it| rendered("html", it, Escape::Html, MOST_HTML));
         Ok(Self { text, subject: subject.transpose()?, html: html.transpose()? })
+    }
+
+    /// The templates of a campaign, which each of its recipients renders with other values. Of the text, how long it
+    /// becomes is not known.
+    pub(super) fn of_templates(asked: &NotificationAsk) -> Result<Self, Problem> {
+        let fields = [
+            ("text", Some(&asked.text)),
+            ("subject", asked.subject.as_ref()),
+            ("html", asked.html.as_ref()),
+        ];
+        for (field, template) in fields.into_iter().filter_map(|(field, it)| Some((field, it?))) {
+            if template.trim().is_empty() {
+                return Err(wrong(field, "it is empty"));
+            }
+            examine(template).map_err(|error| wrong(field, error))?;
+        }
+        Ok(Self { text: "-".to_owned(), subject: asked.subject.clone(), html: asked.html.clone() })
     }
 
     /// Whether the channels can say them.

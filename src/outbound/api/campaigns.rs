@@ -1,0 +1,456 @@
+//! Campaigns: planned from a list, looked at, started, paused, resumed and cancelled; and what became of each recipient.
+
+mod form;
+mod plan;
+mod preflight;
+mod results;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{Multipart, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use tracing::info;
+
+use self::form::{CampaignForm, LIST, form_of, unreadable};
+use self::plan::{Planner, Tally, gone};
+use self::preflight::{Preflight, Survey};
+use self::results::ResultsForm;
+use self::view::{CampaignView, InvalidView, ProgressView, money};
+use super::request::{Common, named, wrong};
+use super::{Api, TokenId, unavailable};
+use crate::backend::outbox::{
+    Campaign, CampaignOutcome, CampaignSearch, CampaignState, NewCampaign, ROWS_PER_PAGE, Started,
+};
+use crate::clock::Timestamp;
+use crate::dispatch::gates::{default_deadline, validity};
+use crate::http::problem::Problem;
+use crate::outbound::config::Config;
+
+/// Lists that are read at a time: each takes a connection to the store, and the time of a processor.
+pub(super) const LISTS_AT_ONCE: usize = 2;
+/// Most bytes of a request with a list: a million rows of five hundred.
+pub(super) const LONGEST_LIST: usize = 512 * 1024 * 1024;
+/// How long a list may take, less than the private listener grants a request.
+const READ_WITHIN: Duration = Duration::from_secs(330);
+/// Rows that cannot be sent to which are named when a campaign is asked for.
+const FIRST_INVALID: u32 = 20;
+
+fn conflict(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, detail)
+}
+
+fn missing() -> Problem {
+    Problem::missing("there is no such campaign")
+}
+
+/// A campaign that was asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct CreatedView {
+    #[serde(flatten)]
+    campaign: CampaignView,
+    /// The first rows that cannot be sent to.
+    invalid_rows: Vec<InvalidView>,
+}
+
+/// `POST /api/campaigns`: 201 once each recipient is kept.
+pub(super) async fn create(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<(StatusCode, Json<CreatedView>), Problem> {
+    let form = form?;
+    let Ok(_turn) = api.lists.try_acquire() else {
+        let detail = format!("{LISTS_AT_ONCE} lists are being read: try again when one is done");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+    };
+    let id = format!("cmp_{:032x}", rand::random::<u128>());
+    let planned = timeout(READ_WITHIN, plan(&api, &config, &id, token.clone(), form)).await;
+    let tally = match planned {
+        Ok(Ok(tally)) => tally,
+        failed => {
+            // Of what is refused, nothing is kept.
+            api.outbox.discard_campaign(&id).await.map_err(unavailable)?;
+            return Err(
+                failed.map_or_else(|_| too_slow(), |planned| planned.err().unwrap_or_else(gone))
+            );
+        }
+    };
+    let Tally { recipients, doubles, invalid } = tally;
+    info!(campaign = id, token, recipients, doubles, invalid, "a campaign is planned");
+    let campaign = find(&api, &id).await?;
+    let rows = api.outbox.invalid_rows(&id, 0, FIRST_INVALID).await.map_err(unavailable)?;
+    let invalid_rows = rows.into_iter().map(InvalidView::of).collect();
+    Ok((
+        StatusCode::CREATED,
+        Json(CreatedView { campaign: CampaignView::of(campaign), invalid_rows }),
+    ))
+}
+
+fn too_slow() -> Problem {
+    let detail = format!(
+        "the list took longer than {} s: send it faster, or divide it",
+        READ_WITHIN.as_secs()
+    );
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+/// Reads the form and the list, and makes a draft of them.
+async fn plan(
+    api: &Api,
+    config: &Config,
+    id: &str,
+    token: String,
+    mut form: Multipart,
+) -> Result<Tally, Problem> {
+    let (now, mut asked) = (api.clock.now(), CampaignForm::default());
+    let hashes = api.hashes().await?;
+    let tally = loop {
+        let field = form.next_field().await.map_err(|error| unreadable(&error))?;
+        let Some(mut field) = field else {
+            return Err(wrong(LIST, "it is missing: the list, as the last field"));
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        if name != LIST {
+            asked.take(&name, field).await?;
+            continue;
+        }
+        asked.complete()?;
+        let common = asked.each.common(config, now)?;
+        let new = new_campaign(id, token, &asked, &common, config)?;
+        let form = form_of(&field)?;
+        api.outbox.create_campaign(&new).await.map_err(unavailable)?;
+        let mut planner = Planner::new((api, config, hashes), (id, &common, form), asked, now);
+        while let Some(bytes) = field.chunk().await.map_err(|error| unreadable(&error))? {
+            planner.feed(&bytes).await?;
+        }
+        break planner.end().await?;
+    };
+    if form.next_field().await.map_err(|error| unreadable(&error))?.is_some() {
+        return Err(wrong(LIST, "another field follows it: it must be the last one"));
+    }
+    let planned =
+        api.outbox.planned(id, tally.doubles, tally.invalid).await.map_err(unavailable)?;
+    if planned { Ok(tally) } else { Err(gone()) }
+}
+
+fn new_campaign(
+    id: &str,
+    token: String,
+    asked: &CampaignForm,
+    common: &Common,
+    config: &Config,
+) -> Result<NewCampaign, Problem> {
+    let limits = &config.campaigns;
+    let unpriced = common.channels().find(|channel| !limits.prices.know(*channel));
+    let cost_cap = match (asked.cost_cap, limits.max_cost) {
+        (Some(asked), Some(most)) if asked > most => {
+            let problem = format!("it is more than campaigns.max_cost, which is {most}");
+            return Err(wrong("cost_cap", problem));
+        }
+        (asked, most) => asked.or(most),
+    };
+    if let (Some(_), Some(channel)) = (cost_cap, unpriced) {
+        let problem = format!(
+            "it cannot be kept, since the price of channel `{}` is not known: set [campaigns.prices], or leave it out",
+            channel.as_str()
+        );
+        return Err(wrong("cost_cap", problem));
+    }
+    Ok(NewCampaign {
+        id: id.to_owned(),
+        token,
+        name: asked.name.clone(),
+        purpose: common.purpose,
+        on_unknown: common.on_unknown,
+        route: asked.each.route.clone(),
+        steps: common.steps.clone(),
+        text: asked.each.text.clone(),
+        subject: asked.each.subject.clone(),
+        html: asked.each.html.clone(),
+        deadline: common.deadline,
+        cost_cap: cost_cap.map(|cap| cap.micros()),
+        currency: unpriced.is_none().then(|| limits.currency.clone()),
+    })
+}
+
+async fn find(api: &Api, id: &str) -> Result<Campaign, Problem> {
+    api.outbox.campaign(id).await.map_err(unavailable)?.ok_or_else(missing)
+}
+
+/// The query of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    state: Option<String>,
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+/// A page of campaigns.
+#[derive(Debug, Serialize)]
+pub(super) struct CampaignPage {
+    campaigns: Vec<CampaignView>,
+    /// `after` of the next page; null if this is the last.
+    next: Option<String>,
+}
+
+/// `GET /api/campaigns?state=…&after=…&limit=…`, the newest first.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<CampaignPage>, Problem> {
+    let Query(query) = query?;
+    let state = query.state.as_deref().map(|name| named::<CampaignState>("state", name));
+    let place = |text: &str| {
+        let (at, id) = text.split_once('~')?;
+        Some((Timestamp::parse_rfc3339(at)?, id.to_owned()))
+    };
+    let after = query
+        .after
+        .as_deref()
+        .map(|text| place(text).ok_or_else(|| wrong("after", "it is not the `next` of a page")));
+    let limit = query.limit.unwrap_or(100).clamp(1, ROWS_PER_PAGE);
+    let search = CampaignSearch { state: state.transpose()?, after: after.transpose()?, limit };
+    let found = api.outbox.campaigns(&search).await.map_err(unavailable)?;
+    let next = found.last().filter(|_| found.len() == limit as usize);
+    let next = next.map(|last| format!("{}~{}", last.created_at, last.id));
+    Ok(Json(CampaignPage { campaigns: found.into_iter().map(CampaignView::of).collect(), next }))
+}
+
+/// A campaign, and how far it is.
+#[derive(Debug, Serialize)]
+pub(super) struct WholeView {
+    #[serde(flatten)]
+    campaign: CampaignView,
+    progress: ProgressView,
+}
+
+/// `GET /api/campaigns/{id}`
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<WholeView>, Problem> {
+    let Path(id) = id?;
+    let campaign = CampaignView::of(find(&api, &id).await?);
+    let progress = api.outbox.progress(&id).await.map_err(unavailable)?;
+    Ok(Json(WholeView { campaign, progress: ProgressView::of(progress) }))
+}
+
+/// `GET /api/campaigns/{id}/preflight`
+pub(super) async fn preflight(
+    State(api): State<Arc<Api>>,
+    Extension(config): Extension<Arc<Config>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Preflight>, Problem> {
+    let Path(id) = id?;
+    let campaign = find(&api, &id).await?;
+    if campaign.state == CampaignState::Planning {
+        return Err(conflict("its list is still being read"));
+    }
+    let survey = Survey::new(&config, &campaign, api.clock.now());
+    Ok(Json(survey.run(&api).await.map_err(unavailable)?))
+}
+
+/// The query of the rows that cannot be sent to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InvalidQuery {
+    after: Option<u64>,
+    limit: Option<u32>,
+}
+
+/// A page of them.
+#[derive(Debug, Serialize)]
+pub(super) struct InvalidPage {
+    rows: Vec<InvalidView>,
+    /// `after` of the next page; null if this is the last.
+    next: Option<u64>,
+}
+
+/// `GET /api/campaigns/{id}/invalid?after=…&limit=…`, by line.
+pub(super) async fn invalid(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<InvalidQuery>, QueryRejection>,
+) -> Result<Json<InvalidPage>, Problem> {
+    let (Path(id), Query(query)) = (id?, query?);
+    find(&api, &id).await?;
+    let limit = query.limit.unwrap_or(100).clamp(1, ROWS_PER_PAGE);
+    let after = query.after.unwrap_or_default();
+    let found = api.outbox.invalid_rows(&id, after, limit).await.map_err(unavailable)?;
+    let next = found.last().filter(|_| found.len() == limit as usize).map(|last| last.line);
+    Ok(Json(InvalidPage { rows: found.into_iter().map(InvalidView::of).collect(), next }))
+}
+
+/// The query of the results.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResultsQuery {
+    format: Option<String>,
+}
+
+/// `GET /api/campaigns/{id}/results?format=…`, by line.
+pub(super) async fn results(
+    State(api): State<Arc<Api>>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<ResultsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let (Path(id), Query(query)) = (id?, query?);
+    let form = query.format.as_deref().map(|name| named::<ResultsForm>("format", name));
+    let form = form.transpose()?.unwrap_or(ResultsForm::Csv);
+    find(&api, &id).await?;
+    Ok(results::answer(api.outbox.clone(), id, form))
+}
+
+/// The body of `POST /api/campaigns/{id}/start`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartAsk {
+    recipients: u64,
+}
+
+/// What came of a change.
+#[derive(Debug, Serialize)]
+pub(super) struct ChangeView {
+    state: CampaignState,
+    /// How many attempts are on their way: they may still arrive.
+    in_writing: u64,
+}
+
+/// `POST /api/campaigns/{id}/start`
+pub(super) async fn start(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    Extension(config): Extension<Arc<Config>>,
+    id: Result<Path<String>, PathRejection>,
+    asked: Result<Json<StartAsk>, JsonRejection>,
+) -> Result<Json<ChangeView>, Problem> {
+    let (Path(id), Json(StartAsk { recipients })) = (id?, asked?);
+    let (campaign, now) = (find(&api, &id).await?, api.clock.now());
+    if campaign.state == CampaignState::Draft {
+        may_start(&api, &config, &campaign, now).await?;
+    }
+    let deadline = now.after(default_deadline(campaign.purpose));
+    let started =
+        api.outbox.start_campaign(&id, recipients, deadline).await.map_err(unavailable)?;
+    match started.ok_or_else(missing)? {
+        Started::Running => {
+            api.news.send_replace(());
+            info!(campaign = id, token, recipients, "a campaign is started");
+            Ok(Json(ChangeView { state: CampaignState::Running, in_writing: 0 }))
+        }
+        Started::Mismatch { .. } => {
+            let detail = "`recipients`: the campaign has another number of them: name `recipients` of its preflight";
+            Err(conflict(detail))
+        }
+        Started::Not(state) => {
+            Err(conflict(format!("the campaign is {}: only a draft is started", state.as_str())))
+        }
+    }
+}
+
+/// Whether what is configured now lets a draft start.
+async fn may_start(
+    api: &Api,
+    config: &Config,
+    campaign: &Campaign,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    if campaign.deadline.is_some_and(|deadline| validity(deadline, now).is_none()) {
+        return Err(conflict(
+            "its deadline has passed: cancel it, and create it again with a later one",
+        ));
+    }
+    let most = config.campaigns.max_recipients;
+    if campaign.recipients > most {
+        let detail = format!(
+            "it has {} recipients, and campaigns.max_recipients is {most}",
+            campaign.recipients
+        );
+        return Err(conflict(detail));
+    }
+    let Some(cap) = campaign.cost_cap else { return Ok(()) };
+    let preflight = Survey::new(config, campaign, now).run(api).await.map_err(unavailable)?;
+    match preflight.cost_micros {
+        Some(cost) if cost > cap => {
+            let (cost, cap) = (money(cost), money(cap));
+            Err(conflict(format!("its first step costs {cost}, and its cost cap is {cap}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A change that a person makes of a campaign that was started.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Pause,
+    Resume,
+    Cancel,
+}
+
+/// `POST /api/campaigns/{id}/pause`
+pub(super) async fn pause(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<ChangeView>, Problem> {
+    change(&api, &token, id?.0, Change::Pause).await
+}
+
+/// `POST /api/campaigns/{id}/resume`
+pub(super) async fn resume(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<ChangeView>, Problem> {
+    change(&api, &token, id?.0, Change::Resume).await
+}
+
+/// `POST /api/campaigns/{id}/cancel`
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    Extension(TokenId(token)): Extension<TokenId>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<ChangeView>, Problem> {
+    change(&api, &token, id?.0, Change::Cancel).await
+}
+
+async fn change(
+    api: &Api,
+    token: &str,
+    id: String,
+    change: Change,
+) -> Result<Json<ChangeView>, Problem> {
+    use CampaignState::{Cancelled, Paused, Running, Stopped};
+    let (outbox, id) = (&api.outbox, &id);
+    let changed = match change {
+        Change::Pause => outbox.pause_campaign(id).await,
+        Change::Resume => outbox.resume_campaign(id).await,
+        Change::Cancel => outbox.cancel_campaign(id).await,
+    };
+    let CampaignOutcome { state, changed, in_writing } =
+        changed.map_err(unavailable)?.ok_or_else(missing)?;
+    // What is so already is no mistake: the one who asks wants to know what is on its way.
+    let (is_so, which) = match change {
+        Change::Pause => (matches!(state, Paused | Stopped), "one that runs is paused"),
+        Change::Resume => (state == Running, "one that is paused or stopped is resumed"),
+        Change::Cancel => (state == Cancelled, "one that is planned, and not over, is cancelled"),
+    };
+    if !is_so {
+        return Err(conflict(format!("the campaign is {}: only {which}", state.as_str())));
+    }
+    if changed {
+        api.news.send_replace(());
+        info!(campaign = id, token, state = state.as_str(), in_writing, "a campaign is changed");
+    }
+    Ok(Json(ChangeView { state, in_writing }))
+}
