@@ -31,7 +31,7 @@ pub enum Escape {
 #[derive(Clone, PartialEq, Eq, Error, Debug)]
 pub enum Unrenderable {
     /// A value is missing.
-    #[error("the value {0} is missing: add it to `values`")]
+    #[error("the value `{0}` is missing")]
     Missing(String),
     /// It is not a template.
     #[error("line {line}: it is not a template: {why}")]

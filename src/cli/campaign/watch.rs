@@ -27,17 +27,25 @@ const WIDTH: u64 = 20;
 /// The server does not answer, or the campaign does not run and will not by itself.
 pub(super) async fn run(client: &AdminClient, id: &str, admin: &SendingArgs) -> anyhow::Result<()> {
     let shows_bar = admin.for_people() && std::io::stderr().is_terminal();
+    let is_json = admin.is_json();
     let (mut pace, mut last, began) = (Pace::default(), String::new(), Instant::now());
     loop {
         let answer = client.json(&path(id, ""), &[]).await?;
         let figures = Figures::of(&answer);
         let rate = pace.note(began.elapsed(), figures.ended());
         let line = figures.line();
-        match (shows_bar, admin.for_people()) {
+        match (shows_bar, is_json) {
             (true, _) => progress(&format!("{} {line}{}", figures.bar(), figures.left(rate))),
             (false, _) if line == last => {}
-            (false, true) => outln!("{:7.1} s  {line}", began.elapsed().as_secs_f64()),
-            (false, false) => say(&format!("{answer}\n"))?,
+            (false, true) => say(&format!("{answer}\n"))?,
+            (false, false) => {
+                let line = format!(
+                    "{:7.1} s  {line}{}\n",
+                    began.elapsed().as_secs_f64(),
+                    figures.left(rate)
+                );
+                say(&line)?;
+            }
         }
         last = line;
         let state = text(&answer["state"]);

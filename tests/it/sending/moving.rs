@@ -53,6 +53,9 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let (_, due) = ask_again(&sending, "key", &urgent(3)).await;
     let due = due["id"].as_str().expect("an id").to_owned();
     let written = sending.ask(&by_sender(4)).await;
+    let list = "to,name\n+14155550006,Flo\n+14155550007,Gus\n";
+    let campaign = sending.create(list, &[("sender", "shop")]).await.1;
+    let campaign = campaign["id"].as_str().expect("an id").to_owned();
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
     // Its process was killed while it waited for the answer.
     let kill = "UPDATE attempts SET state = 'writing', written_at = created_at, lease_until = created_at, \
@@ -67,8 +70,9 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     assert!(said.contains("the target does not have all of it"), "{said}");
     for _ in 0..2 {
         let printed = run(&target.settings, &copy).well();
-        // 3 notifications, 3 attempts, 2 steps, and an entry of the log of suppressions for each channel.
-        for part in ["10 sending rows compared: the target has all of them", "resume-all"] {
+        // 3 notifications, 3 attempts, 2 steps, a campaign with 2 recipients, and an entry of the log of suppressions for
+        // each channel.
+        for part in ["13 sending rows compared: the target has all of them", "resume-all"] {
             assert!(printed.contains(part), "`{part}` is not in: {printed}");
         }
         assert!(!printed.contains("+1415"), "a number: {printed}");
@@ -89,6 +93,11 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     assert_eq!(sending.reaches(&due, "confirmed").await["steps"][1]["state"], "skipped");
     assert_eq!(sending.reaches(&suppressed, "refused").await["reason"], "suppression");
     sending.reaches(&first, "confirmed").await;
+    let path = format!("/api/campaigns/{campaign}");
+    let start = sending.post(&format!("{path}/start"), &json!({ "recipients": 2 })).await;
+    assert_eq!(start.0, StatusCode::OK, "{start:?}");
+    let finished = async || (sending.get(&path).await["state"] == "finished").then_some(());
+    until("the campaign is finished", finished).await;
 
     // The source, served again, does not send what the target has sent.
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
@@ -101,7 +110,8 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let mut all = senders["senders"].as_array().expect("an array").iter();
     let shop = all.find(|it| it["name"] == "shop").expect("it is configured");
     assert_eq!(shop["due"], 2, "{senders}");
-    assert_eq!(sending.simulator.created(), 2);
+    assert_eq!(sending.get(&path).await["state"], "draft");
+    assert_eq!(sending.simulator.created(), 4);
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
 
     // What it was asked meanwhile comes along with the next copy.
@@ -110,6 +120,11 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let found = target.column("SELECT id FROM notifications WHERE \"to\" = '+14155550005'").await;
     assert_eq!(found, [late]);
     assert_eq!(target.column("SELECT held FROM outbox").await, ["copied"]);
+    assert_eq!(
+        target.column("SELECT state FROM campaigns").await,
+        ["finished"],
+        "it is further there"
+    );
 }
 
 /// Its keys are others: what the source suppresses would not be found there.

@@ -29,14 +29,17 @@ fn put(table: OutboxTable) -> String {
         OutboxTable::InvalidRows => {
             all("EXISTS (SELECT 1 FROM campaigns AS c WHERE c.id = row.campaign)")
         }
-        // The source may have run since it was copied before: what it has handed over must not be handed over here again.
+        // The source may have run since it was copied before: what it has handed over must not be handed over here again. Of a
+        // campaign, what has gone on further counts.
         OutboxTable::Campaigns => format!(
             "INSERT INTO campaigns SELECT row.* FROM {rows} ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
              deadline = excluded.deadline, spent = excluded.spent, recipients = excluded.recipients, \
              doubles = excluded.doubles, invalid = excluded.invalid, handed_over = excluded.handed_over, \
              reason = excluded.reason, evidence = excluded.evidence, started_at = excluded.started_at, \
              judged_from = excluded.judged_from, trial_until = excluded.trial_until, trial_over = excluded.trial_over, \
-             swept = excluded.swept, finished_at = excluded.finished_at WHERE EXISTS (SELECT 1 FROM outbox WHERE held = '{COPIED}')"
+             swept = excluded.swept, finished_at = excluded.finished_at WHERE campaigns.finished_at IS NULL \
+             AND campaigns.handed_over <= excluded.handed_over \
+             AND (campaigns.started_at IS NULL OR excluded.started_at IS NOT NULL)"
         ),
         OutboxTable::Recipients => format!(
             "INSERT INTO recipients SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM campaigns AS c \

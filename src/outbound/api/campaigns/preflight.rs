@@ -313,7 +313,8 @@ impl<'a> Survey<'a> {
         let mut warnings = Vec::new();
         if is_sequential(sequential, campaign.recipients) {
             warnings.push(format!(
-                "{sequential} numbers follow another one of the list by one: such a list may have been made up"
+                "{sequential} of {} numbers are one more than another of them: such a list may have been made up",
+                campaign.recipients
             ));
         }
         if late > 0 {

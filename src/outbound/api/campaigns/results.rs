@@ -38,8 +38,8 @@ struct ResultView<'r> {
     /// The channel that confirmed it.
     channel: Option<Channel>,
     attempts: u64,
-    /// Those of its attempts, with a blank between two.
-    sids: String,
+    /// Those of its attempts; in CSV with a blank between two.
+    sids: &'r [String],
     sent_at: Option<Timestamp>,
     settled_at: Option<Timestamp>,
     notification: Option<&'r str>,
@@ -69,7 +69,7 @@ impl<'r> ResultView<'r> {
             reason: result.reason.as_deref(),
             channel: result.channel,
             attempts: result.attempts,
-            sids: result.sids.join(" "),
+            sids: &result.sids,
             sent_at: result.sent_at,
             settled_at: result.settled_at,
             notification: result.notification.as_deref(),
@@ -87,7 +87,7 @@ impl<'r> ResultView<'r> {
             text(self.reason),
             text(self.channel.map(Channel::as_str)),
             self.attempts.to_string(),
-            self.sids.clone(),
+            self.sids.join(" "),
             time(self.sent_at),
             time(self.settled_at),
             text(self.notification),
