@@ -61,6 +61,7 @@ use self::cooling::{
     a_shorter_wait_of_an_account_ends_no_longer_one,
 };
 use self::emails::{
+    an_email_follows_a_stop_to_the_number_alone_and_only_if_the_route_says_so,
     an_email_goes_to_its_address_and_its_events_confirm_it,
     an_email_that_no_event_proves_is_sent_again_only_if_asked,
 };
@@ -190,6 +191,7 @@ both_stores![
     a_campaign_reaches_each_recipient_once_and_accounts_for_all,
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
     a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
+    an_email_follows_a_stop_to_the_number_alone_and_only_if_the_route_says_so,
     each_table_is_known_here,
     after_a_purge_no_table_has_the_number_or_the_text,
     once_treated_no_table_has_the_number_or_the_text,

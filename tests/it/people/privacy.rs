@@ -61,9 +61,8 @@ async fn shown(client: &Client) -> Vec<(&'static str, String)> {
 
 async fn no_log_and_no_metric_has_what_people_own(mut testbed: Testbed) {
     let marked = Marked::values();
-    let settings = testbed
-        .settings
-        .clone()
+    let settings = marked
+        .configure(&testbed.settings)
         .set("OFFHOOK_LOG__FILTER", "trace")
         .set("OFFHOOK_ADMIN__TOKEN", ADMIN_TOKEN);
     let offhook = Spawned::start(&settings);
@@ -182,7 +181,7 @@ const NONE_PLAIN: [[&str; 3]; 2] = [["hash", "drop", "mask"], ["drop", "hash", "
 async fn embedded_files([numbers, names, bodies]: [&str; 3]) {
     let marked = Marked::new();
     let mut testbed = Testbed::embedded();
-    testbed.settings = with_privacy(&testbed.settings, numbers, names, bodies);
+    testbed.settings = with_privacy(&marked.configure(&testbed.settings), numbers, names, bodies);
     let offhook = testbed.start();
     send_all(&offhook.client, &marked).await;
     testbed.contents_of(events(&marked)).await;
@@ -211,7 +210,7 @@ async fn scaled_files([numbers, names, bodies]: [&str; 3]) {
     let marked = Marked::new();
     let spool = tempfile::tempdir().expect("a temporary directory");
     let mut testbed = Testbed::scale_out(Durability::Unsynced);
-    testbed.settings = with_privacy(&testbed.settings, numbers, names, bodies)
+    testbed.settings = with_privacy(&marked.configure(&testbed.settings), numbers, names, bodies)
         .set("OFFHOOK_SPOOL__DIRECTORY", spool.path().display().to_string());
     let (plain, offhook) = (numbers == "plain", testbed.start());
     // Once it can be read, there are tables.

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use offhook::lab::twilio::{Behaviour, MailKey, Share};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Sending, both_stores, message};
-use crate::harness::{Mode, until};
+use super::{SENDING_TOKEN, Sending, both_stores, message};
+use crate::harness::{Mode, Settings, run, until};
 use crate::services::{note, tool};
 
 both_stores![an_email_is_the_last_step_and_its_events_confirm_it];
 
 /// A sender of emails, and the route of which it is the last step, whose lines go into `[outbound]`.
-const ROUTE: &str = "max_calls_per_recipient_hour = 1000\n\
+pub(super) const ROUTE: &str = "max_calls_per_recipient_hour = 1000\n\
                      [sendgrid]\napi_url = \"<URL>\"\napi_key = \"<API_KEY>\"\nverification_keys = [\"<PUBLIC_KEY>\"]\n\
                      silence_s = 1\n\
                      [[sender]]\nname = \"night\"\nfrom = \"+15005550006\"\nkind = \"voice\"\n\
@@ -24,7 +25,7 @@ const ROUTE: &str = "max_calls_per_recipient_hour = 1000\n\
                      [[route.step]]\nsender = \"night\"\n\
                      [[route.step]]\nsender = \"mail\"\n";
 
-fn urgent(number: u32) -> Value {
+pub(super) fn urgent(number: u32) -> Value {
     let mut ask = message(number);
     ask["purpose"] = json!("alert");
     ask["route"] = json!("urgent");
@@ -36,7 +37,7 @@ fn urgent(number: u32) -> Value {
     ask
 }
 
-fn email(number: u32) -> Value {
+pub(super) fn email(number: u32) -> Value {
     json!({
         "to": format!("ana{number}@example.com"),
         "text": "It is late.",
@@ -65,8 +66,8 @@ async fn an_email_is_the_last_step_and_its_events_confirm_it(mode: Mode) {
     let simulator = &sending.simulator;
 
     // The message is not delivered, a voicemail answers the call, and the email arrives.
-    let id = sending.ask(&urgent(1)).await;
-    let confirmed = sending.reaches(&id, "confirmed").await;
+    let by_route = sending.ask(&urgent(1)).await;
+    let confirmed = sending.reaches(&by_route, "confirmed").await;
     let expected = [("message", "failed"), ("call", "unconfirmed"), ("email", "confirmed")];
     assert_eq!(attempts(&confirmed), expected);
     let (ledger, attempt) = (simulator.ledger(), &confirmed["attempts"][2]);
@@ -118,6 +119,8 @@ async fn an_email_is_the_last_step_and_its_events_confirm_it(mode: Mode) {
     let id = sending.ask(&email(6)).await;
     assert_eq!(sending.reaches(&id, "refused").await["reason"], "suppression");
 
+    the_address_of_a_step_is_purged(&sending, &by_route).await;
+
     let wrong = async |field: &str, change: &[(&str, Value)], mut ask: Value| {
         for (name, value) in change {
             ask[*name] = value.clone();
@@ -137,6 +140,26 @@ async fn an_email_is_the_last_step_and_its_events_confirm_it(mode: Mode) {
     wrong("to", &[("to", json!("+14155550007"))], email(7)).await;
     wrong("to", &[("to", json!("ana@example.com"))], urgent(7)).await;
     wrong("html", &[("html", json!("<p>")), ("sender", json!("shop"))], message(7)).await;
+}
+
+/// A person is purged by the address of the email in a route, and the notification goes with the number that it had first.
+async fn the_address_of_a_step_is_purged(sending: &Sending, id: &str) {
+    const OF_MAILS: &str = "SELECT sid FROM events WHERE kind = 'email'";
+    let mail = sending.get(&format!("/api/notifications/{id}")).await["attempts"][2]["sid"].clone();
+    let mails = async || sending.testbed.column(OF_MAILS).await;
+    let is_there = |mails: &[String]| mails.iter().any(|sid| mail == **sid);
+    assert!(is_there(&mails().await), "{mail}");
+    let url = format!("http://{}", sending.offhook().client.private());
+    let purge = ["purge", "--number", "Ana1@Example.com", "--admin", &url, "--yes", "--json"];
+    let done: Value = serde_json::from_str(&run(&Settings::none(), &purge).well()).expect("JSON");
+    assert_eq!((&done["notifications"], &done["statuses"]), (&json!(1), &json!(1)), "{done}");
+    let path = format!("/api/notifications/{id}");
+    let (status, _) = sending.request(Method::GET, &path, Some(SENDING_TOKEN), None, None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let left = mails().await;
+    assert!(!left.is_empty() && !is_there(&left), "what others were sent stays: {left:?}");
+    let rows = sending.testbed.column("SELECT \"to\" FROM notifications").await;
+    assert!(!rows.is_empty() && !rows.contains(&"+14155550001".to_owned()), "{rows:?}");
 }
 
 /// Where `tests/setup` installs SendGrid's library.

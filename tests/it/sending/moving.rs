@@ -1,13 +1,18 @@
 //! `offhook copy` takes along what is sent: from then on the target sends it, and the source does not.
 
-use offhook::lab::twilio::Behaviour;
+use offhook::lab::twilio::{Behaviour, Share};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::routes::{ROUTE, urgent};
+use super::emails::{ROUTE, email, urgent};
 use super::{SENDING_TOKEN, Sending, message};
 use crate::harness::{Mode, Testbed, run, until};
 use crate::services::{Durability, needs};
+
+/// Who unsubscribes from emails.
+const UNSUBSCRIBED: &str = "ana6@example.com";
+/// What is paused while it is copied.
+const PAUSED: [&str; 2] = ["shop", "mail"];
 
 /// A deployment with the configuration of another one, and a Postgres.
 fn beside(source: &Testbed) -> Testbed {
@@ -49,9 +54,22 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let first = sending.ask(&by_sender(1)).await;
     sending.reaches(&first, "confirmed").await;
     sending.post("/api/suppressions", &json!({ "to": "+14155550002" })).await;
-    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let who = Behaviour { mails_unsubscribed: Share::ALWAYS, ..Behaviour::default() };
+    sending.simulator.behave(who);
+    let mailed = sending.ask(&email(6)).await;
+    sending.reaches(&mailed, "confirmed").await;
+    until("the unsubscription is heeded", async || {
+        let found = sending.get("/api/suppressions").await["suppressions"].clone();
+        found.as_array().expect("an array").iter().any(|it| it["to"] == UNSUBSCRIBED).then_some(())
+    })
+    .await;
+    sending.simulator.behave(Behaviour::default());
+    for sender in PAUSED {
+        sending.post(&format!("/api/senders/{sender}/pause"), &json!({})).await;
+    }
     let (_, due) = ask_again(&sending, "key", &urgent(3)).await;
     let due = due["id"].as_str().expect("an id").to_owned();
+    let due_email = sending.ask(&email(7)).await;
     let written = sending.ask(&by_sender(4)).await;
     let list = "to,name\n+14155550006,Flo\n+14155550007,Gus\n";
     let campaign = sending.create(list, &[("sender", "shop")]).await.1;
@@ -70,15 +88,24 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     assert!(said.contains("the target does not have all of it"), "{said}");
     for _ in 0..2 {
         let printed = run(&target.settings, &copy).well();
-        // 3 notifications, 3 attempts, 2 steps, a campaign with 2 recipients, and an entry of the log of suppressions for
-        // each channel.
-        for part in ["13 sending rows compared: the target has all of them", "resume-all"] {
+        // 5 notifications, 5 attempts, 3 steps, a campaign with 2 recipients, and entries of the log of suppressions: one
+        // for each channel of the number, and one of the address.
+        for part in ["19 sending rows compared: the target has all of them", "resume-all"] {
             assert!(printed.contains(part), "`{part}` is not in: {printed}");
         }
-        assert!(!printed.contains("+1415"), "a number: {printed}");
+        assert!(!printed.contains("+1415") && !printed.contains('@'), "an address: {printed}");
     }
     run(&target.settings, &verify).well();
-    assert_eq!(target.column("SELECT count(*)::text FROM suppressions").await, ["2"]);
+    assert_eq!(target.column("SELECT count(*)::text FROM suppressions").await, ["3"]);
+    assert_eq!(target.column("SELECT status FROM emails").await, ["delivered"]);
+    let events = "SELECT status FROM events WHERE kind = 'email' ORDER BY status";
+    let reported = ["accepted", "delivered", "processed", "unsubscribe"];
+    assert_eq!(target.column(events).await, reported);
+    let texts = "SELECT concat_ws('|', \"to\", email, subject, html) FROM notifications \
+                 WHERE subject IS NOT NULL ORDER BY created_at";
+    let texts = target.column(texts).await;
+    let frozen = "+14155550003|ana3@example.com|Order 3|<p>&lt;Ana&gt;</p>";
+    assert_eq!(texts, ["ana6@example.com|Late", frozen, "ana7@example.com|Late"]);
 
     let source = std::mem::replace(&mut sending.testbed, target);
     sending.offhook = Some(sending.testbed.start());
@@ -86,12 +113,20 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let again = ask_again(&sending, "key", &urgent(3)).await;
     assert_eq!(again.1["id"], json!(due), "the key of a request is known: {again:?}");
     let suppressed = sending.ask(&by_sender(2)).await;
+    let unsubscribed = sending.ask(&email(6)).await;
     sending.reaches(&written, "unknown").await;
     assert_eq!(sending.simulator.created(), 1, "nothing is sent until a person says so");
-    sending.post("/api/senders/shop/resume", &json!({})).await;
+    for sender in PAUSED {
+        sending.post(&format!("/api/senders/{sender}/resume"), &json!({})).await;
+    }
     assert_eq!(sending.post("/api/senders/resume-all", &json!({})).await.0, StatusCode::OK);
     assert_eq!(sending.reaches(&due, "confirmed").await["steps"][1]["state"], "skipped");
-    assert_eq!(sending.reaches(&suppressed, "refused").await["reason"], "suppression");
+    for refused in [suppressed, unsubscribed] {
+        assert_eq!(sending.reaches(&refused, "refused").await["reason"], "suppression");
+    }
+    sending.reaches(&due_email, "confirmed").await;
+    let mails = || sending.simulator.ledger().mails.into_iter().map(|mail| mail.to);
+    assert_eq!(mails().collect::<Vec<_>>(), [UNSUBSCRIBED, "ana7@example.com"]);
     sending.reaches(&first, "confirmed").await;
     let path = format!("/api/campaigns/{campaign}");
     let start = sending.post(&format!("{path}/start"), &json!({ "recipients": 2 })).await;

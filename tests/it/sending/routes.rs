@@ -9,13 +9,13 @@ use crate::harness::{Mode, until};
 both_stores![a_message_rings_only_if_it_did_not_arrive];
 
 /// A route of a message and a call, whose lines go into `[outbound]`.
-pub(super) const ROUTE: &str = "max_calls_per_recipient_hour = 1000\n\
+const ROUTE: &str = "max_calls_per_recipient_hour = 1000\n\
                      [[sender]]\nname = \"night\"\nfrom = \"+15005550006\"\nkind = \"voice\"\n\
                      [[route]]\nname = \"urgent\"\n\
                      [[route.step]]\nsender = \"shop\"\nwait_s = 1\n\
                      [[route.step]]\nsender = \"night\"\nconfirm = \"digit\"\n";
 
-pub(super) fn urgent(number: u32) -> Value {
+fn urgent(number: u32) -> Value {
     let mut ask = message(number);
     ask["purpose"] = json!("alert");
     ask["route"] = json!("urgent");

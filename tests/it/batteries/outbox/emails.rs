@@ -2,6 +2,7 @@
 
 use offhook::backend::outbox::{Looked, MailLetter, MailPart, NewRoute, NewStep};
 use offhook::dispatch::Channel;
+use offhook::dispatch::decision::StepState;
 
 use super::*;
 
@@ -43,6 +44,20 @@ fn then_a_message(n: u128) -> NewNotification {
     by_route.mail.as_mut().expect("it is an email").to = Some(ADDRESS.to_owned());
     let route = Some(NewRoute { name: "mail-first".to_owned(), steps });
     NewNotification { route, to: new(n).to, ..by_route }
+}
+
+/// A message to a number, and then an email.
+fn then_an_email(n: u128) -> NewNotification {
+    let mut by_route = then_a_message(n);
+    let steps = &mut by_route.route.as_mut().expect("it has one").steps;
+    steps.reverse();
+    steps[1].to_hash = format!("address-{n}");
+    NewNotification { channel: Channel::Message, account: ACCOUNT.to_owned(), ..by_route }
+}
+
+fn despite_stop(mut new: NewNotification) -> NewNotification {
+    new.route.as_mut().expect("it has one").steps[1].despite_stop = true;
+    new
 }
 
 /// What SendGrid reports of the email of an attempt.
@@ -138,4 +153,42 @@ pub(super) async fn an_email_that_no_event_proves_is_sent_again_only_if_asked(st
     hear(&store, says(2, SENDGRID, "delivered")).await;
     let confirmed = (NotificationState::Confirmed, vec![Confirmed, Cancelled]);
     assert_eq!(state(outbox, "ntf_2").await, confirmed);
+}
+
+pub(super) async fn an_email_follows_a_stop_to_the_number_alone_and_only_if_the_route_says_so(
+    store: Store,
+) {
+    use AttemptState::{Due, Failed, Refused, Writing};
+    let outbox = &store.outbox;
+    let opted_out = || Outcome::Failed { reason: "21610".to_owned(), stop: Some(Stop::OptedOut) };
+    in_writing(outbox, &then_an_email(1)).await;
+    answer(outbox, AttemptId::new(1), opted_out()).await;
+    assert_eq!(state(outbox, "ntf_1").await, (NotificationState::Failed, vec![Failed]));
+    let steps = outbox.steps("ntf_1").await.expect("the store");
+    assert_eq!(
+        steps.iter().map(|it| it.state).collect::<Vec<_>>(),
+        [StepState::Begun, StepState::Skipped]
+    );
+
+    // The address is another one than the number: it is asked for entries of its own.
+    for (n, source) in [(2, None), (3, Some(Source::Unsubscribe)), (4, Some(Source::Hand))] {
+        in_writing(outbox, &despite_stop(then_an_email(n))).await;
+        answer(outbox, AttemptId::new(n), opted_out()).await;
+        assert_eq!(state(outbox, &format!("ntf_{n}")).await.1, [Failed, Due]);
+        if let Some(source) = source {
+            let to_hash = format!("address-{n}");
+            let entry = NewSuppression { to: None, to_hash, stop: true, source };
+            outbox.suppress(&[entry]).await.expect("the store");
+        }
+        let claims = claimed(outbox, &claim_ask("a")).await.claimed;
+        let ids: Vec<AttemptId> = claims.iter().map(|claim| claim.id).collect();
+        let gates = |known: &Known, _| match known.suppressed {
+            true => Gated::Refuse { gate: "suppression" },
+            false => Gated::Pass,
+        };
+        let written = outbox.write(&write_ask(outbox, "a", &ids).await, &gates).await;
+        assert_eq!(written.expect("the store").len(), 1);
+        let expected = if source.is_some() { Refused } else { Writing };
+        assert_eq!(state(outbox, &format!("ntf_{n}")).await.1, [Failed, expected]);
+    }
 }

@@ -2,9 +2,12 @@
 //! wherever it turns up.
 
 use memchr::memmem;
+use offhook::lab::email::EmailKey;
+use offhook::sendgrid::signature as sendgrid;
 use offhook::twilio::signature::{SIGNATURE_HEADER, body_hash};
+use tempfile::TempDir;
 
-use crate::harness::{ACCOUNT, Callback, Signature};
+use crate::harness::{ACCOUNT, Callback, Settings, Signature};
 
 /// The digits of somebody's number.
 pub(crate) const NUMBER: &str = "5550177321";
@@ -16,14 +19,29 @@ pub(crate) struct Marked {
     pub(crate) accepted: Vec<Callback>,
     /// Values, and bare hashes of bodies, by which a value could be found out.
     pub(crate) owned: Vec<String>,
+    /// What signs email events, and a configuration that accepts it.
+    key: EmailKey,
+    home: TempDir,
 }
 
 impl Marked {
     pub(crate) fn new() -> Self {
-        let accepted = accepted();
+        let key = EmailKey::default();
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut accepted = accepted();
+        accepted.push(Callback::email(&key, email_event()));
         // Of what has no identity of its own, and of JSON, which comes with one.
         let hashes = accepted.iter().map(|callback| body_hash(callback.body()));
-        Self { owned: OWNED.map(str::to_owned).into_iter().chain(hashes).collect(), accepted }
+        let owned = OWNED.map(str::to_owned).into_iter().chain(hashes).collect();
+        Self { accepted, owned, key, home }
+    }
+
+    /// The settings of a deployment that accepts email events, too.
+    pub(crate) fn configure(&self, settings: &Settings) -> Settings {
+        let file = self.home.path().join("offhook.toml");
+        let text = format!("[sendgrid]\nverification_keys = [{:?}]\n", self.key.public());
+        std::fs::write(&file, text).expect("the directory is ours");
+        settings.clone().set("OFFHOOK_CONFIG", file.display().to_string())
     }
 
     /// The values by themselves.
@@ -67,6 +85,8 @@ impl Marked {
             json().with_query(&format!("bodySHA256=0&To=%2B1{NUMBER}&Quillonia")),
             Callback::get(format!("CallSid=CA1&AccountSid={ACCOUNT}&From=%2B1{NUMBER}"))
                 .signed(Signature::Token("another")),
+            Callback::email(&EmailKey::default(), email_event()),
+            Callback::email(&self.key, email_event()).signed(Signature::Missing),
         ]
     }
 }
@@ -74,12 +94,23 @@ impl Marked {
 /// Every signature that is sent: a log must not have them.
 pub(crate) fn signatures<'c>(callbacks: impl IntoIterator<Item = &'c Callback>) -> Vec<String> {
     let headers = callbacks.into_iter().flat_map(Callback::headers);
-    let signatures = headers.filter(|(name, text)| *name == SIGNATURE_HEADER && text.len() > 8);
+    let names = [SIGNATURE_HEADER, sendgrid::SIGNATURE_HEADER];
+    let signatures = headers.filter(|(name, text)| names.contains(name) && text.len() > 8);
     signatures.map(|(_, text)| text).collect()
 }
 
 /// The sid of the first call.
 pub(crate) const CALL: &str = "CA00000000000000000000000000000077";
+
+/// An email that its recipient's server has returned: one event, as an object without an array.
+fn email_event() -> String {
+    format!(
+        r#"{{"event":"bounce","email":"{NUMBER}@Quillonia.example","sg_event_id":"EV1","sg_message_id":"ML1.recvd-1",
+        "timestamp":1764000000,"type":"bounce","status":"5.1.1","ip":"{NUMBER}","username":"Quillonia",
+        "reason":"550 5.1.1 <{NUMBER}@Quillonia.example> of Zarvonville","response":"Thornbridgewords",
+        "subject":"Thornbridgewords","url":"https://shop.example/{NUMBER}","useragent":"Zarvonville/9081726354"}}"#
+    )
+}
 
 fn accepted() -> Vec<Callback> {
     let from = format!("AccountSid={ACCOUNT}&From=%2B1{NUMBER}&To=%2B1{NUMBER}");
