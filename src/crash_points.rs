@@ -159,6 +159,8 @@ labels! {
         SidWithoutAccount = "sid-without-account",
         /// The next step of a route begins when no callback has come in time, without asking Twilio.
         EscalatesOnSilence = "escalates-on-silence",
+        /// A pause of a campaign neither takes back what waits, nor is it read before a message is sent.
+        PauseIgnored = "pause-ignored",
     }
 }
 

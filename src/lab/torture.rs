@@ -7,14 +7,20 @@
 //!
 //! It looks at offhook from outside: by HTTP, signals, and what is in the store.
 
+mod admin_api;
 mod asking;
+mod callbacks;
+mod campaigning;
 mod disk;
 mod forwarded;
 mod ledger;
 mod load;
 mod meddling;
+mod operator;
+mod provider;
 mod proxy;
 mod readers;
+mod reading;
 mod report;
 mod scenarios;
 mod sending;

@@ -100,11 +100,14 @@ struct Sent {
 }
 
 /// The checks that are counted as wrong.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 17] = [
+    "agreed",
     "begun",
     "ended",
     "final",
+    "named",
     "not_called",
+    "not_mailed",
     "settled",
     "proven",
     "paced",

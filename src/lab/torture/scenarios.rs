@@ -1,5 +1,6 @@
 //! The scenarios: which faults are injected.
 
+mod campaign;
 mod clients;
 mod crash;
 mod crowds;
@@ -119,6 +120,9 @@ pub enum Scenario {
     /// messages that ring if they do not arrive, and emails after both, while what sends is killed and stands still, and callbacks come late, twice,
     /// contradicting or not at all
     Chain,
+    /// a campaign of 200 messages a second: one of two processes is killed every few seconds, a person pauses it twice,
+    /// and recipients say STOP
+    Campaign,
     /// one callback in twenty is never sent, and Twilio is asked for what is left open
     CallbacksLost,
 }
@@ -148,7 +152,8 @@ impl Scenario {
             | Self::DirectPowerCut
             | Self::SendKill
             | Self::SendFrozen
-            | Self::Chain => &[Need::Postgres],
+            | Self::Chain
+            | Self::Campaign => &[Need::Postgres],
             _ => &[Need::Redis, Need::Postgres],
         }
     }
@@ -209,6 +214,7 @@ impl Scenario {
             Self::SendThrottled => send::throttled(name, run).await,
             Self::SendFrozen => send::frozen(name, run).await,
             Self::Chain => send::chain(name, run).await,
+            Self::Campaign => campaign::campaign(name, run).await,
             Self::CallbacksLost => send::callbacks_lost(name, run).await,
         }
     }

@@ -1,7 +1,6 @@
 //! [`Sending`]: a testbed that sends through a pretend Twilio, from the first request to the verdict.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,66 +9,26 @@ use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use sqlx::postgres::PgConnection;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
-use super::asking::{ASKER, By, ask};
-use super::meddling::{Meddler, STRANGER};
+use super::asking::{By, ask};
+use super::meddling::Meddler;
+use super::provider::{self, Provided, Tempo};
+use super::reading;
 use super::report::{Facts, Report};
-use super::sent::{self, Acknowledged, Check, Kept, KeptAttempt, KeptSid, Meddled};
-use super::testbed::{ACCOUNT, PUBLIC_URL, TOKEN, Testbed};
+use super::sent::{self, Acknowledged, Check, Kept, KeptAttempt, Meddled};
+use super::testbed::Testbed;
 use super::verdict::Store;
-use crate::clock::Timestamp;
-use crate::lab::servers::free_port;
-use crate::lab::twilio::{Behaviour, Identity, Ledger, MailKey, Simulator};
+use crate::lab::twilio::{Behaviour, Ledger, Simulator};
 
-/// Messages of one segment a second, and the time of one, in microseconds.
-const RATE: i64 = 100;
-const PER_UNIT: i64 = 1_000_000 / RATE;
 /// Until all must have an end once everything works again: longer than every lease and every time-out below.
 const DRAIN_WITHIN: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(250);
 /// Work without faults, before and after them.
 const CALM: Duration = Duration::from_millis(500);
-
-const NOTIFICATIONS: &str = "SELECT id, state FROM notifications";
-const FINALS: &str = "SELECT sid FROM statuses WHERE final";
-
-fn sids(time: impl Fn(&str) -> String) -> String {
-    format!("SELECT attempt, sid, proof, {} FROM attempt_sids", time("at"))
-}
-
-/// When the first step of each was over.
-fn over(time: impl Fn(&str) -> String) -> String {
-    format!(
-        "SELECT notification, {} FROM steps WHERE number = 1 AND ended_at IS NOT NULL",
-        time("ended_at")
-    )
-}
-
-const WAKES: &str = "SELECT count(*) FROM wakes";
-
-/// Every attempt; `time`: a column with a time, as text.
-fn attempts(time: impl Fn(&str) -> String) -> String {
-    let times = ["created_at", "send_at", "written_at", "settled_at"].map(time).join(", ");
-    let numbers =
-        ["number", "step", "units", "tries", "looks"].map(|name| format!("CAST({name} AS bigint)"));
-    format!(
-        "SELECT id, notification, state, reason, {}, \
-         CAST(CASE WHEN state = 'unknown' AND look_at IS NOT NULL THEN 1 ELSE 0 END AS bigint), {times} FROM attempts",
-        numbers.join(", ")
-    )
-}
-
-fn in_postgres(column: &str) -> String {
-    format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
-}
 
 /// What is asked about what was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,28 +110,8 @@ impl Sending {
         behaviour: Behaviour,
         question: Question,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no port for a provider")?;
-        let identity = Identity { account: ACCOUNT.to_owned(), token: TOKEN.to_owned() };
-        let simulator = Simulator::start(
-            listener,
-            identity.clone(),
-            MailKey::generate()?,
-            run.seed,
-            behaviour,
-        )?;
-        simulator.report_mails_to(&format!("{PUBLIC_URL}/email-events"));
-        configure(&mut testbed, &simulator, &identity.mail_key())?;
-        testbed.give_admin_port()?;
-        let mut receivers = Vec::new();
-        for server in testbed.servers() {
-            let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
-            server.set("OFFHOOK_INBOUND__LISTEN", address.to_string());
-            receivers.push(address);
-        }
-        simulator.reach(PUBLIC_URL, receivers.clone());
-        testbed.start()?;
-
-        let admin: Vec<SocketAddr> = testbed.servers().filter_map(|it| it.admin()).collect();
+        let Provided { simulator, admin, receivers } =
+            provider::provide(&mut testbed, run, behaviour, &Tempo::USUAL).await?;
         let (no_more, enough) = (CancellationToken::new(), CancellationToken::new());
         let acknowledged: Arc<Mutex<Vec<Acknowledged>>> = Arc::default();
         let meddler = Meddler::new(admin.clone(), receivers, Arc::clone(&acknowledged), run.seed)?;
@@ -231,7 +170,7 @@ impl Sending {
         let problems = self.testbed.stop();
         self.facts.failures.extend(problems);
 
-        let kept = self.kept().await?;
+        let kept = reading::read(&self.store).await?;
         let ledger = self.simulator.ledger();
         let acknowledged =
             std::mem::take(&mut *self.acknowledged.lock().expect("nothing panics with it"));
@@ -264,7 +203,8 @@ impl Sending {
     ) -> Vec<Check> {
         match self.question {
             Question::Sending => {
-                let mut checks = sent::judge(acknowledged, kept, ledger, meddled, PER_UNIT);
+                let mut checks =
+                    sent::judge(acknowledged, kept, ledger, meddled, Tempo::USUAL.per_unit());
                 // Only where what is unknown stays so long enough; that scenario sees to it itself.
                 checks.retain(|it| it.name != "explained" || it.judged > 0);
                 checks
@@ -284,7 +224,7 @@ impl Sending {
         let (began, mut are_reported) = (Instant::now(), false);
         while began.elapsed() < DRAIN_WITHIN {
             // A store that was just killed may not answer yet.
-            let kept = self.kept().await.unwrap_or_default();
+            let kept = reading::read(&self.store).await.unwrap_or_default();
             let are_settled = kept.attempts.iter().all(KeptAttempt::is_settled);
             let are_settled = are_settled && self.question.is_over(&kept);
             if !kept.attempts.is_empty() && are_settled && kept.wakes == 0 {
@@ -302,102 +242,12 @@ impl Sending {
 
     /// What has come of looking for what was unknown.
     pub(super) async fn looked_up(&self) -> LookedUp {
-        self.kept().await.as_ref().map(LookedUp::of).unwrap_or_default()
-    }
-
-    async fn kept(&self) -> anyhow::Result<Kept> {
-        type Text = Option<String>;
-        type Row =
-            (String, String, String, Text, i64, i64, i64, i64, i64, i64, Text, Text, Text, Text);
-        type Sid = (String, String, String, Text);
-        type Over = (String, Text);
-        let (notifications, attempts, sids, over, finals, wakes) = match &self.store {
-            Store::Sqlite(path) => {
-                let mut on = SqliteConnectOptions::new().filename(path).connect().await?;
-                let attempts = AssertSqlSafe(attempts(str::to_owned));
-                (
-                    sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Sid>(AssertSqlSafe(sids(str::to_owned)))
-                        .fetch_all(&mut on)
-                        .await?,
-                    sqlx::query_as::<_, Over>(AssertSqlSafe(over(str::to_owned)))
-                        .fetch_all(&mut on)
-                        .await?,
-                    sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
-                    sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
-                )
-            }
-            Store::Postgres(url) => {
-                let mut on = PgConnection::connect(url).await?;
-                let attempts = AssertSqlSafe(attempts(in_postgres));
-                (
-                    sqlx::query_as(NOTIFICATIONS).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Row>(attempts).fetch_all(&mut on).await?,
-                    sqlx::query_as::<_, Sid>(AssertSqlSafe(sids(in_postgres)))
-                        .fetch_all(&mut on)
-                        .await?,
-                    sqlx::query_as::<_, Over>(AssertSqlSafe(over(in_postgres)))
-                        .fetch_all(&mut on)
-                        .await?,
-                    sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
-                    sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
-                )
-            }
-        };
-        let notifications: Vec<(String, String)> = notifications;
-        let finals: Vec<String> = finals;
-        let time = |text: Text| Some(Timestamp::parse_rfc3339(text.as_deref()?)?.micros());
-        let attempt = |row: Row| {
-            let (
-                id,
-                notification,
-                state,
-                reason,
-                number,
-                step,
-                units,
-                tries,
-                looks,
-                sought,
-                created_at,
-                send_at,
-                written_at,
-                settled_at,
-            ) = row;
-            KeptAttempt {
-                id,
-                notification,
-                number,
-                step,
-                state,
-                reason,
-                created_at: time(created_at),
-                send_at: time(send_at),
-                written_at: time(written_at),
-                settled_at: time(settled_at),
-                units,
-                tries,
-                looks,
-                is_sought: sought != 0,
-            }
-        };
-        Ok(Kept {
-            notifications: notifications.into_iter().collect(),
-            attempts: attempts.into_iter().map(attempt).collect(),
-            sids: sids
-                .into_iter()
-                .map(|(attempt, sid, proof, at)| KeptSid { attempt, sid, proof, at: time(at) })
-                .collect(),
-            over: over.into_iter().filter_map(|(id, at)| Some((id, time(at)?))).collect(),
-            finals: finals.into_iter().collect(),
-            wakes,
-        })
+        reading::read(&self.store).await.as_ref().map(LookedUp::of).unwrap_or_default()
     }
 }
 
 /// The most requests that the provider had within a second.
-fn most_in_a_second(ledger: &Ledger) -> usize {
+pub(super) fn most_in_a_second(ledger: &Ledger) -> usize {
     let mut times: Vec<i64> = ledger.posts.iter().map(|post| post.at.micros()).collect();
     times.sort_unstable();
     let within = |first: usize| times.partition_point(|at| *at < times[first] + 1_000_000) - first;
@@ -405,7 +255,7 @@ fn most_in_a_second(ledger: &Ledger) -> usize {
 }
 
 /// How long after their slots the requests of attempts that took one came to the provider, in milliseconds.
-fn late(ledger: &Ledger, kept: &Kept) -> Value {
+pub(super) fn late(ledger: &Ledger, kept: &Kept) -> Value {
     let slots = kept.attempts.iter().filter(|it| it.tries == 1);
     let slots: HashMap<&str, i64> = slots.filter_map(|it| Some((&*it.id, it.send_at?))).collect();
     let late = ledger.posts.iter().filter_map(|post| {
@@ -420,35 +270,8 @@ fn late(ledger: &Ledger, kept: &Kept) -> Value {
 }
 
 /// How many of each.
-fn states<'s>(all: impl Iterator<Item = &'s str>) -> Value {
+pub(super) fn states<'s>(all: impl Iterator<Item = &'s str>) -> Value {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     all.for_each(|state| *counts.entry(state).or_default() += 1);
     json!(counts)
-}
-
-/// Every process sends through this provider. What is left open by a process that is gone counts as unknown soon.
-fn configure(testbed: &mut Testbed, simulator: &Simulator, mail_key: &str) -> anyhow::Result<()> {
-    let (api_url, verification_key) = (simulator.url(), simulator.mail_public_key());
-    let file = testbed.directory().join("sending.toml");
-    let text = format!(
-        "[[account]]\nsid = \"{ACCOUNT}\"\nauth_tokens = [\"{TOKEN}\"]\nsubaccounts = [\"{STRANGER}\"]\n\
-         calls_limit = 1000\ncalls_per_second = 50.0\n\n\
-         [[sender]]\nname = \"alerts\"\nfrom = \"+12015550199\"\nrate = {RATE}.0\n\n\
-         [[sender]]\nname = \"calls\"\nfrom = \"+12015550199\"\nkind = \"voice\"\ntimeout_s = 5\n\
-         time_limit_s = 10\n\n\
-         [[sender]]\nname = \"mails\"\nkind = \"email\"\nfrom = \"Alerts <alerts@example.com>\"\nrate = {RATE}.0\n\n\
-         [sendgrid]\napi_url = \"{api_url}\"\napi_key = \"{mail_key}\"\nsilence_s = 5\n\
-         verification_keys = [\"{verification_key}\"]\n\n\
-         [[route]]\nname = \"urgent\"\n[[route.step]]\nsender = \"alerts\"\nwait_s = 1\n\
-         [[route.step]]\nsender = \"calls\"\n\
-         [[route.step]]\nsender = \"mails\"\n\n\
-         [twilio]\napi_url = \"{api_url}\"\n\n\
-         [outbound]\ntokens = [{{ id = \"torture\", token = \"{ASKER}\" }}]\n\
-         max_per_day = 1000000\nmax_per_recipient_hour = 1000000\nmax_calls_per_recipient_hour = 1000000\n\
-         max_in_flight = 64\ntimeout_ms = 2000\nwriting_lease_ms = 7000\nlook_after_s = [1, 3]\n\
-         reconcile_after_s = [2, 4, 8]\n"
-    );
-    std::fs::write(&file, text).context("the configuration")?;
-    testbed.set("OFFHOOK_CONFIG", &file.display().to_string());
-    Ok(())
 }

@@ -294,6 +294,7 @@ fn paced(attempts: &[KeptAttempt], per_unit: i64) -> Vec<bool> {
     slots.windows(2).map(|pair| pair[1].0 - pair[0].0 >= pair[0].1 * per_unit).collect()
 }
 
+pub(super) mod campaign;
 pub(super) mod chain;
 pub(super) mod lost;
 #[cfg(test)]

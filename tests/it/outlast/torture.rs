@@ -80,6 +80,7 @@ scenarios! {
     send_throttled,
     send_frozen,
     chain,
+    campaign,
     callbacks_lost,
 }
 
@@ -162,6 +163,7 @@ sabotages! {
     a_pace_in_memory_is_found_out: PaceInMemory in "send-kill" by "paced",
     a_sid_without_its_account_is_found_out: SidWithoutAccount in "send-unknown" by "foreign",
     an_escalation_on_silence_is_found_out: EscalatesOnSilence in "chain" by "not_called",
+    a_pause_of_a_campaign_that_is_ignored_is_found_out: PauseIgnored in "campaign" by "paused",
 }
 
 #[test]

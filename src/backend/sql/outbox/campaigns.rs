@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::outbox::CampaignState;
 use crate::backend::sql::session::{Cells, Session, Statement, params};
+use crate::crash_points::{self, Sabotage};
 use crate::dispatch::gates::Pause;
 use crate::labels::Label as _;
 
@@ -74,7 +75,10 @@ pub(super) async fn lock_all<S: Session>(
     );
     let locked = |row: &Cells| {
         let locked = Locked {
-            state: row.parsed("state", CampaignState::parse)?,
+            state: match crash_points::is_sabotaged(Sabotage::PauseIgnored) {
+                true => CampaignState::Running,
+                false => row.parsed("state", CampaignState::parse)?,
+            },
             cost_cap: money(row, "cost_cap")?,
             spent: row.count("spent")?,
             more: 0,
@@ -107,7 +111,9 @@ async fn hold<S: Session>(session: &mut S, id: &str) -> Result<u64, sqlx::Error>
          AND state IN ('due', 'claimed') ORDER BY id{})",
         S::FOR_UPDATE
     );
-    session.execute(&sql, params![id]).await?;
+    if !crash_points::is_sabotaged(Sabotage::PauseIgnored) {
+        session.execute(&sql, params![id]).await?;
+    }
     in_writing(session, id).await
 }
 

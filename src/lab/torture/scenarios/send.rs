@@ -24,18 +24,18 @@ fn alone(run: &Run) -> anyhow::Result<Testbed> {
 }
 
 /// Two processes that send from one Postgres.
-fn two(run: &Run) -> anyhow::Result<Testbed> {
+pub(super) fn two(run: &Run) -> anyhow::Result<Testbed> {
     let setup =
         Setup { receivers: 2, workers: None, alone_on: Alone::Postgres, ..Setup::default() };
     Testbed::prepare(run, &setup)
 }
 
-fn share(share: f64) -> Share {
+pub(super) fn share(share: f64) -> Share {
     share.try_into().expect("it is from 0 to 1")
 }
 
 /// A provider that leaves a part of the outcomes open.
-fn unreliable(part: f64) -> Behaviour {
+pub(super) fn unreliable(part: f64) -> Behaviour {
     Behaviour {
         answer_after_ms: ANSWERS_AFTER_MS,
         drop_answers: share(part),

@@ -10,7 +10,7 @@ struct Story {
     meddled: Meddled,
 }
 
-fn post(attempt: &str, at: i64) -> Post {
+pub(super) fn post(attempt: &str, at: i64) -> Post {
     Post {
         at: Timestamp::from_micros(at),
         to: None,
