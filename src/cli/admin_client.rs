@@ -91,11 +91,6 @@ impl SendingArgs {
         self.admin.json
     }
 
-    /// Whether JSON was asked for.
-    pub(super) const fn is_json(&self) -> bool {
-        self.admin.json
-    }
-
     /// Whether people read the output.
     pub(super) fn for_people(&self) -> bool {
         self.admin.for_people()

@@ -9,8 +9,9 @@ use crate::dispatch::campaign::brake::{Brake, Outcomes};
 use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown, Purpose};
 use crate::labels::labels;
 
-/// Most recipients that are added at once: each has a dozen parameters, of which a statement has a bounded number.
-pub const RECIPIENTS_AT_ONCE: usize = 1000;
+/// Most recipients that are added at once: each has a dozen parameters, and SQLite looks each of a statement up among all
+/// of them. A thousand took ten times as long for each as a hundred.
+pub const RECIPIENTS_AT_ONCE: usize = 100;
 
 labels! {
     /// Where a campaign stands.

@@ -27,7 +27,7 @@ const WIDTH: u64 = 20;
 /// The server does not answer, or the campaign does not run and will not by itself.
 pub(super) async fn run(client: &AdminClient, id: &str, admin: &SendingArgs) -> anyhow::Result<()> {
     let shows_bar = admin.for_people() && std::io::stderr().is_terminal();
-    let is_json = admin.is_json();
+    let is_json = admin.wants_json();
     let (mut pace, mut last, began) = (Pace::default(), String::new(), Instant::now());
     loop {
         let answer = client.json(&path(id, ""), &[]).await?;
@@ -157,7 +157,7 @@ impl Figures {
 
     /// The rate, and the time that is left at it.
     fn left(&self, rate: f64) -> String {
-        if rate < 0.01 {
+        if rate < 0.01 || self.state != "running" {
             return String::new();
         }
         let left = self.recipients.saturating_sub(self.ended()) as f64 / rate;

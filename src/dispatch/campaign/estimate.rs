@@ -180,11 +180,12 @@ impl Load {
 }
 
 /// Whether so many numbers of a list follow the one before them that it looks like a list that was made up: more than a
-/// fifth.
+/// fifth. Of a short list that proves nothing.
 #[must_use]
 pub fn is_sequential(sequential: u64, recipients: u64) -> bool {
     const PERCENT: u128 = 20;
-    u128::from(sequential) * 100 > u128::from(recipients) * PERCENT
+    const AT_LEAST: u64 = 20;
+    recipients >= AT_LEAST && u128::from(sequential) * 100 > u128::from(recipients) * PERCENT
 }
 
 #[cfg(test)]
@@ -268,5 +269,6 @@ mod tests {
     #[test]
     fn more_than_a_fifth_in_sequence_is_odd() {
         assert!(!is_sequential(0, 0) && !is_sequential(20, 100) && is_sequential(21, 100));
+        assert!(!is_sequential(18, 19) && is_sequential(19, 20));
     }
 }

@@ -353,3 +353,6 @@ fn advise(advice: Advice, step: &CampaignStep, load: &Load) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
