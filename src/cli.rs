@@ -6,6 +6,7 @@ mod callback_url;
 mod campaign;
 mod changes;
 mod check;
+mod consents;
 mod copy;
 mod dead_letters;
 mod demo;
@@ -15,6 +16,7 @@ mod healthcheck;
 mod help;
 mod inspect;
 mod kinds;
+mod list_file;
 mod local_log;
 mod manual;
 mod migrate;
@@ -117,6 +119,9 @@ enum Other {
     /// List who must not be reached; add, remove, import, export
     #[command(subcommand, after_help = help::SUPPRESSIONS)]
     Suppressions(suppressions::Command),
+    /// Show who has agreed to marketing; add, withdraw, import
+    #[command(subcommand, after_help = help::CONSENTS)]
+    Consents(consents::Command),
     /// List, replay or purge damaged files of the local log
     #[command(subcommand, after_help = help::LOCAL_LOG)]
     LocalLog(local_log::Command),
@@ -238,6 +243,7 @@ impl Other {
             Self::Campaign(command) => campaign::run(config, command).await,
             Self::Senders(senders) => senders::run(config, *senders).await,
             Self::Suppressions(command) => suppressions::run(config, command).await,
+            Self::Consents(command) => consents::run(config, command).await,
             Self::LocalLog(command) => local_log::run(config, command).await,
             Self::Purge(purge) => purge::run(config, purge).await,
             Self::Torture(torture) => torture::run(torture).await,

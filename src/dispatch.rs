@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod campaign;
+pub mod consent;
 pub mod country;
 pub mod decision;
 pub mod evidence;

@@ -1,9 +1,11 @@
 //! What the outbox keeps, as values: [`notification`], what is asked for; [`sending`], from a slot to an answer;
-//! [`calling`], the calls among it; [`settling`], what becomes of it then; [`standing`], what holds senders;
-//! [`stepping`], the steps of a route; [`campaign`], many of them at once; [`following`], what Twilio is asked back; [`trail`], what people see of it.
+//! [`calling`], the calls among it; [`consenting`], who has agreed to marketing; [`settling`], what becomes of it then;
+//! [`standing`], what holds senders; [`stepping`], the steps of a route; [`campaign`], many of them at once; [`following`],
+//! what Twilio is asked back; [`trail`], what people see of it.
 
 pub mod calling;
 pub mod campaign;
+pub mod consenting;
 pub mod following;
 pub mod notification;
 pub mod sending;
@@ -19,6 +21,7 @@ pub use self::campaign::{
     Progress, RECIPIENTS_AT_ONCE, RecipientOutcome, RecipientResult, RecipientState, Started,
     StepCost,
 };
+pub use self::consenting::{Agreement, ConsentEntry, NewConsent};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
     Asked, Attempt, CancelOutcome, MailPart, NewNotification, Notification, NotificationSearch,

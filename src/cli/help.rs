@@ -165,6 +165,16 @@ pub(super) const SUPPRESSIONS: &str = help!(
     "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
 );
 
+pub(super) const CONSENTS: &str = help!(
+    "offhook consents show +15550100"
+    "offhook consents add +15550100 --at 2026-11-24T08:00:00Z --source \"web form\" --text \"Send me offers by SMS\""
+    "offhook consents withdraw +15550100"
+    "offhook consents import agreed.csv";
+    0: "it was done";
+    1: "the server does not answer or refuses, or a line of the list is wrong";
+    "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
+);
+
 pub(super) const LOCAL_LOG: &str = help!(
     "offhook local-log list"
     "offhook local-log replay --all"

@@ -47,7 +47,7 @@ struct Message {
     /// A value, by which text, subject and html become templates: NAME=VALUE, the value as JSON or a text; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = value)]
     value: Vec<(String, Value)>,
-    /// Why it is sent: alert, otp or transactional
+    /// Why it is sent: alert, otp, transactional or marketing
     #[arg(long, required = true)]
     purpose: Option<String>,
     /// The sender; not needed if there is one

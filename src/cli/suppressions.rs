@@ -1,22 +1,20 @@
 //! `offhook suppressions`: who must not be reached; add, remove, import, export.
 
-mod list_file;
+mod entry;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use self::list_file::{BadLine, Entry, ListFile};
+use self::entry::Entry;
 use super::admin_client::{AdminClient, SendingArgs};
-use super::output::{count, say, table, text};
-use super::terminal::{errln, outln};
+use super::list_file::{self, BadLines, ListFile};
+use super::output::{say, table, text};
+use super::terminal::outln;
 
 /// Entries of one request: as many as the server takes.
 const AT_ONCE: usize = 500;
-/// Bad lines that are named; the others are counted.
-const MOST_NAMED: u64 = 20;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -80,7 +78,7 @@ pub(super) async fn run(config: Option<PathBuf>, command: Command) -> anyhow::Re
         Command::Add(which) => change(config, &which, "/api/suppressions").await,
         Command::Remove(which) => change(config, &which, "/api/suppressions/lift").await,
         Command::Import { file, admin } => {
-            let list = ListFile::open(&file)?;
+            let list = ListFile::open(&file, Entry::COLUMNS)?;
             import(&admin.client(config)?, list, &admin).await
         }
         Command::Export(All { admin }) => export(&admin.client(config)?, &admin).await,
@@ -128,7 +126,6 @@ async fn change(config: Option<PathBuf>, which: &Which, path: &str) -> anyhow::R
 struct Tally {
     added: u64,
     known: u64,
-    wrong: u64,
 }
 
 impl Tally {
@@ -144,44 +141,33 @@ impl Tally {
         self.known += answer["known"].as_u64().unwrap_or_default();
         Ok(())
     }
-
-    fn note(&mut self, BadLine { line, reason }: &BadLine) {
-        self.wrong += 1;
-        match self.wrong {
-            MOST_NAMED => errln!("line {line}: {reason}; further lines are only counted"),
-            wrong if wrong < MOST_NAMED => errln!("line {line}: {reason}"),
-            _ => {}
-        }
-    }
 }
 
-async fn import(client: &AdminClient, list: ListFile, admin: &SendingArgs) -> anyhow::Result<()> {
-    let (mut tally, mut entries) = (Tally::default(), Vec::new());
-    for entry in list {
-        match entry? {
+async fn import(
+    client: &AdminClient,
+    list: ListFile<2>,
+    admin: &SendingArgs,
+) -> anyhow::Result<()> {
+    let (mut tally, mut wrong, mut entries) = (Tally::default(), BadLines::default(), Vec::new());
+    for line in list {
+        match line?.and_then(|line| Entry::of(&line)) {
             Ok(entry) => entries.push(entry),
-            Err(bad) => tally.note(&bad),
+            Err(bad) => wrong.name(bad.line, bad.reason),
         }
         if entries.len() == AT_ONCE {
             tally.send(client, &mut entries).await?;
         }
     }
     tally.send(client, &mut entries).await?;
-    let Tally { added, known, wrong } = tally;
+    let Tally { added, known } = tally;
     match admin.for_people() {
         true => outln!("addresses that are suppressed now: {added}; that were before: {known}"),
         false => {
-            say(&format!("{}\n", json!({ "added": added, "known": known, "wrong": wrong })))?;
+            let result = json!({ "added": added, "known": known, "wrong": wrong.count() });
+            say(&format!("{result}\n"))?;
         }
     }
-    if wrong > 0 {
-        bail!("{} wrong: correct them, and import the list again", lines_are(wrong));
-    }
-    Ok(())
-}
-
-fn lines_are(wrong: u64) -> String {
-    format!("{} {}", count(wrong, "line"), if wrong == 1 { "is" } else { "are" })
+    wrong.check()
 }
 
 async fn export(client: &AdminClient, admin: &SendingArgs) -> anyhow::Result<()> {

@@ -17,6 +17,8 @@ labels! {
     pub enum Gate {
         /// The recipient must not be reached: a STOP, or an entry by hand.
         Suppression = "suppression",
+        /// It is marketing, and the recipient has not agreed to it.
+        Consent = "consent",
         /// The recipient is in a country that is not allowed, or the number is a premium one.
         Country = "country",
         /// The deployment sends to certain numbers only.
@@ -123,6 +125,8 @@ pub struct Known<'a> {
     pub deadline: Timestamp,
     /// Whether the latest entry about the recipient says stop.
     pub suppressed: bool,
+    /// Whether the recipient has agreed to marketing; not asked of anything else.
+    pub consented: bool,
     /// When messages were sent to the recipient, the newest first: of the last hour, or as many as the limit is.
     pub recent: &'a [Timestamp],
     /// What is known of the calls, if it is one.
@@ -177,6 +181,7 @@ impl Rules {
         });
         let refused = [
             (Gate::Suppression, known.suppressed),
+            (Gate::Consent, known.purpose == Purpose::Marketing && !known.consented),
             (Gate::Country, is_elsewhere),
             (Gate::OnlyTo, !self.only_to.is_empty() && !self.only_to.contains(known.to)),
             (Gate::Deadline, validity(known.deadline, now).is_none()),
@@ -194,6 +199,10 @@ impl Rules {
     fn quiet_until(&self, known: &Known<'_>, now: Timestamp) -> Option<Timestamp> {
         if !QuietHours::hold(known.purpose) {
             return None;
+        }
+        // It is asked for only where hours are configured: it does not go at night because they are no more.
+        if known.purpose == Purpose::Marketing && self.quiet_hours.is_none() {
+            return Some(Timestamp::from_micros(i64::MAX));
         }
         match self.quiet(known.to, known.zone, now)? {
             // It would not be there before it is quiet.

@@ -1,8 +1,9 @@
-//! What is asked of the sending half over HTTP, on the private listener: notifications, campaigns, senders and suppressions. Its
-//! tokens are its own, because asking costs money.
+//! What is asked of the sending half over HTTP, on the private listener: notifications, campaigns, senders, suppressions and
+//! consents. Its tokens are its own, because asking costs money.
 
 mod ask;
 mod campaigns;
+mod consents;
 mod reconcile;
 mod request;
 mod senders;
@@ -87,7 +88,7 @@ pub(super) struct TokenId(pub(super) String);
 type Route = (&'static str, fn() -> MethodRouter<Arc<Api>>);
 
 /// Every route.
-pub const ROUTES: [Route; 23] = [
+pub const ROUTES: [Route; 26] = [
     ("/api/notifications", || get(ask::list).post(ask::ask)),
     ("/api/notifications/{id}", || get(ask::show)),
     ("/api/notifications/{id}/cancel", || post(ask::cancel)),
@@ -114,6 +115,9 @@ pub const ROUTES: [Route; 23] = [
     ("/api/suppressions", || get(suppressions::list).post(suppressions::add)),
     ("/api/suppressions/import", || post(suppressions::import)),
     ("/api/suppressions/lift", || post(suppressions::lift)),
+    ("/api/consents", || get(consents::list).post(consents::add)),
+    ("/api/consents/import", || post(consents::import)),
+    ("/api/consents/withdraw", || post(consents::withdraw)),
     ("/api/reconcile", || get(reconcile::list).post(reconcile::start)),
 ];
 

@@ -37,6 +37,7 @@ impl Gates {
             zone: zone.as_ref(),
             deadline: known.deadline,
             suppressed: known.suppressed,
+            consented: known.consented,
             recent: &known.recent,
             call: known.calls.as_ref().map(|calls| gates::KnownCalls {
                 recent: &calls.recent,

@@ -22,6 +22,8 @@ labels! {
         Recipients = "recipients",
         /// What of its list cannot be sent to.
         InvalidRows = "invalid_rows",
+        /// Who has agreed to marketing.
+        Consents = "consents",
         /// What was asked for.
         Notifications = "notifications",
         /// The steps of what goes by a route.
@@ -39,6 +41,7 @@ impl OutboxTable {
     pub fn is_compared(self) -> bool {
         match self {
             Self::Suppressions
+            | Self::Consents
             | Self::Campaigns
             | Self::Recipients
             | Self::Notifications
@@ -63,12 +66,13 @@ pub struct OutboxRow {
 }
 
 impl OutboxRow {
-    /// The name of the row: its id, or of a suppression the hash of the address.
+    /// The name of the row: its id, or of a suppression or a consent the hash of the address.
     #[must_use]
     pub fn name(&self) -> &str {
+        let is_of_address = ["stop", "given"].iter().any(|it| self.columns.get(it).is_some());
         ["to_hash", "id", "name", "account", "sid"]
             .iter()
-            .filter(|column| **column != "to_hash" || self.columns.get("stop").is_some())
+            .filter(|column| **column != "to_hash" || is_of_address)
             .find_map(|column| self.columns.get(column)?.as_str())
             .unwrap_or_default()
     }

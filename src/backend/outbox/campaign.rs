@@ -238,6 +238,8 @@ pub struct PlannedRecipient {
     pub costs: Vec<StepCost>,
     /// Whether the recipient must not be reached.
     pub suppressed: bool,
+    /// Whether the recipient has agreed to marketing, at each address.
+    pub consented: bool,
 }
 
 /// What came of starting a campaign.

@@ -244,6 +244,8 @@ pub struct Known {
     pub deadline: Timestamp,
     /// Whether the recipient must not be reached.
     pub suppressed: bool,
+    /// Whether the recipient has agreed to marketing; read only for what is marketing.
+    pub consented: bool,
     /// When messages to the recipient were written in the last hour, the newest first.
     pub recent: Vec<Timestamp>,
     /// What is known of calls, if it is one.

@@ -9,6 +9,7 @@ pub(in crate::backend) mod ask;
 pub(in crate::backend) mod calls;
 pub(in crate::backend) mod campaigns;
 pub(in crate::backend) mod claim;
+pub(in crate::backend) mod consents;
 pub(in crate::backend) mod follow_ups;
 pub(in crate::backend) mod forget;
 pub(in crate::backend) mod look;

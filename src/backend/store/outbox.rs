@@ -1,16 +1,18 @@
 //! [`Outbox`]: what is to be sent, and what came of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Store, on_store};
 use crate::backend::outbox::{
-    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Concluded, FollowUp,
-    FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked, NewNotification,
-    NewSuppression, Notification, NotificationSearch, Outcome, OverStep, Overdue, Search,
-    SendingState, Settled, StepRow, Suppression, Trail, Unknown, WriteAsk, Written,
+    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Concluded,
+    ConsentEntry, FollowUp, FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked,
+    NewConsent, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
+    OverStep, Overdue, Search, SendingState, Settled, StepRow, Suppression, Trail, Unknown,
+    WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
-    answer, ask, calls, claim, failed, follow_ups, forget, look, settle, state, steps,
+    answer, ask, calls, claim, consents, failed, follow_ups, forget, look, settle, state, steps,
     suppressions, trail, write,
 };
 use crate::backend::{BackendError, postgres, sqlite};
@@ -363,6 +365,28 @@ impl Outbox {
         on_store!(self, outbox => outbox
             .read(async |on| suppressions::suppressions(on, after, limit).await)
             .await)
+    }
+
+    /// Adds entries to the log of consents, but for those that are there; returns how many were added.
+    pub async fn add_consents(&self, entries: &[NewConsent]) -> Result<u64, BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| consents::add(on, entries).await).await)
+    }
+
+    /// Those of these addresses, by hash, that may be sent marketing.
+    pub async fn consenting(&self, hashes: &[String]) -> Result<BTreeSet<String>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| consents::holding(on, hashes.to_vec()).await)
+            .await)
+    }
+
+    /// The latest entries of an address in the log of consents, at most a page.
+    pub async fn consents(&self, to_hash: &str) -> Result<Vec<ConsentEntry>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| consents::of(on, to_hash).await).await)
+    }
+
+    /// Whether a notification was kept under this key.
+    pub async fn is_kept(&self, token: &str, key: &str) -> Result<bool, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| ask::is_kept(on, token, key).await).await)
     }
 }
 

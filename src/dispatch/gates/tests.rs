@@ -32,6 +32,7 @@ fn known(to: &Recipient) -> Known<'_> {
         zone: None,
         deadline: at(36_000),
         suppressed: false,
+        consented: false,
         recent: &[],
         call: None,
         sent_today: 0,
@@ -109,6 +110,22 @@ fn quiet_hours_hold_all_but_alerts_and_passwords() {
     // What would be there only after 21 o'clock waits for 8.
     let late = rules.ask(&far(known(&new_york)), at(10 * 3600 - 4));
     assert_eq!(late, hold(Gate::QuietHours, at(10 * 3600)));
+}
+
+#[test]
+fn marketing_takes_consent_and_hours_that_are_not_quiet() {
+    let day = Rules { quiet_hours: Some(quiet_hours()), ..rules() };
+    let (new_york, honolulu) = (number("+12125550100"), number("+18085550100"));
+    let agreed = |to| Known { purpose: Purpose::Marketing, consented: true, ..known(to) };
+    let check =
+        |rules: &Rules, known: Known<'_>, expected| assert_eq!(rules.ask(&known, at(0)), expected);
+    check(&day, agreed(&new_york), Verdict::Pass);
+    check(&day, agreed(&honolulu), hold(Gate::QuietHours, at(2 * 3600)));
+    check(&day, Known { consented: false, ..agreed(&new_york) }, refuse(Gate::Consent));
+    check(&day, Known { suppressed: true, ..agreed(&new_york) }, refuse(Gate::Suppression));
+    // The hours may have been taken out of the configuration after it was asked for.
+    let expiry = Timestamp::from_micros(at(35_995).micros() + 1);
+    check(&rules(), agreed(&new_york), hold(Gate::QuietHours, expiry));
 }
 
 #[test]
@@ -207,7 +224,7 @@ proptest! {
         recent.sort_by(|a, b| b.cmp(a));
         let to = number("+12125550100");
         let asked = Known {
-            to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false,
+            to: &to, purpose: Purpose::Transactional, zone: None, deadline: at(deadline), suppressed: false, consented: false,
             recent: &recent, call: None, sent_today,
             campaign: Pause::None, is_over_cap: false, sender, account, deployment,
         };

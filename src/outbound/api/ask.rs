@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::request::{NotificationAsk, key, named, wrong};
 use super::view::{AttemptView, NotificationView, StepView, UnknownView};
-use super::{Api, TokenId, unavailable};
+use super::{Api, TokenId, consents, unavailable};
 use crate::backend::outbox::{Asked, CancelOutcome, NotificationSearch, ROWS_PER_PAGE};
 use crate::clock::Timestamp;
 use crate::dispatch::NotificationState;
@@ -41,6 +41,7 @@ pub(super) async fn ask(
     let plan = asked.plan(&config, now)?;
     let hashes = api.hashes().await?;
     let new = plan.notification(asked, token, idempotency_key, hashes, now)?;
+    consents::require(&api, &new).await?;
     let purpose = new.purpose;
     let (id, segments, sender) = (new.id.clone(), new.segments, new.sender.clone());
     let token = new.token.clone();

@@ -65,12 +65,14 @@ pub(super) fn named<L: crate::labels::Label>(field: &str, name: &str) -> Result<
     })
 }
 
-fn purpose(name: &str) -> Result<Purpose, Problem> {
-    if name == "marketing" {
-        let problem = "marketing is not sent: this version does not check consent and quiet hours";
+/// A purpose; marketing only where quiet hours hold it.
+pub(super) fn purpose(config: &Config, name: &str) -> Result<Purpose, Problem> {
+    let purpose = named("purpose", name)?;
+    if purpose == Purpose::Marketing && config.rules.quiet_hours.is_none() {
+        let problem = "marketing is not sent at every hour, and no quiet hours are configured: set quiet_hours.profile";
         return Err(wrong("purpose", problem));
     }
-    named("purpose", name)
+    Ok(purpose)
 }
 
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -92,7 +94,7 @@ struct PlannedStep<'c> {
 impl NotificationAsk {
     /// What is asked for, as far as the store is not needed.
     pub(super) fn plan<'c>(&self, config: &'c Config, now: Timestamp) -> Result<Plan<'c>, Problem> {
-        self.plan_for(purpose(&self.purpose)?, config, now)
+        self.plan_for(purpose(config, &self.purpose)?, config, now)
     }
 
     /// The same for a purpose that is read already.
@@ -381,6 +383,8 @@ fn gated(config: &Config, new: &NewNotification, to: &str, now: Timestamp) -> Ga
         time_zone: new.time_zone.clone(),
         deadline: new.deadline,
         suppressed: false,
+        // Asked of the store: see `consents::require`.
+        consented: true,
         recent: Vec::new(),
         calls: None,
         today: 0,

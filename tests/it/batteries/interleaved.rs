@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use futures_util::future::poll_immediate;
 use offhook::backend::Outbox;
-use offhook::backend::outbox::{Known, Looked, NewNotification, Outcome, Written};
+use offhook::backend::outbox::{
+    Agreement, Known, Looked, NewConsent, NewNotification, Outcome, Written,
+};
 use offhook::backend::postgres;
 use offhook::clock::Timestamp;
 use offhook::dispatch::country::Country;
 use offhook::dispatch::gates::Rules;
+use offhook::dispatch::quiet_hours::{Hours, QuietHours};
 use offhook::dispatch::suppression::Source;
-use offhook::dispatch::{AttemptState, OnUnknown};
+use offhook::dispatch::{AttemptState, OnUnknown, Purpose};
 use offhook::event::{AttemptId, Event, EventKey, Kind, Resource};
 use offhook::outbound::Gates;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use super::outbox::agreed::{entry, given};
 use super::outbox::{
     ACCOUNT, HOUR, Store, accepted, answer, claim_ask, claimed, in_writing, new, postgres, sqlite,
     state, write_ask,
@@ -47,6 +51,7 @@ both_stores![
     a_hold_of_all_and_the_commit,
     a_cancellation_and_the_commit,
     a_suppression_and_the_commit,
+    a_withdrawn_consent_and_the_commit,
     a_callback_that_confirms_and_the_commit,
     a_late_answer_and_the_commit,
 ];
@@ -92,7 +97,10 @@ fn gates() -> Gates {
         max_per_recipient_hour: 100,
         max_calls_per_recipient_hour: 100,
         max_per_day: 100,
-        quiet_hours: None,
+        quiet_hours: Some(QuietHours {
+            hours: Hours::new(0, 1440, [true; 7]).expect("hours"),
+            unknown: None,
+        }),
     })
 }
 
@@ -230,6 +238,25 @@ async fn a_suppression_and_the_commit(store: Store) {
             First::Commit => assert!(matches!(written, Written::Send(_)), "{written:?}"),
             First::Stop => assert_eq!(written, Written::Ended("suppression")),
         }
+    }
+}
+
+async fn a_withdrawn_consent_and_the_commit(store: Store) {
+    store.outbox.identity("secret").await.expect("the store");
+    for (n, first) in [(1, First::Commit), (2, First::Stop)] {
+        let of = |agreement| NewConsent { to_hash: ask(n).to_hash, ..entry(agreement, None) };
+        store.outbox.add_consents(&[of(given())]).await.expect("the store");
+        let marketing = NewNotification { purpose: Purpose::Marketing, ..ask(n) };
+        store.outbox.ask(&marketing).await.expect("kept");
+        let id = claimed(&store.outbox, &claim_ask("a")).await.claimed[0].id;
+        let (outbox, withdrawn) = (another(&store).await, of(Agreement::Withdrawn));
+        let withdraw = async move { outbox.add_consents(&[withdrawn]).await.expect("the store") };
+        let (written, added) = interleave(&store, first, id, withdraw).await;
+        match first {
+            First::Commit => assert!(matches!(written, Written::Send(_)), "{written:?}"),
+            First::Stop => assert_eq!(written, Written::Ended("consent")),
+        }
+        assert_eq!(added, 1);
     }
 }
 

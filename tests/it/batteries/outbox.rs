@@ -1,5 +1,6 @@
 //! What a store keeps of what is to be sent, of both stores alike.
 
+pub(super) mod agreed;
 mod calls;
 mod campaigns;
 mod cancelled;
@@ -38,6 +39,7 @@ use offhook::twilio::privacy::{Privacy, Treatment, Treatments};
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
 
+use self::agreed::the_latest_word_about_marketing_counts;
 use self::calls::{
     a_call_is_confirmed_by_what_was_asked_for,
     a_call_of_unknown_outcome_is_sought_among_calls_and_holds_its_line,
@@ -164,6 +166,7 @@ both_stores![
     a_pause_counts_what_is_in_writing,
     a_suppression_is_lifted_by_a_later_entry,
     what_a_recipient_says_is_heard_once_and_counts_at_once,
+    the_latest_word_about_marketing_counts,
     without_a_key_the_store_hashes_what_recipients_say,
     a_list_may_be_imported_again,
     what_is_planned_at_night_is_claimed_in_the_morning,

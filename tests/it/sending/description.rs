@@ -56,6 +56,9 @@ async fn answers_are_as_described() {
     let (one, cancel) =
         (format!("/api/notifications/{id}"), format!("/api/notifications/{id}/cancel"));
     let (get, post, number) = (Method::GET, Method::POST, json!({ "to": "+14155550009" }));
+    let consent = json!({
+        "to": "+14155550009", "at": "2026-01-01T00:00:00Z", "source": "web form", "text": "Send me offers",
+    });
     let (path, of_one) = ("/api/notifications", "/api/notifications/{id}");
     for (method, path, target, body, expected) in [
         (&post, path, path, Some(message(2)), 202),
@@ -90,6 +93,23 @@ async fn answers_are_as_described() {
         ),
         (&get, "/api/suppressions", "/api/suppressions", None, 200),
         (&post, "/api/suppressions/lift", "/api/suppressions/lift", Some(number), 200),
+        (&post, "/api/consents", "/api/consents", Some(consent.clone()), 200),
+        (&post, "/api/consents", "/api/consents", Some(json!({ "to": "+14155550009" })), 422),
+        (
+            &post,
+            "/api/consents/import",
+            "/api/consents/import",
+            Some(json!({ "entries": [consent, { "to": "5550100" }] })),
+            200,
+        ),
+        (
+            &post,
+            "/api/consents/withdraw",
+            "/api/consents/withdraw",
+            Some(json!({ "to": "+14155550009" })),
+            200,
+        ),
+        (&get, "/api/consents", "/api/consents?to=%2B14155550009", None, 200),
         (&get, "/api/reconcile", "/api/reconcile?older_than_s=0", None, 200),
         (&get, "/api/reconcile", "/api/reconcile?older_than_s=x", None, 400),
         (&post, "/api/reconcile", "/api/reconcile", Some(json!({ "older_than_s": 0 })), 200),

@@ -67,6 +67,10 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     for sender in PAUSED {
         sending.post(&format!("/api/senders/{sender}/pause"), &json!({})).await;
     }
+    let consent = json!({
+        "to": "ana@example.com", "at": "2026-01-01T00:00:00Z", "source": "web form", "text": "Send me offers",
+    });
+    assert_eq!(sending.post("/api/consents", &consent).await.1, json!({ "consented": true }));
     let (_, due) = ask_again(&sending, "key", &urgent(3)).await;
     let due = due["id"].as_str().expect("an id").to_owned();
     let due_email = sending.ask(&email(7)).await;
@@ -88,9 +92,9 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     assert!(said.contains("the target does not have all of it"), "{said}");
     for _ in 0..2 {
         let printed = run(&target.settings, &copy).well();
-        // 5 notifications, 5 attempts, 3 steps, a campaign with 2 recipients, and entries of the log of suppressions: one
-        // for each channel of the number, and one of the address.
-        for part in ["19 sending rows compared: the target has all of them", "resume-all"] {
+        // 5 notifications, 5 attempts, 3 steps, a campaign with 2 recipients, entries of the log of suppressions, one for each
+        // channel of the number and one of the address, and a consent.
+        for part in ["20 sending rows compared: the target has all of them", "resume-all"] {
             assert!(printed.contains(part), "`{part}` is not in: {printed}");
         }
         assert!(!printed.contains("+1415") && !printed.contains('@'), "an address: {printed}");
@@ -106,6 +110,7 @@ async fn what_is_sent_is_copied_and_goes_out_once_from_the_new_deployment() {
     let texts = target.column(texts).await;
     let frozen = "+14155550003|ana3@example.com|Order 3|<p>&lt;Ana&gt;</p>";
     assert_eq!(texts, ["ana6@example.com|Late", frozen, "ana7@example.com|Late"]);
+    assert_eq!(target.column("SELECT \"to\" FROM consents WHERE given").await, ["ana@example.com"]);
 
     let source = std::mem::replace(&mut sending.testbed, target);
     sending.offhook = Some(sending.testbed.start());

@@ -135,6 +135,60 @@ async fn a_list_goes_in_and_comes_out_and_its_bad_lines_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marketing_is_sent_to_who_has_agreed_as_long_as_hours_are_configured() {
+    let hours = "[quiet_hours]\nprofile = \"custom\"\nfrom = \"00:00\"\nuntil = \"24:00\"\n";
+    let sending = Sending::with(Mode::Embedded, Behaviour::default(), hours).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    let admin = format!("http://{}", sending.offhook().client.private());
+    let settings = sending.testbed.settings.clone().set("OFFHOOK_ADMIN_URL", admin);
+    let file = sending.testbed.directory().join("agreed.csv").display().to_string();
+    let list = "to,at,source,text\n+14155550001,2026-01-01T00:00:00Z,web form,\"Offers, by SMS\"\n\
+                5550100,2026-01-01T00:00:00Z,web form,Offers\n+14155550002,2999-01-01T00:00:00Z,web form,Offers\n\
+                +14155550002,,web form,Offers\n+14155550002,2026-01-01T00:00:00Z,,Offers\n\
+                +14155550002,2026-01-01T00:00:00Z,web form,\n+14155550002,2026-01-01T00:00:00Z,web form,\"Offers\n";
+    std::fs::write(&file, list).expect("it is ours");
+    for (added, known) in [(2, 0), (0, 2)] {
+        let ended = run(&settings, &["consents", "import", &file]);
+        let result: Value = serde_json::from_str(&ended.out).expect("JSON");
+        assert_eq!(result, json!({ "added": added, "known": known, "wrong": 6 }), "{ended:?}");
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        for line in [
+            "line 3: `to`: it is not a number",
+            "line 4: `at`: it is in the future",
+            "line 5: `at`: it is missing",
+            "line 6: `source`: it is missing",
+            "line 7: `text`: it is missing",
+            "line 8: a quote is not closed",
+        ] {
+            assert!(ended.error.contains(line), "{line}: {ended:?}");
+        }
+    }
+    let marketing = |number| {
+        let mut ask = message(number);
+        ask["purpose"] = json!("marketing");
+        ask
+    };
+    let id = sending.ask(&marketing(1)).await;
+    sending.reaches(&id, "confirmed").await;
+    let (status, problem) = sending.post("/api/notifications", &marketing(2)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    assert!(problem["detail"].as_str().expect("a detail").contains("gate `consent`"), "{problem}");
+
+    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let waiting = sending.ask(&marketing(1)).await;
+    run(&settings, &["consents", "withdraw", "+14155550001"]).well();
+    sending.post("/api/senders/shop/resume", &json!({})).await;
+    assert_eq!(sending.reaches(&waiting, "refused").await["reason"], "consent");
+    let shown: Value =
+        serde_json::from_str(&run(&settings, &["consents", "show", "+14155550001"]).well())
+            .expect("JSON");
+    assert_eq!(shown["consented"], false);
+    assert_eq!(shown["entries"][1]["text"], "Offers, by SMS", "{shown}");
+    assert_eq!(sending.simulator.created(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_asks_twilio_and_calls_back_as_about_a_message() {
     let calls = "[[sender]]\nname = \"night\"\nfrom = \"+15005550006\"\nkind = \"voice\"\n";
     let sending = Sending::with(Mode::Embedded, Behaviour::default(), calls).await;

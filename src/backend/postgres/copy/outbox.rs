@@ -11,6 +11,11 @@ use crate::pipeline::CommitError;
 const SAME: &str = "there.to_hash = row.to_hash AND there.stop = row.stop AND there.source = row.source \
                     AND there.at = row.at";
 
+/// The same entry of the log of consents.
+const SAME_CONSENT: &str = "there.to_hash = row.to_hash AND there.purpose = row.purpose AND there.at = row.at \
+                            AND there.given = row.given AND there.source = row.source \
+                            AND there.shown IS NOT DISTINCT FROM row.shown";
+
 /// What takes the rows in `$1`, a JSON array.
 fn put(table: OutboxTable) -> String {
     let (name, conflict) = (table.as_str(), "ON CONFLICT DO NOTHING");
@@ -63,6 +68,12 @@ fn put(table: OutboxTable) -> String {
              AND (row.stop OR NOT EXISTS (SELECT 1 FROM suppressions AS there \
              WHERE there.to_hash = row.to_hash AND there.at > row.at)) ORDER BY row.id"
         ),
+        OutboxTable::Consents => format!(
+            "INSERT INTO consents (to_hash, \"to\", purpose, given, source, shown, at, stored_at, treated) \
+             SELECT row.to_hash, row.\"to\", row.purpose, row.given, row.source, row.shown, row.at, row.stored_at, \
+             row.treated FROM {rows} \
+             WHERE NOT EXISTS (SELECT 1 FROM consents AS there WHERE {SAME_CONSENT}) ORDER BY row.id"
+        ),
     }
 }
 
@@ -96,6 +107,9 @@ fn missing(table: OutboxTable) -> Option<String> {
         }
         OutboxTable::Suppressions => {
             format!("row.stop AND NOT EXISTS (SELECT 1 FROM suppressions AS there WHERE {SAME})")
+        }
+        OutboxTable::Consents => {
+            format!("NOT EXISTS (SELECT 1 FROM consents AS there WHERE {SAME_CONSENT})")
         }
         _ => return None,
     };

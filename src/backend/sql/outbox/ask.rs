@@ -107,6 +107,16 @@ pub(super) fn price(price: Option<u64>) -> i64 {
     price.map_or(-1, |price| i64::try_from(price).unwrap_or(i64::MAX))
 }
 
+/// Whether a notification was kept under this key.
+pub(in crate::backend) async fn is_kept<S: Session>(
+    session: &mut S,
+    token: &str,
+    key: &str,
+) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT id FROM notifications WHERE token = $1 AND idempotency_key = $2";
+    Ok(session.row(sql, params![token, key]).await?.is_some())
+}
+
 fn columns<S: Session>() -> String {
     let times = ["created_at", "deadline", "settled_at"].map(S::time).join(", ");
     format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ask::cancel;
-use super::campaigns;
+use super::{campaigns, consents};
 use crate::backend::purge::{Found, Mode, ROWS_PER_STEP, Selection};
 use crate::backend::sql::session::{Cells, Param, Session, params};
 use crate::clock::Timestamp;
@@ -41,8 +41,12 @@ pub(in crate::backend) async fn purge<S: Session>(
         found.in_writing = ids.len() as u64 - found.notifications;
     }
     if mode == Mode::Delete && after.is_empty() && !selection.addresses.is_empty() {
-        let sql = format!("UPDATE suppressions SET \"to\" = NULL WHERE {}", S::among("\"to\"", 1));
-        session.execute(&sql, params![selection.addresses.clone()]).await?;
+        for log in ["suppressions", "consents"] {
+            let (by_address, by_hash) = (S::among("\"to\"", 1), S::among("to_hash", 2));
+            let sql = format!("UPDATE {log} SET \"to\" = NULL WHERE {by_address} OR {by_hash}");
+            let bound = params![selection.addresses.clone(), selection.to_hashes.clone()];
+            session.execute(&sql, bound).await?;
+        }
         campaigns::forget::person(session, selection).await?;
     }
     let last = rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize);
@@ -127,8 +131,8 @@ pub(in crate::backend) async fn expire<S: Session>(
     Ok(deleted + campaigns::forget::expire(session, cutoff).await?)
 }
 
-/// Reduces a page of notifications that are settled, and of which nothing is looked for any more, to what may be kept;
-/// how many they were. Until then their addresses and texts must be as they are sent.
+/// Reduces a page of notifications that are settled, and of which nothing is looked for any more, to what may be kept, and
+/// a page of consents; how many they were. Until then their addresses and texts must be as they are sent.
 pub(in crate::backend) async fn treat<S: Session>(
     session: &mut S,
     privacy: &Privacy,
@@ -147,7 +151,8 @@ pub(in crate::backend) async fn treat<S: Session>(
     for row in &rows {
         treat_one(session, privacy, row).await?;
     }
-    Ok(rows.len() as u64 + campaigns::forget::treat(session, privacy).await?)
+    let others = campaigns::forget::treat(session, privacy).await?;
+    Ok(rows.len() as u64 + others + consents::treat(session, privacy).await?)
 }
 
 async fn treat_one<S: Session>(

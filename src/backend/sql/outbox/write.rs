@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::campaigns::{self, money};
 use super::suppressions::in_force;
-use super::{attempt_id, calls, conclude, lock_notifications, purpose};
+use super::{attempt_id, calls, conclude, consents, lock_notifications, purpose};
 use crate::backend::outbox::{
     Claimed, Gated, Known, KnownCalls, Letter, MailLetter, WriteAsk, Written,
 };
@@ -16,7 +16,7 @@ use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::gates::Pause;
 use crate::dispatch::suppression::Latest;
-use crate::dispatch::{Channel, NotificationState};
+use crate::dispatch::{Channel, NotificationState, Purpose};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
@@ -44,6 +44,7 @@ pub(in crate::backend) async fn write<S: Session>(
     let held = held.map(|row| row.optional("held")).transpose()?.flatten();
     let now = session.now().await?;
     let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
+    let consenting = consents::holding(session, marketed(&rows)?).await?;
     let mut recipients = recent(session, texts(&rows, "to_hash")?, now).await?;
     let mut today = today(session, &day(now)).await?;
     open_calls(session, &mut accounts, &rows, &ask.lines, now).await?;
@@ -76,6 +77,7 @@ pub(in crate::backend) async fn write<S: Session>(
             time_zone: row.optional("time_zone")?,
             deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
             suppressed: is_suppressed(row, suppressed.get(&to_hash))?,
+            consented: consenting.contains(&to_hash),
             recent: recent.all.clone(),
             calls,
             today,
@@ -266,6 +268,17 @@ async fn lock_attempts<S: Session>(
 fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
     let all: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.text(column)).collect();
     Ok(all?.into_iter().collect())
+}
+
+/// The addresses to which marketing is to be sent.
+fn marketed(rows: &[Cells]) -> Result<Vec<String>, sqlx::Error> {
+    let mut hashes = BTreeSet::new();
+    for row in rows {
+        if purpose(row, "purpose")? == Purpose::Marketing {
+            hashes.insert(row.text("to_hash")?);
+        }
+    }
+    Ok(hashes.into_iter().collect())
 }
 
 /// Locks the rows of the senders, each of which has one then: a pause waits, and counts what is written here.

@@ -15,7 +15,8 @@ impl CopySource {
     pub async fn outbox(&mut self) -> Result<Option<OutboxKeys>, BackendError> {
         let sql = "SELECT secret, suppression, identity FROM outbox \
                    WHERE EXISTS (SELECT 1 FROM notifications) OR EXISTS (SELECT 1 FROM suppressions) \
-                   OR EXISTS (SELECT 1 FROM campaigns)";
+                   OR EXISTS (SELECT 1 FROM campaigns) \
+                   OR EXISTS (SELECT 1 FROM consents)";
         let found: Option<(String, Option<String>, Option<String>)> =
             sqlx::query_as(sql).fetch_optional(&mut self.connection).await?;
         Ok(found.map(|(secret, suppression, identity)| OutboxKeys {

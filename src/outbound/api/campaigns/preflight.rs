@@ -169,6 +169,7 @@ impl<'a> Survey<'a> {
             time_zone: recipient.time_zone.clone(),
             deadline: self.deadline,
             suppressed: recipient.suppressed,
+            consented: recipient.consented,
             recent: Vec::new(),
             calls: None,
             today: 0,

@@ -1,6 +1,6 @@
 //! What a campaign asks for: what is the same for all its recipients, and each of them with everything frozen.
 
-use super::{NotificationAsk, Plan, PlannedStep, Texts, named, wrong};
+use super::{NotificationAsk, Plan, PlannedStep, Texts, named, purpose, wrong};
 use crate::backend::outbox::{CampaignStep, NewRecipient, StepCost};
 use crate::clock::Timestamp;
 use crate::dispatch::campaign::list::Row;
@@ -45,7 +45,7 @@ impl NotificationAsk {
         config: &Config,
         now: Timestamp,
     ) -> Result<Common, Problem> {
-        let purpose = match named("purpose", &self.purpose)? {
+        let purpose = match purpose(config, &self.purpose)? {
             purpose @ (Purpose::Transactional | Purpose::Marketing) => purpose,
             Purpose::Alert | Purpose::Otp => {
                 let problem =

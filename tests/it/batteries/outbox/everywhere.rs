@@ -11,11 +11,12 @@ use super::{ACCOUNT, Store, accepted, answer, campaigns, in_writing, new, of, pu
 
 /// The tables. For one that is not here: does [retention] delete its rows, does a purge, and may it hold what [privacy]
 /// treats?
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 24] = [
     "attempt_sids",
     "attempts",
     "campaigns",
     "changes",
+    "consents",
     "copies",
     "events",
     "feed",
@@ -103,6 +104,8 @@ async fn a_message_with_all_that_comes_of_it(store: &Store) {
     in_writing(outbox, &with_an_email()).await;
     answer(outbox, AttemptId::new(1), accepted("SM1")).await;
     stop(outbox, &new(1).to, &new(1).to_hash, Source::Hand).await;
+    let consent = super::agreed::entry(super::agreed::given(), None);
+    outbox.add_consents(&[consent]).await.expect("the store is there");
     outbox.pause("shop", "by hand").await.expect("the store is there");
     campaigns::one_that_refuses(outbox, &with_an_email()).await;
 }
@@ -132,7 +135,9 @@ pub(super) async fn after_a_purge_no_table_has_the_number_or_the_text(store: Sto
     store.store(callback).await;
     campaigns::a_draft(&store.outbox, &with_an_email()).await;
     let before = holding(&store, number).await;
-    assert_eq!(before, ["events", "notifications", "recipients", "statuses", "suppressions"]);
+    let expected =
+        ["consents", "events", "notifications", "recipients", "statuses", "suppressions"];
+    assert_eq!(before, expected);
     for text in OF_EMAIL.into_iter().chain([&**text]) {
         assert_eq!(holding(&store, text).await, ["notifications", "recipients"]);
     }
@@ -153,7 +158,7 @@ pub(super) async fn once_treated_no_table_has_the_number_or_the_text(store: Stor
     let treatments =
         Treatments { numbers: Treatment::Hash, bodies: Treatment::Drop, ..Treatments::default() };
     let privacy = Privacy::new(treatments, [], Some(&"k".repeat(32).into())).expect("a key");
-    assert_eq!(store.outbox.treat(&privacy).await, Ok(1), "its confirmation is awaited");
+    assert_eq!(store.outbox.treat(&privacy).await, Ok(2), "its confirmation is awaited");
     assert_eq!(holding(&store, number).await, ["notifications", "suppressions"]);
     let confirmed = Event {
         sid: Some("SM1".to_owned()),

@@ -1,6 +1,8 @@
 //! Recipients become notifications, shortly before their turn: as many as their pace sends soon, so that neither a pause nor
 //! an urgent notification meets all of a campaign. The gates are asked here, and again in the commit to writing.
 
+use std::collections::BTreeSet;
+
 use super::{frozen, lock};
 use crate::backend::outbox::{
     Asked, CampaignState, CampaignStep, Gated, HandOverAsk, HandedOver, Known, MailPart,
@@ -8,7 +10,7 @@ use crate::backend::outbox::{
 };
 use crate::backend::sql::outbox::suppressions::in_force;
 use crate::backend::sql::outbox::write::{day, recent, today};
-use crate::backend::sql::outbox::{ask, purpose};
+use crate::backend::sql::outbox::{ask, consents, purpose};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::campaign::brake::{AT_LEAST, TRIAL, TRIAL_LASTS};
@@ -41,6 +43,10 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     let rows = waiting(session, id, room, now).await?;
     let hashes = texts(&rows, "to_hash")?;
     let suppressed = in_force(session, hashes.clone()).await?;
+    let consenting = match campaign.purpose {
+        Purpose::Marketing => consents::holding(session, consents::asked_of(&rows)?).await?,
+        Purpose::Alert | Purpose::Otp | Purpose::Transactional => BTreeSet::new(),
+    };
     let mut recent = recent(session, hashes, now).await?;
     let today = today(session, &day(now)).await?;
     let mut came = HandedOver { again: rows.len() as u64 == room, ..HandedOver::default() };
@@ -50,6 +56,7 @@ pub(in crate::backend) async fn hand_over<S: Session>(
         let recent = recent.remove(&recipient.to_hash).unwrap_or_default();
         let stop = suppressed.get(&recipient.to_hash);
         let despite_stop = campaign.first().despite_stop && !recipient.is_mailed_first();
+        let consented = consents::has_agreed(&consenting, row)?;
         let known = |to: &str| Known {
             sender: campaign.first().sender.clone(),
             to: to.to_owned(),
@@ -57,6 +64,7 @@ pub(in crate::backend) async fn hand_over<S: Session>(
             time_zone: recipient.time_zone.clone(),
             deadline: campaign.deadline,
             suppressed: stop.is_some_and(|stop| !(despite_stop && stop.is_recipients())),
+            consented,
             recent: recent.all.clone(),
             calls: None,
             today,

@@ -7,6 +7,7 @@ use crate::backend::outbox::{
     Campaign, CampaignSearch, CampaignState, InvalidRow, PlannedRecipient, Progress, ROWS_PER_PAGE,
     RecipientOutcome, RecipientResult, RecipientState,
 };
+use crate::backend::sql::outbox::consents;
 use crate::backend::sql::outbox::purpose;
 use crate::backend::sql::outbox::suppressions::in_force;
 use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
@@ -130,13 +131,14 @@ pub(in crate::backend) async fn planned<S: Session>(
     limit: u32,
 ) -> Result<Vec<PlannedRecipient>, sqlx::Error> {
     let sql = format!(
-        "SELECT number, \"to\", to_hash, email, time_zone, costs FROM recipients WHERE campaign = $1 AND number > $2 \
+        "SELECT number, \"to\", to_hash, email, email_hash, time_zone, costs FROM recipients WHERE campaign = $1 AND number > $2 \
          ORDER BY number LIMIT {limit}"
     );
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let rows = session.rows(&sql, params![id, after]).await?;
     let hashes = rows.iter().map(|row| row.text("to_hash")).collect::<Result<Vec<_>, _>>()?;
     let suppressed = in_force(session, hashes).await?;
+    let consenting = consents::holding(session, consents::asked_of(&rows)?).await?;
     let one = |row: &Cells| {
         Ok(PlannedRecipient {
             number: row.count("number")?,
@@ -145,6 +147,7 @@ pub(in crate::backend) async fn planned<S: Session>(
             time_zone: row.optional("time_zone")?,
             costs: frozen::read_costs(&row.text("costs")?)?,
             suppressed: suppressed.contains_key(&row.text("to_hash")?),
+            consented: consents::has_agreed(&consenting, row)?,
         })
     };
     rows.iter().map(one).collect()

@@ -78,6 +78,7 @@ fn recipient(to: &str, zone: &str, suppressed: bool) -> PlannedRecipient {
         time_zone: Some(zone.to_owned()),
         costs: vec![cost(2, 20_000), cost(1, 14_000)],
         suppressed,
+        consented: false,
     }
 }
 
