@@ -200,6 +200,13 @@ pub(super) const CONDITIONS: &[Condition] = &[
     ),
     row("OffhookSendUnknown", Warning, SENDERS, "outcome-unknown", sending::unknown),
     row("OffhookSenderPaused", Warning, SENDERS, "sender-paused", sending::paused),
+    row(
+        "OffhookCampaignStopped",
+        Warning,
+        Some("/campaigns?state=stopped"),
+        "campaign-stopped",
+        sending::campaigns_stopped,
+    ),
     row("OffhookSentTwice", Warning, SENDERS, "sent-twice", sending::duplicates),
     row("OffhookAttemptMismatch", Warning, None, "attempt-mismatch", sending::mismatches),
     row("OffhookEscalatedBlind", Warning, None, "escalated-blind", sending::escalated_blind),

@@ -3,6 +3,7 @@
 //! A page works without the script, which only keeps it up to date. Nothing is loaded from
 //! elsewhere, and the policy that is sent with each page says so to the browser.
 
+mod campaigns;
 mod dead_letters;
 mod form;
 pub(super) mod format;
@@ -49,6 +50,10 @@ pub(super) fn router() -> Router<Arc<Admin>> {
         .route("/forwards", get(forwards::page))
         .route("/forwards/confirm", post(forwards::confirm))
         .route("/forwards/act", post(forwards::act))
+        .route("/campaigns", get(campaigns::list))
+        .route("/campaigns/confirm", post(campaigns::confirm))
+        .route("/campaigns/act", post(campaigns::act))
+        .route("/campaigns/{id}", get(campaigns::page))
         .route("/notifications", get(notifications::list))
         .route("/notifications/confirm", post(notifications::confirm))
         .route("/notifications/cancel", post(notifications::cancel))

@@ -3,6 +3,7 @@
 use crate::admin::{
     AccountHandles, ConfiguredSender, ForwardHandles, Handles, Receiving, SendHandles, TableHandles,
 };
+use crate::backend::outbox::CampaignState;
 use crate::dispatch::decision::Escalation;
 use crate::forward::ForwardMetrics;
 use crate::inbound;
@@ -89,6 +90,7 @@ pub(super) fn sending(metrics: &SendMetrics) -> SendHandles {
         missed: metrics.missed.clone(),
         escalated_blind: metrics.escalated(Escalation::Blind),
         duplicates: metrics.duplicates.clone(),
+        campaigns_stopped: metrics.campaigns(CampaignState::Stopped),
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Metrics`] of the sending half. What stands in the store, such as what is due, each process that sends shows the same
 //! of; what happens, such as a request, is counted by the one in which it happens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use arc_swap::ArcSwap;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::config::{Account, Config};
-use crate::backend::outbox::{Concluded, HandedOver, HungUp};
+use crate::backend::outbox::{CampaignState, Concluded, HandedOver, HungUp};
 use crate::dispatch::campaign::brake::Brake;
 use crate::dispatch::decision::Escalation;
 use crate::dispatch::gates::Gate;
@@ -81,6 +82,8 @@ metrics! {
         duplicates: IntCounter = "offhook_send_duplicates_total",
         /// Steps of routes that have begun after another one, by why
         escalations: Counters<Escalation> = "offhook_send_escalations_total" by ["reason"],
+        /// Campaigns by where they stand
+        campaigns: IntGaugeVec = "offhook_campaigns" by ["state"],
         /// Recipients of campaigns that were handed over
         handed_over: IntCounter = "offhook_campaign_recipients_total",
         /// Times that a campaign stopped itself, by why
@@ -131,6 +134,7 @@ pub struct SendMetrics {
     disturbed: Counters<Purpose>,
     hung_up: Counters<HungUp>,
     escalations: Counters<Escalation>,
+    campaigns: Vec<(CampaignState, IntGauge)>,
     handed_over: IntCounter,
     campaign_stops: Counters<Brake>,
 }
@@ -165,6 +169,8 @@ pub struct Standing {
     pub calls: Vec<(String, u64)>,
     /// The names of the senders that are paused until a person resumes them.
     pub paused: Vec<String>,
+    /// How many campaigns are in each state; none in one that is not named.
+    pub campaigns: BTreeMap<CampaignState, u64>,
 }
 
 impl SendMetrics {
@@ -212,6 +218,9 @@ impl SendMetrics {
             disturbed: metrics.disturbed,
             hung_up: metrics.hung_up,
             escalations: metrics.escalations,
+            campaigns: CampaignState::ALL
+                .map(|state| (state, metrics.campaigns.with_label_values(&[state.as_str()])))
+                .into(),
             handed_over: metrics.handed_over,
             campaign_stops: metrics.campaign_stops,
         };
@@ -311,6 +320,12 @@ impl SendMetrics {
         }
     }
 
+    /// The gauge of the campaigns in a state.
+    #[must_use]
+    pub fn campaigns(&self, state: CampaignState) -> IntGauge {
+        self.campaigns[state.place()].1.clone()
+    }
+
     /// A campaign has stopped itself.
     pub fn campaign_stopped(&self, why: Brake) {
         self.campaign_stops.of(why).inc();
@@ -334,6 +349,9 @@ impl SendMetrics {
         }
         for (name, paused) in self.senders.load().iter() {
             paused.set(standing.paused.contains(name).into());
+        }
+        for (state, campaigns) in &self.campaigns {
+            show(campaigns, standing.campaigns.get(state).copied().unwrap_or_default());
         }
     }
 }
@@ -395,16 +413,18 @@ mod tests {
             writing: vec![("AC1".to_owned(), 4)],
             calls: vec![("AC1".to_owned(), 2)],
             paused: vec!["alerts".to_owned()],
+            campaigns: BTreeMap::from([(CampaignState::Stopped, 5)]),
         };
         metrics.stands(&standing);
         let seen = || {
             let (paused, account) = (&metrics.senders.load()[0].1, &metrics.accounts[0]);
-            let of_account = [account.writing.get(), account.calls.get()];
-            [&[metrics.due.get(), metrics.unknown.get(), paused.get()][..], &of_account].concat()
+            let stopped = metrics.campaigns(CampaignState::Stopped);
+            let others = [account.writing.get(), account.calls.get(), stopped.get()];
+            [&[metrics.due.get(), metrics.unknown.get(), paused.get()][..], &others].concat()
         };
-        assert_eq!(seen(), [3, 1, 1, 4, 2]);
+        assert_eq!(seen(), [3, 1, 1, 4, 2, 5]);
         metrics.stands(&Standing::default());
-        assert_eq!(seen(), [0; 5]);
+        assert_eq!(seen(), [0; 6]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! [`Watch`]: reads periodically what stands in the store, and shows it in the metrics. Each process that sends shows
 //! the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,8 +10,8 @@ use tracing::{debug, info, warn};
 use super::InForce;
 use super::config::Config;
 use super::metrics::{SendMetrics, Standing};
-use crate::backend::Outbox;
-use crate::backend::outbox::{SenderState, SendingState};
+use crate::backend::outbox::{CampaignState, SenderState, SendingState};
+use crate::backend::{BackendError, Outbox};
 use crate::clock::{Clock, Timestamp};
 use crate::outage::Outage;
 
@@ -37,8 +37,8 @@ impl Watch {
         let outage = Outage::default();
         let mut stranded = BTreeSet::new();
         loop {
-            match self.outbox.sending().await {
-                Ok(state) => {
+            match self.look().await {
+                Ok((state, campaigns)) => {
                     let now = strands(&state, &self.config.now());
                     for sender in now.difference(&stranded) {
                         warn!(
@@ -48,11 +48,8 @@ impl Watch {
                         );
                     }
                     stranded = now;
-                    self.metrics.stands(&Standing::of(
-                        &state,
-                        &self.config.now(),
-                        self.clock.now(),
-                    ));
+                    let standing = Standing::of(&state, &self.config.now(), self.clock.now());
+                    self.metrics.stands(&Standing { campaigns, ..standing });
                     if let Some(over) = outage.ends() {
                         let (failures, lasted_s) = (over.failures, over.seconds());
                         info!(failures, lasted_s, "the outbox can be read again");
@@ -71,6 +68,12 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+impl Watch {
+    async fn look(&self) -> Result<(SendingState, BTreeMap<CampaignState, u64>), BackendError> {
+        Ok((self.outbox.sending().await?, self.outbox.campaigns_by_state().await?))
     }
 }
 

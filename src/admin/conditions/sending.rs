@@ -137,3 +137,15 @@ pub(super) fn duplicates(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = || Sign::new(format!("{text} sent twice within the last hour."));
     (rose > 0).then(sign).into_iter().collect()
 }
+
+pub(super) fn campaigns_stopped(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let stopped = evidence.vitals.now.sending.campaigns_stopped;
+    let text =
+        number_of(stopped, "campaign has stopped itself", "campaigns have stopped themselves");
+    let sign = || {
+        Sign::new(format!(
+            "{text}: too many of the last outcomes were bad. Nothing more is sent until a person resumes it, or cancels it."
+        ))
+    };
+    (stopped > 0).then(sign).into_iter().collect()
+}

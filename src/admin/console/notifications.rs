@@ -57,7 +57,12 @@ pub(super) async fn list(
             html! { p class="error" role="alert" { "No answer: " (problem.detail) "." } }
         }
     };
-    let body = html! { h1 { "Notifications" } (form(&ask)) (shown) };
+    let body = html! {
+        h1 { "Notifications" }
+        p { "Those of a list are also shown as a " a href="/campaigns" { "campaign" } "." }
+        (form(&ask))
+        (shown)
+    };
     layout::page(&admin, &visitor, NavPage::Notifications, "Notifications", &body)
 }
 
@@ -80,7 +85,7 @@ fn given(field: &str) -> Option<String> {
 }
 
 /// Behind which notification a page begins, as the API's `after` has it.
-fn place(text: &str) -> Result<Option<(Timestamp, String)>, Problem> {
+pub(super) fn place(text: &str) -> Result<Option<(Timestamp, String)>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -112,6 +117,9 @@ fn form(ask: &Ask) -> Markup {
                 label for="route" { "Route" }
                 input id="route" name="route" value=(ask.route) placeholder="on-call" autocomplete="off"
                     spellcheck="false";
+            }
+            @if !ask.campaign.is_empty() {
+                input type="hidden" name="campaign" value=(ask.campaign);
             }
             button { "Show" }
         }
@@ -146,7 +154,7 @@ fn nothing(admin: &Admin, ask: &Ask) -> Markup {
     let about = html! { a href=(help::path("sending")) { "How sending works" } };
     html! {
         p class="empty" {
-            @if [&ask.state, &ask.reference, &ask.route, &ask.after].iter().any(|field| !field.is_empty()) {
+            @if [&ask.state, &ask.reference, &ask.route, &ask.campaign, &ask.after].iter().any(|field| !field.is_empty()) {
                 "No notification is like this. Give reference and route in full, or take any state."
             } @else if admin.sends() {
                 "Nothing has been asked for. " code { "offhook notify" } " and " code { "POST /api/notifications" }
@@ -192,6 +200,7 @@ fn more(ask: &Ask, found: &[Notification]) -> Markup {
         ("state", &ask.state),
         ("reference", &ask.reference),
         ("route", &ask.route),
+        ("campaign", &ask.campaign),
         ("after", &after),
     ];
     query.extend_pairs(all.iter().filter(|(_, value)| !value.is_empty()));

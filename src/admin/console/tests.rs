@@ -1,5 +1,6 @@
 //! The console from outside, before a real store: who gets in, what gets out.
 
+mod campaigns;
 mod contrast;
 mod notifications;
 
@@ -22,11 +23,13 @@ use crate::lab::test_client::{Client, Response};
 use crate::pipeline::{Sink as _, Source as _};
 use crate::recent::refusals::RecentRefusal;
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 16] = [
     "/",
     "/search",
     "/search?q=CA1",
     "/sid/CA9",
+    "/campaigns",
+    "/campaigns/cmp_1",
     "/dead-letters",
     "/forwards",
     "/notifications",

@@ -119,6 +119,8 @@ pub struct SendHandles {
     /// Steps that began although Twilio could not be asked.
     pub escalated_blind: IntCounter,
     pub duplicates: IntCounter,
+    /// Campaigns that have stopped themselves, and wait for a person.
+    pub campaigns_stopped: IntGauge,
 }
 
 #[cfg(test)]

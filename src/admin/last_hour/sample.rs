@@ -83,6 +83,7 @@ pub(crate) struct SendSample {
     pub(crate) missed: u64,
     pub(crate) escalated_blind: u64,
     pub(crate) duplicates: u64,
+    pub(crate) campaigns_stopped: u64,
 }
 
 impl SendSample {
@@ -107,6 +108,7 @@ impl SendSample {
             missed: handles.missed.get(),
             escalated_blind: handles.escalated_blind.get(),
             duplicates: handles.duplicates.get(),
+            campaigns_stopped: whole(&handles.campaigns_stopped),
         }
     }
 }

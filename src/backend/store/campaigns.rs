@@ -1,11 +1,13 @@
 //! Campaigns of the [`Outbox`].
 
+use std::collections::BTreeMap;
+
 use super::{Outbox, on_store};
 use crate::backend::BackendError;
 use crate::backend::outbox::{
-    Campaign, CampaignOutcome, CampaignSearch, Gated, HandOverAsk, HandedOver, InvalidRow, Kept,
-    Known, NewCampaign, NewRecipient, OpenCampaign, PlannedRecipient, Progress, RecipientResult,
-    Started,
+    Campaign, CampaignOutcome, CampaignSearch, CampaignState, Gated, HandOverAsk, HandedOver,
+    InvalidRow, Kept, Known, NewCampaign, NewRecipient, OpenCampaign, PlannedRecipient, Progress,
+    RecipientResult, Started,
 };
 use crate::backend::sql::outbox::campaigns::{hand_over, keep, look, plan, run};
 use crate::clock::Timestamp;
@@ -65,9 +67,21 @@ impl Outbox {
         on_store!(self, outbox => outbox.read(async |on| look::list(on, search).await).await)
     }
 
+    /// How many campaigns are in each state.
+    pub async fn campaigns_by_state(&self) -> Result<BTreeMap<CampaignState, u64>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| look::by_state(on).await).await)
+    }
+
     /// How far a campaign is.
     pub async fn progress(&self, id: &str) -> Result<Progress, BackendError> {
         on_store!(self, outbox => outbox.read(async |on| look::progress(on, id).await).await)
+    }
+
+    /// How many notifications of a campaign had their outcome in each of the last 60 minutes, the oldest first.
+    pub async fn settled_by_minute(&self, id: &str) -> Result<Vec<u64>, BackendError> {
+        on_store!(self, outbox => outbox
+            .read(async |on| look::settled_by_minute(on, id).await)
+            .await)
     }
 
     /// A page of the recipients of a campaign, behind a line of its list, as gates ask for them.

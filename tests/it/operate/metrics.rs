@@ -75,6 +75,7 @@ pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_secret_retiring", "gauge"),
     ("offhook_send_calls_cancelled_total", "counter"),
     ("offhook_campaign_recipients_total", "counter"),
+    ("offhook_campaigns", "gauge"),
     ("offhook_campaign_stops_total", "counter"),
     ("offhook_send_escalations_total", "counter"),
     ("offhook_send_calls_limit", "gauge"),

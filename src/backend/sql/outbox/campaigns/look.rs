@@ -1,6 +1,7 @@
 //! What is asked of campaigns: how they stand, how far they are, what is planned, and what became of each recipient.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{frozen, money};
 use crate::backend::outbox::{
@@ -11,6 +12,7 @@ use crate::backend::sql::outbox::consents;
 use crate::backend::sql::outbox::purpose;
 use crate::backend::sql::outbox::suppressions::in_force;
 use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
+use crate::clock::Timestamp;
 use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown};
 use crate::labels::Label as _;
 
@@ -80,6 +82,16 @@ pub(in crate::backend) async fn list<S: Session>(
     session.rows(&sql, bound).await?.iter().map(campaign).collect()
 }
 
+/// How many campaigns are in each state.
+pub(in crate::backend) async fn by_state<S: Session>(
+    session: &mut S,
+) -> Result<BTreeMap<CampaignState, u64>, sqlx::Error> {
+    let sql = "SELECT state, count(*) AS many FROM campaigns GROUP BY state";
+    let rows = session.rows(sql, params![]).await?;
+    let one = |row: &Cells| Ok((row.parsed("state", CampaignState::parse)?, row.count("many")?));
+    rows.iter().map(one).collect()
+}
+
 /// How far a campaign is.
 pub(in crate::backend) async fn progress<S: Session>(
     session: &mut S,
@@ -121,6 +133,35 @@ pub(in crate::backend) async fn progress<S: Session>(
         }
     }
     Ok(progress)
+}
+
+/// Minutes of which outcomes are counted.
+const MINUTES: usize = 60;
+
+/// How many notifications of a campaign had their outcome in each of the last minutes, the oldest first.
+pub(in crate::backend) async fn settled_by_minute<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<Vec<u64>, sqlx::Error> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let now = session.now().await?;
+    let sql = format!(
+        "SELECT substr({}, 1, 16) AS minute, count(*) AS many FROM notifications \
+         WHERE campaign = $1 AND settled_at > $2{} GROUP BY 1",
+        S::time_of("settled_at"),
+        S::TIME
+    );
+    let since = now.before(MINUTE * u32::try_from(MINUTES).unwrap_or(u32::MAX));
+    let mut settled = vec![0; MINUTES];
+    for row in session.rows(&sql, params![id, since]).await? {
+        let minute = Timestamp::parse_rfc3339(&format!("{}:00Z", row.text("minute")?));
+        let minute = minute.ok_or_else(|| malformed("minute"))?;
+        let ago = usize::try_from(now.since(minute).as_secs() / 60).unwrap_or(MINUTES);
+        if let Some(place) = MINUTES.checked_sub(ago + 1) {
+            settled[place] += row.count("many")?;
+        }
+    }
+    Ok(settled)
 }
 
 /// A page of the recipients of a campaign, behind a line of its list, as gates ask for them.
