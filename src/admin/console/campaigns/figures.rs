@@ -187,7 +187,7 @@ fn class(name: &str) -> &'static str {
     }
 }
 
-fn rows(title: &str, rows: &Rows, name: impl Fn(&str) -> Markup) -> Markup {
+fn rows(title: &str, rows: &[(String, u64)], name: impl Fn(&str) -> Markup) -> Markup {
     let most = rows.iter().map(|(_, many)| *many).max().unwrap_or(1).max(1);
     html! {
         @if !rows.is_empty() {
