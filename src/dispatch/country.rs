@@ -4,11 +4,22 @@
 //! Sources: ITU-T E.164, "List of assigned country codes"; the area codes of the North American Numbering Plan
 //! (<https://www.nanpa.com>); of premium numbers, the numbering plans of their countries.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// An international number as E.164 has it: `+`, and 7 to 15 digits of which the first is not 0.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Number(String);
+
+/// The table by prefix: a campaign asks for a hundred thousand numbers.
+static OF_PREFIX: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
+    let of = |(country, prefixes): &(&'static str, &'static str)| {
+        let country = *country;
+        prefixes.split(' ').map(move |prefix| (prefix, country))
+    };
+    TABLE.iter().flat_map(of).collect()
+});
 
 impl Number {
     /// Reads a number that is written just so. Blanks, dashes and a missing country code are refused, not mended.
@@ -39,12 +50,7 @@ impl Number {
         const LONGEST: usize = 7;
         let digits = self.digits();
         let prefixes = (1..=LONGEST.min(digits.len())).rev().map(|length| &digits[..length]);
-        prefixes.into_iter().find_map(|prefix| {
-            let mut rows = TABLE.iter();
-            let row =
-                rows.find(|(_, prefixes)| prefixes.split(' ').any(|known| known == prefix))?;
-            Some(Country(row.0))
-        })
+        prefixes.into_iter().find_map(|prefix| OF_PREFIX.get(prefix).copied().map(Country))
     }
 
     /// Whether it costs the caller extra, or calls for help: nothing is ever sent there. National numbers for help have
