@@ -300,7 +300,7 @@ async fn change(
     let (is_so, which) = match change {
         Change::Pause => (matches!(state, Paused | Stopped), "one that runs is paused"),
         Change::Resume => (state == Running, "one that is paused or stopped is resumed"),
-        Change::Cancel => (state == Cancelled, "one that is planned, and not over, is cancelled"),
+        Change::Cancel => (state == Cancelled, "one that is not over is cancelled"),
     };
     if !is_so {
         return Err(conflict(format!("the campaign is {}: only {which}", state.as_str())));

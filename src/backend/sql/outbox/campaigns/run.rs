@@ -69,15 +69,15 @@ pub(in crate::backend) async fn resume<S: Session>(
     Ok(Some(CampaignOutcome { state: CampaignState::Running, changed: true, in_writing }))
 }
 
-/// Cancels a campaign that is not over. From now on none of its attempts enters writing; what waits is cancelled later,
-/// page by page.
+/// Cancels a campaign that is not over, also one whose list is being read: nothing more of that is taken. From now on none of
+/// its attempts enters writing; what waits is cancelled later, page by page.
 pub(in crate::backend) async fn cancel<S: Session>(
     session: &mut S,
     id: &str,
 ) -> Result<Option<CampaignOutcome>, sqlx::Error> {
     use CampaignState as C;
     let Some(state) = lock(session, id).await? else { return Ok(None) };
-    if matches!(state, C::Planning | C::Cancelled | C::Finished) {
+    if matches!(state, C::Cancelled | C::Finished) {
         return unchanged(session, id, state).await.map(Some);
     }
     set(session, "state = 'cancelled'", params![id]).await?;
