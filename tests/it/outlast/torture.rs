@@ -123,22 +123,20 @@ fn is_found_out(path: &str, sabotage: Sabotage, scenario: &str, check: &str) {
     needs!(Redis, Postgres);
     // Two processes have to be there at a time, and each is killed now and then.
     let seconds = if scenario == "send-kill" { "8" } else { "3" };
-    let (lines, output) = torture(&[
-        "--sabotage",
-        sabotage.as_str(),
-        "--only",
-        scenario,
-        "--seconds",
-        seconds,
-        "--seed",
-        "1",
-    ]);
-    let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
-    println!("{line}");
-    let checks = line["checks"].as_array().expect("it sends");
-    let found = checks.iter().find(|it| it["name"] == check).expect("there is this check");
-    assert!(found["wrong"].as_u64().is_some_and(|wrong| wrong > 0), "{line}");
-    assert_eq!(output.status.code(), Some(1), "{line}");
+    // A machine that is busy sends little, of which nothing may be wrong: then another run shows it.
+    let is_found = ["1", "2", "3"].into_iter().any(|seed| {
+        let sabotaged = ["--sabotage", sabotage.as_str(), "--only", scenario];
+        let (lines, output) =
+            torture(&[&sabotaged[..], &["--seconds", seconds, "--seed", seed]].concat());
+        let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
+        println!("{line}");
+        let checks = line["checks"].as_array().expect("it sends");
+        let found = checks.iter().find(|it| it["name"] == check).expect("there is this check");
+        let is_found = found["wrong"].as_u64().is_some_and(|wrong| wrong > 0);
+        assert!(!is_found || output.status.code() == Some(1), "{line}");
+        is_found
+    });
+    assert!(is_found, "{check} has not found it in any of three runs");
 }
 
 /// One test per sabotage: its name, where it is carried out, and the check that finds it.
