@@ -52,7 +52,7 @@ pub enum Unrenderable {
     TooLong(usize),
 }
 
-/// Whether a text is a template, whatever its values are.
+/// Whether a text is a template, with any values.
 ///
 /// # Errors
 /// It is not one.

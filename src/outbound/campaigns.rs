@@ -86,7 +86,7 @@ async fn hand_over(
     Ok(())
 }
 
-/// How many attempts of a campaign may wait for their turn, whose pace sends so many units in a second.
+/// How many attempts of a campaign may wait for their turn, by how many units its pace sends in a second.
 fn window(per_second: f64) -> u64 {
     let [least, most] = WINDOW;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]

@@ -11,7 +11,7 @@ pub const WINDOW: u32 = 200;
 /// Fewer outcomes prove nothing.
 pub const AT_LEAST: u32 = 50;
 
-/// A campaign sends to so many recipients first, and waits for what comes of them.
+/// How many recipients a campaign sends to first, before it waits for what comes of them.
 pub const TRIAL: u32 = 100;
 
 /// After this time a campaign goes on although fewer than [`AT_LEAST`] of its trial have an outcome: phones that are

@@ -80,7 +80,7 @@ pub enum RowError {
     /// No recipient.
     #[error("`to`: it is empty")]
     NoRecipient,
-    /// A zone that is none.
+    /// A name that is not a zone.
     #[error("`time_zone`: it is not a place such as America/New_York")]
     Zone,
     /// A key that the store does not take.

@@ -97,7 +97,7 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// The price of so many segments, minutes or emails; `None` if no price of the channel is known.
+    /// The price of a number of segments, minutes or emails; `None` if no price of the channel is known.
     #[must_use]
     pub fn of(&self, channel: Channel, country: Option<Country>, count: u32) -> Option<Price> {
         let one = match channel {

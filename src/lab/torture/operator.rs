@@ -37,7 +37,7 @@ fn now() -> i64 {
     Clock::System.now().micros()
 }
 
-/// So many recipients in the United States, with the numbers for fiction of each area.
+/// A number of recipients in the United States, with the numbers for fiction of each area.
 pub(super) fn list(recipients: usize) -> Vec<Listed> {
     let home = Country::parse("US");
     let is_at_home = |number: &String| {

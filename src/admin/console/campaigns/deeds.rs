@@ -98,7 +98,7 @@ pub(super) fn offer(admin: &Admin, visitor: &Visitor, campaign: &Campaign) -> Ma
     }
 }
 
-/// A form of ours, and what it asks for.
+/// A form of this page, and what it asks for.
 fn asked(body: &Bytes, admin: &Admin, visitor: &Visitor) -> Result<(Deed, String), Problem> {
     let form = Form::of_ours(body, admin, visitor)?;
     let deed = Deed::parse(form.get("deed"));

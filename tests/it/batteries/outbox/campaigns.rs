@@ -64,7 +64,7 @@ fn recipient(number: u64) -> NewRecipient {
     }
 }
 
-/// Plans and starts a campaign to so many recipients.
+/// Plans and starts a campaign to a number of recipients.
 async fn started(outbox: &Outbox, recipients: u64, cost_cap: Option<u64>) {
     outbox.create_campaign(&campaign(cost_cap)).await.expect("the store is there");
     let all: Vec<NewRecipient> = (1..=recipients).map(recipient).collect();
