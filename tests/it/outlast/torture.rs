@@ -121,22 +121,14 @@ fn is_found_out(path: &str, sabotage: Sabotage, scenario: &str, check: &str) {
         return skip(path, "program with the feature naive-sender");
     }
     needs!(Redis, Postgres);
-    // Two processes have to be there at a time, and each is killed now and then.
-    let seconds = if scenario == "send-kill" { "8" } else { "3" };
-    // A machine that is busy sends little, of which nothing may be wrong: then another run shows it.
-    let is_found = ["1", "2", "3"].into_iter().any(|seed| {
-        let sabotaged = ["--sabotage", sabotage.as_str(), "--only", scenario];
-        let (lines, output) =
-            torture(&[&sabotaged[..], &["--seconds", seconds, "--seed", seed]].concat());
-        let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
-        println!("{line}");
-        let checks = line["checks"].as_array().expect("it sends");
-        let found = checks.iter().find(|it| it["name"] == check).expect("there is this check");
-        let is_found = found["wrong"].as_u64().is_some_and(|wrong| wrong > 0);
-        assert!(!is_found || output.status.code() == Some(1), "{line}");
-        is_found
-    });
-    assert!(is_found, "{check} has not found it in any of three runs");
+    let sabotaged = ["--sabotage", sabotage.as_str(), "--only", scenario];
+    let (lines, output) = torture(&[&sabotaged[..], &["--seconds", "3", "--seed", "1"]].concat());
+    let [line] = &lines[..] else { panic!("{}", String::from_utf8_lossy(&output.stderr)) };
+    println!("{line}");
+    let checks = line["checks"].as_array().expect("it sends");
+    let found = checks.iter().find(|it| it["name"] == check).expect("there is this check");
+    assert!(found["wrong"].as_u64().is_some_and(|wrong| wrong > 0), "{line}");
+    assert_eq!(output.status.code(), Some(1), "{line}");
 }
 
 /// One test per sabotage: its name, where it is carried out, and the check that finds it.
@@ -158,7 +150,8 @@ sabotages! {
     a_retry_after_a_time_out_is_found_out: RetriesTimeouts in "send-unknown" by "once",
     a_missing_write_ahead_is_found_out: NoWriteAhead in "send-unknown" by "ahead",
     a_gate_that_is_not_read_again_is_found_out: GateNotReadAgain in "send-unknown" by "suppressed",
-    a_pace_in_memory_is_found_out: PaceInMemory in "send-kill" by "paced",
+    // Of a campaign more is due than its pace allows, also on a machine that is busy.
+    a_pace_in_memory_is_found_out: PaceInMemory in "campaign" by "paced",
     a_sid_without_its_account_is_found_out: SidWithoutAccount in "send-unknown" by "foreign",
     an_escalation_on_silence_is_found_out: EscalatesOnSilence in "chain" by "not_called",
     a_pause_of_a_campaign_that_is_ignored_is_found_out: PauseIgnored in "campaign" by "paused",

@@ -1,12 +1,12 @@
 //! A campaign from its list to its results.
 
-use offhook::lab::twilio::Behaviour;
+use offhook::lab::twilio::{Behaviour, Share};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::description::{document, validator};
-use super::{SENDING_TOKEN, Sending, both_stores};
+use super::{SENDING_TOKEN, Sending, both_stores, emails};
 use crate::harness::{Mode, run, until};
 
 both_stores![
@@ -210,4 +210,32 @@ async fn the_commands_go_from_a_list_to_results() {
     assert_eq!((csv.lines().count(), csv.matches(",confirmed,").count()), (4, 3), "{csv}");
     assert_eq!(run(&settings, &["campaign", "invalid", id]).well().lines().count(), 3);
     assert_eq!(json(&["list", "--state", "finished"])["campaigns"][0]["id"], id);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_goes_by_a_route_as_far_as_the_email() {
+    let unheard = Behaviour {
+        undelivered: Share::ALWAYS,
+        calls_voicemail: Share::ALWAYS,
+        ..Behaviour::default()
+    };
+    let sending = Sending::with(Mode::Embedded, unheard, emails::ROUTE).await;
+    let list = "to,email,name\n+14155550021,Ana@Example.com,<Ana>\n";
+    let fields =
+        [("route", "urgent"), ("subject", "For {{ name }}"), ("html", "<p>{{ name }}</p>")];
+    let created = sending.creates(list, &fields).await;
+    let id = created["id"].as_str().expect("an id");
+    let of = format!("/api/campaigns/{id}");
+    sending.post(&format!("{of}/start"), &json!({ "recipients": 1 })).await;
+    until("it is finished", async || (sending.get(&of).await["state"] == "finished").then_some(()))
+        .await;
+    let result: Value =
+        serde_json::from_str(&sending.results(id, "ndjson").await).expect("one object");
+    assert_eq!((&result["outcome"], &result["channel"]), (&json!("confirmed"), &json!("email")));
+    assert_eq!((&result["attempts"], &result["to"]), (&json!(3), &json!("+14155550021")));
+    let ledger = sending.simulator.ledger();
+    let mail = &ledger.mails[0];
+    assert_eq!((&*mail.to, &*mail.subject), ("ana@example.com", "For <Ana>"));
+    assert_eq!(mail.html.as_deref(), Some("<p>&lt;Ana&gt;</p>"));
+    assert_eq!(mail.categories, [id], "SendGrid's statistics tell campaigns apart");
 }

@@ -265,6 +265,18 @@ pub(super) async fn after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_wri
     }
     assert_eq!(outbox.campaign(ID).await, Ok(None));
     assert_eq!(results(outbox).await, []);
+
+    // A draft is not kept for ever either.
+    outbox.create_campaign(&campaign(None)).await.expect("the store is there");
+    outbox.add_recipients(ID, &[recipient(1)]).await.expect("the store is there");
+    outbox.planned(ID, 0, 0).await.expect("the store is there");
+    retain(&store, cutoff).await;
+    assert_eq!(stands(outbox).await, CampaignState::Draft, "it is not old");
+    execute(&store, "UPDATE campaigns SET touched_at = '2020-01-01T00:00:00.000000Z'").await;
+    for _ in 0..2 {
+        retain(&store, cutoff).await;
+    }
+    assert_eq!((outbox.campaign(ID).await, results(outbox).await), (Ok(None), vec![]));
 }
 
 pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly(store: Store) {

@@ -27,12 +27,19 @@ pub(in crate::backend) async fn person<S: Session>(
     session.execute(&sql, params).await.map(|_| ())
 }
 
-/// Deletes a page of the recipients of campaigns that were over before `cutoff`, then the campaigns themselves; returns how
-/// many rows.
+/// Deletes a page of the recipients of campaigns that were over before `cutoff`, or planned before it and never started, then
+/// the campaigns themselves; returns how many rows.
 pub(in crate::backend) async fn expire<S: Session>(
     session: &mut S,
     cutoff: Timestamp,
 ) -> Result<u64, sqlx::Error> {
+    // Cancelled first: one of which some recipients are deleted must not be started.
+    let sql = format!(
+        "UPDATE campaigns SET state = 'cancelled', swept = '~', finished_at = touched_at WHERE state = 'draft' \
+         AND touched_at < $1{}",
+        S::TIME
+    );
+    session.execute(&sql, params![cutoff]).await?;
     let sql = format!(
         "SELECT id FROM campaigns WHERE finished_at < $1{} ORDER BY id LIMIT 1{}",
         S::TIME,
