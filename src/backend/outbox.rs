@@ -38,5 +38,20 @@ pub use self::standing::{
 pub use self::stepping::{Concluded, NewRoute, NewStep, OverStep, StepRow};
 pub use self::trail::{Proven, Trail};
 
+use crate::clock::Timestamp;
+
+/// The place in a list, from the newest back, behind which its next page begins: as text, for who asks for that.
+#[must_use]
+pub fn place_text(at: Timestamp, id: &str) -> String {
+    format!("{at}~{id}")
+}
+
+/// The place of which this is the text.
+#[must_use]
+pub fn place(text: &str) -> Option<(Timestamp, String)> {
+    let (at, id) = text.split_once('~')?;
+    Some((Timestamp::parse_rfc3339(at)?, id.to_owned()))
+}
+
 /// Most rows of one page of a list.
 pub const ROWS_PER_PAGE: u32 = 1000;

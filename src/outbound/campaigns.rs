@@ -1,6 +1,7 @@
 //! Campaigns: their recipients are handed over shortly before their turn, they are stopped when they go badly, and finished
 //! when each recipient has an outcome. Each process that sends does this; the row of the campaign is locked meanwhile.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use super::config::Config;
 use super::{Gates, Outbound};
 use crate::backend::BackendError;
 use crate::backend::outbox::{CampaignState, HandOverAsk, Kept, OpenCampaign};
+use crate::outage::Outage;
 
 /// How often it is looked whether something is to be handed over.
 const EVERY: Duration = Duration::from_millis(500);
@@ -26,34 +28,96 @@ const TURNS: u32 = 40;
 
 /// Works on campaigns until `stop`.
 pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
-    let mut round = 0_u32;
+    let (outage, mut stranded, mut round) = (Outage::default(), BTreeSet::new(), 0_u32);
     while !stop.is_cancelled() {
-        if let Err(error) = work(outbound, stop, round.is_multiple_of(GIVE_UP_EVERY)).await {
-            debug!(error = %error, "campaigns cannot go on: the outbox does not answer");
+        let gives_up = round.is_multiple_of(GIVE_UP_EVERY);
+        match work(outbound, stop, gives_up, &mut stranded).await {
+            Ok(()) => {
+                if let Some(over) = outage.ends() {
+                    let (failures, lasted_s) = (over.failures, over.seconds());
+                    info!(failures, lasted_s, "campaigns go on again");
+                }
+            }
+            Err(Failure { campaign, error }) => {
+                outbound.metrics.store_errors.inc();
+                if outage.begins() {
+                    warn!(campaign, error = %error, "a campaign cannot go on: trying again until it can");
+                } else {
+                    debug!(campaign, error = %error, "a campaign cannot go on");
+                }
+            }
         }
         round = round.wrapping_add(1);
         let _stopped = stop.run_until_cancelled(tokio::time::sleep(EVERY)).await;
     }
 }
 
+/// What could not be done.
+struct Failure {
+    /// For which campaign; empty if it is not about one.
+    campaign: String,
+    error: BackendError,
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self { campaign: String::new(), error }
+    }
+}
+
+/// Works on each campaign once; one that fails does not keep the others. `stranded`: those whose sender is not configured.
 async fn work(
     outbound: &Outbound,
     stop: &CancellationToken,
     gives_up: bool,
-) -> Result<(), BackendError> {
+    stranded: &mut BTreeSet<String>,
+) -> Result<(), Failure> {
     while gives_up && !stop.is_cancelled() && outbound.outbox.give_up_campaign().await? {
         info!("a campaign is forgotten whose list was not read to its end");
     }
-    let config = outbound.config.now();
-    for campaign in outbound.outbox.open_campaigns().await? {
+    let (config, mut failed) = (outbound.config.now(), None);
+    let campaigns = outbound.outbox.open_campaigns().await?;
+    strand(&config, &campaigns, stranded);
+    for campaign in campaigns {
         if stop.is_cancelled() {
-            return Ok(());
+            break;
         }
-        match campaign.state {
-            CampaignState::Cancelled => sweep(outbound, stop, &campaign).await?,
-            _ => hand_over(outbound, stop, &config, &campaign).await?,
+        if let Err(error) = go_on(outbound, stop, &config, &campaign).await {
+            failed = Some(Failure { campaign: campaign.id, error });
         }
-        keep(outbound, &campaign).await?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Warns of campaigns whose sender is not configured any more, once of each.
+fn strand(config: &Config, campaigns: &[OpenCampaign], stranded: &mut BTreeSet<String>) {
+    let gone = |campaign: &&OpenCampaign| {
+        campaign.state == CampaignState::Running && config.sender(&campaign.sender).is_none()
+    };
+    let now: BTreeSet<String> =
+        campaigns.iter().filter(gone).map(|campaign| campaign.id.clone()).collect();
+    for campaign in now.difference(stranded) {
+        warn!(
+            campaign,
+            "its sender is not configured: its recipients wait, and expire at its deadline; configure it again, or cancel it"
+        );
+    }
+    *stranded = now;
+}
+
+async fn go_on(
+    outbound: &Outbound,
+    stop: &CancellationToken,
+    config: &Config,
+    campaign: &OpenCampaign,
+) -> Result<(), BackendError> {
+    if campaign.state == CampaignState::Cancelled {
+        sweep(outbound, stop, campaign).await?;
+    }
+    // Before more is handed over, which would be held at once if it has to stop.
+    let kept = keep(outbound, campaign).await?;
+    if kept == Kept::Open && campaign.state == CampaignState::Running {
+        hand_over(outbound, stop, config, campaign).await?;
     }
     Ok(())
 }
@@ -103,12 +167,13 @@ async fn sweep(
     Ok(())
 }
 
-async fn keep(outbound: &Outbound, campaign: &OpenCampaign) -> Result<(), BackendError> {
-    match outbound.outbox.keep_campaign(&campaign.id).await? {
+async fn keep(outbound: &Outbound, campaign: &OpenCampaign) -> Result<Kept, BackendError> {
+    let kept = outbound.outbox.keep_campaign(&campaign.id).await?;
+    match kept {
         Kept::Open => {}
         Kept::Finished => {
-            let state = campaign.state.as_str();
-            info!(campaign = campaign.id, state, "each recipient of a campaign has an outcome");
+            let before = campaign.state.as_str();
+            info!(campaign = campaign.id, before, "each recipient of a campaign has an outcome");
         }
         Kept::Stopped(why, outcomes) => {
             outbound.metrics.campaign_stopped(why);
@@ -122,7 +187,7 @@ async fn keep(outbound: &Outbound, campaign: &OpenCampaign) -> Result<(), Backen
             );
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{format, notifications};
 use crate::admin::Admin;
 use crate::admin::api::{Problem, one_of};
 use crate::admin::auth::Visitor;
-use crate::backend::outbox::{Campaign, CampaignSearch, CampaignState};
+use crate::backend::outbox::{Campaign, CampaignSearch, CampaignState, place_text};
 use crate::labels::Label as _;
 
 /// Campaigns of a page.
@@ -129,7 +129,7 @@ fn more(ask: &Ask, found: &[Campaign]) -> Markup {
     let Some(last) = found.last().filter(|_| found.len() == PER_PAGE as usize) else {
         return html! {};
     };
-    let after = format!("{}~{}", last.created_at, last.id);
+    let after = place_text(last.created_at, &last.id);
     let mut query = form_urlencoded::Serializer::new(String::new());
     let all = [("state", &ask.state), ("after", &after)];
     query.extend_pairs(all.iter().filter(|(_, value)| !value.is_empty()));

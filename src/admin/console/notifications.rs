@@ -21,7 +21,7 @@ use crate::admin::Admin;
 use crate::admin::api::{Problem, one_of};
 use crate::admin::auth::Visitor;
 use crate::admin::help;
-use crate::backend::outbox::{Notification, NotificationSearch};
+use crate::backend::outbox::{self, Notification, NotificationSearch, place_text};
 use crate::clock::Timestamp;
 use crate::dispatch::{NotificationState, OnUnknown};
 use crate::labels::Label as _;
@@ -89,10 +89,7 @@ pub(super) fn place(text: &str) -> Result<Option<(Timestamp, String)>, Problem> 
     if text.is_empty() {
         return Ok(None);
     }
-    let place = text.split_once('~').and_then(|(at, id)| {
-        let at = Timestamp::parse_rfc3339(at)?;
-        Some((at, id.to_owned()))
-    });
+    let place = outbox::place(text);
     place.map(Some).ok_or_else(|| Problem::bad("`after` is not what a page gave as `next`"))
 }
 
@@ -194,7 +191,7 @@ fn more(ask: &Ask, found: &[Notification]) -> Markup {
     let Some(last) = found.last().filter(|_| found.len() == PER_PAGE as usize) else {
         return html! {};
     };
-    let after = format!("{}~{}", last.created_at, last.id);
+    let after = place_text(last.created_at, &last.id);
     let mut query = form_urlencoded::Serializer::new(String::new());
     let all = [
         ("state", &ask.state),

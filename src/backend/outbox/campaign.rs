@@ -95,8 +95,6 @@ pub struct CampaignStep {
     pub call: Option<CallPlan>,
     /// How long it is waited for after it was sent.
     pub wait: Duration,
-    /// Whether it goes on after the recipient has said STOP.
-    pub despite_stop: bool,
     /// What is put before a number, so that this sender reaches it: `whatsapp:`.
     pub prefix: String,
 }

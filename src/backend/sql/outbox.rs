@@ -12,6 +12,7 @@ pub(in crate::backend) mod claim;
 pub(in crate::backend) mod consents;
 pub(in crate::backend) mod follow_ups;
 pub(in crate::backend) mod forget;
+mod limits;
 pub(in crate::backend) mod look;
 pub(in crate::backend) mod settle;
 pub(in crate::backend) mod state;

@@ -153,7 +153,7 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact_now(async |on| run::cancel(on, id).await).await)
     }
 
-    /// The campaigns that run, or are cancelled and not over.
+    /// The campaigns that run, are cancelled and not over, or are stopped beyond their deadline.
     pub async fn open_campaigns(&self) -> Result<Vec<OpenCampaign>, BackendError> {
         on_store!(self, outbox => outbox.read(async |on| keep::open(on).await).await)
     }

@@ -179,8 +179,8 @@ impl Load {
     }
 }
 
-/// Whether so many numbers of a list follow the one before them that it looks like a list that was made up: more than a
-/// fifth. Of a short list that proves nothing.
+/// Whether a list looks made up: more than a fifth of its numbers are one more than another of them. Of a short list that
+/// proves nothing.
 #[must_use]
 pub fn is_sequential(sequential: u64, recipients: u64) -> bool {
     const PERCENT: u128 = 20;
@@ -198,7 +198,7 @@ mod tests {
         Timestamp::from_micros(hour * HOUR)
     }
 
-    /// From when until when so many recipients may be reached, in hours since midnight; each of two units.
+    /// Hours since midnight between which recipients may be reached, and how many these are; each takes two units.
     type Given = (Option<(i64, i64)>, u64);
 
     fn forecast(given: &[Given], rate: f64, per_day: u64, deadline: i64) -> (i64, u64) {

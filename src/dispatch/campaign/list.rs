@@ -121,7 +121,7 @@ enum Reader {
     Json(JsonReader),
 }
 
-/// A row, or why there is none.
+/// A row, or what is wrong with it.
 pub type Read = Result<Row, BadRow>;
 
 impl ListReader {

@@ -9,11 +9,10 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::request::{NotificationAsk, key, named, wrong};
+use super::request::{NotificationAsk, behind, key, named};
 use super::view::{AttemptView, NotificationView, StepView, UnknownView};
 use super::{Api, TokenId, consents, unavailable};
-use crate::backend::outbox::{Asked, CancelOutcome, NotificationSearch, ROWS_PER_PAGE};
-use crate::clock::Timestamp;
+use crate::backend::outbox::{Asked, CancelOutcome, NotificationSearch, ROWS_PER_PAGE, place_text};
 use crate::dispatch::NotificationState;
 use crate::http::problem::Problem;
 use crate::outbound::config::Config;
@@ -128,26 +127,18 @@ pub(super) async fn list(
 ) -> Result<Json<ListPage>, Problem> {
     let Query(query) = query?;
     let state = query.state.as_deref().map(|name| named::<NotificationState>("state", name));
-    let place = |text: &str| {
-        let (at, id) = text.split_once('~')?;
-        Some((Timestamp::parse_rfc3339(at)?, id.to_owned()))
-    };
-    let after = query
-        .after
-        .as_deref()
-        .map(|text| place(text).ok_or_else(|| wrong("after", "it is not the `next` of a page")));
     let limit = query.limit.unwrap_or(100).clamp(1, ROWS_PER_PAGE);
     let search = NotificationSearch {
         state: state.transpose()?,
         reference: query.reference,
         route: query.route,
         campaign: query.campaign,
-        after: after.transpose()?,
+        after: behind(query.after.as_deref())?,
         limit,
     };
     let found = api.outbox.list(&search).await.map_err(unavailable)?;
     let next = found.last().filter(|_| found.len() == limit as usize);
-    let next = next.map(|last| format!("{}~{}", last.created_at, last.id));
+    let next = next.map(|last| place_text(last.created_at, &last.id));
     let notifications = found.into_iter().map(NotificationView::of).collect();
     Ok(Json(ListPage { notifications, next }))
 }

@@ -21,10 +21,10 @@ pub(super) use self::create::{LISTS_AT_ONCE, LONGEST_LIST, create};
 use self::preflight::{Preflight, Survey};
 use self::results::ResultsForm;
 use self::view::{CampaignView, InvalidView, ProgressView, money};
-use super::request::{named, wrong};
+use super::request::{behind, named};
 use super::{Api, TokenId, unavailable};
 use crate::backend::outbox::{
-    Campaign, CampaignOutcome, CampaignSearch, CampaignState, ROWS_PER_PAGE, Started,
+    Campaign, CampaignOutcome, CampaignSearch, CampaignState, ROWS_PER_PAGE, Started, place_text,
 };
 use crate::clock::Timestamp;
 use crate::dispatch::gates::{default_deadline, validity};
@@ -67,19 +67,12 @@ pub(super) async fn list(
 ) -> Result<Json<CampaignPage>, Problem> {
     let Query(query) = query?;
     let state = query.state.as_deref().map(|name| named::<CampaignState>("state", name));
-    let place = |text: &str| {
-        let (at, id) = text.split_once('~')?;
-        Some((Timestamp::parse_rfc3339(at)?, id.to_owned()))
-    };
-    let after = query
-        .after
-        .as_deref()
-        .map(|text| place(text).ok_or_else(|| wrong("after", "it is not the `next` of a page")));
     let limit = query.limit.unwrap_or(100).clamp(1, ROWS_PER_PAGE);
-    let search = CampaignSearch { state: state.transpose()?, after: after.transpose()?, limit };
+    let search =
+        CampaignSearch { state: state.transpose()?, after: behind(query.after.as_deref())?, limit };
     let found = api.outbox.campaigns(&search).await.map_err(unavailable)?;
     let next = found.last().filter(|_| found.len() == limit as usize);
-    let next = next.map(|last| format!("{}~{}", last.created_at, last.id));
+    let next = next.map(|last| place_text(last.created_at, &last.id));
     Ok(Json(CampaignPage { campaigns: found.into_iter().map(CampaignView::of).collect(), next }))
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 pub(super) use self::campaign::Common;
 use self::reach::Reached;
 use self::texts::Texts;
-use crate::backend::outbox::{Gated, Known, MailPart, NewNotification, NewRoute, NewStep};
+use crate::backend::outbox::{Gated, Known, MailPart, NewNotification, NewRoute, NewStep, place};
 use crate::clock::Timestamp;
 use crate::dispatch::call::CallPlan;
 use crate::dispatch::decision::WAIT;
@@ -73,6 +73,12 @@ pub(super) fn purpose(config: &Config, name: &str) -> Result<Purpose, Problem> {
         return Err(wrong("purpose", problem));
     }
     Ok(purpose)
+}
+
+/// Behind which place a page begins.
+pub(super) fn behind(after: Option<&str>) -> Result<Option<(Timestamp, String)>, Problem> {
+    let unknown = || wrong("after", "it is not the `next` of a page");
+    after.map(|text| place(text).ok_or_else(unknown)).transpose()
 }
 
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

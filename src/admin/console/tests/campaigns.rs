@@ -36,7 +36,6 @@ async fn one_runs(server: &Server) {
         channel: Channel::Message,
         call: None,
         wait: Duration::from_secs(300),
-        despite_stop: false,
         prefix: String::new(),
     };
     let new = NewCampaign {

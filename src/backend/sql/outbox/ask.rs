@@ -102,7 +102,7 @@ pub(in crate::backend) async fn ask<S: Session>(
     Ok(Asked::Kept)
 }
 
-/// A price as a parameter: negative where there is none.
+/// A price as a parameter: negative if it is not known.
 pub(super) fn price(price: Option<u64>) -> i64 {
     price.map_or(-1, |price| i64::try_from(price).unwrap_or(i64::MAX))
 }

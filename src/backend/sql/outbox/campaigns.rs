@@ -21,7 +21,7 @@ use crate::crash_points::{self, Sabotage};
 use crate::dispatch::gates::Pause;
 use crate::labels::Label as _;
 
-/// Locks a campaign; `None` if there is none. The row has its state.
+/// Locks a campaign, and returns where it stands; `None` if it does not exist.
 async fn lock<S: Session>(session: &mut S, id: &str) -> Result<Option<CampaignState>, sqlx::Error> {
     let sql = format!("SELECT state FROM campaigns WHERE id = $1{}", S::FOR_UPDATE);
     let row = session.row(&sql, params![id]).await?;

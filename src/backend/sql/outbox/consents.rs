@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::purpose;
 use super::state::wait_for_writes;
 use crate::backend::outbox::{Agreement, ConsentEntry, NewConsent, ROWS_PER_PAGE};
 use crate::backend::purge::ROWS_PER_STEP;
@@ -72,6 +73,17 @@ pub(in crate::backend) async fn holding<S: Session>(
     let mut latest: Vec<_> = latest.into_iter().collect();
     latest.retain(|(_, [given, withdrawn])| consent::holds(*given, *withdrawn));
     Ok(latest.into_iter().map(|(hash, _)| hash).collect())
+}
+
+/// The addresses of attempts that are marketing, by hash.
+pub(super) fn marketed(rows: &[Cells]) -> Result<Vec<String>, sqlx::Error> {
+    let mut hashes = BTreeSet::new();
+    for row in rows {
+        if purpose(row, "purpose")? == Purpose::Marketing {
+            hashes.insert(row.text("to_hash")?);
+        }
+    }
+    Ok(hashes.into_iter().collect())
 }
 
 /// The addresses of recipients of a campaign, by hash.

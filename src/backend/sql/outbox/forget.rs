@@ -19,6 +19,10 @@ pub(in crate::backend) async fn purge<S: Session>(
     after: &str,
     mode: Mode,
 ) -> Result<(Found, Option<String>), sqlx::Error> {
+    if mode == Mode::Delete && after.is_empty() && !selection.addresses.is_empty() {
+        // First: what is handed over until then is among the notifications that are looked at from here on.
+        campaigns::forget::person(session, selection).await?;
+    }
     let (condition, bound) = condition::<S>(selection, after);
     let page = format!(
         "SELECT id, CASE WHEN {condition} THEN 1 ELSE 0 END AS selected FROM \
@@ -47,7 +51,6 @@ pub(in crate::backend) async fn purge<S: Session>(
             let bound = params![selection.addresses.clone(), selection.to_hashes.clone()];
             session.execute(&sql, bound).await?;
         }
-        campaigns::forget::person(session, selection).await?;
     }
     let last = rows.last().filter(|_| rows.len() == ROWS_PER_STEP as usize);
     let last = last.map(|row| row.text("id")).transpose()?;

@@ -76,6 +76,12 @@ pub(in crate::backend) async fn hold_all<S: Session>(
     in_writing(session, "1 = 1", "").await
 }
 
+/// Why nothing is sent, if everything is held. Locked: who holds everything waits for what this transaction writes.
+pub(super) async fn held<S: Session>(session: &mut S) -> Result<Option<String>, sqlx::Error> {
+    let row = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
+    row.map(|row| row.optional("held")).transpose().map(Option::flatten)
+}
+
 async fn in_writing<S: Session>(
     session: &mut S,
     condition: &str,

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::campaigns::{self, money};
+use super::limits::{day, recent, today};
+use super::state::held;
 use super::suppressions::in_force;
 use super::{attempt_id, calls, conclude, consents, lock_notifications, purpose};
 use crate::backend::outbox::{
@@ -16,14 +18,9 @@ use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CallPlan, Lines};
 use crate::dispatch::gates::Pause;
 use crate::dispatch::suppression::Latest;
-use crate::dispatch::{Channel, NotificationState, Purpose};
+use crate::dispatch::{Channel, NotificationState};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
-
-/// The window of the limit per recipient.
-const RECIPIENT_WINDOW: Duration = Duration::from_secs(3600);
-/// Most messages that are looked at for it.
-const MOST_RECENT: u32 = 10_000;
 
 /// Commits attempts to `writing`, each unless something is in the way, and returns what came of each claim, in their
 /// order. What `gates` says is read from rows that are
@@ -40,11 +37,10 @@ pub(in crate::backend) async fn write<S: Session>(
     let rows = lock_attempts(session, &all, ask).await?;
     let senders = lock_senders(session, &rows).await?;
     let mut accounts = lock_accounts(session, &rows).await?;
-    let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
-    let held = held.map(|row| row.optional("held")).transpose()?.flatten();
+    let held = held(session).await?;
     let now = session.now().await?;
     let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
-    let consenting = consents::holding(session, marketed(&rows)?).await?;
+    let consenting = consents::holding(session, consents::marketed(&rows)?).await?;
     let mut recipients = recent(session, texts(&rows, "to_hash")?, now).await?;
     let mut today = today(session, &day(now)).await?;
     open_calls(session, &mut accounts, &rows, &ask.lines, now).await?;
@@ -270,17 +266,6 @@ fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
     Ok(all?.into_iter().collect())
 }
 
-/// The addresses to which marketing is to be sent.
-fn marketed(rows: &[Cells]) -> Result<Vec<String>, sqlx::Error> {
-    let mut hashes = BTreeSet::new();
-    for row in rows {
-        if purpose(row, "purpose")? == Purpose::Marketing {
-            hashes.insert(row.text("to_hash")?);
-        }
-    }
-    Ok(hashes.into_iter().collect())
-}
-
 /// Locks the rows of the senders, each of which has one then: a pause waits, and counts what is written here.
 async fn lock_senders<S: Session>(
     session: &mut S,
@@ -306,49 +291,6 @@ async fn lock_senders<S: Session>(
         Ok((row.text("name")?, pause(paused.as_deref(), cooldown_until)))
     };
     found.iter().map(sender).collect()
-}
-
-/// When a recipient was reached in the last hour, the newest first.
-#[derive(Default)]
-pub(super) struct Recent {
-    pub(super) all: Vec<Timestamp>,
-    calls: Vec<Timestamp>,
-}
-
-/// When these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
-pub(super) async fn recent<S: Session>(
-    session: &mut S,
-    to_hashes: Vec<String>,
-    now: Timestamp,
-) -> Result<BTreeMap<String, Recent>, sqlx::Error> {
-    let sql = format!(
-        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > $2{} \
-         AND state NOT IN ('due', 'claimed', 'refused', 'expired', 'cancelled') ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
-        S::time("written_at"),
-        S::among("to_hash", 1),
-        S::TIME
-    );
-    let since = now.before(RECIPIENT_WINDOW);
-    let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
-    for row in session.rows(&sql, params![to_hashes, since]).await? {
-        let at = row.time("written_at")?.ok_or_else(|| malformed("written_at"))?;
-        let of = recent.entry(row.text("to_hash")?).or_default();
-        of.all.push(at);
-        if row.parsed("channel", Channel::parse)? == Channel::Call {
-            of.calls.push(at);
-        }
-    }
-    Ok(recent)
-}
-
-pub(super) fn day(now: Timestamp) -> String {
-    now.to_string()[..10].to_owned()
-}
-
-/// What the deployment has sent on a day.
-pub(super) async fn today<S: Session>(session: &mut S, day: &str) -> Result<u64, sqlx::Error> {
-    let sql = "SELECT CAST(sum(day_count) AS bigint) AS sent FROM sending_accounts WHERE day = $1";
-    session.row(sql, params![day]).await?.map_or(Ok(0), |row| row.count("sent"))
 }
 
 fn counting(

@@ -101,7 +101,6 @@ impl PlannedStep<'_> {
             channel: self.sender.channel(),
             call: self.call.clone(),
             wait: self.wait,
-            despite_stop: self.despite_stop,
             prefix: self.sender.address(""),
         }
     }

@@ -28,7 +28,6 @@ fn campaign(cost_cap: Option<u64>) -> NewCampaign {
         channel: Channel::Message,
         call: None,
         wait: HOUR,
-        despite_stop: false,
         prefix: String::new(),
     };
     NewCampaign {
@@ -266,7 +265,33 @@ pub(super) async fn after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_wri
     assert_eq!(outbox.campaign(ID).await, Ok(None));
     assert_eq!(results(outbox).await, []);
 
-    // A draft is not kept for ever either.
+    // Nor is one kept that a person has paused and left, once nothing of it can be sent any more.
+    started(outbox, 2, None).await;
+    outbox.pause_campaign(ID).await.expect("the store is there");
+    assert!(outbox.open_campaigns().await.expect("the store is there").is_empty());
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Open));
+    execute(&store, "UPDATE campaigns SET deadline = '2020-01-01T00:00:00.000000Z'").await;
+    assert_eq!(outbox.open_campaigns().await.expect("the store is there").len(), 1);
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
+    let expired = (RecipientOutcome::Expired, Some("deadline".to_owned()));
+    assert_eq!(results(outbox).await, [expired.clone(), expired]);
+    execute(&store, "UPDATE campaigns SET finished_at = '2020-01-01T00:00:00.000000Z'").await;
+    for _ in 0..2 {
+        retain(&store, cutoff).await;
+    }
+
+    // Nor one whose list is cancelled while it is read: nothing more is taken of it.
+    outbox.create_campaign(&campaign(None)).await.expect("the store is there");
+    outbox.add_recipients(ID, &[recipient(1)]).await.expect("the store is there");
+    let cancelled = outbox.cancel_campaign(ID).await.expect("the store").expect("it is kept");
+    assert_eq!(cancelled.state, CampaignState::Cancelled);
+    assert_eq!(outbox.add_recipients(ID, &[recipient(2)]).await, Ok(None));
+    assert_eq!(outbox.planned(ID, 0, 0).await, Ok(false));
+    while outbox.sweep_campaign(ID).await.expect("the store is there") {}
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
+    execute(&store, "DELETE FROM campaigns").await;
+
+    // Nor a draft.
     outbox.create_campaign(&campaign(None)).await.expect("the store is there");
     outbox.add_recipients(ID, &[recipient(1)]).await.expect("the store is there");
     outbox.planned(ID, 0, 0).await.expect("the store is there");
@@ -295,6 +320,7 @@ pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_b
             answer(outbox, id, Outcome::Failed { reason: reason.to_owned(), stop: None }).await;
         }
     }
+    assert_eq!(hand_over(outbox, 1000, &pass).await.handed_over, 0, "it is about to stop");
     let outcomes = Outcomes { of: 50, failed: 50, opted_out: 0, filtered: 2 };
     let kept = outbox.keep_campaign(ID).await;
     assert_eq!(kept, Ok(Kept::Stopped(Brake::Filtered, outcomes)));

@@ -19,7 +19,6 @@ struct Step {
     channel: String,
     call: Option<Call>,
     wait_s: u64,
-    despite_stop: bool,
     prefix: String,
 }
 
@@ -64,7 +63,6 @@ pub(super) fn steps(steps: &[CampaignStep]) -> String {
             time_limit_s: call.time_limit_s,
         }),
         wait_s: step.wait.as_secs(),
-        despite_stop: step.despite_stop,
         prefix: step.prefix.clone(),
     };
     json(&steps.iter().map(step).collect::<Vec<_>>())
@@ -93,7 +91,6 @@ pub(super) fn read_steps(text: &str) -> Result<Vec<CampaignStep>, sqlx::Error> {
             channel: Channel::parse(&step.channel)?,
             call,
             wait: Duration::from_secs(step.wait_s),
-            despite_stop: step.despite_stop,
             prefix: step.prefix,
         })
     };

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeSet;
 
+use super::keep::outcomes;
 use super::{frozen, lock};
 use crate::backend::outbox::{
     Asked, CampaignState, CampaignStep, Gated, HandOverAsk, HandedOver, Known, MailPart,
     NewNotification, NewRoute, NewStep, StepCost,
 };
+use crate::backend::sql::outbox::limits::{day, recent, today};
+use crate::backend::sql::outbox::state::held;
 use crate::backend::sql::outbox::suppressions::in_force;
-use crate::backend::sql::outbox::write::{day, recent, today};
 use crate::backend::sql::outbox::{ask, consents, purpose};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
-use crate::dispatch::campaign::brake::{AT_LEAST, TRIAL, TRIAL_LASTS};
+use crate::dispatch::campaign::brake::{self, AT_LEAST, TRIAL, TRIAL_LASTS};
 use crate::dispatch::gates::{Gate, Pause};
 use crate::dispatch::{Channel, OnUnknown, Purpose};
 use crate::event::AttemptId;
@@ -30,8 +32,7 @@ pub(in crate::backend) async fn hand_over<S: Session>(
         return Ok(HandedOver::default());
     }
     // Nothing is planned where nothing is sent: the outbox may have been copied, and its recipients with it.
-    let held = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
-    if held.map(|row| row.optional("held")).transpose()?.flatten().is_some() {
+    if held(session).await?.is_some() {
         return Ok(HandedOver::default());
     }
     let now = session.now().await?;
@@ -54,8 +55,6 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     for row in &rows {
         let recipient = Recipient::read(&campaign, row)?;
         let recent = recent.remove(&recipient.to_hash).unwrap_or_default();
-        let stop = suppressed.get(&recipient.to_hash);
-        let despite_stop = campaign.first().despite_stop && !recipient.is_mailed_first();
         let consented = consents::has_agreed(&consenting, row)?;
         let known = |to: &str| Known {
             sender: campaign.first().sender.clone(),
@@ -63,7 +62,7 @@ pub(in crate::backend) async fn hand_over<S: Session>(
             purpose: campaign.purpose,
             time_zone: recipient.time_zone.clone(),
             deadline: campaign.deadline,
-            suppressed: stop.is_some_and(|stop| !(despite_stop && stop.is_recipients())),
+            suppressed: suppressed.contains_key(&recipient.to_hash),
             consented,
             recent: recent.all.clone(),
             calls: None,
@@ -192,11 +191,16 @@ async fn ends_trial<S: Session>(
             return Ok(false);
         }
     }
+    // What stops it is not handed over to first.
+    if brake::judge(&outcomes(session, id).await?).is_some() {
+        return Ok(false);
+    }
     let sql = format!("UPDATE campaigns SET trial_over = {} WHERE id = $1", S::TRUE);
     session.execute(&sql, params![id]).await?;
     Ok(true)
 }
 
+/// Locked, so that a purge of one of them comes before or after, and not between.
 async fn waiting<S: Session>(
     session: &mut S,
     id: &str,
@@ -205,8 +209,9 @@ async fn waiting<S: Session>(
 ) -> Result<Vec<Cells>, sqlx::Error> {
     let sql = format!(
         "SELECT number, key, \"to\", to_hash, email, email_hash, time_zone, body, subject, html, costs FROM recipients \
-         WHERE campaign = $1 AND state = 'waiting' AND due_at <= $2{} ORDER BY due_at, number LIMIT {room}",
-        S::TIME
+         WHERE campaign = $1 AND state = 'waiting' AND due_at <= $2{} ORDER BY due_at, number LIMIT {room}{}",
+        S::TIME,
+        S::SKIP_LOCKED
     );
     session.rows(&sql, params![id, now]).await
 }
@@ -316,7 +321,8 @@ impl Recipient {
                 channel: step.channel,
                 call: step.call.clone(),
                 wait: step.wait,
-                despite_stop: step.despite_stop,
+                // Only alerts are sent after a STOP, and no campaign is one.
+                despite_stop: false,
                 price: cost.price,
             }
         };

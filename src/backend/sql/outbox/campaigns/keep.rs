@@ -2,11 +2,12 @@
 //! finished once each recipient has an outcome.
 
 use super::{frozen, hold, lock, run};
-use crate::backend::outbox::{CampaignState, Kept, OpenCampaign};
+use crate::backend::outbox::{CampaignState, Kept, OpenCampaign, RecipientState};
 use crate::backend::sql::outbox::ask;
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::campaign::brake::{self, Outcomes, WINDOW};
+use crate::dispatch::gates::Gate;
 use crate::dispatch::suppression::Source;
 use crate::labels::Label as _;
 
@@ -14,18 +15,20 @@ use crate::labels::Label as _;
 const AT_ONCE: u32 = 100;
 /// Most notifications of one transaction that are cancelled with their campaign.
 const CANCELLED_AT_ONCE: u32 = 50;
-/// The same of recipients.
-const RECIPIENTS_CANCELLED_AT_ONCE: u32 = 1000;
+/// Most recipients of one transaction that end without being handed over.
+const ENDED_AT_ONCE: u32 = 1000;
 /// Behind every notification.
 const END: &str = "~";
 
-/// The campaigns that run, or are cancelled and not over.
+/// The campaigns that run, that are cancelled and not over, and that are stopped and will not be sent any more, because their
+/// deadline has passed.
 pub(in crate::backend) async fn open<S: Session>(
     session: &mut S,
 ) -> Result<Vec<OpenCampaign>, sqlx::Error> {
     let sql = format!(
-        "SELECT id, state, sender FROM campaigns WHERE finished_at IS NULL AND state IN ('running', 'cancelled') \
-         ORDER BY id LIMIT {AT_ONCE}"
+        "SELECT id, state, sender FROM campaigns WHERE finished_at IS NULL AND (state IN ('running', 'cancelled') \
+         OR state IN ('paused', 'stopped') AND deadline < {}) ORDER BY id LIMIT {AT_ONCE}",
+        S::NOW
     );
     let open = |row: &Cells| {
         Ok(OpenCampaign {
@@ -37,7 +40,8 @@ pub(in crate::backend) async fn open<S: Session>(
     session.rows(&sql, params![]).await?.iter().map(open).collect()
 }
 
-/// Stops a campaign whose last outcomes say that it must, and finishes one whose recipients all have an outcome.
+/// Stops a campaign whose last outcomes say that it must, lets what waits expire after its deadline, and finishes one whose
+/// recipients all have an outcome.
 pub(in crate::backend) async fn keep<S: Session>(
     session: &mut S,
     id: &str,
@@ -52,6 +56,11 @@ pub(in crate::backend) async fn keep<S: Session>(
                 hold(session, id).await?;
                 return Ok(Kept::Stopped(why, outcomes));
             }
+            expire(session, id).await?;
+            finish(session, id, "state = 'finished', ").await
+        }
+        Some(CampaignState::Paused | CampaignState::Stopped) => {
+            expire(session, id).await?;
             finish(session, id, "state = 'finished', ").await
         }
         Some(CampaignState::Cancelled) => finish(session, id, "").await,
@@ -60,7 +69,10 @@ pub(in crate::backend) async fn keep<S: Session>(
 }
 
 /// What came of the last recipients that were sent something and have an outcome, since a person has let the campaign go on.
-async fn outcomes<S: Session>(session: &mut S, id: &str) -> Result<Outcomes, sqlx::Error> {
+pub(super) async fn outcomes<S: Session>(
+    session: &mut S,
+    id: &str,
+) -> Result<Outcomes, sqlx::Error> {
     let from = format!("SELECT {} FROM campaigns WHERE id = $1", S::time("judged_from"));
     let row = session.row(&from, params![id]).await?.ok_or(sqlx::Error::RowNotFound)?;
     let from = row.time("judged_from")?.unwrap_or_else(|| Timestamp::from_micros(0));
@@ -85,6 +97,14 @@ async fn outcomes<S: Session>(session: &mut S, id: &str) -> Result<Outcomes, sql
         opted_out: count("opted_out")?,
         filtered: count("filtered")?,
     })
+}
+
+/// Lets a page of the recipients expire that still wait after the deadline: by no gate where nothing is handed over, because the
+/// campaign is paused, or its sender is not configured any more.
+async fn expire<S: Session>(session: &mut S, id: &str) -> Result<(), sqlx::Error> {
+    let over = format!("EXISTS (SELECT 1 FROM campaigns WHERE id = $1 AND deadline < {})", S::NOW);
+    end_waiting(session, id, RecipientState::Expired, Gate::Deadline.as_str(), &over).await?;
+    Ok(())
 }
 
 async fn finish<S: Session>(session: &mut S, id: &str, state: &str) -> Result<Kept, sqlx::Error> {
@@ -126,21 +146,29 @@ pub(in crate::backend) async fn sweep<S: Session>(
         run::set(session, "swept = $2", params![id, last.as_str()]).await?;
         return Ok(true);
     }
-    let waited = cancel_waiting(session, id).await?;
-    let more = waited == u64::from(RECIPIENTS_CANCELLED_AT_ONCE);
+    let cancelled = RecipientState::Cancelled;
+    let ended = end_waiting(session, id, cancelled, cancelled.as_str(), "1 = 1").await?;
+    let more = ended == u64::from(ENDED_AT_ONCE);
     if !more {
         run::set(session, "swept = $2", params![id, END]).await?;
     }
     Ok(more)
 }
 
-/// What was to be sent to them is not kept.
-async fn cancel_waiting<S: Session>(session: &mut S, id: &str) -> Result<u64, sqlx::Error> {
+/// Ends a page of the recipients that wait, if `condition` holds, and returns how many. What was to be sent to them is not
+/// kept.
+async fn end_waiting<S: Session>(
+    session: &mut S,
+    id: &str,
+    state: RecipientState,
+    reason: &str,
+    condition: &str,
+) -> Result<u64, sqlx::Error> {
     let sql = format!(
-        "UPDATE recipients SET state = 'cancelled', reason = 'cancelled', held = NULL, body = NULL, subject = NULL, \
-         html = NULL, settled_at = {} WHERE campaign = $1 AND number IN (SELECT number FROM recipients WHERE campaign = $1 \
-         AND state = 'waiting' ORDER BY due_at, number LIMIT {RECIPIENTS_CANCELLED_AT_ONCE})",
+        "UPDATE recipients SET state = $2, reason = $3, held = NULL, body = NULL, subject = NULL, html = NULL, \
+         settled_at = {} WHERE campaign = $1 AND number IN (SELECT number FROM recipients WHERE campaign = $1 \
+         AND state = 'waiting' ORDER BY due_at, number LIMIT {ENDED_AT_ONCE}) AND {condition}",
         S::NOW
     );
-    session.execute(&sql, params![id]).await
+    session.execute(&sql, params![id, state.as_str(), reason]).await
 }

@@ -24,7 +24,6 @@ fn step(sender: &str, call: Option<CallPlan>) -> CampaignStep {
         channel: if call.is_some() { Channel::Call } else { Channel::Message },
         call,
         wait: Duration::from_secs(300),
-        despite_stop: false,
         prefix: String::new(),
     }
 }
