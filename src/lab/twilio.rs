@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use self::behaviour::Fate;
 pub use self::behaviour::{Behaviour, Share};
 use self::books::Books;
-pub use self::ledger::{CallEntry, Entry, Ledger, MailEntry, Post, Report, Update};
+pub use self::ledger::{CallEntry, Entry, Fetched, Ledger, MailEntry, Post, Report, Update};
 use self::lives::CallLife;
 use self::mail_events::MailJourney;
 pub use self::mail_key::MailKey;
@@ -413,7 +413,7 @@ impl Shared {
             return books.list_calls(query, Clock::System.now());
         }
         match (of_one(path, &messages), of_one(path, &calls)) {
-            (Some(sid), _) => books.fetch(sid),
+            (Some(sid), _) => books.fetch(sid, Clock::System.now()),
             (_, Some(sid)) => books.fetch_call(sid),
             (None, None) => Reply::refusal(20404),
         }

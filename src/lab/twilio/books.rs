@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, Fate, Plan};
-use super::ledger::{Entry, Ledger, Post, Report, Update};
+use super::ledger::{Entry, Fetched, Ledger, Post, Report, Update};
 use super::listing::Listing;
 use super::reply::Reply;
 use crate::clock::Timestamp;
@@ -237,6 +237,7 @@ impl Books {
             status: "queued",
             error_code: None,
             reports: Vec::new(),
+            fetched: Vec::new(),
         });
         place
     }
@@ -265,9 +266,13 @@ impl Books {
     }
 
     /// A GET of one message.
-    pub(super) fn fetch(&self, sid: &str) -> Reply {
-        match self.places.get(sid) {
-            Some(place) => Reply::of(200, self.resource(*place)),
+    pub(super) fn fetch(&mut self, sid: &str, now: Timestamp) -> Reply {
+        match self.places.get(sid).copied() {
+            Some(place) => {
+                let entry = &mut self.ledger.messages[place];
+                entry.fetched.push(Fetched { at: now, status: entry.status });
+                Reply::of(200, self.resource(place))
+            }
             None => Reply::refusal(20404),
         }
     }

@@ -65,6 +65,17 @@ pub struct Entry {
     pub error_code: Option<u32>,
     /// What was reported of it.
     pub reports: Vec<Report>,
+    /// What was said of it when it was fetched.
+    pub fetched: Vec<Fetched>,
+}
+
+/// An answer to a request for one message.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fetched {
+    /// When it was given.
+    pub at: Timestamp,
+    /// The status.
+    pub status: &'static str,
 }
 
 /// A call.

@@ -101,9 +101,10 @@ impl<'c> Chain<'c> {
         let had_arrived = messages.any(|entry| {
             let was_known = self.proven.get(&*entry.sid).is_some_and(|at| *at <= over);
             let is_contradicted = entry.reports.iter().any(|it| it.status == "undelivered");
-            // A provider that is slow may have it in its queue when the time is over.
-            let had_left = entry.sent_at.is_none_or(|at| at.micros() <= over);
-            entry.status == "delivered" && had_left && was_known && !is_contradicted
+            // Asked before that, the provider may have said that it had not arrived, and be right.
+            let fetched = entry.fetched.iter().rfind(|it| it.at.micros() <= over);
+            let was_on_its_way = fetched.is_some_and(|it| it.status != "delivered");
+            entry.status == "delivered" && was_known && !is_contradicted && !was_on_its_way
         });
         Some(!had_arrived)
     }
@@ -114,7 +115,7 @@ mod tests {
     use super::super::tests::{attempt, entry, kept_sid};
     use super::*;
     use crate::clock::Timestamp;
-    use crate::lab::twilio::{CallEntry, MailEntry};
+    use crate::lab::twilio::{CallEntry, Fetched, MailEntry};
 
     /// One whose message arrived, and one whose message did not, and that was called.
     fn good() -> (Vec<Acknowledged>, Kept, Ledger) {
@@ -201,15 +202,17 @@ mod tests {
             kept.sids[1].at = Some(60_000);
         };
         check(late, &[]);
-        // It was in the provider's queue until then.
-        let slow = |sent_at: i64| {
+        // The provider, asked before it was decided, said so; then it said something else, or was asked later.
+        let fetched = |at: i64, status| {
             move |_: &mut Kept, ledger: &mut Ledger| {
                 ledger.messages[1].status = "delivered";
-                ledger.messages[1].sent_at = Some(Timestamp::from_micros(sent_at));
+                ledger.messages[1].fetched =
+                    vec![Fetched { at: Timestamp::from_micros(at), status }];
             }
         };
-        check(slow(50_000), &[]);
-        check(slow(30_000), &["not_called"]);
+        check(fetched(30_000, "sent"), &[]);
+        check(fetched(30_000, "delivered"), &["not_called"]);
+        check(fetched(50_000, "sent"), &["not_called"]);
         // Another message of its step had failed, and this one was heard of after the call was planned.
         let failed = |proven_at: i64| {
             move |kept: &mut Kept, ledger: &mut Ledger| {

@@ -47,6 +47,7 @@ pub(super) fn entry(sid: &str, attempt: &str) -> Entry {
         status: "delivered",
         error_code: None,
         reports: Vec::new(),
+        fetched: Vec::new(),
     }
 }
 
