@@ -10,13 +10,14 @@ import urllib.error
 import urllib.request
 
 from .process import Process
-from .targets import PUBLIC_URL, SIGNER, Embedded, EverySecond
+from .targets import PUBLIC_URL, SIGNER, STREAM, Direct, Embedded, EverySecond, Sending
 
 CLOSED_CONNECTIONS = 50
 # So many that a slow answer delays no request of the others.
 OPEN_CONNECTIONS = 200
 OPEN_RATES = (300, 1000)
-STREAM = "offhook:events"
+# Between two looks at what is stored, since counting costs something, too.
+LOOK_S = 0.5
 
 
 def say(text):
@@ -70,75 +71,99 @@ def measure(kind, built, seconds, drain_s):
     with running(kind, built) as target:
         if target.verifies and (status := forged(target)) != 403:
             raise RuntimeError(f"a forged callback is answered with {status}")
-        result, sent = as_fast_as_it_takes(target, built, seconds)
+        result, sent = as_fast_as_it_takes(target, built, drain_s, "--seconds", seconds)
         if target.works:
-            result |= drain(target, sent, drain_s)
-        elif hasattr(target, "rows") and target.rows() != sent:
-            raise RuntimeError(f"{target.rows()} rows of {sent} events")
+            result["rows_per_second"] = drain(target, sent, drain_s)
         for rate in OPEN_RATES:
-            plan = ["--rate", rate, "--seconds", seconds, "--connections", OPEN_CONNECTIONS]
-            report = load(built, target, *plan)
+            report = load(built, target, *at_rate(rate, seconds))
             result[f"p50_{rate}"] = report["latency_ms"]["p50"]
             result[f"p99_{rate}"] = report["latency_ms"]["p99"]
             result[f"accepted_{rate}"] = report["accepted"] / report["seconds"] / rate
         return result
 
 
-def as_fast_as_it_takes(target, built, seconds):
-    """Without a worker beside it, so that it is the receiver that is measured."""
+def at_rate(rate, seconds):
+    return ["--rate", rate, "--seconds", seconds, "--connections", OPEN_CONNECTIONS]
+
+
+def as_fast_as_it_takes(target, built, patience_s, *plan):
+    """Without a worker beside it, so that it is the receiver that is measured: what it costs until it has nothing
+    left to do, and how long that takes after the last answer."""
     before = {part: process.cpu_s() for part, process in target.processes.items()}
-    report = load(built, target, "--seconds", seconds, "--connections", CLOSED_CONNECTIONS)
+    report = load(built, target, *plan, "--connections", CLOSED_CONNECTIONS)
     answered = report["answered"] + report["warm_up"]["answered"]
+    sent = events_of(report)
     result = {"per_second": report["accepted_per_second"], "p99_closed": report["latency_ms"]["p99"]}
+    result["rss"] = target.processes["receiver"].rss_mib()
+    result["behind"] = seconds_until_done(target, sent, patience_s)
     for part in ("receiver", "redis"):
         if part in before:
             spent = target.processes[part].cpu_s() - before[part]
             result[f"cpu_{part}"] = spent / answered * 10_000
-    result["rss"] = target.processes["receiver"].rss_mib()
-    return result, events_of(report)
+    return result, sent
+
+
+def seconds_until_done(target, sent, patience_s):
+    started = time.monotonic()
+    while not target.is_done(sent):
+        if time.monotonic() > started + patience_s:
+            raise RuntimeError(f"the receiver is not done with {sent} events after {patience_s} s")
+        time.sleep(LOOK_S)
+    took = round(time.monotonic() - started, 1)
+    if target.stores and target.rows() != sent:
+        raise RuntimeError(f"{target.rows()} rows of {sent} events")
+    return took
 
 
 def drain(target, sent, drain_s):
     """Starts the worker, which finds all of it waiting; rows a second from the first to the last."""
     target.work()
-    return {"rows_per_second": rows_per_second(target, sent, drain_s)}
-
-
-def rows_per_second(target, expected, longest_s):
-    """Looks now and then whether all are there, since counting costs something, too."""
     started = time.monotonic()
     rows = 0
-    while rows < expected and time.monotonic() < started + longest_s:
-        time.sleep(0.5)
+    while rows < sent and time.monotonic() < started + drain_s:
+        time.sleep(LOOK_S)
         rows = target.rows()
-    if rows == 0 or rows > expected:
-        raise RuntimeError(f"{rows} rows of {expected} events")
-    if rows < expected:
-        say(f"    {rows} of {expected} rows in {longest_s} s")
+    if rows == 0 or rows > sent:
+        raise RuntimeError(f"{rows} rows of {sent} events")
+    if rows < sent:
+        say(f"    {rows} of {sent} rows in {drain_s} s")
     return target.postgres.rows_per_second()
 
 
+def sustained(built, seconds, drain_s):
+    """One SQLite file for long: callbacks a second, and how far the store is behind at the end."""
+    with running(Embedded, built) as target:
+        return as_fast_as_it_takes(target, built, drain_s, "--seconds", seconds)[0]
+
+
 def to_row(built, seconds):
-    """From a request to its row in Postgres, at 1,000 a second, with everything running."""
-    with running(EverySecond, built) as target:
-        target.work()
-        plan = ["--rate", 1000, "--seconds", seconds, "--connections", OPEN_CONNECTIONS]
-        report = load(built, target, *plan, "--warm-up", 2, store=target.postgres.url)
-        seen = report["to_row"]
-        if seen["missing"]:
-            raise RuntimeError(f"{seen['missing']} events have no row")
-        latency = seen["latency_ms"]
-        return {"p50": latency["p50"], "p99": latency["p99"], "samples": seen["samples"]}
+    """From a request to its row in Postgres: straight at 300 a second, and by Redis and a worker at 1,000."""
+    result = {}
+    for name, kind, rate in (("direct", Direct, 300), ("redis", EverySecond, 1000)):
+        with running(kind, built) as target:
+            if target.works:
+                target.work()
+            plan = [*at_rate(rate, seconds), "--warm-up", 2]
+            seen = load(built, target, *plan, store=target.postgres.url)["to_row"]
+            if seen["missing"]:
+                raise RuntimeError(f"{name}: {seen['missing']} events have no row")
+            result |= {f"{name}_{p}": seen["latency_ms"][p] for p in ("p50", "p99")}
+            result[f"{name}_samples"] = seen["samples"]
+    return result
+
+
+def received_and_drained(target, built, entries, drain_s):
+    """So many entries as fast as the receiver takes them, then the worker."""
+    plan = ["--requests", entries, "--seconds", 3600, "--warm-up", 0]
+    result, sent = as_fast_as_it_takes(target, built, drain_s, *plan)
+    return result | {"rows_per_second": drain(target, sent, drain_s)}
 
 
 def worker(built, entries, drain_s):
     """One worker before a stream that is full, against inserting the same rows by themselves."""
     with running(EverySecond, built) as target:
-        plan = ["--requests", entries, "--seconds", 3600, "--warm-up", 0]
-        report = load(built, target, *plan, "--connections", CLOSED_CONNECTIONS)
-        target.work()
+        drained = received_and_drained(target, built, entries, drain_s)["rows_per_second"]
         process = target.processes["worker"]
-        drained = rows_per_second(target, events_of(report), drain_s)
         result = {"drained": drained, "cpu": process.cpu_s() / entries * 10_000}
         result["rss"] = process.rss_mib()
         process.stop()
@@ -146,6 +171,18 @@ def worker(built, entries, drain_s):
         ran = subprocess.run(peer, check=True, capture_output=True, text=True)
         result["bare"] = float(ran.stdout)
         return result | {"share": drained / result["bare"]}
+
+
+def sending(built, entries, drain_s):
+    """What the sending half costs the receiving half: a worker in rows a second, a receiver in CPU."""
+    result = {}
+    for name, kind in (("without", EverySecond), ("with", Sending)):
+        with running(kind, built) as target:
+            figures = received_and_drained(target, built, entries, drain_s)
+            result[f"rows_{name}"] = figures["rows_per_second"]
+            result[f"cpu_{name}"] = figures["cpu_receiver"]
+    result["rows_ratio"] = result["rows_with"] / result["rows_without"]
+    return result | {"cpu_ratio": result["cpu_with"] / result["cpu_without"]}
 
 
 def startup(built, times=5):
@@ -173,13 +210,13 @@ def is_ready(url):
         return False
 
 
-def backlog(built, seconds, entries):
+def backlog(built, seconds, entries, drain_s):
     """What a callback costs before an empty stream, and before one with many entries."""
     costs = {}
     for name, waiting in (("empty", 0), ("full", entries)):
         with running(EverySecond, built) as target:
             fill(target.redis, waiting)
-            result, _ = as_fast_as_it_takes(target, built, seconds)
+            result, _ = as_fast_as_it_takes(target, built, drain_s, "--seconds", seconds)
             costs[name] = result["cpu_receiver"] + result["cpu_redis"]
             costs[f"{name}_per_second"] = result["per_second"]
     return costs | {"entries": entries, "ratio": costs["full"] / costs["empty"]}

@@ -71,7 +71,7 @@ class Process:
                 self.child.kill()
         self.child.wait()
         for pid in family[1:]:
-            # By then it may be somebody else's number; a descendant is in our session.
+            # By then the number may be another process's; a descendant is in our session.
             if (stat := read_stat(pid)) and int(stat[3]) == self.child.pid:
                 os.kill(pid, signal.SIGKILL)
 

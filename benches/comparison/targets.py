@@ -17,6 +17,16 @@ ACCOUNT = "AC00000000000000000000000000000001"
 TOKEN = "00000000000000000000000000000a01"
 PUBLIC_URL = "https://hooks.example.com"
 SIGNER = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN, "PUBLIC_URL": PUBLIC_URL}
+STREAM = "offhook:events"
+# Twilio's API is where nothing listens, since nothing is sent.
+SENDER = """
+[[sender]]
+name = "compare"
+from = "+15005550006"
+
+[twilio]
+api_url = "http://127.0.0.1:9"
+"""
 # The tables of the peers: what offhook has, as one would begin.
 TABLES = """
     CREATE TABLE events (
@@ -33,6 +43,7 @@ class Target:
 
     verifies = True
     works = False
+    stores = False
 
     def __init__(self, built, directory):
         self.built, self.directory, self.processes = built, pathlib.Path(directory), {}
@@ -48,6 +59,10 @@ class Target:
         """Starts the receiver, and waits until it listens."""
         receiver = self.start("receiver", command, env, cwd)
         receiver.until(type(self).__name__, lambda: listens(self.port))
+
+    def is_done(self, sent):
+        """Whether the receiver has nothing left to do with as many events as were sent."""
+        return True
 
     def stop(self):
         for process in reversed(self.processes.values()):
@@ -79,7 +94,7 @@ class Verifier(Bare):
 
 
 class Offhook(Target):
-    """Either mode."""
+    """Any deployment, with its local log in the directory."""
 
     def environment(self):
         admin = free_port()
@@ -92,8 +107,17 @@ class Offhook(Target):
         }
 
 
-class Embedded(Offhook):
-    """offhook, one process on one SQLite file."""
+class Local(Offhook):
+    """One process, which stores what its log holds."""
+
+    stores = True
+
+    def is_done(self, sent):
+        return self.rows() >= sent
+
+
+class Embedded(Local):
+    """offhook embedded: a local log, one SQLite file."""
 
     def receive(self):
         self.serve([self.built / "offhook", "serve"], self.environment())
@@ -101,6 +125,19 @@ class Embedded(Offhook):
     def rows(self):
         with sqlite3.connect(f"file:{self.directory}/offhook.db?mode=ro", uri=True) as store:
             return store.execute("SELECT count(*) FROM events").fetchone()[0]
+
+
+class Direct(Local):
+    """offhook direct: a local log, Postgres."""
+
+    def receive(self):
+        self.postgres = Postgres(self.directory)
+        self.processes["postgres"] = self.postgres.process
+        store = {"DATABASE_URL": self.postgres.url}
+        self.serve([self.built / "offhook", "serve"], self.environment() | store)
+
+    def rows(self):
+        return self.postgres.rows()
 
 
 class Scaled(Offhook):
@@ -112,13 +149,16 @@ class Scaled(Offhook):
         self.redis = Redis(self.directory, self.fsync)
         self.postgres = Postgres(self.directory)
         self.processes |= {"redis": self.redis.process, "postgres": self.postgres.process}
-        self.stores = {"REDIS_URL": self.redis.url, "DATABASE_URL": self.postgres.url}
         command = [self.built / "offhook", "serve", "--role", "receiver"]
-        self.serve(command, self.environment() | self.stores)
+        self.serve(command, self.environment())
 
     def work(self):
         command = [self.built / "offhook", "serve", "--role", "worker"]
-        self.start("worker", command, self.environment() | self.stores)
+        self.start("worker", command, self.environment())
+
+    def environment(self):
+        services = {"REDIS_URL": self.redis.url, "DATABASE_URL": self.postgres.url}
+        return super().environment() | services
 
     def rows(self):
         return self.postgres.rows()
@@ -134,6 +174,32 @@ class EverySecond(Scaled):
     """offhook with Redis, appendfsync everysec."""
 
     fsync = "everysec"
+
+
+class Spool(EverySecond):
+    """offhook with its local log before Redis (durability = spool)."""
+
+    def environment(self):
+        return super().environment() | {"OFFHOOK_STREAM__DURABILITY": "spool"}
+
+    def is_done(self, sent):
+        return self.redis.length(STREAM) >= sent
+
+
+class Sending(EverySecond):
+    """The same as EverySecond with a sender, and the process that would send, which nothing is asked to."""
+
+    def receive(self):
+        super().receive()
+        offhook, environment = self.built / "offhook", self.environment()
+        # Without its tables it would wait for them while the worker is measured.
+        subprocess.run([offhook, "migrate"], env=SIGNER | environment, check=True, stdout=subprocess.DEVNULL)
+        self.start("sender", [offhook, "serve", "--role", "sender"], environment)
+
+    def environment(self):
+        settings = self.directory / "offhook.toml"
+        settings.write_text(SENDER)
+        return super().environment() | {"OFFHOOK_CONFIG": str(settings)}
 
 
 class Peer(Target):
@@ -204,6 +270,8 @@ TARGETS = {
     "axum-hmac": ByHand,
     "axum-offhook": Verifier,
     "embedded": Embedded,
+    "direct": Direct,
+    "spool": Spool,
     "redis-always": Always,
     "redis-everysec": EverySecond,
     "express": Express,
