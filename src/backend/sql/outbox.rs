@@ -24,7 +24,7 @@ pub(in crate::backend) mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::session::{Cells, Session, params};
+use super::session::{Cells, Session, Statement, params};
 use crate::backend::BackendError;
 use crate::backend::outbox::Concluded;
 use crate::dispatch::outcome::{self, Standing};
@@ -61,12 +61,23 @@ async fn lock_notifications<S: Session>(
     attempts: &[String],
     lock: &str,
 ) -> Result<Vec<String>, sqlx::Error> {
+    let Statement { sql, params } = locking_notifications::<S>(attempts, lock);
+    texts(&session.rows(&sql, params).await?, "id")
+}
+
+/// Locks them.
+fn locking_notifications<S: Session>(attempts: &[String], lock: &str) -> Statement {
     let of = S::among("id", 1);
     let sql = format!(
         "SELECT id FROM notifications WHERE id IN (SELECT notification FROM attempts WHERE {of}) ORDER BY id{lock}"
     );
-    let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
-    rows.iter().map(|row| row.text("id")).collect()
+    Statement::new(sql, params![attempts.to_vec()])
+}
+
+/// A column of rows, each value once, in their order.
+fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
+    let all: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.text(column)).collect();
+    Ok(all?.into_iter().collect())
 }
 
 /// Locks the rows of senders, then those of accounts, before single ones of them are changed: two transactions that hold
@@ -107,6 +118,9 @@ async fn conclude<S: Session>(
     session: &mut S,
     notifications: &[String],
 ) -> Result<Concluded, sqlx::Error> {
+    if notifications.is_empty() {
+        return Ok(Concluded::default());
+    }
     let sql = format!(
         "SELECT n.id, n.state AS now, n.on_unknown, n.route IS NOT NULL AS has_steps, a.state, a.reason, \
          a.look_at IS NOT NULL AS looked_for, a.step, a.channel, {}, {}, {} AS clock \

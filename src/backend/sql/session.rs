@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{
-    AssertSqlSafe, Column as _, Decode, PgConnection, Row, SqliteConnection, TypeInfo as _,
-    ValueRef as _,
+    AssertSqlSafe, Column as _, Decode, Either, Executor as _, PgConnection, Row, SqliteConnection,
+    TypeInfo as _, ValueRef as _,
 };
 
 use crate::clock::Timestamp;
@@ -83,11 +85,17 @@ impl From<Vec<String>> for Param {
     }
 }
 
-/// A statement that returns no rows, with its parameters.
+/// A statement with its parameters.
 #[derive(Clone, Debug)]
 pub(in crate::backend) struct Statement {
     pub(in crate::backend) sql: String,
     pub(in crate::backend) params: Vec<Param>,
+}
+
+impl Statement {
+    pub(in crate::backend) fn new(sql: impl Into<String>, params: Vec<Param>) -> Self {
+        Self { sql: sql.into(), params }
+    }
 }
 
 /// The parameters of a statement, in order.
@@ -199,6 +207,9 @@ pub(in crate::backend) trait Session: Send {
     /// A time of the store, this much later.
     fn later(time: &str, by: Duration) -> String;
 
+    /// The same, earlier.
+    fn earlier(time: &str, by: Duration) -> String;
+
     /// The condition that a column is one of the texts of a parameter.
     fn among(column: &str, parameter: u32) -> String;
 
@@ -232,6 +243,20 @@ pub(in crate::backend) trait Session: Send {
         }
     }
 
+    /// Runs statements that return rows, in this order, so that each sees what those before it have changed.
+    fn rows_of_each<const N: usize>(
+        &mut self,
+        statements: [Statement; N],
+    ) -> impl Future<Output = Result<[Vec<Cells>; N], sqlx::Error>> + Send {
+        async move {
+            let mut all = [const { Vec::new() }; N];
+            for (rows, Statement { sql, params }) in all.iter_mut().zip(statements) {
+                *rows = self.rows(&sql, params).await?;
+            }
+            Ok(all)
+        }
+    }
+
     /// The first row, if there is one.
     fn row(
         &mut self,
@@ -244,10 +269,21 @@ pub(in crate::backend) trait Session: Send {
     /// The store's clock, read now.
     fn now(&mut self) -> impl Future<Output = Result<Timestamp, sqlx::Error>> + Send {
         async move {
-            let sql = format!("SELECT {} AS now", Self::time_of(Self::NOW));
-            let row = self.row(&sql, Vec::new()).await?.ok_or(sqlx::Error::RowNotFound)?;
-            row.time("now")?.ok_or_else(|| malformed("now"))
+            let Statement { sql, params } = Self::read_now();
+            Self::as_now(&self.rows(&sql, params).await?)
         }
+    }
+
+    /// Reads the store's clock.
+    fn read_now() -> Statement {
+        let sql = format!("SELECT {} AS now", Self::time_of(Self::NOW));
+        Statement { sql, params: Vec::new() }
+    }
+
+    /// What that has returned.
+    fn as_now(rows: &[Cells]) -> Result<Timestamp, sqlx::Error> {
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        row.time("now")?.ok_or_else(|| malformed("now"))
     }
 
     /// A time as text.
@@ -286,6 +322,10 @@ impl Session for PostgresSession<'_> {
 
     fn later(time: &str, by: Duration) -> String {
         format!("({time} + interval '{} microseconds')", by.as_micros())
+    }
+
+    fn earlier(time: &str, by: Duration) -> String {
+        format!("({time} - interval '{} microseconds')", by.as_micros())
     }
 
     fn among(column: &str, parameter: u32) -> String {
@@ -360,6 +400,11 @@ impl Session for SqliteSession<'_> {
         format!("strftime('%Y-%m-%dT%H:%M:%f000Z', {time}, '+{seconds:.3} seconds')")
     }
 
+    fn earlier(time: &str, by: Duration) -> String {
+        let seconds = by.as_secs_f64();
+        format!("strftime('%Y-%m-%dT%H:%M:%f000Z', {time}, '-{seconds:.3} seconds')")
+    }
+
     fn among(column: &str, parameter: u32) -> String {
         format!("{column} IN (SELECT value FROM json_each(${parameter}))")
     }
@@ -373,28 +418,7 @@ impl Session for SqliteSession<'_> {
 
     async fn rows(&mut self, sql: &str, params: Vec<Param>) -> Result<Vec<Cells>, sqlx::Error> {
         let query = params.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), bind);
-        let rows = query.fetch_all(&mut *self.0).await?;
-        let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
-            let value = row.try_get_raw(at)?;
-            if value.is_null() {
-                return Ok::<_, sqlx::Error>(Cell::Null);
-            }
-            let decoded = |error| sqlx::Error::Decode(error);
-            Ok(match value.type_info().name() {
-                "TEXT" => Cell::Text(
-                    <String as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?,
-                ),
-                _ => {
-                    Cell::Number(<i64 as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?)
-                }
-            })
-        };
-        let row = |row: &sqlx::sqlite::SqliteRow| {
-            let cells = row.columns().iter().enumerate();
-            let cells = cells.map(|(at, column)| Ok((column.name().to_owned(), cell(row, at)?)));
-            cells.collect::<Result<_, sqlx::Error>>().map(Cells)
-        };
-        rows.iter().map(row).collect()
+        query.fetch_all(&mut *self.0).await?.iter().map(of_sqlite).collect()
     }
 
     async fn execute(&mut self, sql: &str, params: Vec<Param>) -> Result<u64, sqlx::Error> {
@@ -407,14 +431,60 @@ impl Session for SqliteSession<'_> {
         if statements.is_empty() {
             return Ok(());
         }
-        let (mut all, mut bound) = (String::new(), Vec::new());
-        for Statement { sql, params } in statements {
-            all.push_str(&numbered_from(&sql, bound.len()));
-            all.push_str("; ");
-            bound.extend(params);
-        }
-        self.execute(&all, bound).await.map(|_| ())
+        let Statement { sql, params } = as_one(statements);
+        self.execute(&sql, params).await.map(|_| ())
     }
+
+    /// As one, for the same reason.
+    async fn rows_of_each<const N: usize>(
+        &mut self,
+        statements: [Statement; N],
+    ) -> Result<[Vec<Cells>; N], sqlx::Error> {
+        let Statement { sql, params } = as_one(statements);
+        let query = params.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), bind);
+        let (mut all, mut number) = ([const { Vec::new() }; N], 0);
+        let mut found = (&mut *self.0).fetch_many(query);
+        while let Some(one) = found.try_next().await? {
+            match one {
+                Either::Left(_) => number += 1,
+                Either::Right(row) => {
+                    let rows: Option<&mut Vec<Cells>> = all.get_mut(number);
+                    rows.ok_or(sqlx::Error::RowNotFound)?.push(of_sqlite(&row)?);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn of_sqlite(row: &SqliteRow) -> Result<Cells, sqlx::Error> {
+    let cell = |at: usize| {
+        let value = row.try_get_raw(at)?;
+        if value.is_null() {
+            return Ok::<_, sqlx::Error>(Cell::Null);
+        }
+        let decoded = |error| sqlx::Error::Decode(error);
+        Ok(match value.type_info().name() {
+            "TEXT" => {
+                Cell::Text(<String as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?)
+            }
+            _ => Cell::Number(<i64 as Decode<'_, sqlx::Sqlite>>::decode(value).map_err(decoded)?),
+        })
+    };
+    let cells = row.columns().iter().enumerate();
+    let cells = cells.map(|(at, column)| Ok((column.name().to_owned(), cell(at)?)));
+    cells.collect::<Result<_, sqlx::Error>>().map(Cells)
+}
+
+/// Several statements as the text of one.
+fn as_one(statements: impl IntoIterator<Item = Statement>) -> Statement {
+    let (mut all, mut bound) = (String::new(), Vec::new());
+    for Statement { sql, params } in statements {
+        all.push_str(&numbered_from(&sql, bound.len()));
+        all.push_str("; ");
+        bound.extend(params);
+    }
+    Statement { sql: all, params: bound }
 }
 
 /// A statement whose parameters come after `before` others.
@@ -473,5 +543,28 @@ mod tests {
             .map(|row| (row.text("a").expect("a"), row.number("b").expect("b")))
             .collect();
         assert_eq!(pairs, [("$1".to_owned(), 1), ("two".to_owned(), 2)]);
+    }
+
+    #[tokio::test]
+    async fn rows_of_several_statements_are_told_apart() {
+        let mut connection = SqliteConnectOptions::new().connect().await.expect("a database");
+        let mut session = SqliteSession(&mut connection);
+        session.execute("CREATE TABLE numbers (number INTEGER)", params![]).await.expect("made");
+        let insert = "INSERT INTO numbers SELECT value FROM json_each($1) RETURNING number";
+        let read = |least: i64| {
+            let sql = "SELECT number FROM numbers WHERE number >= $1 ORDER BY number";
+            Statement::new(sql, params![least])
+        };
+        let statements = [read(0), Statement::new(insert, params!["[2,1]"]), read(2), read(0)];
+        let [before, inserted, some, all] = session.rows_of_each(statements).await.expect("rows");
+        let numbers = |rows: &[Cells]| -> Vec<i64> {
+            rows.iter().map(|row| row.number("number").expect("a number")).collect()
+        };
+        assert!(before.is_empty());
+        assert_eq!(numbers(&inserted), [2, 1]);
+        assert_eq!((numbers(&some), numbers(&all)), (vec![2], vec![1, 2]));
+        let refused = [read(0), Statement::new("SELECT nothing FROM numbers", params![]), read(0)];
+        assert!(session.rows_of_each(refused).await.is_err());
+        assert_eq!(session.rows_of_each([read(2)]).await.expect("rows")[0].len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::state::wait_for_writes;
-use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
+use super::{CANCELLED, calls, conclude, lock_standing, locking_notifications, texts};
 use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::crash_points::{self, Sabotage};
@@ -25,7 +25,6 @@ pub(in crate::backend) async fn answer<S: Session>(
     answers: &[Answered],
 ) -> Result<AnswersStored, sqlx::Error> {
     let attempts: Vec<String> = answers.iter().map(|answer| answer.id.to_string()).collect();
-    let notifications = lock_notifications(session, &attempts, S::FOR_UPDATE).await?;
     if crash_points::is_sabotaged(Sabotage::NoWriteAhead) {
         let sql = format!(
             "UPDATE attempts SET state = 'writing', written_at = {} WHERE {} AND state = 'claimed'",
@@ -34,7 +33,13 @@ pub(in crate::backend) async fn answer<S: Session>(
         );
         session.execute(&sql, params![attempts.clone()]).await?;
     }
-    let rows = lock_attempts(session, &attempts).await?;
+    let locks =
+        [locking_notifications::<S>(&attempts, S::FOR_UPDATE), locking_attempts::<S>(&attempts)];
+    let [notifications, rows] = session.rows_of_each(locks).await?;
+    let notifications = texts(&notifications, "id")?;
+    let rows: Result<BTreeMap<String, Cells>, sqlx::Error> =
+        rows.into_iter().map(|row| Ok((row.text("id")?, row))).collect();
+    let rows = rows?;
     let mut stored = AnswersStored::default();
     let (mut accepted, mut others) = (Vec::new(), Vec::new());
     for answer in answers {
@@ -59,18 +64,14 @@ pub(in crate::backend) async fn answer<S: Session>(
     Ok(stored)
 }
 
-async fn lock_attempts<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-) -> Result<BTreeMap<String, Cells>, sqlx::Error> {
+fn locking_attempts<S: Session>(attempts: &[String]) -> Statement {
     let sql = format!(
         "SELECT id, state, sender, account, to_hash, sid, notification, tries, look_at IS NOT NULL AS looked_for \
          FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
-    let rows = session.rows(&sql, params![attempts.to_vec()]).await?;
-    rows.into_iter().map(|row| Ok((row.text("id")?, row))).collect()
+    Statement::new(sql, params![attempts.to_vec()])
 }
 
 /// Whether an answer settles an attempt. A late one also settles what was thought unknown. A callback may have settled
@@ -91,7 +92,10 @@ async fn accept_all<S: Session>(
         return Ok(());
     }
     let proven: Vec<(&str, &str)> = accepted.iter().map(|(id, sid, _)| (&**id, *sid)).collect();
-    stored.duplicates += prove(session, &proven, "answer").await?;
+    let [insert, several] = proving::<S>(&proven, "answer");
+    let earlier = reading_earlier::<S>(&proven);
+    let [new, several, earlier] = session.rows_of_each([insert, several, earlier]).await?;
+    stored.duplicates += duplicates(&new, &several)?;
     let (mut waiting, mut sids, mut notifications) = (Vec::new(), Vec::new(), Vec::new());
     for (id, sid, row) in accepted {
         if waits(row)? {
@@ -102,35 +106,42 @@ async fn accept_all<S: Session>(
             stored.late += 1;
         }
     }
-    wake_for_earlier(session, &waiting, &sids).await?;
     let rows: Vec<&Cells> = accepted.iter().map(|(_, _, row)| *row).collect();
-    let mut statements = accepting::<S>(&waiting, &sids);
+    let mut statements = waking_for_earlier(&earlier, &waiting, &sids)?;
+    statements.extend(accepting::<S>(&waiting, &sids));
     statements.extend(withdrawing_others::<S>(&notifications, &waiting));
     statements.extend(succeeding::<S>(&rows)?);
     session.execute_all(statements).await
 }
 
-/// Callbacks that do not carry an attempt's id, and came before its SID was known, belonged to no attempt: they are
-/// looked at now.
-async fn wake_for_earlier<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-    sids: &[String],
-) -> Result<(), sqlx::Error> {
+/// Reads of which SIDs there are events without an attempt.
+fn reading_earlier<S: Session>(proven: &[(&str, &str)]) -> Statement {
     // By the SID alone: the events of an account may be all that there are.
     let sql = format!(
         "SELECT DISTINCT sid, account FROM events WHERE {} AND attempt IS NULL",
         S::among("sid", 1)
     );
-    let earlier = session.rows(&sql, params![sids.to_vec()]).await?;
-    for row in &earlier {
+    let sids: Vec<String> = proven.iter().map(|(_, sid)| (*sid).to_owned()).collect();
+    Statement::new(sql, params![sids])
+}
+
+/// Callbacks that do not carry an attempt's id, and came before its SID was known, belonged to no attempt: they are
+/// looked at now.
+fn waking_for_earlier(
+    earlier: &[Cells],
+    attempts: &[String],
+    sids: &[String],
+) -> Result<Vec<Statement>, sqlx::Error> {
+    let mut statements = Vec::new();
+    for row in earlier {
         let sid = row.text("sid")?;
-        let of = sids.iter().position(|it| *it == sid).map(|at| attempts[at].as_str());
+        let Some(at) = sids.iter().position(|it| *it == sid) else { continue };
         let sql = "INSERT INTO wakes (attempt, sid, account) SELECT id, $2, account FROM attempts \
                    WHERE id = $1 AND account = $3";
-        session.execute(sql, params![of, sid, row.text("account")?]).await?;
+        let params = params![attempts[at].as_str(), sid, row.text("account")?];
+        statements.push(Statement::new(sql, params));
     }
-    Ok(())
+    Ok(statements)
 }
 
 /// Stores an answer that is no success, and returns whether its attempt was waiting for it.
@@ -185,6 +196,12 @@ pub(super) async fn prove<S: Session>(
     if proven.is_empty() {
         return Ok(0);
     }
+    let [new, several] = session.rows_of_each(proving::<S>(proven, proof)).await?;
+    duplicates(&new, &several)
+}
+
+/// Keeps the SIDs of attempts, and reads which of these have several.
+fn proving<S: Session>(proven: &[(&str, &str)], proof: &str) -> [Statement; 2] {
     let sql = format!(
         "INSERT INTO attempt_sids (attempt, sid, proof, at) SELECT a, b, $3, {} FROM {} WHERE true \
          ON CONFLICT (attempt, sid) DO NOTHING RETURNING attempt",
@@ -193,27 +210,26 @@ pub(super) async fn prove<S: Session>(
     );
     let attempts: Vec<String> = proven.iter().map(|(attempt, _)| (*attempt).to_owned()).collect();
     let sids: Vec<String> = proven.iter().map(|(_, sid)| (*sid).to_owned()).collect();
-    let new = session.rows(&sql, params![attempts, sids, proof]).await?;
-    let new = new.iter().map(|row| row.text("attempt")).collect::<Result<Vec<_>, _>>()?;
+    let insert = Statement::new(sql, params![attempts.clone(), sids, proof]);
     let sql = format!(
         "SELECT attempt FROM attempt_sids WHERE {} GROUP BY attempt HAVING count(*) > 1",
         S::among("attempt", 1)
     );
-    let several = session.rows(&sql, params![new.clone()]).await?;
-    let several = several.iter().map(|row| row.text("attempt")).collect::<Result<Vec<_>, _>>()?;
-    Ok(new.iter().filter(|attempt| several.contains(attempt)).count() as u64)
+    [insert, Statement::new(sql, params![attempts])]
+}
+
+/// How many SIDs are new of attempts that have several.
+fn duplicates(new: &[Cells], several: &[Cells]) -> Result<u64, sqlx::Error> {
+    let several = texts(several, "attempt")?;
+    let mut duplicates = 0;
+    for row in new {
+        duplicates += u64::from(several.contains(&row.text("attempt")?));
+    }
+    Ok(duplicates)
 }
 
 /// The provider has these attempts, each under its SID.
-pub(super) async fn accept<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-    sids: &[String],
-) -> Result<(), sqlx::Error> {
-    session.execute_all(accepting::<S>(attempts, sids)).await
-}
-
-fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec<Statement> {
+pub(super) fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec<Statement> {
     if attempts.is_empty() {
         return Vec::new();
     }
@@ -230,15 +246,10 @@ fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec<Statement>
 }
 
 /// Withdraws the other attempts of the same steps of these notifications that have not been sent: one is proven.
-pub(super) async fn withdraw_others<S: Session>(
-    session: &mut S,
+pub(super) fn withdrawing_others<S: Session>(
     notifications: &[String],
     but: &[String],
-) -> Result<(), sqlx::Error> {
-    session.execute_all(withdrawing_others::<S>(notifications, but)).await
-}
-
-fn withdrawing_others<S: Session>(notifications: &[String], but: &[String]) -> Vec<Statement> {
+) -> Vec<Statement> {
     if notifications.is_empty() {
         return Vec::new();
     }

@@ -63,16 +63,18 @@ impl Locked {
 }
 
 /// Locks the campaigns of attempts, by id, before anything else is locked.
-pub(super) async fn lock_all<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-) -> Result<BTreeMap<String, Locked>, sqlx::Error> {
+pub(super) fn locking<S: Session>(attempts: &[String]) -> Statement {
     let sql = format!(
         "SELECT id, state, cost_cap, spent FROM campaigns WHERE id IN (SELECT campaign FROM attempts WHERE {} \
          AND campaign IS NOT NULL) ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
+    Statement::new(sql, params![attempts.to_vec()])
+}
+
+/// What that has returned, by id.
+pub(super) fn locked(rows: &[Cells]) -> Result<BTreeMap<String, Locked>, sqlx::Error> {
     let locked = |row: &Cells| {
         let locked = Locked {
             state: match crash_points::is_sabotaged(Sabotage::PauseIgnored) {
@@ -85,7 +87,7 @@ pub(super) async fn lock_all<S: Session>(
         };
         Ok((row.text("id")?, locked))
     };
-    session.rows(&sql, params![attempts.to_vec()]).await?.iter().map(locked).collect()
+    rows.iter().map(locked).collect()
 }
 
 /// Adds what was spent.

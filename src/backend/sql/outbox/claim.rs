@@ -1,12 +1,11 @@
 //! Claims: slots of a pace.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::{attempt_id, calls};
+use super::{attempt_id, calls, texts};
 use crate::backend::outbox::{ClaimAsk, Claimed, Claims, PRIORITIES};
-use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
 
@@ -31,7 +30,9 @@ pub(in crate::backend) async fn claim<S: Session>(
         session.execute(&sql, params![ask.pace.as_str(), Timestamp::from_micros(0)]).await?;
         return Ok(Claims { again: Some(Duration::ZERO), ..Claims::default() });
     };
-    let now = session.now().await?;
+    let reads = [S::read_now(), account::<S>(&ask.account), stopped::<S>(&ask.senders)];
+    let [now, account, stopped] = session.rows_of_each(reads).await?;
+    let now = S::as_now(&now)?;
     let mut free_at = pace.time("free_at")?.ok_or_else(|| malformed("free_at"))?;
     if crash_points::is_sabotaged(Sabotage::PaceInMemory) {
         free_at = Timestamp::from_micros(IN_MEMORY.load(Ordering::Relaxed));
@@ -47,11 +48,11 @@ pub(in crate::backend) async fn claim<S: Session>(
         let again = Some(free_at.since(horizon) + several(ask));
         return Ok(Claims { again, ..nothing });
     }
-    let account = account(session, &ask.account, now).await?;
-    if account.is_stopped {
+    let account = account.first().ok_or(sqlx::Error::RowNotFound)?;
+    if account.number("stops")? > 0 {
         return Ok(nothing);
     }
-    let room = u64::from(ask.max_in_flight).saturating_sub(account.in_flight);
+    let room = u64::from(ask.max_in_flight).saturating_sub(account.count("in_flight")?);
     let mut limit = room.min(ask.limit.into());
     if let Some(lines) = &ask.lines {
         let taken = calls::open(session, &ask.account, lines, now).await?
@@ -62,7 +63,7 @@ pub(in crate::backend) async fn claim<S: Session>(
         return Ok(Claims { waits_for_answers: true, ..nothing });
     }
     let limit = limit.min(slots(ask));
-    let rows = due(session, ask, now, limit).await?;
+    let rows = due(session, ask, &texts(&stopped, "name")?, now, limit).await?;
     let is_all = (rows.len() as u64) < limit;
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
@@ -77,11 +78,12 @@ pub(in crate::backend) async fn claim<S: Session>(
     if crash_points::is_sabotaged(Sabotage::PaceInMemory) {
         IN_MEMORY.store(free_at.micros(), Ordering::Relaxed);
     }
-    take(session, ask, &claimed).await?;
+    let mut statements = taking::<S>(ask, &claimed);
     if !claimed.is_empty() || clamped {
         let sql = format!("UPDATE paces SET free_at = $2{time} WHERE name = $1");
-        session.execute(&sql, params![ask.pace.as_str(), free_at]).await?;
+        statements.push(Statement::new(sql, params![ask.pace.as_str(), free_at]));
     }
+    session.execute_all(statements).await?;
     // What is due is read at once, so that nothing is left of it where that was less than may be sent.
     let is_all = is_all && claimed.len() == rows.len();
     let again = (!is_all).then(|| match free_at >= horizon {
@@ -97,19 +99,13 @@ pub(in crate::backend) async fn claim<S: Session>(
 async fn due<S: Session>(
     session: &mut S,
     ask: &ClaimAsk,
+    stopped: &[String],
     now: Timestamp,
     limit: u64,
 ) -> Result<Vec<Cells>, sqlx::Error> {
     let time = S::TIME;
-    let sql = format!(
-        "SELECT name FROM senders WHERE {} AND (paused IS NOT NULL OR cooldown_until > $2{time})",
-        S::among("name", 1)
-    );
-    let stopped = session.rows(&sql, params![ask.senders.clone(), now]).await?;
-    let stopped: BTreeSet<String> =
-        stopped.iter().map(|row| row.text("name")).collect::<Result<_, _>>()?;
     let senders: Vec<&String> =
-        ask.senders.iter().filter(|sender| !stopped.contains(*sender)).collect();
+        ask.senders.iter().filter(|sender| !stopped.contains(sender)).collect();
     if senders.is_empty() {
         return Ok(Vec::new());
     }
@@ -156,13 +152,9 @@ fn slots(ask: &ClaimAsk) -> u64 {
     u64::try_from(slots).unwrap_or(u64::MAX).max(1)
 }
 
-async fn take<S: Session>(
-    session: &mut S,
-    ask: &ClaimAsk,
-    claimed: &[Claimed],
-) -> Result<(), sqlx::Error> {
+fn taking<S: Session>(ask: &ClaimAsk, claimed: &[Claimed]) -> Vec<Statement> {
     if claimed.is_empty() {
-        return Ok(());
+        return Vec::new();
     }
     let time = S::TIME;
     let sql = format!(
@@ -173,7 +165,7 @@ async fn take<S: Session>(
     );
     let ids: Vec<String> = claimed.iter().map(|one| one.id.to_string()).collect();
     let slots: Vec<String> = claimed.iter().map(|one| one.send_at.to_string()).collect();
-    session.execute(&sql, params![ids, slots, ask.holder.as_str()]).await.map(|_| ())
+    vec![Statement::new(sql, params![ids, slots, ask.holder.as_str()])]
 }
 
 /// Most attempts that are given another pace in one transaction.
@@ -203,25 +195,25 @@ pub(in crate::backend) async fn repace<S: Session>(
     session.execute(&sql, params![texts("id")?, texts("pace")?]).await
 }
 
-struct Account {
-    is_stopped: bool,
-    in_flight: u64,
-}
-
-/// Whether anything of an account may be claimed. What the commit to writing finds decides; this only saves slots.
-async fn account<S: Session>(
-    session: &mut S,
-    account: &str,
-    now: Timestamp,
-) -> Result<Account, sqlx::Error> {
+/// Reads whether anything of an account may be claimed. What the commit to writing finds decides; this only saves slots.
+fn account<S: Session>(account: &str) -> Statement {
     let sql = format!(
         "SELECT (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'writing') \
-         + (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'claimed' AND lease_until > $2{time}) AS in_flight, \
+         + (SELECT count(*) FROM attempts WHERE account = $1 AND state = 'claimed' AND lease_until > {now}) AS in_flight, \
          (SELECT count(*) FROM sending_accounts WHERE account = $1 \
-          AND (paused IS NOT NULL OR cooldown_until > $2{time})) \
+          AND (paused IS NOT NULL OR cooldown_until > {now})) \
          + (SELECT count(*) FROM outbox WHERE held IS NOT NULL) AS stops",
-        time = S::TIME
+        now = S::NOW
     );
-    let row = session.row(&sql, params![account, now]).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(Account { is_stopped: row.number("stops")? > 0, in_flight: row.count("in_flight")? })
+    Statement::new(sql, params![account])
+}
+
+/// Reads which of these senders are paused, or cool down.
+fn stopped<S: Session>(senders: &[String]) -> Statement {
+    let sql = format!(
+        "SELECT name FROM senders WHERE {} AND (paused IS NOT NULL OR cooldown_until > {})",
+        S::among("name", 1),
+        S::NOW
+    );
+    Statement::new(sql, params![senders.to_vec()])
 }

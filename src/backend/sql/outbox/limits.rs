@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::backend::sql::session::{Session, malformed, params};
+use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::Channel;
 use crate::labels::Label as _;
@@ -20,22 +20,23 @@ pub(super) struct Recent {
     pub(super) calls: Vec<Timestamp>,
 }
 
-/// When these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
-pub(super) async fn recent<S: Session>(
-    session: &mut S,
-    to_hashes: Vec<String>,
-    now: Timestamp,
-) -> Result<BTreeMap<String, Recent>, sqlx::Error> {
+/// Reads when these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
+pub(super) fn reading_recent<S: Session>(to_hashes: Vec<String>) -> Statement {
+    // In Postgres, what changes within a statement uses no index.
     let sql = format!(
-        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > $2{} \
+        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > (SELECT {}) \
          AND state NOT IN ('due', 'claimed', 'refused', 'expired', 'cancelled') ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
         S::time("written_at"),
         S::among("to_hash", 1),
-        S::TIME
+        S::earlier(S::NOW, RECIPIENT_WINDOW)
     );
-    let since = now.before(RECIPIENT_WINDOW);
+    Statement::new(sql, params![to_hashes])
+}
+
+/// What that has returned, by address.
+pub(super) fn recent(rows: &[Cells]) -> Result<BTreeMap<String, Recent>, sqlx::Error> {
     let mut recent: BTreeMap<String, Recent> = BTreeMap::new();
-    for row in session.rows(&sql, params![to_hashes, since]).await? {
+    for row in rows {
         let at = row.time("written_at")?.ok_or_else(|| malformed("written_at"))?;
         let of = recent.entry(row.text("to_hash")?).or_default();
         of.all.push(at);
@@ -50,8 +51,20 @@ pub(super) fn day(now: Timestamp) -> String {
     now.to_string()[..10].to_owned()
 }
 
-/// What the deployment has sent on a day.
-pub(super) async fn today<S: Session>(session: &mut S, day: &str) -> Result<u64, sqlx::Error> {
-    let sql = "SELECT CAST(sum(day_count) AS bigint) AS sent FROM sending_accounts WHERE day = $1";
-    session.row(sql, params![day]).await?.map_or(Ok(0), |row| row.count("sent"))
+/// Reads what the deployment has sent, by day: of each account its last one.
+pub(super) fn reading_days() -> Statement {
+    let sql =
+        "SELECT day, CAST(sum(day_count) AS bigint) AS sent FROM sending_accounts GROUP BY day";
+    Statement::new(sql, params![])
+}
+
+/// What of that was sent on the day of this time.
+pub(super) fn today(rows: &[Cells], now: Timestamp) -> Result<u64, sqlx::Error> {
+    let day = day(now);
+    for row in rows {
+        if row.optional("day")?.as_ref() == Some(&day) {
+            return row.count("sent");
+        }
+    }
+    Ok(0)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{accept, prove, unknown, withdraw_others};
+use super::answer::{accepting, prove, unknown, withdrawing_others};
 use super::{CANCELLED, attempt_id, calls, conclude, lock_notifications, settle};
 use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
@@ -209,8 +209,9 @@ pub(in crate::backend) async fn looked<S: Session>(
         Looked::Inferred { sid, .. } => {
             prove(session, &[(&id, sid)], "look-up").await?;
             let one = std::slice::from_ref(&id);
-            accept(session, one, std::slice::from_ref(sid)).await?;
-            withdraw_others(session, &[row.text("notification")?], one).await?;
+            let mut statements = accepting::<S>(one, std::slice::from_ref(sid));
+            statements.extend(withdrawing_others::<S>(&[row.text("notification")?], one));
+            session.execute_all(statements).await?;
         }
         Looked::Perhaps => ends(session, &id, "perhaps").await?,
         Looked::Absent { last: true, .. } => {

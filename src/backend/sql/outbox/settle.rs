@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answer::{accept, fail, prove, stops, withdraw_others};
+use super::answer::{accepting, fail, prove, stops, withdrawing_others};
 use super::{CANCELLED, calls, conclude, lock_notifications, lock_standing};
 use crate::backend::outbox::{Settled, Stop};
-use crate::backend::sql::session::{Cells, Session, params};
+use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CONFIRMED_AFTER_END, CONFIRMED_AFTER_UNHEARD_END};
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
@@ -139,12 +139,13 @@ pub(super) async fn by_events<S: Session>(
             _ => {}
         }
     }
-    accept(session, &accepted.attempts, &accepted.sids).await?;
-    confirm(session, &confirmed).await?;
+    let mut statements = accepting::<S>(&accepted.attempts, &accepted.sids);
+    statements.extend(confirming::<S>(&confirmed));
     settled.confirmed += confirmed.attempts.len() as u64;
     for one in [accepted, confirmed] {
-        withdraw_others(session, &one.notifications, &one.attempts).await?;
+        statements.extend(withdrawing_others::<S>(&one.notifications, &one.attempts));
     }
+    session.execute_all(statements).await?;
     for (id, by, within) in ended {
         calls::ended(session, &id, by, within).await?;
     }
@@ -210,16 +211,18 @@ async fn events<S: Session>(
                    WHERE s.sid = e.sid AND s.account = e.account) AS error_code FROM events AS e";
     let most = MOST_EVENTS * attempts.len();
     let sql = format!("SELECT {columns} WHERE {} LIMIT {most}", S::among("e.attempt", 1));
-    let mut rows = Vec::new();
-    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
-        rows.push((row.text("attempt")?, row));
-    }
-    let sql = format!(
+    let owned = format!(
         "SELECT p.attempt, p.sid, a.account FROM attempt_sids AS p JOIN attempts AS a ON a.id = p.attempt WHERE {}",
         S::among("p.attempt", 1)
     );
+    let reads = [sql, owned].map(|sql| Statement::new(sql, params![attempts.to_vec()]));
+    let [carrying, owned] = session.rows_of_each(reads).await?;
+    let mut rows = Vec::new();
+    for row in carrying {
+        rows.push((row.text("attempt")?, row));
+    }
     let mut owners = BTreeMap::new();
-    for row in session.rows(&sql, params![attempts.to_vec()]).await? {
+    for row in owned {
         owners.insert((row.text("sid")?, row.text("account")?), row.text("attempt")?);
     }
     // By the SID alone, and not by the account: that of an account may be all events that there are.
@@ -276,9 +279,9 @@ async fn failed<S: Session>(
     Ok(())
 }
 
-async fn confirm<S: Session>(session: &mut S, confirmed: &Proven) -> Result<(), sqlx::Error> {
+fn confirming<S: Session>(confirmed: &Proven) -> Vec<Statement> {
     if confirmed.attempts.is_empty() {
-        return Ok(());
+        return Vec::new();
     }
     let sql = format!(
         "UPDATE attempts SET state = 'confirmed', sid = pairs.b, reason = NULL, holder = NULL, lease_until = NULL, \
@@ -287,5 +290,5 @@ async fn confirm<S: Session>(session: &mut S, confirmed: &Proven) -> Result<(), 
         S::pairs(1, 2)
     );
     let params = params![confirmed.attempts.clone(), confirmed.sids.clone()];
-    session.execute(&sql, params).await.map(|_| ())
+    vec![Statement::new(sql, params)]
 }

@@ -2,7 +2,7 @@
 
 use super::answer;
 use crate::backend::outbox::{AccountState, Identity, SenderState, SendingState};
-use crate::backend::sql::session::{Cells, Session, params};
+use crate::backend::sql::session::{Cells, Session, Statement, params};
 
 /// What the store remembers of the deployment. `secret`: kept if it has none yet.
 pub(in crate::backend) async fn identity<S: Session>(
@@ -76,10 +76,14 @@ pub(in crate::backend) async fn hold_all<S: Session>(
     in_writing(session, "1 = 1", "").await
 }
 
-/// Why nothing is sent, if everything is held. Locked: who holds everything waits for what this transaction writes.
-pub(super) async fn held<S: Session>(session: &mut S) -> Result<Option<String>, sqlx::Error> {
-    let row = session.row(&format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![]).await?;
-    row.map(|row| row.optional("held")).transpose().map(Option::flatten)
+/// Reads why nothing is sent, and locks that: who holds everything waits for what this transaction writes.
+pub(super) fn reading_held<S: Session>() -> Statement {
+    Statement::new(format!("SELECT held FROM outbox{}", S::FOR_SHARE), params![])
+}
+
+/// What that has returned; `None` if nothing is held.
+pub(super) fn as_held(rows: &[Cells]) -> Result<Option<String>, sqlx::Error> {
+    rows.first().map_or(Ok(None), |row| row.optional("held"))
 }
 
 async fn in_writing<S: Session>(

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use super::state::{identity, wait_for_writes};
 use crate::backend::outbox::{NewSuppression, Suppression, new_secret};
-use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::suppression::{self, Latest, Source};
 use crate::event::consent::{AddressKey, Consent, SaidBy, Whose, Wish, addresses};
@@ -134,6 +134,12 @@ pub(super) async fn in_force<S: Session>(
     session: &mut S,
     hashes: Vec<String>,
 ) -> Result<BTreeMap<String, Latest>, sqlx::Error> {
+    let Statement { sql, params } = reading::<S>(hashes);
+    latest(&session.rows(&sql, params).await?)
+}
+
+/// Reads what was said about these addresses.
+pub(super) fn reading<S: Session>(hashes: Vec<String>) -> Statement {
     // A few rows of each address, however often a recipient has said STOP and START.
     let sql = format!(
         "SELECT to_hash, source, stop, max(id) AS id, {} AS at FROM suppressions WHERE {} \
@@ -141,8 +147,13 @@ pub(super) async fn in_force<S: Session>(
         S::time_of("max(at)"),
         S::among("to_hash", 1)
     );
+    Statement::new(sql, params![hashes])
+}
+
+/// Which of them are suppressed, by what that has returned.
+pub(super) fn latest(rows: &[Cells]) -> Result<BTreeMap<String, Latest>, sqlx::Error> {
     let mut entries: BTreeMap<String, Vec<Latest>> = BTreeMap::new();
-    for row in session.rows(&sql, params![hashes]).await? {
+    for row in rows {
         entries.entry(row.text("to_hash")?).or_default().push(Latest {
             source: Source::parse(&row.text("source")?),
             stop: row.number("stop")? != 0,

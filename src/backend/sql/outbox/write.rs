@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::campaigns::{self, money};
-use super::limits::{day, recent, today};
-use super::state::held;
-use super::suppressions::in_force;
-use super::{attempt_id, calls, conclude, consents, lock_notifications, purpose};
+use super::limits::{self, day, reading_days, reading_recent};
+use super::state::{as_held, reading_held};
+use super::{
+    attempt_id, calls, conclude, consents, locking_notifications, purpose, suppressions, texts,
+};
 use crate::backend::outbox::{
     Claimed, Gated, Known, KnownCalls, Letter, MailLetter, WriteAsk, Written,
 };
@@ -32,17 +33,32 @@ pub(in crate::backend) async fn write<S: Session>(
     gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
 ) -> Result<Vec<Written>, sqlx::Error> {
     let all: Vec<String> = ask.claims.iter().map(|claim| claim.id.to_string()).collect();
-    let mut campaigns = campaigns::lock_all(session, &all).await?;
-    let notifications = lock_notifications(session, &all, S::FOR_SHARE).await?;
-    let rows = lock_attempts(session, &all, ask).await?;
-    let senders = lock_senders(session, &rows).await?;
-    let mut accounts = lock_accounts(session, &rows).await?;
-    let held = held(session).await?;
-    let now = session.now().await?;
-    let suppressed = in_force(session, texts(&rows, "to_hash")?).await?;
+    let locks = [
+        campaigns::locking::<S>(&all),
+        locking_notifications::<S>(&all, S::FOR_SHARE),
+        locking_attempts::<S>(&all, ask),
+    ];
+    let [campaigns, _, rows] = session.rows_of_each(locks).await?;
+    let mut campaigns = campaigns::locked(&campaigns)?;
+    let rows = of_these_slots(rows, ask)?;
+    let (senders, mut accounts, held) = lock_standing(session, &rows).await?;
+    let hashes = texts(&rows, "to_hash")?;
+    let reads = [
+        S::read_now(),
+        in_writing::<S>(texts(&rows, "account")?),
+        suppressions::reading::<S>(hashes.clone()),
+        reading_recent::<S>(hashes),
+        reading_days(),
+    ];
+    let [now, writing, suppressed, recent, days] = session.rows_of_each(reads).await?;
+    let now = S::as_now(&now)?;
+    for row in &writing {
+        accounts.entry(row.text("account")?).or_default().writing = row.count("writing")?;
+    }
+    let suppressed = suppressions::latest(&suppressed)?;
     let consenting = consents::holding(session, consents::marketed(&rows)?).await?;
-    let mut recipients = recent(session, texts(&rows, "to_hash")?, now).await?;
-    let mut today = today(session, &day(now)).await?;
+    let mut recipients = limits::recent(&recent)?;
+    let mut today = limits::today(&days, now)?;
     open_calls(session, &mut accounts, &rows, &ask.lines, now).await?;
     let mut permits = BTreeMap::new();
     let mut outcomes: BTreeMap<(AttemptId, Timestamp), Written> = BTreeMap::new();
@@ -139,8 +155,7 @@ pub(in crate::backend) async fn write<S: Session>(
     statements.extend(counting(&accounts, now));
     statements.extend(campaigns::spending(&campaigns));
     session.execute_all(statements).await?;
-    let ended: Vec<String> = notifications.into_iter().filter(|id| ended.contains(id)).collect();
-    conclude(session, &ended).await?;
+    conclude(session, &ended.into_iter().collect::<Vec<_>>()).await?;
     let outcome = |claim: &Claimed| outcomes.remove(&(claim.id, claim.send_at));
     Ok(ask.claims.iter().map(outcome).map(|written| written.unwrap_or(Written::Lost)).collect())
 }
@@ -172,42 +187,66 @@ struct Account {
     sent: u64,
 }
 
-/// Locks the rows of the accounts, each of which has one then: the count of their requests in flight is exact over all
-/// processes.
-async fn lock_accounts<S: Session>(
+/// Locks the rows of the senders and of the accounts of attempts, each of which has one then: a pause waits, and counts
+/// what is written here, and the count of requests in flight is exact over all processes. And reads why everything is
+/// held, if it is.
+async fn lock_standing<S: Session>(
     session: &mut S,
     rows: &[Cells],
-) -> Result<BTreeMap<String, Account>, sqlx::Error> {
-    let mut accounts = BTreeMap::new();
-    for name in texts(rows, "account")? {
+) -> Result<(BTreeMap<String, Pause>, BTreeMap<String, Account>, Option<String>), sqlx::Error> {
+    let [names, account_names] = [texts(rows, "sender")?, texts(rows, "account")?];
+    let lock = |table: &str, key: &str, names: &[String], lock: &str| {
         let sql = format!(
-            "SELECT paused, {} FROM sending_accounts WHERE account = $1{}",
+            "SELECT {key}, paused, {} FROM {table} WHERE {} ORDER BY {key}{lock}",
             S::time("cooldown_until"),
-            S::FOR_UPDATE
+            S::among(key, 1)
         );
-        let found = match session.row(&sql, params![name.as_str()]).await? {
-            Some(found) => Some(found),
-            None => {
-                let insert = "INSERT INTO sending_accounts (account) VALUES ($1) ON CONFLICT (account) DO NOTHING";
-                session.execute(insert, params![name.as_str()]).await?;
-                session.row(&sql, params![name.as_str()]).await?
-            }
+        Statement::new(sql, params![names.to_vec()])
+    };
+    let locks = || {
+        [
+            lock("senders", "name", &names, S::FOR_SHARE),
+            lock("sending_accounts", "account", &account_names, S::FOR_UPDATE),
+            reading_held::<S>(),
+        ]
+    };
+    let [mut senders, mut accounts, mut held] = session.rows_of_each(locks()).await?;
+    if senders.len() < names.len() || accounts.len() < account_names.len() {
+        let insert = |table: &str, key: &str, name: &String| {
+            let sql =
+                format!("INSERT INTO {table} ({key}) VALUES ($1) ON CONFLICT ({key}) DO NOTHING");
+            Statement::new(sql, params![name.as_str()])
         };
-        let found = found.ok_or(sqlx::Error::RowNotFound)?;
-        let sql =
-            "SELECT count(*) AS writing FROM attempts WHERE account = $1 AND state = 'writing'";
-        let row =
-            session.row(sql, params![name.as_str()]).await?.ok_or(sqlx::Error::RowNotFound)?;
-        let account = Account {
-            name: name.clone(),
-            calls: 0,
-            pause: pause(found.optional("paused")?.as_deref(), found.time("cooldown_until")?),
-            writing: row.count("writing")?,
-            sent: 0,
-        };
-        accounts.insert(name, account);
+        let missing = names.iter().map(|name| insert("senders", "name", name));
+        let missing =
+            missing.chain(account_names.iter().map(|it| insert("sending_accounts", "account", it)));
+        session.execute_all(missing.collect()).await?;
+        [senders, accounts, held] = session.rows_of_each(locks()).await?;
     }
-    Ok(accounts)
+    let pause_of = |row: &Cells| {
+        let (paused, cooldown_until) = (row.optional("paused")?, row.time("cooldown_until")?);
+        Ok::<_, sqlx::Error>(pause(paused.as_deref(), cooldown_until))
+    };
+    let senders = senders.iter().map(|row| Ok((row.text("name")?, pause_of(row)?)));
+    let accounts = accounts.iter().map(|row| {
+        let name = row.text("account")?;
+        let account = Account { name: name.clone(), pause: pause_of(row)?, ..Account::default() };
+        Ok((name, account))
+    });
+    Ok((
+        senders.collect::<Result<_, sqlx::Error>>()?,
+        accounts.collect::<Result<_, sqlx::Error>>()?,
+        as_held(&held)?,
+    ))
+}
+
+/// Counts the requests in flight of these accounts, whose rows are locked.
+fn in_writing<S: Session>(accounts: Vec<String>) -> Statement {
+    let sql = format!(
+        "SELECT account, count(*) AS writing FROM attempts WHERE {} AND state = 'writing' GROUP BY account",
+        S::among("account", 1)
+    );
+    Statement::new(sql, params![accounts])
 }
 
 /// Counts the open calls of the accounts of which one is to be made. Their rows are locked.
@@ -231,12 +270,8 @@ async fn open_calls<S: Session>(
     Ok(())
 }
 
-/// Locks them by id, as all that lock several do, and returns them by slot.
-async fn lock_attempts<S: Session>(
-    session: &mut S,
-    attempts: &[String],
-    ask: &WriteAsk,
-) -> Result<Vec<Cells>, sqlx::Error> {
+/// Locks attempts that are still this process's, by id, as all that lock several do.
+fn locking_attempts<S: Session>(attempts: &[String], ask: &WriteAsk) -> Statement {
     let times = [S::time("a.send_at"), S::time("n.deadline")].join(", ");
     let lock = if S::FOR_UPDATE.is_empty() { "" } else { " FOR UPDATE OF a" };
     let sql = format!(
@@ -248,7 +283,11 @@ async fn lock_attempts<S: Session>(
         calls::COLUMNS,
         S::among("a.id", 1)
     );
-    let rows = session.rows(&sql, params![attempts.to_vec(), ask.holder.as_str()]).await?;
+    Statement::new(sql, params![attempts.to_vec(), ask.holder.as_str()])
+}
+
+/// Those of which the slot is still the claim's, by slot.
+fn of_these_slots(rows: Vec<Cells>, ask: &WriteAsk) -> Result<Vec<Cells>, sqlx::Error> {
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows {
         let (id, send_at) = (attempt_id(&row, "id")?, row.time("send_at")?);
@@ -259,38 +298,6 @@ async fn lock_attempts<S: Session>(
     // Stable: those of one slot stay by id.
     claimed.sort_by_key(|(send_at, _)| *send_at);
     Ok(claimed.into_iter().map(|(_, row)| row).collect())
-}
-
-fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
-    let all: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.text(column)).collect();
-    Ok(all?.into_iter().collect())
-}
-
-/// Locks the rows of the senders, each of which has one then: a pause waits, and counts what is written here.
-async fn lock_senders<S: Session>(
-    session: &mut S,
-    rows: &[Cells],
-) -> Result<BTreeMap<String, Pause>, sqlx::Error> {
-    let names = texts(rows, "sender")?;
-    let sql = format!(
-        "SELECT name, paused, {} FROM senders WHERE {} ORDER BY name{}",
-        S::time("cooldown_until"),
-        S::among("name", 1),
-        S::FOR_SHARE
-    );
-    let mut found = session.rows(&sql, params![names.clone()]).await?;
-    if found.len() < names.len() {
-        for name in &names {
-            let insert = "INSERT INTO senders (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
-            session.execute(insert, params![name.as_str()]).await?;
-        }
-        found = session.rows(&sql, params![names]).await?;
-    }
-    let sender = |row: &Cells| {
-        let (paused, cooldown_until) = (row.optional("paused")?, row.time("cooldown_until")?);
-        Ok((row.text("name")?, pause(paused.as_deref(), cooldown_until)))
-    };
-    found.iter().map(sender).collect()
 }
 
 fn counting(

@@ -9,10 +9,9 @@ use crate::backend::outbox::{
     Asked, CampaignState, CampaignStep, Gated, HandOverAsk, HandedOver, Known, MailPart,
     NewNotification, NewRoute, NewStep, StepCost,
 };
-use crate::backend::sql::outbox::limits::{day, recent, today};
-use crate::backend::sql::outbox::state::held;
-use crate::backend::sql::outbox::suppressions::in_force;
-use crate::backend::sql::outbox::{ask, consents, purpose};
+use crate::backend::sql::outbox::limits::{self, reading_days, reading_recent};
+use crate::backend::sql::outbox::state::{as_held, reading_held};
+use crate::backend::sql::outbox::{ask, consents, purpose, suppressions, texts};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::campaign::brake::{self, AT_LEAST, TRIAL, TRIAL_LASTS};
@@ -32,7 +31,8 @@ pub(in crate::backend) async fn hand_over<S: Session>(
         return Ok(HandedOver::default());
     }
     // Nothing is planned where nothing is sent: the outbox may have been copied, and its recipients with it.
-    if held(session).await?.is_some() {
+    let [held] = session.rows_of_each([reading_held::<S>()]).await?;
+    if as_held(&held)?.is_some() {
         return Ok(HandedOver::default());
     }
     let now = session.now().await?;
@@ -43,13 +43,15 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     }
     let rows = waiting(session, id, room, now).await?;
     let hashes = texts(&rows, "to_hash")?;
-    let suppressed = in_force(session, hashes.clone()).await?;
+    let reads =
+        [suppressions::reading::<S>(hashes.clone()), reading_recent::<S>(hashes), reading_days()];
+    let [suppressed, recent, days] = session.rows_of_each(reads).await?;
+    let suppressed = suppressions::latest(&suppressed)?;
     let consenting = match campaign.purpose {
         Purpose::Marketing => consents::holding(session, consents::asked_of(&rows)?).await?,
         Purpose::Alert | Purpose::Otp | Purpose::Transactional => BTreeSet::new(),
     };
-    let mut recent = recent(session, hashes, now).await?;
-    let today = today(session, &day(now)).await?;
+    let (mut recent, today) = (limits::recent(&recent)?, limits::today(&days, now)?);
     let mut came = HandedOver { again: rows.len() as u64 == room, ..HandedOver::default() };
     let mut handed = Vec::new();
     for row in &rows {
@@ -328,10 +330,6 @@ impl Recipient {
         };
         NewRoute { name, steps: campaign.steps.iter().zip(&self.costs).map(step).collect() }
     }
-}
-
-fn texts(rows: &[Cells], column: &str) -> Result<Vec<String>, sqlx::Error> {
-    rows.iter().map(|row| row.text(column)).collect()
 }
 
 async fn hold<S: Session>(
