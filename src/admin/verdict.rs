@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::conditions::{CONDITIONS, Evidence};
 use super::console::format::{rate, seconds};
-use super::last_hour::Vitals;
+use super::last_hour::{Log, Vitals};
 use super::runbook::Runbook;
 use crate::backend::{Backend, Dependency, DurabilityReport};
 
@@ -101,25 +101,28 @@ fn well(vitals: &Vitals) -> String {
     format!("Everything is well: {rate} callbacks per second, p95 {}.", seconds(p95))
 }
 
-/// A dependency as people call it.
-pub(super) fn name(dependency: Dependency) -> &'static str {
-    match dependency {
-        Dependency::Redis => "Redis",
-        Dependency::Postgres => "Postgres",
-        Dependency::Sqlite => "the store's file",
-        Dependency::Spool => "the spool",
-        Dependency::SpoolDisk => "the spool's disk",
+/// A dependency as people call it. The local log is the spool where it stands behind Redis.
+pub(super) fn name(dependency: Dependency, log: Log) -> &'static str {
+    match (dependency, log) {
+        (Dependency::Redis, _) => "Redis",
+        (Dependency::Postgres, _) => "Postgres",
+        (Dependency::Sqlite, _) => "the store's file",
+        (Dependency::Spool, Log::Redis) => "the spool",
+        (Dependency::SpoolDisk, Log::Redis) => "the spool's disk",
+        (Dependency::Spool, Log::Local) => "the local log",
+        (Dependency::SpoolDisk, Log::Local) => "the disk of the local log",
     }
 }
 
 /// A backend as people call it.
-pub(super) fn backend_name(backend: Backend) -> &'static str {
-    name(match backend {
+pub(super) fn backend_name(backend: Backend, log: Log) -> &'static str {
+    let dependency = match backend {
         Backend::Redis => Dependency::Redis,
         Backend::Postgres => Dependency::Postgres,
         Backend::Sqlite => Dependency::Sqlite,
         Backend::Spool => Dependency::Spool,
-    })
+    };
+    name(dependency, log)
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ pub(super) fn durability(evidence: &Evidence<'_>) -> Vec<Sign> {
         if let Some(breach) = in_force.breach {
             signs.push(Sign::new(format!(
                 "What {} has committed is not safe: {breach}.",
-                backend_name(*backend)
+                backend_name(*backend, evidence.vitals.log())
             )));
         }
         if evidence.vitals.now.below.contains(backend) {
             signs.push(Sign::new(format!(
                 "A crash of {} would lose events that were answered: {}.",
-                backend_name(*backend),
+                backend_name(*backend, evidence.vitals.log()),
                 in_force.settings
             )));
         }

@@ -64,7 +64,7 @@ fn away_text(away: &DependencyStatus, evidence: &Evidence<'_>) -> String {
             "Redis has been down since {since}. Callbacks are answered and wait in the receivers' spools."
         ),
         Dependency::Postgres | Dependency::Sqlite if !redis => {
-            let (store, depth) = (name(away.dependency), wait(now.depth));
+            let (store, depth) = (name(away.dependency, evidence.vitals.log()), wait(now.depth));
             let text = format!(
                 "{store} has not answered since {since}. Callbacks are answered and wait in the local log: \
                  {depth} there."
@@ -89,7 +89,7 @@ fn away_text(away: &DependencyStatus, evidence: &Evidence<'_>) -> String {
             format!("The local log has been full since {since}: callbacks are refused.")
         }
         Dependency::Spool => format!("The spool has been full since {since}."),
-        Dependency::Sqlite => format!("{} has been down since {since}.", name(away.dependency)),
+        Dependency::Sqlite => format!("The store's file has not worked since {since}."),
     }
 }
 
@@ -199,7 +199,7 @@ pub(super) fn commits(evidence: &Evidence<'_>) -> Vec<Sign> {
             };
             signs.push(Sign::new(format!(
                 "{} did not take {batches} in the last 2 minutes{depth}. The log has the reason.",
-                capital(backend_name(backend))
+                capital(backend_name(backend, evidence.vitals.log()))
             )));
         }
     }

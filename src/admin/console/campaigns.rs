@@ -56,7 +56,7 @@ pub(super) async fn list(
         }
     };
     let body = html! { h1 { "Campaigns" } (form(&ask)) (shown) };
-    layout::page(&admin, &visitor, NavPage::Notifications, "Campaigns", &body)
+    layout::page(&admin, &visitor, NavPage::Campaigns, "Campaigns", &body)
 }
 
 async fn find(admin: &Admin, ask: &Ask) -> Result<Vec<Campaign>, Problem> {
@@ -173,7 +173,7 @@ pub(super) async fn page(
         (facts(&admin, &campaign))
         (leads(&campaign, &standing))
     };
-    layout::page(&admin, &visitor, NavPage::Notifications, &campaign.name, &body)
+    layout::page(&admin, &visitor, NavPage::Campaigns, &campaign.name, &body)
 }
 
 /// Fact, consequence, action.

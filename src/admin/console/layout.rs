@@ -17,6 +17,7 @@ pub(super) enum NavPage {
     DeadLetters,
     Forwards,
     Notifications,
+    Campaigns,
     Senders,
     Refusals,
     Help,
@@ -27,22 +28,23 @@ pub(super) enum NavPage {
 impl NavPage {
     /// Whether it has something to show only where something is sent.
     fn is_of_sending(self) -> bool {
-        matches!(self, Self::Notifications | Self::Senders)
+        matches!(self, Self::Notifications | Self::Campaigns | Self::Senders)
     }
 }
 
-const PAGES: [(NavPage, &str, &str); 8] = [
+const PAGES: [(NavPage, &str, &str); 9] = [
     (NavPage::Now, "/", "Now"),
     (NavPage::Search, "/search", "Search"),
     (NavPage::DeadLetters, "/dead-letters", "Dead letters"),
     (NavPage::Forwards, "/forwards", "Forwards"),
     (NavPage::Notifications, "/notifications", "Notifications"),
+    (NavPage::Campaigns, "/campaigns", "Campaigns"),
     (NavPage::Senders, "/senders", "Senders"),
     (NavPage::Refusals, "/refusals", "Refusals"),
     (NavPage::Help, help::ROOT, "Help"),
 ];
 
-/// A page for somebody who may see it.
+/// A page for a visitor who may see it.
 pub(super) fn page(
     admin: &Admin,
     visitor: &Visitor,

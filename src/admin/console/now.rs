@@ -86,7 +86,7 @@ fn parts(vitals: &Vitals) -> Markup {
                 @for part in &vitals.dependencies {
                     @let tone = if part.away.is_some() { "bad" } else { "good" };
                     li class=(tone) {
-                        span class="capital" { (name(part.dependency)) }
+                        span class="capital" { (name(part.dependency, vitals.log())) }
                         @match part.away {
                             None => { " works." }
                             Some(at) => {

@@ -266,6 +266,11 @@ pub(in crate::backend) trait Session: Send {
         async move { Ok(self.rows(sql, params).await?.into_iter().next()) }
     }
 
+    /// The store's clock, read once by its statement: Postgres searches no index by what may change from row to row.
+    fn clock() -> String {
+        format!("(SELECT {})", Self::NOW)
+    }
+
     /// The store's clock, read now.
     fn now(&mut self) -> impl Future<Output = Result<Timestamp, sqlx::Error>> + Send {
         async move {

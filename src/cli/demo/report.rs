@@ -33,8 +33,10 @@ pub(super) fn table(traffic: &Traffic, outcome: &Outcome, messages: &Messages) -
     ];
     for resource in Resource::ALL {
         let statuses = outcome.by_status(resource);
-        let name = format!("{}s", resource.as_str());
-        rows.push(row(&name, statuses.values().sum(), list(&statuses)));
+        if !statuses.is_empty() {
+            let name = format!("{}s", resource.as_str());
+            rows.push(row(&name, statuses.values().sum(), list(&statuses)));
+        }
     }
     rows.push(row(
         "contradicted",

@@ -130,7 +130,7 @@ pub(in crate::admin::console) async fn confirm(
             a class="button quiet" href=(path(&id)) { "Back" }
         }
     };
-    layout::page(&admin, &visitor, NavPage::Notifications, deed.verb(), &body)
+    layout::page(&admin, &visitor, NavPage::Campaigns, deed.verb(), &body)
 }
 
 /// `POST /campaigns/act`
@@ -166,5 +166,5 @@ pub(in crate::admin::console) async fn act(
         }
         p { a class="button" href=(path(&id)) { "Back to the campaign" } }
     };
-    layout::page(&admin, &visitor, NavPage::Notifications, "Campaign", &body)
+    layout::page(&admin, &visitor, NavPage::Campaigns, "Campaign", &body)
 }

@@ -203,7 +203,7 @@ fn account<S: Session>(account: &str) -> Statement {
          (SELECT count(*) FROM sending_accounts WHERE account = $1 \
           AND (paused IS NOT NULL OR cooldown_until > {now})) \
          + (SELECT count(*) FROM outbox WHERE held IS NOT NULL) AS stops",
-        now = S::NOW
+        now = S::clock()
     );
     Statement::new(sql, params![account])
 }
@@ -213,7 +213,7 @@ fn stopped<S: Session>(senders: &[String]) -> Statement {
     let sql = format!(
         "SELECT name FROM senders WHERE {} AND (paused IS NOT NULL OR cooldown_until > {})",
         S::among("name", 1),
-        S::NOW
+        S::clock()
     );
     Statement::new(sql, params![senders.to_vec()])
 }

@@ -22,13 +22,12 @@ pub(super) struct Recent {
 
 /// Reads when these addresses were reached in the last hour. An attempt that is due again, or ended as such, sent nothing.
 pub(super) fn reading_recent<S: Session>(to_hashes: Vec<String>) -> Statement {
-    // In Postgres, what changes within a statement uses no index.
     let sql = format!(
-        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > (SELECT {}) \
+        "SELECT to_hash, channel, {} FROM attempts WHERE {} AND written_at > {} \
          AND state NOT IN ('due', 'claimed', 'refused', 'expired', 'cancelled') ORDER BY attempts.written_at DESC LIMIT {MOST_RECENT}",
         S::time("written_at"),
         S::among("to_hash", 1),
-        S::earlier(S::NOW, RECIPIENT_WINDOW)
+        S::earlier(&S::clock(), RECIPIENT_WINDOW)
     );
     Statement::new(sql, params![to_hashes])
 }
