@@ -241,7 +241,7 @@ pub(super) fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec
         S::pairs(1, 2),
         within = S::later("deadline", CONFIRMED_WITHIN),
     );
-    let accept = Statement { sql, params: params![attempts.to_vec(), sids.to_vec()] };
+    let accept = Statement::new(sql, params![attempts.to_vec(), sids.to_vec()]);
     vec![accept, calls::hanging_up_late::<S>(attempts, CANCELLED)]
 }
 
@@ -262,7 +262,7 @@ pub(super) fn withdrawing_others<S: Session>(
         S::among("id", 2),
         S::among("o.id", 2)
     );
-    vec![Statement { sql, params: params![notifications.to_vec(), but.to_vec()] }]
+    vec![Statement::new(sql, params![notifications.to_vec(), but.to_vec()])]
 }
 
 /// A success ends a row of failures of its sender and of its account.
@@ -288,7 +288,7 @@ fn succeeding<S: Session>(attempts: &[&Cells]) -> Result<Vec<Statement>, sqlx::E
             S::among(key, 1),
             S::FOR_UPDATE
         );
-        Ok(Statement { sql, params: params![texts(column)?] })
+        Ok(Statement::new(sql, params![texts(column)?]))
     });
     ends.collect()
 }

@@ -92,7 +92,7 @@ pub(super) fn permitting<S: Session>(permits: &BTreeMap<String, Timestamp>) -> V
     );
     let ids: Vec<String> = permits.keys().cloned().collect();
     let until: Vec<String> = permits.values().map(ToString::to_string).collect();
-    vec![Statement { sql, params: params![ids, until] }]
+    vec![Statement::new(sql, params![ids, until])]
 }
 
 /// These attempts have no open call: they created none.
@@ -167,7 +167,7 @@ pub(super) fn hanging_up_late<S: Session>(attempts: &[String], why: &str) -> Sta
         S::NOW,
         S::among("id", 1)
     );
-    Statement { sql, params: params![attempts.to_vec(), why] }
+    Statement::new(sql, params![attempts.to_vec(), why])
 }
 
 /// Calls that are to be cancelled now; `busy`: for how long no other process is handed one.

@@ -95,7 +95,7 @@ pub(super) fn spending(campaigns: &BTreeMap<String, Locked>) -> impl Iterator<It
     campaigns.iter().filter(|(_, campaign)| campaign.more > 0).map(|(id, campaign)| {
         let sql = "UPDATE campaigns SET spent = spent + $2 WHERE id = $1";
         let more = i64::try_from(campaign.more).unwrap_or(i64::MAX);
-        Statement { sql: sql.to_owned(), params: params![id.as_str(), more] }
+        Statement::new(sql, params![id.as_str(), more])
     })
 }
 

@@ -308,7 +308,7 @@ fn counting(
         let sql = "UPDATE sending_accounts SET day = $2, \
                    day_count = CASE WHEN day = $2 THEN day_count ELSE 0 END + $3 WHERE account = $1";
         let sent = i64::try_from(account.sent).unwrap_or(i64::MAX);
-        Statement { sql: sql.to_owned(), params: params![name.as_str(), day(now), sent] }
+        Statement::new(sql, params![name.as_str(), day(now), sent])
     })
 }
 
@@ -355,7 +355,7 @@ fn committing<S: Session>(writing: &[String], now: Timestamp, lease: Duration) -
          WHERE {}",
         S::among("id", 1)
     );
-    vec![Statement { sql, params: params![writing.to_vec(), now, now.after(lease)] }]
+    vec![Statement::new(sql, params![writing.to_vec(), now, now.after(lease)])]
 }
 
 /// Due again, at a time, with a new slot then.
