@@ -184,6 +184,13 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_spool_only_behind_redis() {
+        let names = |log| [Dependency::Spool, Dependency::SpoolDisk].map(|it| name(it, log));
+        assert_eq!(names(Log::Local), ["the local log", "the disk of the local log"]);
+        assert_eq!(names(Log::Redis), ["the spool", "the spool's disk"]);
+    }
+
+    #[test]
     fn a_configuration_that_was_not_taken_is_told() {
         let mut vitals = vitals();
         vitals.now.reload_failed = true;

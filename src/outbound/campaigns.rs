@@ -41,9 +41,9 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
             Err(Failure { campaign, error }) => {
                 outbound.metrics.store_errors.inc();
                 if outage.begins() {
-                    warn!(campaign, error = %error, "a campaign cannot go on: trying again until it can");
+                    warn!(campaign, error = %error, "campaigns cannot go on: trying again until they can");
                 } else {
-                    debug!(campaign, error = %error, "a campaign cannot go on");
+                    debug!(campaign, error = %error, "campaigns cannot go on");
                 }
             }
         }
@@ -54,14 +54,14 @@ pub(super) async fn run(outbound: &Outbound, stop: &CancellationToken) {
 
 /// What could not be done.
 struct Failure {
-    /// For which campaign; empty if it is not about one.
-    campaign: String,
+    /// For which campaign, if it is about one.
+    campaign: Option<String>,
     error: BackendError,
 }
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
-        Self { campaign: String::new(), error }
+        Self { campaign: None, error }
     }
 }
 
@@ -83,7 +83,7 @@ async fn work(
             break;
         }
         if let Err(error) = go_on(outbound, stop, &config, &campaign).await {
-            failed = Some(Failure { campaign: campaign.id, error });
+            failed = Some(Failure { campaign: Some(campaign.id), error });
         }
     }
     failed.map_or(Ok(()), Err)

@@ -112,6 +112,10 @@ async fn a_campaign_goes_from_its_list_to_its_results(mode: Mode) {
     assert_eq!(status, StatusCode::CONFLICT, "{problem}");
 
     let id = created["id"].as_str().expect("an id");
+    let url = format!("http://{}/campaigns/{id}", sending.offhook().client.private());
+    let page = sending.http.get(url).send().await.expect("an answer").text().await.expect("a page");
+    let here = r#"<a href="/campaigns" aria-current="page">Campaigns</a>"#;
+    assert!(page.contains(here), "the console leads to campaigns: {page}");
     let csv = sending.results(id, "csv").await;
     let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
     assert_eq!(lines[0][..5], ["line", "key", "to", "outcome", "reason"]);

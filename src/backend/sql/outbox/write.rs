@@ -41,19 +41,21 @@ pub(in crate::backend) async fn write<S: Session>(
     let [campaigns, _, rows] = session.rows_of_each(locks).await?;
     let mut campaigns = campaigns::locked(&campaigns)?;
     let rows = of_these_slots(rows, ask)?;
-    let (senders, mut accounts, held) = lock_standing(session, &rows).await?;
+    let Pauses { senders, mut accounts, deployment } = lock_pauses(session, &rows).await?;
     let hashes = texts(&rows, "to_hash")?;
     let reads = [
         S::read_now(),
-        in_writing::<S>(texts(&rows, "account")?),
+        reading_in_flight::<S>(texts(&rows, "account")?),
         suppressions::reading::<S>(hashes.clone()),
         reading_recent::<S>(hashes),
         reading_days(),
     ];
-    let [now, writing, suppressed, recent, days] = session.rows_of_each(reads).await?;
+    let [now, in_flight, suppressed, recent, days] = session.rows_of_each(reads).await?;
     let now = S::as_now(&now)?;
-    for row in &writing {
-        accounts.entry(row.text("account")?).or_default().writing = row.count("writing")?;
+    for row in &in_flight {
+        if let Some(account) = accounts.get_mut(&row.text("account")?) {
+            account.writing = row.count("writing")?;
+        }
     }
     let suppressed = suppressions::latest(&suppressed)?;
     let consenting = consents::holding(session, consents::marketed(&rows)?).await?;
@@ -97,7 +99,7 @@ pub(in crate::backend) async fn write<S: Session>(
             is_over_cap: campaign.as_ref().is_some_and(|it| it.is_over(price.unwrap_or(0))),
             sender_pause: sender,
             account_pause: account.pause,
-            deployment_pause: pause(held.as_deref(), None),
+            deployment_pause: deployment,
         };
         let is_open = row.parsed("notification_state", NotificationState::parse)?
             == NotificationState::Open
@@ -187,13 +189,16 @@ struct Account {
     sent: u64,
 }
 
-/// Locks the rows of the senders and of the accounts of attempts, each of which has one then: a pause waits, and counts
-/// what is written here, and the count of requests in flight is exact over all processes. And reads why everything is
-/// held, if it is.
-async fn lock_standing<S: Session>(
-    session: &mut S,
-    rows: &[Cells],
-) -> Result<(BTreeMap<String, Pause>, BTreeMap<String, Account>, Option<String>), sqlx::Error> {
+/// What pauses attempts.
+struct Pauses {
+    senders: BTreeMap<String, Pause>,
+    accounts: BTreeMap<String, Account>,
+    deployment: Pause,
+}
+
+/// Locks the rows of the senders and of the accounts of attempts, each of which has one then, and that of the outbox: a
+/// pause waits, and counts what is written here, and the count of requests in flight is exact over all processes.
+async fn lock_pauses<S: Session>(session: &mut S, rows: &[Cells]) -> Result<Pauses, sqlx::Error> {
     let [names, account_names] = [texts(rows, "sender")?, texts(rows, "account")?];
     let lock = |table: &str, key: &str, names: &[String], lock: &str| {
         let sql = format!(
@@ -233,15 +238,15 @@ async fn lock_standing<S: Session>(
         let account = Account { name: name.clone(), pause: pause_of(row)?, ..Account::default() };
         Ok((name, account))
     });
-    Ok((
-        senders.collect::<Result<_, sqlx::Error>>()?,
-        accounts.collect::<Result<_, sqlx::Error>>()?,
-        as_held(&held)?,
-    ))
+    Ok(Pauses {
+        senders: senders.collect::<Result<_, sqlx::Error>>()?,
+        accounts: accounts.collect::<Result<_, sqlx::Error>>()?,
+        deployment: pause(as_held(&held)?.as_deref(), None),
+    })
 }
 
 /// Counts the requests in flight of these accounts, whose rows are locked.
-fn in_writing<S: Session>(accounts: Vec<String>) -> Statement {
+fn reading_in_flight<S: Session>(accounts: Vec<String>) -> Statement {
     let sql = format!(
         "SELECT account, count(*) AS writing FROM attempts WHERE {} AND state = 'writing' GROUP BY account",
         S::among("account", 1)
