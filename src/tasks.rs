@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,8 @@ impl Tasks {
 
     /// Runs one. The process stops if it ends by itself.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        // What runs tasks is then compiled once, not for each of them.
+        let task: BoxFuture<'static, ()> = Box::pin(task);
         self.working.spawn(async move {
             task.await;
             name

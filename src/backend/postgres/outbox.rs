@@ -1,8 +1,7 @@
 //! [`Outbox`]: what is to be sent, in the scale-out store.
 
-use sqlx::PgConnection;
-
 use super::Postgres;
+use super::session::Around;
 use super::store::{self, store_within};
 use crate::backend::BackendError;
 use crate::backend::sql::error::cause;
@@ -41,10 +40,8 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let done = self.0.transact_by_key(async |connection: &mut PgConnection, keep| {
-            work(&mut PostgresSession { connection, keep }).await
-        });
-        done.await.map_err(|error| classify(&error))
+        let done = self.0.run_session(Around::BY_KEY, work).await;
+        done.map_err(|error| classify(&error))
     }
 
     /// Reads.
@@ -52,10 +49,7 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
-        let done = self.0.run(async |connection: &mut PgConnection, keep| {
-            work(&mut PostgresSession { connection, keep }).await
-        });
-        Ok(done.await?)
+        Ok(self.0.run_session(Around::Nothing, work).await?)
     }
 
     /// Does some work, and stores events, in one transaction.
@@ -64,13 +58,14 @@ impl Outbox {
         events: &Batch,
         work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let done = self.0.transact_by_key(async |connection: &mut PgConnection, keep| {
-            let done = work(&mut PostgresSession { connection: &mut *connection, keep }).await?;
+        let work = async |on: &mut PostgresSession<'_>| {
+            let done = work(on).await?;
             // Last, since it takes the lock of the feed.
-            store_within(connection, events, keep).await?;
+            store_within(on.connection, events, on.keep).await?;
             Ok(done)
-        });
-        let done = done.await.map_err(|error| classify(&error))?;
+        };
+        let done = self.0.run_session(Around::BY_KEY, work).await;
+        let done = done.map_err(|error| classify(&error))?;
         self.0.feed_watch.grew();
         Ok(done)
     }

@@ -14,9 +14,10 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{CONNECT, Postgres, STATEMENT};
+use crate::backend::sql::session::PostgresSession;
 
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
@@ -56,83 +57,147 @@ impl Drop for Lease {
     }
 }
 
+/// What is around some statements.
+#[derive(Clone, Copy)]
+pub(super) enum Around {
+    /// Nothing, for one statement alone. Behind a pooler there is a transaction all the same.
+    Nothing,
+    /// A transaction, in which this is set.
+    Transaction(&'static str),
+}
+
+impl Around {
+    /// A transaction with time-outs of its own only.
+    const TRANSACTION: Self = Self::Transaction("");
+    /// A transaction of statements that find all rows by their keys.
+    pub(super) const BY_KEY: Self = Self::Transaction(BY_KEY);
+    /// A transaction of long statements: Postgres continues a statement whose client has gone, unless it has a time-out.
+    const LIMITED: Self = Self::Transaction(LIMIT);
+}
+
+/// A connection on which statements are run, in bounded time.
+struct Held {
+    lease: Lease,
+    /// Whether a statement may be kept prepared.
+    keep: bool,
+    in_transaction: bool,
+    began: Instant,
+}
+
+impl Held {
+    fn connection(&mut self) -> &mut PgConnection {
+        self.lease.0.as_mut().expect("it is there until it is given back")
+    }
+
+    async fn execute(&mut self, statement: String) -> Result<(), sqlx::Error> {
+        let began = self.began;
+        let executed = self.connection().execute(AssertSqlSafe(statement));
+        within(began, executed).await.map(|_| ())
+    }
+
+    /// Commits what was done, or takes it back if it failed, and gives the connection back if it is as good as before.
+    ///
+    /// # Errors
+    /// It is not known whether that was committed, or was taken back.
+    async fn end(mut self, failure: Option<&sqlx::Error>) -> Result<(), sqlx::Error> {
+        let ended = match (failure, self.in_transaction) {
+            (_, false) => Ok(()),
+            (None, true) => self.execute("COMMIT".to_owned()).await,
+            // The connection to the pooler goes, and so is what was done taken back.
+            (Some(_), true) if !self.keep => Ok(()),
+            (Some(_), true) => self.execute("ROLLBACK".to_owned()).await,
+        };
+        let as_good_as_before = match ended.as_ref().err().or(failure) {
+            None => true,
+            Some(error) => self.keep && is_the_statements_fault(error, self.began.elapsed()),
+        };
+        if as_good_as_before {
+            drop(self.lease.0.take());
+        }
+        ended
+    }
+}
+
+/// Waits for what began then, as long as statements may take.
+async fn within<T>(
+    began: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    timeout_at(began + STATEMENT, work).await.unwrap_or_else(|_| Err(late()))
+}
+
 impl Postgres {
     /// Runs a statement, in bounded time. `work` learns whether the statement may be kept prepared.
     pub(super) async fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        let acquired = timeout(CONNECT, self.acquire()).await;
-        let mut lease = Lease(Some(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?));
-        let connection = lease.0.as_mut().expect("it was just put there");
-        let pooled = self.pooled.load(Ordering::Acquire);
-        let began = Instant::now();
-        let done = timeout(STATEMENT, async {
-            if !pooled {
-                return work(connection, true).await;
-            }
-            connection.execute(BEGIN).await?;
-            let value = work(connection, false).await?;
-            connection.execute("COMMIT").await?;
-            Ok(value)
-        });
-        let done = done.await.unwrap_or_else(|_| Err(late()));
-        let as_good_as_before = match &done {
-            Ok(_) => true,
-            Err(error) => !pooled && is_the_statements_fault(error, began.elapsed()),
-        };
-        if as_good_as_before {
-            drop(lease.0.take());
-        }
-        done
+        self.run_in(Around::Nothing, work).await
     }
 
-    /// The same in a transaction. Behind a pooler there is one already.
+    /// The same in a transaction.
     pub(super) async fn transact<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        self.transact_with("", work).await
+        self.run_in(Around::TRANSACTION, work).await
     }
 
-    /// The same for statements that find all rows by their keys.
-    pub(super) async fn transact_by_key<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        self.transact_with(BY_KEY, work).await
-    }
-
-    /// In a transaction with these settings.
-    async fn transact_with<T>(
-        &self,
-        settings: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        self.run(async |connection: &mut PgConnection, keep| {
-            let begin = if keep { format!("{BEGIN}; {settings}") } else { settings.to_owned() };
-            if !begin.is_empty() {
-                connection.execute(AssertSqlSafe(begin)).await?;
-            }
-            let done = work(&mut *connection, keep).await;
-            if keep {
-                connection.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-            }
-            done
-        })
-        .await
-    }
-
-    /// The same for long statements: Postgres continues a statement whose client has gone, unless it has a time-out.
+    /// The same for long statements.
     pub(super) async fn run_limited<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
-        self.transact(async |connection: &mut PgConnection, keep| {
-            connection.execute(LIMIT).await?;
-            work(connection, keep).await
-        })
-        .await
+        self.run_in(Around::LIMITED, work).await
+    }
+
+    // The next two consist of the same steps, since a closure around another one has a type that names what the other one
+    // captures three times over, and the compiler's work grows with that.
+
+    async fn run_in<T>(
+        &self,
+        around: Around,
+        work: impl AsyncFnOnce(&mut PgConnection, bool) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut held = self.hold(around).await?;
+        let (began, keep) = (held.began, held.keep);
+        let done = within(began, work(held.connection(), keep)).await;
+        let ended = held.end(done.as_ref().err()).await;
+        done.and_then(|value| ended.map(|()| value))
+    }
+
+    /// Runs statements of a session.
+    pub(super) async fn run_session<T>(
+        &self,
+        around: Around,
+        work: impl AsyncFnOnce(&mut PostgresSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut held = self.hold(around).await?;
+        let (began, keep) = (held.began, held.keep);
+        let mut session = PostgresSession { connection: held.connection(), keep };
+        let done = within(began, work(&mut session)).await;
+        let ended = held.end(done.as_ref().err()).await;
+        done.and_then(|value| ended.map(|()| value))
+    }
+
+    /// A connection for some statements, and what is to be around them.
+    async fn hold(&self, around: Around) -> Result<Held, sqlx::Error> {
+        let acquired = timeout(CONNECT, self.acquire()).await;
+        let lease = Lease(Some(acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?));
+        let keep = !self.pooled.load(Ordering::Acquire);
+        let mut held = Held { lease, keep, in_transaction: false, began: Instant::now() };
+        let begin = match around {
+            Around::Nothing if keep => return Ok(held),
+            Around::Nothing => BEGIN.to_owned(),
+            Around::Transaction(settings) => format!("{BEGIN}; {settings}"),
+        };
+        held.in_transaction = true;
+        if let Err(error) = held.execute(begin).await {
+            // It is of no interest whether a transaction that has not begun could be ended.
+            let _ = held.end(Some(&error)).await;
+            return Err(error);
+        }
+        Ok(held)
     }
 
     /// A connection; from then on without the sign if a pooler refuses it.

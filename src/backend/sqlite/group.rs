@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::{Executor as _, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use super::writer::{HeldConnection, Writer};
+use super::writer::{HeldConnection, Writer, in_time};
 use crate::backend::sql::error::cause;
 use crate::backend::sql::outbox::is_malformed;
+use crate::backend::sql::session::SqliteSession;
 use crate::pipeline::CommitError;
 
 /// Synced before it returns, unlike transactions of events.
@@ -66,6 +66,51 @@ struct Open {
     outcome: watch::Sender<Outcome>,
 }
 
+/// A part that is being done. The transaction is not in its place meanwhile: work that is given up takes it along, which
+/// rolls it back.
+struct Part {
+    turn: OwnedMutexGuard<Option<Open>>,
+    open: Open,
+    urgency: Urgency,
+}
+
+impl Part {
+    /// Waits until what was done is committed; or takes it back, if it failed, and lets the transaction go on without it.
+    ///
+    /// # Errors
+    /// What was done is not committed.
+    async fn end(self, group: &Group, failure: Option<&CommitError>) -> Result<(), CommitError> {
+        let Self { mut turn, mut open, urgency } = self;
+        let is_first = open.parts == 0;
+        open.parts += 1;
+        match failure {
+            None => {
+                let mut outcome = open.outcome.subscribe();
+                match urgency {
+                    Urgency::Asked => open.commit().await,
+                    Urgency::Background => *turn = Some(open),
+                }
+                drop(turn);
+                if is_first && urgency == Urgency::Background {
+                    group.closes();
+                }
+                let committed = outcome.wait_for(Option::is_some).await;
+                let committed = committed.ok().and_then(|outcome| outcome.clone());
+                committed.unwrap_or_else(given_up)
+            }
+            // The connection goes with it, which rolls back.
+            Some(_) if is_first => Ok(()),
+            Some(failure) => {
+                match open.roll_back(failure).await {
+                    Ok(()) => *turn = Some(open),
+                    Err(failure) => open.fail(failure),
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 impl Group {
     /// Does some work in a transaction, and returns once that is committed and synced. Work that is refused takes
     /// nothing of the others back; if the file fails, all of them fail.
@@ -73,10 +118,18 @@ impl Group {
         &self,
         writer: &Writer,
         urgency: Urgency,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
+        let mut part = self.begin(writer, urgency).await?;
+        let done = in_time(work(&mut SqliteSession(&mut part.open.held.connection))).await;
+        let done = done.and_then(|done| done.map_err(|error| part.open.classify(&error)));
+        part.end(self, done.as_ref().err()).await?;
+        done
+    }
+
+    /// A part of the transaction that is open, or of a new one.
+    async fn begin(&self, writer: &Writer, urgency: Urgency) -> Result<Part, CommitError> {
         let mut turn = self.turn(urgency).await;
-        // Not in its place while it works: work that is given up takes the transaction along, which is rolled back.
         let mut open = match turn.take() {
             Some(open) if open.parts < MOST_PARTS => open,
             full => {
@@ -86,32 +139,12 @@ impl Group {
                 Open::begin(writer).await?
             }
         };
-        let is_first = open.parts == 0;
-        match open.part(work).await {
-            Ok(value) => {
-                let mut outcome = open.outcome.subscribe();
-                match urgency {
-                    Urgency::Asked => open.commit().await,
-                    Urgency::Background => *turn = Some(open),
-                }
-                drop(turn);
-                if is_first && urgency == Urgency::Background {
-                    self.closes();
-                }
-                let committed = outcome.wait_for(Option::is_some).await;
-                let committed = committed.ok().and_then(|outcome| outcome.clone());
-                committed.unwrap_or_else(given_up).map(|()| value)
-            }
-            // The connection goes with it, which rolls back.
-            Err(error) if is_first => Err(error),
-            Err(error) => {
-                match open.roll_back(&error).await {
-                    Ok(()) => *turn = Some(open),
-                    Err(failure) => open.fail(failure),
-                }
-                Err(error)
-            }
+        match open.parts {
+            0 => {}
+            1 => open.held.execute(SECOND).await?,
+            _ => open.held.execute(NEXT).await?,
         }
+        Ok(Part { turn, open, urgency })
     }
 
     /// Its turn: of urgent work before that of others, which let it by once.
@@ -151,39 +184,22 @@ fn given_up() -> Result<(), CommitError> {
 impl Open {
     async fn begin(writer: &Writer) -> Result<Self, CommitError> {
         let mut held = writer.hold().await?;
-        held.step(async |connection| connection.execute(BEGIN).await).await?;
+        held.execute(BEGIN).await?;
         Ok(Self { held, parts: 0, outcome: watch::Sender::new(None) })
     }
 
-    /// Does its work, after which the transaction goes on.
-    async fn part<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, CommitError> {
-        let mut malformed = None;
-        let parts = self.parts;
-        let step = async |connection: &mut SqliteConnection| {
-            match parts {
-                0 => {}
-                1 => _ = connection.execute(SECOND).await?,
-                _ => _ = connection.execute(NEXT).await?,
-            }
-            let done = work(connection).await;
-            malformed = done.as_ref().err().filter(|error| is_malformed(error)).map(cause);
-            done
-        };
-        let done = self.held.step(step).await;
-        self.parts += 1;
-        done.map_err(|error| malformed.map_or(error, CommitError::Refused))
+    /// What a part failed for: its data, or the file.
+    fn classify(&self, error: &sqlx::Error) -> CommitError {
+        match is_malformed(error) {
+            true => CommitError::Refused(cause(error)),
+            false => self.held.classify(error),
+        }
     }
 
     /// Takes back what a part wrote, if only that part is at fault.
     async fn roll_back(&mut self, error: &CommitError) -> Result<(), CommitError> {
         match error {
-            CommitError::Refused(_) => {
-                self.held.step(async |connection| connection.execute(ROLL_BACK).await).await?;
-                Ok(())
-            }
+            CommitError::Refused(_) => self.held.execute(ROLL_BACK).await,
             CommitError::Transient(_) | CommitError::Late(_) | CommitError::Full(_) => {
                 Err(error.clone())
             }
@@ -191,8 +207,8 @@ impl Open {
     }
 
     async fn commit(mut self) {
-        match self.held.step(async |connection| connection.execute(COMMIT).await).await {
-            Ok(_) => {
+        match self.held.execute(COMMIT).await {
+            Ok(()) => {
                 self.held.give_back();
                 self.outcome.send_replace(Some(Ok(())));
             }
@@ -211,7 +227,7 @@ mod tests {
     use std::future::{Future as _, pending};
     use std::ops::ControlFlow;
 
-    use sqlx::query_scalar;
+    use sqlx::{Executor as _, query_scalar};
     use tempfile::TempDir;
     use tokio::sync::oneshot;
 
@@ -223,22 +239,20 @@ mod tests {
         let url = format!("sqlite:{}", directory.path().join("offhook.db").display());
         let writer = Writer::new(Arc::new(Database::lock(&url).expect("a file")));
         let table = "CREATE TABLE numbers (number INTEGER PRIMARY KEY)";
-        put(&writer, async |connection| connection.execute(table).await.map(|_| ()))
-            .await
-            .expect("it is made");
+        put(&writer, async |on| on.0.execute(table).await.map(|_| ())).await.expect("it is made");
         (writer, directory)
     }
 
     async fn put(
         writer: &Writer,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<(), sqlx::Error>,
     ) -> Result<(), CommitError> {
         writer.group.run(writer, Urgency::Background, work).await
     }
 
-    async fn insert(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {
+    async fn insert(on: &mut SqliteSession<'_>, number: i64) -> Result<(), sqlx::Error> {
         let insert = sqlx::query("INSERT INTO numbers VALUES (?)").bind(number);
-        insert.execute(connection).await.map(|_| ())
+        insert.execute(&mut *on.0).await.map(|_| ())
     }
 
     /// What is committed: on a connection of its own.
@@ -252,20 +266,20 @@ mod tests {
     async fn what_waits_while_one_works_is_committed_with_it_and_what_is_refused_is_not() {
         let (writer, _directory) = writer().await;
         let (begin, waits) = oneshot::channel();
-        let first = put(&writer, async |connection| {
+        let first = put(&writer, async |on| {
             waits.await.expect("it is told");
-            insert(connection, 1).await
+            insert(on, 1).await
         });
-        let refused = put(&writer, async |connection| {
-            insert(connection, 2).await?;
-            insert(connection, 1).await
+        let refused = put(&writer, async |on| {
+            insert(on, 2).await?;
+            insert(on, 1).await
         });
-        let third = put(&writer, async |connection| {
+        let third = put(&writer, async |on| {
             assert!(committed(&writer).await.is_empty(), "the first one is not committed yet");
             let seen: Vec<i64> =
-                query_scalar("SELECT number FROM numbers").fetch_all(&mut *connection).await?;
+                query_scalar("SELECT number FROM numbers").fetch_all(&mut *on.0).await?;
             assert_eq!(seen, [1], "it is in the same transaction, without what was refused");
-            insert(connection, 3).await
+            insert(on, 3).await
         });
         let tell = async { begin.send(()).expect("it waits") };
         // Polled in this order, so that all wait when the first one goes on.
@@ -279,17 +293,17 @@ mod tests {
     async fn what_is_asked_for_goes_before_what_waited_longer_and_is_committed_at_once() {
         let (writer, _directory) = writer().await;
         let (begin, waits) = oneshot::channel();
-        let first = put(&writer, async |connection| {
+        let first = put(&writer, async |on| {
             waits.await.expect("it is told");
-            insert(connection, 1).await
+            insert(on, 1).await
         });
-        let second = put(&writer, async |connection| {
+        let second = put(&writer, async |on| {
             assert_eq!(committed(&writer).await, [1, 3]);
-            insert(connection, 2).await
+            insert(on, 2).await
         });
-        let asked = writer.group.run(&writer, Urgency::Asked, async |connection| {
+        let asked = writer.group.run(&writer, Urgency::Asked, async |on| {
             assert!(committed(&writer).await.is_empty());
-            insert(connection, 3).await
+            insert(on, 3).await
         });
         let tell = async { begin.send(()).expect("it waits") };
         let done = tokio::join!(first, second, asked, tell);
@@ -301,14 +315,14 @@ mod tests {
     async fn what_is_given_up_in_the_middle_takes_back_what_was_written_beside_it() {
         let (writer, _directory) = writer().await;
         let (begin, waits) = oneshot::channel();
-        let first = put(&writer, async |connection| {
+        let first = put(&writer, async |on| {
             waits.await.expect("it is told");
-            insert(connection, 1).await
+            insert(on, 1).await
         });
         let (working, works) = oneshot::channel::<()>();
         let given_up = async {
-            let put = put(&writer, async |connection| {
-                insert(connection, 2).await?;
+            let put = put(&writer, async |on| {
+                insert(on, 2).await?;
                 drop(working);
                 pending().await
             });
@@ -321,7 +335,7 @@ mod tests {
         let (first, given_up, ()) = tokio::join!(first, given_up, tell);
         assert!(matches!(first, Err(CommitError::Transient(_))), "{first:?}");
         assert!(given_up.is_break());
-        put(&writer, async |connection| insert(connection, 4).await).await.expect("a new one");
+        put(&writer, async |on| insert(on, 4).await).await.expect("a new one");
         assert_eq!(committed(&writer).await, [4]);
     }
 
@@ -329,8 +343,8 @@ mod tests {
     async fn work_that_is_done_is_committed_although_its_asker_is_gone() {
         let (writer, _directory) = writer().await;
         let (done, is_done) = oneshot::channel::<()>();
-        let put = put(&writer, async |connection| {
-            insert(connection, 1).await?;
+        let put = put(&writer, async |on| {
+            insert(on, 1).await?;
             drop(done);
             Ok(())
         });

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-
 use super::group::Urgency;
 use super::query::Query;
 use super::store::store_within;
@@ -43,8 +41,6 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
-        let work =
-            async |connection: &mut SqliteConnection| work(&mut SqliteSession(connection)).await;
         self.writer.group.run(&self.writer, Urgency::Asked, work).await.map_err(failed)
     }
 
@@ -53,10 +49,7 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        self.run(async |connection: &mut SqliteConnection| {
-            work(&mut SqliteSession(connection)).await
-        })
-        .await
+        self.writer.group.run(&self.writer, Urgency::Background, work).await
     }
 
     /// Reads.
@@ -64,11 +57,7 @@ impl Outbox {
         &self,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
-        self.query
-            .read(async |connection: &mut SqliteConnection| {
-                work(&mut SqliteSession(connection)).await
-            })
-            .await
+        self.query.read_session(work).await
     }
 
     /// Does some work, and stores events, in one transaction.
@@ -77,20 +66,13 @@ impl Outbox {
         events: &Batch,
         work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let done = self.run(async |connection: &mut SqliteConnection| {
-            let done = work(&mut SqliteSession(connection)).await?;
-            store_within(connection, events).await?;
+        let done = self.commit(async |on: &mut SqliteSession<'_>| {
+            let done = work(on).await?;
+            store_within(on.0, events).await?;
             Ok(done)
         });
         let done = done.await?;
         self.writer.feed_watch.grew();
         Ok(done)
-    }
-
-    async fn run<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, CommitError> {
-        self.writer.group.run(&self.writer, Urgency::Background, work).await
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Database, OpenError, options};
 use crate::backend::search::{Counts, EventSearch, StatusSearch};
+use crate::backend::sql::session::SqliteSession;
 use crate::backend::sql::{counts, rows, search};
 use crate::backend::{BackendError, StoredEvent};
 use crate::clock::Timestamp;
@@ -201,6 +202,14 @@ impl Query {
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, BackendError> {
         bounded(async { work(&mut *self.connection().await?).await }).await
+    }
+
+    /// The same with a session.
+    pub(super) async fn read_session<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteSession<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, BackendError> {
+        bounded(async { work(&mut SqliteSession(&mut *self.connection().await?)).await }).await
     }
 
     /// A connection whose reads end after [`READ_TIMEOUT`]: SQLite continues an abandoned statement unless a progress

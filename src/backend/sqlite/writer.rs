@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::{Executor as _, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -164,10 +164,19 @@ impl Writer {
     }
 }
 
+/// Waits for what SQLite does, as long as a disk that works may take for it.
+///
+/// # Errors
+/// It took longer.
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, CommitError> {
+    let late = |_| CommitError::Late("the disk took too long".to_owned());
+    timeout(DISK_TIMEOUT, work).await.map_err(late)
+}
+
 /// A connection that is given back only after a success.
 #[derive(Debug)]
 pub(super) struct HeldConnection {
-    connection: SqliteConnection,
+    pub(super) connection: SqliteConnection,
     slot: OwnedMutexGuard<Option<SqliteConnection>>,
     database: Arc<Database>,
 }
@@ -182,22 +191,19 @@ impl HeldConnection {
         mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CommitError> {
-        let value = self.step(work).await?;
+        let done = in_time(work(&mut self.connection)).await?;
+        let value = done.map_err(|error| self.classify(&error))?;
         self.give_back();
         Ok(value)
     }
 
-    /// Does a part of a transaction, in bounded time.
+    /// Runs a statement of a transaction, in bounded time.
     ///
     /// # Errors
     /// As [`run`](Self::run); the connection is then to be dropped, or rolled back.
-    pub(super) async fn step<T>(
-        &mut self,
-        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, CommitError> {
-        let late = |_| CommitError::Late("the disk took too long".to_owned());
-        let done = timeout(DISK_TIMEOUT, work(&mut self.connection)).await.map_err(late)?;
-        done.map_err(|error| self.classify(&error))
+    pub(super) async fn execute(&mut self, statement: &'static str) -> Result<(), CommitError> {
+        let done = in_time(self.connection.execute(statement)).await?;
+        done.map(|_| ()).map_err(|error| self.classify(&error))
     }
 
     /// For the next transaction.
@@ -205,7 +211,8 @@ impl HeldConnection {
         *self.slot = Some(self.connection);
     }
 
-    fn classify(&self, error: &sqlx::Error) -> CommitError {
+    /// What it means for the transaction that a statement failed.
+    pub(super) fn classify(&self, error: &sqlx::Error) -> CommitError {
         /// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` (a trigger that a user added raises it) and
         /// `SQLITE_MISMATCH`, without what says more about them.
         const OF_DATA: [u32; 3] = [18, 19, 20];

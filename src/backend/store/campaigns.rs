@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 impl Outbox {
     /// Keeps a campaign whose list is about to be read.
     pub async fn create_campaign(&self, new: &NewCampaign) -> Result<(), BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| plan::create(on, new).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| plan::create(on, new).await))
     }
 
     /// Adds at most [`RECIPIENTS_AT_ONCE`](crate::backend::outbox::RECIPIENTS_AT_ONCE) recipients to a campaign whose list is being read, and returns how many were new
@@ -26,13 +26,12 @@ impl Outbox {
         recipients: &[NewRecipient],
     ) -> Result<Option<u64>, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| plan::add(on, id, recipients).await)
-            .await)
+            .transact(async |on| plan::add(on, id, recipients).await))
     }
 
     /// Keeps why rows of a list cannot be sent to.
     pub async fn reject_rows(&self, id: &str, rows: &[InvalidRow]) -> Result<(), BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| plan::reject(on, id, rows).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| plan::reject(on, id, rows).await))
     }
 
     /// The list is read, and the campaign is a draft; returns whether it was being read until now.
@@ -43,45 +42,43 @@ impl Outbox {
         invalid: u64,
     ) -> Result<bool, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| plan::planned(on, id, doubles, invalid).await)
-            .await)
+            .transact(async |on| plan::planned(on, id, doubles, invalid).await))
     }
 
     /// Forgets a campaign whose list is being read.
     pub async fn discard_campaign(&self, id: &str) -> Result<(), BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| plan::discard(on, id).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| plan::discard(on, id).await))
     }
 
     /// Forgets a campaign whose list was not read to its end, and returns whether there was one.
     pub async fn give_up_campaign(&self) -> Result<bool, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| plan::give_up(on).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| plan::give_up(on).await))
     }
 
     /// A campaign.
     pub async fn campaign(&self, id: &str) -> Result<Option<Campaign>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| look::find(on, id).await).await)
+        on_store!(self, outbox => outbox.read(async |on| look::find(on, id).await))
     }
 
     /// A page of campaigns, from the newest back.
     pub async fn campaigns(&self, search: &CampaignSearch) -> Result<Vec<Campaign>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| look::list(on, search).await).await)
+        on_store!(self, outbox => outbox.read(async |on| look::list(on, search).await))
     }
 
     /// How many campaigns are in each state.
     pub async fn campaigns_by_state(&self) -> Result<BTreeMap<CampaignState, u64>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| look::by_state(on).await).await)
+        on_store!(self, outbox => outbox.read(async |on| look::by_state(on).await))
     }
 
     /// How far a campaign is.
     pub async fn progress(&self, id: &str) -> Result<Progress, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| look::progress(on, id).await).await)
+        on_store!(self, outbox => outbox.read(async |on| look::progress(on, id).await))
     }
 
     /// How many notifications of a campaign had their outcome in each of the last 60 minutes, the oldest first.
     pub async fn settled_by_minute(&self, id: &str) -> Result<Vec<u64>, BackendError> {
         on_store!(self, outbox => outbox
-            .read(async |on| look::settled_by_minute(on, id).await)
-            .await)
+            .read(async |on| look::settled_by_minute(on, id).await))
     }
 
     /// A page of the recipients of a campaign, behind a line of its list, as gates ask for them.
@@ -92,13 +89,12 @@ impl Outbox {
         limit: u32,
     ) -> Result<Vec<PlannedRecipient>, BackendError> {
         on_store!(self, outbox => outbox
-            .read(async |on| look::planned(on, id, after, limit).await)
-            .await)
+            .read(async |on| look::planned(on, id, after, limit).await))
     }
 
     /// How many numbers of a campaign follow another one of it by one.
     pub async fn sequential(&self, id: &str) -> Result<u64, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| look::sequential(on, id).await).await)
+        on_store!(self, outbox => outbox.read(async |on| look::sequential(on, id).await))
     }
 
     /// A page of the rows that cannot be sent to, behind a line of the list.
@@ -109,8 +105,7 @@ impl Outbox {
         limit: u32,
     ) -> Result<Vec<InvalidRow>, BackendError> {
         on_store!(self, outbox => outbox
-            .read(async |on| look::invalid(on, id, after, limit).await)
-            .await)
+            .read(async |on| look::invalid(on, id, after, limit).await))
     }
 
     /// A page of what became of recipients, behind a line of the list.
@@ -121,8 +116,7 @@ impl Outbox {
         limit: u32,
     ) -> Result<Vec<RecipientResult>, BackendError> {
         on_store!(self, outbox => outbox
-            .read(async |on| look::results(on, id, after, limit).await)
-            .await)
+            .read(async |on| look::results(on, id, after, limit).await))
     }
 
     /// Starts a draft that has this many recipients; `deadline`: when nothing is sent any more, unless it was asked for.
@@ -134,28 +128,27 @@ impl Outbox {
         deadline: Timestamp,
     ) -> Result<Option<Started>, BackendError> {
         on_store!(self, outbox => outbox
-            .transact_now(async |on| run::start(on, id, recipients, deadline).await)
-            .await)
+            .transact_now(async |on| run::start(on, id, recipients, deadline).await))
     }
 
     /// Pauses a campaign that runs; `None` if there is no such campaign.
     pub async fn pause_campaign(&self, id: &str) -> Result<Option<CampaignOutcome>, BackendError> {
-        on_store!(self, outbox => outbox.transact_now(async |on| run::pause(on, id).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| run::pause(on, id).await))
     }
 
     /// Lets a campaign go on that is paused, or has stopped itself; `None` if there is no such campaign.
     pub async fn resume_campaign(&self, id: &str) -> Result<Option<CampaignOutcome>, BackendError> {
-        on_store!(self, outbox => outbox.transact_now(async |on| run::resume(on, id).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| run::resume(on, id).await))
     }
 
     /// Cancels a campaign that is not over; `None` if there is no such campaign.
     pub async fn cancel_campaign(&self, id: &str) -> Result<Option<CampaignOutcome>, BackendError> {
-        on_store!(self, outbox => outbox.transact_now(async |on| run::cancel(on, id).await).await)
+        on_store!(self, outbox => outbox.transact_now(async |on| run::cancel(on, id).await))
     }
 
     /// The campaigns that run, are cancelled and not over, or are stopped beyond their deadline.
     pub async fn open_campaigns(&self) -> Result<Vec<OpenCampaign>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| keep::open(on).await).await)
+        on_store!(self, outbox => outbox.read(async |on| keep::open(on).await))
     }
 
     /// Hands over recipients of a campaign that runs, each unless a gate holds or refuses it.
@@ -165,17 +158,16 @@ impl Outbox {
         gates: &(impl Fn(&Known, Timestamp) -> Gated + Sync),
     ) -> Result<HandedOver, BackendError> {
         on_store!(self, outbox => outbox
-            .transact(async |on| hand_over::hand_over(on, asked, gates).await)
-            .await)
+            .transact(async |on| hand_over::hand_over(on, asked, gates).await))
     }
 
     /// Stops a campaign that must be stopped, and finishes one that is over.
     pub async fn keep_campaign(&self, id: &str) -> Result<Kept, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| keep::keep(on, id).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| keep::keep(on, id).await))
     }
 
     /// Cancels a page of the notifications of a cancelled campaign, and returns whether there may be more.
     pub async fn sweep_campaign(&self, id: &str) -> Result<bool, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| keep::sweep(on, id).await).await)
+        on_store!(self, outbox => outbox.transact(async |on| keep::sweep(on, id).await))
     }
 }

@@ -12,11 +12,11 @@ impl Feed {
     /// The changes that were committed after a cursor, in the order of their commits, at most `limit`. None of them is
     /// ever taken back, nor one with a smaller id committed later.
     pub async fn changes(&self, from: &From, limit: u32) -> Result<FeedPage, FeedError> {
-        on_store!(self, feed => feed.changes(from, limit).await)
+        on_store!(self, feed => feed.changes(from, limit))
     }
 
     /// The end as it is now.
     pub async fn end(&self) -> Result<Cursor, FeedError> {
-        on_store!(self, feed => feed.end().await)
+        on_store!(self, feed => feed.end())
     }
 }

@@ -32,6 +32,6 @@ impl StoreHealth {
     /// # Errors
     /// The store cannot be read, or not be written.
     pub async fn check(&self) -> Result<(), BackendError> {
-        on_store!(self, health => health.check().await)
+        on_store!(self, health => health.check())
     }
 }

@@ -16,7 +16,7 @@ impl RowPurge {
         after: &str,
         mode: Mode,
     ) -> Result<(Found, Option<String>), BackendError> {
-        on_store!(self, rows => rows.notifications(selection, after, mode).await)
+        on_store!(self, rows => rows.notifications(selection, after, mode))
     }
 
     /// A page of events behind a row; where the next page goes on, if there is one.
@@ -26,7 +26,7 @@ impl RowPurge {
         after: Option<Cursor>,
         mode: Mode,
     ) -> Result<(Found, Option<Cursor>), BackendError> {
-        on_store!(self, rows => rows.events(selection, after, mode).await)
+        on_store!(self, rows => rows.events(selection, after, mode))
     }
 
     /// A page of statuses behind a row; where the next page goes on, if there is one.
@@ -36,7 +36,7 @@ impl RowPurge {
         after: Option<Cursor>,
         mode: Mode,
     ) -> Result<(u64, Option<Cursor>), BackendError> {
-        on_store!(self, rows => rows.statuses(selection, after, mode).await)
+        on_store!(self, rows => rows.statuses(selection, after, mode))
     }
 
     /// Takes what was deleted out of the store's files, and syncs; whether all that was committed before is

@@ -19,7 +19,7 @@ impl Reads {
     /// The current status of a SID in each account that has reported it, at most
     /// [`ACCOUNTS`](crate::backend::search::ACCOUNTS).
     pub async fn statuses_of(&self, sid: &str) -> Result<Vec<CurrentStatus>, BackendError> {
-        on_store!(self, query => query.statuses_of(sid).await)
+        on_store!(self, query => query.statuses_of(sid))
     }
 
     /// The events of a SID, and of what names it as its call, in the order in which they were
@@ -30,20 +30,20 @@ impl Reads {
         account: Option<&str>,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, BackendError> {
-        on_store!(self, query => query.events_of(sid, account, limit).await)
+        on_store!(self, query => query.events_of(sid, account, limit))
     }
 
     /// How many calls of which the first event came after `since` have no final status; no more
     /// than [`Reads::MOST_CALLS`] are counted.
     pub async fn calls_in_progress(&self, since: Timestamp) -> Result<u64, BackendError> {
-        on_store!(self, query => query.calls_in_progress(since, Self::MOST_CALLS).await)
+        on_store!(self, query => query.calls_in_progress(since, Self::MOST_CALLS))
     }
 
     /// How many participants the fullest conference has of which the first event came after `since`, by those of its
     /// events that say that one joined or left; 0 if none is open. No more than [`Reads::MOST_CONFERENCES`] are looked
     /// at, the latest.
     pub async fn participants(&self, since: Timestamp) -> Result<u64, BackendError> {
-        on_store!(self, query => query.participants(since, Self::MOST_CONFERENCES).await)
+        on_store!(self, query => query.participants(since, Self::MOST_CONFERENCES))
     }
 
     /// How many events were received from `from` on and before `to`; no more than `most` are counted.
@@ -53,12 +53,12 @@ impl Reads {
         to: Timestamp,
         most: u32,
     ) -> Result<u64, BackendError> {
-        on_store!(self, query => query.received(from, to, most).await)
+        on_store!(self, query => query.received(from, to, most))
     }
 
     /// The keys among these whose events are stored.
     pub async fn stored(&self, keys: &[String]) -> Result<Vec<String>, BackendError> {
-        on_store!(self, query => query.stored(keys).await)
+        on_store!(self, query => query.stored(keys))
     }
 
     /// A page of statuses.
@@ -66,7 +66,7 @@ impl Reads {
         &self,
         search: &StatusSearch,
     ) -> Result<Vec<CurrentStatus>, BackendError> {
-        on_store!(self, query => query.find_statuses(search).await)
+        on_store!(self, query => query.find_statuses(search))
     }
 
     /// A page of events.
@@ -74,11 +74,11 @@ impl Reads {
         &self,
         search: &EventSearch,
     ) -> Result<Vec<StoredEvent>, BackendError> {
-        on_store!(self, query => query.find_events(search).await)
+        on_store!(self, query => query.find_events(search))
     }
 
     /// How much of what came since then.
     pub async fn counts(&self, since: Timestamp) -> Result<Counts, BackendError> {
-        on_store!(self, query => query.counts(since).await)
+        on_store!(self, query => query.counts(since))
     }
 }
