@@ -122,13 +122,13 @@ pub async fn start(
     let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
     let retained = upkeep::retention::Metrics::register(&registry)?;
     let policy = PolicyInForce::new(reload::policy(&config));
-    let retentions = Retentions::new(&config, &policy, retained.clone(), tasks.stop());
     let forwarded = forward::Metrics::register(&registry)?;
-    let forwarding = Forwarding::new(&config, &policy, &forwarded, tasks.stop())?;
-    let (forward_handles, configured) = (forwarding.handles(), forwarding.shown());
+    let forwarding = Forwarding::new(&config, &policy, forwarded, tasks.stop())?;
+    let needed = forwarding.needed();
+    let retentions = Retentions::new(&config, &policy, needed, retained.clone(), tasks.stop());
     let sends = config.outbound.as_ref().filter(|_| config.deployment.sends());
     let send_metrics = sends.map(|config| SendMetrics::register(&registry, config)).transpose()?;
-    let parts = build(&config, &metrics, retentions, forwarding, &mut tasks).await?;
+    let parts = build(&config, &metrics, retentions, forwarding.clone(), &mut tasks).await?;
     let Parts {
         reader,
         outbox,
@@ -158,7 +158,7 @@ pub async fn start(
     let refusals = Arc::new(RecentRefusals::default());
     let reloads = Reloads::new(&registry, config.clock.now())?;
     let mut handles = console::handles(&metrics, &reloads, &retained);
-    handles.forwards = forward_handles;
+    handles.forwards = forwarding.handles();
     handles.sending = send_metrics.as_ref().map(console::sending);
     let clock = config.clock;
     if let Some((metrics, config)) = send_metrics.clone().zip(in_force.clone()) {
@@ -171,6 +171,7 @@ pub async fn start(
         started_with: config.restart_only.clone(),
         policy: policy.clone(),
         inbound: None,
+        forwarding: forwarding.clone(),
         sending: reload::Sending {
             config: in_force,
             metrics: send_metrics,
@@ -206,7 +207,11 @@ pub async fn start(
         registry,
         handles,
         reader,
-        forwards: ForwardDoors { forwards, feed: feed.feed.clone(), configured },
+        forwards: ForwardDoors {
+            forwards,
+            feed: feed.feed.clone(),
+            configured: forwarding.shown(),
+        },
         sending: SendDoors { outbox, configured: senders, address_key },
         feed,
         probes,

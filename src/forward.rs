@@ -47,6 +47,8 @@ pub struct Config {
     pub max_age: Duration,
     /// Where a new forward begins.
     pub from: Beginning,
+    /// Is another one if anything of this has changed, its secrets and certificates too, which cannot be compared.
+    pub fingerprint: u64,
 }
 
 /// Where a new forward begins.

@@ -1,5 +1,9 @@
 //! [`ForwardDoors`]: forwards over HTTP, as the store knows them and as they are configured.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use crate::backend::feed::FeedError;
 use crate::backend::forwards::{ForwardState, Replay};
 use crate::backend::{BackendError, Feed, Forwards};
@@ -12,7 +16,7 @@ pub struct ForwardDoors {
     /// What they read.
     pub feed: Feed,
     /// Those of this process's configuration.
-    pub configured: Vec<ConfiguredForward>,
+    pub configured: Arc<ArcSwap<Vec<ConfiguredForward>>>,
 }
 
 /// A `[[forward]]`, as far as it may be shown.
@@ -41,10 +45,11 @@ impl ForwardDoors {
     /// Those that the store knows, each as it is configured, if it is.
     pub(super) async fn all(
         &self,
-    ) -> Result<Vec<(ForwardState, Option<&ConfiguredForward>)>, BackendError> {
+    ) -> Result<Vec<(ForwardState, Option<ConfiguredForward>)>, BackendError> {
         let states = self.forwards.states().await?.into_iter();
+        let configured = self.configured.load();
         let with_configured = |state: ForwardState| {
-            let configured = self.configured.iter().find(|it| it.name == state.name);
+            let configured = configured.iter().find(|it| it.name == state.name).cloned();
             (state, configured)
         };
         Ok(states.map(with_configured).collect())

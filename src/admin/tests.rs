@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use prometheus::{IntCounter, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -72,11 +73,11 @@ impl Server {
             forwards: ForwardDoors {
                 forwards: store.forwards(),
                 feed: store.feed(),
-                configured: vec![ConfiguredForward {
+                configured: Arc::new(ArcSwap::from_pointee(vec![ConfiguredForward {
                     name: "app".to_owned(),
                     url: "https://app.example.com/status".to_owned(),
                     form: "twilio",
-                }],
+                }])),
             },
             sending: SendDoors {
                 outbox: store.outbox(),

@@ -1,5 +1,7 @@
 //! The metrics that the console reads, collected from their owners; and what it shows of the configuration.
 
+use std::sync::Arc;
+
 use crate::admin::{
     AccountHandles, ConfiguredSender, ForwardHandles, Handles, Receiving, SendHandles, TableHandles,
 };
@@ -47,7 +49,7 @@ pub(super) fn handles(
         participants: metrics.calls().participants.clone(),
         reload_successful: reloads.last_successful.clone(),
         retention: Table::ALL.into_iter().map(|table| of_table(retention, table)).collect(),
-        forwards: Vec::new(),
+        forwards: Arc::default(),
         sending: None,
     }
 }

@@ -1,9 +1,12 @@
 //! Which process forwards: each that moves events into the store, if it gets the lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::console;
@@ -18,17 +21,22 @@ use crate::policy::PolicyInForce;
 /// Connections that a forward needs: one that reads, one that writes.
 const CONNECTIONS: u32 = 2;
 
-/// Everything that is forwarded to.
+/// Everything that is forwarded to. Cheap to clone; all clones share what a reload changes.
 #[derive(Clone)]
 pub(super) struct Forwarding {
-    to: Vec<To>,
+    to: watch::Sender<Vec<To>>,
+    handles: Arc<ArcSwap<Vec<ForwardHandles>>>,
+    shown: Arc<ArcSwap<Vec<ConfiguredForward>>>,
+    needed: Arc<ArcSwap<Vec<(String, Duration)>>>,
+    policy: PolicyInForce,
+    metrics: forward::Metrics,
     clock: Clock,
     stop: CancellationToken,
 }
 
 /// One endpoint that is forwarded to.
 #[derive(Clone)]
-struct To {
+pub(super) struct To {
     config: forward::Config,
     endpoint: Arc<Endpoint>,
     metrics: ForwardMetrics,
@@ -42,43 +50,99 @@ impl Forwarding {
     pub(super) fn new(
         config: &Config,
         policy: &PolicyInForce,
-        metrics: &forward::Metrics,
+        metrics: forward::Metrics,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let endpoint = |forward: &forward::Config| {
-            let endpoint = Endpoint::new(forward, policy.inbound(), config.clock);
-            let endpoint = endpoint.with_context(|| format!("forward {}", forward.name))?;
-            let (endpoint, metrics) = (Arc::new(endpoint), metrics.of(&forward.name));
-            Ok(To { config: forward.clone(), endpoint, metrics })
+        let forwarding = Self {
+            to: watch::Sender::default(),
+            handles: Arc::default(),
+            shown: Arc::default(),
+            needed: Arc::default(),
+            policy: policy.clone(),
+            metrics,
+            clock: config.clock,
+            stop,
         };
-        let to = config.forwards.iter().map(endpoint).collect::<anyhow::Result<_>>()?;
-        Ok(Self { to, clock: config.clock, stop })
+        forwarding.take(forwarding.next(config)?);
+        Ok(forwarding)
     }
 
-    /// The metrics that the console reads.
-    pub(super) fn handles(&self) -> Vec<ForwardHandles> {
-        self.to.iter().map(|to| console::forward(&to.metrics)).collect()
+    /// The forwards of a configuration: as they are now where nothing of them has changed, so that they go on.
+    ///
+    /// # Errors
+    /// A certificate cannot be read.
+    pub(super) fn next(&self, config: &Config) -> anyhow::Result<Vec<To>> {
+        let now = self.to.borrow();
+        let to = |forward: &forward::Config| {
+            let same = |to: &&To| {
+                to.config.name == forward.name && to.config.fingerprint == forward.fingerprint
+            };
+            if let Some(to) = now.iter().find(same) {
+                return Ok(to.clone());
+            }
+            let endpoint = Endpoint::new(forward, self.policy.inbound(), self.clock);
+            let endpoint = endpoint.with_context(|| format!("forward {}", forward.name))?;
+            let metrics = self.metrics.of(&forward.name);
+            Ok(To { config: forward.clone(), endpoint: Arc::new(endpoint), metrics })
+        };
+        config.forwards.iter().map(to).collect()
     }
 
-    /// What may be shown of each.
-    pub(super) fn shown(&self) -> Vec<ConfiguredForward> {
+    /// Forwards to these from now on, and to no others.
+    pub(super) fn take(&self, next: Vec<To>) {
         let shown = |To { config, .. }: &To| ConfiguredForward {
             name: config.name.clone(),
             url: config.target.to_string(),
             form: config.form.as_str(),
         };
-        self.to.iter().map(shown).collect()
+        let needed = |To { config, .. }: &To| (config.name.clone(), config.max_age);
+        self.shown.store(Arc::new(next.iter().map(shown).collect()));
+        self.needed.store(Arc::new(next.iter().map(needed).collect()));
+        let handles = next.iter().map(|to| console::forward(&to.metrics)).collect();
+        self.handles.store(Arc::new(handles));
+        for gone in self.to.send_replace(next) {
+            if !self.to.borrow().iter().any(|to| to.config.name == gone.config.name) {
+                self.metrics.forget(&gone.config.name);
+            }
+        }
+    }
+
+    /// The metrics that the console reads.
+    pub(super) fn handles(&self) -> Arc<ArcSwap<Vec<ForwardHandles>>> {
+        Arc::clone(&self.handles)
+    }
+
+    /// What may be shown of each.
+    pub(super) fn shown(&self) -> Arc<ArcSwap<Vec<ConfiguredForward>>> {
+        Arc::clone(&self.shown)
+    }
+
+    /// Until which age each keeps what it needs.
+    pub(super) fn needed(&self) -> Arc<ArcSwap<Vec<(String, Duration)>>> {
+        Arc::clone(&self.needed)
     }
 
     /// Forwards from a store until the process stops; `watch` wakes when there is more.
     pub(super) async fn run(self, store: Store, watch: FeedWatch) {
-        let Self { to, clock, stop } = self;
-        let runners = to.into_iter().map(|To { config, endpoint, metrics }| {
-            let (feed, forwards) = (store.feed(), store.forwards());
-            let watch = watch.clone();
-            Runner { config, endpoint, feed, watch, forwards, clock, observer: metrics }
-        });
-        runner::run_all(runners.collect(), &stop).await;
+        let clock = self.clock;
+        let runner = |To { config, endpoint, metrics }: &To| Runner {
+            config: config.clone(),
+            endpoint: Arc::clone(endpoint),
+            feed: store.feed(),
+            watch: watch.clone(),
+            forwards: store.forwards(),
+            clock,
+            observer: metrics.clone(),
+        };
+        let (mut to, mut runs) = (self.to.subscribe(), runner::Runs::new(self.stop.clone()));
+        loop {
+            runs.become_those(to.borrow_and_update().iter().map(runner));
+            tokio::select! {
+                // Its sender is a part of this.
+                _ = to.changed() => {}
+                () = runs.until_stopped() => return,
+            }
+        }
     }
 
     /// The same from a Postgres, on connections that nothing else waits for.
@@ -87,12 +151,12 @@ impl Forwarding {
         postgres.close().await;
     }
 
-    /// Those connections.
+    /// Those connections. There are not more of them if a reload brings another forward: then they are shared.
     ///
     /// # Errors
     /// The URL is not valid.
     pub(super) fn connections(&self, url: &SecretString) -> anyhow::Result<Postgres> {
-        let forwards = u32::try_from(self.to.len()).unwrap_or(u32::MAX);
+        let forwards = u32::try_from(self.to.borrow().len()).unwrap_or(u32::MAX);
         let writers = forwards.saturating_mul(CONNECTIONS);
         Postgres::with_writers(url.expose_secret(), writers).context("store.url")
     }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use super::console;
+use super::forwards::Forwarding;
 use crate::admin::ConfiguredSender;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, RestartOnly};
@@ -21,6 +22,7 @@ pub struct Reloader {
     pub(super) policy: PolicyInForce,
     /// The metrics with a series for each secret; `None` for a worker, which verifies nothing.
     pub(super) inbound: Option<Arc<inbound::Metrics>>,
+    pub(super) forwarding: Forwarding,
     pub(super) sending: Sending,
     pub(super) metrics: Reloads,
     pub(super) clock: Clock,
@@ -63,15 +65,22 @@ impl Sending {
 impl Reloader {
     /// Takes a configuration that was read again. One that is wrong changes nothing.
     pub fn take(&self, next: &Result<Config, ConfigError>) {
+        const WRONG: &str = "the new configuration is wrong: the old one stays in force";
         let config = match next {
             Ok(config) => config,
             Err(ConfigError { key, origin, problem }) => {
                 self.metrics.failed();
                 let origin = origin.to_string();
-                error!(
-                    key,
-                    origin, problem, "the new configuration is wrong: the old one stays in force"
-                );
+                error!(key, origin, problem, "{WRONG}");
+                return;
+            }
+        };
+        let forwards = match self.forwarding.next(config) {
+            Ok(forwards) => forwards,
+            Err(error) => {
+                self.metrics.failed();
+                let problem = format!("{error:#}");
+                error!(key = "forward", problem, "{WRONG}");
                 return;
             }
         };
@@ -88,6 +97,7 @@ impl Reloader {
             metrics.show_secrets(&config.keyring, &config.email_keys);
         }
         self.policy.replace(policy(config));
+        self.forwarding.take(forwards);
         self.sending.take(config.outbound.as_ref());
         if let Some(metrics) = &self.inbound {
             metrics.forget_secrets_but(&config.keyring, &config.email_keys);

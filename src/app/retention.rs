@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Store;
@@ -12,13 +13,13 @@ use crate::backend::postgres::{self, Postgres};
 use crate::backend::redis;
 use crate::backend::sqlite::{self, SqliteStore};
 use crate::clock::Clock;
+use crate::config;
 use crate::pipeline::expiry::Expire;
 use crate::policy::PolicyInForce;
 use crate::tasks::Tasks;
 use crate::twilio::privacy::Privacy;
 use crate::upkeep::retention::{Config, Metrics, Needed, Retention, Table};
 use crate::upkeep::treatment::Treatment;
-use crate::{config, forward};
 
 /// What every retention of this process needs.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ pub(super) struct Retentions {
     clock: Clock,
     metrics: Metrics,
     /// The forwards, and until which age each keeps what it needs.
-    forwards: Vec<(String, Duration)>,
+    forwards: Arc<ArcSwap<Vec<(String, Duration)>>>,
     policy: PolicyInForce,
     stop: CancellationToken,
 }
@@ -36,11 +37,10 @@ impl Retentions {
     pub(super) fn new(
         config: &config::Config,
         policy: &PolicyInForce,
+        forwards: Arc<ArcSwap<Vec<(String, Duration)>>>,
         metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
-        let age = |forward: &forward::Config| (forward.name.clone(), forward.max_age);
-        let forwards = config.forwards.iter().map(age).collect();
         let (config, clock) = (config.retention, config.clock);
         Self { config, clock, metrics, forwards, policy: policy.clone(), stop }
     }
@@ -95,7 +95,7 @@ impl Retentions {
     }
 
     fn needed(&self, store: Store) -> Needed {
-        Needed { forwards: store.forwards(), of: self.forwards.clone() }
+        Needed { forwards: store.forwards(), of: Arc::clone(&self.forwards) }
     }
 
     fn spawn(&self, retention: Retention<impl Expire>, tasks: &mut Tasks) {

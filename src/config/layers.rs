@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
 
-use super::restart_only::RestartOnly;
+use super::restart_only::{RestartOnly, fingerprint};
 use super::sections::{NOT_A_NAME, Raw};
 use super::{ConfigError, DEFAULTS, Origin};
 use crate::inbound::PathPrefixError;
@@ -66,6 +66,16 @@ impl Loaded {
     pub(crate) fn overrides(&self, key: &str, other: &str) -> bool {
         let layer = |key| self.layers.iter().rposition(|layer| holds(&layer.values, key));
         layer(key) >= layer(other)
+    }
+
+    /// A [`fingerprint`] of the element of a list.
+    pub(crate) fn fingerprint(&self, list: &str, place: usize) -> u64 {
+        let set = self.layers.iter().rev().find_map(|layer| layer.values.get(list));
+        let element = set.and_then(|value| match &value.kind {
+            ValueKind::Array(elements) => elements.get(place),
+            _ => None,
+        });
+        element.map_or(0, |element| fingerprint(list, element))
     }
 
     /// An error about a key.

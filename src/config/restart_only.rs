@@ -6,10 +6,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use config::{Map, Value, ValueKind};
 
 /// The sections and keys that a reload applies. Every other key needs a restart.
-const RELOADED: [&str; 19] = [
+const RELOADED: [&str; 20] = [
     "account",
     "campaigns",
     "fallback",
+    "forward",
     "incoming_message",
     "privacy",
     "quiet_hours",
@@ -28,8 +29,7 @@ const RELOADED: [&str; 19] = [
     "outbound.call_not_confirmed",
 ];
 
-/// A fingerprint of the value of every other key, or of the content of its file: values are compared by it and cannot
-/// be shown.
+/// A [`fingerprint`] of the value of every other key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RestartOnly(BTreeMap<String, u64>);
 
@@ -51,14 +51,8 @@ impl RestartOnly {
             }
             return;
         }
-        let mut said = value.to_string();
-        if key.ends_with("_file") {
-            // One that cannot be read was complained about before, if it matters.
-            said += &std::fs::read_to_string(&said).unwrap_or_default();
-        }
-        let mut hasher = DefaultHasher::new();
-        said.hash(&mut hasher);
-        self.0.insert(key, hasher.finish());
+        let fingerprint = fingerprint(&key, value);
+        self.0.insert(key, fingerprint);
     }
 
     /// The keys that say something else in `other`.
@@ -70,5 +64,39 @@ impl RestartOnly {
             differs.map(|(key, _)| key).chain(gone).map(String::as_str).collect();
         keys.sort_unstable();
         keys
+    }
+}
+
+/// A fingerprint of a value, and of the content of each file that it names: values are compared by it and cannot be shown.
+/// It is the same for the same value within a process.
+pub(super) fn fingerprint(key: &str, value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash(key, value, &mut hasher);
+    hasher.finish()
+}
+
+fn hash(key: &str, value: &Value, into: &mut DefaultHasher) {
+    match &value.kind {
+        ValueKind::Table(table) => {
+            // In an order, which a map has none of.
+            for (name, value) in table.iter().collect::<BTreeMap<_, _>>() {
+                name.hash(into);
+                hash(name, value, into);
+            }
+        }
+        ValueKind::Array(values) => {
+            values.len().hash(into);
+            for value in values {
+                hash(key, value, into);
+            }
+        }
+        _ => {
+            let said = value.to_string();
+            if key.ends_with("_file") {
+                // One that cannot be read was complained about before, if it matters.
+                std::fs::read(&said).unwrap_or_default().hash(into);
+            }
+            said.hash(into);
+        }
     }
 }

@@ -101,6 +101,27 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// Shows the forward with this name no more.
+    pub fn forget(&self, name: &str) {
+        // Each of them is there.
+        for outcome in outcomes() {
+            let _ = self.attempts.remove_label_values(&[name, outcome]);
+        }
+        for why in Disabled::ALL {
+            let _ = self.disabled.remove_label_values(&[name, why.as_str()]);
+        }
+        let name = &[name];
+        let _ = self.age.remove_label_values(name);
+        let _ = self.lag.remove_label_values(name);
+        let _ = self.waiting.remove_label_values(name);
+        let _ = self.given_up.remove_label_values(name);
+        let _ = self.cut.remove_label_values(name);
+        let _ = self.down.remove_label_values(name);
+        let _ = self.store_errors.remove_label_values(name);
+    }
+}
+
 impl Observer for ForwardMetrics {
     fn attempted(&self, delivery: Delivery, after: Duration) {
         self.attempts[place(delivery)].inc();

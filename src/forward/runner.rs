@@ -5,16 +5,17 @@
 //! on. What it does not know when it ends is sent again by the next one: at least once, and in the order of each SID.
 
 mod lease;
+mod runs;
 mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+pub use self::runs::Runs;
 use self::turn::{Ended, Turn};
 use super::{Beginning, Config, Delivery, Endpoint};
 use crate::backend::feed::{FeedError, From};
@@ -46,14 +47,6 @@ pub trait Observer: Clone + Send + Sync + 'static {
     fn is_disabled(&self, disabled: Option<Disabled>);
     /// The store could not be asked.
     fn failed(&self);
-}
-
-/// Runs runners side by side until `stop`.
-pub async fn run_all<O: Observer>(runners: Vec<Runner<O>>, stop: &CancellationToken) {
-    let runners: JoinSet<()> = runners.into_iter().map(|runner| runner.run(stop.clone())).collect();
-    runners.join_all().await;
-    // There may be none.
-    stop.cancelled().await;
 }
 
 /// Forwards to one endpoint.

@@ -39,12 +39,12 @@ pub(super) struct ForwardView {
 }
 
 impl ForwardView {
-    fn of((state, configured): (ForwardState, Option<&ConfiguredForward>)) -> Self {
+    fn of((state, configured): (ForwardState, Option<ConfiguredForward>)) -> Self {
         Self {
             name: state.name,
             configured: configured.is_some(),
-            url: configured.map(|it| it.url.clone()),
-            form: configured.map(|it| it.form),
+            form: configured.as_ref().map(|it| it.form),
+            url: configured.map(|it| it.url),
             cursor: state.cursor,
             behind: state.behind,
             behind_since: state.behind_since,

@@ -46,9 +46,9 @@ fn about() -> Markup {
     html! { a href=(help::path("forwarding")) { "How forwarding works" } }
 }
 
-type Listed<'a> = (ForwardState, Option<&'a ConfiguredForward>);
+type Listed = (ForwardState, Option<ConfiguredForward>);
 
-fn list(admin: &Admin, visitor: &Visitor, forwards: &[Listed<'_>]) -> Markup {
+fn list(admin: &Admin, visitor: &Visitor, forwards: &[Listed]) -> Markup {
     let now = admin.clock.now();
     html! {
         p { "Stored changes are sent to these URLs. " (about()) }

@@ -49,7 +49,7 @@ pub struct Handles {
     /// One of each table.
     pub retention: Vec<TableHandles>,
     /// One of each forward of the configuration.
-    pub forwards: Vec<ForwardHandles>,
+    pub forwards: Arc<ArcSwap<Vec<ForwardHandles>>>,
     /// Those of sending; `None` in a process that does not send.
     pub sending: Option<SendHandles>,
 }

@@ -185,7 +185,7 @@ impl Sample {
             reload_failed: handles.reload_successful.get() == 0,
             retention_errors: Counts::of(retention.map(|table| (table.name, table.errors.get()))),
             retention_held: held.map(|table| table.name).collect(),
-            forwards: handles.forwards.iter().map(ForwardSample::of).collect(),
+            forwards: handles.forwards.load().iter().map(ForwardSample::of).collect(),
             sending: handles.sending.as_ref().map(SendSample::of).unwrap_or_default(),
             ..Self::default()
         };

@@ -89,7 +89,10 @@ pub(crate) fn resolve(
     let mut forwards: Vec<Config> = Vec::with_capacity(loaded.raw.forward.len());
     let mut names = HashSet::new();
     for (place, raw) in loaded.raw.forward.iter().enumerate() {
+        // Before its files are read: of one that is being changed, the next reload takes the rest.
+        let fingerprint = loaded.fingerprint("forward", place);
         let found = forward(raw, loaded.raw.public_url.as_deref(), keyring, privacy);
+        let found = found.map(|forward| Config { fingerprint, ..forward });
         let found = found.and_then(|forward| match names.insert(forward.name.clone()) {
             true => Ok(forward),
             false => Err((
@@ -141,6 +144,7 @@ fn forward(
         disable_after: Duration::from_secs(disable_after),
         max_age: Duration::from_secs(max_age_days * 24 * 60 * 60),
         from: raw.from,
+        fingerprint: 0,
     })
 }
 

@@ -78,6 +78,7 @@ fn endpoint(url: &str, timeout: Duration) -> Endpoint {
         disable_after: Duration::MAX,
         max_age: Duration::MAX,
         from: Beginning::End,
+        fingerprint: 0,
     };
     let clock = Clock::Fixed(Timestamp::from_micros(0));
     Endpoint::new(&config, PolicyInForce::new(policy(1)).inbound(), clock).expect("it can be made")

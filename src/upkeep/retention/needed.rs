@@ -1,6 +1,9 @@
 //! [`Needed`]: what is old and not deleted yet, since it was not forwarded.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::backend::Forwards;
 use crate::clock::Timestamp;
@@ -15,13 +18,14 @@ pub struct Needed {
     /// The store's record of where they stand.
     pub forwards: Forwards,
     /// Their names, and until which age each keeps what it needs.
-    pub of: Vec<(String, Duration)>,
+    pub of: Arc<ArcSwap<Vec<(String, Duration)>>>,
 }
 
 impl Needed {
     /// Before when may be deleted, of what may be deleted before `cutoff`.
     pub(super) async fn limit(&self, cutoff: Timestamp) -> Result<Timestamp, Cause> {
-        let since = self.forwards.needed_since(&self.of).await;
+        let of = self.of.load_full();
+        let since = self.forwards.needed_since(&of).await;
         let since = since.map_err(|error| error.to_string())?;
         Ok(since.map_or(cutoff, |since| cutoff.min(since.before(MARGIN))))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use offhook::config::Role;
+use offhook::lab::endpoint::{Arrival, Endpoint};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -19,6 +20,7 @@ both_modes! {
     nobody_is_refused_or_dropped_while_it_reloads,
     a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart,
     what_may_be_kept_changes_from_one_callback_to_the_next_and_search_knows_it,
+    forwards_come_change_and_go_without_a_restart,
 }
 
 /// A configuration file and what it names, which tests write again.
@@ -134,6 +136,112 @@ async fn a_rotated_token_is_taken_and_the_old_one_refused_without_a_restart(mut 
     assert_eq!(status(&offhook, 5, OTHER_TOKEN).await, 200);
     assert!(!scrape(&offhook.client).await.series.contains_key(second), "it is gone");
     assert!(!offhook.log().contains(OTHER_TOKEN), "{}", offhook.log());
+}
+
+/// A forward of the form `standard`.
+fn forward(name: &str, to: &Endpoint, more: &str) -> String {
+    let url = to.url();
+    format!("[[forward]]\nname = \"{name}\"\nurl = \"{url}\"\nform = \"standard\"\n{more}\n")
+}
+
+/// Until exactly these calls have arrived, each once, and in this order.
+async fn arrived(endpoint: &Endpoint, calls: &[usize]) {
+    let is_of = |body: &[u8], n: &usize| {
+        let sid = format!("CA{:04x}{n:028x}", 9);
+        String::from_utf8_lossy(body).contains(&sid)
+    };
+    until("they have arrived", async || {
+        let arrivals = endpoint.arrivals();
+        assert!(arrivals.len() <= calls.len(), "{arrivals:?}");
+        let all = arrivals.len() == calls.len();
+        let right = arrivals.iter().zip(calls).all(|(arrival, n)| is_of(&arrival.body, n));
+        assert!(right, "{arrivals:?}");
+        all.then_some(())
+    })
+    .await;
+}
+
+async fn forwards_come_change_and_go_without_a_restart(mut testbed: Testbed) {
+    let files = Files::on(&mut testbed);
+    let (one, other) = (Endpoint::start().await, Endpoint::start().await);
+    let (one, other) = (one.expect("a port"), other.expect("a port"));
+    let offhook = Spawned::start(&testbed.settings);
+    let known = async |names: &[&str]| {
+        until("the store knows it", async || {
+            let known = testbed.try_column("SELECT name FROM forwards ORDER BY name").await?;
+            (known == names).then_some(())
+        })
+        .await;
+    };
+    let done = |name: &str| {
+        format!("offhook_forward_attempts_total{{forward=\"{name}\",outcome=\"done\"}}")
+    };
+    let begun = |name: &str| {
+        let (log, name) = (offhook.log(), format!("\"forward\":\"{name}\""));
+        let begins = |line: &&str| line.contains("forwarding begins") && line.contains(&name);
+        log.lines().filter(begins).count()
+    };
+    let secrets = format!("secrets_file = {:?}", files.path("secrets"));
+    let secret = |letter: &str| format!("whsec_{}", letter.repeat(32));
+    files.write("secrets", &secret("a"));
+
+    // One comes.
+    files.configure(&forward("app", &one, &secrets));
+    reload(&offhook, "ok").await;
+    known(&["app"]).await;
+    status(&offhook, 0, TOKEN).await;
+    arrived(&one, &[0]).await;
+    assert_eq!(offhook.client.metric(&done("app")).await, 1.0);
+
+    // Another one comes, and a token: that goes on.
+    let before = begun("app");
+    files.write("tokens", &format!("{TOKEN}\n{OTHER_TOKEN}"));
+    files.configure(&(forward("app", &one, &secrets) + &forward("second", &other, &secrets)));
+    reload(&offhook, "ok").await;
+    known(&["app", "second"]).await;
+    status(&offhook, 1, TOKEN).await;
+    arrived(&one, &[0, 1]).await;
+    arrived(&other, &[1]).await;
+    assert_eq!(begun("app"), before, "of it nothing has changed");
+
+    // A file that both name has changed: from then on two secrets sign.
+    files.write("secrets", &format!("{}\n{}", secret("b"), secret("a")));
+    reload(&offhook, "ok").await;
+    status(&offhook, 2, TOKEN).await;
+    arrived(&one, &[0, 1, 2]).await;
+    arrived(&other, &[1, 2]).await;
+    let signatures = |arrival: &Arrival| arrival.head.matches("v1,").count();
+    assert_eq!(one.arrivals().iter().map(signatures).collect::<Vec<_>>(), [1, 1, 2]);
+
+    // The one goes elsewhere, and the other one goes.
+    files.configure(&forward("app", &other, &secrets));
+    reload(&offhook, "ok").await;
+    status(&offhook, 3, TOKEN).await;
+    arrived(&other, &[1, 2, 3]).await;
+    assert!(!scrape(&offhook.client).await.series.contains_key(&done("second")), "it is gone");
+    let listed = offhook.client.admin("/api/forwards").await.text().await.expect("JSON");
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let configured: Vec<_> = listed["forwards"].as_array().expect("a list").iter().collect();
+    let configured: Vec<_> = configured.iter().map(|it| it["configured"].clone()).collect();
+    assert_eq!(configured, [true, false], "{listed}");
+
+    // What is wrong changes nothing.
+    files.write("ca", "no certificate");
+    let ca = format!("{secrets}\nca_file = {:?}", files.path("ca"));
+    files.configure(&forward("app", &one, &ca));
+    reload(&offhook, "failed").await;
+    status(&offhook, 4, TOKEN).await;
+    arrived(&other, &[1, 2, 3, 4]).await;
+
+    // Nothing is lost of what comes while it is not there.
+    files.configure("");
+    reload(&offhook, "ok").await;
+    status(&offhook, 5, TOKEN).await;
+    testbed.contents_of(6).await;
+    files.configure(&forward("app", &one, &secrets));
+    reload(&offhook, "ok").await;
+    arrived(&one, &[0, 1, 2, 5]).await;
+    assert!(!offhook.log().contains("whsec"), "{}", offhook.log());
 }
 
 #[tokio::test]

@@ -38,10 +38,10 @@ pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report>
 
 /// Requests without a signature, or with one that is made up, as fast as they can be sent.
 pub(super) async fn flood(name: String, run: &Run) -> anyhow::Result<Report> {
-    /// In half a minute; fewer in less.
+    /// In a minute; fewer in less.
     const REQUESTS: usize = 100_000;
     const CONNECTIONS: usize = 32;
-    let requests = REQUESTS.min(REQUESTS / 30 * run.duration.as_secs().max(1) as usize);
+    let requests = REQUESTS.min(REQUESTS / 60 * run.duration.as_secs().max(1) as usize);
     let mut trial = Trial::begin(name, run, Testbed::prepare(run, &Setup::default())?).await?;
     let target = trial.testbed.targets.first().context("it was just started")?;
     let (left, mut senders) = (Arc::new(AtomicUsize::new(requests)), JoinSet::new());

@@ -184,7 +184,7 @@ pub(super) async fn marks_full(name: String, run: &Run) -> anyhow::Result<Report
 /// All that waits is stored in a moment, since it is known, and must then be freed as fast. With the default
 /// of how often that is done.
 pub(super) async fn trim_pace(name: String, run: &Run) -> anyhow::Result<Report> {
-    const COPIES: usize = 30_000;
+    const COPIES: usize = 25_000;
     /// Less than one call frees.
     const FEW: usize = 10_000;
     const WITHIN: Duration = Duration::from_secs(30);
