@@ -25,6 +25,7 @@ pub mod reconciler;
 mod request;
 pub mod rest;
 pub mod sendgrid;
+mod store_clock;
 mod trace;
 pub mod verdict;
 pub mod watch;

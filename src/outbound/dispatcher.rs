@@ -14,6 +14,7 @@ use super::config::{Config, Sender};
 use super::group::{self, Answers, Writes};
 use super::request::Request;
 use super::rest::Created;
+use super::store_clock::StoreClock;
 use super::trace::Trace;
 use super::verdict::{self, sent};
 use crate::backend::outbox::{
@@ -108,6 +109,7 @@ impl Lane {
             (TaskTracker::new(), Outage::default(), Backoff::default());
         let mut news = self.outbound.news.subscribe();
         let mut answered = self.outbound.answered.subscribe();
+        let mut store_clock = StoreClock::new(Instant::now());
         while !stop.is_cancelled() {
             news.mark_unchanged();
             answered.mark_unchanged();
@@ -115,6 +117,7 @@ impl Lane {
                 stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
                 continue;
             };
+            let asked = Instant::now();
             let (pause, wakes, waits_for_answers) = match self.outbound.outbox.claim(&ask).await {
                 Ok(claims) => {
                     backoff.reset();
@@ -132,14 +135,16 @@ impl Lane {
                             "a pace was far ahead of the store's clock and begins anew: the clock went back"
                         );
                     }
-                    let (began, now) = (Instant::now(), claims.now);
+                    let came = Instant::now();
+                    let now = claims.now.map(|now| (now, store_clock.moment(now, asked, came)));
                     if !claims.claimed.is_empty() {
                         crash_points::point(Point::Slotted);
                     }
                     for claim in claims.claimed {
-                        let ahead = now.map_or(Duration::ZERO, |now| claim.send_at.since(now));
+                        let slot =
+                            now.map_or(came, |(now, moment)| moment + claim.send_at.since(now));
                         let lane = self.clone();
-                        tasks.spawn(async move { lane.send(claim, began + ahead).await });
+                        tasks.spawn(async move { lane.send(claim, slot).await });
                     }
                     (
                         claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
