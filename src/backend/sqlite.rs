@@ -16,10 +16,12 @@ mod store;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
@@ -59,6 +61,8 @@ pub struct Database {
     path: PathBuf,
     /// Why nothing is written to it any more.
     failure: OnceLock<Cause>,
+    /// The inode of the WAL that its directory names on the disk, too.
+    named: AtomicU64,
     /// Locked while it is open.
     _lock: File,
 }
@@ -138,7 +142,7 @@ impl Database {
         match lock.try_lock() {
             Ok(()) => {
                 own_files(&path)?;
-                Ok(Self { path, failure: OnceLock::new(), _lock: lock })
+                Ok(Self { path, failure: OnceLock::new(), named: AtomicU64::new(0), _lock: lock })
             }
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
             Err(TryLockError::Error(error)) => Err(OpenError::File { path: lock_path, error }),
@@ -170,6 +174,25 @@ impl Database {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// The WAL, as it is now.
+    fn open_wal(&self) -> io::Result<File> {
+        let mut wal = self.path.as_os_str().to_owned();
+        wal.push("-wal");
+        File::open(PathBuf::from(wal))
+    }
+
+    /// Syncs the WAL; of one that was made since, also the directory that names it.
+    fn sync(&self, wal: &File) -> io::Result<()> {
+        wal.sync_data()?;
+        let inode = wal.metadata()?.ino();
+        if self.named.load(Ordering::Acquire) != inode {
+            let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+            self.named.store(inode, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Never writes to it again; what to say about that.

@@ -1,8 +1,5 @@
 //! [`Writer`]: the one connection that writes a file, opened anew after a failure.
 
-use std::fs::File;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +13,7 @@ use super::Database;
 use super::group::Group;
 use crate::backend::sql::error::cause;
 use crate::backend::{BackendError, FeedWatch};
-use crate::pipeline::{Cause, CommitError};
+use crate::pipeline::CommitError;
 
 /// A disk that takes longer than this is as good as gone; a commit on a spinning one takes 20 ms.
 const DISK_TIMEOUT: Duration = Duration::from_secs(8);
@@ -106,8 +103,8 @@ impl Writer {
         if !self.behind.swap(false, Ordering::AcqRel) {
             return;
         }
-        // Best effort: each descriptor reports a failed sync, so the checkpoint's does too.
-        let _ = self.sync_wal().await;
+        // If it fails, the next transaction does, too.
+        let _ = sync_wal(&self.database).await;
     }
 
     /// Syncs the commits up to this change, which a reader has seen and so is committed, and waits for the sync.
@@ -117,31 +114,10 @@ impl Writer {
     pub(super) async fn sync_changes(&self, up_to: i64) -> Result<(), BackendError> {
         let mut synced = self.synced.lock().await;
         if *synced < up_to {
-            if let Some(failure) = self.database.failure() {
-                return Err(BackendError(failure.to_owned()));
-            }
-            match self.sync_wal().await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(BackendError(self.database.fail(error.to_string()))),
-                Err(late) => return Err(BackendError(late)),
-            }
+            sync_wal(&self.database).await.map_err(|error| BackendError(error.to_string()))?;
             *synced = up_to;
         }
         Ok(())
-    }
-
-    /// What came of the sync, if that was known in time.
-    async fn sync_wal(&self) -> Result<io::Result<()>, Cause> {
-        let mut wal = self.database.path().as_os_str().to_owned();
-        wal.push("-wal");
-        // SQLite takes no lock on this file, which closing it here would release.
-        let sync = spawn_blocking(move || match File::open(PathBuf::from(wal)) {
-            Ok(wal) => Ok(wal.sync_data()),
-            Err(error) => Err(error.to_string()),
-        });
-        let late = |_| "the disk took too long".to_owned();
-        let ended = timeout(DISK_TIMEOUT, sync).await.map_err(late)?;
-        ended.map_err(|error| error.to_string())?
     }
 
     /// Copies what was committed into the file, and syncs it; whether that was all of it. A reader that
@@ -162,6 +138,26 @@ impl Writer {
         }
         done.map(|_| all)
     }
+}
+
+/// Brings the WAL to the disk, with all that was committed before.
+///
+/// # Errors
+/// The disk does not work, now or since before, and so is not written any more; or it did not do so in time.
+async fn sync_wal(database: &Arc<Database>) -> Result<(), CommitError> {
+    if let Some(failure) = database.failure() {
+        return Err(CommitError::Transient(failure.to_owned()));
+    }
+    let file = Arc::clone(database);
+    // SQLite takes no lock on the WAL, which closing it here would release.
+    let sync = spawn_blocking(move || match file.open_wal() {
+        Ok(wal) => Ok(file.sync(&wal)),
+        Err(error) => Err(error.to_string()),
+    });
+    let ended = in_time(sync).await?;
+    let opened = ended.unwrap_or_else(|error| Err(error.to_string()));
+    let synced = opened.map_err(CommitError::Transient)?;
+    synced.map_err(|error| CommitError::Transient(database.fail(error.to_string())))
 }
 
 /// Waits for what SQLite does, as long as a disk that works may take for it.
