@@ -44,7 +44,11 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::config::{Role, variable};
+use crate::config::{ConfigError, Role, variable};
+
+/// Where keys are described when no console is there that would lead to it.
+const KEYS: &str =
+    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/reference/configuration.md#keys");
 
 /// Receives Twilio's callbacks: verifies each one, stores it durably, answers 200 within milliseconds
 ///
@@ -220,6 +224,9 @@ impl Cli {
             Err(error) if output::is_enough(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 terminal::errln!("offhook: {}", output::explain(&error));
+                if error.chain().any(|cause| cause.is::<ConfigError>()) {
+                    terminal::errln!("offhook: every key is described in {KEYS}");
+                }
                 ExitCode::FAILURE
             }
         }

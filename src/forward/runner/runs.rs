@@ -75,7 +75,7 @@ impl Runs {
     pub async fn until_stopped(&mut self) {
         loop {
             match self.tasks.join_next().await {
-                Some(ended) => ended.unwrap_or_else(|error| panicked(error)),
+                Some(ended) => ended.unwrap_or_else(panicked),
                 // There may be none for now.
                 None if !self.stop.is_cancelled() => self.stop.cancelled().await,
                 None => return,

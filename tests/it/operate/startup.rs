@@ -42,7 +42,11 @@ fn file(text: &str) -> (Settings, tempfile::NamedTempFile) {
 #[test]
 fn a_key_that_nobody_knows_is_named_with_its_place() {
     let (settings, _file) = file("[inbound]\nlissten = '127.0.0.1:1'");
-    refuses(&settings, &["lissten", "my.toml", "`listen`"]);
+    let everywhere = "docs/reference/configuration.md#keys";
+    refuses(&settings, &["lissten", "my.toml", "`listen`", everywhere]);
+    let (page, heading) = everywhere.split_once('#').expect("it has one");
+    let page = std::fs::read_to_string(page).expect("the page is there").to_lowercase();
+    assert!(page.contains(&format!("\n## {heading}\n")));
     let settings = Settings::new(Role::All).set("OFFHOOK_INBOUND__LISSTEN", "1");
     refuses(&settings, &["inbound.lissten", "environment variable OFFHOOK_INBOUND__LISSTEN"]);
 }
