@@ -134,15 +134,7 @@ impl Forwarding {
             clock,
             observer: metrics.clone(),
         };
-        let (mut to, mut runs) = (self.to.subscribe(), runner::Runs::new(self.stop.clone()));
-        loop {
-            runs.become_those(to.borrow_and_update().iter().map(runner));
-            tokio::select! {
-                // Its sender is a part of this.
-                _ = to.changed() => {}
-                () = runs.until_stopped() => return,
-            }
-        }
+        runner::run_those(self.to.subscribe(), runner, self.stop.clone()).await;
     }
 
     /// The same from a Postgres, on connections that nothing else waits for.

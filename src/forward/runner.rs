@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-pub use self::runs::Runs;
+pub use self::runs::run_those;
 use self::turn::{Ended, Turn};
 use super::{Beginning, Config, Delivery, Endpoint};
 use crate::backend::feed::{FeedError, From};

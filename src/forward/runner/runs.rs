@@ -1,22 +1,36 @@
-//! [`Runs`]: the runners that run, one for each forward of the configuration in force.
+//! [`run_those`]: the runners that run, one for each forward of the configuration in force.
 
 use std::collections::BTreeMap;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Observer, Runner};
 
-/// Runners, side by side until `stop`.
-#[derive(Debug)]
-pub struct Runs {
+/// Runs the runner of each that is wanted, side by side until `stop`, as what is wanted changes.
+pub async fn run_those<W, O: Observer>(
+    mut wanted: watch::Receiver<Vec<W>>,
+    runner: impl Fn(&W) -> Runner<O>,
+    stop: CancellationToken,
+) {
+    let mut runs = Runs { running: BTreeMap::new(), tasks: JoinSet::new(), stop };
+    loop {
+        runs.become_those(wanted.borrow_and_update().iter().map(&runner));
+        tokio::select! {
+            Ok(()) = wanted.changed() => {}
+            () = runs.until_stopped() => return,
+        }
+    }
+}
+
+struct Runs {
     /// By the name of the forward; also those that are to end, until they have.
     running: BTreeMap<String, Run>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }
 
-#[derive(Debug)]
 struct Run {
     fingerprint: u64,
     stop: CancellationToken,
@@ -25,15 +39,9 @@ struct Run {
 }
 
 impl Runs {
-    /// None yet.
-    #[must_use]
-    pub fn new(stop: CancellationToken) -> Self {
-        Self { running: BTreeMap::new(), tasks: JoinSet::new(), stop }
-    }
-
     /// Lets these runners run from now on, and no others. One that runs goes on if nothing of its configuration has
     /// changed; else the other one begins as soon as it has ended, so that of one forward there are never two.
-    pub fn become_those<O: Observer>(&mut self, runners: impl IntoIterator<Item = Runner<O>>) {
+    fn become_those<O: Observer>(&mut self, runners: impl IntoIterator<Item = Runner<O>>) {
         self.running.retain(|_, run| !run.ended.is_cancelled());
         let mut before = std::mem::take(&mut self.running);
         for runner in runners {
@@ -72,7 +80,7 @@ impl Runs {
     ///
     /// # Panics
     /// One of them has.
-    pub async fn until_stopped(&mut self) {
+    async fn until_stopped(&mut self) {
         loop {
             match self.tasks.join_next().await {
                 Some(ended) => ended.unwrap_or_else(panicked),

@@ -53,8 +53,13 @@ fn the_defaults_are_those_that_are_documented() {
         .collect();
     assert_eq!(said.len(), 8, "{said:?}");
     let all = forward(&format!("{HANDLER}{}", said.join("\n")));
-    let shown = |config: &config::Config| format!("{:?}", config.forwards);
-    assert_eq!(shown(&all), shown(&forward(HANDLER)));
+    let shown = |config: config::Config| {
+        let forwards = config.forwards.into_iter();
+        // What was written differs.
+        let read: Vec<_> = forwards.map(|forward| Config { fingerprint: 0, ..forward }).collect();
+        format!("{read:?}")
+    };
+    assert_eq!(shown(all), shown(forward(HANDLER)));
 }
 
 #[test]
