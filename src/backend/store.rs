@@ -31,8 +31,8 @@ pub enum Store<S = sqlite::Handles, P = postgres::Handles> {
 
 /// Waits for the same work on whichever it is.
 ///
-/// Boxed, so that what awaits it has the types of neither: a compiler would prove anew for each handler that all that
-/// the two databases do is `Send`, which was a fifth of its time.
+/// Boxed, so that what awaits it has the types of neither, and the compiler need not prove for each handler anew that all
+/// that the two databases do is `Send`.
 macro_rules! on_store {
     ($store:expr, $database:ident => $work:expr) => {{
         let work: futures_util::future::BoxFuture<'_, _> = match $store {
