@@ -103,7 +103,7 @@ impl Writer {
         if !self.behind.swap(false, Ordering::AcqRel) {
             return;
         }
-        // If it fails, the next transaction does, too.
+        // A disk that fails is remembered, and the next transaction says so; one that is late, the checkpoint waits for.
         let _ = sync_wal(&self.database).await;
     }
 
