@@ -1,7 +1,7 @@
 //! What was read and is not settled. [`Settled`] is proof that an event is in the store, and an
 //! ack takes nothing else.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use super::{CommitError, Mark, Sink};
 use crate::event::codec::Malformed;
@@ -22,8 +22,12 @@ pub struct Delivery<I> {
 #[derive(Clone, Debug)]
 pub struct Pending<I> {
     batch: Batch,
-    deliveries: HashMap<EventId, Vec<(I, u32)>>,
+    /// Those of each event, in the order of the batch.
+    deliveries: Vec<Handed<I>>,
 }
+
+/// The deliveries of one event, and how often each was handed out.
+type Handed<I> = Vec<(I, u32)>;
 
 /// Proof that the events of these deliveries are in the store: our own commit succeeded, or a
 /// mark says that another process's did.
@@ -49,7 +53,7 @@ pub struct Refused<I> {
     /// Why.
     pub why: String,
     /// The deliveries of the event, and how often each was delivered.
-    pub deliveries: Vec<(I, u32)>,
+    pub deliveries: Handed<I>,
 }
 
 /// What came of a commit.
@@ -69,14 +73,23 @@ impl<I: Clone> Pending<I> {
     #[must_use]
     pub fn new(deliveries: Vec<Delivery<I>>) -> Option<Self> {
         debug_assert!(deliveries.len() <= Batch::MAX_EVENTS, "a source was asked for no more");
-        let mut by_event: HashMap<EventId, Vec<(I, u32)>> = HashMap::new();
-        let mut events = Vec::with_capacity(deliveries.len());
-        for Delivery { id, count, event } in deliveries {
-            let Ok(event) = event else { continue };
-            by_event.entry(event.id()).or_default().push((id, count));
+        let are_events = deliveries.into_iter().filter_map(|Delivery { id, count, event }| {
+            event.ok().map(|event| (event, (id, count)))
+        });
+        let mut read: Vec<(Event, (I, u32))> = are_events.collect();
+        // As a batch is sorted.
+        read.sort_by(|(a, _), (b, _)| a.id_parts().cmp(&b.id_parts()));
+        let mut events: Vec<Event> = Vec::with_capacity(read.len());
+        let mut deliveries: Vec<Handed<I>> = Vec::with_capacity(read.len());
+        for (event, delivery) in read {
+            let is_same = events.last().is_some_and(|last| last.id_parts() == event.id_parts());
+            match deliveries.last_mut().filter(|_| is_same) {
+                Some(handed) => handed.push(delivery),
+                None => deliveries.push(vec![delivery]),
+            }
             events.push(event);
         }
-        Some(Self { batch: Batch::take_from(&mut events)?, deliveries: by_event })
+        Some(Self { batch: Batch::take_from(&mut events)?, deliveries })
     }
 
     /// The events, each once, sorted.
@@ -88,28 +101,31 @@ impl<I: Clone> Pending<I> {
     /// Every delivery, and how often it was handed out.
     #[must_use]
     pub fn deliveries(&self) -> Vec<(I, u32)> {
-        self.deliveries.values().flatten().cloned().collect()
+        self.deliveries.iter().flatten().cloned().collect()
     }
 
     /// Sets apart what is marked as stored, and says which of it differs from what is; `marks` is in
     /// the order of [`events`](Self::events).
     #[must_use]
     pub fn split_marked(
-        mut self,
+        self,
         marks: &[Option<Mark>],
     ) -> (Settled<I>, Vec<Differing>, Option<Self>) {
-        let (mut settled, mut rest, mut differing) = (Vec::new(), Vec::new(), Vec::new());
-        for (event, mark) in self.batch.into_iter().zip(marks) {
-            let Some(mark) = mark else {
-                rest.push(event);
-                continue;
-            };
-            differing.extend(Differing::of(&event, mark.fingerprint));
-            settled.extend(entries(&self.deliveries, &event));
-            self.deliveries.remove(&event.id());
+        let (mut settled, mut differing) = (Vec::new(), Vec::new());
+        let (mut rest, mut deliveries) = (Vec::new(), Vec::new());
+        for ((event, handed), mark) in self.batch.into_iter().zip(self.deliveries).zip(marks) {
+            match mark {
+                Some(mark) => {
+                    differing.extend(Differing::of(&event, mark.fingerprint));
+                    settled.extend(entries(&event, &handed));
+                }
+                None => {
+                    rest.push(event);
+                    deliveries.push(handed);
+                }
+            }
         }
-        let rest =
-            Batch::take_from(&mut rest).map(|batch| Self { batch, deliveries: self.deliveries });
+        let rest = Batch::take_from(&mut rest).map(|batch| Self { batch, deliveries });
         (Settled(settled), differing, rest)
     }
 
@@ -122,25 +138,33 @@ impl<I: Clone> Pending<I> {
     pub async fn commit(&self, sink: &impl Sink) -> Result<CommitResult<I>, CommitError> {
         let mut commit =
             CommitResult { settled: Settled(Vec::new()), refused: Vec::new(), was_late: false };
-        let mut stack = vec![self.batch.clone()];
-        while let Some(batch) = stack.pop() {
+        // Each with the deliveries of its events.
+        let mut stack = vec![(Cow::Borrowed(&self.batch), &*self.deliveries)];
+        while let Some((batch, deliveries)) = stack.pop() {
+            let halves = || {
+                let (left, right) = batch.halves()?;
+                let (of_left, of_right) = deliveries.split_at(left.events().len());
+                Some([(Cow::Owned(right), of_right), (Cow::Owned(left), of_left)])
+            };
             match sink.commit(&batch).await {
                 Ok(_) => {
-                    let events = batch.events().iter();
-                    commit.settled.0.extend(events.flat_map(|it| entries(&self.deliveries, it)));
+                    let of_each = batch.events().iter().zip(deliveries);
+                    commit.settled.0.extend(of_each.flat_map(|(it, handed)| entries(it, handed)));
                 }
-                Err(CommitError::Refused(why)) => match batch.halves() {
-                    Some((left, right)) => stack.extend([right, left]),
-                    None => commit.refused.extend(batch.into_iter().map(|event| Refused {
-                        deliveries: self.deliveries.get(&event.id()).cloned().unwrap_or_default(),
-                        key: event.key,
-                        why: why.clone(),
-                    })),
+                Err(CommitError::Refused(why)) => match halves() {
+                    Some(halves) => stack.extend(halves),
+                    None => commit.refused.extend(batch.events().iter().zip(deliveries).map(
+                        |(event, handed)| Refused {
+                            key: event.key.clone(),
+                            why: why.clone(),
+                            deliveries: handed.clone(),
+                        },
+                    )),
                 },
-                Err(CommitError::Late(why)) => match batch.halves() {
-                    Some((left, right)) => {
+                Err(CommitError::Late(why)) => match halves() {
+                    Some(halves) => {
                         commit.was_late = true;
-                        stack.extend([right, left]);
+                        stack.extend(halves);
                     }
                     None => return Err(CommitError::Late(why)),
                 },
@@ -154,12 +178,8 @@ impl<I: Clone> Pending<I> {
 }
 
 /// The deliveries of an event, as they are once it is stored.
-fn entries<I: Clone>(
-    deliveries: &HashMap<EventId, Vec<(I, u32)>>,
-    event: &Event,
-) -> impl Iterator<Item = SettledEntry<I>> {
-    let deliveries = deliveries.get(&event.id()).into_iter().flatten();
-    deliveries.map(|(id, _)| SettledEntry {
+fn entries<I: Clone>(event: &Event, handed: &Handed<I>) -> impl Iterator<Item = SettledEntry<I>> {
+    handed.iter().map(|(id, _)| SettledEntry {
         id: id.clone(),
         event: event.id(),
         fingerprint: event.fingerprint,
@@ -223,6 +243,44 @@ mod tests {
         assert!(commit.refused.is_empty());
         assert!(commit.was_late);
         assert_eq!(slow.tried.into_inner().expect("as above"), [8, 4, 2, 2, 4, 2, 2]);
+    }
+
+    /// A store that refuses this event, and with it each batch that has it.
+    struct Refusing(EventKey);
+
+    impl Sink for Refusing {
+        async fn commit(&self, batch: &Batch) -> Result<Outcome, CommitError> {
+            match batch.events().iter().any(|event| event.key == self.0) {
+                true => Err(CommitError::Refused("too large".to_owned())),
+                false => Ok(Outcome::Appended),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn each_delivery_ends_as_its_own_event_does() {
+        let key = |n: u32| EventKey::of(&["other", &n.to_string()]).expect("printable");
+        // Of six events, each delivered twice: the one before the events are sorted, the other behind all of them.
+        let delivery = |id: u32| {
+            let event = Event::new(key(id * 5 % 6), Kind::Other, "AC1");
+            Delivery { id, count: 1 + id / 6, event: Ok(event) }
+        };
+        let pending = Pending::new((0..12).map(delivery).collect()).expect("some");
+        let mark = Mark { fingerprint: None };
+        let marks: Vec<_> =
+            pending.events().iter().map(|event| (event.key == key(4)).then_some(mark)).collect();
+        let ids = |settled: &Settled<u32>| {
+            let mut ids: Vec<u32> = settled.entries().iter().map(|entry| entry.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let (settled, _, rest) = pending.split_marked(&marks);
+        assert_eq!(ids(&settled), [2, 8]);
+
+        let commit = rest.expect("five").commit(&Refusing(key(1))).await.expect("it answers");
+        assert_eq!(ids(&commit.settled), [0, 1, 3, 4, 6, 7, 9, 10]);
+        let refused: Vec<_> = commit.refused.iter().map(|it| (&it.key, &*it.deliveries)).collect();
+        assert_eq!(refused, [(&key(1), &[(5, 1), (11, 2)][..])]);
     }
 
     #[tokio::test]

@@ -8,9 +8,9 @@ WITH held AS MATERIALIZED (
 INSERT INTO changes (id, account, key, kind, sid, resource, status, previous, current, moved, error_code, own)
 SELECT nextval('changes_id_seq'), input.account, input.key, input.kind, input.sid, input.resource, input.status,
        input.previous, input.current, input.moved, input.error_code, input.own::jsonb
-FROM held CROSS JOIN unnest(
-    $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::text[], $10::boolean[], $11::text[], $12::text[]
-) AS input (
-    account, key, kind, sid, resource, status, previous, current, moved, error_code, own
-)
+FROM held CROSS JOIN (
+    SELECT unnest($2::text[]) AS account, unnest($3::text[]) AS key, unnest($4::text[]) AS kind,
+           unnest($5::text[]) AS sid, unnest($6::text[]) AS resource, unnest($7::text[]) AS status,
+           unnest($8::text[]) AS previous, unnest($9::text[]) AS current, unnest($10::boolean[]) AS moved,
+           unnest($11::text[]) AS error_code, unnest($12::text[]) AS own
+) AS input

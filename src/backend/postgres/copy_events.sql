@@ -7,17 +7,16 @@ WITH new AS (
     SELECT key, kind, account, sid, resource, status, rank::smallint, sequence::bigint, occurred_at::timestamptz,
            received_at::timestamptz, format, query, params::jsonb, body, about_account, call_sid, fingerprint::bigint,
            method, route, idempotency_token, own::jsonb, attempt, callee, stored_at::timestamptz
-    FROM unnest(
-        $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::text[],
-        $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-        $24::text[]
-    ) AS input (
-        key, kind, account, sid, resource, status, rank,
-        sequence, occurred_at, received_at, format, query, params,
-        body, about_account, call_sid, fingerprint, method, route, idempotency_token, own, attempt,
-        callee, stored_at
-    )
+    FROM (
+        SELECT unnest($1::text[]) AS key, unnest($2::text[]) AS kind, unnest($3::text[]) AS account,
+               unnest($4::text[]) AS sid, unnest($5::text[]) AS resource, unnest($6::text[]) AS status,
+               unnest($7::text[]) AS rank, unnest($8::text[]) AS sequence, unnest($9::text[]) AS occurred_at,
+               unnest($10::text[]) AS received_at, unnest($11::text[]) AS format, unnest($12::text[]) AS query,
+               unnest($13::text[]) AS params, unnest($14::bytea[]) AS body, unnest($15::text[]) AS about_account,
+               unnest($16::text[]) AS call_sid, unnest($17::text[]) AS fingerprint, unnest($18::text[]) AS method,
+               unnest($19::text[]) AS route, unnest($20::text[]) AS idempotency_token, unnest($21::text[]) AS own,
+               unnest($22::text[]) AS attempt, unnest($23::text[]) AS callee, unnest($24::text[]) AS stored_at
+    ) AS input
     ON CONFLICT (key, account) DO NOTHING
     RETURNING sid, account, resource, attempt
 ), woken AS (
@@ -28,5 +27,6 @@ WITH new AS (
     FROM new CROSS JOIN LATERAL (SELECT attempt FROM attempt_sids WHERE sid = new.sid OFFSET 0) AS s
     WHERE new.attempt IS NULL AND new.resource IN ('message', 'call')
     AND new.account = (SELECT account FROM attempts WHERE id = s.attempt)
+    AND EXISTS (SELECT FROM attempt_sids)
 )
 SELECT count(*) FROM new

@@ -5,11 +5,12 @@ INSERT INTO statuses AS s (sid, resource, account, status, final, "from", "to", 
                            own_order)
 SELECT sid, resource, account, status, final, "from", "to", direction, duration, error_code, terminals,
        first_seen, updated, position, error_position, own::jsonb, own_order
-FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::text[], $7::text[], $8::text[],
-    $9::bigint[], $10::text[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
-    $14::bytea[], $15::bytea[], $16::text[], $17::bytea[]
-) AS input (
-    sid, resource, account, status, final, "from", "to", direction, duration, error_code, terminals,
-    first_seen, updated, position, error_position, own, own_order
-)
+FROM (
+    SELECT unnest($1::text[]) AS sid, unnest($2::text[]) AS resource, unnest($3::text[]) AS account,
+           unnest($4::text[]) AS status, unnest($5::boolean[]) AS final, unnest($6::text[]) AS "from",
+           unnest($7::text[]) AS "to", unnest($8::text[]) AS direction, unnest($9::bigint[]) AS duration,
+           unnest($10::text[]) AS error_code, unnest($11::smallint[]) AS terminals,
+           unnest($12::timestamptz[]) AS first_seen, unnest($13::timestamptz[]) AS updated,
+           unnest($14::bytea[]) AS position, unnest($15::bytea[]) AS error_position, unnest($16::text[]) AS own,
+           unnest($17::bytea[]) AS own_order
+) AS input

@@ -95,7 +95,11 @@ async fn insert(
     let inserted = columns.bind().persistent(keep).fetch_all(connection).await?;
     let mut fresh = vec![false; batch.events().len()];
     for row in inserted {
-        if let Some(at) = batch.position(row.try_get("key")?, row.try_get("account")?) {
+        let Some(key) = row.try_get("key")? else {
+            fresh.fill(true);
+            break;
+        };
+        if let Some(at) = batch.position(key, row.try_get("account")?) {
             fresh[at] = true;
         }
     }
