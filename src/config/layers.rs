@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ConfigError as Cause, File, FileFormat, Map, Value, ValueKind};
@@ -111,7 +112,7 @@ struct Layer {
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut environment = sources.environment.clone();
     environment.retain(|_, value| !value.trim().is_empty());
-    let mut all = vec![file_layer(Origin::Default, DEFAULTS)?];
+    let mut all = vec![Layer { origin: Origin::Default, values: DEFAULT_VALUES.clone() }];
     all.extend(conventional(&environment));
     if let Some(path) = &sources.file {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
@@ -151,9 +152,17 @@ impl config::Source for Values {
     }
 }
 
+/// Parsed once, and not at each reload.
+static DEFAULT_VALUES: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    parse(DEFAULTS).expect("they are part of the program, and of each test of it")
+});
+
+fn parse(text: &str) -> Result<Map<String, Value>, Cause> {
+    config::Source::collect(&File::from_str(text, FileFormat::Toml))
+}
+
 fn file_layer(origin: Origin, text: &str) -> Result<Layer, ConfigError> {
-    let source = File::from_str(text, FileFormat::Toml);
-    let values = config::Source::collect(&source).map_err(|cause| ConfigError {
+    let values = parse(text).map_err(|cause| ConfigError {
         key: "the file".to_owned(),
         origin: origin.clone(),
         problem: format!("it is not valid TOML: {}", explain(&cause).1),
