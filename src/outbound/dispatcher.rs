@@ -117,6 +117,12 @@ impl Lane {
                 stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
                 continue;
             };
+            if store_clock.is_due(Instant::now())
+                // What fails here is said by the claim.
+                && let Ok(reading) = self.outbound.outbox.clock().await
+            {
+                store_clock.learn(reading, Instant::now());
+            }
             let asked = Instant::now();
             let (pause, wakes, waits_for_answers) = match self.outbound.outbox.claim(&ask).await {
                 Ok(claims) => {

@@ -12,12 +12,17 @@ const COUNTS_FOR: Duration = Duration::from_secs(10);
 /// Most readings that are kept.
 const MOST: usize = 64;
 
+/// After which time the clock is read by itself again.
+const READ_EVERY: Duration = Duration::from_secs(5);
+
 /// The clock of the store, by what it read in answers. An answer comes some time after the clock was read, for the rest
 /// of its transaction, its sync and its way back; of several answers the one that took the least of it says best how
-/// the two clocks differ.
+/// the two clocks differ. That is as a rule the last one that was asked for nothing else.
 #[derive(Debug)]
 pub(super) struct StoreClock {
     origin: Instant,
+    /// When it was last due to be read by itself.
+    due: Option<Instant>,
     /// When each answer came, and by how many microseconds this process's clock, counted from `origin`, was then ahead of
     /// the reading.
     readings: VecDeque<(Instant, i64)>,
@@ -25,7 +30,16 @@ pub(super) struct StoreClock {
 
 impl StoreClock {
     pub(super) fn new(origin: Instant) -> Self {
-        Self { origin, readings: VecDeque::new() }
+        Self { origin, due: None, readings: VecDeque::new() }
+    }
+
+    /// Whether it is to be read by itself now.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.due.is_none_or(|due| now - due >= READ_EVERY);
+        if is_due {
+            self.due = Some(now);
+        }
+        is_due
     }
 
     /// When it was `reading`, which was asked for and answered at these moments: between the two, however the store's
@@ -36,9 +50,16 @@ impl StoreClock {
         asked: Instant,
         answered: Instant,
     ) -> Instant {
-        let since_origin =
-            |at: Instant| at.saturating_duration_since(self.origin).as_micros() as i64;
-        let ahead = since_origin(answered) - reading.micros();
+        let ahead = self.learn(reading, answered);
+        let least = self.readings.iter().map(|(_, ahead)| *ahead).min().unwrap_or(ahead);
+        let early = Duration::from_micros((ahead - least).unsigned_abs());
+        answered.checked_sub(early).map_or(asked, |moment| moment.max(asked))
+    }
+
+    /// Takes a reading that was answered then; returns by how much this process's clock was ahead of it.
+    pub(super) fn learn(&mut self, reading: Timestamp, answered: Instant) -> i64 {
+        let since_origin = answered.saturating_duration_since(self.origin);
+        let ahead = since_origin.as_micros() as i64 - reading.micros();
         while self.readings.front().is_some_and(|(at, _)| answered - *at > COUNTS_FOR) {
             self.readings.pop_front();
         }
@@ -46,9 +67,7 @@ impl StoreClock {
             self.readings.pop_front();
         }
         self.readings.push_back((answered, ahead));
-        let least = self.readings.iter().map(|(_, ahead)| *ahead).min().unwrap_or(ahead);
-        let early = Duration::from_micros((ahead - least).unsigned_abs());
-        answered.checked_sub(early).map_or(asked, |moment| moment.max(asked))
+        ahead
     }
 }
 
@@ -91,6 +110,21 @@ mod tests {
         let answers =
             [answer(0, 8), answer(100, 2), answer(200, 9), answer(300, 40), answer(400, 1)];
         assert_eq!(errors(&answers), [8, 2, 2, 2, 1]);
+    }
+
+    #[test]
+    fn an_answer_to_nothing_else_says_it_before_the_first_claim_is_answered() {
+        let origin = Instant::now();
+        let mut clock = StoreClock::new(origin);
+        let at = |ms| origin + Duration::from_millis(ms);
+        let reading = |ms: i64| Timestamp::from_micros(1_700_000_000_000_000 + ms * 1_000);
+        assert!(clock.is_due(at(0)));
+        clock.learn(reading(0), at(1));
+        assert_eq!(clock.moment(reading(2), at(0), at(60)), at(3));
+
+        assert!(!clock.is_due(at(4_999)));
+        assert!(clock.is_due(at(5_000)));
+        assert!(!clock.is_due(at(5_001)));
     }
 
     #[test]

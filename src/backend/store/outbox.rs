@@ -15,6 +15,7 @@ use crate::backend::sql::outbox::{
     answer, ask, calls, claim, consents, failed, follow_ups, forget, look, settle, state, steps,
     suppressions, trail, write,
 };
+use crate::backend::sql::session::Session as _;
 use crate::backend::{BackendError, postgres, sqlite};
 use crate::clock::Timestamp;
 use crate::dispatch::decision::Said;
@@ -89,6 +90,11 @@ impl Outbox {
     /// Cancels what has not been sent; `None` if there is no such notification.
     pub async fn cancel(&self, id: &str) -> Result<Option<CancelOutcome>, BackendError> {
         on_store!(self, outbox => outbox.transact_now(async |on| ask::cancel(on, id).await))
+    }
+
+    /// The store's clock, in no transaction: the answer comes at once.
+    pub async fn clock(&self) -> Result<Timestamp, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| on.now().await))
     }
 
     /// Takes slots of a pace.
