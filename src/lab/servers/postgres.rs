@@ -140,6 +140,8 @@ impl Postgres {
         command.args(["-c", "listen_addresses=", "-c", "max_connections=60"]);
         command.args(["-c", "shared_buffers=16MB", "-c", "wal_level=minimal"]);
         command.args(["-c", "max_wal_senders=0", "-c", "autovacuum=off"]);
+        // In its own directory, and so gone with it: what one that is killed has elsewhere stays until the machine restarts.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         if self.durability == Durability::Unsynced {
             command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
