@@ -37,6 +37,9 @@ impl Sending {
         let answer =
             request.multipart(form.part("recipients", list)).send().await.expect("an answer");
         let status = answer.status();
+        // What is refused may not have been read to its end: then no other request can follow it.
+        let closes = answer.headers().get("connection").is_some_and(|value| value == "close");
+        assert_eq!(closes, !status.is_success(), "{status}");
         let text = answer.text().await.expect("the whole answer");
         (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}")))
     }
