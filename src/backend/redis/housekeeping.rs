@@ -113,8 +113,9 @@ impl Housekeeping {
     /// failover led to a Redis that had less: what waited then.
     pub async fn compare(&mut self) -> Result<(Backlog, Option<Backlog>), BackendError> {
         let failed = |error: ConnError| BackendError(error.to_string());
-        let extent = self.extent().await.map_err(failed)?;
+        // In this order: else what is appended between the two would be shown as waiting, and could then be lost unseen.
         let backlog = self.backlog().await?;
+        let extent = self.extent().await.map_err(failed)?;
         let before = self.seen.replace((extent, backlog));
         let gone = before.filter(|(before, _)| extent.is_behind(*before));
         Ok((backlog, gone.map(|(_, waited)| waited)))
