@@ -20,9 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::CONTENT_TYPE;
-use axum::middleware::from_fn_with_state;
+use axum::body::HttpBody as _;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
@@ -147,8 +149,19 @@ impl Admin {
         let router = router.layer(DefaultBodyLimit::max(64 * 1024));
         // Within the policy, which else would not hold for a path that neither has.
         let router = router.merge(admin.send_routes.clone().with_state(()));
-        console::with_policy(router).with_state(admin)
+        console::with_policy(router).layer(from_fn(close_if_refused)).with_state(admin)
     }
+}
+
+/// A request may be refused before all of its body came, and its connection is then of no more use: a client that is not told
+/// would send its next request on it, and be given no answer.
+async fn close_if_refused(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let mut response = next.run(request).await;
+    if has_body && !response.status().is_success() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {

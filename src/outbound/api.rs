@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{AUTHORIZATION, CONNECTION, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -95,9 +95,7 @@ pub const ROUTES: [Route; 26] = [
     ("/api/attempts/unknown", || get(ask::unknown)),
     ("/api/campaigns", || {
         // A list is longer than any other body.
-        let create = post(campaigns::create)
-            .layer(DefaultBodyLimit::max(campaigns::LONGEST_LIST))
-            .layer(map_response(close_if_refused));
+        let create = post(campaigns::create).layer(DefaultBodyLimit::max(campaigns::LONGEST_LIST));
         get(campaigns::list).merge(create)
     }),
     ("/api/campaigns/{id}", || get(campaigns::show)),
@@ -132,15 +130,6 @@ pub fn router(api: Api) -> Router {
         .route_layer(from_fn_with_state(Arc::clone(&api), require_token))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(api)
-}
-
-/// A list may be refused before all of it came, and its connection is then of no more use: a client that is not told would
-/// send its next request on it, and be given no answer.
-async fn close_if_refused(mut response: Response) -> Response {
-    if !response.status().is_success() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// The same routes in a process that only receives, which has nothing to do with sending.
@@ -178,8 +167,7 @@ async fn require_token(State(api): State<Arc<Api>>, mut request: Request, next: 
             sleep(PAUSE).await;
         }
         let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
-        // Nothing of the body was read.
-        return ([(WWW_AUTHENTICATE, "Bearer"), (CONNECTION, "close")], problem).into_response();
+        return ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response();
     };
     let id = TokenId(token.id.clone());
     if let Some(caller) = request.extensions().get::<Caller>() {

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONNECTION, SET_COOKIE};
+use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
@@ -43,8 +43,8 @@ pub(super) async fn page(
 pub(super) async fn enter(State(admin): State<Arc<Admin>>, body: Body) -> Response {
     let body = match timeout(BODY_WITHIN, to_bytes(body, BODY)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return closing(StatusCode::PAYLOAD_TOO_LARGE),
-        Err(_) => return closing(StatusCode::REQUEST_TIMEOUT),
+        Ok(Err(_)) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
     };
     let (form, now) = (Form::parse(&body), admin.clock.now());
     let next = form.get("next");
@@ -72,11 +72,6 @@ pub(super) async fn leave(
         }
         Err(problem) => layout::failure(&admin, &visitor, &problem),
     }
-}
-
-/// Some of the body was not read, so the connection is of no more use.
-fn closing(status: StatusCode) -> Response {
-    (status, [(CONNECTION, "close")]).into_response()
 }
 
 fn ask(next: &str, error: &str) -> Response {

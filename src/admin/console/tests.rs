@@ -88,6 +88,28 @@ async fn every_page_sends_a_strict_policy_and_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_all_of_it_came_closes_its_connection_and_says_so() {
+    let server = guarded().await;
+    let refused = [
+        ("POST", "/nope", 404),
+        ("PUT", "/livez", 405),
+        ("POST", "/api/dead-letters/replay", 401),
+        ("POST", "/logout", 303),
+    ];
+    for (method, path, status) in refused {
+        let mut client = Client::connect(server.address).await;
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n");
+        client.send(format!("{head}\r\nthe beginning")).await;
+        let answer = client.response().await.expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{path}");
+    }
+    let asked = server.get("/nope").await;
+    assert_eq!((asked.status, asked.header("connection")), (404, None), "a request without a body");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn with_a_token_a_browser_logs_in_once() {
     let server = guarded().await;
     for page in PAGES {
