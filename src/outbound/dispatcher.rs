@@ -117,7 +117,7 @@ impl Lane {
                 stop.run_until_cancelled(sleep(LONGEST_PAUSE)).await;
                 continue;
             };
-            if store_clock.is_due(Instant::now())
+            if store_clock.take_due(Instant::now())
                 // What fails here is said by the claim.
                 && let Ok(reading) = self.outbound.outbox.clock().await
             {

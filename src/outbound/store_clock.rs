@@ -33,8 +33,8 @@ impl StoreClock {
         Self { origin, due: None, readings: VecDeque::new() }
     }
 
-    /// Whether it is to be read by itself now.
-    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+    /// Whether it is to be read by itself now, which is then not said again for a while.
+    pub(super) fn take_due(&mut self, now: Instant) -> bool {
         let is_due = self.due.is_none_or(|due| now - due >= READ_EVERY);
         if is_due {
             self.due = Some(now);
@@ -118,13 +118,13 @@ mod tests {
         let mut clock = StoreClock::new(origin);
         let at = |ms| origin + Duration::from_millis(ms);
         let reading = |ms: i64| Timestamp::from_micros(1_700_000_000_000_000 + ms * 1_000);
-        assert!(clock.is_due(at(0)));
+        assert!(clock.take_due(at(0)));
         clock.learn(reading(0), at(1));
         assert_eq!(clock.moment(reading(2), at(0), at(60)), at(3));
 
-        assert!(!clock.is_due(at(4_999)));
-        assert!(clock.is_due(at(5_000)));
-        assert!(!clock.is_due(at(5_001)));
+        assert!(!clock.take_due(at(4_999)));
+        assert!(clock.take_due(at(5_000)));
+        assert!(!clock.take_due(at(5_001)));
     }
 
     #[test]
