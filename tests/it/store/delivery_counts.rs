@@ -15,6 +15,13 @@ fn counts(redis: &Redis) -> Vec<u32> {
     pending.into_iter().map(|(.., count)| count).collect()
 }
 
+/// A worker makes the group when it first reads, which may be after it is ready.
+fn make_group(redis: &Redis) {
+    let mut create = cmd("XGROUP");
+    create.arg("CREATE").arg(STREAM).arg("offhook").arg("0").arg("MKSTREAM");
+    redis.query::<()>(&create);
+}
+
 async fn dead_letters(offhook: &Offhook) -> f64 {
     offhook.client.metric("offhook_dead_letters_total").await
 }
@@ -26,7 +33,7 @@ async fn an_event_with_which_ten_workers_died_is_put_aside_and_one_with_nine_is_
     let receiver = Offhook::start(&testbed.role(Role::Receiver));
     let keys = receiver.client.accepts_calls(0..2).await;
     let redis = testbed.redis();
-    redis.query::<()>(&cmd("XGROUP").arg("CREATE").arg(STREAM).arg("offhook").arg("0").to_owned());
+    make_group(redis);
     let mut read = cmd("XREADGROUP");
     read.arg("GROUP").arg("offhook").arg("dead").arg("STREAMS").arg(STREAM).arg(">");
     redis.query::<redis::Value>(&read);
@@ -55,6 +62,7 @@ async fn an_outage_of_postgres_counts_as_no_delivery() {
         .clone()
         .set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "1000")
         .set("OFFHOOK_WORKER__MAX_DELIVERIES", "1");
+    make_group(testbed.redis());
     let workers = [(); 2].map(|()| Offhook::start(&testbed.role(Role::Worker)));
     let receiver = Offhook::start(&testbed.role(Role::Receiver));
     for worker in &workers {
@@ -88,6 +96,7 @@ async fn what_a_worker_cannot_store_before_it_stops_is_taken_over_at_once() {
         .clone()
         .set("OFFHOOK_WORKER__RECLAIM_IDLE_MS", "3600000")
         .set("OFFHOOK_WORKER__MAX_DELIVERIES", "1");
+    make_group(testbed.redis());
     let receiver = Offhook::start(&testbed.role(Role::Receiver));
     let worker = Offhook::start(&testbed.role(Role::Worker));
     until("it works", async || worker.client.is_ready().await.then_some(())).await;
