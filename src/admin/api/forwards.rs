@@ -168,6 +168,9 @@ impl ReplayAsk {
     fn which(self, now: Timestamp) -> Result<Replay, Problem> {
         match (self.all, self.sid, self.since) {
             (true, None, None) => Ok(Replay::All),
+            (false, Some(sid), None) if sid.contains('\0') => {
+                Err(Problem::bad("`sid` has a NUL character"))
+            }
             (false, Some(sid), None) => Ok(Replay::Sid(sid)),
             (false, None, Some(since)) => when(&since, now).map(Replay::Since).ok_or_else(|| {
                 Problem::bad("`since` is not a time (2026-11-24T08:00:00Z), a date (2026-11-24) or an age (15m, 2h, 7d)")

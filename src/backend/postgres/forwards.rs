@@ -176,8 +176,7 @@ impl Forwards {
 
     pub(in crate::backend) async fn disable(&self, forward: &str) -> Result<bool, BackendError> {
         let disable = format!(
-            "UPDATE forwards SET disabled = 'operator', disabled_at = {NOW}, holder = NULL, \
-             lease_until = NULL WHERE name = $1 AND disabled IS NULL"
+            "UPDATE forwards SET disabled = 'operator', disabled_at = {NOW} WHERE name = $1 AND disabled IS NULL"
         );
         let disable = sqlx::query(AssertSqlSafe(disable)).bind(forward);
         Ok(self.execute(disable).await? > 0)
@@ -210,12 +209,13 @@ impl Forwards {
     ) -> Result<Option<Timestamp>, BackendError> {
         let young = format!("changes.stored_at >= {NOW} - $2 * interval '1 millisecond'");
         let since = sqlx::Postgres::time_as_text("min(stored_at)");
+        let counts = sql::COUNTS;
         let needed = format!(
             "SELECT {since} FROM ( \
-             (SELECT changes.stored_at FROM changes, forwards WHERE name = $1 AND disabled IS NULL \
+             (SELECT changes.stored_at FROM changes, forwards WHERE name = $1 AND {counts} \
               AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL \
              (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
-              JOIN forwards ON name = forward WHERE forward = $1 AND disabled IS NULL AND {young} \
+              JOIN forwards ON name = forward WHERE forward = $1 AND {counts} AND {young} \
               ORDER BY change LIMIT 1)) AS needed"
         );
         let needed = self.0.run(async |connection: &mut PgConnection, keep| {
@@ -246,9 +246,9 @@ impl Forwards {
 
 /// What waits in another feed, or beyond the end of this one, names no change that is there.
 const ENABLE: [&str; 2] = [
-    "DELETE FROM forward_waiting USING forwards WHERE name = $1 AND forward = $1 \
+    "DELETE FROM forward_waiting USING forwards WHERE name = $1 AND forward = $1 AND disabled IS NOT NULL \
      AND (feed <> $2 OR change > $3)",
-    "DELETE FROM forward_given_up USING forwards WHERE name = $1 AND forward = $1 \
+    "DELETE FROM forward_given_up USING forwards WHERE name = $1 AND forward = $1 AND disabled IS NOT NULL \
      AND (feed <> $2 OR change > $3)",
 ];
 

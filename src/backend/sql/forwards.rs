@@ -14,6 +14,9 @@ use crate::clock::Timestamp;
 use crate::event::Change;
 use crate::labels::Label as _;
 
+/// Which forwards retention waits for: not those that a person has disabled, nor those that go on from the end.
+pub(in crate::backend) const COUNTS: &str = "(disabled IS NULL OR disabled IN ('failing', 'gone'))";
+
 /// The columns that [`held`] reads, beside the database's clock.
 pub(in crate::backend) fn held_as_read<DB: Dialect>(now: &str) -> String {
     let (now, since) = (DB::time_as_text(now), DB::time_as_text("failing_since"));

@@ -172,8 +172,7 @@ impl Forwards {
 
     pub(in crate::backend) async fn disable(&self, forward: &str) -> Result<bool, BackendError> {
         let disable = format!(
-            "UPDATE forwards SET disabled = 'operator', disabled_at = {NOW}, holder = NULL, \
-             lease_until = NULL WHERE name = ? AND disabled IS NULL"
+            "UPDATE forwards SET disabled = 'operator', disabled_at = {NOW} WHERE name = ? AND disabled IS NULL"
         );
         let disable = sqlx::query(AssertSqlSafe(disable)).bind(forward);
         Ok(self.execute(disable).await? > 0)
@@ -205,12 +204,13 @@ impl Forwards {
         max_age: Duration,
     ) -> Result<Option<Timestamp>, BackendError> {
         let young = format!("changes.stored_at >= {}", later("?2"));
+        let counts = sql::COUNTS;
         let needed = format!(
             "SELECT min(stored_at) FROM (SELECT * FROM \
-             (SELECT changes.stored_at FROM changes, forwards WHERE name = ?1 AND disabled IS NULL \
+             (SELECT changes.stored_at FROM changes, forwards WHERE name = ?1 AND {counts} \
               AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL SELECT * FROM \
              (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
-              JOIN forwards ON name = forward WHERE forward = ?1 AND disabled IS NULL AND {young} \
+              JOIN forwards ON name = forward WHERE forward = ?1 AND {counts} AND {young} \
               ORDER BY change LIMIT 1))"
         );
         let before = format!("-{:.3} seconds", max_age.as_secs_f64());
@@ -259,10 +259,10 @@ impl Forwards {
 
 /// What waits in another feed, or beyond the end of this one, names no change that is there.
 const ENABLE: [&str; 2] = [
-    "DELETE FROM forward_waiting WHERE forward = ?1 \
-     AND (change > ?3 OR ?2 <> (SELECT feed FROM forwards WHERE name = ?1))",
-    "DELETE FROM forward_given_up WHERE forward = ?1 \
-     AND (change > ?3 OR ?2 <> (SELECT feed FROM forwards WHERE name = ?1))",
+    "DELETE FROM forward_waiting WHERE forward = ?1 AND EXISTS (SELECT 1 FROM forwards \
+     WHERE name = ?1 AND disabled IS NOT NULL AND (change > ?3 OR feed <> ?2))",
+    "DELETE FROM forward_given_up WHERE forward = ?1 AND EXISTS (SELECT 1 FROM forwards \
+     WHERE name = ?1 AND disabled IS NOT NULL AND (change > ?3 OR feed <> ?2))",
 ];
 
 async fn write(

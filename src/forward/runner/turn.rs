@@ -56,6 +56,16 @@ pub(super) enum Ended {
     Stopped,
 }
 
+impl Ended {
+    /// The same where the last write may not have been kept: what disables the forward is then found out again.
+    const fn unwritten(self) -> Self {
+        match self {
+            Self::Disabled(_) => Self::Lost,
+            how => how,
+        }
+    }
+}
+
 /// What a task came to.
 enum Done {
     /// A page of the feed, and whether something before it was cut.
@@ -111,6 +121,8 @@ pub(super) struct Turn<'r, O> {
     sending: usize,
     /// Changes with their events, that wait for a request.
     loaded: VecDeque<(Change, Option<Event>)>,
+    /// How many requests in a row have failed.
+    failed: u32,
     /// What is being loaded is not to be sent.
     recall: bool,
     /// There may be more of the feed than the last read has seen.
@@ -164,6 +176,7 @@ impl<'r, O: Observer> Turn<'r, O> {
             due,
             sending: 0,
             loaded: VecDeque::new(),
+            failed: 0,
             recall: false,
             grown: true,
             stored: BTreeMap::new(),
@@ -181,9 +194,15 @@ impl<'r, O: Observer> Turn<'r, O> {
             if now >= self.lease.until() {
                 return Ended::Lost;
             }
+            if let Some(ending) = self.ending
+                && now >= ending.by
+            {
+                return self.end(ending.how).await;
+            }
             self.begin(now);
             if let Some(ending) = self.ending
-                && ((self.sending == 0 && !self.busy.writing) || now >= ending.by)
+                && self.sending == 0
+                && !self.busy.writing
             {
                 return self.end(ending.how).await;
             }
@@ -222,6 +241,11 @@ impl<'r, O: Observer> Turn<'r, O> {
 
     /// Writes what is left, and gives the lease back.
     async fn end(mut self, how: Ended) -> Ended {
+        // What is being written has what waits up to its cursor. A write beside it that is committed first would take the
+        // cursor behind that, and the one that has it would then be refused.
+        if self.busy.writing {
+            return how.unwritten();
+        }
         let mut progress = self.progress();
         if let Ended::Disabled(why) = how {
             progress.disable = Some(why);
@@ -236,11 +260,7 @@ impl<'r, O: Observer> Turn<'r, O> {
             Ok(Ok(Written::Kept)) => how,
             // The process that takes over sends some of it again.
             Ok(Ok(Written::Lost)) => Ended::Lost,
-            Ok(Err(_)) | Err(_) => match how {
-                // It is found out again.
-                Ended::Disabled(_) => Ended::Lost,
-                how => how,
-            },
+            Ok(Err(_)) | Err(_) => how.unwritten(),
         }
     }
 

@@ -66,6 +66,8 @@ both_stores![
     what_was_given_up_is_listed_and_replayed,
     changes_are_loaded_with_their_events,
     retention_is_told_the_first_change_that_is_needed,
+    what_is_enabled_twice_goes_on_with_all_that_waits,
+    one_that_is_disabled_and_enabled_is_still_its_holders,
     a_forward_of_another_feed_goes_on_from_the_end,
 ];
 
@@ -264,8 +266,52 @@ async fn retention_is_told_the_first_change_that_is_needed<K: Sink>(store: Store
     assert_eq!(store.write(&claim, &waits).await, Written::Kept);
     assert_eq!(needed(HOUR).await, stored_at(end.id - 2).await);
     assert_eq!(needed(Duration::ZERO).await, None);
+    // What its endpoint missed is sent once that answers again.
+    let first = stored_at(end.id - 2).await;
+    for (why, expected) in
+        [(Disabled::Failing, first), (Disabled::Gone, first), (Disabled::OtherFeed, None)]
+    {
+        let disables = Progress { cursor: end.id, disable: Some(why), ..Progress::default() };
+        assert_eq!(store.write(&claim, &disables).await, Written::Kept);
+        assert_eq!(needed(HOUR).await, expected, "{why:?}");
+        assert!(store.forwards.enable("app", &end).await.expect("it is there"));
+        assert!(matches!(store.claim(&claim).await, Claimed::Held(_)), "{why:?}");
+    }
     assert!(store.forwards.disable("app").await.expect("it is there"));
     assert_eq!(needed(HOUR).await, None);
+}
+
+async fn what_is_enabled_twice_goes_on_with_all_that_waits<K: Sink>(store: Store<K>) {
+    let before = store.changes(&["CA1", "CA2"]).await;
+    let claim = store.held(&before).await;
+    let end = store.changes(&["CA3"]).await;
+    let waits = Progress {
+        cursor: end.id,
+        waiting: vec![waiting(end.id, None)],
+        given_up: vec![given_up(end.id - 1, "CA2")],
+        ..Progress::default()
+    };
+    assert_eq!(store.write(&claim, &waits).await, Written::Kept);
+    // The end was read before the last change was stored.
+    assert!(!store.forwards.enable("app", &before).await.expect("it is there"));
+    let [state] = &store.forwards.states().await.expect("it can be read")[..] else { panic!() };
+    assert_eq!((state.waiting, state.given_up), (1, 1));
+}
+
+async fn one_that_is_disabled_and_enabled_is_still_its_holders<K: Sink>(store: Store<K>) {
+    let end = store.changes(&["CA1"]).await;
+    let claim = store.held(&end).await;
+    assert!(store.forwards.disable("app").await.expect("it is there"));
+    assert!(store.forwards.enable("app", &end).await.expect("it is there"));
+    // In a file there is no other process.
+    if matches!(store.forwards, Forwards::Postgres(_)) {
+        assert_eq!(
+            store.claim(&self::claim("other")).await,
+            Claimed::Taken,
+            "the first may forward"
+        );
+    }
+    assert_eq!(store.write(&claim, &Progress::default()).await, Written::Kept);
 }
 
 async fn a_forward_of_another_feed_goes_on_from_the_end<K: Sink>(store: Store<K>) {

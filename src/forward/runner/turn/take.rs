@@ -15,8 +15,11 @@ use crate::backend::feed::{FeedError, FeedPage, Gone};
 use crate::backend::forwards::{Disabled, Written};
 use crate::clock::Timestamp;
 use crate::event::{Change, Event};
-use crate::forward::Delivery;
 use crate::forward::window::{Group, Read};
+use crate::forward::{Delivery, Unsendable};
+
+/// Fewest failures in a row after which a forward is disabled, however long ago its last success is.
+const FAILURES_THAT_DISABLE: u32 = 5;
 
 impl<O: Observer> Turn<'_, O> {
     /// What came of a task. Why it is over, if it is.
@@ -156,7 +159,10 @@ impl<O: Observer> Turn<'_, O> {
         let after = self.runner.clock.now().since(stored_at);
         self.runner.observer.attempted(delivery, after);
         match delivery {
-            Delivery::Done => self.window.done(id),
+            Delivery::Done => {
+                self.failed = 0;
+                self.window.done(id);
+            }
             Delivery::Skipped(why) => {
                 self.window.give_up(id, why.as_str());
                 self.runner.observer.gave_up();
@@ -164,6 +170,9 @@ impl<O: Observer> Turn<'_, O> {
                 if !std::mem::replace(&mut self.told.unsendable, true) {
                     let (forward, why) = (&self.runner.config.name, why.as_str());
                     error!(forward, change = id, why, "changes cannot be sent, and are given up");
+                    if delivery == Delivery::Skipped(Unsendable::EventGone) {
+                        self.runner.observer.cut();
+                    }
                 }
             }
             Delivery::Gone => {
@@ -171,6 +180,7 @@ impl<O: Observer> Turn<'_, O> {
                 self.disable(Disabled::Gone);
             }
             Delivery::Failed(failure) => {
+                self.failed += 1;
                 let (moment, was_restrained) = (self.moment(now), self.window.is_restrained());
                 let jitter = rand::random::<f64>();
                 if self.window.failed(id, failure.as_str(), moment, jitter) {
@@ -190,7 +200,10 @@ impl<O: Observer> Turn<'_, O> {
                     self.recall = self.busy.loading;
                 }
                 let failing = self.window.failing_for(moment);
-                if failing.is_some_and(|long| long >= self.runner.config.disable_after) {
+                // It may have failed last before a long stop, or before a quiet time.
+                let is_proven = self.failed >= FAILURES_THAT_DISABLE;
+                if is_proven && failing.is_some_and(|long| long >= self.runner.config.disable_after)
+                {
                     self.disable(Disabled::Failing);
                 }
             }
