@@ -38,6 +38,7 @@ macro_rules! migrations {
             "0023_sent_emails",
             "0024_campaigns",
             "0025_consents",
+            "0026_cancelled",
         )
     };
     ($directory:literal, $($name:literal),+ $(,)?) => {
@@ -98,7 +99,7 @@ mod tests {
 
     /// The first eight bytes of each file's checksum, in Postgres and in SQLite. A database remembers the whole one, and
     /// refuses to start with another: add a line here, never change one.
-    const RELEASED: [(&str, u64, u64); 24] = [
+    const RELEASED: [(&str, u64, u64); 25] = [
         ("0001_events_and_statuses", 0xaa019cbd_9e731002, 0xddf24e27_c8df9bc0),
         ("0002_open_calls", 0xb7a4f64d_6002a83f, 0x98186ff7_ee28b9b4),
         ("0003_search", 0x9aff9221_c9fc837e, 0xe08b2829_d8e4b024),
@@ -123,6 +124,7 @@ mod tests {
         ("0023_sent_emails", 0xd872d953_30135cd6, 0x33f593b2_ecab7c55),
         ("0024_campaigns", 0x077644b0_111c4a2c, 0xea3f7dcd_641852ba),
         ("0025_consents", 0x935f8cd5_191158fa, 0x6c27f7c1_b1490836),
+        ("0026_cancelled", 0xe1c708a8_37ef4620, 0xc5d315e4_3422203b),
     ];
 
     #[test]

@@ -151,6 +151,17 @@ pub fn next(finding: Finding, nth: usize, times: &[Duration], on_unknown: OnUnkn
     }
 }
 
+/// Those of the looks at `times` after which an attempt can still be sent again, if that must be within `left` of when it
+/// became unknown; two at least, because lists lag.
+#[must_use]
+pub fn in_time(times: &[Duration], left: Duration) -> &[Duration] {
+    /// What the new attempt may need for its turn.
+    const TURN: Duration = Duration::from_secs(60);
+    const FEWEST: usize = 2;
+    let useful = times.iter().take_while(|time| **time + TURN <= left).count();
+    times.get(..useful.max(FEWEST)).unwrap_or(times)
+}
+
 /// When it is looked for an attempt after it became unknown, unless configured: lists lag.
 pub const LOOKS: [Duration; 4] = [
     Duration::from_secs(60),
@@ -277,6 +288,23 @@ mod tests {
         }
         check(&Finding::Absent, 4, OnUnknown::Resend, Step::Resend);
         check(&Finding::Absent, 4, OnUnknown::Report, Step::Stay);
+    }
+
+    #[test]
+    fn the_looks_that_count_leave_time_to_send_again_and_are_two_at_least() {
+        let check = |left_s, expected: usize| {
+            let found = in_time(&LOOKS, Duration::from_secs(left_s));
+            assert_eq!(found, &LOOKS[..expected], "{left_s}");
+        };
+        check(24 * 3600, 4);
+        check(960, 4);
+        check(959, 3);
+        // A one-time password, 30 s after it was asked for.
+        check(570, 3);
+        check(360, 3);
+        check(359, 2);
+        check(0, 2);
+        assert_eq!(in_time(&LOOKS[..1], Duration::ZERO), &LOOKS[..1]);
     }
 
     proptest! {

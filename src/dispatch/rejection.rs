@@ -140,6 +140,9 @@ fn of_answer(heard: Heard, fate: Fate, effect: Effect, reason: Reason) -> Conseq
     }
 }
 
+/// How soon after the end of a cooldown the next one is of the same row.
+pub const IN_A_ROW_WITHIN: Duration = Duration::from_secs(300);
+
 /// How long a sender that was too fast sends nothing: 10 s, and each time in a row twice as long as the `last` time, up
 /// to 5 minutes.
 #[must_use]

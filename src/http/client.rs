@@ -71,9 +71,13 @@ pub(crate) fn to_one_server(
     builder.build().map_err(Unbuildable)
 }
 
+/// A connection that has not come about long before the end of the patience never will: where packets vanish, it must be
+/// known that nothing was sent, which a request that took too long does not say.
 fn builder(patience: Duration) -> reqwest::ClientBuilder {
+    const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
     reqwest::Client::builder()
         .timeout(patience)
+        .connect_timeout(CONNECTS_WITHIN.min(patience / 2))
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("offhook/", env!("CARGO_PKG_VERSION")))
 }

@@ -17,7 +17,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -127,9 +127,19 @@ pub fn router(api: Api) -> Router {
     let routes = ROUTES.into_iter();
     let router = routes.fold(Router::new(), |router, (path, method)| router.route(path, method()));
     router
+        .route_layer(from_fn(refuse_nul))
         .route_layer(from_fn_with_state(Arc::clone(&api), require_token))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(api)
+}
+
+/// No row of these has a NUL character, and Postgres refuses a value that has one, as if it could not be asked.
+async fn refuse_nul(request: Request, next: Next) -> Response {
+    let url = request.uri().path_and_query().map_or("", |url| url.as_str());
+    match url.contains("%00") {
+        true => Problem::bad("the URL has a NUL character, which is in no row").into_response(),
+        false => next.run(request).await,
+    }
 }
 
 /// The same routes in a process that only receives, which has nothing to do with sending.

@@ -227,14 +227,18 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     let sids = messages.iter().map(|message| message.sid.clone()).collect();
     let bound = outbound.outbox.bound(sids).await?;
     let bound: BTreeSet<&str> = bound.iter().map(String::as_str).collect();
+    // One without a time may be any of these.
+    let extent = match messages.iter().any(|it| it.is_outgoing && it.created.is_none()) {
+        true => Extent::Cut,
+        false => extent,
+    };
     let listed: Vec<Listed<'_>> = messages.iter().filter_map(listed).collect();
     for (id, finding) in reconcile::look(&sought, &listed, &bound, extent) {
         if !search.due.contains(&id) {
             continue;
         }
-        let attempt = search.sought.iter().find(|one| one.id == id);
-        let nth = attempt.map_or(1, |one| one.looks as usize + 1);
-        let looked = looked(outbound, search, &messages, finding, id, nth);
+        let Some(attempt) = search.sought.iter().find(|one| one.id == id) else { continue };
+        let looked = looked(outbound, search, &messages, finding, attempt);
         let resent = outbound.outbox.looked(id, &looked, AttemptId::new(rand::random())).await?;
         info!(attempt = %id, found = outcome(&looked), resent, "an attempt of unknown outcome was looked for");
     }
@@ -267,18 +271,24 @@ fn looked(
     search: &Search,
     messages: &[Message],
     finding: Finding,
-    id: AttemptId,
-    nth: usize,
+    attempt: &Unknown,
 ) -> Looked {
-    let times = &outbound.config.now().looks;
-    let before = times.get(nth.saturating_sub(1)).copied().unwrap_or_default();
+    let config = outbound.config.now();
+    let nth = attempt.looks as usize + 1;
+    let before = config.looks.get(nth - 1).copied().unwrap_or_default();
+    let times = match attempt.on_unknown {
+        OnUnknown::Resend => {
+            reconcile::in_time(&config.looks, attempt.deadline.since(search.now) + before)
+        }
+        OnUnknown::Report => &config.looks,
+    };
     let is_absent = finding == Finding::Absent;
     // Whether it is sent again is decided with the notification locked.
-    match reconcile::next(finding, nth, times, OnUnknown::Resend) {
+    match reconcile::next(finding, nth, times, attempt.on_unknown) {
         Step::Accept(sid) => {
             let message = messages.iter().find(|message| message.sid == sid);
             let event = message.and_then(|it| {
-                outbound.event(resource(search.channel), it, &search.account, Some(id))
+                outbound.event(resource(search.channel), it, &search.account, Some(attempt.id))
             });
             match event {
                 Some(event) => Looked::Inferred { sid, event: Box::new(event) },

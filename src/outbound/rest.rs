@@ -201,3 +201,36 @@ pub(super) async fn whole(request: RequestBuilder) -> Result<Whole, reqwest::Err
     }
     Ok(Whole { status, headers, body })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// As behind a firewall that drops packets: the other end does not answer at all.
+    #[tokio::test]
+    async fn what_never_connected_was_not_sent_although_nothing_said_so() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        // No one accepts, and with a full queue the system drops what asks for a connection.
+        let listener = socket.listen(1).expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let mut queue = Vec::new();
+        while let Ok(connected) =
+            timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            queue.push(connected.expect("there is room"));
+            assert!(queue.len() < 64, "the queue has no end");
+        }
+        let within = Duration::from_secs(2);
+        let rest = Rest::new(&format!("http://{address}"), within, 1, Clock::System)
+            .expect("the system has certificates");
+        let by = Credentials { user: "SK1".to_owned(), password: "s3cret".into() };
+        let created = rest.create(What::Message, "AC1", &by, String::new()).await;
+        assert_eq!(created, Created::Unsent);
+        drop((queue, listener));
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stepping::Concluded;
 use crate::clock::Timestamp;
-use crate::dispatch::Channel;
+use crate::dispatch::{Channel, OnUnknown};
 use crate::event::{AttemptId, Event};
 
 /// An attempt whose outcome is not known, to be looked up.
@@ -26,6 +26,10 @@ pub struct Unknown {
     pub body: String,
     /// When it was written.
     pub written_at: Timestamp,
+    /// After this it is of no use.
+    pub deadline: Timestamp,
+    /// On which side to err.
+    pub on_unknown: OnUnknown,
     /// How often it was looked for.
     pub looks: u32,
     /// Why it is unknown.

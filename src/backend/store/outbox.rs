@@ -362,9 +362,9 @@ impl Outbox {
         on_store!(self, outbox => outbox.read(async |on| consents::of(on, to_hash).await))
     }
 
-    /// Whether a notification was kept under this key.
-    pub async fn is_kept(&self, token: &str, key: &str) -> Result<bool, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| ask::is_kept(on, token, key).await))
+    /// What was kept under the key of this notification, if anything was.
+    pub async fn asked_before(&self, new: &NewNotification) -> Result<Option<Asked>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| ask::before(on, new).await))
     }
 }
 

@@ -39,8 +39,21 @@ pub(super) async fn ask(
     let (now, idempotency_key) = (api.clock.now(), key(&headers)?);
     let plan = asked.plan(&config, now)?;
     let hashes = api.hashes().await?;
-    let new = plan.notification(asked, token, idempotency_key, hashes, now)?;
-    consents::require(&api, &new).await?;
+    let (new, refused) = plan.notification(asked, token, idempotency_key, hashes, now);
+    let refused = match refused {
+        Some(problem) => Some(problem),
+        None => consents::missing(&api, &new).await?,
+    };
+    if let Some(problem) = refused {
+        return match api.outbox.asked_before(&new).await.map_err(unavailable)? {
+            // Its answer may not have arrived.
+            Some(Asked::Before(id)) => Ok((
+                StatusCode::ACCEPTED,
+                Json(AskedView { id, repeated: true, segments: new.segments }),
+            )),
+            _ => Err(problem),
+        };
+    }
     let purpose = new.purpose;
     let (id, segments, sender) = (new.id.clone(), new.segments, new.sender.clone());
     let token = new.token.clone();

@@ -268,31 +268,25 @@ pub(super) async fn list(
     Ok(Json(ConsentsView { consented: !holding.is_empty(), entries }))
 }
 
-/// Refuses marketing unless its recipient has agreed to it, at each address of its steps. A request that was kept before
-/// has its answer.
-pub(super) async fn require(api: &Api, new: &NewNotification) -> Result<(), Problem> {
+/// Why marketing is refused, unless its recipient has agreed to it, at each address of its steps.
+pub(super) async fn missing(api: &Api, new: &NewNotification) -> Result<Option<Problem>, Problem> {
     if new.purpose != Purpose::Marketing {
-        return Ok(());
+        return Ok(None);
     }
     let steps = new.route.iter().flat_map(|route| &route.steps).map(|step| &step.to_hash);
     let hashes: Vec<String> = std::iter::once(&new.to_hash).chain(steps).cloned().collect();
     let holding = api.outbox.consenting(&hashes).await.map_err(unavailable)?;
     let Some(missing) = hashes.iter().find(|hash| !holding.contains(*hash)) else {
-        return Ok(());
+        return Ok(None);
     };
-    if let Some(key) = &new.idempotency_key
-        && api.outbox.is_kept(&new.token, key).await.map_err(unavailable)?
-    {
-        return Ok(());
-    }
     let email = new.mail.as_ref().and_then(|mail| mail.to.as_deref());
     let hashes = api.hashes().await?;
     let is_email = email.is_some_and(|email| hashes.address(email) == *missing);
     let gate = Gate::Consent.as_str();
-    Err(wrong(
+    Ok(Some(wrong(
         if is_email { "email" } else { "to" },
         format!(
             "the gate `{gate}` refuses it: the recipient has not agreed to marketing, or has withdrawn it"
         ),
-    ))
+    )))
 }

@@ -116,7 +116,7 @@ impl NotificationAsk {
             Some(name) => named("on_unknown", name)?,
             None => purpose.on_unknown(),
         };
-        let deadline = self.deadline(purpose, now)?;
+        let deadline = self.said_deadline(purpose, now)?;
         let attempt = AttemptId::new(rand::random());
         let steps = self.steps(config, purpose, attempt, &texts)?;
         let channels: Vec<Channel> = steps.iter().map(|step| step.sender.channel()).collect();
@@ -182,20 +182,23 @@ impl NotificationAsk {
         route.steps.iter().map(step).collect()
     }
 
-    fn deadline(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, Problem> {
+    /// The deadline, which may be over.
+    fn said_deadline(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, Problem> {
         let Some(text) = &self.deadline else {
             return Ok(now.after(gates::default_deadline(purpose)));
         };
         let at = Timestamp::parse_rfc3339(text);
         let at =
             at.ok_or_else(|| wrong("deadline", "it is not a time such as 2026-11-24T08:00:00Z"))?;
-        if gates::validity(at, now).is_none() {
-            return Err(wrong("deadline", "it has passed, or is less than 5 s ahead"));
-        }
         if at.since(now) > FURTHEST {
             return Err(wrong("deadline", "it is more than 7 days ahead"));
         }
         Ok(at)
+    }
+
+    fn deadline(&self, purpose: Purpose, now: Timestamp) -> Result<Timestamp, Problem> {
+        let at = self.said_deadline(purpose, now)?;
+        over(at, now).map_or(Ok(at), Err)
     }
 
     /// How the sender calls, if it does, with what the request or the step says of it.
@@ -249,6 +252,12 @@ impl NotificationAsk {
     }
 }
 
+/// Why nothing with this deadline is begun, if so.
+fn over(deadline: Timestamp, now: Timestamp) -> Option<Problem> {
+    let is_over = gates::validity(deadline, now).is_none();
+    is_over.then(|| wrong("deadline", "it has passed, or is less than 5 s ahead"))
+}
+
 /// What is asked for, read and checked.
 pub(super) struct Plan<'c> {
     config: &'c Config,
@@ -263,7 +272,8 @@ pub(super) struct Plan<'c> {
 }
 
 impl Plan<'_> {
-    /// The notification, with everything frozen that it sends; refused if a gate refuses its recipient already.
+    /// The notification, with everything frozen that it sends, and why it is refused unless it was kept before, if so: its
+    /// deadline has passed, or a gate refuses its recipient already.
     pub(super) fn notification(
         self,
         asked: NotificationAsk,
@@ -271,7 +281,7 @@ impl Plan<'_> {
         idempotency_key: Option<String>,
         hashes: &Hashes,
         now: Timestamp,
-    ) -> Result<NewNotification, Problem> {
+    ) -> (NewNotification, Option<Problem>) {
         let first = self.steps.first().expect("a route has a step, and a sender is one");
         let sender = first.sender;
         // Each step of a route reaches the number as its sender does.
@@ -307,11 +317,12 @@ impl Plan<'_> {
         };
         let mails_first = sender.channel() == Channel::Email && self.reached.second().is_some();
         let first = if mails_first { "email" } else { "to" };
+        let mut refused = over(new.deadline, now);
         for (field, to) in self.reached.addresses() {
             match gated(self.config, &new, to, now) {
                 Gated::Refuse { gate } => {
                     let problem = format!("the gate `{gate}` refuses it; see [outbound]");
-                    return Err(wrong(field, problem));
+                    refused = refused.or_else(|| Some(wrong(field, problem)));
                 }
                 Gated::Hold { gate, until } if field == first => {
                     new.held = Some((gate, until));
@@ -319,7 +330,7 @@ impl Plan<'_> {
                 Gated::Hold { .. } | Gated::Pass | Gated::Expire => {}
             }
         }
-        Ok(new)
+        (new, refused)
     }
 
     /// What its email says beside the text, if one may be sent.
@@ -389,7 +400,7 @@ fn gated(config: &Config, new: &NewNotification, to: &str, now: Timestamp) -> Ga
         time_zone: new.time_zone.clone(),
         deadline: new.deadline,
         suppressed: false,
-        // Asked of the store: see `consents::require`.
+        // Asked of the store: see `consents::missing`.
         consented: true,
         recent: Vec::new(),
         calls: None,

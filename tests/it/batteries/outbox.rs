@@ -51,7 +51,10 @@ use self::campaigns::{
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
 };
 use self::cancelled::{
+    a_cancellation_outlives_the_end_of_the_lease,
+    a_cancellation_outlives_the_look_that_is_under_way,
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
+    one_that_is_known_to_be_sent_keeps_another_from_being_sent_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
 };
 use self::consent::{
@@ -60,6 +63,7 @@ use self::consent::{
 };
 use self::cooling::{
     a_burst_that_is_too_fast_cools_a_sender_down_once,
+    a_sender_that_is_too_fast_again_waits_longer_whatever_was_accepted_meanwhile,
     a_shorter_wait_of_an_account_ends_no_longer_one,
 };
 use self::emails::{
@@ -159,6 +163,7 @@ both_stores![
     a_message_that_is_requested_again_counts_once,
     what_follows_for_others_holds_them,
     a_burst_that_is_too_fast_cools_a_sender_down_once,
+    a_sender_that_is_too_fast_again_waits_longer_whatever_was_accepted_meanwhile,
     a_shorter_wait_of_an_account_ends_no_longer_one,
     a_lease_that_is_over_is_unknown_and_a_late_answer_settles_it,
     what_left_no_trace_is_sent_again_only_if_asked,
@@ -172,6 +177,9 @@ both_stores![
     what_is_planned_at_night_is_claimed_in_the_morning,
     a_person_who_is_purged_is_not_sent_what_was_on_its_way_again,
     what_was_cancelled_on_its_way_is_not_requested_again,
+    a_cancellation_outlives_the_end_of_the_lease,
+    a_cancellation_outlives_the_look_that_is_under_way,
+    one_that_is_known_to_be_sent_keeps_another_from_being_sent_again,
     a_purge_of_a_person_cancels_and_leaves_nothing,
     a_purge_of_a_time_leaves_what_is_planned,
     what_is_settled_is_kept_as_privacy_says,

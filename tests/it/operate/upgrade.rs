@@ -5,11 +5,12 @@ use redis::cmd;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
-use crate::harness::{ACCOUNT, Callback, Mode, Services, Testbed, every_mode};
+use crate::harness::{ACCOUNT, Callback, Mode, Services, Testbed, every_mode, until};
 use crate::services::{Durability, needs};
 
 every_mode! {
     tables_of_the_version_before_are_taken_along,
+    what_was_cancelled_on_its_way_stays_cancelled,
 }
 
 /// The migrations that the version before had.
@@ -163,6 +164,35 @@ async fn tables_of_the_version_before_are_taken_along(mut testbed: Testbed) {
     assert_eq!(calls.filter(|stored| stored.event.sid.as_deref() == Some("CA1")).count(), 1);
     assert_eq!(offhook.client.metric("offhook_differing_duplicates_total").await, 0.0);
 }
+
+/// Before, a cancellation of what was on its way was the reason why it is open.
+async fn what_was_cancelled_on_its_way_stays_cancelled(testbed: Testbed) {
+    let offhook = testbed.start();
+    until("the tables are there", async || offhook.client.is_ready().await.then_some(())).await;
+    drop(offhook);
+    let asked = |id: &str, state: &str, reason: &str, settled: &str| {
+        format!(
+            "INSERT INTO notifications (id, created_at, token, request_hash, purpose, on_unknown, sender, account, \"to\", \
+             to_hash, body, segments, deadline, state, reason, settled_at) VALUES ('{id}', '{TIME}', 't', 'h', 'alert', \
+             'resend', 's', '{ACCOUNT}', '+1', 'h', 'b', 1, '{TIME}', '{state}', {reason}, {settled})"
+        )
+    };
+    for statement in [
+        "ALTER TABLE notifications DROP COLUMN cancelled_at".to_owned(),
+        "DELETE FROM _sqlx_migrations WHERE version = 26".to_owned(),
+        asked("ntf_1", "open", "'cancelled'", "NULL"),
+        asked("ntf_2", "open", "NULL", "NULL"),
+        asked("ntf_3", "cancelled", "'cancelled'", &format!("'{TIME}'")),
+    ] {
+        testbed.execute(statement.leak()).await;
+    }
+    let offhook = testbed.start();
+    until("the tables are there", async || offhook.client.is_ready().await.then_some(())).await;
+    let cancelled = "SELECT id FROM notifications WHERE cancelled_at IS NOT NULL";
+    assert_eq!(testbed.column(cancelled).await, ["ntf_1"]);
+}
+
+const TIME: &str = "2026-11-20T08:00:00.000000Z";
 
 /// A role with rights of its own on the tables of before must go on after an update, and an address that no longer fits
 /// into its index must not stop it.

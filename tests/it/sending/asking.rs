@@ -1,13 +1,21 @@
 //! What is asked, and what is refused with the field and the fix.
 
+use std::time::Duration;
+
+use offhook::clock::Clock;
 use offhook::lab::twilio::Behaviour;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{SENDING_TOKEN, Sending, both_stores, message};
-use crate::harness::Mode;
+use crate::harness::{Mode, until};
 
-both_stores![a_key_is_answered_once, a_bad_request_names_the_field];
+both_stores![
+    a_key_is_answered_once,
+    a_key_is_answered_after_the_deadline,
+    a_bad_request_names_the_field,
+    a_nul_in_the_url_is_a_problem_of_the_asker,
+];
 
 async fn a_key_is_answered_once(mode: Mode) {
     let sending = Sending::start(mode, Behaviour::default()).await;
@@ -26,6 +34,45 @@ async fn a_key_is_answered_once(mode: Mode) {
     assert_eq!(status, StatusCode::CONFLICT, "{other}");
     sending.reaches(kept["id"].as_str().expect("an id"), "confirmed").await;
     assert_eq!(sending.simulator.created(), 2);
+}
+
+/// The first answer may have been lost: what is repeated then was kept, and perhaps sent.
+async fn a_key_is_answered_after_the_deadline(mode: Mode) {
+    let sending = Sending::start(mode, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    let ask = async |key: &str, body: &Value| {
+        let token = Some(SENDING_TOKEN);
+        sending.request(Method::POST, "/api/notifications", token, Some(key), Some(body)).await
+    };
+    let deadline = Clock::System.now().after(Duration::from_secs(7));
+    let mut body = message(2);
+    body["deadline"] = json!(deadline.to_string());
+    let (status, kept) = ask("key-1", &body).await;
+    assert_eq!((status, &kept["repeated"]), (StatusCode::ACCEPTED, &json!(false)), "{kept}");
+    until("the deadline is nearer than 5 s", async || {
+        (Clock::System.now() > deadline.before(Duration::from_secs(5))).then_some(())
+    })
+    .await;
+    let (status, refused) = ask("key-2", &body).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert!(refused.to_string().contains("deadline"), "{refused}");
+    let (status, again) = ask("key-1", &body).await;
+    assert_eq!((status, &again["repeated"]), (StatusCode::ACCEPTED, &json!(true)), "{again}");
+    assert_eq!(kept["id"], again["id"]);
+    body["text"] = json!("Another one.");
+    let (status, other) = ask("key-1", &body).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{other}");
+}
+
+async fn a_nul_in_the_url_is_a_problem_of_the_asker(mode: Mode) {
+    let sending = Sending::start(mode, Behaviour::default()).await;
+    sending.ask(&message(1)).await;
+    for path in ["/api/notifications/a%00b", "/api/notifications?reference=%00"] {
+        let token = Some(SENDING_TOKEN);
+        let (status, problem) = sending.request(Method::GET, path, token, None, None).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}: {problem}");
+    }
 }
 
 async fn a_bad_request_names_the_field(mode: Mode) {

@@ -242,7 +242,7 @@ pub(super) fn accepting<S: Session>(attempts: &[String], sids: &[String]) -> Vec
         within = S::later("deadline", CONFIRMED_WITHIN),
     );
     let accept = Statement::new(sql, params![attempts.to_vec(), sids.to_vec()]);
-    vec![accept, calls::hanging_up_late::<S>(attempts, CANCELLED)]
+    vec![accept, calls::hanging_up_late::<S>(attempts)]
 }
 
 /// Withdraws the other attempts of the same steps of these notifications that have not been sent: one is proven.
@@ -273,13 +273,8 @@ fn succeeding<S: Session>(attempts: &[&Cells]) -> Result<Vec<Statement>, sqlx::E
         Ok(all.into_iter().collect())
     };
     let ends = [
-        (
-            "senders",
-            "name",
-            "sender",
-            "unlisted = 0, cooldown_ms = 0",
-            "(unlisted > 0 OR cooldown_ms > 0)",
-        ),
+        // Not its cooldown: what is too fast for a carrier is accepted first, and said to be so by a callback.
+        ("senders", "name", "sender", "unlisted = 0", "unlisted > 0"),
         ("sending_accounts", "account", "account", "failures = 0", "failures > 0"),
     ];
     let ends = ends.into_iter().map(|(table, key, column, set, had)| {
@@ -308,8 +303,8 @@ async fn back<S: Session>(
     session.execute(&sql, params![id, why.as_str()]).await?;
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = $2, held = NULL, settled_at = {} WHERE id = $1 \
-         AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND n.state = 'open' \
-         AND n.reason = $2)",
+         AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification \
+         AND n.cancelled_at IS NOT NULL)",
         S::NOW
     );
     if session.execute(&sql, params![id, CANCELLED]).await? > 0 {
@@ -420,17 +415,19 @@ pub(super) async fn pause<S: Session>(
     session.execute(&sql, params![sender, why]).await.map(|_| ())
 }
 
-/// Requests that were on their way when a cooldown began are no reason for a longer one.
+/// Requests that were on their way when a cooldown began are no reason for a longer one, nor is one that ended long ago.
 async fn cool_down<S: Session>(session: &mut S, sender: &str) -> Result<(), sqlx::Error> {
     let sql = format!(
-        "SELECT cooldown_ms, cooldown_until > {} AS cools FROM senders WHERE name = $1",
-        S::NOW
+        "SELECT CASE WHEN {} > {now} THEN cooldown_ms ELSE 0 END AS last, cooldown_until > {now} AS cools \
+         FROM senders WHERE name = $1",
+        S::later("cooldown_until", rejection::IN_A_ROW_WITHIN),
+        now = S::NOW
     );
     let before = session.row(&sql, params![sender]).await?;
     if before.as_ref().map_or(Ok(0), |row| row.number("cools"))? != 0 {
         return Ok(());
     }
-    let before = before.map_or(Ok(0), |row| row.count("cooldown_ms"))?;
+    let before = before.map_or(Ok(0), |row| row.count("last"))?;
     let lasts = rejection::cooldown(Duration::from_millis(before));
     let until = S::later(S::NOW, lasts);
     let sql = format!(

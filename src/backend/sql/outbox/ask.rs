@@ -49,15 +49,7 @@ pub(in crate::backend) async fn ask<S: Session>(
         ],
     );
     if kept.await? == 0 {
-        let sql =
-            "SELECT id, request_hash FROM notifications WHERE token = $1 AND idempotency_key = $2";
-        let before =
-            session.row(sql, params![new.token.as_str(), new.idempotency_key.as_deref()]).await?;
-        let before = before.ok_or(sqlx::Error::RowNotFound)?;
-        return Ok(match before.text("request_hash")? == new.request_hash {
-            true => Asked::Before(before.text("id")?),
-            false => Asked::Conflict,
-        });
+        return before(session, new).await?.ok_or(sqlx::Error::RowNotFound);
     }
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
@@ -107,14 +99,19 @@ pub(super) fn price(price: Option<u64>) -> i64 {
     price.map_or(-1, |price| i64::try_from(price).unwrap_or(i64::MAX))
 }
 
-/// Whether a notification was kept under this key.
-pub(in crate::backend) async fn is_kept<S: Session>(
+/// What was kept under the key of this notification: this one, or another one. `None`: nothing, or it has no key.
+pub(in crate::backend) async fn before<S: Session>(
     session: &mut S,
-    token: &str,
-    key: &str,
-) -> Result<bool, sqlx::Error> {
-    let sql = "SELECT id FROM notifications WHERE token = $1 AND idempotency_key = $2";
-    Ok(session.row(sql, params![token, key]).await?.is_some())
+    new: &NewNotification,
+) -> Result<Option<Asked>, sqlx::Error> {
+    let sql =
+        "SELECT id, request_hash FROM notifications WHERE token = $1 AND idempotency_key = $2";
+    let params = params![new.token.as_str(), new.idempotency_key.as_deref()];
+    let Some(before) = session.row(sql, params).await? else { return Ok(None) };
+    Ok(Some(match before.text("request_hash")? == new.request_hash {
+        true => Asked::Before(before.text("id")?),
+        false => Asked::Conflict,
+    }))
 }
 
 fn columns<S: Session>() -> String {
@@ -261,6 +258,13 @@ pub(in crate::backend) async fn cancel<S: Session>(
     if session.row(&sql, params![id]).await?.is_none() {
         return Ok(None);
     }
+    // What is on its way cannot be called back, but whatever becomes of it, it is not requested again; and a call that Twilio
+    // turns out to have is cancelled while it rings.
+    let sql = format!(
+        "UPDATE notifications SET cancelled_at = {} WHERE id = $1 AND cancelled_at IS NULL AND state IN ('open', 'unknown')",
+        S::NOW
+    );
+    session.execute(&sql, params![id]).await?;
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = 'cancelled', holder = NULL, lease_until = NULL, held = NULL, \
          settled_at = {} WHERE notification = $1 AND state IN ('due', 'claimed')",
@@ -273,8 +277,7 @@ pub(in crate::backend) async fn cancel<S: Session>(
     let hanging_up = calls::hang_up(session, id).await?;
     steps::skip(session, id).await?;
     conclude(session, &[id.to_owned()]).await?;
-    // What is on its way cannot be called back, but whatever its answer is, it is not requested again; and a call that
-    // Twilio turns out to have is cancelled while it rings.
+    // For people.
     let sql = "UPDATE notifications SET reason = $2 WHERE id = $1 AND state = 'open' \
                AND EXISTS (SELECT 1 FROM attempts WHERE notification = $1 \
                AND (state = 'writing' OR hang_up_at IS NOT NULL OR channel = 'call' AND state = 'unknown'))";

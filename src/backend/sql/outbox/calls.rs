@@ -159,15 +159,15 @@ pub(super) async fn hang_up<S: Session>(
 
 /// The same of attempts that Twilio has accepted just now, and whose notifications were cancelled meanwhile, or confirmed
 /// by another step.
-pub(super) fn hanging_up_late<S: Session>(attempts: &[String], why: &str) -> Statement {
+pub(super) fn hanging_up_late<S: Session>(attempts: &[String]) -> Statement {
     let sql = format!(
         "UPDATE attempts SET hang_up_at = {} WHERE {} AND channel = 'call' AND state = 'accepted' AND over_at IS NULL \
          AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND (n.state = 'confirmed' \
-         OR n.state = 'open' AND n.reason = $2))",
+         OR n.cancelled_at IS NOT NULL))",
         S::NOW,
         S::among("id", 1)
     );
-    Statement::new(sql, params![attempts.to_vec(), why])
+    Statement::new(sql, params![attempts.to_vec()])
 }
 
 /// Calls that are to be cancelled now; `busy`: for how long no other process is handed one.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::{accepting, prove, unknown, withdrawing_others};
-use super::{CANCELLED, attempt_id, calls, conclude, lock_notifications, settle};
+use super::{attempt_id, calls, conclude, lock_notifications, settle};
 use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown};
@@ -143,9 +143,10 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 fn unknowns_sql<S: Session>(condition: &str) -> String {
     format!(
         "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, \
-         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, {} FROM attempts AS a \
+         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.on_unknown, {}, {} FROM attempts AS a \
          JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
-        S::time("a.written_at")
+        S::time("a.written_at"),
+        S::time("a.deadline")
     )
 }
 
@@ -169,6 +170,8 @@ fn unknown_row(row: &Cells) -> Result<Unknown, sqlx::Error> {
         to: row.text("to")?,
         body: row.text("body")?,
         written_at: row.time("written_at")?.ok_or_else(|| malformed("written_at"))?,
+        deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
+        on_unknown: row.parsed("on_unknown", OnUnknown::parse)?,
         looks: u32::try_from(row.number("looks")?).unwrap_or(u32::MAX),
         reason: row.optional("reason")?,
     })
@@ -194,14 +197,21 @@ pub(in crate::backend) async fn looked<S: Session>(
     let id = id.to_string();
     let notifications =
         lock_notifications(session, std::slice::from_ref(&id), S::FOR_UPDATE).await?;
-    let sql = "SELECT a.state, a.notification, n.state AS notification_state, n.reason, n.on_unknown, \
+    let sql = "SELECT a.state, a.notification, a.look_at IS NULL AS given_up, n.state AS notification_state, \
+         n.cancelled_at IS NOT NULL AS cancelled, n.on_unknown, \
          (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.step = a.step AND o.number > a.number) AS later, \
+         (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.step = a.step \
+         AND o.state = 'accepted') AS accepted, \
          (SELECT count(*) FROM steps AS s WHERE s.notification = a.notification AND s.number = a.step \
          AND s.state <> 'begun') AS over \
          FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1";
     let Some(row) = session.row(sql, params![id.as_str()]).await? else { return Ok(false) };
     // A callback or a late answer has settled it.
     if row.parsed("state", AttemptState::parse)? != AttemptState::Unknown {
+        return Ok(false);
+    }
+    // Its notification was cancelled meanwhile: only a proof is news.
+    if row.number("given_up")? != 0 && !matches!(looked, Looked::Inferred { .. }) {
         return Ok(false);
     }
     let mut resent = false;
@@ -219,12 +229,14 @@ pub(in crate::backend) async fn looked<S: Session>(
             calls::release(session, &[&id]).await?;
             let on_unknown = row.parsed("on_unknown", OnUnknown::parse)?;
             let state = row.parsed("notification_state", NotificationState::parse)?;
-            let is_cancelled = row.optional("reason")?.as_deref() == Some(CANCELLED);
-            let may = state == NotificationState::Open
-                && on_unknown == OnUnknown::Resend
-                && !is_cancelled;
-            // Nor is a step that the next one has followed.
-            if may && row.number("later")? == 0 && row.number("over")? == 0 {
+            let may = state == NotificationState::Open && on_unknown == OnUnknown::Resend;
+            // Not if it was cancelled, nor if an attempt beside it is known to have been sent; nor is a step that the next
+            // one has followed.
+            let mut in_the_way = 0;
+            for column in ["cancelled", "later", "accepted", "over"] {
+                in_the_way += row.number(column)?;
+            }
+            if may && in_the_way == 0 {
                 plan_again(session, &id, again).await?;
                 resent = true;
             }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use offhook::backend::outbox::{Back, Looked, NewNotification, Outcome};
+use offhook::backend::outbox::{Back, Looked, NewNotification, Outcome, Written};
 use offhook::backend::purge::Mode;
 use offhook::dispatch::{AttemptState, NotificationState, OnUnknown};
 use offhook::event::AttemptId;
 
-use super::{HOUR, Store, accepted, answer, in_writing, is_kept, new, of, purge, state};
+use super::{
+    HOUR, Store, accepted, answer, claim_ask, claimed, in_writing, is_kept, new, of, purge, state,
+    write, write_ask,
+};
 
 async fn is_cancelled_in_writing(store: &Store, n: u128, on_unknown: OnUnknown) -> AttemptId {
     in_writing(&store.outbox, &NewNotification { on_unknown, ..new(n) }).await;
@@ -43,6 +46,68 @@ pub(super) async fn what_was_cancelled_on_its_way_is_not_requested_again(store: 
     answer(outbox, id, accepted("SM5")).await;
     let (now, attempts) = state(outbox, "ntf_5").await;
     assert_eq!((now, &attempts[..]), (NotificationState::Open, &[AttemptState::Accepted][..]));
+}
+
+/// It became unknown before its answer came, as if its process had stood still.
+pub(super) async fn a_cancellation_outlives_the_end_of_the_lease(store: Store) {
+    let outbox = &store.outbox;
+    for (n, on_unknown) in [(1, OnUnknown::Report), (2, OnUnknown::Resend)] {
+        let id = is_cancelled_in_writing(&store, n, on_unknown).await;
+        let lost = Outcome::Unknown { reason: "lease".to_owned(), look_after: HOUR };
+        answer(outbox, id, lost).await;
+        let back = Outcome::Back { after: Duration::ZERO, why: Back::Unsent, stop: None };
+        assert_eq!(answer(outbox, id, back).await, 0, "it says what became of it");
+        let (now, attempts) = state(outbox, &format!("ntf_{n}")).await;
+        assert_eq!(
+            (now, &attempts[..]),
+            (NotificationState::Cancelled, &[AttemptState::Cancelled][..]),
+            "{on_unknown:?}"
+        );
+    }
+}
+
+pub(super) async fn a_cancellation_outlives_the_look_that_is_under_way(store: Store) {
+    let outbox = &store.outbox;
+    let looks = [
+        Looked::Absent { last: false, look_after: Duration::ZERO },
+        Looked::Absent { last: true, look_after: Duration::ZERO },
+        Looked::Failed { look_after: Duration::ZERO },
+        Looked::Perhaps,
+    ];
+    for (n, look) in (1..).zip(looks) {
+        in_writing(outbox, &NewNotification { on_unknown: OnUnknown::Resend, ..new(n) }).await;
+        let unknown = Outcome::Unknown { reason: "timeout".to_owned(), look_after: Duration::ZERO };
+        let (id, name) = (AttemptId::new(n), format!("ntf_{n}"));
+        answer(outbox, id, unknown).await;
+        assert_eq!(state(outbox, &name).await.0, NotificationState::Open);
+        let cancelled = outbox.cancel(&name).await.expect("the store").expect("it is there");
+        assert_eq!(cancelled.state, NotificationState::Unknown);
+        assert_eq!(outbox.looked(id, &look, AttemptId::new(90 + n)).await, Ok(false));
+        let (now, attempts) = state(outbox, &name).await;
+        let unknown = (NotificationState::Unknown, &[AttemptState::Unknown][..]);
+        assert_eq!((now, &attempts[..]), unknown, "{look:?}");
+        assert!(outbox.to_look_for(9, HOUR).await.expect("the store").is_empty(), "{look:?}");
+    }
+}
+
+/// The first attempt turns out to have been sent while the second one is looked for.
+pub(super) async fn one_that_is_known_to_be_sent_keeps_another_from_being_sent_again(store: Store) {
+    let outbox = &store.outbox;
+    let (first, second) = (AttemptId::new(1), AttemptId::new(11));
+    let unknown = || Outcome::Unknown { reason: "timeout".to_owned(), look_after: Duration::ZERO };
+    let absent = Looked::Absent { last: true, look_after: Duration::ZERO };
+    in_writing(outbox, &NewNotification { on_unknown: OnUnknown::Resend, ..new(1) }).await;
+    answer(outbox, first, unknown()).await;
+    assert_eq!(outbox.looked(first, &absent, second).await, Ok(true));
+    claimed(outbox, &claim_ask("a")).await;
+    let written = write(outbox, &write_ask(outbox, "a", &[second]).await).await;
+    assert!(matches!(written[..], [Written::Send(_)]), "{written:?}");
+    answer(outbox, second, unknown()).await;
+    answer(outbox, first, accepted("SM1")).await;
+    assert_eq!(outbox.looked(second, &absent, AttemptId::new(21)).await, Ok(false));
+    let (now, attempts) = state(outbox, "ntf_1").await;
+    assert_eq!(now, NotificationState::Open);
+    assert_eq!(attempts, [AttemptState::Accepted, AttemptState::Unknown]);
 }
 
 /// The purge leaves it there, because its answer must find it: that answer must not send it to the person again.
