@@ -23,7 +23,7 @@ pub enum SourceError {
     File(#[from] sqlite::OpenError),
     /// Its log is not where it should be. Without it, events that wait there would be left behind.
     #[error(
-        "its log is not at {0}: name its directory (spool.directory of the source) with --log; if it never had one \
+        "its log is not at {0}: move it there, or name its directory with --log; if it never had one \
          (before 0.2), create an empty directory there"
     )]
     NoLog(PathBuf),

@@ -101,7 +101,7 @@ fn retention(examined: &Examined, retention: retention::Config) -> Option<Findin
         Finding::failure(
             SUBJECT,
             text,
-            "GRANT DELETE ON events, statuses, and SELECT, INSERT, UPDATE ON retention, as their owner",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public to our role, as their owner",
         )
     })
 }

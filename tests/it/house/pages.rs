@@ -232,11 +232,21 @@ async fn the_columns_are_those_of_the_tables() {
     let (tables, consuming) = (read("docs/reference/tables.md"), read("docs/consuming.md"));
     let (_, tables) = tables.split_once("**`events`**").expect("the events");
     let (events, statuses) = tables.split_once("**`statuses`**").expect("the statuses");
-    let statuses = statuses.split("\nThe views").next().unwrap_or_default();
+    let (_, wakes) = tables.split_once("**`wakes`**").expect("the wakes");
+    let of = |table| {
+        let head = format!("| column of `{table}` |");
+        let at = tables.find(&head).expect("a table of its own");
+        // As if it were the first one of a section.
+        tables.get(at.saturating_sub(2)..).unwrap_or_default()
+    };
     for (table, text) in [
         ("events", events),
         ("statuses", statuses),
         ("changes", section(&consuming, "The change feed")),
+        ("wakes", wakes),
+        ("notifications", of("notifications")),
+        ("attempts", of("attempts")),
+        ("steps", of("steps")),
     ] {
         let sql = AssertSqlSafe(format!("PRAGMA table_xinfo({table})"));
         let columns = sqlx::query(sql).fetch_all(&mut connection).await.expect("a table");

@@ -94,4 +94,22 @@ async fn what_the_manual_allows_on_postgres_is_enough() {
     }
     testbed.contents_of(3).await;
     assert!(offhook.client.is_ready().await);
+    drop(offhook);
+
+    testbed
+        .execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO little")
+        .await;
+    testbed.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO little").await;
+    testbed.execute("UPDATE events SET stored_at = '2020-01-01' WHERE kind = 'call'").await;
+    testbed.settings = testbed.settings.clone().set("OFFHOOK_RETENTION__EVENTS_DAYS", "30");
+    let offhook = testbed.start();
+    until("what is old is gone", async || {
+        testbed.column("SELECT key FROM events WHERE kind = 'call'").await.is_empty().then_some(())
+    })
+    .await;
+    let failed = "offhook_retention_errors_total{table=\"events\"}";
+    assert_eq!(offhook.client.metric(failed).await, 0.0);
+    let number = serde_json::json!({ "number": "+14155550001" });
+    let (status, answer) = offhook.client.post_json("/api/purge", &number).await;
+    assert_eq!(status, 200, "{answer}");
 }
