@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::Outbound;
 use super::gate::Gates;
+use crate::backend::Outbox;
 use crate::backend::outbox::{
     Answered, AnswersStored, Claimed, Gated, Known, Outcome, WriteAsk, Written,
 };
@@ -77,14 +78,22 @@ pub(super) fn writes(
     mut lateness: Lateness,
 ) -> (Writes, impl Future<Output = ()> + use<>) {
     let (sender, mut waiting) = mpsc::channel(QUEUE);
-    let Outbound { outbox, config, metrics, .. } = outbound.clone();
+    let Outbound { outbox, config, metrics, news, .. } = outbound.clone();
     // The first are the slowest, on connections and with statements that are new.
     let takes =
         Arc::new(AtomicU64::new(u64::try_from(LEAD[1].as_micros() / 2).unwrap_or_default()));
     let writes = Writes { waiting: sender, takes: Arc::clone(&takes) };
     let commit = async move {
         let mut group: Vec<ToWrite> = Vec::new();
-        while waiting.recv_many(&mut group, AT_ONCE).await > 0 {
+        let mut in_doubt = InDoubt::default();
+        loop {
+            let received = in_doubt.meanwhile(waiting.recv_many(&mut group, AT_ONCE)).await;
+            in_doubt.take_back(&outbox, &news).await;
+            match received {
+                None => continue,
+                Some(0) => return,
+                Some(_) => {}
+            }
             let mut parts = vec![std::mem::take(&mut group)];
             while let Some(mut part) = parts.pop() {
                 let claims = part.iter().map(|one| one.claim).collect();
@@ -129,12 +138,52 @@ pub(super) fn writes(
                     Err(error) => {
                         metrics.store_errors.inc();
                         debug!(error = %error, "attempts could not be committed to writing");
+                        in_doubt.add(part.iter().map(|one| one.claim));
                     }
                 }
             }
         }
     };
     (writes, commit)
+}
+
+/// Attempts whose commit to `writing` has failed. If only the answer to it was lost they are in `writing`, and would be
+/// unknown once their lease ends, although nothing was sent.
+#[derive(Default)]
+struct InDoubt(Vec<Claimed>);
+
+impl InDoubt {
+    /// How often the store is told.
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// The longest in doubt are dropped if there are too many: their lease ends.
+    fn add(&mut self, claims: impl Iterator<Item = Claimed>) {
+        self.0.extend(claims);
+        let too_many = self.0.len().saturating_sub(QUEUE);
+        self.0.drain(..too_many);
+    }
+
+    /// What comes of some work; `None` if it is time to tell the store.
+    async fn meanwhile<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match self.0.is_empty() {
+            true => Some(work.await),
+            false => timeout(Self::EVERY, work).await.ok(),
+        }
+    }
+
+    /// Makes them due again, if the store answers.
+    async fn take_back(&mut self, outbox: &Outbox, news: &watch::Sender<()>) {
+        if self.0.is_empty() {
+            return;
+        }
+        match outbox.take_back(&self.0).await {
+            Ok(()) => {
+                self.0.clear();
+                news.send_replace(());
+            }
+            Err(error) => debug!(error = %error, "attempts in doubt cannot be made due again"),
+        }
+    }
 }
 
 fn ask_again(gates: &Gates, known: &Known, now: Timestamp) -> Gated {

@@ -321,6 +321,11 @@ async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError
     let silence = outbound.config.now().silence();
     for one in search.sought.iter().filter(|one| search.due.contains(&one.id)) {
         // By the store's clock alone: another one that is ahead would have it sent again too soon.
+        let silence = match one.on_unknown {
+            // Else a one-time password would expire before it is sent again.
+            OnUnknown::Resend => silence.min(one.deadline.since(one.written_at) / 2),
+            OnUnknown::Report => silence,
+        };
         let look_after = silence.saturating_sub(search.now.since(one.written_at));
         let last = look_after.is_zero();
         let looked = Looked::Absent { last, look_after };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Store, on_store};
 use crate::backend::outbox::{
-    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claims, Concluded,
+    Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claimed, Claims, Concluded,
     ConsentEntry, FollowUp, FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked,
     NewConsent, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
     OverStep, Overdue, Search, SendingState, Settled, StepRow, Suppression, Trail, Unknown,
@@ -123,6 +123,11 @@ impl Outbox {
     ) -> Result<(), BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| write::set_aside(on, id, holder, lasts).await))
+    }
+
+    /// Makes attempts due again of which it is not known whether their commit to `writing` happened, and which were not sent.
+    pub async fn take_back(&self, claims: &[Claimed]) -> Result<(), BackendError> {
+        on_store!(self, outbox => outbox.transact(async |on| answer::take_back(on, claims).await))
     }
 
     /// Gives a page of what is due the paces that its senders, each with its pace, have now; returns how many attempts

@@ -81,6 +81,7 @@ use self::lanes::{
     what_waits_has_the_pace_of_its_sender,
 };
 use self::late::{
+    a_commit_in_doubt_after_which_nothing_was_sent_is_taken_back,
     answers_and_commits_do_not_wait_for_each_other, callbacks_before_the_answer_settle_after_it,
     what_was_not_sent_is_due_again_even_late,
 };
@@ -189,6 +190,7 @@ both_stores![
     what_waits_has_the_pace_of_its_sender,
     adoption_leaves_what_a_person_holds,
     callbacks_before_the_answer_settle_after_it,
+    a_commit_in_doubt_after_which_nothing_was_sent_is_taken_back,
     what_was_not_sent_is_due_again_even_late,
     answers_and_commits_do_not_wait_for_each_other,
     there_are_never_more_open_calls_than_lines,

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::state::wait_for_writes;
-use super::{CANCELLED, calls, conclude, lock_standing, locking_notifications, texts};
-use crate::backend::outbox::{Answered, AnswersStored, Back, Outcome, Stop};
+use super::{
+    CANCELLED, attempt_id, calls, conclude, lock_notifications, lock_standing,
+    locking_notifications, texts,
+};
+use crate::backend::outbox::{Answered, AnswersStored, Back, Claimed, Outcome, Stop};
 use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::AttemptState;
@@ -62,6 +65,32 @@ pub(in crate::backend) async fn answer<S: Session>(
     }
     stored.concluded = conclude(session, &notifications).await?;
     Ok(stored)
+}
+
+/// Takes back commits to `writing` of which it is not known whether they happened, and after which nothing was sent. A slot
+/// is of one claim, so that no other commit of an attempt is taken for this one.
+pub(in crate::backend) async fn take_back<S: Session>(
+    session: &mut S,
+    claims: &[Claimed],
+) -> Result<(), sqlx::Error> {
+    let ids: Vec<String> = claims.iter().map(|claim| claim.id.to_string()).collect();
+    let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
+    let sql = format!(
+        "SELECT id, {} FROM attempts WHERE {} AND (state = 'writing' \
+         OR state = 'unknown' AND reason = 'lease' AND look_at IS NOT NULL) ORDER BY id{}",
+        S::time("send_at"),
+        S::among("id", 1),
+        S::FOR_UPDATE
+    );
+    for row in session.rows(&sql, params![ids]).await? {
+        let (id, send_at) = (attempt_id(&row, "id")?, row.time("send_at")?);
+        if claims.iter().any(|claim| claim.id == id && Some(claim.send_at) == send_at) {
+            let id = row.text("id")?;
+            back(session, &id, Duration::ZERO, Back::Unsent).await?;
+            calls::release(session, &[&id]).await?;
+        }
+    }
+    conclude(session, &notifications).await.map(|_| ())
 }
 
 fn locking_attempts<S: Session>(attempts: &[String]) -> Statement {

@@ -53,6 +53,37 @@ pub(super) async fn callbacks_before_the_answer_settle_after_it(store: Store) {
     assert_eq!(state(outbox, "ntf_2").await.1, [AttemptState::Due]);
 }
 
+/// The answer to the commit was lost, and with it what it said.
+pub(super) async fn a_commit_in_doubt_after_which_nothing_was_sent_is_taken_back(store: Store) {
+    let outbox = &store.outbox;
+    for n in 1..=5 {
+        outbox.ask(&new(n)).await.expect("kept");
+    }
+    let claims = claimed(outbox, &claim_ask("a")).await.claimed;
+    assert_eq!(claims.len(), 5);
+    // The commit of the last one did not happen.
+    let ids: Vec<AttemptId> = claims.iter().map(|claim| claim.id).collect();
+    write(outbox, &write_ask(outbox, "a", &ids[..4]).await).await;
+    outbox.cancel("ntf_2").await.expect("the store").expect("it is there");
+    let lost = Outcome::Unknown { reason: "lease".to_owned(), look_after: HOUR };
+    answer(outbox, ids[2], lost).await;
+    // The slot of another claim.
+    let mut asked = claims.clone();
+    asked[3].send_at = asked[3].send_at.after(HOUR);
+    outbox.take_back(&asked).await.expect("the store");
+    outbox.take_back(&asked).await.expect("the store");
+    let expected = [
+        (NotificationState::Open, AttemptState::Due),
+        (NotificationState::Cancelled, AttemptState::Cancelled),
+        (NotificationState::Open, AttemptState::Due),
+        (NotificationState::Open, AttemptState::Writing),
+        (NotificationState::Open, AttemptState::Claimed),
+    ];
+    for (n, (notification, attempt)) in (1..).zip(expected) {
+        assert_eq!(state(outbox, &format!("ntf_{n}")).await, (notification, vec![attempt]), "{n}");
+    }
+}
+
 /// A process that stood still longer than its lease, and then says that it sent nothing.
 pub(super) async fn what_was_not_sent_is_due_again_even_late(store: Store) {
     let outbox = &store.outbox;
