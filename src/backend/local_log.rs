@@ -117,6 +117,8 @@ struct Inner {
     prepared: Mutex<Option<Active>>,
     preparing: AtomicBool,
     next_number: AtomicU64,
+    /// Files with a lower number are deleted once they are done with: a purge was to leave nothing in them.
+    not_reused: AtomicU64,
     damaged: AtomicU64,
     /// Why nothing is written any more.
     failure: OnceLock<Cause>,
@@ -240,8 +242,8 @@ impl LocalLog {
         let _ = spawn_blocking(move || inner.release(watermark)).await;
     }
 
-    /// Deletes finished events that could still be read on the disk, for a purge: the files in which
-    /// everything is settled and released.
+    /// Deletes finished events that could still be read on the disk, for a purge. Those in a file of which something is not
+    /// settled and released yet go with it once that is.
     ///
     /// # Errors
     /// The disk does not work.
@@ -251,8 +253,10 @@ impl LocalLog {
         let inner = Arc::clone(&self.0);
         let forgotten = spawn_blocking(move || {
             let released = inner.state().finish_active();
+            inner.forget_prepared()?;
+            inner.not_reused.store(inner.next_number.load(Ordering::Relaxed), Ordering::Relaxed);
+            inner.end_file(&mut writing)?;
             if let Some(released) = released {
-                writing.0 = None;
                 inner.release(released);
             }
             inner.files.forget_spare()
@@ -286,7 +290,10 @@ impl Inner {
         }
         crash_points::point(Point::Released);
         for number in done {
-            if let Err(error) = self.files.recycle(number) {
+            let is_reused = number >= self.not_reused.load(Ordering::Relaxed);
+            let gone =
+                if is_reused { self.files.recycle(number) } else { self.files.delete(number) };
+            if let Err(error) = gone {
                 warn!(file = number, error = %error, "a file of the local log cannot be deleted");
             }
             crash_points::point(Point::LetGo);

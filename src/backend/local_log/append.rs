@@ -75,10 +75,7 @@ impl LocalLog {
         }
         let inner = Arc::clone(&self.0);
         spawn_blocking(move || {
-            // If it fails, the writer tries again, and says why.
-            if let Ok(file) = inner.make_file() {
-                *lock(&inner.prepared) = Some(file);
-            }
+            inner.prepare();
             inner.preparing.store(false, Ordering::Release);
         });
     }
@@ -159,13 +156,26 @@ impl Inner {
         self.failure.get_or_init(|| text).clone()
     }
 
+    /// Makes the next file, unless there is one.
+    fn prepare(&self) {
+        let mut prepared = lock(&self.prepared);
+        if prepared.is_none() {
+            // If it fails, the writer tries again, and says why.
+            *prepared = self.make_file().ok();
+        }
+    }
+
+    /// Waits for one that is being prepared: it has the next number. The reader never goes back to a file with a lower number
+    /// than the one before, and what lies in such a one would be taken to be settled.
     fn next_file(&self) -> Result<Active, CommitError> {
-        let prepared = lock(&self.prepared).take();
-        let file = prepared.map_or_else(|| self.make_file(), Ok)?;
+        let mut prepared = lock(&self.prepared);
+        let file = prepared.take().map_or_else(|| self.make_file(), Ok)?;
+        drop(prepared);
         crash_points::point(Point::Begun);
         Ok(file)
     }
 
+    /// Called while `prepared` is locked.
     pub(super) fn make_file(&self) -> Result<Active, CommitError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -179,14 +189,54 @@ impl Inner {
         Ok(Active { number, file, at: 0, length })
     }
 
-    /// Whether the file that is written is half full, and no other is ready.
+    /// Whether the file that is written is half full, and no other is ready, nor being made. Does not wait.
     fn wants_file(&self) -> bool {
         let state = self.state();
         let part = state.active.and_then(|number| state.parts.get(&number));
-        part.is_some_and(|part| part.end > files::LENGTH / 2) && lock(&self.prepared).is_none()
+        let is_half_full = part.is_some_and(|part| part.end > files::LENGTH / 2);
+        is_half_full && self.prepared.try_lock().is_ok_and(|prepared| prepared.is_none())
+    }
+
+    /// Ends the file that is written: the next event begins another one. What lies behind its last record is of an earlier
+    /// life of it.
+    pub(super) fn end_file(&self, writing: &mut Writing) -> io::Result<()> {
+        let Some(active) = writing.0.take() else { return Ok(()) };
+        self.state().active = None;
+        active.file.set_len(active.at)
+    }
+
+    /// Deletes the file that was prepared, which may be one that was used before.
+    pub(super) fn forget_prepared(&self) -> io::Result<()> {
+        let prepared = lock(&self.prepared).take();
+        prepared.map_or(Ok(()), |file| std::fs::remove_file(self.files.path(file.number)))
     }
 }
 
 fn late() -> CommitError {
     CommitError::Transient("the disk took too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::{Bounds, LocalLog};
+
+    /// The next file may be needed before the one that is being prepared is ready.
+    #[tokio::test]
+    async fn files_are_written_in_the_order_of_their_numbers() {
+        let directory = tempfile::tempdir().expect("a directory");
+        // With no room to spare each file is as short as may be.
+        let bounds = Bounds { max_bytes: 1 << 20, min_free_bytes: u64::MAX };
+        let log = LocalLog::open(directory.path(), bounds).await.expect("nothing else has it");
+        let inner = &log.0;
+        let numbers: Vec<u64> = thread::scope(|scope| {
+            let prepares = scope.spawn(|| (0..300).for_each(|_| inner.prepare()));
+            let next = || inner.next_file().expect("the disk works").number;
+            let written = (0..100).map(|_| next()).collect();
+            prepares.join().expect("it does not panic");
+            written
+        });
+        assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
+    }
 }

@@ -111,6 +111,11 @@ impl Files {
         std::fs::remove_file(path)
     }
 
+    /// Gives a file up of which nothing must be readable any more.
+    pub(super) fn delete(&self, number: u64) -> io::Result<()> {
+        std::fs::remove_file(self.path(number))
+    }
+
     /// Deletes the file that would be used again, whose events could still be read in it.
     pub(super) fn forget_spare(&self) -> io::Result<()> {
         match std::fs::remove_file(self.spare()) {

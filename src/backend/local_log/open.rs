@@ -69,6 +69,7 @@ impl Inner {
             prepared: Mutex::default(),
             preparing: AtomicBool::new(false),
             next_number: AtomicU64::new(last + 1),
+            not_reused: AtomicU64::new(0),
             damaged: AtomicU64::new(damaged.len() as u64),
             failure: OnceLock::new(),
             appended: Notify::new(),
@@ -88,8 +89,9 @@ fn take_over(
     released: RecordPlace,
     state: &mut LogState,
 ) -> io::Result<()> {
+    // What was purged may lie in it, so that it is not used again.
     if number < released.number {
-        return files.recycle(number);
+        return files.delete(number);
     }
     let path = files.path(number);
     let bytes = files::read_what_can_be(&path)?;
@@ -106,7 +108,7 @@ fn take_over(
         return Ok(());
     }
     if waits.events == 0 {
-        return files.recycle(number);
+        return files.delete(number);
     }
     // What was made for more events, and will not be written again, gives its room back. What was
     // torn stays, for an operator to look at.

@@ -451,6 +451,73 @@ async fn nothing_that_was_settled_can_be_read_in_the_files_after_it_was_forgotte
     assert_eq!(waiting(&spool).await, batch(0..1).events());
 }
 
+/// How many files of a directory have this text.
+fn files_with(directory: &Path, text: &[u8]) -> usize {
+    let entries = std::fs::read_dir(directory).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let holds = |bytes: Vec<u8>| bytes.windows(text.len()).any(|bytes| bytes == text);
+    paths.filter(|path| holds(std::fs::read(path).unwrap_or_default())).count()
+}
+
+#[tokio::test]
+async fn what_was_forgotten_beside_what_waits_goes_with_it() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (spool, log) = (open(directory.path()).await, Log::default());
+    log.go(true);
+    let mut events = vec![event(1, b"From=%2B15550100"), event(2, b"")];
+    spool.commit(&Batch::take_from(&mut events).expect("two")).await.expect("there is room");
+    let mut reader = spool.reader(Release::AtOnce);
+    for number in [1, 2] {
+        let pending = Pending::new(reader.read(1).await.expect("the disk works")).expect("one");
+        let commit = pending.commit(&log).await.expect("the log is up");
+        reader.ack(&commit.settled).await.expect("in memory");
+        spool.release(spool.settled()).await;
+        if number == 1 {
+            spool.forget().await.expect("the disk works");
+            assert_eq!(files_with(directory.path(), b"15550100"), 1, "the other one waits in it");
+        }
+    }
+    assert_eq!(files_with(directory.path(), b"15550100"), 0);
+    spool.commit(&batch(0..1)).await.expect("a new file takes it");
+    assert_eq!(waiting(&spool).await, batch(0..1).events());
+}
+
+/// A file is used again, first as the one that is prepared: its old events lie in it until they are overwritten.
+#[tokio::test]
+async fn nothing_that_was_forgotten_lies_in_the_file_that_is_prepared() {
+    const LONG: usize = 512 * 1024;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let bounds = Bounds { max_bytes: 1 << 30, min_free_bytes: 0 };
+    let spool = LocalLog::open(directory.path(), bounds).await.expect("nothing else has it");
+    let log = Log::default();
+    log.go(true);
+    let mut reader = spool.reader(Release::AtOnce);
+    let file = |number: u64| directory.path().join(format!("{number:020}.log"));
+    let mut number = 0;
+    let mut fill = async |body: &[u8], until: &dyn Fn() -> bool| {
+        while !until() {
+            number += 1;
+            let mut events = vec![event(number, &[body, &vec![b'x'; LONG]].concat())];
+            spool
+                .commit(&Batch::take_from(&mut events).expect("one"))
+                .await
+                .expect("there is room");
+            let pending = Pending::new(reader.read(9).await.expect("the disk works")).expect("one");
+            let commit = pending.commit(&log).await.expect("the log is up");
+            reader.ack(&commit.settled).await.expect("in memory");
+            spool.release(spool.settled()).await;
+        }
+    };
+    // The first file, until the second is written; then that one, until the first is there as the third.
+    fill(b"From=%2B15550100", &|| directory.path().join("spare").exists()).await;
+    fill(b"", &|| file(3).exists()).await;
+    assert!(files_with(directory.path(), b"15550100") > 0, "it lies in a file that is used again");
+    spool.forget().await.expect("the disk works");
+    assert_eq!(files_with(directory.path(), b"15550100"), 0);
+    spool.commit(&batch(0..1)).await.expect("a new file takes it");
+    assert_eq!(waiting(&spool).await, batch(0..1).events());
+}
+
 #[tokio::test]
 async fn its_files_are_for_its_own_user_alone() {
     use std::os::unix::fs::PermissionsExt as _;
