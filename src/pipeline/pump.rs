@@ -139,19 +139,24 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
         deliveries: Vec<Delivery<S::Id>>,
         stop: &CancellationToken,
     ) -> Result<(), SourceError> {
-        let deliveries = self.dead_letter_hopeless(deliveries).await?;
-        let Some(pending) = Pending::new(deliveries) else { return Ok(()) };
-        let Some(pending) = self.filter(pending).await? else { return Ok(()) };
-        crash_points::point(Point::Filtered);
-        self.commit(pending, stop).await
+        let (rest, put_aside) = self.dead_letter_hopeless(deliveries).await;
+        if let Some(pending) = Pending::new(rest)
+            && let Some(pending) = self.filter(pending).await?
+        {
+            crash_points::point(Point::Filtered);
+            self.commit(pending, stop).await?;
+        }
+        put_aside
     }
 
-    /// Dead-letters what is not an event, and what was handed out too often.
+    /// Dead-letters what is not an event, and what was handed out too often; the rest, and what went wrong. What cannot be
+    /// put aside does not keep the rest from the store.
     async fn dead_letter_hopeless(
         &mut self,
         deliveries: Vec<Delivery<S::Id>>,
-    ) -> Result<Vec<Delivery<S::Id>>, SourceError> {
+    ) -> (Vec<Delivery<S::Id>>, Result<(), SourceError>) {
         let mut rest = Vec::with_capacity(deliveries.len());
+        let mut put_aside = Ok(());
         for delivery in deliveries {
             let reason = match &delivery.event {
                 Err(malformed) => malformed.to_string(),
@@ -163,12 +168,16 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                     continue;
                 }
             };
-            self.source.dead_letter(&delivery.id, delivery.count, &reason).await?;
+            if let Err(error) = self.source.dead_letter(&delivery.id, delivery.count, &reason).await
+            {
+                put_aside = Err(error);
+                continue;
+            }
             crash_points::point(Point::PutAside);
             let key = delivery.event.as_ref().ok().map(|event| &event.key);
             self.observer.dead_lettered(key, &reason);
         }
-        Ok(rest)
+        (rest, put_aside)
     }
 
     /// Acks what is marked as stored. If the marks cannot be read, nothing is filtered: the store decides.
@@ -217,13 +226,14 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
             if let Ok(commit) = committed {
                 crash_points::point(Point::Committed);
                 self.batch = next_batch(self.batch, self.options.batch, commit.was_late);
+                self.ack(&commit.settled).await?;
                 for refused in commit.refused {
                     for (id, count) in &refused.deliveries {
                         self.source.dead_letter(id, *count, &refused.why).await?;
                     }
                     self.observer.dead_lettered(Some(&refused.key), &refused.why);
                 }
-                return self.ack(&commit.settled).await;
+                return Ok(());
             }
             if stop.is_cancelled() {
                 sleep(Duration::from_millis(100)).await;

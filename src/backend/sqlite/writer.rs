@@ -150,14 +150,13 @@ async fn sync_wal(database: &Arc<Database>) -> Result<(), CommitError> {
     }
     let file = Arc::clone(database);
     // SQLite takes no lock on the WAL, which closing it here would release.
-    let sync = spawn_blocking(move || match file.open_wal() {
-        Ok(wal) => Ok(file.sync(&wal)),
-        Err(error) => Err(error.to_string()),
+    let sync = spawn_blocking(move || {
+        let wal = file.open_wal().map_err(|error| error.to_string())?;
+        // Remembered here, since it may be known too late for the one that waits: the next sync would prove nothing.
+        file.sync(&wal).map_err(|error| file.fail(error.to_string()))
     });
     let ended = in_time(sync).await?;
-    let opened = ended.unwrap_or_else(|error| Err(error.to_string()));
-    let synced = opened.map_err(CommitError::Transient)?;
-    synced.map_err(|error| CommitError::Transient(database.fail(error.to_string())))
+    ended.unwrap_or_else(|error| Err(error.to_string())).map_err(CommitError::Transient)
 }
 
 /// Waits for what SQLite does, as long as a disk that works may take for it.
