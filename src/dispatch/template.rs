@@ -9,7 +9,9 @@ use std::io;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, filters};
+use minijinja::{
+    AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, escape_formatter, filters,
+};
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
@@ -68,10 +70,10 @@ pub fn examine(template: &str) -> Result<(), Unrenderable> {
 pub struct Values(Value);
 
 impl Values {
-    /// The values of a JSON object, by their names.
+    /// The values of a JSON object, by their names. What is null is missing.
     #[must_use]
     pub fn of(values: &Map<String, Json>) -> Self {
-        Self(Value::from(Serde(values)))
+        Self(Value::from(Serde(&named(values))))
     }
 
     /// Renders a template to at most `most` bytes.
@@ -100,6 +102,16 @@ impl Values {
     }
 }
 
+/// Those of them that are not null, within each other as well.
+fn named(values: &Map<String, Json>) -> Map<String, Json> {
+    let value = |value: &Json| match value {
+        Json::Object(values) => Json::Object(named(values)),
+        other => other.clone(),
+    };
+    let all = values.iter().filter(|(_, it)| !it.is_null());
+    all.map(|(name, it)| (name.clone(), value(it))).collect()
+}
+
 /// The language, without what could grow in memory.
 fn environment(escape: Escape) -> Environment<'static> {
     let mut environment = Environment::empty();
@@ -111,6 +123,11 @@ fn environment(escape: Escape) -> Environment<'static> {
     let mut syntax = SyntaxConfig::builder();
     let syntax = syntax.keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("its delimiters are the usual ones"));
+    // In a list, where it has no name. Else it is written as "none".
+    environment.set_formatter(|out, state, value| match value.is_none() {
+        true => Err(minijinja::Error::from(ErrorKind::UndefinedError)),
+        false => escape_formatter(out, state, value),
+    });
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     environment.add_filter("capitalize", filters::capitalize);
@@ -125,7 +142,7 @@ fn environment(escape: Escape) -> Environment<'static> {
     environment.add_filter("trim", filters::trim);
     environment.add_filter("upper", filters::upper);
     environment.add_test("defined", minijinja::tests::is_defined);
-    environment.add_test("none", minijinja::tests::is_none);
+    environment.add_test("none", |value: &Value| value.is_none() || value.is_undefined());
     environment
 }
 
@@ -239,7 +256,7 @@ mod tests {
 
     fn values() -> Values {
         let values = json!({
-            "name": "Ana <b>", "order": { "id": 7, "lines": ["a", "b"] }, "empty": "", "nothing": null,
+            "name": "Ana <b>", "order": { "id": 7, "lines": ["a", "b"], "at": null, "gaps": [null] }, "empty": "", "nothing": null,
         });
         Values::of(values.as_object().expect("it is one"))
     }
@@ -258,6 +275,7 @@ mod tests {
         check("{% for it in order.lines %}{{ it|upper }};{% endfor %}", "A;B;");
         check("{% if nothing is none %}-{% else %}{{ nothing }}{% endif %}", "-");
         check("{{ other|default('none') }}{% if other is defined %}x{% endif %}", "none");
+        check("{{ nothing|default('customer') }}", "customer");
         check("{#- ~ a remark \" #}{{ '}} ~ +' }}{{- '' -}}", "}} ~ +");
         check("line\n", "line\n");
     }
@@ -278,6 +296,10 @@ mod tests {
         check("{{ customer.name|upper }}", "customer.name");
         check("{% for it in lines %}{{ it }}{% endfor %}", "lines");
         check("{% if late %}x{% endif %}", "late");
+        check("Hello {{ nothing }}", "nothing");
+        check("Hello {{ nothing|upper }}", "nothing|upper");
+        check("{{ order.at }}", "order.at");
+        check("{% for it in order.gaps %}{{ it }}{% endfor %}", "it");
     }
 
     #[test]

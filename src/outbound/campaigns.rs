@@ -76,7 +76,15 @@ async fn work(
         info!("a campaign is forgotten whose list was not read to its end");
     }
     let (config, mut failed) = (outbound.config.now(), None);
-    let campaigns = outbound.outbox.open_campaigns().await?;
+    let mut campaigns: Vec<OpenCampaign> = Vec::new();
+    loop {
+        let after = campaigns.last().map_or("", |last| &last.id);
+        let page = outbound.outbox.open_campaigns(after).await?;
+        if page.is_empty() {
+            break;
+        }
+        campaigns.extend(page);
+    }
     strand(&config, &campaigns, stranded);
     for campaign in campaigns {
         if stop.is_cancelled() {

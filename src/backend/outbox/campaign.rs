@@ -117,7 +117,8 @@ pub struct NewRecipient {
     pub key: Option<String>,
     /// The number, or the email address if only emails are sent.
     pub to: String,
-    /// The keyed hash of the address at which the first step reaches it.
+    /// The keyed hash of its number, as the first step reaches it that sends no email; of the email address, if only emails
+    /// are sent.
     pub to_hash: String,
     /// The email address, if it has a number as well.
     pub email: Option<String>,

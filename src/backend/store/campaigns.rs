@@ -146,9 +146,9 @@ impl Outbox {
         on_store!(self, outbox => outbox.transact_now(async |on| run::cancel(on, id).await))
     }
 
-    /// The campaigns that run, are cancelled and not over, or are stopped beyond their deadline.
-    pub async fn open_campaigns(&self) -> Result<Vec<OpenCampaign>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| keep::open(on).await))
+    /// A page of the campaigns on which something is to be done, behind this id; none at the end.
+    pub async fn open_campaigns(&self, after: &str) -> Result<Vec<OpenCampaign>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| keep::open(on, after).await))
     }
 
     /// Hands over recipients of a campaign that runs, each unless a gate holds or refuses it.

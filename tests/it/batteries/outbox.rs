@@ -49,6 +49,7 @@ use self::campaigns::{
     a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
     a_campaign_reaches_each_recipient_once_and_accounts_for_all,
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
+    each_campaign_has_its_turn_and_ends_with_its_last_outcome,
 };
 use self::cancelled::{
     a_cancellation_outlives_the_end_of_the_lease,
@@ -203,6 +204,7 @@ both_stores![
     an_email_that_no_event_proves_is_sent_again_only_if_asked,
     a_campaign_reaches_each_recipient_once_and_accounts_for_all,
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
+    each_campaign_has_its_turn_and_ends_with_its_last_outcome,
     a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
     an_email_follows_a_stop_to_the_number_alone_and_only_if_the_route_says_so,
     each_table_is_known_here,

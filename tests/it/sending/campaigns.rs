@@ -246,3 +246,39 @@ async fn a_campaign_goes_by_a_route_as_far_as_the_email() {
     assert_eq!(mail.html.as_deref(), Some("<p>&lt;Ana&gt;</p>"));
     assert_eq!(mail.categories, [id], "SendGrid's statistics tell campaigns apart");
 }
+
+/// Each step asks about the address that it reaches.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_that_begins_with_an_email_texts_no_one_who_has_said_stop() {
+    let bounces = Behaviour { mails_returned: Share::ALWAYS, ..Behaviour::default() };
+    let route = format!(
+        "{}[[route]]\nname = \"letter\"\n[[route.step]]\nsender = \"mail\"\nwait_s = 1\n[[route.step]]\nsender = \"shop\"\n",
+        emails::ROUTE
+    );
+    let sending = Sending::with(Mode::Embedded, bounces, &route).await;
+    let list = "to,email,name\n+14155550031,ana@example.com,Ana\n+14155550032,ben@example.com,Ben\n\
+                +14155550032,twin@example.com,Twin\n";
+    let created =
+        sending.creates(list, &[("route", "letter"), ("subject", "For {{ name }}")]).await;
+    assert_eq!((&created["recipients"], &created["doubles"]), (&json!(2), &json!(1)), "{created}");
+    sending.post("/api/suppressions", &json!({ "to": "+14155550031" })).await;
+    let id = created["id"].as_str().expect("an id");
+    let of = format!("/api/campaigns/{id}");
+    sending.post(&format!("{of}/start"), &json!({ "recipients": 2 })).await;
+    until("it is finished", async || (sending.get(&of).await["state"] == "finished").then_some(()))
+        .await;
+    let results = sending.results(id, "ndjson").await;
+    let outcomes: Vec<Value> = results
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("one object"))
+        .map(|result| json!([result["to"], result["outcome"], result["reason"]]))
+        .collect();
+    let expected = [
+        json!(["+14155550031", "refused", "suppression"]),
+        json!(["+14155550032", "confirmed", null]),
+    ];
+    assert_eq!(outcomes, expected);
+    let ledger = sending.simulator.ledger();
+    assert_eq!(ledger.mails.len(), 2, "the email goes: that address has said nothing");
+    assert_eq!(sending.simulator.created(), 1);
+}

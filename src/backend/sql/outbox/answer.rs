@@ -416,9 +416,10 @@ pub(super) async fn stops<S: Session>(
         }
         Some(Stop::OptedOut) => {
             wait_for_writes(session).await?;
+            // As of the request, since it may be stored after a START that came later.
             let sql = format!(
                 "INSERT INTO suppressions (to_hash, \"to\", stop, source, at) \
-                 SELECT a.to_hash, n.\"to\", {}, $2, {} FROM attempts AS a \
+                 SELECT a.to_hash, n.\"to\", {}, $2, coalesce(a.written_at, {}) FROM attempts AS a \
                  JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1",
                 S::TRUE,
                 S::NOW

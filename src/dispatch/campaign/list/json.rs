@@ -4,6 +4,15 @@ use serde_json::{Map, Value};
 
 use super::{BadRow, LONGEST_ROW, Read, RowError, row};
 
+/// Whether there is nothing to be read of a value.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        _ => false,
+    }
+}
+
 /// Reads a JSON object a line from bytes as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct JsonReader {
@@ -38,7 +47,11 @@ impl JsonReader {
             Err(_) => Some(bad(RowError::NotUtf8)),
             Ok(text) if text.trim().is_empty() => None,
             Ok(text) => match serde_json::from_str::<Map<String, Value>>(text) {
-                Ok(values) => Some(row(line, values)),
+                Ok(mut values) => {
+                    // As an empty cell of a CSV: missing.
+                    values.retain(|_, value| !is_empty(value));
+                    Some(row(line, values))
+                }
                 Err(_) => Some(bad(RowError::NotAnObject)),
             },
         };

@@ -130,3 +130,12 @@ proptest! {
         prop_assert_eq!(read_in(Form::Csv, list.as_bytes(), size), whole);
     }
 }
+
+#[test]
+fn what_is_null_or_empty_in_an_object_is_missing_as_in_an_empty_cell() {
+    let line = br#"{"to":"+15550100","name":null,"city":" ","order":{"id":7,"at":null},"tags":[]}"#;
+    let rows = read(Form::Ndjson, line);
+    let [Ok(row)] = &rows[..] else { panic!("{rows:?}") };
+    let expected = json!({ "to": "+15550100", "order": { "id": 7, "at": null }, "tags": [] });
+    assert_eq!(serde_json::Value::from(row.values.clone()), expected);
+}

@@ -109,7 +109,10 @@ impl PlannedStep<'_> {
 impl Plan<'_> {
     /// A recipient of a campaign, whose row says the rest.
     fn recipient(self, hashes: &Hashes, prices: &Prices) -> NewRecipient {
-        let first = self.steps.first().expect("a route has a step, and a sender is one").sender;
+        // The steps that send no email share its number, whichever comes first.
+        let mut senders = self.steps.iter().map(|step| step.sender);
+        let first = senders.clone().next().expect("a route has a step, and a sender is one");
+        let by_number = senders.find(|sender| sender.channel() != Channel::Email).unwrap_or(first);
         let to = self.reached.to().to_owned();
         let country = number(&to).and_then(|number| number.country());
         let costs =
@@ -118,7 +121,7 @@ impl Plan<'_> {
             number: 0,
             key: None,
             costs: costs.collect(),
-            to_hash: hashes.address(&self.reached.by(first)),
+            to_hash: hashes.address(&self.reached.by(by_number)),
             to,
             email: self.reached.second().map(str::to_owned),
             email_hash: self.reached.second().map(|email| hashes.address(email)),

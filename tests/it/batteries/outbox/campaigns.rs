@@ -162,7 +162,7 @@ pub(super) async fn a_campaign_reaches_each_recipient_once_and_accounts_for_all(
     assert_eq!(outbox.add_recipients(ID, &rows).await, Ok(Some(5)), "of a batch the first counts");
     assert_eq!(outbox.add_recipients(ID, &[again]).await, Ok(Some(0)), "and of all batches");
     assert_eq!(outbox.sequential(ID).await, Ok(4));
-    assert!(outbox.open_campaigns().await.expect("the store is there").is_empty());
+    assert!(outbox.open_campaigns("").await.expect("the store is there").is_empty());
     assert_eq!(outbox.planned(ID, 2, 1).await, Ok(true));
     assert_eq!(outbox.add_recipients(ID, &[recipient(9)]).await, Ok(None), "its list is read");
     let deadline = Clock::System.now().after(HOUR);
@@ -268,10 +268,10 @@ pub(super) async fn after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_wri
     // Nor is one kept that a person has paused and left, once nothing of it can be sent any more.
     started(outbox, 2, None).await;
     outbox.pause_campaign(ID).await.expect("the store is there");
-    assert!(outbox.open_campaigns().await.expect("the store is there").is_empty());
+    assert!(outbox.open_campaigns("").await.expect("the store is there").is_empty());
     assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Open));
     execute(&store, "UPDATE campaigns SET deadline = '2020-01-01T00:00:00.000000Z'").await;
-    assert_eq!(outbox.open_campaigns().await.expect("the store is there").len(), 1);
+    assert_eq!(outbox.open_campaigns("").await.expect("the store is there").len(), 1);
     assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
     let expired = (RecipientOutcome::Expired, Some("deadline".to_owned()));
     assert_eq!(results(outbox).await, [expired.clone(), expired]);
@@ -304,6 +304,48 @@ pub(super) async fn after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_wri
     assert_eq!((outbox.campaign(ID).await, results(outbox).await), (Ok(None), vec![]));
 }
 
+/// However many there are, and whatever their ids: each has its turn. One that has nothing left to send is over, although a
+/// person has paused it, or its last outcomes would have stopped it.
+pub(super) async fn each_campaign_has_its_turn_and_ends_with_its_last_outcome(store: Store) {
+    let outbox = &store.outbox;
+    for number in 0..150 {
+        let id = format!("cmp_{number:03}");
+        outbox.create_campaign(&NewCampaign { id, ..campaign(None) }).await.expect("the store");
+    }
+    let running =
+        "UPDATE campaigns SET state = 'running', deadline = '2090-01-01T00:00:00.000000Z'";
+    execute(&store, running).await;
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = outbox.open_campaigns(&after).await.expect("the store is there");
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        seen.extend(page.into_iter().map(|it| it.id));
+    }
+    assert_eq!(seen, (0..150).map(|number| format!("cmp_{number:03}")).collect::<Vec<_>>());
+    execute(&store, "DELETE FROM campaigns").await;
+
+    started(outbox, 60, None).await;
+    hand_over(outbox, 1000, &pass).await;
+    outbox.pause_campaign(ID).await.expect("the store is there");
+    assert!(outbox.open_campaigns("").await.expect("the store is there").is_empty());
+    outbox.resume_campaign(ID).await.expect("the store is there");
+    let mut sent = 0;
+    while sent < 60 {
+        let ids = take(outbox).await;
+        write(outbox, &write_ask(outbox, "a", &ids).await).await;
+        for id in ids {
+            sent += 1;
+            let failed = Outcome::Failed { reason: "30003".to_owned(), stop: None };
+            answer(outbox, id, failed).await;
+        }
+    }
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished), "nothing is left to be stopped");
+    execute(&store, "UPDATE campaigns SET state = 'paused', finished_at = NULL").await;
+    assert_eq!(outbox.open_campaigns("").await.expect("the store is there").len(), 1);
+    assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
+}
+
 pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly(store: Store) {
     let outbox = &store.outbox;
     // What 110 of them cost.
@@ -327,7 +369,7 @@ pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_b
     let found = outbox.campaign(ID).await.expect("the store is there").expect("it is kept");
     assert_eq!((found.state, found.evidence), (CampaignState::Stopped, Some(outcomes)));
     assert_eq!(hand_over(outbox, 1000, &pass).await, HandedOver::default());
-    assert!(outbox.open_campaigns().await.expect("the store is there").is_empty());
+    assert!(outbox.open_campaigns("").await.expect("the store is there").is_empty());
 
     outbox.resume_campaign(ID).await.expect("the store is there");
     assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Open), "what was before does not count");

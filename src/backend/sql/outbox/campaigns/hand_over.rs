@@ -11,7 +11,7 @@ use crate::backend::outbox::{
 };
 use crate::backend::sql::outbox::limits::{self, reading_days, reading_recent};
 use crate::backend::sql::outbox::state::{as_held, reading_held};
-use crate::backend::sql::outbox::{ask, consents, purpose, suppressions, texts};
+use crate::backend::sql::outbox::{ask, consents, purpose, suppressions};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::clock::Timestamp;
 use crate::dispatch::campaign::brake::{self, AT_LEAST, TRIAL, TRIAL_LASTS};
@@ -42,7 +42,9 @@ pub(in crate::backend) async fn hand_over<S: Session>(
         return Ok(HandedOver::default());
     }
     let rows = waiting(session, id, room, now).await?;
-    let hashes = texts(&rows, "to_hash")?;
+    let recipients: Vec<Recipient> =
+        rows.iter().map(|row| Recipient::read(&campaign, row)).collect::<Result<_, _>>()?;
+    let hashes: Vec<String> = recipients.iter().map(|it| it.first_hash().to_owned()).collect();
     let reads =
         [suppressions::reading::<S>(hashes.clone()), reading_recent::<S>(hashes), reading_days()];
     let [suppressed, recent, days] = session.rows_of_each(reads).await?;
@@ -54,9 +56,8 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     let (mut recent, today) = (limits::recent(&recent)?, limits::today(&days, now)?);
     let mut came = HandedOver { again: rows.len() as u64 == room, ..HandedOver::default() };
     let mut handed = Vec::new();
-    for row in &rows {
-        let recipient = Recipient::read(&campaign, row)?;
-        let recent = recent.remove(&recipient.to_hash).unwrap_or_default();
+    for (row, recipient) in rows.iter().zip(&recipients) {
+        let recent = recent.remove(recipient.first_hash()).unwrap_or_default();
         let consented = consents::has_agreed(&consenting, row)?;
         let known = |to: &str| Known {
             sender: campaign.first().sender.clone(),
@@ -64,7 +65,7 @@ pub(in crate::backend) async fn hand_over<S: Session>(
             purpose: campaign.purpose,
             time_zone: recipient.time_zone.clone(),
             deadline: campaign.deadline,
-            suppressed: suppressed.contains_key(&recipient.to_hash),
+            suppressed: suppressed.contains_key(recipient.first_hash()) || recipient.is_of_before(),
             consented,
             recent: recent.all.clone(),
             calls: None,
@@ -183,7 +184,8 @@ async fn ends_trial<S: Session>(
     campaign: &Campaign,
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
-    if campaign.trial_until.is_some_and(|until| now < until) {
+    if campaign.trial_until.is_some_and(|until| now < until) || is_sending(session, id, now).await?
+    {
         let sql = format!(
             "SELECT count(*) AS settled FROM (SELECT 1 FROM notifications WHERE campaign = $1 AND settled_at IS NOT NULL \
              LIMIT {AT_LEAST}) AS outcomes"
@@ -200,6 +202,22 @@ async fn ends_trial<S: Session>(
     let sql = format!("UPDATE campaigns SET trial_over = {} WHERE id = $1", S::TRUE);
     session.execute(&sql, params![id]).await?;
     Ok(true)
+}
+
+/// Whether some of the trial is still to be sent, because its sender was paused or is slow, or was sent only just now.
+async fn is_sending<S: Session>(
+    session: &mut S,
+    id: &str,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let time = S::TIME;
+    let sql = format!(
+        "SELECT a.id FROM notifications AS n JOIN attempts AS a ON a.notification = n.id WHERE n.campaign = $1 \
+         AND a.step = 1 AND (a.written_at > $2{time} OR a.state IN ('due', 'claimed') \
+         AND (a.held IS NULL OR a.due_at <= $3{time})) LIMIT 1"
+    );
+    let params = params![id, now.before(TRIAL_LASTS), now];
+    Ok(session.row(&sql, params).await?.is_some())
 }
 
 /// Locked, so that a purge of one of them comes before or after, and not between.
@@ -266,6 +284,17 @@ impl Recipient {
         self.email.as_deref().filter(|_| self.is_mailed_first()).unwrap_or(&self.to)
     }
 
+    /// Its hash.
+    fn first_hash(&self) -> &str {
+        self.email_hash.as_deref().filter(|_| self.is_mailed_first()).unwrap_or(&self.to_hash)
+    }
+
+    /// Whether only the hash of its email address was kept, as it was before where an email comes first. Who must not be
+    /// called or texted cannot be told of it.
+    fn is_of_before(&self) -> bool {
+        self.email_hash.as_ref() == Some(&self.to_hash)
+    }
+
     /// The one that only later steps reach.
     fn other_address(&self) -> Option<&str> {
         let email = self.email.as_deref()?;
@@ -295,7 +324,7 @@ impl Recipient {
                 Some(_) => self.to.clone(),
                 None => format!("{}{}", first.prefix, self.to),
             },
-            to_hash: self.to_hash.clone(),
+            to_hash: self.first_hash().to_owned(),
             body: self.body.clone(),
             mail: mails.then_some(mail),
             segments: self.costs[0].units,

@@ -11,23 +11,28 @@ use crate::dispatch::gates::Gate;
 use crate::dispatch::suppression::Source;
 use crate::labels::Label as _;
 
-/// Most campaigns that are worked on at a time; the oldest come first.
+/// Most campaigns of a page.
 const AT_ONCE: u32 = 100;
 /// Most notifications of one transaction that are cancelled with their campaign.
 const CANCELLED_AT_ONCE: u32 = 50;
 /// Most recipients of one transaction that end without being handed over.
 const ENDED_AT_ONCE: u32 = 1000;
+/// Whether each recipient of a campaign has an outcome.
+const ALL_ENDED: &str = "NOT EXISTS (SELECT 1 FROM notifications AS n WHERE n.campaign = campaigns.id \
+                         AND n.settled_at IS NULL) AND NOT EXISTS (SELECT 1 FROM recipients AS r \
+                         WHERE r.campaign = campaigns.id AND r.state = 'waiting')";
 /// Behind every notification.
 const END: &str = "~";
 
-/// The campaigns that run, that are cancelled and not over, and that are stopped and will not be sent any more, because their
-/// deadline has passed.
+/// A page of the campaigns that run, that are cancelled and not over, and that are paused or stopped and have nothing more to
+/// send, because all of it has an outcome or the deadline has passed; behind the id that ends the page before.
 pub(in crate::backend) async fn open<S: Session>(
     session: &mut S,
+    after: &str,
 ) -> Result<Vec<OpenCampaign>, sqlx::Error> {
     let sql = format!(
-        "SELECT id, state, sender FROM campaigns WHERE finished_at IS NULL AND (state IN ('running', 'cancelled') \
-         OR state IN ('paused', 'stopped') AND deadline < {}) ORDER BY id LIMIT {AT_ONCE}",
+        "SELECT id, state, sender FROM campaigns WHERE finished_at IS NULL AND id > $1 AND (state IN ('running', 'cancelled') \
+         OR state IN ('paused', 'stopped') AND (deadline < {} OR {ALL_ENDED})) ORDER BY id LIMIT {AT_ONCE}",
         S::NOW
     );
     let open = |row: &Cells| {
@@ -37,7 +42,7 @@ pub(in crate::backend) async fn open<S: Session>(
             sender: row.text("sender")?,
         })
     };
-    session.rows(&sql, params![]).await?.iter().map(open).collect()
+    session.rows(&sql, params![after]).await?.iter().map(open).collect()
 }
 
 /// Stops a campaign whose last outcomes say that it must, lets what waits expire after its deadline, and finishes one whose
@@ -48,6 +53,11 @@ pub(in crate::backend) async fn keep<S: Session>(
 ) -> Result<Kept, sqlx::Error> {
     match lock(session, id).await? {
         Some(CampaignState::Running) => {
+            expire(session, id).await?;
+            // One of which nothing is left cannot be stopped.
+            if finish(session, id, "state = 'finished', ").await? == Kept::Finished {
+                return Ok(Kept::Finished);
+            }
             let outcomes = outcomes(session, id).await?;
             if let Some(why) = brake::judge(&outcomes) {
                 let sql = "UPDATE campaigns SET state = 'stopped', reason = $2, evidence = $3 WHERE id = $1";
@@ -56,8 +66,7 @@ pub(in crate::backend) async fn keep<S: Session>(
                 hold(session, id).await?;
                 return Ok(Kept::Stopped(why, outcomes));
             }
-            expire(session, id).await?;
-            finish(session, id, "state = 'finished', ").await
+            Ok(Kept::Open)
         }
         Some(CampaignState::Paused | CampaignState::Stopped) => {
             expire(session, id).await?;
@@ -109,9 +118,7 @@ async fn expire<S: Session>(session: &mut S, id: &str) -> Result<(), sqlx::Error
 
 async fn finish<S: Session>(session: &mut S, id: &str, state: &str) -> Result<Kept, sqlx::Error> {
     let sql = format!(
-        "UPDATE campaigns SET {state}finished_at = {} WHERE id = $1 AND finished_at IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM notifications AS n WHERE n.campaign = $1 AND n.settled_at IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM recipients AS r WHERE r.campaign = $1 AND r.state = 'waiting')",
+        "UPDATE campaigns SET {state}finished_at = {} WHERE id = $1 AND finished_at IS NULL AND {ALL_ENDED}",
         S::NOW
     );
     let finished = session.execute(&sql, params![id]).await? > 0;

@@ -175,9 +175,18 @@ pub(in crate::backend) async fn planned<S: Session>(
         "SELECT number, \"to\", to_hash, email, email_hash, time_zone, costs FROM recipients WHERE campaign = $1 AND number > $2 \
          ORDER BY number LIMIT {limit}"
     );
+    let plan = session.row("SELECT plan FROM campaigns WHERE id = $1", params![id]).await?;
+    let plan = plan.ok_or(sqlx::Error::RowNotFound)?;
+    let steps = frozen::read_steps(&plan.text("plan")?)?;
+    let is_mailed_first = steps.first().is_some_and(|step| step.channel == Channel::Email);
+    // The one that the first step reaches.
+    let hash = |row: &Cells| {
+        let email = row.optional("email_hash")?.filter(|_| is_mailed_first);
+        email.map_or_else(|| row.text("to_hash"), Ok)
+    };
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     let rows = session.rows(&sql, params![id, after]).await?;
-    let hashes = rows.iter().map(|row| row.text("to_hash")).collect::<Result<Vec<_>, _>>()?;
+    let hashes = rows.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
     let suppressed = in_force(session, hashes).await?;
     let consenting = consents::holding(session, consents::asked_of(&rows)?).await?;
     let one = |row: &Cells| {
@@ -187,7 +196,7 @@ pub(in crate::backend) async fn planned<S: Session>(
             email: row.optional("email")?,
             time_zone: row.optional("time_zone")?,
             costs: frozen::read_costs(&row.text("costs")?)?,
-            suppressed: suppressed.contains_key(&row.text("to_hash")?),
+            suppressed: suppressed.contains_key(&hash(row)?),
             consented: consents::has_agreed(&consenting, row)?,
         })
     };
