@@ -253,13 +253,14 @@ impl LocalLog {
         let inner = Arc::clone(&self.0);
         let forgotten = spawn_blocking(move || {
             let released = inner.state().finish_active();
-            inner.forget_prepared()?;
-            inner.not_reused.store(inner.next_number.load(Ordering::Relaxed), Ordering::Relaxed);
+            inner.reuse_none()?;
             inner.end_file(&mut writing)?;
             if let Some(released) = released {
                 inner.release(released);
             }
-            inner.files.forget_spare()
+            // The next callback need not wait for it.
+            inner.prepare();
+            Ok::<_, std::io::Error>(())
         });
         let forgotten = forgotten.await.map_err(|error| BackendError(error.to_string()))?;
         forgotten.map_err(|error| BackendError(error.to_string()))
@@ -290,10 +291,7 @@ impl Inner {
         }
         crash_points::point(Point::Released);
         for number in done {
-            let is_reused = number >= self.not_reused.load(Ordering::Relaxed);
-            let gone =
-                if is_reused { self.files.recycle(number) } else { self.files.delete(number) };
-            if let Err(error) = gone {
+            if let Err(error) = self.let_go(number) {
                 warn!(file = number, error = %error, "a file of the local log cannot be deleted");
             }
             crash_points::point(Point::LetGo);

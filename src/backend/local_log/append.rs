@@ -157,7 +157,7 @@ impl Inner {
     }
 
     /// Makes the next file, unless there is one.
-    fn prepare(&self) {
+    pub(super) fn prepare(&self) {
         let mut prepared = lock(&self.prepared);
         if prepared.is_none() {
             // If it fails, the writer tries again, and says why.
@@ -205,10 +205,24 @@ impl Inner {
         active.file.set_len(active.at)
     }
 
-    /// Deletes the file that was prepared, which may be one that was used before.
-    pub(super) fn forget_prepared(&self) -> io::Result<()> {
-        let prepared = lock(&self.prepared).take();
-        prepared.map_or(Ok(()), |file| std::fs::remove_file(self.files.path(file.number)))
+    /// Deletes the files that were to be used again, and lets none of those that there are be: what was purged may lie in
+    /// them. None is prepared, or given up, meanwhile.
+    pub(super) fn reuse_none(&self) -> io::Result<()> {
+        let mut prepared = lock(&self.prepared);
+        self.not_reused.store(self.next_number.load(Ordering::Relaxed), Ordering::Relaxed);
+        if let Some(file) = prepared.take() {
+            self.files.delete(file.number)?;
+        }
+        self.files.forget_spare()
+    }
+
+    /// Gives a file up of which all is done with.
+    pub(super) fn let_go(&self, number: u64) -> io::Result<()> {
+        let _prepared = lock(&self.prepared);
+        match number >= self.not_reused.load(Ordering::Relaxed) {
+            true => self.files.recycle(number),
+            false => self.files.delete(number),
+        }
     }
 }
 

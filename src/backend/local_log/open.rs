@@ -69,7 +69,8 @@ impl Inner {
             prepared: Mutex::default(),
             preparing: AtomicBool::new(false),
             next_number: AtomicU64::new(last + 1),
-            not_reused: AtomicU64::new(0),
+            // A purge before may have been to leave nothing in them.
+            not_reused: AtomicU64::new(last + 1),
             damaged: AtomicU64::new(damaged.len() as u64),
             failure: OnceLock::new(),
             appended: Notify::new(),
