@@ -168,6 +168,10 @@ impl<S: Source, K: Sink, O: Observer> Pump<'_, S, K, O> {
                     continue;
                 }
             };
+            // Each may take as long as the source is waited for.
+            if put_aside.is_err() {
+                continue;
+            }
             if let Err(error) = self.source.dead_letter(&delivery.id, delivery.count, &reason).await
             {
                 put_aside = Err(error);
