@@ -211,7 +211,13 @@ fn unrenderable(error: &minijinja::Error, template: &str) -> Unrenderable {
         ErrorKind::UndefinedError => {
             // The expression as it is written, which is no value.
             const LONGEST: usize = 80;
-            let named = error.range().and_then(|range| template.get(range));
+            let named = error.range().and_then(|range| {
+                let (before, start) = (template.get(..range.start)?, range.start);
+                // Of a filter, with what it is a filter of.
+                let is_filter = before.trim_end().ends_with('|');
+                let opening = before.rfind("{{").max(before.rfind("{%")).map(|at| at + 2);
+                template.get(opening.filter(|_| is_filter).unwrap_or(start)..range.end)
+            });
             let named = named.unwrap_or("of an expression").trim();
             return Unrenderable::Missing(named.chars().take(LONGEST).collect());
         }
@@ -298,6 +304,7 @@ mod tests {
         check("{% if late %}x{% endif %}", "late");
         check("Hello {{ nothing }}", "nothing");
         check("Hello {{ nothing|upper }}", "nothing|upper");
+        check("{{ nmae | upper }}", "nmae | upper");
         check("{{ order.at }}", "order.at");
         check("{% for it in order.gaps %}{{ it }}{% endfor %}", "it");
     }

@@ -312,8 +312,7 @@ pub(super) async fn each_campaign_has_its_turn_and_ends_with_its_last_outcome(st
         let id = format!("cmp_{number:03}");
         outbox.create_campaign(&NewCampaign { id, ..campaign(None) }).await.expect("the store");
     }
-    let running =
-        "UPDATE campaigns SET state = 'running', deadline = '2090-01-01T00:00:00.000000Z'";
+    let running = "UPDATE campaigns SET state = 'running', started_at = created_at, deadline = '2090-01-01T00:00:00.000000Z'";
     execute(&store, running).await;
     let (mut seen, mut after) = (Vec::new(), String::new());
     loop {

@@ -59,13 +59,14 @@ pub(in crate::backend) async fn hand_over<S: Session>(
     for (row, recipient) in rows.iter().zip(&recipients) {
         let recent = recent.remove(recipient.first_hash()).unwrap_or_default();
         let consented = consents::has_agreed(&consenting, row)?;
+        let is_of_before = is_of_before(row)?;
         let known = |to: &str| Known {
             sender: campaign.first().sender.clone(),
             to: to.to_owned(),
             purpose: campaign.purpose,
             time_zone: recipient.time_zone.clone(),
             deadline: campaign.deadline,
-            suppressed: suppressed.contains_key(recipient.first_hash()) || recipient.is_of_before(),
+            suppressed: suppressed.contains_key(recipient.first_hash()) || is_of_before,
             consented,
             recent: recent.all.clone(),
             calls: None,
@@ -236,6 +237,12 @@ async fn waiting<S: Session>(
     session.rows(&sql, params![id, now]).await
 }
 
+/// Whether only the hash of its email address was kept, as it was before where an email comes first. Who must not be called
+/// or texted cannot be told of it.
+pub(super) fn is_of_before(row: &Cells) -> Result<bool, sqlx::Error> {
+    Ok(row.optional("email_hash")? == Some(row.text("to_hash")?))
+}
+
 /// A recipient, read once.
 struct Recipient {
     number: i64,
@@ -287,12 +294,6 @@ impl Recipient {
     /// Its hash.
     fn first_hash(&self) -> &str {
         self.email_hash.as_deref().filter(|_| self.is_mailed_first()).unwrap_or(&self.to_hash)
-    }
-
-    /// Whether only the hash of its email address was kept, as it was before where an email comes first. Who must not be
-    /// called or texted cannot be told of it.
-    fn is_of_before(&self) -> bool {
-        self.email_hash.as_ref() == Some(&self.to_hash)
     }
 
     /// The one that only later steps reach.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hand_over::is_of_before;
 use super::{frozen, money};
 use crate::backend::outbox::{
     Campaign, CampaignSearch, CampaignState, InvalidRow, PlannedRecipient, Progress, ROWS_PER_PAGE,
@@ -196,7 +197,7 @@ pub(in crate::backend) async fn planned<S: Session>(
             email: row.optional("email")?,
             time_zone: row.optional("time_zone")?,
             costs: frozen::read_costs(&row.text("costs")?)?,
-            suppressed: suppressed.contains_key(&hash(row)?),
+            suppressed: suppressed.contains_key(&hash(row)?) || is_of_before(row)?,
             consented: consents::has_agreed(&consenting, row)?,
         })
     };
