@@ -166,13 +166,13 @@ impl<O: Observer> Turn<'_, O> {
             Delivery::Skipped(why) => {
                 self.window.give_up(id, why.as_str());
                 self.runner.observer.gave_up();
+                if why == Unsendable::EventGone {
+                    self.runner.observer.cut();
+                }
                 // Once, since it may be so for all of them.
                 if !std::mem::replace(&mut self.told.unsendable, true) {
                     let (forward, why) = (&self.runner.config.name, why.as_str());
                     error!(forward, change = id, why, "changes cannot be sent, and are given up");
-                    if delivery == Delivery::Skipped(Unsendable::EventGone) {
-                        self.runner.observer.cut();
-                    }
                 }
             }
             Delivery::Gone => {
