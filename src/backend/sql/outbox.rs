@@ -42,6 +42,10 @@ pub(in crate::backend) fn is_malformed(error: &sqlx::Error) -> bool {
 /// Why a notification is not requested again, although it is open: it was cancelled while it was being sent.
 const CANCELLED: &str = "cancelled";
 
+/// Whether a notification was cancelled. A process of before leaves the reason alone.
+const IS_CANCELLED: &str =
+    "(n.cancelled_at IS NOT NULL OR n.state = 'open' AND n.reason = 'cancelled')";
+
 /// For who tries again whatever it was.
 pub(in crate::backend) fn failed(error: CommitError) -> BackendError {
     BackendError(error.to_string())

@@ -45,7 +45,7 @@ async fn a_key_is_answered_after_the_deadline(mode: Mode) {
         let token = Some(SENDING_TOKEN);
         sending.request(Method::POST, "/api/notifications", token, Some(key), Some(body)).await
     };
-    let deadline = Clock::System.now().after(Duration::from_secs(7));
+    let deadline = Clock::System.now().after(Duration::from_secs(10));
     let mut body = message(2);
     body["deadline"] = json!(deadline.to_string());
     let (status, kept) = ask("key-1", &body).await;

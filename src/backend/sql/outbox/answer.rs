@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::state::wait_for_writes;
 use super::{
-    CANCELLED, attempt_id, calls, conclude, lock_notifications, lock_standing,
+    CANCELLED, IS_CANCELLED, attempt_id, calls, conclude, lock_notifications, lock_standing,
     locking_notifications, texts,
 };
 use crate::backend::outbox::{Answered, AnswersStored, Back, Claimed, Outcome, Stop};
@@ -333,7 +333,7 @@ async fn back<S: Session>(
     let sql = format!(
         "UPDATE attempts SET state = 'cancelled', reason = $2, held = NULL, settled_at = {} WHERE id = $1 \
          AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification \
-         AND n.cancelled_at IS NOT NULL)",
+         AND {IS_CANCELLED})",
         S::NOW
     );
     if session.execute(&sql, params![id, CANCELLED]).await? > 0 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::attempt_id;
+use super::{IS_CANCELLED, attempt_id};
 use crate::backend::outbox::{HangUp, HungUp};
 use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::clock::Timestamp;
@@ -163,7 +163,7 @@ pub(super) fn hanging_up_late<S: Session>(attempts: &[String]) -> Statement {
     let sql = format!(
         "UPDATE attempts SET hang_up_at = {} WHERE {} AND channel = 'call' AND state = 'accepted' AND over_at IS NULL \
          AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = attempts.notification AND (n.state = 'confirmed' \
-         OR n.cancelled_at IS NOT NULL))",
+         OR {IS_CANCELLED}))",
         S::NOW,
         S::among("id", 1)
     );
