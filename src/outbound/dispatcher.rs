@@ -293,7 +293,7 @@ impl Lane {
         }
         log(id, sender, &created);
         let jitter = rand::random_range(-1.0..=1.0);
-        let look_after = request.look_after(&config);
+        let look_after = request.look_after(&config, letter);
         let event = |message: &Message| {
             self.outbound.event(request.resource(), message, &letter.account, Some(id))
         };

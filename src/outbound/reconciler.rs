@@ -322,8 +322,7 @@ async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError
     for one in search.sought.iter().filter(|one| search.due.contains(&one.id)) {
         // By the store's clock alone: another one that is ahead would have it sent again too soon.
         let silence = match one.on_unknown {
-            // Else a one-time password would expire before it is sent again.
-            OnUnknown::Resend => silence.min(one.deadline.since(one.written_at) / 2),
+            OnUnknown::Resend => reconcile::silence(silence, one.deadline.since(one.asked_at)),
             OnUnknown::Report => silence,
         };
         let look_after = silence.saturating_sub(search.now.since(one.written_at));

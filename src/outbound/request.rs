@@ -6,9 +6,9 @@ use super::Outbound;
 use super::config::{Config, Credentials, Origin, Sender};
 use super::rest::Created;
 use crate::backend::outbox::Letter;
-use crate::dispatch::Confirm;
 use crate::dispatch::call::CallPlan;
 use crate::dispatch::recipient::Mailbox;
+use crate::dispatch::{Confirm, reconcile};
 use crate::event::{AttemptId, Resource};
 use crate::sendgrid::mail::NewMail;
 use crate::twilio::rest::{
@@ -105,10 +105,13 @@ impl Request {
     }
 
     /// When it is looked for if its outcome is unknown.
-    pub(super) fn look_after(&self, config: &Config) -> Duration {
+    pub(super) fn look_after(&self, config: &Config, letter: &Letter) -> Duration {
         match self {
             Self::Create(..) => config.first_look(),
-            Self::Send { .. } => config.silence(),
+            Self::Send { .. } => {
+                let left = letter.deadline.since(letter.written_at);
+                reconcile::silence(config.silence(), left)
+            }
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Unknown {
     pub body: String,
     /// When it was written.
     pub written_at: Timestamp,
+    /// When its notification was asked for.
+    pub asked_at: Timestamp,
     /// After this it is of no use.
     pub deadline: Timestamp,
     /// On which side to err.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::answer::{accepting, prove, unknown, withdrawing_others};
-use super::{attempt_id, calls, conclude, lock_notifications, settle};
+use super::{IS_CANCELLED, attempt_id, calls, conclude, lock_notifications, settle};
 use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
 use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown};
@@ -143,10 +143,11 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 fn unknowns_sql<S: Session>(condition: &str) -> String {
     format!(
         "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, \
-         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.on_unknown, {}, {} FROM attempts AS a \
+         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.on_unknown, {}, {}, {} AS asked_at FROM attempts AS a \
          JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
         S::time("a.written_at"),
-        S::time("a.deadline")
+        S::time("a.deadline"),
+        S::time_of("n.created_at")
     )
 }
 
@@ -170,6 +171,7 @@ fn unknown_row(row: &Cells) -> Result<Unknown, sqlx::Error> {
         to: row.text("to")?,
         body: row.text("body")?,
         written_at: row.time("written_at")?.ok_or_else(|| malformed("written_at"))?,
+        asked_at: row.time("asked_at")?.ok_or_else(|| malformed("asked_at"))?,
         deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
         on_unknown: row.parsed("on_unknown", OnUnknown::parse)?,
         looks: u32::try_from(row.number("looks")?).unwrap_or(u32::MAX),
@@ -197,15 +199,17 @@ pub(in crate::backend) async fn looked<S: Session>(
     let id = id.to_string();
     let notifications =
         lock_notifications(session, std::slice::from_ref(&id), S::FOR_UPDATE).await?;
-    let sql = "SELECT a.state, a.notification, a.look_at IS NULL AS given_up, n.state AS notification_state, \
-         n.cancelled_at IS NOT NULL AS cancelled, n.on_unknown, \
+    let sql = format!(
+        "SELECT a.state, a.notification, a.look_at IS NULL AS given_up, n.state AS notification_state, \
+         {IS_CANCELLED} AS cancelled, n.on_unknown, \
          (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.step = a.step AND o.number > a.number) AS later, \
          (SELECT count(*) FROM attempts AS o WHERE o.notification = a.notification AND o.step = a.step \
          AND o.state = 'accepted') AS accepted, \
          (SELECT count(*) FROM steps AS s WHERE s.notification = a.notification AND s.number = a.step \
          AND s.state <> 'begun') AS over \
-         FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1";
-    let Some(row) = session.row(sql, params![id.as_str()]).await? else { return Ok(false) };
+         FROM attempts AS a JOIN notifications AS n ON n.id = a.notification WHERE a.id = $1"
+    );
+    let Some(row) = session.row(&sql, params![id.as_str()]).await? else { return Ok(false) };
     // A callback or a late answer has settled it.
     if row.parsed("state", AttemptState::parse)? != AttemptState::Unknown {
         return Ok(false);
