@@ -121,7 +121,7 @@ pub async fn start(
     let spans = telemetry::start_traces(&config, &registry, watching, &until)?;
     let metrics = Metrics::new(&registry, spans.clone(), config.clock)?;
     let retained = upkeep::retention::Metrics::register(&registry)?;
-    let policy = PolicyInForce::new(reload::policy(&config));
+    let policy = PolicyInForce::new(reload::policy(&config, config.listening.clone()));
     let forwarded = forward::Metrics::register(&registry)?;
     let forwarding = Forwarding::new(&config, &policy, forwarded, tasks.stop())?;
     let needed = forwarding.needed();
@@ -149,6 +149,7 @@ pub async fn start(
     let in_force = config.outbound.clone().map(InForce::new);
     let send_routes = sending::start(
         &config,
+        policy.privacy(),
         in_force.as_ref(),
         &outbox,
         send_metrics.clone(),

@@ -44,6 +44,7 @@ pub use self::sendgrid::SendGrid;
 use crate::backend::Outbox;
 use crate::backend::outbox::Concluded;
 use crate::clock::Clock;
+use crate::policy::Part;
 use crate::spans::Spans;
 use crate::twilio::privacy::Privacy;
 
@@ -59,7 +60,7 @@ pub struct Outbound {
     /// SendGrid; `None` if no sender sends emails.
     pub sendgrid: Option<SendGrid>,
     /// What of an answer may be kept.
-    pub privacy: Arc<Privacy>,
+    pub privacy: Arc<Part<Privacy>>,
     /// Where the times of events come from; slots and leases have the store's clock.
     pub clock: Clock,
     /// What it counts.
@@ -75,7 +76,8 @@ pub struct Outbound {
 impl Outbound {
     /// Sends until `stop`, and then until what is on its way is answered.
     pub async fn run(self, stop: CancellationToken) {
-        if !identity::recognize(&self.config.now(), &self.outbox, &stop).await {
+        let (config, metrics) = (self.config.now(), &self.metrics);
+        if !identity::recognize(&config, &self.outbox, metrics, &stop).await {
             return;
         }
         tokio::join!(

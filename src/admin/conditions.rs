@@ -176,6 +176,8 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookStreamTakenAway", Critical, None, "stream-taken-away", waiting::taken_away),
     row("OffhookForwardDisabled", Critical, FORWARDS, "forward-disabled", forwards::disabled),
     row("OffhookForwardCut", Critical, FORWARDS, "forward-cut", forwards::cut),
+    row("OffhookSendOtherKey", Critical, SENDERS, "sending-with-another-key", sending::other_key),
+    row("OffhookSendUnreachable", Critical, SENDERS, "provider-unreachable", sending::unreachable),
     row("OffhookOldestAge", Critical, None, "oldest-age", waiting::oldest),
     row("OffhookStreamRefusing", Warning, None, "stream-refusing", waiting::refusing),
     row("OffhookCircuitOpen", Warning, None, "circuit-open", waiting::circuit),
@@ -254,8 +256,10 @@ pub(super) const CONDITIONS: &[Condition] = &[
 ];
 
 /// Alerts that no process can tell of by itself, why, and their sections of the runbook.
-pub const ELSEWHERE: &[(&str, &str, &str)] =
-    &[("OffhookDown", "a process that does not answer has no page", "no-callbacks")];
+pub const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("OffhookDown", "a process that does not answer has no page", "no-callbacks"),
+    ("OffhookAllDown", "no process answers", "no-callbacks"),
+];
 
 /// Each alert that the verdict knows, with its severity and its section of the runbook.
 pub fn alerts() -> impl Iterator<Item = (&'static str, Severity, &'static str)> {

@@ -59,6 +59,7 @@ fn account(metrics: &AccountMetrics) -> AccountHandles {
         name: metrics.name.clone(),
         requests: Sent::ALL.map(|sent| metrics.of(sent).clone()).into(),
         throttled: metrics.of(Sent::Throttled).clone(),
+        unsent: metrics.of(Sent::Unsent).clone(),
         calls: metrics.calls.clone(),
         calls_limit: metrics.calls_limit.clone(),
     }
@@ -88,6 +89,7 @@ pub(super) fn sending(metrics: &SendMetrics) -> SendHandles {
         due: metrics.due.clone(),
         oldest_due: metrics.oldest_due.clone(),
         unknown: metrics.unknown.clone(),
+        other_key: metrics.other_key.clone(),
         mismatches: metrics.mismatches.clone(),
         missed: metrics.missed.clone(),
         escalated_blind: metrics.escalated(Escalation::Blind),

@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError, RestartOnly};
 use crate::outbound::{InForce, SendMetrics};
 use crate::policy::{InboundPolicy, Policy, PolicyInForce};
 use crate::telemetry::reloads::Reloads;
+use crate::twilio::consent::Listening;
 use crate::{inbound, outbound};
 
 /// A handle on a running server, to change its policy.
@@ -40,7 +41,8 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    fn take(&self, next: Option<&outbound::Config>) {
+    /// Whether it was taken: if not, everything about sending stays as it was.
+    fn take(&self, next: Option<&outbound::Config>) -> bool {
         let taken = match (&self.config, next) {
             (Some(config), Some(next)) => config.replace(next),
             (None, None) => true,
@@ -52,13 +54,14 @@ impl Sending {
                 "the accounts that senders belong to have changed, which needs a restart: everything about sending stays \
                  as it was"
             );
-            return;
+            return false;
         }
-        let Some(config) = self.config.as_ref().map(InForce::now) else { return };
+        let Some(config) = self.config.as_ref().map(InForce::now) else { return true };
         if let Some(metrics) = &self.metrics {
             metrics.show_senders(&config);
         }
         self.shown.store(Arc::new(console::senders(Some(&config))));
+        true
     }
 }
 
@@ -88,17 +91,23 @@ impl Reloader {
             let origin = origin.to_string();
             warn!(key, origin, problem, "the configuration is probably not what you meant");
         }
-        let needs_restart = self.started_with.changed(&config.restart_only).join(", ");
+        let needs_restart = self.started_with.changed(&config.restart_only);
         if !needs_restart.is_empty() {
-            warn!(keys = needs_restart, "a changed key needs a restart; the rest is in force");
+            let keys = needs_restart.join(", ");
+            warn!(keys, "a changed key needs a restart; the rest is in force");
         }
         // A new secret has its series before it can match, an old one until it no longer does.
         if let Some(metrics) = &self.inbound {
             metrics.show_secrets(&config.keyring, &config.email_keys);
         }
-        self.policy.replace(policy(config));
         self.forwarding.take(forwards);
-        self.sending.take(config.outbound.as_ref());
+        // What recipients say is kept by the hashes by which what sends looks for it: as long as that stays, so does this.
+        let has_other_key = needs_restart.iter().any(|key| key.starts_with(SUPPRESSION_KEY));
+        let listening = match self.sending.take(config.outbound.as_ref()) && !has_other_key {
+            true => config.listening.clone(),
+            false => self.policy.inbound().now().listening.clone(),
+        };
+        self.policy.replace(policy(config, listening));
         if let Some(metrics) = &self.inbound {
             metrics.forget_secrets_but(&config.keyring, &config.email_keys);
         }
@@ -107,15 +116,18 @@ impl Reloader {
     }
 }
 
+/// With and without `_file`.
+const SUPPRESSION_KEY: &str = "outbound.suppression_key";
+
 /// What a reload may change.
-pub(super) fn policy(config: &Config) -> Policy {
+pub(super) fn policy(config: &Config, listening: Listening) -> Policy {
     Policy::new(InboundPolicy {
         keyring: Arc::clone(&config.keyring),
         email_keys: Arc::clone(&config.email_keys),
         fallback: config.fallback.clone(),
         incoming: config.incoming.clone(),
         voice_confirm: config.voice_confirm.clone(),
-        listening: config.listening.clone(),
+        listening,
         privacy: Arc::clone(&config.privacy),
     })
 }

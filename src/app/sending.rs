@@ -11,8 +11,10 @@ use crate::backend::postgres::{Handles, Postgres};
 use crate::backend::{Outbox, Store};
 use crate::config::{Config, StoreUrl};
 use crate::outbound::{InForce, Outbound, Rest, SendGrid, SendMetrics, api, asks};
+use crate::policy::Part;
 use crate::spans::Spans;
 use crate::tasks::Tasks;
+use crate::twilio::privacy::Privacy;
 
 /// Connections of a process that sends: for claims, for commits to writing, for answers, and for what settles them.
 const CONNECTIONS: u32 = 4;
@@ -23,6 +25,7 @@ const CONNECTIONS: u32 = 4;
 /// The URL of the store is not valid, or the system's root certificates cannot be read.
 pub(super) fn start(
     config: &Config,
+    privacy: Part<Privacy>,
     in_force: Option<&InForce>,
     outbox: &Outbox,
     metrics: Option<SendMetrics>,
@@ -62,7 +65,7 @@ pub(super) fn start(
             outbox: outbox.clone(),
             rest,
             sendgrid,
-            privacy: Arc::clone(&config.privacy),
+            privacy: Arc::new(privacy),
             clock: config.clock,
             metrics,
             spans: spans.clone(),

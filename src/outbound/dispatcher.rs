@@ -358,6 +358,6 @@ impl Outbound {
             to: message.to.as_deref(),
             attempt,
         };
-        answer.event(self.clock.now(), &self.privacy)
+        answer.event(self.clock.now(), &self.privacy.now())
     }
 }

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::Config;
+use super::{Config, SendMetrics};
 use crate::backend::outbox::{Identity, new_secret};
 use crate::backend::{BackendError, Outbox};
 use crate::event::consent::{AddressKey, keyed, secret};
@@ -131,7 +131,12 @@ pub async fn adopt(
 }
 
 /// Whether this process may send, as soon as the store answers. False after `stop`, or with another key.
-pub(super) async fn recognize(config: &Config, outbox: &Outbox, stop: &CancellationToken) -> bool {
+pub(super) async fn recognize(
+    config: &Config,
+    outbox: &Outbox,
+    metrics: &SendMetrics,
+    stop: &CancellationToken,
+) -> bool {
     let (mut backoff, outage) = (Backoff::default(), Outage::default());
     while !stop.is_cancelled() {
         match compare(config, outbox).await {
@@ -148,6 +153,7 @@ pub(super) async fn recognize(config: &Config, outbox: &Outbox, stop: &Cancellat
                     "outbound.suppression_key is not the one that this store's hashes were made with: nothing is sent; \
                      configure that one"
                 );
+                metrics.other_key.set(1);
                 stop.cancelled().await;
                 return false;
             }

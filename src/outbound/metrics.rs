@@ -94,6 +94,8 @@ metrics! {
         calls: IntGaugeVec = "offhook_send_calls_open" by ["account"],
         /// How many there may be
         calls_limit: IntGaugeVec = "offhook_send_calls_limit" by ["account"],
+        /// 1 while nothing is sent because outbound.suppression_key is not the key of the store
+        other_key: IntGauge = "offhook_send_other_key",
         /// Times that a pace was set back, because the store's clock had gone back
         clamped: IntCounter = "offhook_send_paces_clamped_total",
         /// Times that the store did not answer
@@ -118,6 +120,7 @@ pub struct SendMetrics {
     pub unknown: IntGauge,
     pub mismatches: IntCounter,
     pub duplicates: IntCounter,
+    pub other_key: IntGauge,
     pub clamped: IntCounter,
     pub store_errors: IntCounter,
     pub missed: IntCounter,
@@ -199,6 +202,7 @@ impl SendMetrics {
             unknown: metrics.unknown,
             mismatches: metrics.mismatches,
             duplicates: metrics.duplicates,
+            other_key: metrics.other_key,
             clamped: metrics.clamped,
             store_errors: metrics.store_errors,
             missed: metrics.missed,

@@ -33,6 +33,41 @@ pub(super) fn throttled(evidence: &Evidence<'_>) -> Vec<Sign> {
     signs.collect()
 }
 
+/// Nothing of an account leaves: there was no connection for any request.
+pub(super) fn unreachable(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let rose = |count: &dyn Fn(&Sample) -> Option<u64>| {
+        evidence.rose(minutes(5), |sample| count(sample).unwrap_or_default())
+    };
+    let accounts = evidence.vitals.now.sending.unsent.iter();
+    let signs = accounts.filter_map(|(name, _)| {
+        let unsent = rose(&|sample| {
+            let mut accounts = sample.sending.unsent.iter();
+            accounts.find(|(known, _)| known == name).map(|(_, unsent)| *unsent)
+        });
+        let all = rose(&|sample| {
+            let mut accounts = sample.sending.requests.iter();
+            accounts.find(|(known, ..)| known == name).map(|(_, all, _)| *all)
+        });
+        (unsent > 0 && unsent >= all).then(|| {
+            Sign::new(format!(
+                "No connection to the provider of account {name} has come about for 5 minutes. What it has to send waits, at \
+                 most until its deadlines."
+            ))
+        })
+    });
+    signs.collect()
+}
+
+/// What was suppressed would not be found.
+pub(super) fn other_key(evidence: &Evidence<'_>) -> Vec<Sign> {
+    let sign = || {
+        Sign::new(
+            "Nothing is sent: outbound.suppression_key is not the key with which the store keeps who must not be reached.",
+        )
+    };
+    evidence.vitals.now.sending.has_other_key.then(sign).into_iter().collect()
+}
+
 /// Whether more than 80 % of the calls of an account are open, of as many as there may be.
 fn is_near_limit(sample: &Sample, name: &str) -> bool {
     let mut accounts = sample.sending.calls.iter();

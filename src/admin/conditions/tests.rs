@@ -47,6 +47,23 @@ fn requested(all: u64, throttled: u64) -> Vitals {
     counted(|now| now.sending.requests.push(("main".to_owned(), all, throttled)))
 }
 
+/// So many requests of an account to send, and those of them for which there was no connection.
+fn unsent(all: u64, unsent: u64) -> Vitals {
+    counted(|now| {
+        now.sending.requests.push(("main".to_owned(), all, 0));
+        now.sending.unsent.push(("main".to_owned(), unsent));
+    })
+}
+
+#[test]
+fn a_provider_is_out_of_reach_if_no_request_gets_there() {
+    for (all, failed, is_told) in [(3, 3, true), (4, 3, false), (3, 0, false), (0, 0, false)] {
+        let found = verdict(&unsent(all, failed), &everysec());
+        let found = found.iter().any(|it| it.alert == Some("OffhookSendUnreachable"));
+        assert_eq!(found, is_told, "{failed} of {all}");
+    }
+}
+
 /// This many calls of an account are open, of 10 that there may be, for as many minutes.
 fn calling(open: u64, minutes: usize) -> Vitals {
     changed(|vitals| {
@@ -164,6 +181,8 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ("OffhookForwardLate", forwarded(|forward| forward.lag = 601.0)),
         ("OffhookForwardGivenUp", forwarded(|forward| forward.given_up = 1)),
         ("OffhookSendLate", counted(|now| (now.sending.due, now.sending.oldest_due) = (1, 60.1))),
+        ("OffhookSendOtherKey", counted(|now| now.sending.has_other_key = true)),
+        ("OffhookSendUnreachable", unsent(3, 3)),
         ("OffhookCallsNearLimit", calling(9, 5)),
         ("OffhookSendUnknown", counted_once(|now| &mut now.sending.unknown)),
         ("OffhookSenderPaused", counted(|now| now.sending.paused.push("alerts".to_owned()))),

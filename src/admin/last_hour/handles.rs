@@ -100,6 +100,8 @@ pub struct AccountHandles {
     /// By what came of them, all of them together.
     pub requests: Vec<IntCounter>,
     pub throttled: IntCounter,
+    /// Without a connection.
+    pub unsent: IntCounter,
     pub calls: IntGauge,
     pub calls_limit: IntGauge,
 }
@@ -114,6 +116,7 @@ pub struct SendHandles {
     pub due: IntGauge,
     pub oldest_due: Gauge,
     pub unknown: IntGauge,
+    pub other_key: IntGauge,
     pub mismatches: IntCounter,
     pub missed: IntCounter,
     /// Steps that began although Twilio could not be asked.

@@ -72,6 +72,10 @@ pub(crate) struct Sample {
 pub(crate) struct SendSample {
     /// Each account with its requests, and those of them that were throttled.
     pub(crate) requests: Vec<(String, u64, u64)>,
+    /// Each account with those for which there was no connection.
+    pub(crate) unsent: Vec<(String, u64)>,
+    /// Nothing is sent, because the key of addresses is not the store's.
+    pub(crate) has_other_key: bool,
     /// Each account that calls with its open calls, and how many there may be.
     pub(crate) calls: Vec<(String, u64, u64)>,
     pub(crate) paused: Vec<String>,
@@ -99,6 +103,12 @@ impl SendSample {
         });
         Self {
             requests: requests.collect(),
+            unsent: handles
+                .accounts
+                .iter()
+                .map(|account| (account.name.clone(), account.unsent.get()))
+                .collect(),
+            has_other_key: handles.other_key.get() > 0,
             calls: calls.filter(|(.., limit)| *limit > 0).collect(),
             paused: paused.map(|(name, _)| name.clone()).collect(),
             due: whole(&handles.due),

@@ -100,6 +100,36 @@ async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
     assert_eq!(server.ask(NEW_TOKEN, "second").await.0, StatusCode::ACCEPTED, "as it was");
 }
 
+/// A reload that cannot take the last sender away goes on sending, and so must hear who says STOP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_heeded_after_a_reload_that_leaves_sending_as_it_was() {
+    let server = Reloaded::start().await;
+    until("its tables are there", async || {
+        let answer = server.ask(SENDING_TOKEN, "shop").await;
+        (answer.0 == StatusCode::ACCEPTED).then_some(())
+    })
+    .await;
+    let before = server.configured();
+    let (start, rest) = before.split_once("[[sender]]").expect("a sender");
+    let (_, end) = rest.split_once("[twilio]").expect("another section");
+    server.reload(&format!("{start}[twilio]{end}")).await;
+    until("the log says so", async || {
+        server.process.log().contains("which needs a restart").then_some(())
+    })
+    .await;
+    let url = format!("http://{}/incoming-message", server.process.client.inbound());
+    let mut stop = vec!["send", &url, "--kind", "incoming-message"];
+    stop.extend(["--param", "From=+14155550001", "--param", "Body=STOP"]);
+    run(&server.sending.testbed.settings, &stop).well();
+    let list = format!("http://{}/api/suppressions", server.process.client.private());
+    until("it is heeded", async || {
+        let request = server.sending.http.get(&list).bearer_auth(SENDING_TOKEN);
+        let text = request.send().await.expect("an answer").text().await.expect("all of it");
+        text.contains("+14155550001").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_goes_in_and_comes_out_and_its_bad_lines_are_named() {
     let sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
