@@ -39,7 +39,7 @@ enum Command {
     Replay(Replay),
     /// Resume a forward that was disabled, once its cause is fixed
     Enable(Which),
-    /// Send nothing until the forward is enabled again; what is stored meanwhile, and was not deleted by [retention], is sent then
+    /// Send nothing until the forward is enabled again; what is stored meanwhile, and was not deleted by retention, is sent then
     Disable(Which),
 }
 
