@@ -2,7 +2,8 @@
 //! from two stores: a person lets the target go on. Its rows come before events, whose wakes name attempts.
 //!
 //! Each run goes through all of it again, because what is asked for makes no change by which a source that has run since
-//! could be recognized. A row that the target has stays as it is: callbacks move both by the same law.
+//! could be recognized. A row that the target has stays as it is: callbacks move both by the same law. What waits there, and
+//! was sent or cancelled here since, takes that over.
 
 use super::check::Check;
 use super::pages::{patiently, put};

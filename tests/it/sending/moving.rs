@@ -184,3 +184,45 @@ async fn what_is_sent_is_not_copied_to_where_messages_are_sent_already() {
     assert!(said.contains("`[[sender]]`") && said.contains("DELETE FROM outbox"), "{said}");
     assert_eq!(source.column("SELECT coalesce(held, '') FROM outbox").await, [""]);
 }
+
+/// The old deployment has served again between two copies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_source_has_sent_or_cancelled_since_a_copy_is_not_sent_by_the_target() {
+    needs!(Postgres);
+    let mut sending = Sending::start(Mode::Embedded, Behaviour::default()).await;
+    let first = sending.ask(&message(1)).await;
+    sending.reaches(&first, "confirmed").await;
+    sending.post("/api/senders/shop/pause", &json!({})).await;
+    let sent = sending.ask(&message(2)).await;
+    let cancelled = sending.ask(&message(3)).await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    let target = beside(&sending.testbed);
+    run(&target.settings, &["migrate"]).well();
+    let copy = ["copy", "--from", &file(&sending.testbed)];
+    let verify = [&copy[..], &["--verify"]].concat();
+    run(&target.settings, &copy).well();
+
+    let resume = async |sending: &Sending| {
+        held(sending, "copied").await;
+        sending.post("/api/senders/shop/resume", &json!({})).await;
+        sending.post("/api/senders/resume-all", &json!({})).await;
+    };
+    sending.offhook = Some(sending.testbed.start());
+    held(&sending, "copied").await;
+    sending.post(&format!("/api/notifications/{cancelled}/cancel"), &json!({})).await;
+    resume(&sending).await;
+    sending.reaches(&sent, "confirmed").await;
+    sending.offhook.take().expect("it runs").stop().expect("a clean end");
+
+    run(&target.settings, &verify).badly();
+    run(&target.settings, &copy).well();
+    run(&target.settings, &verify).well();
+    sending.testbed = target;
+    sending.offhook = Some(sending.testbed.start());
+    resume(&sending).await;
+    let last = sending.ask(&message(4)).await;
+    sending.reaches(&last, "confirmed").await;
+    sending.reaches(&sent, "confirmed").await;
+    sending.reaches(&cancelled, "cancelled").await;
+    assert_eq!(sending.simulator.created(), 3);
+}

@@ -1,4 +1,5 @@
-//! Takes another store's outbox. Each call can be repeated: a row that is there stays as it is.
+//! Takes another store's outbox. Each call can be repeated: a row that is there stays as it is, unless the source has
+//! gone further with it.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
@@ -16,6 +17,14 @@ const SAME_CONSENT: &str = "there.to_hash = row.to_hash AND there.purpose = row.
                             AND there.given = row.given AND there.source = row.source \
                             AND there.shown IS NOT DISTINCT FROM row.shown";
 
+/// Whether an attempt that waits here has been sent, or has ended, in the source.
+fn further(here: &str, source: &str) -> String {
+    format!(
+        "{here}.written_at IS NULL AND {here}.state IN ('due', 'claimed') \
+         AND ({source}.written_at IS NOT NULL OR {source}.settled_at IS NOT NULL)"
+    )
+}
+
 /// What takes the rows in `$1`, a JSON array.
 fn put(table: OutboxTable) -> String {
     let (name, conflict) = (table.as_str(), "ON CONFLICT DO NOTHING");
@@ -24,9 +33,35 @@ fn put(table: OutboxTable) -> String {
         format!("INSERT INTO {name} SELECT row.* FROM {rows} WHERE {condition} {conflict}")
     };
     match table {
-        OutboxTable::Senders | OutboxTable::SendingAccounts | OutboxTable::Notifications => {
-            all("true")
-        }
+        OutboxTable::Senders | OutboxTable::SendingAccounts => all("true"),
+        // The source may have run since it was copied before: what it has sent or cancelled must not be sent here again. What
+        // was sent from here stays as it is.
+        OutboxTable::Notifications => format!(
+            "INSERT INTO notifications SELECT row.* FROM {rows} WHERE NOT EXISTS (SELECT 1 FROM notifications AS there \
+             WHERE there.id <> row.id AND there.token = row.token AND there.idempotency_key = row.idempotency_key) \
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, reason = excluded.reason, \
+             settled_at = excluded.settled_at, cancelled_at = excluded.cancelled_at WHERE notifications.state = 'open' \
+             AND (excluded.state <> 'open' OR excluded.cancelled_at IS NOT NULL) AND NOT EXISTS (SELECT 1 \
+             FROM attempts AS a WHERE a.notification = notifications.id AND a.written_at IS NOT NULL)"
+        ),
+        OutboxTable::Attempts => format!(
+            "INSERT INTO attempts SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM notifications AS n \
+             WHERE n.id = row.notification) AND NOT EXISTS (SELECT 1 FROM attempts AS there WHERE there.id <> row.id \
+             AND there.notification = row.notification AND there.number = row.number) \
+             ON CONFLICT (id) DO UPDATE SET state = excluded.state, reason = excluded.reason, due_at = excluded.due_at, \
+             held = excluded.held, holder = excluded.holder, send_at = excluded.send_at, \
+             lease_until = excluded.lease_until, tries = excluded.tries, throttled = excluded.throttled, \
+             written_at = excluded.written_at, sid = excluded.sid, look_at = excluded.look_at, looks = excluded.looks, \
+             settled_at = excluded.settled_at, permit_until = excluded.permit_until, over_at = excluded.over_at, \
+             hang_up_at = excluded.hang_up_at, hang_ups = excluded.hang_ups WHERE {}",
+            further("attempts", "excluded")
+        ),
+        OutboxTable::Steps => format!(
+            "INSERT INTO steps SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM notifications AS n \
+             WHERE n.id = row.notification) ON CONFLICT (notification, number) DO UPDATE SET state = excluded.state, \
+             begun_at = excluded.begun_at, over_at = excluded.over_at, ask_at = excluded.ask_at, \
+             ended_at = excluded.ended_at WHERE steps.state = 'waiting' AND excluded.state <> 'waiting'"
+        ),
         OutboxTable::Paces => format!(
             "INSERT INTO paces SELECT row.* FROM {rows} ON CONFLICT (name) \
              DO UPDATE SET free_at = greatest(paces.free_at, excluded.free_at)"
@@ -44,7 +79,8 @@ fn put(table: OutboxTable) -> String {
              judged_from = excluded.judged_from, trial_until = excluded.trial_until, trial_over = excluded.trial_over, \
              swept = excluded.swept, finished_at = excluded.finished_at WHERE campaigns.finished_at IS NULL \
              AND campaigns.handed_over <= excluded.handed_over \
-             AND (campaigns.started_at IS NULL OR excluded.started_at IS NOT NULL)"
+             AND (campaigns.started_at IS NULL OR excluded.started_at IS NOT NULL) \
+             AND (campaigns.state NOT IN ('paused', 'stopped', 'cancelled') OR excluded.finished_at IS NOT NULL)"
         ),
         OutboxTable::Recipients => format!(
             "INSERT INTO recipients SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM campaigns AS c \
@@ -53,10 +89,6 @@ fn put(table: OutboxTable) -> String {
              html = excluded.html, due_at = excluded.due_at, held = excluded.held, reason = excluded.reason, \
              notification = excluded.notification, settled_at = excluded.settled_at WHERE recipients.state = 'waiting'"
         ),
-        // Retention may have deleted a notification, or the target has one of its own by the same key.
-        OutboxTable::Steps | OutboxTable::Attempts => {
-            all("EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification)")
-        }
         OutboxTable::AttemptSids => {
             all("EXISTS (SELECT 1 FROM attempts AS a WHERE a.id = row.attempt)")
         }
@@ -87,9 +119,11 @@ fn missing(table: OutboxTable) -> Option<String> {
                 .to_owned()
         }
         OutboxTable::Attempts => {
-            "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
-             AND NOT EXISTS (SELECT 1 FROM attempts AS there WHERE there.id = row.id)"
-                .to_owned()
+            format!(
+                "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
+                 AND NOT EXISTS (SELECT 1 FROM attempts AS there WHERE there.id = row.id AND NOT ({}))",
+                further("there", "row")
+            )
         }
         OutboxTable::Steps => {
             "EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = row.notification) \
