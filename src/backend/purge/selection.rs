@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::event::consent::mailbox;
 use crate::twilio::details::EventDetails;
+use crate::twilio::params::Params;
 use crate::twilio::privacy::Privacy;
 
 /// What to delete. A row must match every field that is set; with none set, everything matches.
@@ -38,6 +39,12 @@ impl Selection {
             Needle::Address(forms) if !text.contains('*') => Some(forms),
             Needle::Address(_) | Needle::Prefix(_) | Needle::Part(_) => None,
         }
+    }
+
+    /// Whether it is everything about a person, whenever and wherever it was.
+    pub(in crate::backend) fn is_of_a_person(&self) -> bool {
+        let Self { sid, addresses, account, before, .. } = self;
+        !addresses.is_empty() && sid.is_none() && account.is_none() && before.is_none()
     }
 
     /// Every text of it, to look for what a store cannot hold.
@@ -80,7 +87,12 @@ impl Selection {
     /// Whether an event has one of the addresses. In one that has a status of its own it must be a
     /// whole value: what a message says does not make it a message of the person it speaks of.
     pub(in crate::backend) fn is_meant(&self, params: &str, query: &str, has_status: bool) -> bool {
-        self.is_in(query) || if has_status { self.is_value(params) } else { self.is_in(params) }
+        let query = Params::parse(query.as_bytes());
+        let is_asked = query.iter().any(|(name, value)| {
+            self.is_in(&String::from_utf8_lossy(name))
+                || self.is_in(&String::from_utf8_lossy(value))
+        });
+        is_asked || if has_status { self.is_value(params) } else { self.is_in(params) }
     }
 
     /// Whether an event is selected, by what it says itself.
@@ -188,5 +200,6 @@ mod tests {
         assert_eq!([says, is].map(|params| selection.is_meant(params, "", true)), [false, true]);
         assert_eq!([says, is].map(|params| selection.is_meant(params, "", false)), [true, true]);
         assert!(selection.is_meant("{}", "who=%2B15550100", true));
+        assert!(!selection.is_meant("{}", "who=%2B155501001", true));
     }
 }

@@ -100,6 +100,13 @@ fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection) {
                 }
             }
             sql.push(") > 0");
+            if name == "asked" {
+                // As libraries encode it in a URL.
+                let encoded: String = form_urlencoded::byte_serialize(core.as_bytes()).collect();
+                sql.push(format_args!(" OR {}(lower({text}), ", DB::POSITION));
+                DB::push_text(sql, &encoded.to_lowercase());
+                sql.push(") > 0");
+            }
         }
         sql.push(format_args!(" THEN {text} END AS {name}"));
     }

@@ -19,7 +19,7 @@ pub(in crate::backend) async fn purge<S: Session>(
     after: &str,
     mode: Mode,
 ) -> Result<(Found, Option<String>), sqlx::Error> {
-    if mode == Mode::Delete && after.is_empty() && !selection.addresses.is_empty() {
+    if mode == Mode::Delete && after.is_empty() && selection.is_of_a_person() {
         // First: what is handed over until then is among the notifications that are looked at from here on.
         campaigns::forget::person(session, selection).await?;
     }
@@ -44,7 +44,7 @@ pub(in crate::backend) async fn purge<S: Session>(
         found.notifications = delete(session, &ids).await?;
         found.in_writing = ids.len() as u64 - found.notifications;
     }
-    if mode == Mode::Delete && after.is_empty() && !selection.addresses.is_empty() {
+    if mode == Mode::Delete && after.is_empty() && selection.is_of_a_person() {
         for log in ["suppressions", "consents"] {
             let (by_address, by_hash) = (S::among("\"to\"", 1), S::among("to_hash", 2));
             let sql = format!("UPDATE {log} SET \"to\" = NULL WHERE {by_address} OR {by_hash}");

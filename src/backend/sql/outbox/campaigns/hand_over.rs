@@ -407,7 +407,7 @@ async fn handed_over<S: Session>(
         handed.into_iter().map(|(number, notification)| (number.to_string(), notification)).unzip();
     let sql = format!(
         "UPDATE recipients SET state = 'handed_over', notification = pairs.b, held = NULL, \"to\" = NULL, email = NULL, \
-         body = NULL, subject = NULL, html = NULL FROM {} WHERE recipients.campaign = $3 \
+         time_zone = NULL, body = NULL, subject = NULL, html = NULL FROM {} WHERE recipients.campaign = $3 \
          AND recipients.number = CAST(pairs.a AS bigint)",
         S::pairs(1, 2)
     );
