@@ -22,7 +22,8 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
 
 pub use self::copy::CopyTarget;
 pub use self::examine::{Denied, ExamineError, Examined, Tables};
@@ -45,6 +46,8 @@ const STATEMENT: Duration = Duration::from_secs(30);
 /// Longest wait for migrations, which wait for one another when several processes start. One may rewrite a
 /// table of a hundred million rows, and one that is given up begins anew.
 const MIGRATION: Duration = Duration::from_secs(3600);
+/// When to try again to change tables that another session uses.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The oldest version that is supported, as Postgres counts: 14.0. Those before it store correctly as far as
 /// they take the tables, and are not tested.
@@ -120,7 +123,7 @@ impl Postgres {
     /// See [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
-        let migrated = timeout(MIGRATION, migrate(&self.plain)).await;
+        let migrated = timeout(MIGRATION, migrate_patiently(&self.plain)).await;
         let late = |_| MigrateError::Away(BackendError("migrations took too long".to_owned()));
         migrated.map_err(late)?.map_err(|error| match error {
             Execute(error) | ExecuteMigration(error, _) => MigrateError::Away(error.into()),
@@ -139,6 +142,28 @@ fn migrator() -> Migrator {
     migrations!("postgres")
 }
 
+/// A statement that waits for a table, which a backup or a report may read for hours, keeps all others from it that come after:
+/// it gives up soon, and is tried again.
+async fn migrate_patiently(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
+    use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+    /// `lock_not_available`
+    const LOCKED: &str = "55P03";
+    loop {
+        let migrated = migrate(options).await;
+        let (Err(Execute(error)) | Err(ExecuteMigration(error, _))) = &migrated else {
+            return migrated;
+        };
+        let code = error.as_database_error().and_then(|error| error.code());
+        if code.as_deref() != Some(LOCKED) {
+            return migrated;
+        }
+        warn!(
+            "the tables cannot be brought up to date while another session uses them: trying again until it does not"
+        );
+        sleep(AGAIN).await;
+    }
+}
+
 /// Everything is in one transaction, including the lock: behind a pooler no client has a session of its own. A lock of
 /// the session would stay on the server connection on which it was taken.
 async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
@@ -152,6 +177,8 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::Migrat
     // some, and those that the migrator leaves would be in the way of the next.
     transaction.execute("DEALLOCATE ALL").await?;
     transaction.execute(LOCK).await?;
+    // Not for that lock, which a process holds that does the same.
+    transaction.execute("SET LOCAL lock_timeout = '5s'").await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
     transaction.execute("DEALLOCATE ALL").await?;
     transaction.commit().await?;

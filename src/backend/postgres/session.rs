@@ -21,7 +21,9 @@ use crate::backend::sql::session::PostgresSession;
 
 const SIGN: &str = "offhook.direct";
 /// How long a statement may take that may take long.
-const LIMIT: &str = "SET LOCAL statement_timeout = '5s'";
+/// And planned for its own values: by what is usual, an order id that occurs once may have all of a table read.
+const LIMIT: &str =
+    "SET LOCAL statement_timeout = '5s'; SET LOCAL plan_cache_mode = force_custom_plan";
 /// The longest time that a transaction whose client is frozen or has vanished holds its locks. One that waits for a
 /// lock gives up after it, and begins anew.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
