@@ -211,6 +211,15 @@ fn new_directory(durability: Durability) -> anyhow::Result<TempDir> {
 }
 
 /// Whether it takes connections: its own file says so, which is written after the recovery.
+/// One that was killed has left shared memory of the system's, which its next start takes away.
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.process.is_none() {
+            let _ = self.restart();
+        }
+    }
+}
+
 fn is_ready(directory: &Path, process: &mut Process) -> bool {
     let pid = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
     let mut lines = pid.lines();

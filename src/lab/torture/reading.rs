@@ -9,7 +9,7 @@ use super::verdict::Store;
 use crate::clock::Timestamp;
 
 const NOTIFICATIONS: &str = "SELECT id, state FROM notifications";
-const FINALS: &str = "SELECT sid FROM statuses WHERE final";
+const FINALS: &str = "SELECT sid, status FROM statuses WHERE final";
 
 fn sids(time: impl Fn(&str) -> String) -> String {
     format!("SELECT attempt, sid, proof, {} FROM attempt_sids", time("at"))
@@ -60,7 +60,7 @@ pub(super) async fn read(store: &Store) -> anyhow::Result<Kept> {
                 sqlx::query_as::<_, Over>(AssertSqlSafe(over(str::to_owned)))
                     .fetch_all(&mut on)
                     .await?,
-                sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
+                sqlx::query_as(FINALS).fetch_all(&mut on).await?,
                 sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
             )
         }
@@ -76,13 +76,13 @@ pub(super) async fn read(store: &Store) -> anyhow::Result<Kept> {
                 sqlx::query_as::<_, Over>(AssertSqlSafe(over(in_postgres)))
                     .fetch_all(&mut on)
                     .await?,
-                sqlx::query_scalar(FINALS).fetch_all(&mut on).await?,
+                sqlx::query_as(FINALS).fetch_all(&mut on).await?,
                 sqlx::query_scalar(WAKES).fetch_one(&mut on).await?,
             )
         }
     };
     let notifications: Vec<(String, String)> = notifications;
-    let finals: Vec<String> = finals;
+    let finals: Vec<(String, String)> = finals;
     let time = |text: Text| Some(Timestamp::parse_rfc3339(text.as_deref()?)?.micros());
     let attempt = |row: Row| {
         let (

@@ -54,7 +54,7 @@ impl Question {
         match self {
             Self::Sending => true,
             Self::Chain => kept.notifications.values().all(|state| state != "open"),
-            Self::Finals => kept.sids.iter().all(|it| kept.finals.contains(&it.sid)),
+            Self::Finals => kept.sids.iter().all(|it| kept.finals.contains_key(&it.sid)),
         }
     }
 }

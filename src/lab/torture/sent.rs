@@ -25,7 +25,7 @@ pub(super) struct Kept {
     /// When it was decided that the time of each notification's first step is over, in microseconds.
     pub(super) over: HashMap<String, i64>,
     /// The messages and calls of which the store has a final status.
-    pub(super) finals: HashSet<String>,
+    pub(super) finals: HashMap<String, String>,
     /// Callbacks about which nothing was decided yet.
     pub(super) wakes: i64,
 }

@@ -7,12 +7,11 @@ use offhook::config::Role;
 use crate::harness::{
     Callback, Ended, OTHER_TOKEN, Offhook, Settings, Signature, TOKEN, Testbed, fixture, run,
 };
-use crate::services::{Durability, Fsync, Postgres, Redis, needs};
+use crate::services::{Durability, Fsync, Postgres, Redis, free_port, needs};
 
 /// Where one offhook will listen, and Twilio is told to send to.
 fn public(settings: &Settings) -> Settings {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.expect("a free port").to_string();
+    let address = format!("127.0.0.1:{}", free_port());
     let settings = settings.clone().set("OFFHOOK_PUBLIC_URL", format!("http://{address}"));
     settings.set("OFFHOOK_INBOUND__LISTEN", address)
 }

@@ -191,7 +191,10 @@ async fn forwards_come_change_and_go_without_a_restart(mut testbed: Testbed) {
     known(&["app"]).await;
     status(&offhook, 0, TOKEN).await;
     arrived(&one, &[0]).await;
-    assert_eq!(offhook.client.metric(&done("app")).await, 1.0);
+    until("its answer is counted", async || {
+        (offhook.client.metric(&done("app")).await == 1.0).then_some(())
+    })
+    .await;
 
     // Another one comes, and a token: that goes on.
     let before = begun("app");
@@ -256,9 +259,12 @@ async fn what_is_wrong_changes_nothing_and_is_named() {
     reload(&offhook, "failed").await;
     assert_eq!(status(&offhook, 0, TOKEN).await, 200, "the old one goes on");
     assert_eq!(offhook.client.metric(successful).await, 0.0);
-    let log = offhook.log();
-    let said = log.lines().find(|line| line.contains("the old one stays in force"));
-    let said = said.unwrap_or_else(|| panic!("{log}"));
+    // A log is a pipe, and comes when it comes.
+    let said = until("the log says so", async || {
+        let log = offhook.log();
+        log.lines().find(|line| line.contains("the old one stays in force")).map(str::to_owned)
+    })
+    .await;
     let (key, file) = ("\"key\":\"account[0].auth_tokens_file\"", files.path("offhook.toml"));
     assert!(said.contains(key) && said.contains(&file.display().to_string()), "{said}");
     assert!(said.contains("ERROR") && said.contains("tokens cannot be read"), "{said}");

@@ -22,7 +22,7 @@ fn call(n: u32, more: &Value) -> Value {
     ask
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_is_confirmed_by_a_key_and_not_by_a_voicemail_and_can_be_cancelled() {
     let sending = Sending::with(Mode::Embedded, Behaviour::default(), VOICE).await;
     let simulator = &sending.simulator;

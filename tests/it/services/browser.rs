@@ -188,7 +188,8 @@ fn start_driver(program: &Path) -> (Process, String) {
 impl Drop for Browser {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let _ = Command::new("kill").args(["-s", "KILL", &id.to_string()]).status();
+            // That of the shell: the program is not everywhere.
+            let _ = Command::new("sh").args(["-c", &format!("kill -s KILL {id}")]).status();
         }
     }
 }

@@ -30,7 +30,11 @@ pub(super) async fn slowloris(name: String, run: &Run) -> anyhow::Result<Report>
     }
     sleep(trial.duration()).await;
     trial.tell("slow_connections", CONNECTIONS);
-    trial.tell("opened", opened.load(Ordering::Relaxed));
+    let opened = opened.load(Ordering::Relaxed);
+    trial.tell("opened", opened);
+    if opened < CONNECTIONS {
+        trial.fail(format!("{opened} of {CONNECTIONS} slow connections were opened"));
+    }
     let result = nobody_suffered(trial).await;
     drop(slow);
     result

@@ -22,6 +22,10 @@ pub(in crate::lab::torture) fn judge(
         check("ended", acknowledged.iter().filter_map(|it| chain.has_ended(&it.id))),
         check("settled", kept.attempts.iter().map(KeptAttempt::is_settled)),
         check("begun", once().flat_map(|it| chain.began_once(case.attempts(&it.id)))),
+        check(
+            "followed",
+            acknowledged.iter().filter_map(|it| chain.was_followed(&it.id, case.attempts(&it.id))),
+        ),
         check("once", once().map(|it| chain.reached_once(case.attempts(&it.id)))),
         check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
         check("withdrawn", case.withdrawn()),
@@ -78,6 +82,21 @@ impl<'c> Chain<'c> {
             .filter(|count| *count > 0)
             .map(|count| count == 1)
             .collect()
+    }
+
+    /// Of a notification that neither its message nor its call has confirmed, whether each of its steps began. One that a gate
+    /// refused, that was too late or whose recipient had opted out ends before.
+    fn was_followed(&self, notification: &str, attempts: &[&KeptAttempt]) -> Option<bool> {
+        const BEFORE: [&str; 3] = ["refused", "expired", "cancelled"];
+        const OPTED_OUT: &str = "21610";
+        let is_open = self.kept.notifications.get(notification)? == "open";
+        let ended_before = attempts.iter().any(|it| {
+            let is_confirmed = it.state == "confirmed" && it.step < 3;
+            let is_refused = BEFORE.contains(&&*it.state);
+            is_confirmed || is_refused || it.reason.as_deref() == Some(OPTED_OUT)
+        });
+        let has = |step: &i64| attempts.iter().any(|it| it.step == *step);
+        (!is_open && !ended_before).then(|| [1, 2, 3].iter().all(has))
     }
 
     /// Whether the provider has a message, a call and an email of it at most.
@@ -264,5 +283,17 @@ mod tests {
         let late =
             |kept: &mut Kept, _: &mut Ledger| kept.attempts[1].state = "confirmed".to_owned();
         check(late, &["withdrawn"]);
+    }
+
+    #[test]
+    fn a_route_that_ends_before_its_last_step_is_found() {
+        let ends = |reason: Option<&'static str>| {
+            move |kept: &mut Kept, _: &mut Ledger| {
+                kept.attempts[2].state = "unconfirmed".to_owned();
+                kept.attempts[2].reason = reason.map(str::to_owned);
+            }
+        };
+        check(ends(None), &["followed"]);
+        check(ends(Some("21610")), &[]);
     }
 }
