@@ -196,6 +196,9 @@ async fn what_the_source_has_sent_or_cancelled_since_a_copy_is_not_sent_by_the_t
     let sent = sending.ask(&message(2)).await;
     let cancelled = sending.ask(&message(3)).await;
     sending.offhook.take().expect("it runs").stop().expect("a clean end");
+    // As if Twilio had throttled them.
+    let throttled = "UPDATE attempts SET written_at = created_at, tries = 1 WHERE state = 'due'";
+    sending.testbed.execute(throttled).await;
     let target = beside(&sending.testbed);
     run(&target.settings, &["migrate"]).well();
     let copy = ["copy", "--from", &file(&sending.testbed)];

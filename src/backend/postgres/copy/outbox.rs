@@ -17,12 +17,18 @@ const SAME_CONSENT: &str = "there.to_hash = row.to_hash AND there.purpose = row.
                             AND there.given = row.given AND there.source = row.source \
                             AND there.shown IS NOT DISTINCT FROM row.shown";
 
-/// Whether an attempt that waits here has been sent, or has ended, in the source.
+/// Whether a person, or the campaign itself, has stopped here what goes on in the source.
+const HELD_HERE: &str = "(campaigns.state = 'cancelled' OR campaigns.state IN ('paused', 'stopped') \
+                         AND excluded.state = 'running')";
+
+/// Whether a notification has ended in the source, and nothing is known of it here but that it waits, or is looked for.
+const ENDED: &str = "(notifications.state = 'open' AND excluded.state <> 'open' AND NOT EXISTS (SELECT 1 \
+                     FROM attempts AS a WHERE a.notification = notifications.id \
+                     AND a.state NOT IN ('due', 'claimed', 'unknown')))";
+
+/// Whether an attempt that waits here does not wait in the source any more.
 fn further(here: &str, source: &str) -> String {
-    format!(
-        "{here}.written_at IS NULL AND {here}.state IN ('due', 'claimed') \
-         AND ({source}.written_at IS NOT NULL OR {source}.settled_at IS NOT NULL)"
-    )
+    format!("{here}.state IN ('due', 'claimed') AND {source}.state NOT IN ('due', 'claimed')")
 }
 
 /// What takes the rows in `$1`, a JSON array.
@@ -39,10 +45,12 @@ fn put(table: OutboxTable) -> String {
         OutboxTable::Notifications => format!(
             "INSERT INTO notifications SELECT row.* FROM {rows} WHERE NOT EXISTS (SELECT 1 FROM notifications AS there \
              WHERE there.id <> row.id AND there.token = row.token AND there.idempotency_key = row.idempotency_key) \
-             ON CONFLICT (id) DO UPDATE SET state = excluded.state, reason = excluded.reason, \
-             settled_at = excluded.settled_at, cancelled_at = excluded.cancelled_at WHERE notifications.state = 'open' \
-             AND (excluded.state <> 'open' OR excluded.cancelled_at IS NOT NULL) AND NOT EXISTS (SELECT 1 \
-             FROM attempts AS a WHERE a.notification = notifications.id AND a.written_at IS NOT NULL)"
+             ON CONFLICT (id) DO UPDATE SET cancelled_at = coalesce(notifications.cancelled_at, excluded.cancelled_at), \
+             state = CASE WHEN {ENDED} THEN excluded.state ELSE notifications.state END, \
+             reason = CASE WHEN {ENDED} THEN excluded.reason ELSE notifications.reason END, \
+             settled_at = CASE WHEN {ENDED} THEN excluded.settled_at ELSE notifications.settled_at END \
+             WHERE {ENDED} OR notifications.state IN ('open', 'unknown') AND notifications.cancelled_at IS NULL \
+             AND excluded.cancelled_at IS NOT NULL"
         ),
         OutboxTable::Attempts => format!(
             "INSERT INTO attempts SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM notifications AS n \
@@ -53,7 +61,8 @@ fn put(table: OutboxTable) -> String {
              lease_until = excluded.lease_until, tries = excluded.tries, throttled = excluded.throttled, \
              written_at = excluded.written_at, sid = excluded.sid, look_at = excluded.look_at, looks = excluded.looks, \
              settled_at = excluded.settled_at, permit_until = excluded.permit_until, over_at = excluded.over_at, \
-             hang_up_at = excluded.hang_up_at, hang_ups = excluded.hang_ups WHERE {}",
+             hang_up_at = excluded.hang_up_at, hang_ups = excluded.hang_ups WHERE {} \
+             OR attempts.state = 'unknown' AND excluded.state = 'unknown' AND excluded.look_at IS NULL",
             further("attempts", "excluded")
         ),
         OutboxTable::Steps => format!(
@@ -72,15 +81,16 @@ fn put(table: OutboxTable) -> String {
         // The source may have run since it was copied before: what it has handed over must not be handed over here again. Of a
         // campaign, what has gone on further counts.
         OutboxTable::Campaigns => format!(
-            "INSERT INTO campaigns SELECT row.* FROM {rows} ON CONFLICT (id) DO UPDATE SET state = excluded.state, \
+            "INSERT INTO campaigns SELECT row.* FROM {rows} ON CONFLICT (id) DO UPDATE SET \
+             state = CASE WHEN {HELD_HERE} THEN campaigns.state ELSE excluded.state END, \
              deadline = excluded.deadline, spent = excluded.spent, recipients = excluded.recipients, \
              doubles = excluded.doubles, invalid = excluded.invalid, handed_over = excluded.handed_over, \
-             reason = excluded.reason, evidence = excluded.evidence, started_at = excluded.started_at, \
+             reason = CASE WHEN {HELD_HERE} THEN campaigns.reason ELSE excluded.reason END, \
+             evidence = CASE WHEN {HELD_HERE} THEN campaigns.evidence ELSE excluded.evidence END, started_at = excluded.started_at, \
              judged_from = excluded.judged_from, trial_until = excluded.trial_until, trial_over = excluded.trial_over, \
              swept = excluded.swept, finished_at = excluded.finished_at WHERE campaigns.finished_at IS NULL \
              AND campaigns.handed_over <= excluded.handed_over \
-             AND (campaigns.started_at IS NULL OR excluded.started_at IS NOT NULL) \
-             AND (campaigns.state NOT IN ('paused', 'stopped', 'cancelled') OR excluded.finished_at IS NOT NULL)"
+             AND (campaigns.started_at IS NULL OR excluded.started_at IS NOT NULL)"
         ),
         OutboxTable::Recipients => format!(
             "INSERT INTO recipients SELECT row.* FROM {rows} WHERE EXISTS (SELECT 1 FROM campaigns AS c \
