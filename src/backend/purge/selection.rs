@@ -87,12 +87,16 @@ impl Selection {
     /// Whether an event has one of the addresses. In one that has a status of its own it must be a
     /// whole value: what a message says does not make it a message of the person it speaks of.
     pub(in crate::backend) fn is_meant(&self, params: &str, query: &str, has_status: bool) -> bool {
-        let query = Params::parse(query.as_bytes());
-        let is_asked = query.iter().any(|(name, value)| {
-            self.is_in(&String::from_utf8_lossy(name))
-                || self.is_in(&String::from_utf8_lossy(value))
-        });
-        is_asked || if has_status { self.is_value(params) } else { self.is_in(params) }
+        let is_said = if has_status { self.is_value(params) } else { self.is_in(params) };
+        is_said || self.is_asked(query)
+    }
+
+    /// Whether the query of a callback URL has one of the addresses, however it is encoded.
+    pub(in crate::backend) fn is_asked(&self, query: &str) -> bool {
+        let params = Params::parse(query.as_bytes());
+        let is_in = |text: &[u8]| self.is_in(&String::from_utf8_lossy(text));
+        // A `+` may be meant, and would be a blank.
+        self.is_in(query) || params.iter().any(|(name, value)| is_in(name) || is_in(value))
     }
 
     /// Whether an event is selected, by what it says itself.

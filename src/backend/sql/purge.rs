@@ -15,7 +15,8 @@ pub(in crate::backend) struct EventHit {
     pub(in crate::backend) account: String,
     pub(in crate::backend) at: String,
     pub(in crate::backend) sid: Option<String>,
-    /// Whether its status concerns one party alone: a conference has several participants.
+    /// Whether its status goes with it: it concerns one party alone, while a conference has several participants; or the
+    /// parameters of its callback URL, which the status has as well, name the one who is to be forgotten.
     pub(in crate::backend) part: bool,
     /// Whether it is selected.
     pub(in crate::backend) selected: bool,
@@ -46,7 +47,8 @@ impl EventHit {
             account: row.try_get("account")?,
             at: row.try_get("at")?,
             sid: row.try_get("sid")?,
-            part: matches!(resource.as_deref(), Some("recording" | "transcription")),
+            part: matches!(resource.as_deref(), Some("recording" | "transcription"))
+                || selection.is_asked(&query),
             selected: of_account && meant,
         })
     }
@@ -101,11 +103,13 @@ fn push_meant<DB: Dialect>(sql: &mut QueryBuilder<DB>, selection: &Selection) {
             }
             sql.push(") > 0");
             if name == "asked" {
-                // As libraries encode it in a URL.
+                // As libraries encode it in a URL, or a person does.
                 let encoded: String = form_urlencoded::byte_serialize(core.as_bytes()).collect();
-                sql.push(format_args!(" OR {}(lower({text}), ", DB::POSITION));
-                DB::push_text(sql, &encoded.to_lowercase());
-                sql.push(") > 0");
+                for encoded in [encoded, core.replace('@', "%40"), core.replace('+', "%2B")] {
+                    sql.push(format_args!(" OR {}(lower({text}), ", DB::POSITION));
+                    DB::push_text(sql, &encoded.to_lowercase());
+                    sql.push(") > 0");
+                }
             }
         }
         sql.push(format_args!(" THEN {text} END AS {name}"));

@@ -822,6 +822,12 @@ async fn a_purge_of_a_person_cancels_and_leaves_nothing(store: Store) {
     let counted = purge(&store, &of(2), Mode::Count).await;
     assert_eq!(counted, Found { notifications: 1, ..Found::default() });
     assert!(is_kept(outbox, 2).await);
+    // With more than the number nobody is forgotten but where that fits.
+    let old = Timestamp::parse_rfc3339("2020-01-01T00:00:00Z");
+    let old = Selection { before: old, ..of(2) };
+    assert_eq!(purge(&store, &old, Mode::Delete).await, Found::default());
+    let (listed, _) = outbox.suppressions("", 10).await.expect("the store");
+    assert_eq!(listed[0].to.as_ref(), Some(&new(2).to));
     assert_eq!(purge(&store, &of(2), Mode::Delete).await, counted);
     assert_eq!((is_kept(outbox, 2).await, is_kept(outbox, 3).await), (false, true));
     let (listed, _) = outbox.suppressions("", 10).await.expect("the store");

@@ -18,6 +18,7 @@ use crate::services::{Durability, needs};
 
 every_mode! {
     a_number_goes_from_everything_that_has_it,
+    an_address_goes_that_is_encoded_in_the_query_of_a_callback_url,
     a_sid_goes_and_its_neighbours_stay,
     what_came_before_a_time_goes,
     an_account_goes,
@@ -109,6 +110,28 @@ async fn a_number_goes_from_everything_that_has_it(testbed: Testbed) {
     assert!(!texts.iter().any(|text| text.contains("\"+15550100\"")), "{texts:?}");
     assert_eq!(sids(&testbed).await, ["CA2", "RE2", "SM2", "SM3"]);
     assert_eq!(purge(&offhook.client, json!({ "number": "+15550100" })).await, [0; 4]);
+}
+
+/// As libraries write it.
+async fn an_address_goes_that_is_encoded_in_the_query_of_a_callback_url(testbed: Testbed) {
+    let offhook = testbed.start();
+    let queries = [
+        "email=Ana%40h.example",
+        "who=client%3aana",
+        "email=ana%40h.examples",
+        "who=client%3Aanabel",
+    ];
+    for (number, query) in (1..).zip(queries) {
+        let callback = form(&format!("MessageSid=SM{number}&MessageStatus=sent")).with_query(query);
+        offhook.client.accepts(&callback).await;
+    }
+    testbed.contents_of(queries.len()).await;
+    settled(&offhook.client).await;
+    for address in ["ana@h.example", "client:ana"] {
+        let found = purge(&offhook.client, json!({ "number": address })).await;
+        assert_eq!(found, [1, 1, 0, 0], "{address}");
+    }
+    assert_eq!(sids(&testbed).await, ["SM3", "SM4"]);
 }
 
 async fn a_sid_goes_and_its_neighbours_stay(testbed: Testbed) {
