@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -47,7 +47,7 @@ const STATEMENT: Duration = Duration::from_secs(30);
 /// table of a hundred million rows, and one that is given up begins anew.
 const MIGRATION: Duration = Duration::from_secs(3600);
 /// When to try again to change tables that another session uses.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The oldest version that is supported, as Postgres counts: 14.0. Those before it store correctly as far as
 /// they take the tables, and are not tested.
@@ -142,25 +142,53 @@ fn migrator() -> Migrator {
     migrations!("postgres")
 }
 
-/// A statement that waits for a table, which a backup or a report may read for hours, keeps all others from it that come after:
-/// it gives up soon, and is tried again.
+/// Takes the tables that are large before anything is changed, if something is to be. What waits for a table, which a backup or a
+/// report may read for hours, keeps all others from it that come after: it gives up soon.
+async fn take_tables(
+    connection: &mut PgConnection,
+    migrator: &Migrator,
+) -> Result<(), sqlx::Error> {
+    const THERE: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+                         AND relkind = 'r' AND relname IN ('_sqlx_migrations', 'events', 'statuses', 'notifications', \
+                         'attempts') ORDER BY 1";
+    let there: Vec<String> =
+        sqlx::query_scalar(THERE).persistent(false).fetch_all(&mut *connection).await?;
+    let [known, tables @ ..] = &there[..] else { return Ok(()) };
+    if known != "_sqlx_migrations" || tables.is_empty() {
+        return Ok(());
+    }
+    let done: i64 = sqlx::query_scalar("SELECT count(*) FROM _sqlx_migrations")
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await?;
+    if done >= i64::try_from(migrator.iter().count()).unwrap_or(i64::MAX) {
+        return Ok(());
+    }
+    let lock = format!(
+        "SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0",
+        tables.join(", ")
+    );
+    connection.execute(AssertSqlSafe(lock)).await.map(|_| ())
+}
+
+/// Until the tables can be taken.
 async fn migrate_patiently(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
-    /// `lock_not_available`
-    const LOCKED: &str = "55P03";
+    /// `lock_not_available`, and `deadlock_detected`: a commit may wait for one of the tables, and hold another.
+    const LOCKED: [&str; 2] = ["55P03", "40P01"];
     loop {
         let migrated = migrate(options).await;
         let (Err(Execute(error)) | Err(ExecuteMigration(error, _))) = &migrated else {
             return migrated;
         };
         let code = error.as_database_error().and_then(|error| error.code());
-        if code.as_deref() != Some(LOCKED) {
+        if !code.is_some_and(|code| LOCKED.contains(&&*code)) {
             return migrated;
         }
         warn!(
             "the tables cannot be brought up to date while another session uses them: trying again until it does not"
         );
-        sleep(AGAIN).await;
+        sleep(AGAIN.mul_f64(rand::random_range(1.0..2.0))).await;
     }
 }
 
@@ -177,8 +205,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::Migrat
     // some, and those that the migrator leaves would be in the way of the next.
     transaction.execute("DEALLOCATE ALL").await?;
     transaction.execute(LOCK).await?;
-    // Not for that lock, which a process holds that does the same.
-    transaction.execute("SET LOCAL lock_timeout = '5s'").await?;
+    take_tables(&mut transaction, &migrator).await?;
     migrator.run_direct(None, &mut *transaction, false).await?;
     transaction.execute("DEALLOCATE ALL").await?;
     transaction.commit().await?;
