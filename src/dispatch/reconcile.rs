@@ -162,11 +162,11 @@ pub fn in_time(times: &[Duration], left: Duration) -> &[Duration] {
     times.get(..useful.max(FEWEST)).unwrap_or(times)
 }
 
-/// How long an email that may be sent again is waited for, of which nothing is heard; `within`: from the question to the
+/// How long an email that may be sent again is waited for, of which nothing is heard; `left`: from its request to the
 /// deadline. Else a one-time password would expire before that.
 #[must_use]
-pub fn silence(configured: Duration, within: Duration) -> Duration {
-    configured.min(within / 2)
+pub fn silence(configured: Duration, left: Duration) -> Duration {
+    configured.min(left / 2)
 }
 
 /// When it is looked for an attempt after it became unknown, unless configured: lists lag.

@@ -322,8 +322,11 @@ async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError
     for one in search.sought.iter().filter(|one| search.due.contains(&one.id)) {
         // By the store's clock alone: another one that is ahead would have it sent again too soon.
         let silence = match one.on_unknown {
-            OnUnknown::Resend => reconcile::silence(silence, one.deadline.since(one.asked_at)),
-            OnUnknown::Report => silence,
+            // Once: while no events come, each would be waited for half as long as the one before.
+            OnUnknown::Resend if !one.is_again => {
+                reconcile::silence(silence, one.deadline.since(one.written_at))
+            }
+            OnUnknown::Resend | OnUnknown::Report => silence,
         };
         let look_after = silence.saturating_sub(search.now.since(one.written_at));
         let last = look_after.is_zero();

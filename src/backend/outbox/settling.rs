@@ -26,8 +26,8 @@ pub struct Unknown {
     pub body: String,
     /// When it was written.
     pub written_at: Timestamp,
-    /// When its notification was asked for.
-    pub asked_at: Timestamp,
+    /// Whether it was sent again already, in its step.
+    pub is_again: bool,
     /// After this it is of no use.
     pub deadline: Timestamp,
     /// On which side to err.

@@ -143,11 +143,11 @@ pub(in crate::backend) async fn to_look_for<S: Session>(
 fn unknowns_sql<S: Session>(condition: &str) -> String {
     format!(
         "SELECT a.id, a.notification, a.account, a.sender, a.channel, a.looks, a.reason, \
-         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.on_unknown, {}, {}, {} AS asked_at FROM attempts AS a \
+         CASE WHEN a.channel = 'email' THEN coalesce(n.email, n.\"to\") ELSE n.\"to\" END AS \"to\", n.body, n.on_unknown, {}, {}, EXISTS (SELECT 1 FROM attempts AS o WHERE o.notification = a.notification \
+         AND o.step = a.step AND o.number < a.number) AS again FROM attempts AS a \
          JOIN notifications AS n ON n.id = a.notification WHERE {condition} ORDER BY a.written_at",
         S::time("a.written_at"),
-        S::time("a.deadline"),
-        S::time_of("n.created_at")
+        S::time("a.deadline")
     )
 }
 
@@ -171,7 +171,7 @@ fn unknown_row(row: &Cells) -> Result<Unknown, sqlx::Error> {
         to: row.text("to")?,
         body: row.text("body")?,
         written_at: row.time("written_at")?.ok_or_else(|| malformed("written_at"))?,
-        asked_at: row.time("asked_at")?.ok_or_else(|| malformed("asked_at"))?,
+        is_again: row.number("again")? != 0,
         deadline: row.time("deadline")?.ok_or_else(|| malformed("deadline"))?,
         on_unknown: row.parsed("on_unknown", OnUnknown::parse)?,
         looks: u32::try_from(row.number("looks")?).unwrap_or(u32::MAX),
