@@ -280,6 +280,7 @@ fn what_is_over_for_as_long_as_the_alert_looks_back_is_not_named_any_more() {
             "OffhookForwardLate",
             "OffhookRetentionHeld",
             "OffhookCallsNearLimit",
+            "OffhookSendOtherKey",
             "OffhookSendUnknown",
             "OffhookSenderPaused",
             "OffhookCampaignStopped",

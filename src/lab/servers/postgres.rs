@@ -210,16 +210,19 @@ fn new_directory(durability: Durability) -> anyhow::Result<TempDir> {
     made.context("no temporary directory")
 }
 
-/// Whether it takes connections: its own file says so, which is written after the recovery.
 /// One that was killed has left shared memory of the system's, which its next start takes away.
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if self.process.is_none() {
+        let was_killed = self.directory.path().join("data/postmaster.pid").exists();
+        if self.process.is_none() && was_killed {
             let _ = self.restart();
+            // Before its directory goes.
+            drop(self.process.take());
         }
     }
 }
 
+/// Whether it takes connections: its own file says so, which is written after the recovery.
 fn is_ready(directory: &Path, process: &mut Process) -> bool {
     let pid = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap_or_default();
     let mut lines = pid.lines();

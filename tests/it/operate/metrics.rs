@@ -88,6 +88,7 @@ pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_send_lateness_seconds", "histogram"),
     ("offhook_send_mismatches_total", "counter"),
     ("offhook_send_oldest_due_age_seconds", "gauge"),
+    ("offhook_send_other_key", "gauge"),
     ("offhook_send_paces_clamped_total", "counter"),
     ("offhook_send_refused_total", "counter"),
     ("offhook_send_request_duration_seconds", "histogram"),
