@@ -148,7 +148,8 @@ async fn take_tables(
     connection: &mut PgConnection,
     migrator: &Migrator,
 ) -> Result<(), sqlx::Error> {
-    const THERE: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace \
+    const THERE: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace \
+                         WHERE nspname = current_schema()) \
                          AND relkind = 'r' AND relname IN ('_sqlx_migrations', 'events', 'statuses', 'notifications', \
                          'attempts') ORDER BY 1";
     let there: Vec<String> =
@@ -164,8 +165,9 @@ async fn take_tables(
     if done >= i64::try_from(migrator.iter().count()).unwrap_or(i64::MAX) {
         return Ok(());
     }
+    // Longer than `deadlock_timeout` is by default: an autovacuum is cancelled after that, and not before.
     let lock = format!(
-        "SET LOCAL lock_timeout = '1s'; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0",
+        "SET LOCAL lock_timeout = '3s'; LOCK TABLE {} IN ACCESS EXCLUSIVE MODE; SET LOCAL lock_timeout = 0",
         tables.join(", ")
     );
     connection.execute(AssertSqlSafe(lock)).await.map(|_| ())

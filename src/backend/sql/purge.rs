@@ -16,7 +16,8 @@ pub(in crate::backend) struct EventHit {
     pub(in crate::backend) at: String,
     pub(in crate::backend) sid: Option<String>,
     /// Whether its status goes with it: it concerns one party alone, while a conference has several participants; or the
-    /// parameters of its callback URL, which the status has as well, name the one who is to be forgotten.
+    /// parameters of its callback URL, which the status has as well, name the one who is to be forgotten. Not one that is found
+    /// by its own addresses: until its turn comes, others are found by it.
     pub(in crate::backend) part: bool,
     /// Whether it is selected.
     pub(in crate::backend) selected: bool,
@@ -48,7 +49,7 @@ impl EventHit {
             at: row.try_get("at")?,
             sid: row.try_get("sid")?,
             part: matches!(resource.as_deref(), Some("recording" | "transcription"))
-                || selection.is_asked(&query),
+                || !related && selection.is_asked(&query),
             selected: of_account && meant,
         })
     }

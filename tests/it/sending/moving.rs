@@ -220,7 +220,8 @@ async fn what_the_source_has_sent_or_cancelled_since_a_copy_is_not_sent_by_the_t
     run(&target.settings, &verify).badly();
     run(&target.settings, &copy).well();
     run(&target.settings, &verify).well();
-    sending.testbed = target;
+    // Its configuration is in the directory of the source.
+    let _source = std::mem::replace(&mut sending.testbed, target);
     sending.offhook = Some(sending.testbed.start());
     resume(&sending).await;
     let last = sending.ask(&message(4)).await;

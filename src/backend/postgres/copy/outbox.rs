@@ -21,10 +21,10 @@ const SAME_CONSENT: &str = "there.to_hash = row.to_hash AND there.purpose = row.
 const HELD_HERE: &str = "(campaigns.state = 'cancelled' OR campaigns.state IN ('paused', 'stopped') \
                          AND excluded.state = 'running')";
 
-/// Whether a notification has ended in the source, and nothing is known of it here but that it waits, or is looked for.
+/// Whether a notification has ended in the source, and nothing of it is on its way here, or has arrived.
 const ENDED: &str = "(notifications.state = 'open' AND excluded.state <> 'open' AND NOT EXISTS (SELECT 1 \
                      FROM attempts AS a WHERE a.notification = notifications.id \
-                     AND a.state NOT IN ('due', 'claimed', 'unknown')))";
+                     AND a.state IN ('writing', 'accepted', 'confirmed')))";
 
 /// Whether an attempt that waits here does not wait in the source any more.
 fn further(here: &str, source: &str) -> String {

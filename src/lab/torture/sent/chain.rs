@@ -275,7 +275,7 @@ mod tests {
             kept.attempts[2].state = "unconfirmed".to_owned();
             ledger.calls.push(call("CA2", "a4"));
         };
-        check(twice, &["begun", "once"]);
+        check(twice, &["begun", "followed", "once"]);
         let open = |kept: &mut Kept, _: &mut Ledger| {
             kept.notifications.insert("n1".to_owned(), "open".to_owned());
         };
