@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Outbound;
 use super::gate::Gates;
@@ -178,6 +178,10 @@ impl InDoubt {
         }
         match outbox.take_back(&self.0).await {
             Ok(()) => {
+                info!(
+                    attempts = self.0.len(),
+                    "the store answers again: none of the attempts whose commit was in doubt was sent, and they wait for their turn"
+                );
                 self.0.clear();
                 news.send_replace(());
             }

@@ -320,7 +320,6 @@ pub(super) fn created(channel: Channel) -> Option<Created> {
 async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     let silence = outbound.config.now().silence();
     for one in search.sought.iter().filter(|one| search.due.contains(&one.id)) {
-        // By the store's clock alone: another one that is ahead would have it sent again too soon.
         let silence = match one.on_unknown {
             // Once: while no events come, each would be waited for half as long as the one before.
             OnUnknown::Resend if !one.is_again => {
@@ -328,6 +327,7 @@ async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError
             }
             OnUnknown::Resend | OnUnknown::Report => silence,
         };
+        // By the store's clock alone: another one that is ahead would have it sent again too soon.
         let look_after = silence.saturating_sub(search.now.since(one.written_at));
         let last = look_after.is_zero();
         let looked = Looked::Absent { last, look_after };

@@ -108,7 +108,7 @@ impl Files {
         if length >= LENGTH / 2 && !spare.exists() {
             return std::fs::rename(path, spare);
         }
-        std::fs::remove_file(path)
+        self.delete(number)
     }
 
     /// Gives a file up of which nothing must be readable any more.

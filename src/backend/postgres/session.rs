@@ -20,8 +20,8 @@ use super::{CONNECT, Postgres, STATEMENT};
 use crate::backend::sql::session::PostgresSession;
 
 const SIGN: &str = "offhook.direct";
-/// How long a statement may take that may take long.
-/// And planned for its own values: by what is usual, an order id that occurs once may have all of a table read.
+/// How long a statement may take that may take long. It is planned for the values that it is run with: a plan for usual
+/// values may read a whole table to find an order id that occurs once.
 const LIMIT: &str =
     "SET LOCAL statement_timeout = '5s'; SET LOCAL plan_cache_mode = force_custom_plan";
 /// The longest time that a transaction whose client is frozen or has vanished holds its locks. One that waits for a

@@ -24,7 +24,7 @@ pub(super) struct Kept {
     pub(super) sids: Vec<KeptSid>,
     /// When it was decided that the time of each notification's first step is over, in microseconds.
     pub(super) over: HashMap<String, i64>,
-    /// The messages and calls of which the store has a final status.
+    /// The final status of each message and call that has one in the store, by its SID.
     pub(super) finals: HashMap<String, String>,
     /// Callbacks about which nothing was decided yet.
     pub(super) wakes: i64,

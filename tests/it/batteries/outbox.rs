@@ -822,7 +822,7 @@ async fn a_purge_of_a_person_cancels_and_leaves_nothing(store: Store) {
     let counted = purge(&store, &of(2), Mode::Count).await;
     assert_eq!(counted, Found { notifications: 1, ..Found::default() });
     assert!(is_kept(outbox, 2).await);
-    // With more than the number nobody is forgotten but where that fits.
+    // With another filter beside the number, only what matches both is forgotten.
     let old = Timestamp::parse_rfc3339("2020-01-01T00:00:00Z");
     let old = Selection { before: old, ..of(2) };
     assert_eq!(purge(&store, &old, Mode::Delete).await, Found::default());
