@@ -38,7 +38,6 @@ pub use self::retention::{FeedRetention, Retention};
 pub use self::store::PostgresStore;
 use super::tables::migrations;
 use super::{BackendError, FeedWatch};
-use crate::outage::Outage;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -179,7 +178,7 @@ async fn migrate_patiently(options: &PgConnectOptions) -> Result<(), sqlx::migra
     use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
     /// `lock_not_available`, and `deadlock_detected`: a commit may wait for one of the tables, and hold another.
     const LOCKED: [&str; 2] = ["55P03", "40P01"];
-    let outage = Outage::default();
+    let mut is_said = false;
     loop {
         let migrated = migrate(options).await;
         let (Err(Execute(error)) | Err(ExecuteMigration(error, _))) = &migrated else {
@@ -189,7 +188,7 @@ async fn migrate_patiently(options: &PgConnectOptions) -> Result<(), sqlx::migra
         if !code.is_some_and(|code| LOCKED.contains(&&*code)) {
             return migrated;
         }
-        if outage.begins() {
+        if !std::mem::replace(&mut is_said, true) {
             warn!(
                 "the tables cannot be brought up to date while another session uses them: trying again until it does not"
             );
