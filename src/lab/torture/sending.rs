@@ -167,6 +167,10 @@ impl Sending {
             ended.context("what asks to send")??;
         }
         let drained = self.drain().await?;
+        if drained.is_none() {
+            let failure = format!("not all had an end after {} s", DRAIN_WITHIN.as_secs());
+            self.facts.failures.push(failure);
+        }
         let problems = self.testbed.stop();
         self.facts.failures.extend(problems);
 

@@ -129,6 +129,8 @@ pub(super) fn judge(
         check("settled", kept.attempts.iter().map(KeptAttempt::is_settled)),
         check("known", messages.iter().map(|entry| case.is_known(entry))),
         check("proven", kept.sids.iter().map(|it| case.is_proven(it))),
+        check("agreed", kept.attempts.iter().filter_map(|it| case.is_agreed(it))),
+        check("concluded", case.concluded()),
         check("paced", paced(&kept.attempts, per_unit).into_iter()),
         check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
         check("paused", case.held(meddled, |what| *what == Stopped::Sender)),
@@ -210,11 +212,17 @@ impl<'c> Case<'c> {
         self.attempts(notification).iter().map(of).sum()
     }
 
-    /// The provider has a message of it, or it is said to be refused or unknown.
+    /// The provider has a message of it, or it is said why not. One that was looked for everywhere and found nowhere is sent
+    /// again, so that this says nothing.
     fn is_sent(&self, asked: &Acknowledged) -> bool {
-        const ENDS: [&str; 5] = ["failed", "refused", "expired", "cancelled", "unknown"];
-        let is_listed = |attempt: &&KeptAttempt| ENDS.contains(&&*attempt.state);
-        self.sent(&asked.id) > 0 || self.attempts(&asked.id).iter().any(is_listed)
+        const ENDS: [&str; 4] = ["failed", "refused", "expired", "cancelled"];
+        let is_listed = |attempt: &&KeptAttempt| {
+            let was_found_nowhere = attempt.reason.as_deref() == Some("absent");
+            ENDS.contains(&&*attempt.state) || (attempt.state == "unknown" && !was_found_nowhere)
+        };
+        let is_cancelled =
+            self.kept.notifications.get(&asked.id).is_some_and(|it| it == "cancelled");
+        is_cancelled || self.sent(&asked.id) > 0 || self.attempts(&asked.id).iter().any(is_listed)
     }
 
     /// A message is of an attempt, and the store has its SID there, or says that it does not know.
@@ -229,6 +237,30 @@ impl<'c> Case<'c> {
     fn is_proven(&self, kept: &KeptSid) -> bool {
         let entry = self.ledger.get(&*kept.sid);
         entry.is_some_and(|entry| entry.attempt.as_ref() == Some(&kept.attempt))
+    }
+
+    /// Of an attempt to send a message that claims something: whether the provider's ledger says the same. What was reported
+    /// both ways may be either.
+    fn is_agreed(&self, attempt: &KeptAttempt) -> Option<bool> {
+        let messages = self.messages.get(&*attempt.id).map_or(&[][..], Vec::as_slice);
+        match &*attempt.state {
+            "confirmed" => Some(messages.iter().any(|entry| had(entry, &["delivered"]))),
+            "failed" => {
+                let is_lost = |entry: &&Entry| had(entry, &["undelivered", "failed"]);
+                Some(messages.is_empty() || messages.iter().any(is_lost))
+            }
+            "accepted" => Some(!messages.is_empty()),
+            "refused" | "expired" | "cancelled" => Some(messages.is_empty()),
+            _ => None,
+        }
+    }
+
+    /// Of each notification, whether it is confirmed if one of its attempts is, and only then.
+    fn concluded(&self) -> impl Iterator<Item = bool> {
+        self.kept.notifications.iter().map(|(id, state)| {
+            let is_confirmed = self.attempts(id).iter().any(|it| it.state == "confirmed");
+            is_confirmed == (state == "confirmed")
+        })
     }
 
     /// A request was made after the commit to writing. Of several requests only the last commit is known.
@@ -284,6 +316,12 @@ impl<'c> Case<'c> {
     fn is_of_an_attempt(&self, sid: &str) -> bool {
         self.kept.sids.iter().any(|kept| kept.sid == sid)
     }
+}
+
+/// Whether a message had one of these statuses, or was said to have it.
+fn had(entry: &Entry, statuses: &[&str]) -> bool {
+    let said = entry.reports.iter().map(|it| it.status).chain([entry.status]);
+    said.into_iter().any(|status| statuses.contains(&status))
 }
 
 /// Of each two slots that follow one another, whether the units of the first fit between them.

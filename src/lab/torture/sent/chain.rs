@@ -16,6 +16,7 @@ pub(in crate::lab::torture) fn judge(
     let chain = Chain::new(kept, ledger);
     let called = ledger.calls.iter().filter_map(|call| call.attempt.as_deref());
     let mailed = ledger.mails.iter().filter_map(|mail| mail.attempt.as_deref());
+    let first_steps = kept.attempts.iter().filter(|it| it.step == 1);
     let once = || acknowledged.iter().filter(|it| it.on_unknown == OnUnknown::Report);
     vec![
         check("kept", acknowledged.iter().map(|it| case.is_kept(it))),
@@ -27,6 +28,8 @@ pub(in crate::lab::torture) fn judge(
             acknowledged.iter().filter_map(|it| chain.was_followed(&it.id, case.attempts(&it.id))),
         ),
         check("once", once().map(|it| chain.reached_once(case.attempts(&it.id)))),
+        check("agreed", first_steps.filter_map(|it| case.is_agreed(it))),
+        check("concluded", case.concluded()),
         check("ahead", ledger.posts.iter().map(|post| case.is_written_ahead(post))),
         check("withdrawn", case.withdrawn()),
         check("not_called", called.filter_map(|attempt| chain.may_follow(attempt))),
@@ -203,6 +206,13 @@ mod tests {
         }
     }
 
+    /// Nobody picked up the second one's call.
+    fn is_not_confirmed(kept: &mut Kept) {
+        let unconfirmed = "unconfirmed".to_owned();
+        kept.attempts[2].state.clone_from(&unconfirmed);
+        kept.notifications.insert("n2".to_owned(), unconfirmed);
+    }
+
     #[track_caller]
     fn check(spoil: impl Fn(&mut Kept, &mut Ledger), expected: &[&str]) {
         let (asked, mut kept, mut ledger) = good();
@@ -249,7 +259,7 @@ mod tests {
     fn an_email_after_a_message_that_arrived_is_found_and_a_second_one() {
         let mailed = |kept: &mut Kept, ledger: &mut Ledger| {
             let attempt = attempt("a4", "n2", "accepted", 70_000);
-            kept.attempts[2].state = "unconfirmed".to_owned();
+            is_not_confirmed(kept);
             kept.attempts.push(KeptAttempt { step: 3, number: 3, ..attempt });
             ledger.mails.push(mail("a4"));
         };
@@ -272,24 +282,24 @@ mod tests {
             let again =
                 KeptAttempt { step: 2, number: 3, ..attempt("a4", "n2", "accepted", 60_000) };
             kept.attempts.push(again);
-            kept.attempts[2].state = "unconfirmed".to_owned();
+            is_not_confirmed(kept);
             ledger.calls.push(call("CA2", "a4"));
         };
         check(twice, &["begun", "followed", "once"]);
         let open = |kept: &mut Kept, _: &mut Ledger| {
             kept.notifications.insert("n1".to_owned(), "open".to_owned());
         };
-        check(open, &["ended"]);
+        check(open, &["ended", "concluded"]);
         let late =
             |kept: &mut Kept, _: &mut Ledger| kept.attempts[1].state = "confirmed".to_owned();
-        check(late, &["withdrawn"]);
+        check(late, &["agreed", "withdrawn"]);
     }
 
     #[test]
     fn a_route_that_ends_before_its_last_step_is_found() {
         let ends = |reason: Option<&'static str>| {
             move |kept: &mut Kept, _: &mut Ledger| {
-                kept.attempts[2].state = "unconfirmed".to_owned();
+                is_not_confirmed(kept);
                 kept.attempts[2].reason = reason.map(str::to_owned);
             }
         };

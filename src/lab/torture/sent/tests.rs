@@ -1,5 +1,6 @@
 use super::*;
 use crate::clock::Timestamp;
+use crate::lab::twilio::Report;
 
 const PER_UNIT: i64 = 10_000;
 
@@ -174,7 +175,18 @@ fn what_a_forgotten_request_does_is_found() {
         story.kept.sids.pop();
         story.kept.attempts[1].state = "accepted".to_owned();
     };
-    check(unsent, &["sent"]);
+    check(unsent, &["sent", "agreed"]);
+    // It was found nowhere, and nothing followed.
+    let given_up = |story: &mut Story| {
+        story.kept.attempts.pop();
+        story.kept.attempts[1].reason = Some("absent".to_owned());
+        story.kept.notifications.insert("n2".to_owned(), "unknown".to_owned());
+        story.kept.sids.pop();
+        story.ledger.messages.pop();
+        story.ledger.posts.pop();
+    };
+    // Nor is any message left that was sent again.
+    check(given_up, &["sent", "explained"]);
 }
 
 #[test]
@@ -191,7 +203,8 @@ fn what_a_gate_that_is_not_read_again_does_is_found() {
     let between = 4 * PER_UNIT + PER_UNIT / 2;
     check(|story| story.kept.attempts[5].written_at = Some(between), &["paused"]);
     check(|story| story.kept.attempts[3].written_at = Some(between), &["paused", "cancelled"]);
-    check(|story| story.ledger.messages.push(entry("SM4", "a4")), &["known", "cancelled"]);
+    let sent = |story: &mut Story| story.ledger.messages.push(entry("SM4", "a4"));
+    check(sent, &["known", "agreed", "cancelled"]);
     check(|story| story.kept.attempts[4].written_at = Some(6 * PER_UNIT), &["suppressed"]);
 }
 
@@ -203,6 +216,46 @@ fn what_is_sent_after_the_proof_of_another_attempt_is_found() {
         story.kept.sids.push(kept_sid("a2", "SM2"));
     };
     check(proven, &["withdrawn"]);
+}
+
+#[test]
+fn an_outcome_that_the_provider_denies_is_found() {
+    let lost = |story: &mut Story| story.ledger.messages[0].status = "undelivered";
+    check(lost, &["agreed"]);
+    let reported = |story: &mut Story| {
+        let delivered = Report { status: "delivered", tries: 1, answered: Some(200) };
+        story.ledger.messages[0].reports.push(delivered);
+    };
+    check(
+        |story| {
+            lost(story);
+            reported(story);
+        },
+        &[],
+    );
+    // It is said to have failed, and arrived.
+    let failed = |story: &mut Story| {
+        story.kept.attempts[0].state = "failed".to_owned();
+        story.kept.notifications.insert("n1".to_owned(), "failed".to_owned());
+    };
+    check(failed, &["agreed"]);
+    check(
+        |story| {
+            failed(story);
+            lost(story);
+        },
+        &[],
+    );
+}
+
+#[test]
+fn a_notification_that_says_otherwise_than_its_attempts_is_found() {
+    for (id, state) in [("n1", "unknown"), ("n3", "confirmed")] {
+        let says = |story: &mut Story| {
+            story.kept.notifications.insert(id.to_owned(), state.to_owned());
+        };
+        check(says, &["concluded"]);
+    }
 }
 
 #[test]
