@@ -218,8 +218,8 @@ fn conventional(environment: &BTreeMap<String, String>) -> Vec<Layer> {
 
 /// `OFFHOOK_<SECTION>__<KEY>`. Values stay text: a token of digits is not a number.
 fn overrides(environment: &BTreeMap<String, String>) -> Vec<Layer> {
-    /// Options of commands, and not keys of the file: where the file is, and which server to ask.
-    const OPTIONS: [&str; 2] = ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL"];
+    /// Options of commands, and not keys of the file: where the file is, which server to ask, and with which token.
+    const OPTIONS: [&str; 3] = ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL", "OFFHOOK_SENDING_TOKEN"];
     let ours = environment.iter().filter(|(name, _)| !OPTIONS.contains(&name.as_str()));
     ours.filter_map(|(name, value)| {
         let key = name.strip_prefix("OFFHOOK_")?.to_lowercase().replace("__", ".");

@@ -1,5 +1,7 @@
 //! What holds of every section.
 
+use std::collections::BTreeSet;
+
 use super::testing::{MINIMAL, check_error, check_tokens, load, minimal, sources, warnings};
 use super::*;
 use crate::twilio::keyring::Account;
@@ -295,10 +297,19 @@ fn an_empty_variable_counts_as_unset() {
     check_error(load(&blank, ""), &["public_url (not set)"]);
 }
 
-/// What says where the file or a server is, is an option of a command and no key.
+/// Options of commands are no keys: every variable that a command reads may be set while it reads the configuration.
 #[test]
 fn options_in_the_environment_are_not_taken_for_keys() {
-    for name in ["OFFHOOK_CONFIG", "OFFHOOK_ADMIN_URL"] {
+    let mut options = BTreeSet::new();
+    for entry in std::fs::read_dir("src/cli").expect("it is there").flatten() {
+        let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+        let read = text.split("variable(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        options.extend(read.filter(|name| name.starts_with("OFFHOOK_")).map(str::to_owned));
+    }
+    options.insert("OFFHOOK_CONFIG".to_owned());
+    assert!(options.len() >= 3, "the commands are not read: {options:?}");
+    for name in options {
+        let name: &'static str = name.leak();
         load(&minimal(&[(name, "x")]), "").expect(name);
     }
 }
