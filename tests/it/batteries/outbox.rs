@@ -48,6 +48,7 @@ use self::calls::{
 use self::campaigns::{
     a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
     a_campaign_reaches_each_recipient_once_and_accounts_for_all,
+    a_trial_lasts_until_its_messages_had_time_to_arrive,
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
     each_campaign_has_its_turn_and_ends_with_its_last_outcome,
 };
@@ -205,6 +206,7 @@ both_stores![
     a_campaign_reaches_each_recipient_once_and_accounts_for_all,
     after_a_pause_or_a_cancellation_nothing_of_a_campaign_is_written,
     each_campaign_has_its_turn_and_ends_with_its_last_outcome,
+    a_trial_lasts_until_its_messages_had_time_to_arrive,
     a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly,
     an_email_follows_a_stop_to_the_number_alone_and_only_if_the_route_says_so,
     each_table_is_known_here,

@@ -3,9 +3,9 @@
 use offhook::event::Kind;
 use redis::cmd;
 use sqlx::migrate::Migrator;
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
-use crate::harness::{ACCOUNT, Callback, Mode, Services, Testbed, every_mode, until};
+use crate::harness::{ACCOUNT, Callback, Mode, Services, Spawned, Testbed, every_mode, until};
 use crate::services::{Durability, needs};
 
 every_mode! {
@@ -224,4 +224,34 @@ async fn what_roles_were_granted_and_long_addresses_are_taken_along() {
     assert!(!rights.contains(&"reads INSERT changes".to_owned()));
     let reads = "SET ROLE reads; SELECT count(*)::text FROM offhook_changes(); RESET ROLE";
     testbed.execute(reads).await;
+}
+
+/// A backup may read a table for hours. Only the update waits for it: callbacks are answered, and others read, too.
+#[tokio::test]
+async fn a_table_that_somebody_reads_for_long_holds_nobody_up_but_the_update() {
+    const WAITS: &str = "the tables cannot be brought up to date while another session uses them";
+    needs!(Postgres);
+    let mut testbed = Testbed::direct(Durability::Unsynced);
+    fill(&testbed).await;
+    let mut backup = testbed.postgres().connection().await;
+    let begin = "BEGIN; LOCK TABLE events IN ACCESS SHARE MODE";
+    backup.execute(begin).await.expect("nobody is in the way");
+    let offhook = Spawned::start(&testbed.settings);
+    let busy = format!(
+        "AccountSid={ACCOUNT}&CallSid=CA3&CallStatus=busy&CallbackSource=call-progress-events"
+    );
+    offhook.client.accepts(&Callback::form(busy)).await;
+    until("the update waits", async || offhook.log().contains(WAITS).then_some(())).await;
+    // Behind an update that keeps its place in the queue, this would wait as long as the backup lasts.
+    let mut reader = testbed.postgres().connection().await;
+    reader.execute("SET statement_timeout = '20s'").await.expect("it is a setting");
+    let events: i64 = sqlx::query_scalar("SELECT count(*) FROM events")
+        .fetch_one(&mut reader)
+        .await
+        .expect("it reads beside the backup");
+    assert_eq!(events, 3);
+    backup.execute("COMMIT").await.expect("it ends");
+    let contents = testbed.contents_of(4).await;
+    assert!(contents.keys().contains(&"CA3-busy".to_owned()), "{:?}", contents.keys());
+    assert_eq!(offhook.log().matches(WAITS).count(), 1);
 }

@@ -250,7 +250,7 @@ async fn a_campaign_goes_by_a_route_as_far_as_the_email() {
 /// Each step asks about the address that it reaches.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_campaign_that_begins_with_an_email_texts_no_one_who_has_said_stop() {
-    let bounces = Behaviour { mails_returned: Share::ALWAYS, ..Behaviour::default() };
+    let bounces = Behaviour { mails_bounced: Share::ALWAYS, ..Behaviour::default() };
     let route = format!(
         "{}[[route]]\nname = \"letter\"\n[[route.step]]\nsender = \"mail\"\nwait_s = 1\n[[route.step]]\nsender = \"shop\"\n",
         emails::ROUTE

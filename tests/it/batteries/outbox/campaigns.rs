@@ -345,6 +345,27 @@ pub(super) async fn each_campaign_has_its_turn_and_ends_with_its_last_outcome(st
     assert_eq!(outbox.keep_campaign(ID).await, Ok(Kept::Finished));
 }
 
+pub(super) async fn a_trial_lasts_until_its_messages_had_time_to_arrive(store: Store) {
+    let outbox = &store.outbox;
+    started(outbox, 120, None).await;
+    assert_eq!(hand_over(outbox, 1000, &pass).await.handed_over, 100, "of its trial");
+    let long_ago = "'2026-01-01T00:00:00.000000Z'";
+    execute(&store, &format!("UPDATE campaigns SET trial_until = {long_ago}")).await;
+    assert_eq!(hand_over(outbox, 1000, &pass).await.handed_over, 0, "nothing of it is sent yet");
+    let mut sent = 0;
+    while sent < 100 {
+        let ids = take(outbox).await;
+        write(outbox, &write_ask(outbox, "a", &ids).await).await;
+        for id in ids {
+            sent += 1;
+            answer(outbox, id, accepted(&format!("SM{sent}"))).await;
+        }
+    }
+    assert_eq!(hand_over(outbox, 1000, &pass).await.handed_over, 0, "it was sent only just now");
+    execute(&store, &format!("UPDATE attempts SET written_at = {long_ago}")).await;
+    assert_eq!(hand_over(outbox, 1000, &pass).await.handed_over, 20, "no phone answers");
+}
+
 pub(super) async fn a_campaign_goes_on_beyond_its_trial_and_stops_when_it_goes_badly(store: Store) {
     let outbox = &store.outbox;
     // What 110 of them cost.
