@@ -261,7 +261,10 @@ pub fn rest(input: &[u8]) {
     match &created {
         CreateAnswer::Accepted(message) => {
             assert!((200..300).contains(&status) && message.sid.len() == 34);
-            assert_eq!(answer.to_fetch(Created::Message, now), ReadAnswer::Found(message.clone()));
+            assert_eq!(
+                answer.to_fetch(Created::Message, now),
+                ReadAnswer::Found((**message).clone())
+            );
         }
         CreateAnswer::Rejected { code } => assert!(!["0", "20429", "20500"].contains(&&**code)),
         CreateAnswer::Throttled { .. } | CreateAnswer::Foreign { .. } => {}

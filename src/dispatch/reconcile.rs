@@ -41,7 +41,7 @@ pub struct Listed<'a> {
     pub body: Option<&'a str>,
     /// What it was sent from; `None` until a Messaging Service has chosen.
     pub from: Option<&'a str>,
-    /// The Messaging Service, if it came from one.
+    /// The Messaging Service, if it was sent by one.
     pub service: Option<&'a str>,
     /// When it was created, by the provider's clock.
     pub created_at: Timestamp,
@@ -112,16 +112,24 @@ pub fn look(
     found.map(|(attempt, sid)| (attempt.attempt, finding(sid))).collect()
 }
 
+/// Since when a list must be whole to show that something was not created; `None` if nothing is sought.
+#[must_use]
+pub fn since(sought: &[Sought<'_>]) -> Option<Timestamp> {
+    sought.iter().map(|one| one.wrote_at.before(EARLIEST)).min()
+}
+
 impl Sought<'_> {
     /// Whether a message may be what this attempt created, whatever its body.
     fn may_be(&self, message: &Listed<'_>) -> bool {
-        let earliest = self.wrote_at.before(EARLIEST);
-        let in_time =
-            message.created_at >= earliest && message.created_at.since(self.wrote_at) <= LATEST;
+        let in_time = message.created_at >= self.wrote_at.before(EARLIEST)
+            && message.created_at.since(self.wrote_at) <= LATEST;
         in_time
             && match self.origin {
                 Origin::From(from) => message.from.is_none_or(|its| its == from),
-                Origin::Service(service) => message.service.is_none_or(|its| its == service),
+                // Before a number is chosen, and never after it, the service might not be named yet.
+                Origin::Service(service) => {
+                    message.service.map_or(message.from.is_none(), |its| its == service)
+                }
             }
     }
 }
@@ -236,8 +244,10 @@ mod tests {
         let message = listed("SM1", "text", 1);
         let of = |service| looked(&[attempt], &[Listed { service, ..message }], &[]);
         assert_eq!(of(Some("MG1")), [inferred("SM1")]);
-        assert_eq!(of(None), [inferred("SM1")]);
         assert_eq!(of(Some("MG2")), [Finding::Absent]);
+        assert_eq!(of(None), [Finding::Absent], "it was sent from a number, by no service");
+        let queued = Listed { from: None, ..message };
+        assert_eq!(looked(&[attempt], &[queued], &[]), [inferred("SM1")]);
     }
 
     #[test]

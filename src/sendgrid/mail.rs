@@ -126,7 +126,7 @@ impl Answer<'_> {
     pub fn to_send(self, to: &str, from: &Mailbox, now: Timestamp) -> CreateAnswer {
         match self.status {
             200..=299 => match self.id() {
-                Some(sid) => CreateAnswer::Accepted(accepted(sid, to, from)),
+                Some(sid) => CreateAnswer::Accepted(Box::new(accepted(sid, to, from))),
                 None => CreateAnswer::Unknown(Doubt::Unreadable),
             },
             408 => CreateAnswer::Unknown(Doubt::RequestTimeout),
@@ -187,6 +187,7 @@ fn accepted(sid: &str, to: &str, from: &Mailbox) -> Message {
         num_segments: None,
         to: Some(to.to_owned()),
         from: Some(from.address.as_str().to_owned()),
+        service: None,
         body: None,
         created: None,
         is_outgoing: true,

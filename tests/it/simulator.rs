@@ -87,7 +87,7 @@ fn message<'a>(by: SentBy<'a>, callback: &'a str) -> NewMessage<'a> {
 
 fn accepted(answer: CreateAnswer) -> rest::Message {
     match answer {
-        CreateAnswer::Accepted(message) => message,
+        CreateAnswer::Accepted(message) => *message,
         other => panic!("it is not accepted: {other:?}"),
     }
 }

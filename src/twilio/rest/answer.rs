@@ -31,7 +31,7 @@ pub struct Answer<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CreateAnswer {
     /// Twilio has created it. Its status may be final already, and may be `failed`.
-    Accepted(Message),
+    Accepted(Box<Message>),
     /// Nothing was created, because of too many requests at once: it can be sent again.
     Throttled {
         /// How long to wait, if Twilio says so.
@@ -112,7 +112,7 @@ impl Answer<'_> {
         let read = |json: Value| Message::read(&json, created);
         match self.status {
             200..=299 => match self.json().and_then(read) {
-                Some(message) => CreateAnswer::Accepted(message),
+                Some(message) => CreateAnswer::Accepted(Box::new(message)),
                 None => CreateAnswer::Unknown(Doubt::Unreadable),
             },
             408 => CreateAnswer::Unknown(Doubt::RequestTimeout),

@@ -48,6 +48,8 @@ pub struct Message {
     pub to: Option<String>,
     /// The sender. Of a Messaging Service's message `None` until one is assigned.
     pub from: Option<String>,
+    /// The Messaging Service, if it was sent by one.
+    pub service: Option<String>,
     /// The text as Twilio keeps it, which may not be what it was given: Smart Encoding and footers change it.
     pub body: Option<String>,
     /// When Twilio created it, by its clock, to the second.
@@ -69,6 +71,7 @@ impl Message {
             num_segments: number(&json["num_segments"]),
             to: text(&json["to"]),
             from: text(&json["from"]),
+            service: text(&json["messaging_service_sid"]),
             body: json["body"].as_str().map(str::to_owned),
             created: json["date_created"].as_str().and_then(Timestamp::parse_rfc2822),
             is_outgoing: json["direction"].as_str().is_none_or(|it| it.starts_with("outbound")),

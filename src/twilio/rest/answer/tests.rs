@@ -23,6 +23,7 @@ fn resource(more: &str) -> String {
 fn what_was_created_is_read_as_twilio_writes_it() {
     let body = resource(
         r#","error_code":null,"num_segments":"2","to":"+15550100","from":null,"body":"Hej",
+            "messaging_service_sid":"MG1",
             "date_created":"Fri, 27 Nov 2026 08:00:00 +0000","direction":"outbound-api""#,
     );
     let expected = Message {
@@ -33,11 +34,12 @@ fn what_was_created_is_read_as_twilio_writes_it() {
         num_segments: Some(2),
         to: Some("+15550100".to_owned()),
         from: None,
+        service: Some("MG1".to_owned()),
         body: Some("Hej".to_owned()),
         created: Some(now()),
         is_outgoing: true,
     };
-    assert_eq!(created(201, &body), CreateAnswer::Accepted(expected));
+    assert_eq!(created(201, &body), CreateAnswer::Accepted(Box::new(expected)));
     let CreateAnswer::Accepted(failed) = created(201, &resource(r#","error_code":30034"#)) else {
         panic!("it was created, whatever became of it");
     };
