@@ -31,7 +31,9 @@ pub use self::sending::{
     Answered, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, MailLetter, Outcome, Stop,
     WriteAsk, Written,
 };
-pub use self::settling::{AnswersStored, Looked, Overdue, Search, Settled, Unknown};
+pub use self::settling::{
+    AnswersStored, Looked, Overdue, Search, SetAside, Settled, Unheard, Unknown,
+};
 pub use self::standing::{
     AccountState, Identity, NewSuppression, SenderState, SendingState, Suppression, new_secret,
 };

@@ -78,7 +78,9 @@ metrics! {
         paused: IntGaugeVec = "offhook_sender_paused" by ["sender"],
         /// Events that name an attempt of another account or kind, and prove nothing
         mismatches: IntCounter = "offhook_send_mismatches_total",
-        /// Messages that Twilio has twice for one attempt
+        /// Events that name an attempt that is not in the store: it was purged, or is of another deployment
+        missing: IntCounter = "offhook_send_missing_attempts_total",
+        /// Messages that Twilio has beside the one that a step is for
         duplicates: IntCounter = "offhook_send_duplicates_total",
         /// Steps of routes that have begun after another one, by why
         escalations: Counters<Escalation> = "offhook_send_escalations_total" by ["reason"],
@@ -119,6 +121,7 @@ pub struct SendMetrics {
     pub oldest_due: Gauge,
     pub unknown: IntGauge,
     pub mismatches: IntCounter,
+    pub missing: IntCounter,
     pub duplicates: IntCounter,
     pub other_key: IntGauge,
     pub clamped: IntCounter,
@@ -201,6 +204,7 @@ impl SendMetrics {
             oldest_due: metrics.oldest_due,
             unknown: metrics.unknown,
             mismatches: metrics.mismatches,
+            missing: metrics.missing,
             duplicates: metrics.duplicates,
             other_key: metrics.other_key,
             clamped: metrics.clamped,

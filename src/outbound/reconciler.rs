@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 use super::Outbound;
 use super::config::{Config, Origin, Sender};
 use crate::backend::BackendError;
-use crate::backend::outbox::{HangUp, HungUp, Looked, Search, Unknown};
+use crate::backend::outbox::{HangUp, HungUp, Looked, Search, SetAside, Unknown};
+use crate::clock::Timestamp;
 use crate::crash_points::{self, Point};
 use crate::dispatch::evidence::resource;
 use crate::dispatch::reconcile::{self, Extent, Finding, Listed, Sought, Step};
@@ -48,8 +49,10 @@ pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
         if let Ok(settled) = &settled {
             let metrics = &outbound.metrics;
             metrics.mismatches.inc_by(settled.mismatches);
+            metrics.missing.inc_by(settled.missing);
             metrics.duplicates.inc_by(settled.duplicates);
             outbound.concluded(&settled.concluded);
+            say_set_aside(outbound, settled.set_aside.as_ref());
         }
         let found_some = settled.map(|settled| settled.wakes > 0);
         if matches!(found_some, Ok(true)) {
@@ -57,6 +60,16 @@ pub(super) async fn settle(outbound: &Outbound, stop: &CancellationToken) {
         }
         rest.after(found_some).await;
     }
+}
+
+fn say_set_aside(outbound: &Outbound, set_aside: Option<&SetAside>) {
+    let Some(SetAside { attempt, why }) = set_aside else { return };
+    outbound.metrics.store_errors.inc();
+    warn!(
+        attempt,
+        error = why,
+        "the store does not take what callbacks say of a message: it is looked at again later, and others before it"
+    );
 }
 
 /// Ends what time has ended.
@@ -75,7 +88,12 @@ pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationTok
                 );
             }
         }
-        rest.after(over.map(|over| over.is_cut)).await;
+        let unheard = outbound.outbox.unheard().await;
+        if let Ok(unheard) = &unheard {
+            outbound.concluded(&unheard.concluded);
+            say_set_aside(outbound, unheard.set_aside.as_ref());
+        }
+        rest.after(over.and_then(|over| Ok(unheard?.is_cut || over.is_cut))).await;
     }
 }
 
@@ -217,7 +235,8 @@ async fn one(outbound: &Outbound, search: &Search) -> Result<(), BackendError> {
     if !sought.iter().any(|one| search.due.contains(&one.attempt)) {
         return Ok(());
     }
-    let Some((messages, extent)) = list(outbound, &config, search, what).await else {
+    let since = reconcile::since(&sought);
+    let Some((messages, extent)) = list(outbound, &config, search, what, since).await else {
         for one in sought.iter().filter(|one| search.due.contains(&one.attempt)) {
             let failed = Looked::Failed { look_after: again };
             outbound.outbox.looked(one.attempt, &failed, AttemptId::new(rand::random())).await?;
@@ -340,12 +359,14 @@ async fn silent(outbound: &Outbound, search: &Search) -> Result<(), BackendError
     Ok(())
 }
 
-/// The messages or calls to the recipient, and whether that is all of them. `None`: they cannot be listed now.
+/// The messages or calls to the recipient, and whether that is all of them that were created since then: what is older, of a
+/// recipient of many years, is not read. `None`: they cannot be listed now.
 async fn list(
     outbound: &Outbound,
     config: &Config,
     search: &Search,
     what: Created,
+    since: Option<Timestamp>,
 ) -> Option<(Vec<Message>, Extent)> {
     let of_account = |sender: &&super::config::Sender| sender.account == search.account;
     let sender = config.senders.iter().find(of_account)?;
@@ -359,8 +380,8 @@ async fn list(
         let page = outbound.rest.list(what, &search.account, &sender.credentials, &to, next_page);
         match page.await {
             ReadAnswer::Found(page) => {
+                next = page.next.filter(|_| !is_older(&page.messages, since));
                 messages.extend(page.messages);
-                next = page.next;
             }
             ReadAnswer::Missing | ReadAnswer::Throttled { .. } | ReadAnswer::Failed { .. } => {
                 return None;
@@ -371,6 +392,13 @@ async fn list(
         }
     }
     Some((messages, Extent::Cut))
+}
+
+/// Whether all of a page was created before that: the newest come first, so that the pages that follow are older still.
+fn is_older(page: &[Message], since: Option<Timestamp>) -> bool {
+    let older =
+        |message: &Message| message.created.zip(since).is_some_and(|(at, since)| at < since);
+    !page.is_empty() && page.iter().all(older)
 }
 
 fn sought<'a>(config: &'a Config, one: &'a Unknown) -> Option<Sought<'a>> {
@@ -390,7 +418,7 @@ fn listed(message: &Message) -> Option<Listed<'_>> {
         sid: &message.sid,
         body: message.body.as_deref(),
         from: message.from.as_deref(),
-        service: None,
+        service: message.service.as_deref(),
         created_at: message.created?,
     })
 }
@@ -398,6 +426,35 @@ fn listed(message: &Message) -> Option<Listed<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_read_until_a_page_is_older_than_what_is_sought() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let created = |seconds: Option<i64>| Message {
+            sid: "SM1".to_owned(),
+            account: "AC1".to_owned(),
+            status: "delivered".to_owned(),
+            error_code: None,
+            num_segments: None,
+            to: None,
+            from: None,
+            service: None,
+            body: None,
+            created: seconds.map(at),
+            is_outgoing: true,
+        };
+        let check = |page: &[Option<i64>], expected| {
+            let page: Vec<_> = page.iter().copied().map(created).collect();
+            assert_eq!(is_older(&page, Some(at(100))), expected, "{page:?}");
+        };
+        check(&[Some(99), Some(98)], true);
+        check(&[Some(100), Some(99)], false);
+        // One that is out of order, or has no time, is no reason to stop.
+        check(&[Some(99), Some(101)], false);
+        check(&[Some(99), None], false);
+        check(&[], false);
+        assert!(!is_older(&[created(Some(1))], None));
+    }
 
     #[test]
     fn what_cannot_be_looked_for_is_tried_ever_more_rarely() {

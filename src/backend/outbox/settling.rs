@@ -92,8 +92,12 @@ pub struct Settled {
     pub failed: u64,
     /// Callbacks that name an attempt that is not theirs.
     pub mismatches: u64,
-    /// Second SIDs of an attempt.
+    /// Callbacks that name an attempt that is not in the store.
+    pub missing: u64,
+    /// Messages too many.
     pub duplicates: u64,
+    /// One whose wake was dropped, and nothing else was done.
+    pub set_aside: Option<SetAside>,
     /// How notifications have gone on.
     pub concluded: Concluded,
 }
@@ -107,12 +111,32 @@ pub struct Overdue {
     pub unknown: u64,
     /// Attempts whose deadline passed.
     pub expired: u64,
-    /// Accepted ones without a confirmation in time.
-    pub unconfirmed: u64,
     /// Whether there may be more of them.
     pub is_cut: bool,
     /// How notifications have gone on.
     pub concluded: Concluded,
+}
+
+/// What became of accepted attempts that were not confirmed in time.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Unheard {
+    /// Those that are unconfirmed now.
+    pub unconfirmed: u64,
+    /// One that was put off, and nothing else was done.
+    pub set_aside: Option<SetAside>,
+    /// Whether there may be more of them.
+    pub is_cut: bool,
+    /// How notifications have gone on.
+    pub concluded: Concluded,
+}
+
+/// The store refuses what is to be stored of an attempt. It was set aside, so that it is in the way of no other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetAside {
+    /// Which one, if it is there.
+    pub attempt: Option<String>,
+    /// Why the store refuses it.
+    pub why: String,
 }
 
 /// What storing answers has changed.
@@ -120,7 +144,7 @@ pub struct Overdue {
 pub struct AnswersStored {
     /// Answers whose attempts were settled already.
     pub late: u64,
-    /// Second SIDs of an attempt.
+    /// Messages too many.
     pub duplicates: u64,
     /// How notifications have gone on.
     pub concluded: Concluded,

@@ -8,8 +8,8 @@ use crate::backend::outbox::{
     Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claimed, Claims, Concluded,
     ConsentEntry, FollowUp, FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked,
     NewConsent, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
-    OverStep, Overdue, Search, SendingState, Settled, StepRow, Suppression, Trail, Unknown,
-    WriteAsk, Written,
+    OverStep, Overdue, Search, SendingState, SetAside, Settled, StepRow, Suppression, Trail,
+    Unheard, Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
     answer, ask, calls, claim, consents, failed, follow_ups, forget, look, settle, state, steps,
@@ -151,12 +151,47 @@ impl Outbox {
             .store(&events, async |on| answer::answer(on, answers).await))
     }
 
-    /// Takes wakes, and decides about their attempts.
+    /// Takes wakes, and decides about their attempts. One that is set aside is decided about when its time is over.
     pub async fn settle(&self) -> Result<Settled, BackendError> {
-        on_store!(self, outbox => outbox.transact(async |on| settle::settle(on).await))
+        let mut most = settle::WAKES_AT_ONCE;
+        loop {
+            let settled = on_store!(self, outbox => outbox
+                .commit(async |on| settle::settle(on, most).await));
+            match settled {
+                Ok(settled) => return Ok(settled),
+                Err(CommitError::Refused(_)) if most > 1 => most /= 2,
+                Err(CommitError::Refused(why)) => {
+                    let attempt = on_store!(self, outbox => outbox
+                        .transact(async |on| settle::drop_one(on).await))?;
+                    let set_aside = Some(SetAside { attempt, why });
+                    return Ok(Settled { wakes: 1, set_aside, ..Settled::default() });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 
-    /// Ends what time has ended.
+    /// Ends accepted attempts that were not confirmed in time. One that is set aside is looked at again after an hour.
+    pub async fn unheard(&self) -> Result<Unheard, BackendError> {
+        let mut most = look::AT_ONCE;
+        loop {
+            let unheard = on_store!(self, outbox => outbox
+                .commit(async |on| look::unheard(on, most).await));
+            match unheard {
+                Ok(unheard) => return Ok(unheard),
+                Err(CommitError::Refused(_)) if most > 1 => most /= 2,
+                Err(CommitError::Refused(why)) => {
+                    let attempt = on_store!(self, outbox => outbox
+                        .transact(async |on| look::put_off(on).await))?;
+                    let set_aside = Some(SetAside { attempt, why });
+                    return Ok(Unheard { is_cut: true, set_aside, ..Unheard::default() });
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Ends what leases and deadlines have ended.
     pub async fn overdue(&self, look_after: Duration) -> Result<Overdue, BackendError> {
         on_store!(self, outbox => outbox
             .transact(async |on| look::overdue(on, look_after).await))

@@ -83,8 +83,11 @@ use self::lanes::{
     what_waits_has_the_pace_of_its_sender,
 };
 use self::late::{
+    a_callback_of_an_attempt_that_is_gone_is_no_mismatch,
     a_commit_in_doubt_after_which_nothing_was_sent_is_taken_back,
+    a_message_that_was_sent_again_and_is_found_after_all_is_one_too_many,
     answers_and_commits_do_not_wait_for_each_other, callbacks_before_the_answer_settle_after_it,
+    proof_overrides_what_was_inferred, what_the_store_refuses_of_one_attempt_holds_no_other,
     what_was_not_sent_is_due_again_even_late,
 };
 use self::quiet::what_is_planned_at_night_is_claimed_in_the_morning;
@@ -192,6 +195,10 @@ both_stores![
     what_waits_has_the_pace_of_its_sender,
     adoption_leaves_what_a_person_holds,
     callbacks_before_the_answer_settle_after_it,
+    proof_overrides_what_was_inferred,
+    a_message_that_was_sent_again_and_is_found_after_all_is_one_too_many,
+    a_callback_of_an_attempt_that_is_gone_is_no_mismatch,
+    what_the_store_refuses_of_one_attempt_holds_no_other,
     a_commit_in_doubt_after_which_nothing_was_sent_is_taken_back,
     what_was_not_sent_is_due_again_even_late,
     answers_and_commits_do_not_wait_for_each_other,

@@ -87,6 +87,7 @@ pub(crate) const FAMILIES: &[(&str, &str)] = &[
     ("offhook_send_in_quiet_hours_total", "counter"),
     ("offhook_send_lateness_seconds", "histogram"),
     ("offhook_send_mismatches_total", "counter"),
+    ("offhook_send_missing_attempts_total", "counter"),
     ("offhook_send_oldest_due_age_seconds", "gauge"),
     ("offhook_send_other_key", "gauge"),
     ("offhook_send_paces_clamped_total", "counter"),

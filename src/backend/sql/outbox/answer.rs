@@ -121,10 +121,11 @@ async fn accept_all<S: Session>(
         return Ok(());
     }
     let proven: Vec<(&str, &str)> = accepted.iter().map(|(id, sid, _)| (&**id, *sid)).collect();
-    let [insert, several] = proving::<S>(&proven, "answer");
+    let [insert, disprove, all] = proving::<S>(&proven, "answer");
     let earlier = reading_earlier::<S>(&proven);
-    let [new, several, earlier] = session.rows_of_each([insert, several, earlier]).await?;
-    stored.duplicates += duplicates(&new, &several)?;
+    let reads = [insert, disprove, all, earlier];
+    let [new, disproven, all, earlier] = session.rows_of_each(reads).await?;
+    stored.duplicates += duplicates(&new, &all)?;
     let (mut waiting, mut sids, mut notifications) = (Vec::new(), Vec::new(), Vec::new());
     for (id, sid, row) in accepted {
         if waits(row)? {
@@ -137,6 +138,7 @@ async fn accept_all<S: Session>(
     }
     let rows: Vec<&Cells> = accepted.iter().map(|(_, _, row)| *row).collect();
     let mut statements = waking_for_earlier(&earlier, &waiting, &sids)?;
+    statements.extend(waking_disproven(&disproven)?);
     statements.extend(accepting::<S>(&waiting, &sids));
     statements.extend(withdrawing_others::<S>(&notifications, &waiting));
     statements.extend(succeeding::<S>(&rows)?);
@@ -216,7 +218,7 @@ async fn one<S: Session>(
     }
 }
 
-/// Keeps that attempts have SIDs, and returns how many of these are another one of their attempt.
+/// Keeps that attempts have SIDs, and returns how many messages too many that makes.
 pub(super) async fn prove<S: Session>(
     session: &mut S,
     proven: &[(&str, &str)],
@@ -225,36 +227,81 @@ pub(super) async fn prove<S: Session>(
     if proven.is_empty() {
         return Ok(0);
     }
-    let [new, several] = session.rows_of_each(proving::<S>(proven, proof)).await?;
-    duplicates(&new, &several)
+    let [new, disproven, all] = session.rows_of_each(proving::<S>(proven, proof)).await?;
+    session.execute_all(waking_disproven(&disproven)?).await?;
+    duplicates(&new, &all)
 }
 
-/// Keeps the SIDs of attempts, and reads which of these have several.
-fn proving<S: Session>(proven: &[(&str, &str)], proof: &str) -> [Statement; 2] {
-    let sql = format!(
+/// Keeps the SIDs of attempts, takes those away from other attempts for which a list had them, and reads how many each
+/// step has.
+fn proving<S: Session>(proven: &[(&str, &str)], proof: &str) -> [Statement; 3] {
+    let attempts: Vec<String> = proven.iter().map(|(attempt, _)| (*attempt).to_owned()).collect();
+    let sids: Vec<String> = proven.iter().map(|(_, sid)| (*sid).to_owned()).collect();
+    let insert = format!(
         "INSERT INTO attempt_sids (attempt, sid, proof, at) SELECT a, b, $3, {} FROM {} WHERE true \
          ON CONFLICT (attempt, sid) DO NOTHING RETURNING attempt",
         S::NOW,
         S::pairs(1, 2)
     );
-    let attempts: Vec<String> = proven.iter().map(|(attempt, _)| (*attempt).to_owned()).collect();
-    let sids: Vec<String> = proven.iter().map(|(_, sid)| (*sid).to_owned()).collect();
-    let insert = Statement::new(sql, params![attempts.clone(), sids, proof]);
-    let sql = format!(
-        "SELECT attempt FROM attempt_sids WHERE {} GROUP BY attempt HAVING count(*) > 1",
-        S::among("attempt", 1)
+    let disprove = format!(
+        "DELETE FROM attempt_sids WHERE {} AND proof = '{INFERRED}' AND NOT EXISTS (SELECT 1 FROM {} \
+         WHERE pairs.a = attempt_sids.attempt AND pairs.b = attempt_sids.sid) RETURNING attempt, sid",
+        S::among("sid", 2),
+        S::pairs(1, 2)
     );
-    [insert, Statement::new(sql, params![attempts])]
+    let all = format!(
+        "SELECT a.id AS attempt, a.notification, a.step, (SELECT count(*) FROM attempts AS o \
+         JOIN attempt_sids AS p ON p.attempt = o.id WHERE o.notification = a.notification AND o.step = a.step) AS sids \
+         FROM attempts AS a WHERE {}",
+        S::among("a.id", 1)
+    );
+    [
+        Statement::new(insert, params![attempts.clone(), sids.clone(), proof]),
+        Statement::new(disprove, params![attempts.clone(), sids]),
+        Statement::new(all, params![attempts]),
+    ]
 }
 
-/// How many SIDs are new of attempts that have several.
-fn duplicates(new: &[Cells], several: &[Cells]) -> Result<u64, sqlx::Error> {
-    let several = texts(several, "attempt")?;
-    let mut duplicates = 0;
-    for row in new {
-        duplicates += u64::from(several.contains(&row.text("attempt")?));
+/// The proof of a SID that a list had for an attempt. Any other one overrides it.
+const INFERRED: &str = "look-up";
+
+/// Keeps that a message on a list is taken for an attempt's, and returns whether it can be: it may have been proven meanwhile to
+/// be another's.
+pub(super) async fn infer<S: Session>(
+    session: &mut S,
+    attempt: &str,
+    sid: &str,
+) -> Result<bool, sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO attempt_sids (attempt, sid, proof, at) SELECT id, $2, '{INFERRED}', {} FROM attempts \
+         WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM attempt_sids AS p WHERE p.sid = $2 AND p.attempt <> $1)",
+        S::NOW
+    );
+    Ok(session.execute(&sql, params![attempt, sid]).await? > 0)
+}
+
+/// What was inferred, and is proven to be another's, is looked at again: this transaction has no lock on it.
+fn waking_disproven(disproven: &[Cells]) -> Result<Vec<Statement>, sqlx::Error> {
+    let mut statements = Vec::new();
+    for row in disproven {
+        let sql = "INSERT INTO wakes (attempt, sid, account) SELECT id, $2, account FROM attempts WHERE id = $1";
+        statements.push(Statement::new(sql, params![row.text("attempt")?, row.text("sid")?]));
     }
-    Ok(duplicates)
+    Ok(statements)
+}
+
+/// How many of the new SIDs are more than the one that each step is for.
+fn duplicates(new: &[Cells], all: &[Cells]) -> Result<u64, sqlx::Error> {
+    let new = texts(new, "attempt")?;
+    // The new ones and all of each step.
+    let mut steps: BTreeMap<(String, i64), (u64, u64)> = BTreeMap::new();
+    for row in all {
+        let attempt = row.text("attempt")?;
+        let fresh = new.iter().filter(|it| **it == attempt).count() as u64;
+        let step = steps.entry((row.text("notification")?, row.number("step")?)).or_default();
+        *step = (step.0 + fresh, row.count("sids")?);
+    }
+    Ok(steps.into_values().map(|(fresh, sids)| fresh.min(sids.saturating_sub(1))).sum())
 }
 
 /// The provider has these attempts, each under its SID.

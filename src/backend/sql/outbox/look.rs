@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use super::answer::{accepting, prove, unknown, withdrawing_others};
-use super::{IS_CANCELLED, attempt_id, calls, conclude, lock_notifications, settle};
-use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unknown};
+use super::answer::{accepting, infer, unknown, withdrawing_others};
+use super::{IS_CANCELLED, attempt_id, calls, conclude, lock_notifications, settle, texts};
+use crate::backend::outbox::{Looked, Overdue, Search, Settled, Unheard, Unknown};
 use crate::backend::sql::session::{Cells, Session, malformed, params};
+use crate::dispatch::reconcile::LOOKS;
 use crate::dispatch::{AttemptState, Channel, NotificationState, OnUnknown};
 use crate::event::AttemptId;
 use crate::labels::Label as _;
 
 /// Most attempts of one transaction.
-const AT_ONCE: u32 = 200;
+pub(in crate::backend) const AT_ONCE: u32 = 200;
+/// For how long an attempt is left alone of which the store refuses what its events say.
+const PUT_OFF: Duration = Duration::from_secs(3600);
 
 /// Ends what time has ended; `look_after`: how soon what is unknown from now on is looked for.
 pub(in crate::backend) async fn overdue<S: Session>(
@@ -22,19 +25,14 @@ pub(in crate::backend) async fn overdue<S: Session>(
     let now = S::NOW;
     // Each by its index, in the order of that, so that the planner has no reason to read the whole table instead; and
     // with the time as a value, because Postgres searches no index for that of a clock that runs.
-    let [claims, ends, looks] = ["lease_until", "deadline", "look_at"].map(|column| {
-        let state = match column {
-            "deadline" => "state = 'due' AND ",
-            "look_at" => "state = 'accepted' AND ",
-            _ => "",
-        };
+    let [claims, ends] = [("lease_until", ""), ("deadline", "state = 'due' AND ")].map(|(column, state)| {
         format!(
             "SELECT id FROM (SELECT id FROM attempts WHERE {state}{column} < $1{} ORDER BY {column} LIMIT {AT_ONCE}) \
              AS {column}",
             S::TIME
         )
     });
-    let sql = format!("{claims} UNION ALL {ends} UNION ALL {looks} LIMIT {AT_ONCE}");
+    let sql = format!("{claims} UNION ALL {ends} LIMIT {AT_ONCE}");
     let at = session.now().await?;
     let rows = session.rows(&sql, params![at]).await?;
     let ids = rows.iter().map(|row| row.text("id")).collect::<Result<Vec<_>, _>>()?;
@@ -45,18 +43,17 @@ pub(in crate::backend) async fn overdue<S: Session>(
     let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
     // Read again: a process may have gone on meanwhile.
     let sql = format!(
-        "SELECT id, state, lease_until < {now} AS late, deadline < {now} AS over, look_at < {now} AS waited FROM attempts WHERE {} ORDER BY id{}",
+        "SELECT id, state, lease_until < {now} AS late, deadline < {now} AS over FROM attempts WHERE {} ORDER BY id{}",
         S::among("id", 1),
         S::FOR_UPDATE
     );
-    let [mut released, mut lost, mut expired, mut accepted] = [const { Vec::new() }; 4];
+    let [mut released, mut lost, mut expired] = [const { Vec::new() }; 3];
     for row in session.rows(&sql, params![ids]).await? {
         let (late, over) = (row.number("late")? != 0, row.number("over")? != 0);
         match row.parsed("state", AttemptState::parse)? {
             AttemptState::Claimed if late => released.push(row.text("id")?),
             AttemptState::Writing if late => lost.push(row.text("id")?),
             AttemptState::Due if over => expired.push(row.text("id")?),
-            AttemptState::Accepted if row.number("waited")? != 0 => accepted.push(row.text("id")?),
             _ => {}
         }
     }
@@ -70,17 +67,53 @@ pub(in crate::backend) async fn overdue<S: Session>(
         "UPDATE attempts SET state = 'expired', reason = 'deadline', held = NULL, settled_at = {now} WHERE {among}"
     );
     overdue.expired = session.execute(&sql, params![expired]).await?;
-    if !accepted.is_empty() {
-        // A wake may be lost: its event is not.
-        settle::by_events(session, &accepted, &mut Settled::default()).await?;
-        let sql = format!(
-            "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
-             WHERE {among} AND state = 'accepted' AND look_at < {now}"
-        );
-        overdue.unconfirmed = session.execute(&sql, params![accepted]).await?;
-    }
     overdue.concluded = conclude(session, &notifications).await?;
     Ok(overdue)
+}
+
+/// Ends accepted attempts that were not confirmed in time, at most so many.
+pub(in crate::backend) async fn unheard<S: Session>(
+    session: &mut S,
+    most: u32,
+) -> Result<Unheard, sqlx::Error> {
+    let at = session.now().await?;
+    let rows = session.rows(&silent_ones::<S>(most), params![at]).await?;
+    let ids = texts(&rows, "id")?;
+    if ids.is_empty() {
+        return Ok(Unheard::default());
+    }
+    let notifications = lock_notifications(session, &ids, S::FOR_UPDATE).await?;
+    // A wake may be lost: its event is not.
+    settle::by_events(session, &ids, &mut Settled::default()).await?;
+    let sql = format!(
+        "UPDATE attempts SET state = 'unconfirmed', look_at = NULL, settled_at = {now} \
+         WHERE {} AND state = 'accepted' AND look_at < {now}",
+        S::among("id", 1),
+        now = S::NOW
+    );
+    let is_cut = ids.len() >= most as usize;
+    let unconfirmed = session.execute(&sql, params![ids]).await?;
+    let concluded = conclude(session, &notifications).await?;
+    Ok(Unheard { unconfirmed, is_cut, set_aside: None, concluded })
+}
+
+/// Leaves the first one of these alone for a while, and returns which one it is.
+pub(in crate::backend) async fn put_off<S: Session>(
+    session: &mut S,
+) -> Result<Option<String>, sqlx::Error> {
+    let at = session.now().await?;
+    let Some(row) = session.row(&silent_ones::<S>(1), params![at]).await? else { return Ok(None) };
+    let id = row.text("id")?;
+    let sql = format!("UPDATE attempts SET look_at = {} WHERE id = $1", S::later(S::NOW, PUT_OFF));
+    session.execute(&sql, params![id.as_str()]).await?;
+    Ok(Some(id))
+}
+
+fn silent_ones<S: Session>(most: u32) -> String {
+    format!(
+        "SELECT id FROM attempts WHERE state = 'accepted' AND look_at < $1{} ORDER BY look_at LIMIT {most}",
+        S::TIME
+    )
 }
 
 /// What is to be looked for now; `busy`: for how long no other process is handed it. What its callbacks prove is settled
@@ -220,8 +253,10 @@ pub(in crate::backend) async fn looked<S: Session>(
     }
     let mut resent = false;
     match looked {
+        Looked::Inferred { sid, .. } if !infer(session, &id, sid).await? => {
+            look_again(session, &id, 0, LOOKS[0]).await?;
+        }
         Looked::Inferred { sid, .. } => {
-            prove(session, &[(&id, sid)], "look-up").await?;
             let one = std::slice::from_ref(&id);
             let mut statements = accepting::<S>(one, std::slice::from_ref(sid));
             statements.extend(withdrawing_others::<S>(&[row.text("notification")?], one));

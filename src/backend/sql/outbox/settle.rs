@@ -10,6 +10,7 @@ use crate::backend::sql::session::{Cells, Session, Statement, params};
 use crate::crash_points::{self, Sabotage};
 use crate::dispatch::call::{CONFIRMED_AFTER_END, CONFIRMED_AFTER_UNHEARD_END};
 use crate::dispatch::evidence::{self, Evidence, Heard, Outcome, Proof};
+use crate::dispatch::reconcile::LOOKS;
 use crate::dispatch::rejection;
 use crate::dispatch::{AttemptState, Channel};
 use crate::event::{Callee, Resource};
@@ -17,20 +18,33 @@ use crate::labels::Label as _;
 use crate::twilio::answer;
 
 /// Most wakes of one transaction.
-const WAKES_AT_ONCE: u32 = 200;
+pub(in crate::backend) const WAKES_AT_ONCE: u32 = 200;
 /// Most events of one attempt that are read: a message has about five.
 const MOST_EVENTS: usize = 200;
 
-/// Takes wakes, and decides about their attempts. What another process has taken is left to it.
-pub(in crate::backend) async fn settle<S: Session>(
-    session: &mut S,
-) -> Result<Settled, sqlx::Error> {
+/// Takes the first wakes, at most so many. What another process has taken is left to it.
+async fn take<S: Session>(session: &mut S, most: u32) -> Result<Vec<Cells>, sqlx::Error> {
     let sql = format!(
-        "DELETE FROM wakes WHERE id IN (SELECT id FROM wakes ORDER BY id LIMIT {WAKES_AT_ONCE}{}) \
+        "DELETE FROM wakes WHERE id IN (SELECT id FROM wakes ORDER BY id LIMIT {most}{}) \
          RETURNING attempt, sid, account",
         S::SKIP_LOCKED
     );
-    let wakes = session.rows(&sql, params![]).await?;
+    session.rows(&sql, params![]).await
+}
+
+/// Takes the first wake and decides nothing, and returns of which attempt it is.
+pub(in crate::backend) async fn drop_one<S: Session>(
+    session: &mut S,
+) -> Result<Option<String>, sqlx::Error> {
+    take(session, 1).await?.first().map_or(Ok(None), |wake| wake.optional("attempt"))
+}
+
+/// Takes wakes, at most so many, and decides about their attempts.
+pub(in crate::backend) async fn settle<S: Session>(
+    session: &mut S,
+    most: u32,
+) -> Result<Settled, sqlx::Error> {
+    let wakes = take(session, most).await?;
     let mut settled = Settled { wakes: wakes.len() as u64, ..Settled::default() };
     let attempts: Result<BTreeSet<Option<String>>, _> =
         wakes.iter().map(|wake| wake.optional("attempt")).collect();
@@ -42,15 +56,19 @@ pub(in crate::backend) async fn settle<S: Session>(
     let known = by_events(session, &attempts, &mut settled).await?;
     for wake in &wakes {
         let Some(attempt) = wake.optional("attempt")? else { continue };
-        settled.mismatches += u64::from(!fits(wake, known.get(&attempt))?);
+        match known.get(&attempt) {
+            Some(of) => settled.mismatches += u64::from(!fits(wake, of)?),
+            None => settled.missing += 1,
+        }
     }
+    let unproven = known.into_iter().filter(|(_, of)| of.is_unproven).map(|(id, _)| id);
+    disprove(session, unproven.collect()).await?;
     settled.concluded = conclude(session, &notifications).await?;
     Ok(settled)
 }
 
 /// Whether an event may be about an attempt, by who signed it and what it is about.
-fn fits(wake: &Cells, of: Option<&Of>) -> Result<bool, sqlx::Error> {
-    let Some(of) = of else { return Ok(false) };
+fn fits(wake: &Cells, of: &Of) -> Result<bool, sqlx::Error> {
     let sid = wake.optional("sid")?.unwrap_or_default();
     let is_about = match of.channel {
         Channel::Message => sid.starts_with("SM") || sid.starts_with("MM"),
@@ -65,6 +83,23 @@ fn fits(wake: &Cells, of: Option<&Of>) -> Result<bool, sqlx::Error> {
 pub(super) struct Of {
     account: String,
     channel: Channel,
+    /// Whether it has a SID of which no event proves anything.
+    is_unproven: bool,
+}
+
+/// Attempts whose SID is proven to be another's are unknown again.
+async fn disprove<S: Session>(session: &mut S, unproven: Vec<String>) -> Result<(), sqlx::Error> {
+    if unproven.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "UPDATE attempts SET state = 'unknown', reason = 'disproven', sid = NULL, looks = 0, look_at = {}, settled_at = NULL \
+         WHERE {} AND state IN ('accepted', 'confirmed', 'unconfirmed', 'failed') \
+         AND NOT EXISTS (SELECT 1 FROM attempt_sids AS p WHERE p.attempt = attempts.id)",
+        S::later(S::NOW, LOOKS[0]),
+        S::among("id", 1)
+    );
+    session.execute(&sql, params![unproven]).await.map(|_| ())
 }
 
 /// Decides about attempts by their events, and returns what each attempt is that the store has. Their notifications
@@ -97,10 +132,12 @@ pub(super) async fn by_events<S: Session>(
         let reach = calls::reach(row)?;
         let (found, channel) = (Evidence::of(&account, reach, heard), reach.channel());
         let Evidence { proof, duplicates, mismatches: _, is_over } = found;
+        let is_unproven = proof.is_none() && row.optional("sid")?.is_some();
+        let of = Of { account, channel, is_unproven };
         // What was never written cannot have been accepted: the id was guessed, or copied.
         if row.number("written")? == 0 {
             settled.mismatches += u64::from(proof.is_some());
-            known.insert(id, Of { account, channel });
+            known.insert(id, of);
             continue;
         }
         let sids = proof.iter().map(|proof| proof.sid.clone()).chain(duplicates);
@@ -109,7 +146,7 @@ pub(super) async fn by_events<S: Session>(
         if is_over && channel == Channel::Call {
             over.push(id.clone());
         }
-        known.insert(id, Of { account, channel });
+        known.insert(id, of);
     }
     let proven: Vec<(&str, &str)> = proven.iter().map(|(id, sid)| (&**id, &**sid)).collect();
     settled.duplicates += prove(session, &proven, "callback").await?;
@@ -217,13 +254,21 @@ async fn events<S: Session>(
     );
     let reads = [sql, owned].map(|sql| Statement::new(sql, params![attempts.to_vec()]));
     let [carrying, owned] = session.rows_of_each(reads).await?;
-    let mut rows = Vec::new();
-    for row in carrying {
-        rows.push((row.text("attempt")?, row));
-    }
     let mut owners = BTreeMap::new();
     for row in owned {
         owners.insert((row.text("sid")?, row.text("account")?), row.text("attempt")?);
+    }
+    let mut rows = Vec::new();
+    for row in carrying {
+        let attempt = row.text("attempt")?;
+        // What Twilio answers names no attempt: it was taken for this one's, and may be known to be another's by now.
+        let is_anothers = answer::is_answer(&row.text("key")?) && {
+            let [sid, account] = ["sid", "account"].map(|column| row.optional(column));
+            owners.get(&(sid?.unwrap_or_default(), account?.unwrap_or_default())) != Some(&attempt)
+        };
+        if !is_anothers {
+            rows.push((attempt, row));
+        }
     }
     // By the SID alone, and not by the account: that of an account may be all events that there are.
     let sids: Vec<String> = owners.keys().map(|(sid, _)| sid.clone()).collect();

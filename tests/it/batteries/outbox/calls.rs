@@ -173,7 +173,7 @@ pub(super) async fn a_call_is_confirmed_by_what_was_asked_for(store: Store) {
     hear(&store, [says(6, "busy")]).await;
     check(6, (Failed, Some("busy"))).await;
     crate::harness::until("the time after its end is over", async || {
-        store.outbox.overdue(HOUR).await.expect("the store is there");
+        store.outbox.unheard().await.expect("the store is there");
         (stands(&store, 2).await.0 != Open && stands(&store, 4).await.0 != Open).then_some(())
     })
     .await;

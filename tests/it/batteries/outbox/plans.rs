@@ -53,6 +53,7 @@ async fn what_runs_all_the_time_reads_no_whole_table() {
     let outbox = offhook::backend::Store::Postgres(Handles::new(pool.clone())).outbox();
     for _ in 0..OFTEN {
         outbox.overdue(Duration::ZERO).await.expect("the store");
+        outbox.unheard().await.expect("the store");
         assert_eq!(outbox.to_look_for(2, Duration::ZERO).await.expect("the store").len(), 1);
         outbox.sending().await.expect("the store");
         outbox.claim(&claim_ask("a")).await.expect("the store");
