@@ -285,10 +285,6 @@ pub(super) enum Uses {
     Nothing,
     /// The configuration.
     Configuration,
-    /// The configuration, and a secret to sign or verify with.
-    Secret,
-    /// The private listener of a running server, which the configuration may name.
-    Server,
     /// All that a server reads.
     Everything,
 }
@@ -298,16 +294,28 @@ impl Uses {
     pub(super) fn of(command: &str) -> Self {
         match command {
             "demo" | "torture" | "simulate" | "completions" | "man" => Self::Nothing,
-            "send" | "bench" | "verify" => Self::Secret,
-            "inspect" | "tail" | "changes" | "stats" | "forwards" | "purge" => Self::Server,
             "serve" | "offhook" => Self::Everything,
             _ => Self::Configuration,
         }
     }
 }
 
-/// Variables that a command reads. An empty one counts as unset.
-pub(super) fn environment(uses: Uses) -> Vec<(&'static str, &'static str)> {
+/// Variables in the place of an argument, whose help names them: `[env: …]`.
+const OF_ARGUMENTS: [(&str, &str); 3] = [
+    ("OFFHOOK_ADMIN_URL", "The private listener of the server to ask, as --admin."),
+    ("OFFHOOK_ADMIN__TOKEN", "The token of that listener, as --token."),
+    (
+        "OFFHOOK_SENDING_TOKEN",
+        "A token that may ask to send, as --token of the commands that send.",
+    ),
+];
+
+/// Variables that a command reads. An empty one counts as unset. `names` says whether the help of one of its arguments
+/// names the variable.
+pub(super) fn environment(
+    uses: Uses,
+    names: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, &'static str)> {
     if uses == Uses::Nothing {
         return Vec::new();
     }
@@ -326,10 +334,7 @@ pub(super) fn environment(uses: Uses) -> Vec<(&'static str, &'static str)> {
             "Any key of the configuration, such as OFFHOOK_INBOUND__LISTEN; overrides the file.",
         ),
     ];
-    if matches!(uses, Uses::Server | Uses::Everything) {
-        found.push(("OFFHOOK_ADMIN_URL", "The private listener of the server to ask, as --admin."));
-        found.push(("OFFHOOK_ADMIN__TOKEN", "Its token, as --token."));
-    }
+    found.extend(OF_ARGUMENTS.into_iter().filter(|(name, _)| names(name)));
     if uses == Uses::Everything {
         found.push(("RUST_LOG", "Which lines the server logs, in place of log.filter."));
         found.push((
@@ -348,7 +353,7 @@ pub(super) fn environment(uses: Uses) -> Vec<(&'static str, &'static str)> {
 pub(super) fn files(uses: Uses) -> &'static [(&'static str, &'static str)] {
     match uses {
         Uses::Nothing => &[],
-        Uses::Configuration | Uses::Secret | Uses::Server | Uses::Everything => &[
+        Uses::Configuration | Uses::Everything => &[
             (
                 "/etc/offhook/environment",
                 "Variables of the service under systemd, NAME=VALUE a line. There is no default for --config.",

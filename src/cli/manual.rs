@@ -71,11 +71,20 @@ fn page(command: &Command, above: &Command, words: &[&str]) -> std::io::Result<V
         words,
     );
     let uses = help::Uses::of(above.get_name());
-    list(&mut rest, "ENVIRONMENT", &help::environment(uses));
+    let variables = help::environment(uses, |variable| names(command, variable));
+    list(&mut rest, "ENVIRONMENT", &variables);
     list(&mut rest, "FILES", help::files(uses));
     rest.to_writer(&mut text)?;
     man.render_version_section(&mut text)?;
     Ok(text)
+}
+
+/// Whether the help of an argument of the command, or of a command below it, names this variable.
+fn names(command: &Command, variable: &str) -> bool {
+    let named = format!("[env: {variable}]");
+    let mut helps = command.get_arguments().filter_map(|argument| argument.get_help());
+    helps.any(|help| help.to_string().contains(&named))
+        || command.get_subcommands().any(|below| names(below, variable))
 }
 
 /// What stands below the options of a help page, section by section.

@@ -78,11 +78,25 @@ fn headings(page: &str) -> Vec<&str> {
         .collect()
 }
 
+/// A section of a manual page; empty if it has none of that name.
+fn section<'p>(page: &'p str, heading: &str) -> &'p str {
+    let (_, rest) = page.split_once(&format!(".SH {heading}\n")).unwrap_or_default();
+    rest.split("\n.SH ").next().unwrap_or_default()
+}
+
 #[test]
 fn every_manual_page_has_the_sections_that_people_look_for() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().display().to_string();
     run(&Settings::new(Role::All), &["man", "--directory", &path]).well();
+    // What each command takes, on one line, by the name that its page has.
+    let helps: Vec<(String, String)> = all()
+        .into_iter()
+        .map(|words| {
+            let page = help(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            (words.join("-"), page.split_whitespace().collect::<Vec<_>>().join(" "))
+        })
+        .collect();
     let mut pages = 0;
     for entry in std::fs::read_dir(directory.path()).expect("it is ours").flatten() {
         let (name, text) =
@@ -97,6 +111,20 @@ fn every_manual_page_has_the_sections_that_people_look_for() {
         let alone = ["demo", "torture", "simulate", "completions", "man"].contains(&first);
         for section in ["ENVIRONMENT", "FILES"] {
             assert_ne!(found.contains(&section), alone, "{name}: {section}");
+        }
+        let environment = section(&text, "ENVIRONMENT");
+        for (variable, taken) in [
+            ("OFFHOOK_ADMIN_URL", "--admin "),
+            ("OFFHOOK_ADMIN__TOKEN", "[env: OFFHOOK_ADMIN__TOKEN]"),
+            ("OFFHOOK_SENDING_TOKEN", "[env: OFFHOOK_SENDING_TOKEN]"),
+        ] {
+            let takes = helps.iter().any(|(typed, help)| {
+                let is_below = typed.strip_prefix(first).is_some_and(|rest| {
+                    first.is_empty() || rest.is_empty() || rest.starts_with('-')
+                });
+                is_below && help.contains(taken)
+            });
+            assert_eq!(environment.contains(variable), takes, "{name}: {variable}");
         }
         // A page of a subcommand has its own examples.
         let typed = format!("offhook {}", first.replace('-', " "));
