@@ -107,6 +107,20 @@ fn offhook_takes_what_each_pod_is_told() {
     }
 }
 
+/// The name is the one that `.github/workflows/release.yml` pushes: `ghcr.io/` and the repository.
+#[test]
+fn pods_run_the_image_of_this_version() {
+    let repository = env!("CARGO_PKG_REPOSITORY").strip_prefix("https://github.com/");
+    let repository = repository.expect("it is on GitHub");
+    assert!(
+        read(".github/workflows/release.yml").contains("IMAGE: ghcr.io/${{ github.repository }}")
+    );
+    let image = format!("ghcr.io/{repository}:{}", env!("CARGO_PKG_VERSION"));
+    for (_, workload) in workloads() {
+        assert_eq!(*at(&workload, "/spec/template/spec/containers/0/image"), image);
+    }
+}
+
 #[test]
 fn pods_may_do_nothing_that_they_need_not() {
     for (_, workload) in workloads() {
