@@ -18,7 +18,7 @@ test filter='':
     cargo test --locked --all-features --lib {{ filter }} -- --test-threads=32
     cargo test --locked --all-features --test it -- floors:: house::
 
-# Install the programs that the other tests start (Debian, Ubuntu)
+# Install the programs that the other tests start (Debian 12; elsewhere what apt has)
 setup:
     tests/setup
 
