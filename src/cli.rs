@@ -162,8 +162,8 @@ enum Other {
     Check(check::Check),
     /// Examine a deployment, and say what to fix
     ///
-    /// It looks at the configuration, the public URL, the stores, the disk and the running server, changes nothing, and
-    /// at the end sends one made-up callback.
+    /// It looks at the configuration, the public URL, the stores, the disk and the running server, and changes nothing. If
+    /// no check failed, it then sends one made-up callback.
     #[command(after_help = help::DOCTOR)]
     Doctor(doctor::Doctor),
     /// Print the URLs to give to Twilio, and the commands that set them

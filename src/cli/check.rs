@@ -222,7 +222,7 @@ impl Meaning {
                 Deployment::Sender { .. } => Some(Role::Sender.as_str()),
                 Deployment::Embedded { .. } | Deployment::Direct { .. } => None,
             },
-            mode: mode(deployment),
+            mode: mode(deployment, config.outbound.is_some()),
             urls: Urls::without_password(config),
             fallback_numbers: config.fallback.numbers.len(),
             inbound_listen: config.inbound.listen.to_string(),
@@ -350,8 +350,8 @@ impl Meaning {
     }
 }
 
-/// What this process needs and does.
-fn mode(deployment: &Deployment) -> String {
+/// What this process needs and does; whether it also sends depends on whether there is a sender.
+fn mode(deployment: &Deployment, has_sender: bool) -> String {
     match deployment {
         Deployment::Embedded { .. } => {
             "embedded: one process and one SQLite file, no services".to_owned()
@@ -367,6 +367,7 @@ fn mode(deployment: &Deployment) -> String {
                 Role::Receiver => "receives",
                 Role::Worker => "stores",
                 Role::Sender => "sends",
+                Role::All if has_sender => "receives, stores and sends",
                 Role::All => "receives and stores",
             };
             format!("scale-out: Redis stream and Postgres; this process {does}")

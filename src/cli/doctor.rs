@@ -1,5 +1,5 @@
-//! `offhook doctor`: examines a deployment, and says what to fix. Each check is bounded, and changes nothing; at the end it
-//! sends one made-up callback.
+//! `offhook doctor`: examines a deployment, and says what to fix. Each check is bounded, and changes nothing. If none
+//! failed, it then sends one made-up callback.
 
 mod calls;
 mod disk;
