@@ -102,7 +102,7 @@ enum Other {
     /// Print the change feed: what became of each call and message, in the order of commits
     #[command(after_help = help::CHANGES)]
     Changes(changes::Changes),
-    /// Print how much of what was stored, and how the server is doing
+    /// Count what was stored, and say how the server is doing
     #[command(after_help = help::STATS)]
     Stats(stats::Stats),
     /// List, show, replay or purge the events that could not be stored
@@ -120,7 +120,7 @@ enum Other {
     /// Show what holds each sender; pause, resume, hold all, adopt
     #[command(after_help = help::SENDERS)]
     Senders(Box<senders::Senders>),
-    /// List who must not be reached; add, remove, import, export
+    /// List the suppressed addresses; add, remove, import, export
     #[command(subcommand, after_help = help::SUPPRESSIONS)]
     Suppressions(suppressions::Command),
     /// Show who has agreed to marketing; add, withdraw, import
@@ -174,7 +174,7 @@ enum Other {
     /// It asks Twilio, with the credentials of each account. Without an option it changes nothing.
     #[command(after_help = help::NUMBERS)]
     Numbers(numbers::Numbers),
-    /// Ask Twilio for what no callback has ended
+    /// Ask Twilio about calls and messages without a final callback
     ///
     /// A server that sends does so by itself, at the times of outbound.reconcile_after_s.
     #[command(after_help = help::RECONCILE)]

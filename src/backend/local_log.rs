@@ -287,7 +287,7 @@ impl Inner {
     fn release(&self, watermark: Watermark) {
         let done = self.state().release(watermark);
         if let Err(error) = self.position.write(watermark.place) {
-            warn!(error = %error, "how far the local log is settled cannot be written");
+            warn!(error = %error, "the progress of the local log cannot be saved");
         }
         crash_points::point(Point::Released);
         for number in done {

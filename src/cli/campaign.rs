@@ -36,9 +36,9 @@ pub(super) enum Command {
     },
     /// Show a campaign, and how far it is
     Show(Which),
-    /// Print what a campaign would do: who is held and refused, the cost, the time, and the worst case
+    /// Print what a campaign would do: held and refused recipients, the cost, the time, and the worst case
     Preflight(Which),
-    /// Start a campaign that has this many recipients, which preflight says
+    /// Start a campaign, given the number of recipients that preflight reports
     Start {
         /// Its id
         id: String,
@@ -50,7 +50,7 @@ pub(super) enum Command {
     },
     /// Pause a campaign, and print how many messages are on their way
     Pause(Which),
-    /// Let a campaign go on that is paused, or has stopped itself
+    /// Resume a campaign that is paused or has stopped itself
     Resume(Which),
     /// Cancel a campaign for good, and print how many messages are on their way
     Cancel(Which),

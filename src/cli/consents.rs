@@ -37,7 +37,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "TEXT")]
         text: String,
     },
-    /// Withdraw the consent of a person: no marketing is sent to it any more
+    /// Withdraw the consent of a person: offhook sends no more marketing to this address
     Withdraw {
         #[command(flatten)]
         which: Which,
@@ -50,9 +50,9 @@ pub(super) enum Command {
     },
     /// Add the consents of a list
     ///
-    /// The list is CSV, one entry a line, whose first line names the columns: `to` has numbers in E.164 and email addresses,
-    /// `at` when the person agreed, `source` where, and `text` to which text. Other columns are left alone. Lines that are
-    /// wrong are named, and the others are imported. A list may be imported again.
+    /// The list is CSV with one entry per line. Its first line names the columns: `to` has numbers in E.164 and email
+    /// addresses, `at` when the person agreed, `source` where, and `text` to which text. Other columns are ignored. offhook
+    /// names the lines that are wrong, and imports the others. You may import a list again.
     Import {
         /// The list; `-` is standard input
         file: PathBuf,

@@ -35,7 +35,7 @@ enum Command {
     Waiting(Listing),
     /// List the changes that were given up
     GivenUp(Listing),
-    /// Send changes again that were given up
+    /// Resend changes that were given up
     Replay(Replay),
     /// Resume a forward that was disabled, once its cause is fixed
     Enable(Which),

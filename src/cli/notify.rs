@@ -56,19 +56,19 @@ struct Message {
     /// The route, in place of a sender: its steps, until one is confirmed
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sender", "confirm"])]
     route: Option<String>,
-    /// What confirms a call: digit, human or answered; default: what the sender says
+    /// What confirms a call: digit, human or answered; default: the sender's
     #[arg(long, value_name = "WHAT")]
     confirm: Option<String>,
-    /// When it is of no use any more: 2026-11-24T08:00:00Z
+    /// Deadline; never sent after it: 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
     /// The zone that the recipient is in, for quiet hours: America/New_York
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
-    /// If it stays unknown whether it was sent: report, or resend
+    /// What to do if it stays unknown whether it was sent: report or resend
     #[arg(long, value_name = "WHAT")]
     on_unknown: Option<String>,
-    /// Your own reference, by which it is found again
+    /// Your own reference, to find it again
     #[arg(long, value_name = "TEXT")]
     reference: Option<String>,
     /// The idempotency key: the same one sends it once
@@ -83,7 +83,7 @@ struct Message {
 enum Command {
     /// Show a notification and its attempts
     Show(Which),
-    /// Cancel a notification, as far as it has not been sent
+    /// Cancel whatever of a notification has not been sent yet
     Cancel(Which),
     /// List notifications, the newest first
     List {
@@ -93,7 +93,7 @@ enum Command {
         /// Only those with this reference
         #[arg(long, value_name = "TEXT")]
         reference: Option<String>,
-        /// Only those by this route
+        /// Only those with this route
         #[arg(long, value_name = "NAME")]
         route: Option<String>,
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `offhook reconcile`: asks Twilio for what no callback has ended.
+//! `offhook reconcile`: asks Twilio about calls and messages without a final callback.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::clock;
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Reconcile {
-    /// Those that were first heard of at least so long ago (15m, 2h, 7d); default: the first of outbound.reconcile_after_s
+    /// Only those whose first event is at least this old (15m, 2h, 7d); default: the first of outbound.reconcile_after_s
     #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
     /// Only list them

@@ -27,16 +27,16 @@ enum Command {
     List(All),
     /// Send nothing from a sender until it is resumed
     Pause(Which),
-    /// Let a sender and its account go on
+    /// Resume a sender and its account
     Resume(Which),
     /// Send nothing at all, as after a backup was restored
     HoldAll(All),
-    /// Let go on what was held with `hold-all`
+    /// Release what `hold-all` held
     ResumeAll(All),
     /// Send for this deployment, although the store has sent for another one
     ///
-    /// A copy of a production database must not start to send. If this deployment has the public URL or the accounts
-    /// changed, and the other one does not run any more, adopt the store.
+    /// A copy of a production database must not start to send. If the public URL or the accounts of this deployment have
+    /// changed, and no other deployment uses the store any more, adopt it.
     Adopt(All),
 }
 

@@ -19,7 +19,7 @@ const AT_ONCE: usize = 500;
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List the addresses that must not be reached
+    /// List the suppressed addresses
     List {
         /// The `next` of the page before
         #[arg(long, value_name = "HASH")]
@@ -30,22 +30,22 @@ pub(super) enum Command {
         #[command(flatten)]
         admin: SendingArgs,
     },
-    /// Send nothing to a number any more, on any channel, or to an email address
+    /// Suppress a number, on every channel, or an email address
     Add(Which),
-    /// Let messages to a number or an email address go on again
+    /// Allow messages to a number or an email address again
     Remove(Which),
-    /// Suppress every number of a list
+    /// Suppress every address of a list
     ///
-    /// The list is CSV, one entry a line, whose first line names the columns: `to` has numbers in E.164 and email addresses; where it is empty,
-    /// `hash` has what an export of the same store wrote. Other columns are left alone. Lines that are wrong are named, and
-    /// the others are imported. A list may be imported again.
+    /// The list is CSV with one entry per line. Its first line names the columns: `to` has numbers in E.164 and email
+    /// addresses; if it is empty, `hash` has what an export of the same store wrote. Other columns are ignored. offhook
+    /// names the lines that are wrong, and imports the others. You may import a list again.
     Import {
         /// The list; `-` is standard input
         file: PathBuf,
         #[command(flatten)]
         admin: SendingArgs,
     },
-    /// Print every address that must not be reached, as CSV
+    /// Print every suppressed address, as CSV
     ///
     /// Without --json it prints CSV, also where the output is not a terminal.
     Export(All),

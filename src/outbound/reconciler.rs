@@ -84,7 +84,7 @@ pub(super) async fn end_what_is_over(outbound: &Outbound, stop: &CancellationTok
             if over.unknown > 0 {
                 warn!(
                     attempts = over.unknown,
-                    "a process vanished while it sent: what came of it is looked for"
+                    "a process vanished while it was sending: looking for the outcome of its attempts"
                 );
             }
         }

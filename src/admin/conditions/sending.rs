@@ -50,8 +50,8 @@ pub(super) fn unreachable(evidence: &Evidence<'_>) -> Vec<Sign> {
         });
         (unsent > 0 && unsent >= all).then(|| {
             Sign::new(format!(
-                "No connection to the provider of account {name} has come about for 5 minutes. What it has to send waits, at \
-                 most until its deadlines."
+                "offhook has not been able to connect to the provider of account {name} for 5 minutes. Its messages wait, at \
+                 most until their deadlines."
             ))
         })
     });

@@ -152,10 +152,10 @@ fn nothing(admin: &Admin, ask: &Ask) -> Markup {
     html! {
         p class="empty" {
             @if [&ask.state, &ask.reference, &ask.route, &ask.campaign, &ask.after].iter().any(|field| !field.is_empty()) {
-                "No notification is like this. Give reference and route in full, or take any state."
+                "No notification matches. Give reference and route in full, or choose any state."
             } @else if admin.sends() {
-                "Nothing has been asked for. " code { "offhook notify" } " and " code { "POST /api/notifications" }
-                " ask for a message or a call. " (about)
+                "No notifications yet. " code { "offhook notify" } " and " code { "POST /api/notifications" }
+                " request a message or a call. " (about)
             } @else {
                 "Nothing is sent. With a [[sender]] in the configuration, offhook sends messages and makes calls. " (about)
             }

@@ -47,16 +47,16 @@ pub(in crate::cli) struct Create {
     /// The file with an email's text as HTML, a template as well
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// What confirms a call: digit, human or answered; default: what the sender says
+    /// What confirms a call: digit, human or answered; default: the sender's
     #[arg(long, value_name = "WHAT")]
     confirm: Option<String>,
-    /// When it is of no use any more: 2026-11-24T08:00:00Z; default: a day after its start
+    /// Deadline; nothing is sent after it: 2026-11-24T08:00:00Z; default: a day after its start
     #[arg(long, value_name = "TIME")]
     deadline: Option<String>,
-    /// If it stays unknown whether a message was sent: report, or resend
+    /// What to do if it stays unknown whether a message was sent: report or resend
     #[arg(long, value_name = "WHAT")]
     on_unknown: Option<String>,
-    /// Most that it may cost, in the currency of the configuration: 250.00
+    /// The most that it may cost, in the currency of the configuration: 250.00
     #[arg(long, value_name = "AMOUNT")]
     cost_cap: Option<String>,
     #[command(flatten)]

@@ -44,7 +44,7 @@ pub(crate) fn resolve(loaded: &Loaded) -> Result<admin::Config, ConfigError> {
     if token.is_none() && !raw.listen.ip().is_loopback() {
         return Err(loaded.error(
             "admin.listen",
-            "elsewhere than on loopback it would show everybody what your callers did: set \
+            "on any address other than loopback, anyone could read your callers' data: set \
              admin.token (or token_file), or listen on 127.0.0.1",
         ));
     }

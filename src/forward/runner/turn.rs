@@ -407,7 +407,7 @@ impl<'r, O: Observer> Turn<'r, O> {
         }
         if full && !self.told.full {
             let waiting = self.window.waiting();
-            error!(forward = name, waiting, "no more changes may wait: the cursor stands still");
+            error!(forward = name, waiting, "max_waiting is reached: forwarding pauses here");
         }
         self.told.down = down;
         self.told.full = full;

@@ -90,6 +90,6 @@ pub(super) async fn start(
         while api.outbox.plan_follow_ups(&ask).await.map_err(unavailable)? > 0 {}
         planned += api.outbox.hurry_follow_ups(&ask).await.map_err(unavailable)?;
     }
-    info!(token, planned, "an operator has Twilio asked for what nothing final was said about");
+    info!(token, planned, "an operator asked Twilio about messages without a final status");
     Ok(Json(Planned { planned }))
 }

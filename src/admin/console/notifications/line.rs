@@ -191,8 +191,8 @@ fn began(step: &StepRow) -> Option<Moment> {
 fn over(step: &StepRow) -> Option<Moment> {
     let at = step.ended_at.filter(|_| step.state.is_over())?;
     let asked = match step.state {
-        StepState::OverBlind => "Twilio could not be asked whether it came",
-        _ => "Twilio, asked, did not say that it came",
+        StepState::OverBlind => "Twilio could not be asked about its delivery",
+        _ => "Twilio was asked and did not report delivery",
     };
     let shown = html! {
         span class="status odd" { "over" }

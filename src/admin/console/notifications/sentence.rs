@@ -105,7 +105,7 @@ fn waits(last: Option<&Attempt>, now: Timestamp) -> String {
             looks.to_owned()
         }
         _ if last.channel == Channel::Call => {
-            "Twilio has the call. What confirms it is waited for.".to_owned()
+            "Twilio has the call. Waiting for its confirmation.".to_owned()
         }
         _ if last.channel == Channel::Email => {
             "SendGrid has it. Its delivery has not been reported so far.".to_owned()

@@ -87,7 +87,7 @@ async fn what_was_asked_for_is_listed_by_state_and_reference() {
     let server = Server::start().await;
     assert!(server.get("/notifications").await.body.contains("With a [[sender]]"));
     server.sending.configured.store(std::sync::Arc::new(vec![alerts()]));
-    assert!(server.get("/notifications").await.body.contains("Nothing has been asked for."));
+    assert!(server.get("/notifications").await.body.contains("No notifications yet."));
     assert!(server.get("/senders").await.body.contains("href=\"/notifications\""));
     for number in 1..=3 {
         keep(&server, &another(number)).await;
@@ -105,7 +105,7 @@ async fn what_was_asked_for_is_listed_by_state_and_reference() {
     assert_eq!(listed("?reference=order-3").await, [false, false, true]);
     assert_eq!(listed("?state=cancelled&reference=order-3").await, [false; 3]);
     let none = server.get("/notifications?state=failed").await.body;
-    assert!(none.contains("No notification is like this."), "{none}");
+    assert!(none.contains("No notification matches."), "{none}");
     let wrong = ["?state=gone", "?after=NT1"].map(|query| format!("/notifications{query}"));
     for wrong in wrong {
         assert!(server.get(&wrong).await.body.contains("No answer: "), "{wrong}");
