@@ -62,7 +62,7 @@ pub(super) fn unreachable(evidence: &Evidence<'_>) -> Vec<Sign> {
 pub(super) fn other_key(evidence: &Evidence<'_>) -> Vec<Sign> {
     let sign = || {
         Sign::new(
-            "Nothing is sent: outbound.suppression_key is not the key with which the store keeps who must not be reached.",
+            "Nothing is sent: outbound.suppression_key differs from the key that the store's suppressions were made with.",
         )
     };
     evidence.vitals.now.sending.has_other_key.then(sign).into_iter().collect()
@@ -160,7 +160,8 @@ pub(super) fn missed(evidence: &Evidence<'_>) -> Vec<Sign> {
     let text = number_of(rose, "message", "messages");
     let sign = || {
         Sign::new(format!(
-            "Twilio was asked how {text} ended, which no callback reported. Callbacks get lost on the way."
+            "offhook had to ask Twilio for the final status of {text}, because no callback reported it. Callbacks get lost on \
+             the way."
         ))
     };
     (rose >= MISSED).then(sign).into_iter().collect()

@@ -31,7 +31,7 @@ pub(super) async fn page(
                 (senders(&admin, &state))
                 p {
                     a href="/notifications" { "What was asked for" } ", and "
-                    a href="/suppressions" { "who must not be reached" } "."
+                    a href="/suppressions" { "the suppressed addresses" } "."
                 }
                 (unknowns(&admin, &unknown))
             }
