@@ -31,7 +31,7 @@ pub(super) struct Bench {
     /// Connections, each with one request at a time
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Requests a second, sent whether or not those before were answered, and timed from when each was due; default: as
+    /// Requests per second, sent whether or not earlier ones were answered, and timed from when each was due; default: as
     /// fast as answers come
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
@@ -41,7 +41,7 @@ pub(super) struct Bench {
     /// Stop after this many requests
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
-    /// How long to send callbacks before that which do not count, in seconds
+    /// How long to send callbacks before the measurement, in seconds
     #[arg(long, default_value = "1", value_name = "S", value_parser = seconds)]
     warm_up: Duration,
     /// The store that the events end in, sqlite: or postgres://, to measure how long until their rows are there

@@ -51,7 +51,7 @@ pub(super) struct Demo {
     /// End as soon as everything was sent and checked
     #[arg(long)]
     exit: bool,
-    /// Repeat the hour of this seed
+    /// The seed; the same one gives the same hour
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(super) const BENCH: &str = help!(
     "offhook bench http://127.0.0.1:8080/status --rate 1000 --seconds 60 --store postgres://…";
     0: "callbacks were accepted";
     1: "none was accepted, or the store cannot be read";
-    "The made-up calls and messages end in the store: do not measure one that is in use."
+    "The made-up calls and messages are stored: do not measure a store that is in use."
 );
 
 pub(super) const VERIFY: &str = help!(
@@ -93,7 +93,7 @@ pub(super) const DEAD_LETTERS: &str = help!(
     "offhook dead-letters purge 1764000000000-0";
     0: "it was done";
     1: "Redis or the disk does not answer, a dead letter is not there, or the question was not answered with yes";
-    "It goes to Redis and to the local log itself, so it works while no server runs."
+    "It connects to Redis and opens the local log itself, so it works while no server runs."
 );
 
 pub(super) const FORWARDS: &str = help!(
@@ -130,17 +130,17 @@ pub(super) const CAMPAIGN: &str = help!(
     "offhook campaign invalid cmp_0123456789abcdef0123456789abcdef"
     "offhook campaign show cmp_0123456789abcdef0123456789abcdef"
     "offhook campaign list --state running";
-    0: "it was done; of watch, each recipient has an outcome";
-    1: "the server does not answer or refuses; of watch, the campaign has stopped itself";
+    0: "it was done; for watch, each recipient has an outcome";
+    1: "the server does not answer or refuses; for watch, the campaign has stopped itself";
     "Its token is one of outbound.tokens: --token, OFFHOOK_SENDING_TOKEN, or the first of the configuration."
 );
 
 pub(super) const RECONCILE: &str = help!(
     "offhook reconcile --dry-run"
     "offhook reconcile --older-than 30m";
-    0: "the server asks, or they are listed";
+    0: "the server asks Twilio, or, with --dry-run, they are listed";
     1: "the server does not answer";
-    "What Twilio says is stored as an event of its own, and counts like a callback."
+    "offhook stores Twilio's answer as an event of its own, which counts like a callback."
 );
 
 pub(super) const SENDERS: &str = help!(
@@ -181,15 +181,15 @@ pub(super) const LOCAL_LOG: &str = help!(
     "offhook local-log purge --all --yes";
     0: "it was done";
     1: "the disk does not answer, a file is not there, or the question was not answered with yes";
-    "It works beside a server and without one: the process that has the log does the rest."
+    "It works with and without a running server: the process that has the log does the rest."
 );
 
 pub(super) const PURGE: &str = help!(
     "offhook purge --number +15550100 --dry-run"
     "offhook purge --before 400d --yes";
-    0: "it is deleted, or --dry-run has said how much it would be";
+    0: "it is deleted, or --dry-run has printed how much would be";
     1: "the server does not answer, or the question was not answered with yes";
-    "Several conditions must all hold: --number … --before … deletes what is of that number and that old."
+    "Several conditions must all hold: --number … --before … deletes what belongs to that number and is that old."
 );
 
 pub(super) const TORTURE: &str = help!(
@@ -242,7 +242,7 @@ pub(super) const CALLBACK_URL: &str = help!(
     "offhook callback-url --snippet python";
     0: "the URLs are printed";
     1: "the configuration is wrong, or the parameters are too long";
-    "Parameters of your own come back with every callback, in the column `own`. They stand before the fragment, \
+    "Parameters of your own come back with every callback, in the column `own`. They come before the fragment, \
      sorted and encoded, in the URLs that are about one call or message."
 );
 

@@ -22,7 +22,7 @@ use crate::dispatch::country::Number;
 /// The arguments.
 #[derive(Debug, Args)]
 pub(super) struct Numbers {
-    /// Set each fallback URL and status callback that is empty to this deployment's; the others stay as they are
+    /// Set each empty fallback URL and status callback to this deployment's; the others stay as they are
     #[arg(long, conflicts_with = "replace")]
     apply: bool,
     /// Set the fallback URLs and the status callback of one number (or of a Messaging Service, by its SID) to this

@@ -32,7 +32,7 @@ pub(super) struct Purge {
     /// What came before this time (2026-11-24T08:00:00Z) or age (2h, 400d); a status counts by its last change
     #[arg(long, value_name = "TIME", group = "what")]
     before: Option<String>,
-    /// Only print how much it would be
+    /// Only print how much would be deleted
     #[arg(long)]
     dry_run: bool,
     /// Delete without asking

@@ -24,7 +24,7 @@ pub(super) struct Simulate {
     /// The account's auth token; default: a made-up one
     #[arg(long, value_name = "TOKEN")]
     auth_token: Option<String>,
-    /// Repeat the account, and for requests in the same order the SIDs and the misbehaviour, of this seed
+    /// The seed; the same one gives the same account, and for requests in the same order the same SIDs and misbehaviour
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// A number of the account, whose URLs are empty; may be repeated
@@ -36,7 +36,7 @@ pub(super) struct Simulate {
     /// Report the events of emails to this URL: <public_url><path_prefix>/email-events
     #[arg(long, value_name = "URL")]
     mail_events: Option<String>,
-    /// Sign the events of emails with the key in this file (PKCS #8), which is made if it is not there; default: a new key
+    /// Sign the events of emails with the key in this file (PKCS #8), which is created if it is missing; default: a new key
     #[arg(long, value_name = "FILE")]
     mail_key: Option<PathBuf>,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(super) struct Torture {
     /// Let workers mark events before they store them: `lost` must not be 0 then
     #[arg(long, hide = !CAN_BE_NAIVE)]
     naive_workers: bool,
-    /// Let what sends send wrongly in this way: a check must find it
+    /// Break the sender in this way: a check must find it
     #[arg(long, value_name = "NAME", value_parser = sabotage, hide = !CAN_BE_SABOTAGED)]
     sabotage: Option<Sabotage>,
     /// Repeat the load and the faults of this seed, as far as the machine allows

@@ -44,7 +44,7 @@ pub(super) struct Verify {
     /// A file with the body as it was sent, or `-` for standard input; default: an empty body
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// Take the body for JSON, as it is taken if the URL has a bodySHA256
+    /// Read the body as JSON, as happens anyway if the URL has a bodySHA256
     #[arg(long)]
     json_body: bool,
     #[command(flatten)]
