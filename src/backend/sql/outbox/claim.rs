@@ -95,7 +95,8 @@ pub(in crate::backend) async fn claim<S: Session>(
 
 /// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate
 /// has held until now, priority by priority, each from its index: what is held, or belongs to a sender that is paused,
-/// costs nothing.
+/// costs nothing. What no gate holds is due, whatever its time says: that was the store's clock once, and the clock may
+/// have gone back since.
 async fn due<S: Session>(
     session: &mut S,
     ask: &ClaimAsk,
@@ -133,8 +134,8 @@ async fn due<S: Session>(
         parts.iter().map(|part| format!("SELECT id FROM ({part}) AS part")).collect();
     // By the ids alone: an index of what is due would be read as a whole, where the planner believes that little is.
     let sql = format!(
-        "SELECT id, units FROM attempts WHERE id IN ({}) AND state || '' = 'due' AND due_at <= $2{time} \
-         ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
+        "SELECT id, units FROM attempts WHERE id IN ({}) AND state || '' = 'due' \
+         AND (held IS NULL OR due_at <= $2{time}) ORDER BY priority, deadline, created_at, id LIMIT {limit}{}",
         parts.join(" UNION ALL "),
         S::SKIP_LOCKED
     );

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use offhook::backend::outbox::{ClaimAsk, NewNotification, Outcome};
+use offhook::clock::Clock;
 use offhook::dispatch::Purpose;
 use offhook::event::AttemptId;
 
-use super::{HOUR, Store, answer, claim_ask, claimed, in_writing, new};
+use super::{HOUR, Store, answer, claim_ask, claimed, execute, in_writing, new};
 
 fn ids(claimed: &[offhook::backend::outbox::Claimed]) -> Vec<AttemptId> {
     claimed.iter().map(|claim| claim.id).collect()
@@ -38,6 +39,25 @@ pub(super) async fn what_cannot_go_is_not_in_the_way(store: Store) {
     assert_eq!(outbox.claim(&both("a")).await.expect("the store").claimed, []);
     assert!(outbox.resume("alerts", super::ACCOUNT).await.expect("the store"));
     assert_eq!(ids(&claimed(outbox, &both("a")).await.claimed), [AttemptId::new(4)]);
+}
+
+/// The store fails over to a machine whose clock is an hour behind: what was asked for before is not in the way of what is
+/// asked for now, nor left behind. What a gate holds until then stays held.
+pub(super) async fn a_clock_that_goes_back_holds_nothing_up(store: Store) {
+    let outbox = &store.outbox;
+    let ahead = Clock::System.now().after(HOUR);
+    let until_then = NewNotification { held: Some(("quiet_hours", ahead)), ..new(1) };
+    for notification in [until_then, new(2), new(3)] {
+        outbox.ask(&notification).await.expect("kept");
+    }
+    let set = format!("UPDATE attempts SET due_at = '{ahead}' WHERE held IS NULL");
+    execute(&store, &set).await;
+    outbox.ask(&new(4)).await.expect("kept");
+    let one = ClaimAsk { limit: 1, ..claim_ask("a") };
+    for n in 2..=4 {
+        assert_eq!(ids(&claimed(outbox, &one).await.claimed), [AttemptId::new(n)]);
+    }
+    assert_eq!(outbox.claim(&one).await.expect("the store").claimed, []);
 }
 
 pub(super) async fn what_waits_has_the_pace_of_its_sender(store: Store) {
