@@ -18,7 +18,7 @@ use super::store_clock::StoreClock;
 use super::trace::Trace;
 use super::verdict::{self, sent};
 use crate::backend::outbox::{
-    Answered, Back, ClaimAsk, Claimed, Letter, Outcome, WriteAsk, Written,
+    Answered, Back, ClaimAsk, Claimed, Claims, Letter, Outcome, WriteAsk, Written,
 };
 use crate::crash_points::{self, Point, Sabotage};
 use crate::dispatch::NotificationState;
@@ -141,7 +141,7 @@ impl Lane {
                             "a pace was far ahead of the store's clock and begins anew: the clock went back"
                         );
                     }
-                    let came = Instant::now();
+                    let (came, pause) = (Instant::now(), pause(&claims));
                     let now = claims.now.map(|now| (now, store_clock.moment(now, asked, came)));
                     if !claims.claimed.is_empty() {
                         crash_points::point(Point::Slotted);
@@ -152,11 +152,7 @@ impl Lane {
                         let lane = self.clone();
                         tasks.spawn(async move { lane.send(claim, slot).await });
                     }
-                    (
-                        claims.again.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
-                        claims.again.is_none(),
-                        claims.waits_for_answers,
-                    )
+                    (pause, claims.again.is_none(), claims.waits_for_answers)
                 }
                 Err(error) => {
                     self.outbound.metrics.store_errors.inc();
@@ -301,6 +297,11 @@ impl Lane {
     }
 }
 
+/// How long a pace is left alone after a claim, unless there is news: not beyond the end of a backoff, which is short.
+fn pause(claims: &Claims) -> Duration {
+    claims.again.or(claims.next_due).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE)
+}
+
 /// What came of the commit to `writing`, in a trace.
 fn shown(written: &Written) -> &'static str {
     match written {
@@ -359,5 +360,24 @@ impl Outbound {
             attempt,
         };
         answer.event(self.clock.now(), &self.privacy.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_asked_again_when_it_is_free_or_a_backoff_is_over() {
+        let ms = |ms: u64| Some(Duration::from_millis(ms));
+        for (again, next_due, expected) in [
+            (None, None, LONGEST_PAUSE),
+            (None, ms(93), Duration::from_millis(93)),
+            (None, ms(3_600_000), LONGEST_PAUSE),
+            (ms(40), None, Duration::from_millis(40)),
+            (ms(1000), None, LONGEST_PAUSE),
+        ] {
+            assert_eq!(pause(&Claims { again, next_due, ..Claims::default() }), expected);
+        }
     }
 }

@@ -55,6 +55,8 @@ pub struct Claims {
     /// When the pace allows more; `None` where it is not the pace that is waited for: nothing more is due, or the account
     /// has as many requests in flight as it may, or is stopped.
     pub again: Option<Duration>,
+    /// When the next of those is due that a gate or a backoff holds, where nothing more is due now; `None` if none is held.
+    pub next_due: Option<Duration>,
     /// Whether the account has as many requests in flight, or as many calls, as it may: answers make room.
     pub waits_for_answers: bool,
     /// Whether the pace was so far ahead that the clock must have gone back.

@@ -11,6 +11,7 @@ mod everywhere;
 mod follow_ups;
 mod lanes;
 mod late;
+mod plans;
 mod quiet;
 mod routes;
 
@@ -79,8 +80,9 @@ use self::everywhere::{
 };
 use self::follow_ups::what_no_callback_ends_is_asked_for_until_it_ends;
 use self::lanes::{
-    a_clock_that_goes_back_holds_nothing_up, adoption_leaves_what_a_person_holds,
-    what_cannot_go_is_not_in_the_way, what_waits_has_the_pace_of_its_sender,
+    a_claim_says_when_a_backoff_is_over, a_clock_that_goes_back_holds_nothing_up,
+    adoption_leaves_what_a_person_holds, what_cannot_go_is_not_in_the_way,
+    what_waits_has_the_pace_of_its_sender,
 };
 use self::late::{
     a_callback_of_an_attempt_that_is_gone_is_no_mismatch,
@@ -193,6 +195,7 @@ both_stores![
     what_no_callback_ends_is_asked_for_until_it_ends,
     what_cannot_go_is_not_in_the_way,
     a_clock_that_goes_back_holds_nothing_up,
+    a_claim_says_when_a_backoff_is_over,
     what_waits_has_the_pace_of_its_sender,
     adoption_leaves_what_a_person_holds,
     callbacks_before_the_answer_settle_after_it,

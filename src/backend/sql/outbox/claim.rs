@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{attempt_id, calls, texts};
 use crate::backend::outbox::{ClaimAsk, Claimed, Claims, PRIORITIES};
-use crate::backend::sql::session::{Cells, Session, Statement, malformed, params};
+use crate::backend::sql::session::{Cells, Param, Session, Statement, malformed, params};
 use crate::clock::Timestamp;
 use crate::crash_points::{self, Sabotage};
 
@@ -63,7 +63,10 @@ pub(in crate::backend) async fn claim<S: Session>(
         return Ok(Claims { waits_for_answers: true, ..nothing });
     }
     let limit = limit.min(slots(ask));
-    let rows = due(session, ask, &texts(&stopped, "name")?, now, limit).await?;
+    let stopped = texts(&stopped, "name")?;
+    let senders: Vec<&str> =
+        ask.senders.iter().filter(|it| !stopped.contains(it)).map(|it| &**it).collect();
+    let rows = due(session, &ask.pace, &senders, now, limit).await?;
     let is_all = (rows.len() as u64) < limit;
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
@@ -90,7 +93,11 @@ pub(in crate::backend) async fn claim<S: Session>(
         true => free_at.since(horizon) + several(ask),
         false => Duration::ZERO,
     });
-    Ok(Claims { claimed, again, ..nothing })
+    let next_due = match again {
+        None => next_due(session, &ask.pace, &senders, now).await?,
+        Some(_) => None,
+    };
+    Ok(Claims { claimed, again, next_due, ..nothing })
 }
 
 /// The first of what may be sent now, at least as many as `limit`, locked. It is read sender by sender and, of what a gate
@@ -99,35 +106,24 @@ pub(in crate::backend) async fn claim<S: Session>(
 /// have gone back since.
 async fn due<S: Session>(
     session: &mut S,
-    ask: &ClaimAsk,
-    stopped: &[String],
+    pace: &str,
+    senders: &[&str],
     now: Timestamp,
     limit: u64,
 ) -> Result<Vec<Cells>, sqlx::Error> {
-    let time = S::TIME;
-    let senders: Vec<&String> =
-        ask.senders.iter().filter(|sender| !stopped.contains(sender)).collect();
     if senders.is_empty() {
         return Ok(Vec::new());
     }
+    let time = S::TIME;
     // So that there are few statements to prepare.
     let limit = limit.next_power_of_two();
-    let mut bound = params![ask.pace.as_str(), now];
     let mut parts = Vec::new();
-    for sender in senders {
-        bound.push(sender.as_str().into());
-        let of = format!(
-            "SELECT id FROM attempts WHERE pace = $1 AND sender = ${} AND state = 'due'",
-            bound.len()
-        );
+    for of in each_of(senders) {
         parts.push(format!(
-            "{of} AND held IS NULL ORDER BY priority, deadline, created_at LIMIT {limit}"
+            "SELECT id {of} AND held IS NULL ORDER BY priority, deadline, created_at LIMIT {limit}"
         ));
-        parts.extend((0..PRIORITIES).map(|priority| {
-            format!(
-                "{of} AND held IS NOT NULL AND priority = {priority} AND due_at <= $2{time} \
-                 ORDER BY due_at LIMIT {limit}"
-            )
+        parts.extend(each_held(&of).map(|held| {
+            format!("SELECT id {held} AND due_at <= $2{time} ORDER BY due_at LIMIT {limit}")
         }));
     }
     let parts: Vec<String> =
@@ -139,7 +135,53 @@ async fn due<S: Session>(
         parts.join(" UNION ALL "),
         S::SKIP_LOCKED
     );
-    session.rows(&sql, bound).await
+    session.rows(&sql, bound(pace, senders, now)).await
+}
+
+/// How soon the next of what is held is due: the first of each index.
+async fn next_due<S: Session>(
+    session: &mut S,
+    pace: &str,
+    senders: &[&str],
+    now: Timestamp,
+) -> Result<Option<Duration>, sqlx::Error> {
+    if senders.is_empty() {
+        return Ok(None);
+    }
+    let time = S::TIME;
+    let mut parts = Vec::new();
+    for of in each_of(senders) {
+        parts.extend(each_held(&of).map(|held| {
+            format!("SELECT due_at FROM (SELECT due_at {held} AND due_at > $2{time} ORDER BY due_at LIMIT 1) AS part")
+        }));
+    }
+    let sql = format!(
+        "SELECT {} AS next FROM ({}) AS held",
+        S::time_of("min(due_at)"),
+        parts.join(" UNION ALL ")
+    );
+    let row = session.row(&sql, bound(pace, senders, now)).await?;
+    let next = row.map_or(Ok(None), |row| row.time("next"))?;
+    Ok(next.map(|next| next.since(now)))
+}
+
+/// Where the attempts of a pace are read that are due or held, sender by sender.
+fn each_of(senders: &[&str]) -> impl Iterator<Item = String> {
+    (0..senders.len()).map(|place| {
+        format!("FROM attempts WHERE pace = $1 AND sender = ${} AND state = 'due'", place + 3)
+    })
+}
+
+/// Those of a sender that are held, or were, priority by priority.
+fn each_held(of: &str) -> impl Iterator<Item = String> {
+    (0..PRIORITIES)
+        .map(move |priority| format!("{of} AND held IS NOT NULL AND priority = {priority}"))
+}
+
+fn bound(pace: &str, senders: &[&str], now: Timestamp) -> Vec<Param> {
+    let mut bound = params![pace, now];
+    bound.extend(senders.iter().map(|&sender| Param::from(sender)));
+    bound
 }
 
 /// How long a pace is left alone after there is one slot again, so that a fast one gives several at a time.

@@ -60,6 +60,35 @@ pub(super) async fn a_clock_that_goes_back_holds_nothing_up(store: Store) {
     assert_eq!(outbox.claim(&one).await.expect("the store").claimed, []);
 }
 
+/// Of what is held, an hour for one and a few seconds for another, the claim says when the first is due.
+pub(super) async fn a_claim_says_when_a_backoff_is_over(store: Store) {
+    const SHORT: Duration = Duration::from_secs(20);
+    let outbox = &store.outbox;
+    for (n, after) in [(1, HOUR), (2, SHORT)] {
+        in_writing(outbox, &new(n)).await;
+        let why = offhook::backend::outbox::Back::Throttled;
+        answer(outbox, AttemptId::new(n), Outcome::Back { after, why, stop: None }).await;
+    }
+    let next_due = async || {
+        crate::harness::until("the pace has a slot", async || {
+            let claims = outbox.claim(&claim_ask("a")).await.expect("the store");
+            assert_eq!(claims.claimed, []);
+            claims.again.is_none().then_some(claims.next_due)
+        })
+        .await
+    };
+    let soon = next_due().await.expect("it is held");
+    assert!(!soon.is_zero() && soon <= SHORT, "{soon:?}");
+    outbox.pause("shop", "by hand").await.expect("the store");
+    assert_eq!(next_due().await, None, "not that of a sender that is paused");
+    assert!(outbox.resume("shop", super::ACCOUNT).await.expect("the store"));
+    outbox.cancel("ntf_2").await.expect("the store");
+    let later = next_due().await.expect("the other one is held");
+    assert!(later > SHORT && later <= HOUR, "{later:?}");
+    outbox.cancel("ntf_1").await.expect("the store");
+    assert_eq!(next_due().await, None, "nothing is held");
+}
+
 pub(super) async fn what_waits_has_the_pace_of_its_sender(store: Store) {
     let outbox = &store.outbox;
     for n in 1..=2 {
