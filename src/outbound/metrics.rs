@@ -66,7 +66,7 @@ metrics! {
         refused: Counters<Gate> = "offhook_send_refused_total" by ["gate"],
         /// Messages that went in the recipient's quiet hours, because their purpose does not wait
         disturbed: Counters<Purpose> = "offhook_send_in_quiet_hours_total" by ["purpose"],
-        /// Messages that may be sent now and wait for their pace, without those that are held or paused
+        /// Messages that wait for their pace, or while Twilio asks for less, without those that are held or paused
         due: IntGauge = "offhook_send_due",
         /// How long the oldest of them has been due, or 0
         oldest_due: Gauge = "offhook_send_oldest_due_age_seconds",
@@ -163,7 +163,7 @@ pub struct AccountMetrics {
 /// What stands in the store.
 #[derive(Clone, Default, Debug)]
 pub struct Standing {
-    /// Messages that may be sent now.
+    /// Messages that neither a gate nor a person holds.
     pub due: u64,
     /// How long the oldest of them has been due.
     pub oldest_due: Duration,

@@ -95,10 +95,6 @@ impl Standing {
             let of_account = account(&sender.name).is_some_and(|account| account.paused.is_some());
             state.held.is_some() || sender.paused.is_some() || of_account
         };
-        let is_cooling = |sender: &SenderState| {
-            let of_account = account(&sender.name).and_then(|account| account.cooldown_until);
-            [sender.cooldown_until, of_account].into_iter().flatten().any(|until| until > now)
-        };
         let calls = state.accounts.iter().map(|account| (account.account.clone(), account.calls));
         let mut standing = Self { calls: calls.collect(), ..Self::default() };
         for sender in &state.senders {
@@ -109,7 +105,8 @@ impl Standing {
                     None => standing.writing.push((sid.to_owned(), sender.writing)),
                 }
             }
-            if is_paused(sender) || is_cooling(sender) {
+            // What only cools down counts: an account that Twilio stops each day anew is nobody's decision.
+            if is_paused(sender) {
                 continue;
             }
             standing.due += sender.due.saturating_sub(sender.held);
@@ -150,6 +147,20 @@ mod tests {
         }
     }
 
+    fn senders(sender: SenderState) -> SendingState {
+        SendingState { senders: vec![sender], ..SendingState::default() }
+    }
+
+    fn account() -> AccountState {
+        AccountState {
+            account: "AC1".to_owned(),
+            paused: None,
+            paused_at: None,
+            cooldown_until: None,
+            calls: 0,
+        }
+    }
+
     fn standing(state: &SendingState) -> Standing {
         Standing::of(state, &testing::config(), at(100))
     }
@@ -157,8 +168,7 @@ mod tests {
     #[test]
     fn what_waits_for_a_sender_that_is_gone_is_found() {
         let check = |sender: SenderState, expected: &[&str]| {
-            let state = SendingState { senders: vec![sender], ..SendingState::default() };
-            let found = strands(&state, &testing::config());
+            let found = strands(&senders(sender), &testing::config());
             assert!(found.iter().eq(expected), "{found:?}");
         };
         check(alerts(), &[]);
@@ -168,36 +178,37 @@ mod tests {
 
     #[test]
     fn what_is_held_does_not_count_as_due() {
-        let state = SendingState { senders: vec![alerts()], ..SendingState::default() };
-        let found = standing(&state);
+        let found = standing(&senders(alerts()));
         assert_eq!((found.due, found.oldest_due, found.unknown), (3, Duration::from_secs(70), 1));
         assert_eq!(found.writing, [("AC1".to_owned(), 3)]);
         assert_eq!(found.paused, [""; 0]);
     }
 
     #[test]
-    fn what_is_paused_or_cools_down_is_not_due_and_only_a_pause_is_shown() {
-        let check = |state: SendingState, paused: &[&str]| {
+    fn what_is_paused_is_not_due() {
+        let check = |state: SendingState| {
             let found = standing(&state);
             assert_eq!((found.due, found.oldest_due), (0, Duration::ZERO), "{state:?}");
-            assert_eq!(found.paused, paused, "{state:?}");
+            assert_eq!(found.paused, ["alerts"], "{state:?}");
         };
-        let senders = |sender| SendingState { senders: vec![sender], ..SendingState::default() };
         let paused = Some("operator".to_owned());
-        check(senders(SenderState { paused: paused.clone(), ..alerts() }), &["alerts"]);
-        check(senders(SenderState { cooldown_until: Some(at(101)), ..alerts() }), &[]);
-        check(SendingState { held: paused.clone(), ..senders(alerts()) }, &["alerts"]);
-        check(SendingState { held: paused.clone(), ..SendingState::default() }, &["alerts"]);
-        let account = AccountState {
-            account: "AC1".to_owned(),
-            paused,
-            paused_at: None,
-            cooldown_until: None,
-            calls: 0,
+        check(senders(SenderState { paused: paused.clone(), ..alerts() }));
+        check(SendingState { held: paused.clone(), ..senders(alerts()) });
+        check(SendingState { held: paused.clone(), ..SendingState::default() });
+        let accounts = vec![AccountState { paused, ..account() }];
+        check(SendingState { accounts, ..senders(alerts()) });
+    }
+
+    #[test]
+    fn what_cools_down_is_due_so_that_a_person_hears_of_it() {
+        let check = |state: SendingState| {
+            let found = standing(&state);
+            assert_eq!((found.due, found.oldest_due), (3, Duration::from_secs(70)), "{state:?}");
+            assert_eq!(found.paused, [""; 0], "{state:?}");
         };
-        let accounts = vec![account.clone()];
-        check(SendingState { accounts, ..senders(alerts()) }, &["alerts"]);
-        let cooling = AccountState { paused: None, cooldown_until: Some(at(101)), ..account };
-        check(SendingState { accounts: vec![cooling], ..senders(alerts()) }, &[]);
+        let cooldown_until = Some(at(101));
+        check(senders(SenderState { cooldown_until, ..alerts() }));
+        let accounts = vec![AccountState { cooldown_until, ..account() }];
+        check(SendingState { accounts, ..senders(alerts()) });
     }
 }
