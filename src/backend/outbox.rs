@@ -24,8 +24,8 @@ pub use self::campaign::{
 pub use self::consenting::{Agreement, ConsentEntry, NewConsent};
 pub use self::following::{FollowUp, FollowUpAsk, Followed};
 pub use self::notification::{
-    Asked, Attempt, CancelOutcome, MailPart, NewNotification, Notification, NotificationSearch,
-    PRIORITIES,
+    Asked, Attempt, CancelOutcome, KeptBefore, MailPart, NewNotification, Notification,
+    NotificationSearch, PRIORITIES,
 };
 pub use self::sending::{
     Answered, Back, ClaimAsk, Claimed, Claims, Gated, Known, Letter, MailLetter, Outcome, Stop,

@@ -167,3 +167,14 @@ pub(super) async fn recognize(
     }
     false
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Those of one store.
+    pub(crate) fn hashes() -> Hashes {
+        let own = SecretString::from("secret");
+        Hashes { addresses: AddressKey::new(&own), requests: secret(&own) }
+    }
+}

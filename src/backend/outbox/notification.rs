@@ -100,6 +100,17 @@ pub enum Asked {
     Conflict,
 }
 
+/// What was kept under the key of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptBefore {
+    /// Its id.
+    pub id: String,
+    /// The hash of its request.
+    pub request_hash: String,
+    /// How many segments its text has.
+    pub segments: u32,
+}
+
 /// A notification as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Notification {

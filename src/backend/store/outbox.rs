@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::{Store, on_store};
 use crate::backend::outbox::{
     Answered, AnswersStored, Asked, Attempt, CancelOutcome, ClaimAsk, Claimed, Claims, Concluded,
-    ConsentEntry, FollowUp, FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, Known, Looked,
-    NewConsent, NewNotification, NewSuppression, Notification, NotificationSearch, Outcome,
-    OverStep, Overdue, Search, SendingState, SetAside, Settled, StepRow, Suppression, Trail,
-    Unheard, Unknown, WriteAsk, Written,
+    ConsentEntry, FollowUp, FollowUpAsk, Followed, Gated, HangUp, HungUp, Identity, KeptBefore,
+    Known, Looked, NewConsent, NewNotification, NewSuppression, Notification, NotificationSearch,
+    Outcome, OverStep, Overdue, Search, SendingState, SetAside, Settled, StepRow, Suppression,
+    Trail, Unheard, Unknown, WriteAsk, Written,
 };
 use crate::backend::sql::outbox::{
     answer, ask, calls, claim, consents, failed, follow_ups, forget, look, settle, state, steps,
@@ -402,9 +402,13 @@ impl Outbox {
         on_store!(self, outbox => outbox.read(async |on| consents::of(on, to_hash).await))
     }
 
-    /// What was kept under the key of this notification, if anything was.
-    pub async fn asked_before(&self, new: &NewNotification) -> Result<Option<Asked>, BackendError> {
-        on_store!(self, outbox => outbox.read(async |on| ask::before(on, new).await))
+    /// What was kept under a key, if anything was.
+    pub async fn asked_before(
+        &self,
+        token: &str,
+        key: &str,
+    ) -> Result<Option<KeptBefore>, BackendError> {
+        on_store!(self, outbox => outbox.read(async |on| ask::before(on, token, key).await))
     }
 }
 

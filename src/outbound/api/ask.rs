@@ -12,7 +12,9 @@ use tracing::info;
 use super::request::{NotificationAsk, behind, key, named};
 use super::view::{AttemptView, NotificationView, StepView, UnknownView};
 use super::{Api, TokenId, consents, unavailable};
-use crate::backend::outbox::{Asked, CancelOutcome, NotificationSearch, ROWS_PER_PAGE, place_text};
+use crate::backend::outbox::{
+    Asked, CancelOutcome, KeptBefore, NotificationSearch, ROWS_PER_PAGE, place_text,
+};
 use crate::dispatch::NotificationState;
 use crate::http::problem::Problem;
 use crate::outbound::config::Config;
@@ -37,22 +39,26 @@ pub(super) async fn ask(
 ) -> Result<(StatusCode, Json<AskedView>), Problem> {
     let Json(asked) = asked?;
     let (now, idempotency_key) = (api.clock.now(), key(&headers)?);
-    let plan = asked.plan(&config, now)?;
     let hashes = api.hashes().await?;
+    if let Some(key) = &idempotency_key
+        && let Some(before) = api.outbox.asked_before(&token, key).await.map_err(unavailable)?
+    {
+        // Its answer may not have arrived. What was reloaded since, and the deadline, are no matter.
+        if !asked.is_of(&before.request_hash, &config, hashes, now)? {
+            return Err(conflict());
+        }
+        let KeptBefore { id, segments, .. } = before;
+        info!(notification = id, token, repeated = true, "a notification was kept before");
+        return Ok((StatusCode::ACCEPTED, Json(AskedView { id, repeated: true, segments })));
+    }
+    let plan = asked.plan(&config, now)?;
     let (new, refused) = plan.notification(asked, token, idempotency_key, hashes, now);
     let refused = match refused {
         Some(problem) => Some(problem),
         None => consents::missing(&api, &new).await?,
     };
     if let Some(problem) = refused {
-        return match api.outbox.asked_before(&new).await.map_err(unavailable)? {
-            // Its answer may not have arrived.
-            Some(Asked::Before(id)) => Ok((
-                StatusCode::ACCEPTED,
-                Json(AskedView { id, repeated: true, segments: new.segments }),
-            )),
-            _ => Err(problem),
-        };
+        return Err(problem);
     }
     let purpose = new.purpose;
     let (id, segments, sender) = (new.id.clone(), new.segments, new.sender.clone());
@@ -65,10 +71,7 @@ pub(super) async fn ask(
             (id, false)
         }
         Asked::Before(id) => (id, true),
-        Asked::Conflict => {
-            let detail = "another request was sent with this Idempotency-Key: use a new key";
-            return Err(Problem::new(StatusCode::CONFLICT, detail));
-        }
+        Asked::Conflict => return Err(conflict()),
     };
     trace.ends(if repeated { "repeated" } else { "kept" });
     info!(
@@ -80,6 +83,11 @@ pub(super) async fn ask(
         "a notification is kept"
     );
     Ok((StatusCode::ACCEPTED, Json(AskedView { id, repeated, segments })))
+}
+
+fn conflict() -> Problem {
+    let detail = "another request was sent with this Idempotency-Key: use a new key";
+    Problem::new(StatusCode::CONFLICT, detail)
 }
 
 /// A notification with its attempts.

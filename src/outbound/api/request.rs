@@ -2,6 +2,7 @@
 
 mod campaign;
 mod reach;
+mod same;
 mod texts;
 
 use std::time::Duration;
@@ -272,8 +273,8 @@ pub(super) struct Plan<'c> {
 }
 
 impl Plan<'_> {
-    /// The notification, with everything frozen that it sends, and why it is refused unless it was kept before, if so: its
-    /// deadline has passed, or a gate refuses its recipient already.
+    /// The notification, with everything frozen that it sends, and why it is refused, if so: its deadline has passed, or a
+    /// gate refuses its recipient already.
     pub(super) fn notification(
         self,
         asked: NotificationAsk,
@@ -283,17 +284,12 @@ impl Plan<'_> {
         now: Timestamp,
     ) -> (NewNotification, Option<Problem>) {
         let first = self.steps.first().expect("a route has a step, and a sender is one");
-        let sender = first.sender;
-        // Each step of a route reaches the number as its sender does.
-        let to = match asked.route {
-            Some(_) => self.reached.to().to_owned(),
-            None => self.reached.by(sender),
-        };
+        let (sender, to) = (first.sender, self.to(&asked));
         let mut new = NewNotification {
             id: format!("ntf_{:032x}", rand::random::<u128>()),
             token,
             idempotency_key,
-            request_hash: hashes.request(&self.said(&asked, &to, &sender.name)),
+            request_hash: asked.hash(hashes),
             purpose: self.purpose,
             on_unknown: self.on_unknown,
             route: self.route(&asked, hashes),
@@ -333,6 +329,14 @@ impl Plan<'_> {
         (new, refused)
     }
 
+    /// The address that is kept. Each step of a route reaches the number as its sender does.
+    fn to(&self, asked: &NotificationAsk) -> String {
+        match asked.route {
+            Some(_) => self.reached.to().to_owned(),
+            None => self.reached.by(self.steps[0].sender),
+        }
+    }
+
     /// What its email says beside the text, if one may be sent.
     fn mail(&self) -> Option<MailPart> {
         let mails = self.steps.iter().any(|step| step.sender.channel() == Channel::Email);
@@ -341,35 +345,6 @@ impl Plan<'_> {
             subject: self.texts.subject.clone().unwrap_or_default(),
             html: self.texts.html.clone(),
         })
-    }
-
-    /// The request as it was written, which its hash is of: a deadline that is a default differs at each request.
-    fn said<'a>(
-        &'a self,
-        asked: &'a NotificationAsk,
-        to: &'a str,
-        sender: &'a str,
-    ) -> Vec<&'a str> {
-        let mut said = vec![
-            to,
-            &self.texts.text,
-            if asked.route.is_some() { "" } else { sender },
-            self.purpose.as_str(),
-            self.on_unknown.as_str(),
-            asked.deadline.as_deref().unwrap_or_default(),
-            asked.reference.as_deref().unwrap_or_default(),
-        ];
-        // What a version before was asked has the same hash.
-        said.extend(asked.time_zone.as_deref());
-        said.extend(asked.confirm.as_deref());
-        said.extend(asked.route.as_deref().into_iter().flat_map(|name| ["route", name]));
-        let of_mail = [
-            ("email", self.reached.second()),
-            ("subject", self.texts.subject.as_deref()),
-            ("html", self.texts.html.as_deref()),
-        ];
-        said.extend(of_mail.into_iter().filter_map(|(name, it)| Some([name, it?])).flatten());
-        said
     }
 
     /// The route as it is kept.

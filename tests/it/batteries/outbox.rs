@@ -356,6 +356,10 @@ async fn a_key_is_for_one_request(store: Store) {
     assert_eq!(outbox.ask(&with_key(3, "other", "t")).await, Ok(Asked::Conflict));
     assert_eq!(outbox.ask(&with_key(4, "h", "u")).await, Ok(Asked::Kept), "another token");
     assert_eq!(outbox.ask(&new(5)).await, Ok(Asked::Kept), "without a key each is new");
+    let before = async |token| outbox.asked_before(token, "k").await.expect("the store");
+    let kept = before("t").await.expect("it was kept");
+    assert_eq!((&*kept.id, &*kept.request_hash, kept.segments), ("ntf_1", "h", 1));
+    assert_eq!(before("v").await, None, "a key is a token's");
     // Two of one transaction may have one key.
     let group = [with_key(6, "h", "v"), with_key(7, "h", "v"), with_key(8, "other", "v")];
     let asked = [Asked::Kept, Asked::Before("ntf_6".to_owned()), Asked::Conflict];

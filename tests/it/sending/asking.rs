@@ -62,7 +62,7 @@ async fn a_key_is_answered_after_the_deadline(mode: Mode) {
     assert_eq!(kept["id"], again["id"]);
     body["text"] = json!("Another one.");
     let (status, other) = ask("key-1", &body).await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{other}");
+    assert_eq!(status, StatusCode::CONFLICT, "{other}");
 }
 
 async fn a_nul_in_the_url_is_a_problem_of_the_asker(mode: Mode) {

@@ -8,6 +8,9 @@ use super::{SENDING_TOKEN, Sending, message};
 use crate::harness::{Mode, Spawned, run, until};
 use crate::services::Signal;
 
+/// A sender beside the first one.
+const SECOND: &str = "[[sender]]\nname = \"second\"\nfrom = \"+12125550101\"\nrate = 1000.0\n";
+
 /// A process of its own, which is sent signals.
 struct Reloaded {
     sending: Sending,
@@ -43,9 +46,17 @@ impl Reloaded {
     async fn ask(&self, token: &str, sender: &str) -> (StatusCode, Value) {
         let mut asked = message(1);
         asked["sender"] = json!(sender);
+        self.ask_with(token, None, &asked).await
+    }
+
+    async fn ask_with(&self, token: &str, key: Option<&str>, asked: &Value) -> (StatusCode, Value) {
         let url = format!("http://{}/api/notifications", self.process.client.private());
         let request = self.sending.http.post(url).bearer_auth(token);
-        let request = request.header("content-type", "application/json").body(asked.to_string());
+        let mut request =
+            request.header("content-type", "application/json").body(asked.to_string());
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         let answer = request.send().await.expect("the admin listener answers");
         let status = answer.status();
         let text = answer.text().await.expect("the whole answer");
@@ -55,7 +66,6 @@ impl Reloaded {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
-    const SECOND: &str = "[[sender]]\nname = \"second\"\nfrom = \"+12125550101\"\nrate = 1000.0\n";
     const NEW_TOKEN: &str = "another-token-of-24-characters";
     let server = Reloaded::start().await;
     let before = server.configured();
@@ -98,6 +108,34 @@ async fn a_reload_takes_senders_and_tokens_but_no_other_account() {
     })
     .await;
     assert_eq!(server.ask(NEW_TOKEN, "second").await.0, StatusCode::ACCEPTED, "as it was");
+}
+
+/// The first answer may have been lost, and there may be other senders by the time that the request is repeated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_answered_alike_after_a_reload() {
+    let server = Reloaded::start().await;
+    let ask = async |key| server.ask_with(SENDING_TOKEN, Some(key), &message(1)).await;
+    let first = until("its tables are there", async || {
+        let answer = ask("key-1").await;
+        (answer.0 != StatusCode::SERVICE_UNAVAILABLE).then_some(answer)
+    });
+    let (status, kept) = first.await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{kept}");
+    let before = server.configured();
+    let second = before.replace("[twilio]", &format!("{SECOND}[twilio]"));
+    let renamed = before.replace("name = \"shop\"", "name = \"store\"");
+    for (config, of_another_key) in
+        [(second, StatusCode::UNPROCESSABLE_ENTITY), (renamed, StatusCode::ACCEPTED)]
+    {
+        server.reload(&config).await;
+        let (status, again) = ask("key-1").await;
+        assert_eq!((status, &again["repeated"]), (StatusCode::ACCEPTED, &json!(true)), "{again}");
+        for field in ["id", "segments"] {
+            assert_eq!(again[field], kept[field], "{again}");
+        }
+        let (status, other) = ask("key-2").await;
+        assert_eq!(status, of_another_key, "{other}");
+    }
 }
 
 /// A reload that cannot take the last sender away goes on sending, and so must hear who says STOP.

@@ -2,7 +2,8 @@
 
 use super::{CANCELLED, attempt_id, calls, conclude, purpose, steps};
 use crate::backend::outbox::{
-    Asked, Attempt, CancelOutcome, NewNotification, Notification, NotificationSearch, ROWS_PER_PAGE,
+    Asked, Attempt, CancelOutcome, KeptBefore, NewNotification, Notification, NotificationSearch,
+    ROWS_PER_PAGE,
 };
 use crate::backend::sql::session::{Cells, Param, Session, malformed, params};
 use crate::dispatch::{AttemptState, Channel, Confirm, NotificationState, OnUnknown};
@@ -49,7 +50,12 @@ pub(in crate::backend) async fn ask<S: Session>(
         ],
     );
     if kept.await? == 0 {
-        return before(session, new).await?.ok_or(sqlx::Error::RowNotFound);
+        let key = new.idempotency_key.as_deref().unwrap_or_default();
+        let before = before(session, &new.token, key).await?.ok_or(sqlx::Error::RowNotFound)?;
+        return Ok(match before.request_hash == new.request_hash {
+            true => Asked::Before(before.id),
+            false => Asked::Conflict,
+        });
     }
     let sql = format!(
         "INSERT INTO attempts (id, notification, number, created_at, sender, account, pace, to_hash, units, priority, \
@@ -99,18 +105,18 @@ pub(super) fn price(price: Option<u64>) -> i64 {
     price.map_or(-1, |price| i64::try_from(price).unwrap_or(i64::MAX))
 }
 
-/// What was kept under the key of this notification: this one, or another one. `None`: nothing, or it has no key.
+/// What was kept under a key, if anything was.
 pub(in crate::backend) async fn before<S: Session>(
     session: &mut S,
-    new: &NewNotification,
-) -> Result<Option<Asked>, sqlx::Error> {
-    let sql =
-        "SELECT id, request_hash FROM notifications WHERE token = $1 AND idempotency_key = $2";
-    let params = params![new.token.as_str(), new.idempotency_key.as_deref()];
-    let Some(before) = session.row(sql, params).await? else { return Ok(None) };
-    Ok(Some(match before.text("request_hash")? == new.request_hash {
-        true => Asked::Before(before.text("id")?),
-        false => Asked::Conflict,
+    token: &str,
+    key: &str,
+) -> Result<Option<KeptBefore>, sqlx::Error> {
+    let sql = "SELECT id, request_hash, segments FROM notifications WHERE token = $1 AND idempotency_key = $2";
+    let Some(row) = session.row(sql, params![token, key]).await? else { return Ok(None) };
+    Ok(Some(KeptBefore {
+        id: row.text("id")?,
+        request_hash: row.text("request_hash")?,
+        segments: u32::try_from(row.number("segments")?).unwrap_or(1),
     }))
 }
 

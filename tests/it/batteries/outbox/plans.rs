@@ -17,8 +17,7 @@ const OFTEN: usize = 8;
 const WHOLE: &str = "SELECT CAST(sum(seq_scan) AS bigint) FROM pg_stat_user_tables \
                      WHERE relname IN ('attempts', 'notifications')";
 
-const SESSIONS: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'offhook'";
+const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'offhook'";
 
 #[tokio::test]
 async fn what_runs_all_the_time_reads_no_whole_table() {
