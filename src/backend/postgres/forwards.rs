@@ -11,7 +11,6 @@ use crate::backend::forwards::{
     Claim, Claimed, ForwardState, Listed, Progress, ROWS_PER_PAGE, Replay, Waiting, Written,
 };
 use crate::backend::sql::columns::select_events;
-use crate::backend::sql::dialect::Dialect as _;
 use crate::backend::sql::forwards as sql;
 use crate::backend::sql::forwards::List;
 use crate::clock::Timestamp;
@@ -207,23 +206,11 @@ impl Forwards {
         forward: &str,
         max_age: Duration,
     ) -> Result<Option<Timestamp>, BackendError> {
-        let young = format!("changes.stored_at >= {NOW} - $2 * interval '1 millisecond'");
-        let since = sqlx::Postgres::time_as_text("min(stored_at)");
-        let counts = sql::COUNTS;
-        let needed = format!(
-            "SELECT {since} FROM ( \
-             (SELECT changes.stored_at FROM changes, forwards WHERE name = $1 AND {counts} \
-              AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL \
-             (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
-              JOIN forwards ON name = forward WHERE forward = $1 AND {counts} AND {young} \
-              ORDER BY change LIMIT 1)) AS needed"
-        );
-        let needed = self.0.run(async |connection: &mut PgConnection, keep| {
-            let needed = sqlx::query_scalar(AssertSqlSafe(needed)).bind(forward);
-            needed.bind(millis(max_age)).persistent(keep).fetch_one(connection).await
-        });
-        let needed: Option<String> = needed.await?;
-        Ok(needed.as_deref().and_then(Timestamp::parse_rfc3339))
+        let mut needed = sql::needed::<sqlx::Postgres>(forward, NOW);
+        let ask = async |connection: &mut PgConnection, keep| {
+            needed.build().persistent(keep).fetch_one(connection).await
+        };
+        Ok(sql::needed_since(&self.0.run_limited(ask).await?, max_age)?)
     }
 
     async fn all(&self, mut sql: QueryBuilder<sqlx::Postgres>) -> Result<Vec<PgRow>, BackendError> {

@@ -180,6 +180,41 @@ where
     })
 }
 
+/// Reads when the first change was stored that a forward still needs, and the database's clock: of what is behind the cursor,
+/// and of what waits. By ids alone, so that it costs the same however far the forward is behind: `stored_at` has no index.
+pub(in crate::backend) fn needed<DB: Dialect>(forward: &str, now: &str) -> QueryBuilder<DB> {
+    const BEHIND: &str = "SELECT stored_at FROM changes \
+        WHERE changes.id > CASE WHEN cursor > cut THEN cursor ELSE cut END ORDER BY changes.id LIMIT 1";
+    const WAITS: &str = "SELECT stored_at FROM (SELECT change, \
+        (SELECT stored_at FROM changes WHERE changes.id = change) AS stored_at \
+        FROM forward_waiting WHERE forward = forwards.name) AS waits \
+        WHERE stored_at IS NOT NULL ORDER BY change LIMIT 1";
+    let (since, now) = (DB::time_as_text("min(stored_at)"), DB::time_as_text(now));
+    let mut sql = QueryBuilder::new(format!("SELECT {since} AS since, {now} AS now FROM ("));
+    for (first, union) in [(BEHIND, " UNION ALL "), (WAITS, ") AS needed")] {
+        sql.push(format_args!(
+            "SELECT ({first}) AS stored_at FROM forwards CROSS JOIN feed WHERE {COUNTS} AND name = "
+        ));
+        DB::push_text(&mut sql, forward);
+        sql.push(union);
+    }
+    sql
+}
+
+/// Reads the row of [`needed`]: since when it needs what was stored. What is older than `max_age` may go.
+pub(in crate::backend) fn needed_since<'r, R>(
+    row: &'r R,
+    max_age: Duration,
+) -> Result<Option<Timestamp>, sqlx::Error>
+where
+    R: Row,
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let (since, now) = (time(row, "since")?, time(row, "now")?);
+    Ok(since.zip(now).map(|(since, now)| since.max(now.before(max_age))))
+}
+
 /// The start of a query for changes.
 pub(in crate::backend) fn select_changes<DB: Dialect>() -> String {
     format!("SELECT {} FROM changes", changes_as_read::<DB>())

@@ -203,21 +203,10 @@ impl Forwards {
         forward: &str,
         max_age: Duration,
     ) -> Result<Option<Timestamp>, BackendError> {
-        let young = format!("changes.stored_at >= {}", later("?2"));
-        let counts = sql::COUNTS;
-        let needed = format!(
-            "SELECT min(stored_at) FROM (SELECT * FROM \
-             (SELECT changes.stored_at FROM changes, forwards WHERE name = ?1 AND {counts} \
-              AND changes.id > cursor AND {young} ORDER BY changes.id LIMIT 1) UNION ALL SELECT * FROM \
-             (SELECT changes.stored_at FROM forward_waiting JOIN changes ON changes.id = change \
-              JOIN forwards ON name = forward WHERE forward = ?1 AND {counts} AND {young} \
-              ORDER BY change LIMIT 1))"
-        );
-        let before = format!("-{:.3} seconds", max_age.as_secs_f64());
-        let needed = sqlx::query_scalar(AssertSqlSafe(needed)).bind(forward).bind(before);
-        let needed: Option<String> =
-            self.read(async |connection| needed.fetch_one(connection).await).await?;
-        Ok(needed.as_deref().and_then(Timestamp::parse_rfc3339))
+        let mut needed = sql::needed::<Sqlite>(forward, NOW);
+        let ask =
+            async |connection: &mut SqliteConnection| needed.build().fetch_one(connection).await;
+        Ok(sql::needed_since(&self.read(ask).await?, max_age)?)
     }
 
     async fn all(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<SqliteRow>, BackendError> {

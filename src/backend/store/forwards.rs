@@ -100,8 +100,8 @@ impl Forwards {
         on_store!(self, forwards => forwards.enable(forward, end))
     }
 
-    /// When the first change was stored that an enabled one of these forwards still needs, among those younger than
-    /// its age.
+    /// Since when what was stored is still needed by an enabled one of these forwards: since the first change that it has
+    /// not forwarded, or for its age if that one is older. In bounded time, however far one of them is behind.
     pub async fn needed_since(
         &self,
         of: &[(String, Duration)],

@@ -1,19 +1,25 @@
 //! What a store keeps of forwards, of both stores alike.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use offhook::backend::forwards::{
     Claim, Claimed, Disabled, GivenUp, Held, Progress, Replay, Waiting, Written,
 };
 use offhook::backend::postgres::{self, PostgresStore};
 use offhook::backend::sqlite::{self, Database, SqliteStore};
 use offhook::backend::{self, Forwards};
-use offhook::clock::Timestamp;
+use offhook::clock::{Clock, Timestamp};
 use offhook::event::{Batch, Cursor, Event, EventKey, FeedId, Kind};
-use offhook::pipeline::Sink;
+use offhook::pipeline::expiry::{Expire, Outlook, Step};
+use offhook::pipeline::{Cause, Sink};
+use offhook::upkeep::retention::{Metrics, Needed, Retention, Table};
+use prometheus::Registry;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
+use crate::harness::until;
 use crate::services::{Durability, Postgres, needs};
 
 const LEASE: Duration = Duration::from_secs(600);
@@ -66,6 +72,7 @@ both_stores![
     what_was_given_up_is_listed_and_replayed,
     changes_are_loaded_with_their_events,
     retention_is_told_the_first_change_that_is_needed,
+    retention_deletes_nothing_that_a_forward_that_is_behind_needs,
     what_is_enabled_twice_goes_on_with_all_that_waits,
     one_that_is_disabled_and_enabled_is_still_its_holders,
     a_forward_of_another_feed_goes_on_from_the_end,
@@ -265,7 +272,9 @@ async fn retention_is_told_the_first_change_that_is_needed<K: Sink>(store: Store
     };
     assert_eq!(store.write(&claim, &waits).await, Written::Kept);
     assert_eq!(needed(HOUR).await, stored_at(end.id - 2).await);
-    assert_eq!(needed(Duration::ZERO).await, None);
+    // What is older than its age may go, and what is younger may not, whether or not there is anything.
+    let may_go = needed(Duration::ZERO).await;
+    assert!(may_go > stored_at(end.id).await, "{may_go:?}");
     // What its endpoint missed is sent once that answers again.
     let first = stored_at(end.id - 2).await;
     for (why, expected) in
@@ -279,6 +288,91 @@ async fn retention_is_told_the_first_change_that_is_needed<K: Sink>(store: Store
     }
     assert!(store.forwards.disable("app").await.expect("it is there"));
     assert_eq!(needed(HOUR).await, None);
+}
+
+/// Notes before when is to be deleted, and stops.
+struct Noted(Arc<OnceLock<Timestamp>>, CancellationToken);
+
+impl Expire for Noted {
+    async fn step(&mut self, cutoff: Timestamp) -> Result<Step, Cause> {
+        self.0.set(cutoff).expect("it was told to stop");
+        self.1.cancel();
+        Ok(Step::Done(0))
+    }
+
+    async fn outlook(&mut self) -> Result<Outlook, Cause> {
+        Ok(Outlook::default())
+    }
+
+    async fn trust(&mut self, _: Option<Timestamp>) -> Result<(), Cause> {
+        Ok(())
+    }
+
+    async fn oldest(&mut self) -> Result<Option<Timestamp>, Cause> {
+        Ok(None)
+    }
+}
+
+async fn retention_deletes_nothing_that_a_forward_that_is_behind_needs<K: Sink>(store: Store<K>) {
+    const AGE: Duration = Duration::from_secs(24 * 3600);
+    /// An event may have been stored so long before its change.
+    const MARGIN: Duration = Duration::from_secs(300);
+    let end = store.changes(&["CA1", "CA2"]).await;
+    let loaded = store.forwards.load(&[end.id]).await.expect("it can be read");
+    let stored_at = loaded[0].0.stored_at;
+    let claim = store.held(&Cursor { id: end.id - 1, ..end.clone() }).await;
+    // A month later.
+    let now = Timestamp::from_micros(stored_at.micros() + 30 * 24 * 3600 * 1_000_000);
+    let before = async || {
+        let (noted, stop) = (Arc::new(OnceLock::new()), CancellationToken::new());
+        let of = Arc::new(ArcSwap::from_pointee(vec![("app".to_owned(), HOUR)]));
+        let retention = Retention {
+            place: Noted(Arc::clone(&noted), stop.clone()),
+            table: Table::Changes,
+            age: Some(AGE),
+            needed: Some(Needed { forwards: store.forwards.clone(), of }),
+            clock: Clock::Fixed(now),
+            metrics: Metrics::register(&Registry::new()).expect("new names"),
+        };
+        retention.run(stop).await;
+        *noted.get().expect("it has deleted")
+    };
+    assert_eq!(before().await, stored_at.before(MARGIN));
+    let caught_up = Progress { cursor: end.id, ..Progress::default() };
+    assert_eq!(store.write(&claim, &caught_up).await, Written::Kept);
+    assert_eq!(before().await, now.before(AGE));
+}
+
+#[tokio::test]
+async fn what_retention_asks_of_a_forward_that_is_far_behind_reads_one_change() {
+    needs!(Postgres);
+    let store = postgres().await;
+    let (start, mut many) = (store.changes(&["CA1"]).await, Vec::new());
+    for n in 0..1200 {
+        let key = EventKey::of(&["debugger", &n.to_string()]).expect("printable");
+        many.push(Event::new(key, Kind::Debugger, "AC1"));
+    }
+    while let Some(batch) = Batch::take_from(&mut many) {
+        store.sink.commit(&batch).await.expect("the store is there");
+    }
+    store.held(&start).await;
+    let server = store._home.1.as_ref().expect("it is Postgres");
+    let mut connection = server.connection().await;
+    let mut reads = async || -> i64 {
+        let reads = "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) \
+                     FROM pg_stat_user_tables WHERE relname = 'changes'";
+        sqlx::query_scalar(reads).fetch_one(&mut connection).await.expect("it counts them")
+    };
+    let (before, mut asked) = (reads().await, 0);
+    // All of them are older than they may become. A session says within a second what it has read.
+    let of = [("app".to_owned(), Duration::ZERO)];
+    let read = until("the server has counted", async || {
+        asked += 1;
+        store.forwards.needed_since(&of).await.expect("it can be read");
+        Some(reads().await - before).filter(|read| *read > asked / 2)
+    })
+    .await;
+    assert!(read <= asked + 10, "{read} rows by {asked} questions");
 }
 
 async fn what_is_enabled_twice_goes_on_with_all_that_waits<K: Sink>(store: Store<K>) {
