@@ -14,14 +14,17 @@ BEGIN;
 SELECT coalesce(cursor, '') AS after FROM shop_cursor FOR UPDATE \gset
 CREATE TEMPORARY TABLE batch ON COMMIT DROP AS SELECT * FROM offhook_changes(nullif(:'after', ''), 1000);
 
--- Your work: here the last status of each order, which is that of the change with the greatest id.
+-- Your work: here the last status of each order, which is that of the change with the greatest id. A change whose SID has
+-- no status, such as a request for TwiML that came before any, says nothing of it.
 INSERT INTO shop_orders AS known (order_id, status, error_code, changes)
-SELECT DISTINCT ON (own ->> 'order_id') own ->> 'order_id', current, error_code,
-       count(*) OVER (PARTITION BY own ->> 'order_id')
+SELECT own ->> 'order_id',
+       (array_agg(current ORDER BY id DESC) FILTER (WHERE current IS NOT NULL))[1],
+       (array_agg(error_code ORDER BY id DESC) FILTER (WHERE error_code IS NOT NULL))[1],
+       count(*)
 FROM batch WHERE own ->> 'order_id' IS NOT NULL AND sid IS NOT NULL
-ORDER BY own ->> 'order_id', id DESC
+GROUP BY own ->> 'order_id'
 ON CONFLICT (order_id) DO UPDATE SET
-    status = excluded.status,
+    status = coalesce(excluded.status, known.status),
     error_code = coalesce(excluded.error_code, known.error_code),
     changes = known.changes + excluded.changes;
 

@@ -1,6 +1,6 @@
 //! [`PostgresStore`]: history and current status in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{PgConnection, Row};
 
@@ -62,10 +62,11 @@ async fn store(
     suppressions::hear(session, batch, &fresh).await?;
     let differing = differing(connection, batch, &fresh, keep).await?;
     let updates = batch::fold(&mut details, &fresh);
-    let Merged { transitions, contradicted, late } = match updates.is_empty() {
+    let Merged { mut transitions, contradicted, late } = match updates.is_empty() {
         true => Merged::default(),
         false => merge(connection, &updates, keep).await?,
     };
+    look_up(connection, batch, &fresh, &mut transitions, keep).await?;
     let changes = changes::of_batch(batch, &details, &fresh, &transitions);
     if !changes.is_empty() {
         let columns = ChangeColumns::of(&changes);
@@ -166,6 +167,45 @@ async fn merge(
         merged.transitions.insert(id, Transition { previous, current });
     }
     Ok(merged)
+}
+
+/// The lock of changes.sql. A table that was small when the next statement was planned is read as a whole else.
+const LOCK: &str =
+    "SELECT pg_advisory_xact_lock(6033425111904), set_config('enable_seqscan', 'off', true)";
+const STANDING: &str = "SELECT sid, account, \
+    (SELECT position FROM statuses AS s WHERE s.sid = silent.sid AND s.account = silent.account) AS position \
+    FROM unnest($1::text[], $2::text[]) AS silent (sid, account)";
+
+/// Adds where the SIDs stand whose fresh events report no status. Only if there are such, since the lock under which ids
+/// are taken is held meanwhile: who moves one of them commits before it is taken, or gets a greater id.
+async fn look_up(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    fresh: &[bool],
+    transitions: &mut Transitions,
+    keep: bool,
+) -> Result<(), sqlx::Error> {
+    let events = batch.events().iter().zip(fresh).filter(|(_, fresh)| **fresh);
+    let silent: BTreeSet<_> = events.filter_map(|(event, _)| changes::silent(event)).collect();
+    let is_known = |(sid, account): &(&str, &str)| {
+        transitions.contains_key(&((*sid).to_owned(), (*account).to_owned()))
+    };
+    let unknown = silent.into_iter().filter(|id| !is_known(id));
+    let (sids, accounts): (Vec<&str>, Vec<&str>) = unknown.unzip();
+    if sids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(LOCK).persistent(keep).execute(&mut *connection).await?;
+    // A statement of its own: it sees what was committed before the lock was free.
+    let standing = sqlx::query(STANDING).bind(sids).bind(accounts).persistent(keep);
+    for row in standing.fetch_all(connection).await? {
+        let position: Option<&[u8]> = row.try_get("position")?;
+        if let Some(position) = position.and_then(Position::from_bytes) {
+            let id = (row.try_get("sid")?, row.try_get("account")?);
+            transitions.insert(id, Transition::none(position));
+        }
+    }
+    Ok(())
 }
 
 /// Data that Postgres refuses, as opposed to a Postgres that is away: by the class of SQLSTATE.

@@ -20,6 +20,13 @@ pub(in crate::backend) struct Transition {
     pub(in crate::backend) current: Position,
 }
 
+impl Transition {
+    /// Of a SID that stays where it is.
+    pub(in crate::backend) fn none(at: Position) -> Self {
+        Self { previous: Some(at.clone()), current: at }
+    }
+}
+
 /// The transitions by SID and account.
 pub(in crate::backend) type Transitions = BTreeMap<(String, String), Transition>;
 
@@ -33,8 +40,14 @@ pub(in crate::backend) struct NewChange<'a> {
     pub(in crate::backend) own: Option<&'a Own>,
 }
 
+/// The SID and the account of an event that reports no status: what its SID stands at has to be looked up.
+pub(in crate::backend) fn silent(event: &Event) -> Option<(&str, &str)> {
+    let (sid, account, position) = place(event);
+    Some((sid.filter(|_| position.is_none())?, account))
+}
+
 /// One row for each fresh event. Those of one SID come in the order of their positions, so that the one that moved it
-/// is the last of them.
+/// is the last of them. `transitions`: also those of the SIDs that stay where they are.
 pub(in crate::backend) fn of_batch<'a>(
     batch: &'a Batch,
     details: &'a [EventDetails],
@@ -55,8 +68,7 @@ pub(in crate::backend) fn of_batch<'a>(
         let is_before =
             |id: &(String, String)| sid.is_some_and(|sid| (&*id.0, &*id.1) < (sid, account));
         while transitions.next_if(|(id, _)| is_before(id)).is_some() {}
-        let is_its =
-            |id: &(String, String)| position.is_some() && (Some(&*id.0), &*id.1) == (sid, account);
+        let is_its = |id: &(String, String)| (Some(&*id.0), &*id.1) == (sid, account);
         let transition = transitions.peek().filter(|(id, _)| is_its(id)).map(|(_, it)| *it);
         let is_last = rows.peek().is_none_or(|(next, ..)| *next != place);
         let moved = transition.is_some_and(|it| {

@@ -139,7 +139,8 @@ async fn look(
 ) -> Result<Stored, sqlx::Error> {
     let keys = pairs(batch.events().iter().map(|event| (event.key.as_str(), &*event.account)));
     let sids = details.iter().filter_map(|details| details.current.as_ref());
-    let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).collect();
+    let silent = batch.events().iter().filter_map(changes::silent);
+    let sids: BTreeSet<(&str, &str)> = sids.map(CurrentStatus::id).chain(silent).collect();
     let sent: BTreeSet<_> = batch.events().iter().filter_map(sent_elsewhere).collect();
     let begin = if transaction == Transaction::Own { "BEGIN IMMEDIATE; " } else { "" };
     let look = sqlx::query(AssertSqlSafe(format!("{begin}{LOOK}")))
@@ -255,6 +256,9 @@ fn merge(mut known: Statuses, updates: Statuses) -> Merged {
         all.contradicted += usize::from(reports_terminal && merged.is_contradicted());
         if moved { all.moved.push(merged) } else { all.new.push(merged) }
     }
+    // What is left are SIDs of which no event reports a status.
+    let stay = known.into_iter().map(|(id, row)| (id, Transition::none(row.position)));
+    all.transitions.extend(stay);
     all
 }
 

@@ -17,6 +17,8 @@ use offhook::pipeline::Sink as _;
 use offhook::pipeline::expiry::{Expire as _, Step};
 
 use self::places::{Place, PostgresPlace, SqlitePlace};
+use crate::harness::until;
+use crate::services::needs;
 
 /// One test per store of each `async fn name<P: Place>(place: P)`.
 macro_rules! both_stores {
@@ -30,7 +32,7 @@ macro_rules! both_stores {
         mod scale_out {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                crate::services::needs!(Postgres);
+                super::needs!(Postgres);
                 super::$name(super::PostgresPlace::start().await).await;
             })+
         }
@@ -127,16 +129,84 @@ async fn a_change_says_where_its_sid_stood_before_and_after<P: Place>(place: P) 
     assert_eq!(last.error_code.as_deref(), Some("30003"));
 }
 
+/// What Twilio asks about a SID, which says nothing of its status.
+fn asks(sid: &str, n: u32) -> Event {
+    let key = EventKey::of(&[sid, "asks", &n.to_string()]).expect("printable");
+    Event { sid: Some(sid.to_owned()), ..Event::new(key, Kind::TwimlRequest, "AC1") }
+}
+
 async fn an_event_that_moves_nothing_has_a_change_all_the_same<P: Place>(place: P) {
-    let twiml = Event {
-        sid: Some("CA1".to_owned()),
-        ..Event::new(EventKey::of(&["CA1", "x"]).expect("printable"), Kind::TwimlRequest, "AC1")
-    };
-    commit(&place, [debugger(1, ""), twiml]).await;
+    commit(&place, [debugger(1, ""), asks("SM1", 1)]).await;
     let changes = all(&place.feed()).await;
     assert_eq!(told(&changes), [("", None, None, false); 2]);
     let sids: Vec<_> = changes.iter().map(|change| change.sid.as_deref()).collect();
-    assert_eq!(sids, [None, Some("CA1")]);
+    assert_eq!(sids, [None, Some("SM1")]);
+
+    // Where its SID stands it says all the same: alone, and beside what moves that or another.
+    commit(&place, [message("SM1", "sent", ""), message("SM2", "queued", ""), asks("SM2", 1)])
+        .await;
+    commit(&place, [asks("SM1", 2), asks("SM3", 1), message("SM2", "sent", "")]).await;
+    commit(&place, [asks("SM1", 3), message("SM1", "delivered", ""), asks("SM2", 2)]).await;
+    // What is stored already has none, whatever it says.
+    commit(&place, [asks("SM1", 2), message("SM2", "queued", "")]).await;
+    commit(&place, [Event { account: "AC2".to_owned(), ..asks("SM1", 4) }]).await;
+    let changes = all(&place.feed()).await;
+    let of = |sid: &str| -> Vec<Change> {
+        let of_sid = changes.iter().skip(2).filter(|change| change.sid.as_deref() == Some(sid));
+        of_sid.cloned().collect()
+    };
+    let (sent, delivered) = (Some("sent"), Some("delivered"));
+    assert_eq!(
+        told(&of("SM1")),
+        [
+            ("sent", None, sent, true),
+            ("", sent, sent, false),
+            ("", sent, delivered, false),
+            ("delivered", sent, delivered, true),
+            ("", None, None, false),
+        ]
+    );
+    let queued = Some("queued");
+    assert_eq!(
+        told(&of("SM2")),
+        [
+            ("", None, queued, false),
+            ("queued", None, queued, true),
+            ("sent", queued, sent, true),
+            ("", sent, sent, false),
+        ]
+    );
+    assert_eq!(told(&of("SM3")), [("", None, None, false)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_moves_nothing_says_what_was_committed_before_it() {
+    needs!(Postgres);
+    let place = PostgresPlace::start().await;
+    commit(&place, [message("SM1", "sent", ""), message("SM2", "delivered", "")]).await;
+    // Another worker is about to commit: it has taken its ids.
+    let mut other = place.plain.begin().await.expect("the server is there");
+    for statement in [
+        "SELECT pg_advisory_xact_lock(6033425111904)",
+        "UPDATE statuses SET status = known.status, position = known.position \
+         FROM statuses AS known WHERE statuses.sid = 'SM1' AND known.sid = 'SM2'",
+    ] {
+        sqlx::query(statement).execute(&mut *other).await.expect("the tables are there");
+    }
+    let ours = commit(&place, [asks("SM1", 1)]);
+    let theirs = async {
+        until("it waits for its turn", async || {
+            let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+            let waits: i64 = sqlx::query_scalar(waits).fetch_one(&place.plain).await.ok()?;
+            (waits == 1).then_some(())
+        })
+        .await;
+        other.commit().await.expect("the server is there");
+    };
+    tokio::join!(ours, theirs);
+    let changes = all(&place.feed()).await;
+    let last = changes.last().cloned().expect("it has one");
+    assert_eq!(told(&[last]), [("", Some("delivered"), Some("delivered"), false)]);
 }
 
 async fn what_the_application_put_into_the_url_is_decoded<P: Place>(place: P) {
@@ -193,6 +263,7 @@ async fn a_reader_beside_many_writers_misses_nothing<P: Place>(place: P) {
                 let shared = format!("SMs{}", n / 2);
                 let status = ["queued", "sending", "sent", "delivered"][writer as usize];
                 commit(&*place, [message(&own, "sent", ""), message(&shared, status, "")]).await;
+                commit(&*place, [asks(&shared, writer * BATCHES + n)]).await;
             }
         });
     }
@@ -216,7 +287,7 @@ async fn a_reader_beside_many_writers_misses_nothing<P: Place>(place: P) {
     }
     assert!(ids.is_sorted_by(|a, b| a < b));
     // A pair of batches says the same of a shared SID.
-    assert_eq!(seen.len() as u32, WRITERS * (BATCHES + BATCHES / 2));
+    assert_eq!(seen.len() as u32, WRITERS * (2 * BATCHES + BATCHES / 2));
     // What one change says that its SID became is what the next one that found it moved says that it was.
     let mut statuses: BTreeMap<String, Option<String>> = BTreeMap::new();
     for change in all(&feed).await {

@@ -90,7 +90,7 @@ impl Place for SqlitePlace {
 pub(super) struct PostgresPlace {
     postgres: postgres::Postgres,
     sink: PostgresStore,
-    plain: PgPool,
+    pub(super) plain: PgPool,
     _server: Postgres,
 }
 
