@@ -188,6 +188,15 @@ impl<'r, O: Observer> Turn<'r, O> {
 
     /// Forwards until the lease is lost, nothing is to be forwarded, or `stop`.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> Ended {
+        let how = self.forward(stop).await;
+        match (self.halt().await, how) {
+            (None, Ended::Stopped | Ended::Disabled(_)) => self.end(how).await,
+            _ => Ended::Lost,
+        }
+    }
+
+    /// Begins what is to be done and takes what it came to, until it is over.
+    async fn forward(&mut self, stop: &CancellationToken) -> Ended {
         let mut reader = self.runner.watch.reader();
         loop {
             let now = Instant::now();
@@ -197,14 +206,14 @@ impl<'r, O: Observer> Turn<'r, O> {
             if let Some(ending) = self.ending
                 && now >= ending.by
             {
-                return self.end(ending.how).await;
+                return ending.how;
             }
             self.begin(now);
             if let Some(ending) = self.ending
                 && self.sending == 0
                 && !self.busy.writing
             {
-                return self.end(ending.how).await;
+                return ending.how;
             }
             let wake = self.wakes_at(now);
             tokio::select! {
@@ -237,6 +246,19 @@ impl<'r, O: Observer> Turn<'r, O> {
 
     fn disable(&mut self, why: Disabled) {
         self.finish(Ended::Disabled(why));
+    }
+
+    /// Ends what is under way: whoever has the lease next sends what follows in the same SIDs, and no request may be out by
+    /// then. What was answered in the meantime counts, and the rest is sent again. Whether the lease is lost.
+    async fn halt(&mut self) -> Option<Ended> {
+        let mut lost = None;
+        self.tasks.abort_all();
+        while let Some(done) = self.tasks.join_next().await {
+            if let Ok(done) = done {
+                lost = self.take(done).or(lost);
+            }
+        }
+        lost
     }
 
     /// Writes what is left, and gives the lease back.
@@ -439,3 +461,6 @@ impl<'r, O: Observer> Turn<'r, O> {
         ORIGIN + now.saturating_duration_since(self.began)
     }
 }
+
+#[cfg(test)]
+mod tests;
