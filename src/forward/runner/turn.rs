@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 
 use super::lease::Lease;
 use super::{LEASE, Observer, Runner};
-use crate::backend::BackendError;
 use crate::backend::feed::{FeedError, FeedPage, From, Gone};
 use crate::backend::forwards::{Claim, Disabled, Held, Progress, Waiting, Written};
+use crate::backend::{BackendError, Feed};
 use crate::clock::Timestamp;
 use crate::crash_points::{Point, point};
 use crate::event::{Change, Cursor, Event, FeedId};
@@ -76,7 +76,8 @@ enum Done {
     Sent(i64, Option<Delivery>, Timestamp),
     Wrote(Box<Progress>, Instant, Result<Written, BackendError>),
     Replays(Result<Vec<Waiting>, BackendError>),
-    Forgot(Result<Vec<i64>, BackendError>),
+    /// The changes that wait and are not in the feed any more, and the first of them if retention has cut it.
+    Forgot(Result<Vec<i64>, BackendError>, Option<i64>),
 }
 
 /// Which of the tasks run of which there is one at a time.
@@ -339,19 +340,14 @@ impl<'r, O: Observer> Turn<'r, O> {
         if ids.is_empty() {
             return;
         }
-        let before_first = ids.iter().min().and_then(|first| self.after(first - 1));
         self.busy.loading = true;
         let (forwards, feed) = (self.runner.forwards.clone(), self.runner.feed.clone());
+        let of = FeedId::parse(&self.feed);
         self.tasks.spawn(async move {
             let loaded = forwards.load(&ids).await;
-            let missing = loaded.as_ref().is_ok_and(|loaded| loaded.len() < ids.len());
-            let mut cut = None;
-            // One that is missing was purged, which is as it should be, or cut.
-            if let Some(from) = before_first.filter(|_| missing)
-                && matches!(feed.changes(&from, 1).await, Err(FeedError::Gone(Gone::Cut)))
-            {
-                cut = ids.iter().min().copied();
-            }
+            let is_missing = loaded.as_ref().is_ok_and(|loaded| loaded.len() < ids.len());
+            let missing: &[i64] = if is_missing { &ids } else { &[] };
+            let cut = first_cut(&feed, of, missing).await;
             Done::Loaded(ids, loaded, cut)
         });
     }
@@ -381,7 +377,12 @@ impl<'r, O: Observer> Turn<'r, O> {
         if !self.busy.forgetting && now >= self.due.forget {
             self.busy.forgetting = true;
             let (forwards, name) = (forwards.clone(), name.clone());
-            self.tasks.spawn(async move { Done::Forgot(forwards.forget(&name).await) });
+            let (feed, of) = (self.runner.feed.clone(), FeedId::parse(&self.feed));
+            self.tasks.spawn(async move {
+                let gone = forwards.forget(&name).await;
+                let cut = first_cut(&feed, of, gone.as_deref().unwrap_or_default()).await;
+                Done::Forgot(gone, cut)
+            });
         }
     }
 
@@ -460,6 +461,15 @@ impl<'r, O: Observer> Turn<'r, O> {
     fn moment(&self, now: Instant) -> Moment {
         ORIGIN + now.saturating_duration_since(self.began)
     }
+}
+
+/// The first of these changes, of which some are missing from this feed, if retention has cut it. Else they were purged, which
+/// is as it should be.
+async fn first_cut(feed: &Feed, of: Option<FeedId>, changes: &[i64]) -> Option<i64> {
+    let first = changes.iter().min().copied()?;
+    let before = From::After(Cursor { feed: of?, id: first - 1 });
+    let is_cut = matches!(feed.changes(&before, 1).await, Err(FeedError::Gone(Gone::Cut)));
+    is_cut.then_some(first)
 }
 
 #[cfg(test)]

@@ -66,15 +66,12 @@ impl<O: Observer> Turn<'_, O> {
                     Err(error) => _ = self.fails(&error),
                 }
             }
-            Done::Forgot(gone) => {
+            Done::Forgot(gone, cut) => {
                 self.busy.forgetting = false;
                 self.due.forget = now + FORGET_INTERVAL;
+                cut.into_iter().for_each(|from| self.tell_cut(from));
                 match gone {
-                    Ok(gone) => {
-                        // A purge takes what waits along, so retention cut it.
-                        gone.iter().min().into_iter().for_each(|from| self.tell_cut(*from));
-                        gone.into_iter().for_each(|id| self.window.forget(id));
-                    }
+                    Ok(gone) => gone.into_iter().for_each(|id| self.window.forget(id)),
                     Err(error) => _ = self.fails(&error),
                 }
             }

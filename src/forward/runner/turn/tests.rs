@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use super::*;
@@ -12,7 +12,7 @@ use crate::backend::sqlite::{Database, Handles, SqliteStore};
 use crate::clock::Clock;
 use crate::event::{Batch, EventKey, Kind};
 use crate::forward::form::standard::Secrets;
-use crate::forward::{Beginning, Config, Endpoint, Filter, Form, Target};
+use crate::forward::{Beginning, Config, Endpoint, Failure, Filter, Form, Target};
 use crate::pipeline::Sink as _;
 use crate::policy::PolicyInForce;
 use crate::policy::testing::policy;
@@ -78,6 +78,15 @@ impl Place {
         SqliteConnection::connect(&self.url).await.expect("the file is there")
     }
 
+    async fn execute(&self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        sql.execute(&mut self.connection().await).await.expect("the tables are there");
+    }
+
+    fn cuts(&self) -> usize {
+        self.runner.observer.0.load(Ordering::Relaxed)
+    }
+
     async fn state(&self) -> ForwardState {
         let states = self.store.forwards().states().await.expect("the store is there");
         states.into_iter().next().expect("there is one")
@@ -117,6 +126,52 @@ fn runner(store: &Store) -> Runner<Cuts> {
         clock,
         observer: Cuts::default(),
     }
+}
+
+/// Until each task that is under way has ended.
+async fn settle(turn: &mut Turn<'_, Cuts>) {
+    while let Some(done) = turn.tasks.join_next().await {
+        assert_eq!(turn.take(done.expect("it does not panic")), None);
+    }
+}
+
+/// Reads the feed, and fails to send all five changes. Whether that ends the turn, after each of them.
+async fn fail(turn: &mut Turn<'_, Cuts>) -> Vec<bool> {
+    turn.read(Instant::now());
+    settle(turn).await;
+    let ids = turn.window.take(5, turn.moment(Instant::now()));
+    turn.sending = ids.len();
+    let failed = Some(Delivery::Failed(Failure::Server));
+    let fails = ids.into_iter().map(|id| {
+        assert_eq!(turn.take(Done::Sent(id, failed, Timestamp::from_micros(0))), None);
+        turn.ending.is_some()
+    });
+    fails.collect()
+}
+
+#[tokio::test]
+async fn what_waits_and_was_purged_is_forgotten_without_an_alarm() {
+    let place = Place::start().await;
+    let mut turn = place.turn(None).await;
+    fail(&mut turn).await;
+    let progress = turn.progress();
+    assert_eq!(progress.waiting.len(), 5);
+    // A purge found nothing of it that waited: its request had not failed yet.
+    place.execute("DELETE FROM changes WHERE id = 2").await;
+    let written = place.store.forwards().write(&place.claim, &progress).await;
+    assert_eq!(written, Ok(Written::Kept));
+
+    let forget = async |turn: &mut Turn<'_, Cuts>| {
+        turn.due.forget = Instant::now();
+        turn.look_around(Instant::now());
+        settle(turn).await;
+    };
+    forget(&mut turn).await;
+    assert_eq!((place.cuts(), turn.window.waiting()), (0, 4));
+    // What retention takes is told.
+    place.execute("DELETE FROM changes WHERE id <= 4; UPDATE feed SET cut = 4").await;
+    forget(&mut turn).await;
+    assert_eq!((place.cuts(), turn.window.waiting()), (1, 1));
 }
 
 #[tokio::test]
