@@ -19,8 +19,11 @@ pub struct Filter {
 pub const STATUS_KINDS: [Kind; 6] =
     [Kind::Call, Kind::Message, Kind::Recording, Kind::Conference, Kind::Amd, Kind::Transcription];
 
-/// The kinds whose answers Twilio acts by: the answer to one that is forwarded would be thrown away.
-pub const ANSWERED_KINDS: [Kind; 2] = [Kind::TwimlRequest, Kind::Fallback];
+/// The kinds whose answers Twilio acts by: the answer to one that is forwarded as Twilio sent it would be thrown away.
+pub const ANSWERED_KINDS: [Kind; 3] = [Kind::TwimlRequest, Kind::Fallback, Kind::IncomingMessage];
+
+/// The kinds that say nothing beside asking for an answer.
+pub const ASKING_KINDS: [Kind; 2] = [Kind::TwimlRequest, Kind::Fallback];
 
 impl Filter {
     /// Whether a change is taken. One that is not counts as done.
@@ -80,7 +83,8 @@ mod tests {
     #[test]
     fn every_kind_is_one_whose_answer_is_used_or_can_be_forwarded_as_it_is() {
         assert!(STATUS_KINDS.iter().all(|kind| !ANSWERED_KINDS.contains(kind)));
+        assert!(ASKING_KINDS.iter().all(|kind| ANSWERED_KINDS.contains(kind)));
         let others = Kind::ALL.len() - STATUS_KINDS.len() - ANSWERED_KINDS.len();
-        assert_eq!(others, 5, "debugger, email, event_stream, incoming_message, other");
+        assert_eq!(others, 4, "debugger, email, event_stream, other");
     }
 }

@@ -13,7 +13,7 @@ use crate::config::ConfigError;
 use crate::config::layers::Loaded;
 use crate::config::secrets::{is_blank, one_of, read, trimmed};
 use crate::event::Kind;
-use crate::forward::filter::{ANSWERED_KINDS, STATUS_KINDS};
+use crate::forward::filter::{ANSWERED_KINDS, ASKING_KINDS, STATUS_KINDS};
 use crate::forward::form::standard;
 use crate::forward::form::twilio::SignWith;
 use crate::forward::{Beginning, Config, Filter, Form, Target};
@@ -183,8 +183,8 @@ fn filter(raw: &RawForward, keyring: &Keyring) -> Result<Filter, Wrong> {
     let answered = kinds.iter().find(|kind| ANSWERED_KINDS.contains(kind));
     if let (RawForm::Twilio, Some(kind)) = (raw.form, answered) {
         let problem = format!(
-            "Twilio acts by the answer to a {}, and that of a forwarded one is thrown away: leave it \
-             out, and let Twilio ask your application itself",
+            "Twilio waits for the answer to `{}` and acts by it, and that of a forwarded one is thrown away: leave \
+             it out, and let Twilio ask your application itself",
             kind.as_str()
         );
         return Err(("kinds", problem));
@@ -198,7 +198,7 @@ fn filter(raw: &RawForward, keyring: &Keyring) -> Result<Filter, Wrong> {
         (_, false) => kinds,
         (RawForm::Twilio, true) => STATUS_KINDS.to_vec(),
         (RawForm::Standard, true) => {
-            Kind::ALL.into_iter().filter(|kind| !ANSWERED_KINDS.contains(kind)).collect()
+            Kind::ALL.into_iter().filter(|kind| !ASKING_KINDS.contains(kind)).collect()
         }
     };
     let statuses: Vec<_> = raw.statuses.iter().map(|it| it.trim().to_lowercase()).collect();

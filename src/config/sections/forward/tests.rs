@@ -79,6 +79,10 @@ fn what_cannot_work_is_refused_with_the_fix() {
     }
     check_wrong("kinds = ['call', 'twiml_request']", &["forward[0].kinds", "twiml_request"]);
     check_wrong("kinds = ['fallback']", &["forward[0].kinds", "thrown away"]);
+    let incoming = "kinds = ['incoming_message']";
+    check_wrong(incoming, &["forward[0].kinds", "my.toml", "`incoming_message`", "leave it out"]);
+    let standard = forward(&standard());
+    assert!(standard.forwards[0].filter.kinds.contains(&Kind::IncomingMessage));
     check_wrong("kinds = ['calls']", &["kinds", "`call`, `message`"]);
     check_wrong("statuses = ['']", &["forward[0].statuses"]);
     check_wrong("accounts = ['AC9']", &["forward[0].accounts", "[[account]]"]);
