@@ -8,7 +8,8 @@ use offhook::lab::endpoint::{Answer, Endpoint};
 use tempfile::TempDir;
 
 use crate::harness::{
-    ACCOUNT, Callback, Client, Mode, Offhook, Settings, Spawned, Testbed, every_mode, until,
+    ACCOUNT, Callback, Client, Mode, Offhook, Services, Settings, Spawned, Testbed, every_mode,
+    until,
 };
 use crate::services::{Signal, needs};
 
@@ -110,6 +111,7 @@ every_mode![
     an_endpoint_that_is_gone_is_disabled_until_it_is_enabled,
     what_was_given_up_is_sent_again,
     what_cannot_be_sent_any_more_is_listed_or_counted,
+    what_is_old_and_was_not_forwarded_is_not_deleted,
 ];
 
 async fn each_change_is_forwarded_in_the_order_of_its_sid(testbed: Testbed) {
@@ -256,6 +258,54 @@ async fn what_cannot_be_sent_any_more_is_listed_or_counted(testbed: Testbed) {
     })
     .await;
     assert_eq!(endpoint.taken(), 1);
+}
+
+/// Makes the first of these calls three days old, and the second one two.
+async fn grow_old(testbed: &Testbed) {
+    let statements = match testbed.services {
+        Services::Embedded(_) => [
+            "UPDATE changes SET stored_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-3 days') WHERE sid LIKE '%0'",
+            "UPDATE changes SET stored_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-2 days') WHERE sid LIKE '%1'",
+            "UPDATE events SET stored_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-3 days') WHERE sid LIKE '%0'",
+            "UPDATE events SET stored_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now', '-2 days') WHERE sid LIKE '%1'",
+        ],
+        _ => [
+            "UPDATE changes SET stored_at = stored_at - interval '3 days' WHERE sid LIKE '%0'",
+            "UPDATE changes SET stored_at = stored_at - interval '2 days' WHERE sid LIKE '%1'",
+            "UPDATE events SET stored_at = stored_at - interval '3 days' WHERE sid LIKE '%0'",
+            "UPDATE events SET stored_at = stored_at - interval '2 days' WHERE sid LIKE '%1'",
+        ],
+    };
+    for statement in statements {
+        testbed.execute(statement).await;
+    }
+}
+
+async fn what_is_old_and_was_not_forwarded_is_not_deleted(testbed: Testbed) {
+    let endpoint = endpoint().await;
+    endpoint.answer_to(&sid(1), Answer::FAILS);
+    let (settings, _file) = forwarding(&testbed.settings, &endpoint, "");
+    let settings = settings
+        .set("OFFHOOK_RETENTION__CHANGES_DAYS", "1")
+        .set("OFFHOOK_RETENTION__EVENTS_DAYS", "1");
+    let offhook = Offhook::start(&settings);
+    begun(&testbed).await;
+    for n in 0..3 {
+        accept(&offhook.client, n, "completed").await;
+    }
+    until("one waits", async || (left(&testbed).await == ["1", "0"]).then_some(())).await;
+    drop(offhook);
+    grow_old(&testbed).await;
+    let _offhook = Offhook::start(&settings);
+    let kept = async || {
+        let kept = "SELECT sid FROM changes UNION ALL SELECT sid FROM events ORDER BY sid";
+        testbed.column(kept).await
+    };
+    let expected = [sid(1), sid(1), sid(2), sid(2)];
+    until("what was forwarded is deleted", async || (kept().await.len() < 5).then_some(())).await;
+    assert_eq!(kept().await, expected);
+    endpoint.answer_to(&sid(1), Answer::TAKES);
+    all_taken(&endpoint, &BTreeSet::from([(sid(1), "completed".to_owned())])).await;
 }
 
 #[tokio::test]

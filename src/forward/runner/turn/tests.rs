@@ -150,6 +150,32 @@ async fn fail(turn: &mut Turn<'_, Cuts>) -> Vec<bool> {
 }
 
 #[tokio::test]
+async fn a_forward_that_has_failed_for_long_and_fails_again_is_disabled() {
+    let place = Place::start().await;
+    let mut turn = place.turn(Some(DISABLE_AFTER.saturating_sub(Duration::from_secs(60)))).await;
+    assert_eq!(fail(&mut turn).await, [false; 5], "not for long enough");
+    drop(turn);
+    let mut turn = place.turn(Some(DISABLE_AFTER)).await;
+    // A failure or two after a long stop prove nothing.
+    assert_eq!(fail(&mut turn).await, [false, false, false, false, true]);
+    let ended = turn.run(&CancellationToken::new()).await;
+    assert_eq!(ended, Ended::Disabled(Disabled::Failing));
+    let state = place.state().await;
+    assert_eq!((state.disabled, state.waiting), (Some(Disabled::Failing), 5), "all are kept");
+}
+
+#[tokio::test]
+async fn what_retention_has_cut_is_told_and_the_rest_is_read() {
+    let place = Place::start().await;
+    let mut turn = place.turn(None).await;
+    place.execute("DELETE FROM changes WHERE id <= 3; UPDATE feed SET cut = 3").await;
+    turn.read(Instant::now());
+    settle(&mut turn).await;
+    assert_eq!((place.cuts(), turn.window.first_open(), turn.window.read()), (1, Some(4), 5));
+    assert_eq!(turn.ending.map(|ending| ending.how), None);
+}
+
+#[tokio::test]
 async fn what_waits_and_was_purged_is_forgotten_without_an_alarm() {
     let place = Place::start().await;
     let mut turn = place.turn(None).await;
