@@ -1,5 +1,6 @@
 //! Every query that the documentation shows is answered by an index, however many rows there are.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offhook::backend::postgres;
@@ -9,16 +10,13 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnect
 
 use crate::services::{Durability, Postgres, needs};
 
-/// The pages that show queries.
-const PAGES: [&str; 3] = ["docs/reference/tables.md", "docs/operations.md", "docs/consuming.md"];
-
 /// The tables that grow.
 const LARGE: [&str; 3] = ["events", "statuses", "changes"];
 
 /// A statement that a page shows.
 #[derive(Debug)]
 struct Example {
-    page: &'static str,
+    page: String,
     sql: String,
     /// Its block says that it is for SQLite.
     is_for_sqlite: bool,
@@ -30,18 +28,31 @@ impl Example {
     }
 }
 
+/// Every page of the documentation, in the order of their names.
+fn pages(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the documentation is there").flatten();
+    let mut entries: Vec<_> = entries.map(|entry| entry.path()).collect();
+    entries.sort();
+    let pages = entries.into_iter().flat_map(|path| match path.is_dir() {
+        true => pages(&path),
+        false => vec![path],
+    });
+    pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
 /// Every statement of the blocks of SQL, and every query within a line, in the order of the pages.
 fn examples() -> Vec<Example> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();
-    for page in PAGES {
-        let path = format!("{}/{page}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for path in pages(&root.join("docs")) {
+        let page = path.strip_prefix(root).expect("it is ours").display().to_string();
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
         for (number, part) in text.split("```").enumerate() {
             if number % 2 == 1 {
                 let Some(block) = part.strip_prefix("sql\n") else { continue };
                 let is_for_sqlite =
                     block.lines().next().is_some_and(|line| line.contains("SQLite"));
-                let example = |sql| Example { page, sql, is_for_sqlite };
+                let example = |sql| Example { page: page.clone(), sql, is_for_sqlite };
                 all.extend(statements(block).map(example));
             } else {
                 let spans = part.split('`').skip(1).step_by(2);
@@ -49,7 +60,7 @@ fn examples() -> Vec<Example> {
                     spans.filter(|span| span.starts_with("SELECT ") && span.contains(" FROM "));
                 all.extend(queries.map(|query| {
                     let sql = query.replace('\n', " ");
-                    Example { page, sql, is_for_sqlite: false }
+                    Example { page: page.clone(), sql, is_for_sqlite: false }
                 }));
             }
         }
@@ -245,6 +256,16 @@ async fn each_query_that_is_shown_uses_an_index_of_sqlite() {
     }
     assert!(seen >= 4, "the pages are not read: {seen} queries");
     assert!(scans.is_empty(), "queries that read a whole table:\n{}", scans.join("\n"));
+}
+
+#[test]
+fn every_page_is_read() {
+    let examples = examples();
+    for page in
+        ["docs/consuming.md", "docs/email.md", "docs/operations.md", "docs/reference/tables.md"]
+    {
+        assert!(examples.iter().any(|example| example.page == page), "{page} is not read");
+    }
 }
 
 #[test]
