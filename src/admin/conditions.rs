@@ -214,6 +214,7 @@ pub(super) const CONDITIONS: &[Condition] = &[
     row("OffhookEscalatedBlind", Warning, None, "escalated-blind", sending::escalated_blind),
     row("OffhookCallbacksMissed", Warning, None, "callbacks-missed", sending::missed),
     row("OffhookSendThrottled", Warning, SENDERS, "sending-throttled", sending::throttled),
+    row("OffhookForwardErrors", Warning, FORWARDS, "forward-errors", forwards::errors),
     row("OffhookForwardDown", Warning, FORWARDS, "forward-down", forwards::down),
     row("OffhookForwardLate", Warning, FORWARDS, "forward-late", forwards::late),
     row("OffhookForwardGivenUp", Warning, FORWARDS, "forward-given-up", forwards::given_up),

@@ -106,6 +106,7 @@ pub(super) fn forward(metrics: &ForwardMetrics) -> ForwardHandles {
         waiting: metrics.waiting.clone(),
         given_up: metrics.given_up.clone(),
         cut: metrics.cut.clone(),
+        store_errors: metrics.store_errors.clone(),
         down: metrics.down.clone(),
         disabled: metrics.disabled.clone(),
     }

@@ -177,6 +177,7 @@ fn scenes() -> Vec<(&'static str, Vitals)> {
         ),
         ("OffhookForwardDisabled", forwarded(|forward| forward.disabled = Some(Disabled::Failing))),
         ("OffhookForwardCut", forwarded(|forward| forward.cut = 1)),
+        ("OffhookForwardErrors", forwarded(|forward| forward.store_errors = 1)),
         ("OffhookForwardDown", forwarded(|forward| (forward.down, forward.lag) = (true, 601.0))),
         ("OffhookForwardLate", forwarded(|forward| forward.lag = 601.0)),
         ("OffhookForwardGivenUp", forwarded(|forward| forward.given_up = 1)),

@@ -87,6 +87,7 @@ pub struct ForwardHandles {
     pub waiting: IntGauge,
     pub given_up: IntCounter,
     pub cut: IntCounter,
+    pub store_errors: IntCounter,
     pub down: IntGauge,
     /// By the reason.
     pub disabled: Vec<(Disabled, IntGauge)>,

@@ -132,6 +132,7 @@ pub(crate) struct ForwardSample {
     pub(crate) waiting: u64,
     pub(crate) given_up: u64,
     pub(crate) cut: u64,
+    pub(crate) store_errors: u64,
     pub(crate) down: bool,
     pub(crate) disabled: Option<Disabled>,
 }
@@ -145,6 +146,7 @@ impl ForwardSample {
             waiting: whole(&handles.waiting),
             given_up: handles.given_up.get(),
             cut: handles.cut.get(),
+            store_errors: handles.store_errors.get(),
             down: handles.down.get() > 0,
             disabled: disabled.map(|(why, _)| *why),
         }
