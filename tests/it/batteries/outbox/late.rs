@@ -274,7 +274,8 @@ pub(super) async fn what_the_store_refuses_of_one_attempt_holds_no_other(store: 
     // Nor is it in the way where what is not confirmed in time is ended.
     let long_ago = "'2026-01-01T00:00:00.000000Z'";
     let waits = format!(
-        "UPDATE attempts SET state = 'accepted', settled_at = NULL, holder = NULL, lease_until = NULL, look_at = {long_ago}"
+        "UPDATE attempts SET state = 'accepted', settled_at = NULL, holder = NULL, lease_until = NULL, \
+         sid = coalesce(sid, 'SM2'), look_at = {long_ago}"
     );
     execute(&store, &waits).await;
     execute(&store, "DELETE FROM events WHERE sid <> 'SM2'").await;
