@@ -105,7 +105,7 @@ impl Standing {
                     None => standing.writing.push((sid.to_owned(), sender.writing)),
                 }
             }
-            // What only cools down counts: an account that Twilio stops each day anew is nobody's decision.
+            // A cooldown is no operator's decision, so it counts: Twilio may stop an account every day.
             if is_paused(sender) {
                 continue;
             }

@@ -169,7 +169,7 @@ async fn merge(
     Ok(merged)
 }
 
-/// The lock of changes.sql. A table that was small when the next statement was planned is read as a whole else.
+/// The lock of changes.sql. Without the setting, a plan from when the table was small would read all of it.
 const LOCK: &str =
     "SELECT pg_advisory_xact_lock(6033425111904), set_config('enable_seqscan', 'off', true)";
 const STANDING: &str = "SELECT sid, account, \

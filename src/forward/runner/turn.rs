@@ -249,8 +249,8 @@ impl<'r, O: Observer> Turn<'r, O> {
         self.finish(Ended::Disabled(why));
     }
 
-    /// Ends what is under way: whoever has the lease next sends what follows in the same SIDs, and no request may be out by
-    /// then. What was answered in the meantime counts, and the rest is sent again. Whether the lease is lost.
+    /// Aborts every request, and returns whether the lease is lost. The next holder of the lease sends later changes of the
+    /// same SIDs, so no request may be under way by then. Answers that have arrived count; the rest is sent again.
     async fn halt(&mut self) -> Option<Ended> {
         let mut lost = None;
         self.tasks.abort_all();

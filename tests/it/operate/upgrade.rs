@@ -235,7 +235,7 @@ async fn a_table_that_somebody_reads_for_long_holds_nobody_up_but_the_update() {
     fill(&testbed).await;
     let mut backup = testbed.postgres().connection().await;
     let begin = "BEGIN; LOCK TABLE events IN ACCESS SHARE MODE";
-    backup.execute(begin).await.expect("nobody is in the way");
+    backup.execute(begin).await.expect("no other session holds a lock");
     let offhook = Spawned::start(&testbed.settings);
     let busy = format!(
         "AccountSid={ACCOUNT}&CallSid=CA3&CallStatus=busy&CallbackSource=call-progress-events"

@@ -71,7 +71,7 @@ pub(in crate::backend) async fn overdue<S: Session>(
     Ok(overdue)
 }
 
-/// Ends accepted attempts that were not confirmed in time, at most so many.
+/// Ends up to `most` accepted attempts that were not confirmed in time.
 pub(in crate::backend) async fn unheard<S: Session>(
     session: &mut S,
     most: u32,

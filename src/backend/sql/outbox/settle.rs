@@ -22,7 +22,7 @@ pub(in crate::backend) const WAKES_AT_ONCE: u32 = 200;
 /// Most events of one attempt that are read: a message has about five.
 const MOST_EVENTS: usize = 200;
 
-/// Takes the first wakes, at most so many. What another process has taken is left to it.
+/// Takes the first `most` wakes, without those that another process is taking.
 async fn take<S: Session>(session: &mut S, most: u32) -> Result<Vec<Cells>, sqlx::Error> {
     let sql = format!(
         "DELETE FROM wakes WHERE id IN (SELECT id FROM wakes ORDER BY id LIMIT {most}{}) \
@@ -39,7 +39,7 @@ pub(in crate::backend) async fn drop_one<S: Session>(
     take(session, 1).await?.first().map_or(Ok(None), |wake| wake.optional("attempt"))
 }
 
-/// Takes wakes, at most so many, and decides about their attempts.
+/// Takes up to `most` wakes, and decides about their attempts.
 pub(in crate::backend) async fn settle<S: Session>(
     session: &mut S,
     most: u32,

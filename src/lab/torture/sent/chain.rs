@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Nobody picked up the second one's call.
+    /// The call of the second notification was not confirmed.
     fn is_not_confirmed(kept: &mut Kept) {
         let unconfirmed = "unconfirmed".to_owned();
         kept.attempts[2].state.clone_from(&unconfirmed);

@@ -230,7 +230,7 @@ pub(super) async fn a_message_that_was_sent_again_and_is_found_after_all_is_one_
     assert_eq!(outbox.settle().await.expect("the store").duplicates, 0, "it is counted once");
 }
 
-/// It was purged, or is another deployment's: nobody has used its URL wrongly.
+/// The attempt was purged, or belongs to another deployment: its URL was not misused.
 pub(super) async fn a_callback_of_an_attempt_that_is_gone_is_no_mismatch(store: Store) {
     reports(&store, "SM1", 1, "delivered").await;
     let settled = store.outbox.settle().await.expect("the store");
